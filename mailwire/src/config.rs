@@ -1,4 +1,5 @@
-//! The configuration file: defaults for the connection options, for all servers and for one; limits of `serve`.
+//! The configuration file: default connection options for all servers and for single ones, defaults of `send`, and limits
+//! of `serve`.
 //!
 //! ```toml
 //! timeout = 60
@@ -11,8 +12,8 @@
 //! sessions-per-address = 50
 //! ```
 //!
-//! What stands on the command line wins over a server's table, and that over the top. The options whose names begin
-//! with `danger` cannot be set here: they must be written each time.
+//! The command line overrides a server's table, which overrides the top level. Options whose names begin with `danger`
+//! cannot be set here; they must be given each time.
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -22,9 +23,8 @@ use std::time::Duration;
 use proto_smtp::types::Domain;
 use serde::Deserialize;
 
-use crate::cli::{Connection, helo};
 use crate::failure::{Failure, Kind};
-use crate::send::delay;
+use crate::options::{ConnectionOptions, parse_delay, parse_helo};
 use crate::url::Url;
 
 #[derive(Debug, Default, Deserialize)]
@@ -48,80 +48,81 @@ struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Send {
-    /// The server and the user.
+    /// The server and the user, as a URL.
     url: Option<String>,
     /// The sender.
     pub(crate) from: Option<String>,
-    /// The domain of addresses without one; that of `from` unless it is set.
+    /// The domain for addresses without one. Default: the domain of `from`.
     pub(crate) domain: Option<String>,
-    /// How often a message is tried again.
+    /// How often to retry a message.
     pub(crate) retries: Option<u32>,
-    /// Seconds before each of these tries.
+    /// The delays before each retry, in seconds.
     retry_delays: Option<Vec<f64>>,
 }
 
 impl Send {
-    /// The server and the user.
+    /// Returns the URL of the server.
     pub(crate) fn url(&self) -> Result<Option<Url>, Failure> {
-        let read = |text: &String| text.parse().map_err(|why: String| wrong(&format!("url: {why}")));
-        self.url.as_ref().map(read).transpose()
+        let parse = |text: &String| text.parse().map_err(|why: String| invalid_send(&format!("url: {why}")));
+        self.url.as_ref().map(parse).transpose()
     }
 
-    /// The pauses before each further try; none where none are set.
+    /// Returns the delays before each retry; empty if none are set.
     pub(crate) fn retry_delays(&self) -> Result<Vec<Duration>, Failure> {
-        let read =
-            |seconds: &f64| delay(&seconds.to_string()).map_err(|why| wrong(&format!("retry-delays: {why}")));
-        self.retry_delays.iter().flatten().map(read).collect()
+        let parse = |seconds: &f64| {
+            parse_delay(&seconds.to_string()).map_err(|why| invalid_send(&format!("retry-delays: {why}")))
+        };
+        self.retry_delays.iter().flatten().map(parse).collect()
     }
 }
 
-fn wrong(why: &str) -> Failure {
+fn invalid_send(why: &str) -> Failure {
     Failure::new(Kind::Configuration, format!("[send] of the configuration file: {why}"))
 }
 
-/// The limits of `mailwire serve`. None of them can be zero.
+/// The limits of `mailwire serve`. None of them may be zero.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Serve {
-    /// The most sessions at a time; one too many is told so.
+    /// The most sessions at a time. The server rejects further ones with a reply.
     pub(crate) sessions: Option<NonZeroUsize>,
     /// The most sessions at a time from one address (IPv6: one /64 network).
     pub(crate) sessions_per_address: Option<NonZeroUsize>,
     /// The most recipients of one message.
     pub(crate) recipients: Option<NonZeroUsize>,
-    /// The largest message, in octets.
+    /// The largest message, in bytes.
     pub(crate) max_message: Option<NonZeroU64>,
     /// The most errors before a session ends.
     pub(crate) errors: Option<NonZeroU32>,
-    /// The most sessions at a time that have still to log in.
+    /// The most sessions at a time that have not logged in.
     pub(crate) sessions_before_login: Option<NonZeroUsize>,
-    /// Seconds from the connection to the log-in.
+    /// Seconds from the connection to the login.
     pub(crate) login_timeout: Option<NonZeroU32>,
-    /// Failed log-ins of an account or an address that are not answered later than the first.
+    /// How many failed logins of an account or an address are answered without delay.
     pub(crate) failed_logins: Option<NonZeroU32>,
-    /// The most seconds that a failed log-in is held back.
+    /// The longest delay of the answer to a failed login, in seconds.
     pub(crate) login_delay: Option<NonZeroU32>,
     /// The most failed logins before a session ends.
     pub(crate) login_attempts: Option<NonZeroU32>,
-    /// Seconds for the next command; never more than the protocol's own.
+    /// Seconds to wait for the next command, at most the protocol's own limit.
     pub(crate) command_timeout: Option<NonZeroU32>,
-    /// Seconds for the next part of a message; never more than the protocol's own.
+    /// Seconds to wait for the next part of a message, at most the protocol's own limit.
     pub(crate) message_timeout: Option<NonZeroU32>,
     /// Seconds for a TLS handshake.
     pub(crate) tls_timeout: Option<NonZeroU32>,
-    /// The most messages of one account.
+    /// The most messages in one account.
     pub(crate) quota_messages: Option<NonZeroU64>,
-    /// The most bytes of one account's messages.
+    /// The most bytes of messages in one account.
     pub(crate) quota_bytes: Option<NonZeroU64>,
-    /// The most mailboxes of one account.
+    /// The most mailboxes in one account.
     pub(crate) quota_mailboxes: Option<NonZeroU64>,
-    /// The most subscriptions of one account.
+    /// The most subscriptions in one account.
     pub(crate) quota_subscriptions: Option<NonZeroU64>,
     /// The most different keywords in one mailbox.
     pub(crate) quota_keywords: Option<NonZeroU64>,
 }
 
-/// A setting that is a number of seconds.
+/// Converts a setting in seconds.
 pub(crate) fn seconds(setting: NonZeroU32) -> Duration {
     Duration::from_secs(setting.get().into())
 }
@@ -140,7 +141,7 @@ struct Server {
     secret_command_timeout: Option<u64>,
 }
 
-/// The name of this machine in EHLO.
+/// The client's host name in EHLO.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
 struct Helo(Domain<'static>);
@@ -149,29 +150,29 @@ impl TryFrom<String> for Helo {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        helo(&text).map(Self).map_err(|why| format!("helo: {why}"))
+        parse_helo(&text).map(Self).map_err(|why| format!("helo: {why}"))
     }
 }
 
-/// The options for this host: those given, and for the rest those of the configuration file.
-pub(crate) fn complete(mut given: Connection, host: &str) -> Result<Connection, Failure> {
+/// Completes the given options with those of the configuration file for this host.
+pub(crate) fn complete(mut given: ConnectionOptions, host: &str) -> Result<ConnectionOptions, Failure> {
     if let Some(file) = read(given.config.as_deref())? {
         apply(&mut given, file, host);
     }
     Ok(given)
 }
 
-/// The limits of `mailwire serve`.
+/// Reads the limits of `mailwire serve`.
 pub(crate) fn serve(given: Option<&Path>) -> Result<Serve, Failure> {
     Ok(read(given)?.unwrap_or_default().serve)
 }
 
-/// The defaults of `mailwire send`.
+/// Reads the defaults of `mailwire send`.
 pub(crate) fn send(given: Option<&Path>) -> Result<Send, Failure> {
     Ok(read(given)?.unwrap_or_default().send)
 }
 
-/// The file that was named, which must be there, or the usual one, which may be.
+/// Reads the file given, which must exist, or the default file, which may be missing.
 fn read(given: Option<&Path>) -> Result<Option<File>, Failure> {
     let Some(path) = given.map(Path::to_owned).or_else(default_path) else { return Ok(None) };
     match std::fs::read_to_string(&path) {
@@ -183,12 +184,12 @@ fn read(given: Option<&Path>) -> Result<Option<File>, Failure> {
 
 fn parse(text: &str, path: &Path) -> Result<File, Failure> {
     toml::from_str(text).map_err(|error| {
-        // The error's own Display quotes the line, which may hold a secret.
+        // The error's own text quotes the line, which may hold a secret.
         Failure::new(Kind::Configuration, format!("{}: {}", path.display(), error.message()))
     })
 }
 
-fn apply(given: &mut Connection, mut file: File, host: &str) {
+fn apply(given: &mut ConnectionOptions, mut file: File, host: &str) {
     let server = file.server.remove(host).unwrap_or_default();
     if given.pin.is_none() && given.ca.is_none() && !given.danger_accept_any_certificate {
         given.pin = server.pin.or(file.pin);
@@ -217,21 +218,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_wins_over_the_server_and_that_over_the_top() {
+    fn command_line_overrides_server_table_overrides_top_level() {
         let text =
             "timeout = 60\nmechanism = 'PLAIN'\n[server.h]\ntimeout = 5\npassword-command = 'pass x'\n";
         let file = || parse(text, Path::new("c.toml")).unwrap();
-        let mut given = Connection { mechanism: Some("LOGIN".to_owned()), ..Connection::default() };
+        let mut given =
+            ConnectionOptions { mechanism: Some("LOGIN".to_owned()), ..ConnectionOptions::default() };
         apply(&mut given, file(), "h");
         assert_eq!((given.timeout, given.mechanism.as_deref()), (Some(5), Some("LOGIN")));
         assert_eq!(given.password_command.as_deref(), Some("pass x"));
-        let mut other = Connection::default();
+        let mut other = ConnectionOptions::default();
         apply(&mut other, file(), "other");
         assert_eq!((other.timeout, other.password_command), (Some(60), None));
     }
 
     #[test]
-    fn a_wrong_file_is_named_and_not_quoted() {
+    fn names_an_invalid_file_without_quoting_it() {
         for text in [
             "danger-cleartext = true",
             "[serve]\nsessions = 0",

@@ -1,4 +1,4 @@
-//! Where a password or token comes from: a command, the environment, or a prompt. Never an argument.
+//! Reads a password or token from a command, the environment or a prompt; never from an argument.
 
 use std::io::{IsTerminal, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,74 +9,79 @@ use proto_mail::{Credentials, Secret};
 
 use crate::failure::{Failure, Kind};
 
-/// The variable that holds the password.
+/// The environment variable with the password.
 pub(crate) const VARIABLE: &str = "MAILWIRE_PASSWORD";
 
-/// The largest password or token taken from a command, in octets: an OAuth token may be several thousand long.
-const LARGEST: usize = 64 * 1024;
+/// The longest password or token from a command, in bytes. An OAuth token may have several thousand bytes.
+const MAX_SECRET_BYTES: usize = 64 * 1024;
 
-/// The most that a command may print in all, in bytes. What follows the first line is ignored.
-const LARGEST_OUTPUT: u64 = 1024 * 1024;
+/// The most that a command may print, in bytes. Everything after the first line is ignored.
+const MAX_OUTPUT_BYTES: u64 = 1024 * 1024;
 
-/// How long a token command may take, and a password command, at which a person may have to type something.
+/// How long a token command may take.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a password command may take. The user may have to type something.
 const PASSWORD_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The time between two looks at whether a command has ended, at most.
-const LOOK: Duration = Duration::from_millis(20);
+/// The longest time between two checks whether a command has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Where to look, in this order: the token command, the password command, the environment, a prompt.
+/// The sources of credentials, in this order: token command, password command, environment, prompt.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Source<'a> {
+pub(crate) struct CredentialSource<'a> {
     pub(crate) password_command: Option<&'a str>,
     pub(crate) token_command: Option<&'a str>,
-    /// How long either command may take, if it was set.
+    /// How long either command may take, if the user set it.
     pub(crate) timeout: Option<Duration>,
 }
 
-impl Source<'_> {
-    /// The credentials of this user.
+impl CredentialSource<'_> {
+    /// Reads the credentials of a user.
     pub(crate) fn credentials(self, user: &str) -> Result<Credentials, Failure> {
         if let Some(command) = self.token_command {
             let token = run(command, "token", self.timeout.unwrap_or(TOKEN_TIMEOUT))?;
             let token = String::from_utf8(token.expose().clone())
-                .map_err(|_| Failure::new(Kind::Data, "the token command printed what is not UTF-8"))?;
+                .map_err(|_| Failure::new(Kind::Data, "the token command printed text that is not UTF-8"))?;
             return Ok(Credentials::bearer(user, token));
         }
         Ok(Credentials::password(user, self.password(user)?))
     }
 
-    /// The password of this user.
+    /// Reads the password of a user.
     pub(crate) fn password(self, user: &str) -> Result<Secret<Vec<u8>>, Failure> {
         if let Some(command) = self.password_command {
             return run(command, "password", self.timeout.unwrap_or(PASSWORD_TIMEOUT));
         }
         if let Some(password) = std::env::var_os(VARIABLE) {
             let password = Secret::new(password.into_encoded_bytes());
-            return not_empty(password, &format!("{VARIABLE} is set and empty"));
+            return require_nonempty(password, &format!("{VARIABLE} is set but empty"));
         }
         if !std::io::stdin().is_terminal() {
-            return Err(Failure::new(Kind::Configuration, "no password: there is no terminal to ask for it")
-                .advise(format!("--password-command CMD, or set {VARIABLE}")));
+            return Err(Failure::new(
+                Kind::Configuration,
+                "there is no password, and no terminal to ask for it",
+            )
+            .advise(format!("use --password-command CMD, or set {VARIABLE}")));
         }
         let password = rpassword::prompt_password(format!("Password for {user}: "))
             .map(|password| Secret::new(password.into_bytes()))
-            .map_err(|error| Failure::new(Kind::Configuration, format!("no password: {error}")))?;
-        not_empty(password, "the password is empty")
+            .map_err(|error| {
+                Failure::new(Kind::Configuration, format!("the password cannot be read: {error}"))
+            })?;
+        require_nonempty(password, "the password is empty")
     }
 }
 
-/// An empty password is a mistake of the caller: no server is asked about it.
-fn not_empty(password: Secret<Vec<u8>>, what: &str) -> Result<Secret<Vec<u8>>, Failure> {
+/// Rejects an empty password before any server sees it.
+fn require_nonempty(password: Secret<Vec<u8>>, what: &str) -> Result<Secret<Vec<u8>>, Failure> {
     if !password.expose().is_empty() {
         return Ok(password);
     }
-    Err(Failure::new(Kind::Configuration, what).advise(format!(
-        "type the password at the prompt, or give it with --password-command CMD or {VARIABLE}"
-    )))
+    Err(Failure::new(Kind::Configuration, what)
+        .advise(format!("type the password at the prompt, or use --password-command CMD or {VARIABLE}")))
 }
 
-/// The first line that a command prints within that time. After it, the command is killed.
+/// Runs a command and returns the first line that it prints. Kills the command after the timeout.
 fn run(command: &str, what: &str, timeout: Duration) -> Result<Secret<Vec<u8>>, Failure> {
     let failed = |why: String| Failure::new(Kind::Configuration, format!("the {what} command {why}"));
     let until = Instant::now() + timeout;
@@ -87,32 +92,31 @@ fn run(command: &str, what: &str, timeout: Duration) -> Result<Secret<Vec<u8>>, 
         .stderr(Stdio::inherit())
         .spawn()
         .map_err(|error| failed(format!("could not be started: {error}")))?;
-    let printed = child.stdout.take().map(|output| printed_by(output, until));
+    let printed = child.stdout.take().map(|output| read_output(output, until));
     let status = match &printed {
         Some(Ok(_)) => wait(&mut child, until),
         _ => None,
     };
     if status.is_none() {
-        // It has ended meanwhile, or it ends now.
         let _ = child.kill();
         let _ = child.wait();
     }
-    let late = || {
+    let timed_out = || {
         let text = format!("did not end within {} s", timeout.as_secs_f64());
         failed(text).advise(format!(
-            "run it by itself to see what it waits for; --secret-command-timeout SECONDS gives it more time (for the {what})"
+            "run it by itself to see what it waits for, or use --secret-command-timeout SECONDS (for the {what})"
         ))
     };
     let printed = match printed {
         Some(Ok(printed)) => printed,
-        Some(Err(Unread::Late)) => return Err(late()),
-        Some(Err(Unread::TooMuch)) => {
-            return Err(failed(format!("printed more than {LARGEST_OUTPUT} bytes")));
+        Some(Err(ReadError::TimedOut)) => return Err(timed_out()),
+        Some(Err(ReadError::TooMuch)) => {
+            return Err(failed(format!("printed more than {MAX_OUTPUT_BYTES} bytes")));
         }
-        Some(Err(Unread::Failed(error))) => return Err(failed(format!("could not be read: {error}"))),
+        Some(Err(ReadError::Failed(error))) => return Err(failed(format!("could not be read: {error}"))),
         None => return Err(failed("has no output".to_owned())),
     };
-    let status = status.ok_or_else(late)?;
+    let status = status.ok_or_else(timed_out)?;
     if !status.success() {
         return Err(failed(format!("failed ({status})")));
     }
@@ -121,38 +125,38 @@ fn run(command: &str, what: &str, timeout: Duration) -> Result<Secret<Vec<u8>>, 
     if line.is_empty() {
         return Err(failed("printed nothing".to_owned()));
     }
-    if line.len() > LARGEST {
-        return Err(failed(format!("printed a line of more than {LARGEST} bytes")));
+    if line.len() > MAX_SECRET_BYTES {
+        return Err(failed(format!("printed a line of more than {MAX_SECRET_BYTES} bytes")));
     }
     Ok(Secret::from(line))
 }
 
-/// Why the output of a command was not read to its end.
-enum Unread {
-    Late,
+/// Why the output of a command was not read completely.
+enum ReadError {
+    TimedOut,
     TooMuch,
     Failed(std::io::Error),
 }
 
-/// What a command prints, if its output ends in time. A thread reads it: it may go on for as long as a program that the
-/// command started holds the output open, and keeps nothing then.
-fn printed_by(output: impl Read + Send + 'static, until: Instant) -> Result<Secret<Vec<u8>>, Unread> {
+/// Reads the output of a command until `until`. A thread reads it, and continues after a timeout for as long as any
+/// program holds the output open; it then discards the output.
+fn read_output(output: impl Read + Send + 'static, until: Instant) -> Result<Secret<Vec<u8>>, ReadError> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let read = move || {
         let mut printed = Vec::new();
-        let read = output.take(LARGEST_OUTPUT + 1).read_to_end(&mut printed);
+        let read = output.take(MAX_OUTPUT_BYTES + 1).read_to_end(&mut printed);
         let _ = sender.send(read.map(|_| Secret::new(printed)));
     };
-    std::thread::Builder::new().name("command".to_owned()).spawn(read).map_err(Unread::Failed)?;
+    std::thread::Builder::new().name("command".to_owned()).spawn(read).map_err(ReadError::Failed)?;
     match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
-        Ok(Ok(printed)) if printed.expose().len() as u64 > LARGEST_OUTPUT => Err(Unread::TooMuch),
+        Ok(Ok(printed)) if printed.expose().len() as u64 > MAX_OUTPUT_BYTES => Err(ReadError::TooMuch),
         Ok(Ok(printed)) => Ok(printed),
-        Ok(Err(error)) => Err(Unread::Failed(error)),
-        Err(_) => Err(Unread::Late),
+        Ok(Err(error)) => Err(ReadError::Failed(error)),
+        Err(_) => Err(ReadError::TimedOut),
     }
 }
 
-/// How a command ended, if it does in time.
+/// Waits for a command to end. Returns `None` at `until`.
 fn wait(child: &mut Child, until: Instant) -> Option<ExitStatus> {
     loop {
         match child.try_wait() {
@@ -162,7 +166,7 @@ fn wait(child: &mut Child, until: Instant) -> Option<ExitStatus> {
                 if left.is_zero() {
                     return None;
                 }
-                std::thread::sleep(LOOK.min(left));
+                std::thread::sleep(POLL_INTERVAL.min(left));
             }
             Err(_) => return None,
         }
@@ -174,21 +178,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_gives_its_first_line() {
+    fn reads_the_first_line_of_a_command() {
         let secret = run("printf 'p w\\r\\nmore\\n'", "password", PASSWORD_TIMEOUT).unwrap();
         assert_eq!(secret.expose(), b"p w");
     }
 
     #[test]
-    fn an_empty_password_is_refused_before_any_server_is_asked() {
-        let failure = not_empty(Secret::new(Vec::new()), "the password is empty").unwrap_err();
+    fn rejects_an_empty_password() {
+        let failure = require_nonempty(Secret::new(Vec::new()), "the password is empty").unwrap_err();
         assert_eq!(failure.kind, Kind::Configuration);
         assert!(failure.advice.is_some_and(|advice| advice.contains("--password-command")));
-        assert!(not_empty(Secret::new(b"x".to_vec()), "").is_ok());
+        assert!(require_nonempty(Secret::new(b"x".to_vec()), "").is_ok());
     }
 
     #[test]
-    fn a_failing_or_silent_command_is_named_and_not_shown() {
+    fn errors_never_quote_the_command() {
         for command in ["echo hunter2; exit 3", "true", "/nonexistent/hunter2"] {
             let failure = run(command, "password", PASSWORD_TIMEOUT).unwrap_err();
             assert_eq!(failure.kind, Kind::Configuration);
@@ -197,8 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_does_not_end_is_killed() {
-        // The second one closes its output first; the third one leaves a program behind that holds it open.
+    fn kills_a_command_that_does_not_end() {
+        // The second one closes its output first. The third one leaves a program running that holds it open.
         for command in ["sleep 60", "echo token; exec >&-; sleep 60", "sleep 3 & echo token; exit 0"] {
             let begun = Instant::now();
             let failure = run(command, "token", Duration::from_millis(300)).unwrap_err();
@@ -209,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_may_print_only_so_much() {
+    fn limits_the_output_of_a_command() {
         let failure = run("yes", "token", TOKEN_TIMEOUT).unwrap_err();
         assert!(failure.to_string().contains("printed more than 1048576 bytes"), "{failure}");
         let failure = run("head -c 70000 /dev/zero | tr '\\0' x", "token", TOKEN_TIMEOUT).unwrap_err();

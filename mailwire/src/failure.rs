@@ -1,30 +1,31 @@
-//! Failures as a user sees them: what happened, what to try, and an exit code that a script can tell apart.
+//! The failures that a command reports: what happened, what to try, and an exit code for scripts.
 
 use std::fmt;
 
-use crate::classify::ServerReply;
+use crate::server_reply::ServerReply;
 use crate::url::Url;
+use crate::verdict::known_code;
 
-/// Why the command failed. The exit codes are those of `sysexits.h`, and 128 plus the signal after a signal.
+/// The kind of a failure. Its value is the exit code: that of `sysexits.h`, or 128 plus the number of the signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage = 64,
-    /// What was given as data cannot be used.
+    /// The input data cannot be used.
     Data = 65,
     /// The host name does not exist.
     NoHost = 68,
-    /// A service or resource is not there.
+    /// A service or resource is unavailable.
     Unavailable = 69,
-    /// A message may have been sent: to repeat the command may deliver it twice.
+    /// A message may have been sent: repeating the command may deliver it twice.
     Uncertain = 70,
-    /// Standard output could not be written.
+    /// Writing to standard output failed.
     Output = 74,
-    /// Trying again later may help.
+    /// A retry may succeed later.
     TryAgain = 75,
-    /// The peer does not speak the protocol.
+    /// The peer violated the protocol.
     Protocol = 76,
-    /// Refused: authentication or security policy.
+    /// Authentication failed, or the security policy forbids it.
     Refused = 77,
     /// A configuration file or setting is wrong.
     Configuration = 78,
@@ -35,12 +36,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The exit code.
+    /// Returns the exit code.
     pub(crate) const fn code(self) -> u8 {
         self as u8
     }
 
-    /// A word for JSON.
+    /// Returns the name of the kind in JSON.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Usage => "usage",
@@ -59,73 +60,77 @@ impl Kind {
     }
 }
 
-/// What happened and what to try. Holds no password or token. The words of a server are in `what` and `server`, and may
-/// hold a user name: store and log [`to_keep`](Failure::to_keep) only.
+/// What happened and what to try.
+///
+/// Holds no password or token. The server's text in `what` and `server` may hold a user name: store and log only
+/// [`storable`](Failure::storable).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
-    /// What happened, with the server's words.
+    /// What happened, including the server's text.
     pub(crate) what: String,
+    /// What to try.
     pub(crate) advice: Option<String>,
-    /// What the server said, for programs.
+    /// The server's reply, for programs.
     pub(crate) server: Option<Box<ServerReply>>,
-    /// Which server, as host and port, where one had a part in it.
-    pub(crate) place: Option<Box<(String, u16)>>,
-    /// What happened without the server's words, where those are in `what`.
-    own_words: Option<String>,
-    /// Whether a server or the way to it had a part in it.
+    /// The host and port of the server involved.
+    pub(crate) host_port: Option<Box<(String, u16)>>,
+    /// What happened without the server's text, if that is in `what`.
+    own_text: Option<String>,
+    /// Whether a server or the network was involved.
     is_remote: bool,
-    /// The same may succeed without anything being changed, whatever the exit code says.
+    /// Whether a retry without any change may succeed, whatever the exit code says.
     pub(crate) is_transient: bool,
-    /// Whether the connection has ended where it must not.
+    /// Whether the connection closed unexpectedly.
     is_closed: bool,
 }
 
 impl Failure {
+    /// Creates a local failure without advice.
     pub(crate) fn new(kind: Kind, what: impl Into<String>) -> Self {
         Self {
             kind,
             what: what.into(),
             advice: None,
             server: None,
-            place: None,
-            own_words: None,
+            host_port: None,
+            own_text: None,
             is_remote: false,
             is_transient: matches!(kind, Kind::TryAgain),
             is_closed: false,
         }
     }
 
-    /// A refusal by a server: `what` in our words, then the server's.
-    pub(crate) fn said(kind: Kind, what: &str, reply: ServerReply) -> Self {
+    /// Creates the failure for a server's refusal: `what` says what it refused, and the server's text follows.
+    pub(crate) fn refused(kind: Kind, what: &str, reply: ServerReply) -> Self {
         Self {
             server: Some(Box::new(reply.clone())),
-            own_words: Some(what.to_owned()),
+            own_text: Some(what.to_owned()),
             is_remote: true,
             ..Self::new(kind, format!("{what}: {reply}"))
         }
     }
 
-    /// Marks that a server or the way to it had a part in it: [`at`](Self::at) then names it.
+    /// Marks a failure in which a server or the network was involved, so that [`at`](Self::at) names the server.
     #[must_use]
     pub(crate) const fn remote(mut self) -> Self {
         self.is_remote = true;
         self
     }
 
-    /// Names the server, if one had a part in it.
+    /// Adds the name of the server, if one was involved.
     #[must_use]
     pub(crate) fn at(mut self, url: &Url) -> Self {
-        if self.is_remote && self.place.is_none() {
+        if self.is_remote && self.host_port.is_none() {
             if !self.what.contains(&url.authority()) {
                 self.what = format!("{}: {}", url.authority(), self.what);
             }
-            self.place = Some(Box::new((url.host.clone(), url.port)));
+            self.host_port = Some(Box::new((url.host.clone(), url.port)));
         }
         self
     }
 
-    /// The same of another kind.
+    /// Replaces the kind.
     #[must_use]
     pub(crate) const fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
@@ -133,60 +138,60 @@ impl Failure {
         self
     }
 
-    /// Marks that the connection has ended where it must not.
+    /// Marks that the connection closed unexpectedly.
     #[must_use]
     pub(crate) const fn closed(mut self) -> Self {
         self.is_closed = true;
         self
     }
 
-    /// Whether the connection has ended where it must not. A peer that was silent for too long has not ended it.
+    /// Returns whether the connection closed unexpectedly. A timeout does not count.
     pub(crate) const fn is_closed_connection(&self) -> bool {
         self.is_closed
     }
 
-    /// Adds to what happened, in our words and the whole.
+    /// Appends to what happened.
     #[must_use]
-    pub(crate) fn adding(mut self, more: &str) -> Self {
+    pub(crate) fn append(mut self, more: &str) -> Self {
         self.what.push_str(more);
         self
     }
 
-    /// What may be stored and logged: nothing of a server's words but a code that is known.
-    pub(crate) fn to_keep(&self) -> String {
-        let Some(own) = &self.own_words else { return self.what.clone() };
-        match self.server.as_ref().and_then(|server| server.known_code()) {
+    /// Returns the text that may be stored and logged: it holds no server text but known codes.
+    pub(crate) fn storable(&self) -> String {
+        let Some(own) = &self.own_text else { return self.what.clone() };
+        match self.server.as_deref().and_then(known_code) {
             Some(code) => format!("{own} ({code})"),
             None => own.clone(),
         }
     }
 
-    /// Adds what to try.
+    /// Sets what to try.
     #[must_use]
     pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
     }
 
-    /// Says whether the same may succeed without anything being changed.
+    /// Sets whether a retry without any change may succeed.
     #[must_use]
     pub(crate) const fn transient(mut self, is_transient: bool) -> Self {
         self.is_transient = is_transient;
         self
     }
 
-    /// A file that could not be read or written.
+    /// Creates the failure for a file that cannot be read or written.
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(Kind::Data, format!("{}: {error}", path.display()))
     }
 
-    /// A file named by an option that cannot be read: what to do depends on why.
+    /// Creates the failure for an option's file that cannot be read, with advice for the cause.
     pub(crate) fn reading(path: &std::path::Path, error: &std::io::Error) -> Self {
         let advice = match error.kind() {
-            std::io::ErrorKind::NotFound => "check the name of the file",
-            std::io::ErrorKind::PermissionDenied => "give the user who runs this the right to read the file",
-            std::io::ErrorKind::IsADirectory => "the name of a file in that directory",
-            _ => "another file",
+            std::io::ErrorKind::NotFound => "check the file name",
+            std::io::ErrorKind::PermissionDenied => "let the user who runs this command read the file",
+            std::io::ErrorKind::IsADirectory => "name a file in that directory",
+            _ => "use another file",
         };
         Self::new(Kind::Configuration, format!("{}: {error}", path.display())).advise(advice)
     }
@@ -210,8 +215,8 @@ impl From<mailstore::Error> for Failure {
     }
 }
 
-/// A store that cannot be opened: its directory is named, and what to try.
+/// Creates the failure for a store that cannot be opened.
 pub(crate) fn store_failure(directory: &std::path::Path, error: &mailstore::Error) -> Failure {
     Failure::new(Kind::Unavailable, format!("the store in {}: {error}", directory.display()))
-        .advise("give --into a directory that you may write to, on a disk with free space")
+        .advise("use --into with a writable directory on a disk with free space")
 }

@@ -1,6 +1,4 @@
-//! An IMAP session as a linear program has it: open, log in, list, select.
-//!
-//! It knows how the commands of this program use the client machine. It knows nothing of how results are shown.
+//! A blocking IMAP session over the client machine: connect, log in, send commands and wait for their completion.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,71 +14,72 @@ use proto_imap::types::{
 use proto_mail::sasl::MechanismChoice;
 use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 
-use crate::check::{LoggedIn, Progress, Stop, no_user};
-use crate::classify::{self, ServerReply};
-use crate::cli::Stage;
-use crate::connect::Way;
+use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Kind};
-use crate::folder::Listing;
+use crate::folder::{Folder, Listing};
 use crate::interrupt::{self, Interrupt};
-use crate::login::{self, Prover, Refusal};
+use crate::login::{self, LoggedIn, LoginSession, Refusal};
+use crate::refusal;
+use crate::server_reply::ServerReply;
+use crate::url::{Protocol, Url};
+use crate::verdict;
 
-pub(crate) use crate::folder::Folder;
+/// How long to wait for useful data while the server sends other data. `--timeout`, which limits silence, sets it to
+/// [`USELESS_FACTOR`] times its value.
+const USELESS_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const USELESS_FACTOR: u32 = 4;
 
-/// How long something useful may keep us waiting while a server says other things, where `--timeout` says nothing. With
-/// it, so many times as long: it is about a server that says nothing at all.
-const BUSY: Duration = Duration::from_secs(5 * 60);
-const BUSY_TIMES: u32 = 4;
+/// How long to wait for the server's answer to LOGOUT.
+const LOGOUT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is to be done with a session, whichever channel it has.
+/// Work to do with a session on either channel.
 pub(crate) trait Task {
-    /// What comes of it.
     type Output;
-    /// What goes wrong.
     type Error: From<Failure>;
 
-    fn run<C: Reach>(self, session: Session<C>) -> Result<Self::Output, Self::Error>
+    /// Does the work, and logs out.
+    fn run<C: Connect>(self, session: Session<C>) -> Result<Self::Output, Self::Error>
     where
         Client<C>: Authenticate;
 }
 
-/// Connects and does the task, which logs out.
+/// Connects, with TLS unless the user chose cleartext, and runs the task.
 pub(crate) fn with_session<T: Task>(
-    way: &Way,
+    endpoint: &Endpoint,
     connector: &Connector,
     task: T,
 ) -> Result<T::Output, T::Error> {
-    if way.is_cleartext()? {
-        task.run(Cleartext::open(way, connector)?)
+    if endpoint.is_cleartext()? {
+        task.run(Cleartext::open(endpoint, connector)?)
     } else {
-        task.run(Secure::open(way, connector)?)
+        task.run(Secure::open(endpoint, connector)?)
     }
 }
 
-/// A channel that sessions can be opened on.
-pub(crate) trait Reach: Channel + Sized {
+/// A channel on which a session can be opened.
+pub(crate) trait Connect: Channel + Sized {
     /// Connects.
-    fn open(way: &Way, connector: &Connector) -> Result<Session<Self>, Failure>;
+    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Failure>;
 }
 
-impl Reach for Secure {
-    fn open(way: &Way, connector: &Connector) -> Result<Session<Self>, Failure> {
-        let connection = connector.connect::<ImapClient>(&way.target(), &Arc::new(Config::default()))?;
-        Ok(Session::new(connection, way, true))
+impl Connect for Secure {
+    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Failure> {
+        let connection = connector.connect::<ImapClient>(&endpoint.target(), &Arc::new(Config::default()))?;
+        Ok(Session::new(connection, endpoint, true))
     }
 }
 
-impl Reach for Cleartext {
-    fn open(way: &Way, connector: &Connector) -> Result<Session<Self>, Failure> {
+impl Connect for Cleartext {
+    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Failure> {
         let config = Arc::new(Config::default().danger_cleartext());
-        let connection = connector.danger_connect_cleartext::<ImapClient>(&way.target(), &config)?;
-        Ok(Session::new(connection, way, way.options.danger_cleartext_login))
+        let connection = connector.danger_connect_cleartext::<ImapClient>(&endpoint.target(), &config)?;
+        Ok(Session::new(connection, endpoint, endpoint.options.danger_cleartext_login))
     }
 }
 
-/// The difference that the channel makes: how one authenticates.
+/// A client that can authenticate. The method depends on the channel.
 pub(crate) trait Authenticate {
-    fn prove(
+    fn start_login(
         &mut self,
         credentials: Credentials,
         method: LoginMethod,
@@ -89,7 +88,7 @@ pub(crate) trait Authenticate {
 }
 
 impl Authenticate for Client<Secure> {
-    fn prove(
+    fn start_login(
         &mut self,
         credentials: Credentials,
         method: LoginMethod,
@@ -100,7 +99,7 @@ impl Authenticate for Client<Secure> {
 }
 
 impl Authenticate for Client<Cleartext> {
-    fn prove(
+    fn start_login(
         &mut self,
         credentials: Credentials,
         method: LoginMethod,
@@ -114,28 +113,28 @@ impl Authenticate for Client<Cleartext> {
 pub(crate) struct Session<C: Channel> {
     pub(crate) connection: Connection<Client<C>>,
     may_log_in: bool,
-    /// How long something useful may keep us waiting while the server says other things.
-    busy: Duration,
-    /// What the server said in its good-bye.
+    /// How long to wait for useful data while the server sends other data.
+    useless_timeout: Duration,
+    /// The server's BYE.
     bye: Option<ServerReply>,
-    /// Whether the server has greeted.
+    /// Whether the server has sent its greeting.
     is_greeted: bool,
-    /// Whether the server was told who we are (ID).
+    /// Whether the client has sent ID.
     is_identified: bool,
-    /// Looked at while the session waits.
+    /// Checked while the session waits.
     pub(crate) interrupt: Option<Interrupt>,
 }
 
 impl<C: Channel> Session<C> {
-    fn new(connection: Connection<Client<C>>, way: &Way, may_log_in: bool) -> Self {
-        let busy = way
+    fn new(connection: Connection<Client<C>>, endpoint: &Endpoint, may_log_in: bool) -> Self {
+        let useless_timeout = endpoint
             .options
             .timeout
-            .map_or(BUSY, |seconds| Duration::from_secs(seconds).saturating_mul(BUSY_TIMES));
+            .map_or(USELESS_TIMEOUT, |seconds| Duration::from_secs(seconds).saturating_mul(USELESS_FACTOR));
         Self {
             connection,
             may_log_in,
-            busy,
+            useless_timeout,
             bye: None,
             is_greeted: false,
             is_identified: false,
@@ -148,9 +147,13 @@ impl<C: Channel> Session<C>
 where
     Client<C>: Authenticate,
 {
-    /// Drives the connection until `step` is done. The last argument of `step` is when something useful was last heard:
-    /// a server that says other things all the while is not listened to for ever. A clean stop that was asked for ends
-    /// it too.
+    /// Drives the connection until `step` returns a result.
+    ///
+    /// The last argument of `step` is the time of the last useful data. `step` updates it, so that a server that sends
+    /// only other data causes a timeout.
+    ///
+    /// # Errors
+    /// The step or the connection failed, the server sent no useful data in time, or the user interrupted the command.
     pub(crate) fn drive<T>(
         &mut self,
         mut step: impl FnMut(
@@ -165,10 +168,10 @@ where
             if let Some(interrupt) = &self.interrupt {
                 interrupt.check()?;
             }
-            let late = useful.checked_add(self.busy).unwrap_or(useful);
+            let deadline = useful.checked_add(self.useless_timeout).unwrap_or(useful);
             let until = match &self.interrupt {
-                Some(_) => late.min(Instant::now() + interrupt::LOOK),
-                None => late,
+                Some(_) => deadline.min(Instant::now() + interrupt::CHECK_INTERVAL),
+                None => deadline,
             };
             let (bye, is_greeted) = (&mut self.bye, &mut self.is_greeted);
             let driven = self.connection.drive_until(until, |turn, client, tx| {
@@ -182,15 +185,12 @@ where
             match driven {
                 Ok(Some(done)) => return Ok(done),
                 Ok(None) => {}
-                Err(failure) => return Err(self.explained(failure)),
+                Err(failure) => return Err(self.explain(failure)),
             }
-            if useful.elapsed() >= self.busy {
+            if useful.elapsed() >= self.useless_timeout {
                 return Err(Failure::new(
                     Kind::TryAgain,
-                    format!(
-                        "the server kept talking, and for {:?} said nothing that was asked for",
-                        self.busy
-                    ),
+                    format!("the server sent only unrequested data for {:?}", self.useless_timeout),
                 )
                 .advise("try again later")
                 .remote());
@@ -198,15 +198,15 @@ where
         }
     }
 
-    /// A connection that ended behind a good-bye: the server has said why.
-    fn explained(&mut self, failure: Failure) -> Failure {
+    /// Replaces the failure by the server's BYE, if it sent one before the connection closed.
+    fn explain(&mut self, failure: Failure) -> Failure {
         match self.bye.take() {
-            Some(reply) if failure.server.is_none() => classify::imap_bye(reply, !self.is_greeted).closed(),
+            Some(reply) if failure.server.is_none() => refusal::imap_bye(reply, !self.is_greeted).closed(),
             _ => failure,
         }
     }
 
-    /// Waits until the server's capabilities are known, and names them.
+    /// Waits for the server's capabilities, and returns their names.
     pub(crate) fn capabilities(&mut self) -> Result<Vec<String>, Failure> {
         self.drive(|turn, client, _, _| {
             if client.capabilities().is_none()
@@ -219,22 +219,26 @@ where
         })
     }
 
-    /// Proves who the user is, and tells the server who we are.
-    pub(crate) fn log_in(&mut self, way: &Way, credentials: &Credentials) -> Result<LoggedIn, Failure> {
+    /// Logs in, and sends ID if the server offers it and the user did not disable it.
+    pub(crate) fn log_in(
+        &mut self,
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+    ) -> Result<LoggedIn, Failure> {
         if !self.may_log_in {
-            return Err(login::not_without_tls());
+            return Err(login::needs_tls());
         }
         self.capabilities()?;
         if self.connection.machine().state() != Some(State::NotAuthenticated) {
             return Err(Failure::new(
                 Kind::Refused,
-                "the server says that somebody has logged in already (PREAUTH): whose mail it shows cannot be known",
+                "the server has already authenticated the session (PREAUTH), so it is unknown whose mail it serves",
             )
-            .advise("check host and port; a server for everybody asks who one is")
+            .advise("check host and port; a public server requires a login")
             .remote());
         }
-        let logged_in = login::log_in(self, way, credentials)?;
-        if !way.options.no_id {
+        let logged_in = login::log_in(self, endpoint, credentials)?;
+        if !endpoint.options.no_id {
             let offered = self.capabilities()?;
             if offered.iter().any(|name| name.eq_ignore_ascii_case("ID")) {
                 self.identify()?;
@@ -243,8 +247,7 @@ where
         Ok(logged_in)
     }
 
-    /// Tells the server who we are (RFC 2971), once in a session. That it does not want to know is no failure. Returns
-    /// whether it was told now.
+    /// Sends ID (RFC 2971), once per session, and ignores a refusal. Returns whether it was sent now.
     pub(crate) fn identify(&mut self) -> Result<bool, Failure> {
         if std::mem::replace(&mut self.is_identified, true) {
             return Ok(false);
@@ -258,25 +261,26 @@ where
             field("version", env!("CARGO_PKG_VERSION")),
             field("vendor", env!("CARGO_PKG_NAME")),
         ];
-        let mine =
+        let sent =
             self.connection.with(|client, tx| client.send(&Command::Id(LazyList::new(&fields)), tx))?;
         self.drive(|turn, _, _, _| match turn {
-            ConnectionEvent::Machine(Event::Completed { id, .. }) if id == mine => Ok(Some(())),
+            ConnectionEvent::Machine(Event::Completed { id, .. }) if id == sent => Ok(Some(())),
             _ => Ok(None),
         })?;
         Ok(true)
     }
 
-    /// Gives a command and waits for its end; `data` sees what comes before, and says whether it was of use.
-    pub(crate) fn ask(
+    /// Sends a command and waits for its completion. `data` handles the events before that, and returns whether each was
+    /// useful.
+    pub(crate) fn run_command(
         &mut self,
         command: &Command<'_>,
         mut data: impl FnMut(Event<'_>) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
         let what = format!("the server refused {}", command.name());
-        let mine = self.connection.with(|client, tx| client.send(command, tx))?;
+        let sent = self.connection.with(|client, tx| client.send(command, tx))?;
         self.drive(|turn, _, _, useful| match turn {
-            ConnectionEvent::Machine(Event::Completed { id, status }) if id == mine => {
+            ConnectionEvent::Machine(Event::Completed { id, status }) if id == sent => {
                 accepted(&status, &what).map(Some)
             }
             ConnectionEvent::Machine(event) => {
@@ -289,32 +293,31 @@ where
         })
     }
 
-    /// The folders of the account. One whose name is too long keeps its place with a part of the name, and
-    /// [`Folder::check_name`] refuses it.
+    /// Lists the folders of the account. A name that is too long is cut, and [`Folder::check_name`] refuses it.
     ///
     /// # Errors
-    /// [`Kind::Protocol`] if the server lists more folders, or more bytes of names, than any account has.
+    /// [`Kind::Protocol`] if the server lists too many folders, or too many bytes of names.
     pub(crate) fn folders(&mut self) -> Result<Vec<Folder>, Failure> {
         let mut listing = Listing::default();
         self.list(&mut listing)?;
         Ok(listing.sorted())
     }
 
-    /// Fills `listing`, which keeps what came before a failure.
+    /// Adds the folders to `listing`, which keeps those that came before a failure.
     pub(crate) fn list(&mut self, listing: &mut Listing) -> Result<(), Failure> {
         let patterns = [ListPattern::ALL];
-        self.ask(&Command::List(ListCommand::new(&patterns)), |event| {
+        self.run_command(&Command::List(ListCommand::new(&patterns)), |event| {
             let Event::Data(Untagged::List(listed)) = event else { return Ok(false) };
             listing.add(&listed)?;
             Ok(true)
         })
     }
 
-    /// Says good-bye. That the server may already be gone is no failure.
+    /// Logs out and closes the connection. Ignores errors.
     pub(crate) fn log_out(self) {
         let mut connection = self.connection;
         if connection.with(|client, tx| client.send(&Command::Logout, tx)).is_ok() {
-            let until = Instant::now() + Duration::from_secs(2);
+            let until = Instant::now() + LOGOUT_TIMEOUT;
             let _ = connection.drive_until(until, |turn, _, _| match turn {
                 ConnectionEvent::Machine(Event::Closed) => Ok::<_, Failure>(Some(())),
                 _ => Ok(None),
@@ -324,7 +327,7 @@ where
     }
 }
 
-impl<C: Channel> Prover for Session<C>
+impl<C: Channel> LoginSession for Session<C>
 where
     Client<C>: Authenticate,
 {
@@ -340,17 +343,21 @@ where
         self.connection.machine().has_refused_initial_response()
     }
 
-    fn prove(&mut self, by: Option<Mechanism>, credentials: Credentials) -> Result<Option<Refusal>, Failure> {
-        let method = by.map_or(LoginMethod::Strongest, LoginMethod::Mechanism);
+    fn try_login(
+        &mut self,
+        mechanism: Option<Mechanism>,
+        credentials: Credentials,
+    ) -> Result<Option<Refusal>, Failure> {
+        let method = mechanism.map_or(LoginMethod::Strongest, LoginMethod::Mechanism);
         self.connection
-            .with(|client, tx| client.prove(credentials, method, tx))
-            .map_err(|error| login::cannot_prove(&error))?;
+            .with(|client, tx| client.start_login(credentials, method, tx))
+            .map_err(|error| login::cannot_log_in(&error))?;
         self.drive(|turn, _, _, _| match turn {
             ConnectionEvent::Machine(Event::Auth(AuthOutcome::Accepted { .. })) => Ok(Some(None)),
             ConnectionEvent::Machine(Event::Auth(outcome)) => {
                 let (status, reason) = (outcome.status(), outcome.reason());
                 let reply = ServerReply::imap(status);
-                let verdict = classify::imap_verdict(&reply, status.condition, login::during(by));
+                let verdict = verdict::imap_verdict(&reply, status.condition, login::during(mechanism));
                 Ok(Some(Some(Refusal { verdict, reply }.with_reason(reason))))
             }
             _ => Ok(None),
@@ -358,64 +365,25 @@ where
     }
 }
 
-fn lossy(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).into_owned()
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// OK, or why not.
+/// Returns `Ok` if the command succeeded. `what` says what the server refused otherwise.
 pub(crate) fn accepted(status: &StatusResponse<'_>, what: &str) -> Result<(), Failure> {
-    if status.condition == Condition::Ok { Ok(()) } else { Err(classify::imap_command(status, what)) }
+    if status.condition == Condition::Ok { Ok(()) } else { Err(refusal::imap_command(status, what)) }
 }
 
-/// The stages of `check` behind TLS.
-pub(crate) fn check(
-    way: &Way,
-    connector: &Connector,
-    credentials: Option<Credentials>,
-    progress: &Progress,
-) -> Result<(), Stop> {
-    struct Check<'a>(&'a Way, Option<Credentials>, &'a Progress);
-
-    impl Task for Check<'_> {
-        type Output = ();
-        type Error = Stop;
-
-        fn run<C: Reach>(self, mut session: Session<C>) -> Result<(), Stop>
-        where
-            Client<C>: Authenticate,
-        {
-            let done = self.walk(&mut session);
-            session.log_out();
-            done
-        }
+/// Checks that the URL is an IMAP URL.
+pub(crate) fn require_imap(url: &Url) -> Result<(), Failure> {
+    if url.protocol == Protocol::Imap {
+        return Ok(());
     }
+    Err(Failure::new(Kind::Usage, "this command needs an IMAP URL")
+        .advise("use imaps://user@host or imap://user@host"))
+}
 
-    impl Check<'_> {
-        fn walk<C: Reach>(self, session: &mut Session<C>) -> Result<(), Stop>
-        where
-            Client<C>: Authenticate,
-        {
-            let Self(way, credentials, progress) = self;
-            progress.connected()?;
-            if progress.awaits(Stage::Greeting) {
-                session.drive(|turn, _, _, _| match turn {
-                    ConnectionEvent::Machine(Event::Greeting(_)) => Ok(Some(())),
-                    _ => Ok(None),
-                })?;
-                progress.pass(Stage::Greeting, "IMAP")?;
-            }
-            let capabilities = session.capabilities()?;
-            progress.pass(Stage::Capabilities, capabilities.join(" "))?;
-            let Some(credentials) = credentials else {
-                progress.note(no_user());
-                return Err(Stop::Here);
-            };
-            let logged_in = session.log_in(way, &credentials)?;
-            progress.logged_in(&logged_in)?;
-            let folders = session.folders()?;
-            progress.pass(Stage::Folders, format!("{} folders", folders.len()))
-        }
-    }
-
-    with_session(way, connector, Check(way, credentials, progress))
+/// Returns the failure for a URL without a user.
+pub(crate) fn missing_user() -> Failure {
+    Failure::new(Kind::Usage, "the URL names no user").advise("use imaps://user@host")
 }

@@ -1,8 +1,7 @@
-//! Ctrl-C and SIGTERM: the first one asks the command to stop cleanly, the second one ends it at once.
+//! Ctrl-C and SIGTERM: the first signal requests a clean stop, the second one ends the process at once.
 //!
-//! A command that has something to finish holds a [`Graceful`] guard while it works and looks at
-//! [`Interrupt::check`] between two steps. Without a guard the first signal ends the process, since there is nothing
-//! to save. The exit code is 130 after SIGINT and 143 after SIGTERM, as a shell reports it.
+//! A command with work to finish holds a [`Graceful`] guard and calls [`Interrupt::check`] between two steps. Without a
+//! guard, the first signal ends the process. The exit code is 130 after SIGINT and 143 after SIGTERM, as in a shell.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -12,14 +11,14 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::failure::{Failure, Kind};
 
-/// How long a wait for the network may take before the flag is looked at again.
-pub(crate) const LOOK: Duration = Duration::from_millis(200);
+/// The longest time between two checks for a signal while waiting for the network.
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How many whole messages were sent whose answer has not come.
+/// How many messages were sent completely and have no reply.
 static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
 
-/// A whole message that was sent and has no answer yet, until the value is dropped. A signal that ends the process
-/// meanwhile says that the message may have arrived.
+/// A message that was sent completely and has no reply, until the value is dropped. If a signal ends the process before
+/// that, the last line says that the message may have arrived.
 #[derive(Debug)]
 pub(crate) struct Unanswered(());
 
@@ -36,22 +35,22 @@ impl Drop for Unanswered {
     }
 }
 
-/// The process's only watch over the two signals. Cheap to clone.
+/// The handler of the two signals. There is one per process. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Interrupt(Arc<State>);
 
 #[derive(Default)]
 struct State {
-    /// The signal that came; 0 for none.
+    /// The signal received; 0 for none.
     signal: AtomicI32,
     /// Whether the first signal only sets the flag.
     graceful: AtomicBool,
-    /// Held while the flag is set, so that a sleeper never misses it.
+    /// Held while the signal is stored, so that a sleeping thread never misses it.
     changed: Mutex<()>,
     woken: Condvar,
 }
 
-/// While it lives, the first signal asks for a clean stop instead of ending the process.
+/// A guard: until it is dropped, the first signal requests a clean stop instead of ending the process.
 pub(crate) struct Graceful(Interrupt);
 
 impl Drop for Graceful {
@@ -61,17 +60,17 @@ impl Drop for Graceful {
 }
 
 impl Interrupt {
-    /// Starts to watch SIGINT and SIGTERM; later calls return the same watch.
+    /// Installs the handler for SIGINT and SIGTERM. Later calls return the same handler.
     ///
     /// # Errors
-    /// The handlers cannot be installed.
+    /// The handler cannot be installed.
     pub(crate) fn install() -> Result<Self, Failure> {
         static INSTALLED: OnceLock<Interrupt> = OnceLock::new();
         if let Some(installed) = INSTALLED.get() {
             return Ok(installed.clone());
         }
         let failed = |error: std::io::Error| {
-            Failure::new(Kind::Unavailable, format!("signals cannot be watched: {error}"))
+            Failure::new(Kind::Unavailable, format!("the signal handler cannot be installed: {error}"))
         };
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
         let interrupt = Self(Arc::new(State::default()));
@@ -83,28 +82,28 @@ impl Interrupt {
         Ok(INSTALLED.get_or_init(|| interrupt).clone())
     }
 
-    /// A watch that no signal reaches, for tests.
+    /// Returns a handler that receives no signals, for tests.
     #[cfg(test)]
     pub(crate) fn none() -> Self {
         Self(Arc::new(State::default()))
     }
 
-    /// From now on, until the guard is dropped, the first signal only sets the flag.
+    /// Makes the first signal request a clean stop until the guard is dropped.
     #[must_use = "without the guard the first signal ends the process"]
     pub(crate) fn graceful(&self) -> Graceful {
         self.0.graceful.store(true, Ordering::SeqCst);
         Graceful(self.clone())
     }
 
-    /// Whether a clean stop was asked for.
+    /// Returns whether a signal requested a clean stop.
     pub(crate) fn is_requested(&self) -> bool {
         self.0.signal.load(Ordering::SeqCst) != 0
     }
 
-    /// Fails once a clean stop was asked for.
+    /// Checks for a signal.
     ///
     /// # Errors
-    /// [`Kind::Interrupted`] or [`Kind::Terminated`], without advice: the command adds how to go on.
+    /// [`Kind::Interrupted`] or [`Kind::Terminated`] after a signal. The caller adds advice how to continue.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self.0.signal.load(Ordering::SeqCst) {
             0 => Ok(()),
@@ -113,7 +112,7 @@ impl Interrupt {
         }
     }
 
-    /// Waits so long, or until a clean stop is asked for. Returns whether the whole time has passed.
+    /// Sleeps for a time or until a signal. Returns whether the whole time has passed.
     pub(crate) fn sleep(&self, time: Duration) -> bool {
         let until = Instant::now() + time;
         let mut guard = self.0.changed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +130,7 @@ impl Interrupt {
         let first = !self.is_requested();
         if !first || !self.0.graceful.load(Ordering::SeqCst) {
             let text = if first { "interrupted" } else { "stopped at once" };
-            say(&last_words(text, UNANSWERED.load(Ordering::SeqCst)));
+            write_line(&exit_message(text, UNANSWERED.load(Ordering::SeqCst)));
             signal_hook::low_level::exit(128 + signal);
         }
         {
@@ -139,27 +138,27 @@ impl Interrupt {
             self.0.signal.store(signal, Ordering::SeqCst);
         }
         self.0.woken.notify_all();
-        say("stopping cleanly; once more stops at once");
+        write_line("stopping cleanly; press Ctrl-C again to stop at once");
     }
 }
 
-/// What is said when a signal ends the process while so many messages have no answer.
-fn last_words(text: &str, unanswered: usize) -> String {
+/// Returns the last line of a process that a signal ends while messages have no reply.
+fn exit_message(text: &str, unanswered: usize) -> String {
     match unanswered {
         0 => text.to_owned(),
         1 => format!(
-            "{text}: the whole message was sent, and whether the server has it is not known; look there before you \
-             send it again"
+            "{text}: the whole message was sent, and it is unknown whether the server accepted it; check before you send it \
+             again"
         ),
         count => format!(
-            "{text}: {count} whole messages were sent, and whether the server has them is not known; look there \
-             before you send them again"
+            "{text}: {count} whole messages were sent, and it is unknown whether the server accepted them; check before \
+             you send them again"
         ),
     }
 }
 
-/// Writes a line to standard error. A closed or full one is ignored.
-fn say(text: &str) {
+/// Writes a line to standard error, and ignores failures.
+fn write_line(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "mailwire: {text}");
 }
@@ -169,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_signal_sets_the_flag_and_wakes_a_sleeper() {
+    fn the_first_signal_requests_a_stop_and_wakes_a_sleeping_thread() {
         let interrupt = Interrupt::none();
         let _graceful = interrupt.graceful();
         assert!(interrupt.check().is_ok());
@@ -183,16 +182,16 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_an_answer_is_named_when_the_process_ends() {
-        assert_eq!(last_words("stopped at once", 0), "stopped at once");
-        assert!(last_words("stopped at once", 1).contains("the whole message was sent"));
-        assert!(last_words("interrupted", 7).contains("7 whole messages were sent"));
+    fn the_last_line_mentions_messages_without_a_reply() {
+        assert_eq!(exit_message("stopped at once", 0), "stopped at once");
+        assert!(exit_message("stopped at once", 1).contains("the whole message was sent"));
+        assert!(exit_message("interrupted", 7).contains("7 whole messages were sent"));
         let _unanswered = Unanswered::new();
         assert!(UNANSWERED.load(Ordering::SeqCst) > 0);
     }
 
     #[test]
-    fn a_sleep_without_a_signal_lasts_its_time() {
+    fn sleeps_for_the_whole_time_without_a_signal() {
         assert!(Interrupt::none().sleep(Duration::from_millis(5)));
     }
 }

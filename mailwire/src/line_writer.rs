@@ -1,8 +1,7 @@
-//! Writes whole lines from a thread of its own, so that a full disk or a pipe that is never read cannot block or end
-//! the program.
+//! Writes lines on a separate thread, so that a full disk or a pipe that is never read cannot block or end the program.
 //!
-//! Lines wait in a bounded queue. A line that finds the queue full is discarded and counted; the count is written as a
-//! line of its own as soon as the output takes lines again. Errors of the output are ignored.
+//! Lines wait in a bounded queue. When the queue is full, new lines are discarded and counted. The count is written as a
+//! line as soon as the output accepts lines again. Write errors are ignored.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,68 +13,68 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The most lines that wait to be written.
-const WAITING: usize = 4096;
+/// The most lines in the queue.
+const MAX_QUEUED_LINES: usize = 4096;
 
-/// The longest line in bytes; the rest of a longer one is discarded.
-const LONGEST: usize = 16 * 1024;
+/// The longest line in bytes. The rest of a longer line is discarded.
+const MAX_LINE_BYTES: usize = 16 * 1024;
 
-/// A handle on the thread that writes. Cheap to clone. The thread ends with the last handle.
+/// A handle to the writing thread. Cheap to clone. The thread ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct LineWriter {
-    queue: SyncSender<Order>,
+    queue: SyncSender<Request>,
     dropped: Arc<AtomicU64>,
 }
 
-enum Order {
+enum Request {
     Line(Vec<u8>),
-    /// Report when everything before it was written.
+    /// Report when all earlier lines are written.
     Flush(SyncSender<()>),
 }
 
 impl LineWriter {
-    /// Writes to `output`.
+    /// Starts a thread that writes to `output`.
     ///
     /// # Errors
-    /// The operating system gives no thread.
+    /// The operating system cannot start a thread.
     pub(crate) fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
-        Self::with_room(output, WAITING)
+        Self::with_capacity(output, MAX_QUEUED_LINES)
     }
 
-    /// Writes to standard error. It has a descriptor of its own: a write that blocks does not hold the lock of
-    /// [`io::stderr`].
+    /// Starts a thread that writes to standard error. It uses a separate descriptor, so that a blocked write does not hold
+    /// the lock of [`io::stderr`].
     ///
     /// # Errors
-    /// The operating system gives no thread or no descriptor.
+    /// The operating system cannot start a thread or duplicate the descriptor.
     pub(crate) fn standard_error() -> io::Result<Self> {
         Self::start(File::from(io::stderr().as_fd().try_clone_to_owned()?))
     }
 
-    fn with_room(output: impl Write + Send + 'static, lines: usize) -> io::Result<Self> {
-        let (queue, orders) = sync_channel(lines);
+    fn with_capacity(output: impl Write + Send + 'static, lines: usize) -> io::Result<Self> {
+        let (queue, requests) = sync_channel(lines);
         let dropped = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&dropped);
-        let work = move || write_lines(output, &orders, &counted);
+        let work = move || write_lines(output, &requests, &counted);
         std::thread::Builder::new().name("lines".to_owned()).spawn(work)?;
         Ok(Self { queue, dropped })
     }
 
-    /// Queues a line, which ends with its LF. Never blocks.
+    /// Queues a line that ends with LF. Never blocks.
     pub(crate) fn line(&self, bytes: &[u8]) {
-        let mut line = bytes.get(..LONGEST).unwrap_or(bytes).to_vec();
+        let mut line = bytes.get(..MAX_LINE_BYTES).unwrap_or(bytes).to_vec();
         if line.len() < bytes.len() {
             line.push(b'\n');
         }
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(Order::Line(line)) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Request::Line(line)) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Waits until everything that was queued is written, `patience` at most.
-    pub(crate) fn flush(&self, patience: Duration) {
+    /// Waits until all queued lines are written, or until the timeout.
+    pub(crate) fn flush(&self, timeout: Duration) {
         let (done, written) = sync_channel(1);
-        if self.queue.try_send(Order::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(patience);
+        if self.queue.try_send(Request::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(timeout);
         }
     }
 }
@@ -99,13 +98,13 @@ impl<'a> MakeWriter<'a> for LineWriter {
     }
 }
 
-fn write_lines(mut output: impl Write, orders: &Receiver<Order>, dropped: &AtomicU64) {
-    while let Ok(order) = orders.recv() {
-        match order {
-            Order::Line(line) => {
+fn write_lines(mut output: impl Write, requests: &Receiver<Request>, dropped: &AtomicU64) {
+    while let Ok(request) = requests.recv() {
+        match request {
+            Request::Line(line) => {
                 let _ = output.write_all(&line);
             }
-            Order::Flush(done) => {
+            Request::Flush(done) => {
                 let _ = output.flush();
                 let _ = done.try_send(());
             }
@@ -124,16 +123,16 @@ mod tests {
 
     use super::*;
 
-    /// An output that reports each write and then waits to be released.
-    struct Gate {
-        begun: Sender<()>,
+    /// An output that reports each write and then waits until it is released.
+    struct BlockingOutput {
+        started: Sender<()>,
         release: Receiver<()>,
         written: Arc<Mutex<Vec<u8>>>,
     }
 
-    impl Write for Gate {
+    impl Write for BlockingOutput {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let _ = self.begun.send(());
+            let _ = self.started.send(());
             let _ = self.release.recv();
             self.written.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -145,20 +144,20 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_blocks_costs_lines_and_no_time() {
-        let (begun, begins) = channel();
+    fn drops_lines_instead_of_blocking() {
+        let (started, starts) = channel();
         let (release, released) = channel();
         let written = Arc::new(Mutex::new(Vec::new()));
-        let gate = Gate { begun, release: released, written: Arc::clone(&written) };
-        let writer = LineWriter::with_room(gate, 2).unwrap();
+        let blocking = BlockingOutput { started, release: released, written: Arc::clone(&written) };
+        let writer = LineWriter::with_capacity(blocking, 2).unwrap();
         writer.line(b"one\n");
-        begins.recv().unwrap();
+        starts.recv().unwrap();
         for line in [&b"two\n"[..], b"three\n", b"four\n", b"five\n"] {
             writer.line(line);
         }
         writer.flush(Duration::from_millis(1));
         drop(release);
-        while begins.recv_timeout(Duration::from_millis(500)).is_ok() {}
+        while starts.recv_timeout(Duration::from_millis(500)).is_ok() {}
         writer.flush(Duration::from_secs(5));
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert!(text.starts_with("one\n2 lines were dropped"), "{text}");
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_fails_is_ignored() {
+    fn ignores_write_errors() {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let writer = LineWriter::start(full).unwrap();
         writer.line(b"one\n");

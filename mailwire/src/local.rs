@@ -1,27 +1,41 @@
-//! Where fetched mail is kept: which account and mailbox of the local store a remote one has.
+//! The local store for fetched mail: which local account and mailboxes hold a remote account's folders.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use mailstore::{AccountId, MailboxId, RemoteAccountId, SpecialUse, Store};
 
-use crate::failure::Failure;
-use crate::imap::Folder;
+use crate::failure::{Failure, Kind};
+use crate::folder::Folder;
 use crate::url::Url;
 
-/// What tells a remote account apart: user and host. By which port and TLS mode it is reached makes no difference.
+/// Checks that a directory is not that of a `mailwire serve`, whose accounts fetched mail would mix with.
+pub(crate) fn check_not_served(directory: &Path) -> Result<(), Failure> {
+    if !directory.join("serve.lock").exists() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Configuration,
+        format!("{} is the directory of a mailwire serve and holds its accounts", directory.display()),
+    )
+    .advise("use another directory with --into; the server's directory is unchanged"))
+}
+
+/// Returns the key of a remote account: its user and host. Port and TLS mode make no difference.
 pub(crate) fn key(url: &Url) -> String {
     format!("imap:{}@{}", url.user.as_deref().unwrap_or_default(), url.host)
 }
 
-/// The local account that holds what comes from there. No client can log in to it: its password is random and not kept.
+/// Returns the local account for a remote account, and creates it if needed. No client can log in to it: its password is
+/// random and not stored.
 pub(crate) fn account(store: &dyn Store, url: &Url) -> Result<AccountId, Failure> {
     let name = format!("{}@{}", url.user.as_deref().unwrap_or_default(), url.host);
     if let Some(account) = store.account(&name)? {
         return Ok(account.id);
     }
-    match store.create_account(&name, unknown_password().as_bytes()) {
+    match store.create_account(&name, random_password().as_bytes()) {
         Ok(account) => Ok(account.id),
-        // Another run was quicker.
+        // Another run has created it.
         Err(mailstore::Error::Exists(what)) => match store.account(&name)? {
             Some(account) => Ok(account.id),
             None => Err(mailstore::Error::Exists(what).into()),
@@ -30,14 +44,14 @@ pub(crate) fn account(store: &dyn Store, url: &Url) -> Result<AccountId, Failure
     }
 }
 
-fn unknown_password() -> String {
+fn random_password() -> String {
     use std::hash::{BuildHasher, Hasher};
     let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}{:016x}{:016x}", random(), random(), random(), random())
 }
 
-/// The local name that a remote folder would have if it were alone: `/` between levels, whatever it is there, and
-/// nothing that the store does not take in a name.
+/// Returns the preferred local name of a remote folder: `/` separates its levels, and `_` replaces characters that the
+/// store does not allow.
 fn name(folder: &Folder) -> String {
     let name = match folder.delimiter {
         None => folder.name.replace('/', "_"),
@@ -52,8 +66,8 @@ fn name(folder: &Folder) -> String {
     if levels.is_empty() { "_".to_owned() } else { levels.join("/") }
 }
 
-/// The local name of each folder, in their order. Those whose messages are here already keep their mailbox; of two that
-/// would have the same name, the second one gets a number.
+/// Returns the local name of each folder, in order. A folder that has a mailbox keeps its name. If two folders would get
+/// the same name, the second one gets a number.
 pub(crate) fn names(
     store: &dyn Store,
     account: AccountId,
@@ -71,7 +85,7 @@ pub(crate) fn names(
 }
 
 fn unique_names(folders: &[Folder], kept: &HashMap<String, String>) -> Vec<String> {
-    // INBOX is the same in upper and lower case, also as the first of several levels.
+    // INBOX is case-insensitive, also as the first of several levels.
     let canonical = |name: &str| match name.split_once('/') {
         Some((first, rest)) if first.eq_ignore_ascii_case("INBOX") => format!("INBOX/{rest}"),
         None if name.eq_ignore_ascii_case("INBOX") => "INBOX".to_owned(),
@@ -79,7 +93,7 @@ fn unique_names(folders: &[Folder], kept: &HashMap<String, String>) -> Vec<Strin
     };
     let mut taken: HashSet<String> = kept.values().map(|name| canonical(name)).collect();
     let mut numbers: HashMap<String, u32> = HashMap::new();
-    let mut give = |folder: &Folder| {
+    let mut assign = |folder: &Folder| {
         if let Some(name) = kept.get(&folder.key()) {
             return name.clone();
         }
@@ -96,15 +110,15 @@ fn unique_names(folders: &[Folder], kept: &HashMap<String, String>) -> Vec<Strin
             }
         }
     };
-    // The INBOX itself comes first: no other folder takes its name.
-    let inbox = folders.iter().find(|folder| folder.is_inbox()).map(&mut give);
+    // INBOX comes first, so that no other folder takes its name.
+    let inbox = folders.iter().find(|folder| folder.is_inbox()).map(&mut assign);
     folders
         .iter()
-        .map(|folder| if folder.is_inbox() { inbox.clone().unwrap_or_default() } else { give(folder) })
+        .map(|folder| if folder.is_inbox() { inbox.clone().unwrap_or_default() } else { assign(folder) })
         .collect()
 }
 
-/// The local mailbox of that name, created if it is not there.
+/// Returns the local mailbox of this name, and creates it if needed.
 pub(crate) fn mailbox(
     store: &dyn Store,
     account: AccountId,
@@ -112,21 +126,21 @@ pub(crate) fn mailbox(
     special_use: Option<SpecialUse>,
 ) -> Result<MailboxId, mailstore::Error> {
     let found = store.mailbox(account, name);
-    let must_be_made = match &found {
+    let is_missing = match &found {
         Ok(mailbox) => mailbox.no_select,
         Err(mailstore::Error::NotFound(_)) => true,
         Err(_) => false,
     };
-    if !must_be_made {
+    if !is_missing {
         return found.map(|mailbox| mailbox.id);
     }
-    // Looked up only where it matters: an account may have many folders.
+    // Listing is slow for an account with many folders, so it is done only if needed.
     let taken = special_use.is_some()
         && store.list(account)?.iter().any(|mailbox| mailbox.special_use == special_use);
     match store.create_mailbox(account, name, special_use.filter(|_| !taken)) {
-        // Another run was quicker.
+        // Another run has created it.
         Err(mailstore::Error::Exists(_)) => store.mailbox(account, name).map(|mailbox| mailbox.id),
-        made => made,
+        created => created,
     }
 }
 
@@ -141,12 +155,12 @@ mod tests {
             special_use: None,
             selectable: true,
             wire_name: name.as_bytes().to_vec(),
-            too_long: None,
+            full_length: None,
         }
     }
 
     #[test]
-    fn levels_are_separated_by_a_slash() {
+    fn separates_levels_with_a_slash() {
         assert_eq!(name(&folder("INBOX.Sent.2026", Some('.'))), "INBOX/Sent/2026");
         assert_eq!(name(&folder("a/b.c", Some('.'))), "a_b/c");
         assert_eq!(name(&folder("a/b.c", Some('/'))), "a/b.c");
@@ -155,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_takes_in_no_name_is_replaced() {
+    fn replaces_characters_that_the_store_does_not_allow() {
         assert_eq!(name(&folder("a*b%c", Some('/'))), "a_b_c");
         assert_eq!(name(&folder("///", Some('/'))), "_");
         assert_eq!(name(&folder("a\"b\\c", Some('/'))), "a\"b\\c");
     }
 
     #[test]
-    fn two_folders_never_share_a_local_name() {
+    fn gives_each_folder_its_own_local_name() {
         let folders = [
             folder("Entw&APw-rfe", Some('/')),
             folder("a*", Some('/')),
@@ -186,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn two_users_of_a_server_have_two_keys() {
+    fn keys_differ_by_user_and_not_by_port() {
         let url = |text: &str| text.parse::<Url>().unwrap();
         assert_ne!(key(&url("imaps://a@h")), key(&url("imaps://b@h")));
         assert_eq!(key(&url("imaps://a@h")), key(&url("imap://a@h:1143")));

@@ -1,137 +1,174 @@
-//! Logging in, for both protocols: which mechanism, what to try after a refusal, and how often.
+//! Login for both protocols: which mechanism to use, and what to try after a refusal.
 //!
-//! * A server that does not understand an initial response is asked once more without one.
-//! * A server that refuses a *mechanism* that reveals nothing (SCRAM) is asked once more with the next one that reveals
-//!   nothing. The password is never revealed to a server because it refused to prove that it knows it: after SCRAM
-//!   there is no PLAIN and no LOGIN. SCRAM without `-PLUS` then says `n` (RFC 5802 §6), since the client has seen that
-//!   the server offers `-PLUS`; `y` would claim the opposite. What is lost is the binding to the TLS channel, which the
-//!   report says; `--mechanism SCRAM-SHA-256-PLUS` alone insists on it.
-//! * `--token-command` is asked once more after the server refused a token.
-//! * A refused password is never tried twice.
+//! * If the server does not understand an initial response, the client retries once without one.
+//! * If the server refuses a *mechanism* that keeps the password secret (SCRAM), the client retries once with the next
+//!   such mechanism. It never falls back to PLAIN or LOGIN after SCRAM: a server must not learn the password by refusing
+//!   to prove that it knows it. SCRAM without `-PLUS` then sends the flag `n` (RFC 5802 §6): `y` would claim that the
+//!   server does not offer `-PLUS`. The login is then not bound to the TLS channel, and the report says so;
+//!   `--mechanism SCRAM-SHA-256-PLUS` alone requires the binding.
+//! * If the server refuses a token, the client runs `--token-command` once more.
+//! * The client never tries a refused password twice.
 
-use proto_mail::sasl::MechanismChoice;
+use proto_mail::sasl::{MechanismChoice, SaslError};
 use proto_mail::{Credentials, Mechanism};
 
-use crate::check::LoggedIn;
-use crate::classify::{During, Proof, ServerReply, Verdict, log_in_failure};
-use crate::connect::Way;
+use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Kind};
+use crate::refusal::{CredentialKind, login_failure};
+use crate::server_reply::ServerReply;
+use crate::verdict::{During, Verdict};
 
 /// A session that can log in.
-pub(crate) trait Prover {
-    /// Which mechanism fits, and why no other one.
+pub(crate) trait LoginSession {
+    /// Chooses the first usable mechanism from `order`, and says why the others were rejected.
     fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice;
 
-    /// Whether there is a command beside SASL that takes the password (LOGIN of IMAP).
+    /// Returns whether the protocol has a login command besides SASL (IMAP's LOGIN).
     fn has_login_command(&self) -> bool;
 
-    /// Whether the server did not understand an initial response.
+    /// Returns whether the server did not understand an initial response.
     fn has_refused_initial_response(&self) -> bool;
 
-    /// Tries once; without a mechanism by the command beside SASL. Returns what the server said against it.
-    fn prove(&mut self, by: Option<Mechanism>, credentials: Credentials) -> Result<Option<Refusal>, Failure>;
+    /// Tries to log in once. Without a mechanism, uses the login command. Returns the server's refusal, if any.
+    fn try_login(
+        &mut self,
+        mechanism: Option<Mechanism>,
+        credentials: Credentials,
+    ) -> Result<Option<Refusal>, Failure>;
 }
 
-/// What a server said against a log-in.
+/// How the user logged in.
+#[derive(Debug)]
+pub(crate) struct LoggedIn {
+    /// The mechanism's name, or "the LOGIN command".
+    pub(crate) method: &'static str,
+    /// The mechanism choice, which says why others were rejected.
+    pub(crate) choice: MechanismChoice,
+    /// The mechanism that the server refused before, and its reply.
+    pub(crate) refused: Option<(Mechanism, ServerReply)>,
+}
+
+impl LoggedIn {
+    /// Describes the method, and the mechanism that the server refused before.
+    pub(crate) fn describe(&self) -> String {
+        match &self.refused {
+            None => self.method.to_owned(),
+            Some((mechanism, reply)) => {
+                let unbound = if mechanism.uses_channel_binding() && !self.method.ends_with("-PLUS") {
+                    ", so the login is not bound to the TLS channel"
+                } else {
+                    ""
+                };
+                format!("{} (the server refused {mechanism}{unbound}: {reply})", self.method)
+            }
+        }
+    }
+}
+
+/// A server's refusal of a login.
 pub(crate) struct Refusal {
     pub(crate) verdict: Verdict,
     pub(crate) reply: ServerReply,
 }
 
 impl Refusal {
-    /// Adds what the mechanism itself learnt: the reason in SCRAM's last message, the JSON of OAuth, or why the client
-    /// cancelled.
+    /// Adds the mechanism's own reason: the error in SCRAM's last message, OAuth's JSON, or why the client cancelled.
     pub(crate) fn with_reason(mut self, reason: Option<&str>) -> Self {
         let Some(reason) = reason else { return self };
-        self.verdict = by_reason(reason).unwrap_or(self.verdict);
+        self.verdict = verdict_by_reason(reason).unwrap_or(self.verdict);
         let reason: String = reason.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
         self.reply.text = format!("{} ({reason})", self.reply.text);
         self
     }
 }
 
-/// During which kind of log-in.
-pub(crate) const fn during(by: Option<Mechanism>) -> During {
-    match by {
-        Some(mechanism) if !mechanism.reveals_credentials() => During::SecretLogIn,
-        _ => During::LogIn,
+/// Returns whether a login with this mechanism reveals the credentials. `None` is the login command.
+pub(crate) const fn during(mechanism: Option<Mechanism>) -> During {
+    match mechanism {
+        Some(mechanism) if !mechanism.reveals_credentials() => During::SecretLogin,
+        _ => During::RevealingLogin,
     }
 }
 
-/// What the reason of a mechanism means (RFC 5802 §7, RFC 7628 §3.2.2, and the texts of `SaslError`).
-fn by_reason(reason: &str) -> Option<Verdict> {
-    const REASONS: &[(&str, Verdict)] = &[
+/// Classifies a mechanism's reason: the server's (RFC 5802 §7, RFC 7628 §3.2.2), or why the client cancelled.
+fn verdict_by_reason(reason: &str) -> Option<Verdict> {
+    const SERVER: &[(&str, Verdict)] = &[
         ("invalid-proof", Verdict::WrongCredentials),
         ("unknown-user", Verdict::WrongCredentials),
         ("no-resources", Verdict::Temporary),
-        // The server sees another channel than the client, or a list of mechanisms that was changed on the way.
+        // The server sees another TLS channel, or an attacker changed the list of mechanisms.
         ("channel-bindings-dont-match", Verdict::Refused),
         ("server-does-support-channel-binding", Verdict::Refused),
         ("channel-binding-not-supported", Verdict::Mechanism),
         ("unsupported-channel-binding-type", Verdict::Mechanism),
         ("extensions-not-supported", Verdict::Mechanism),
         ("invalid-encoding", Verdict::Mechanism),
-        // The client cancelled.
-        ("could not prove that it knows the password", Verdict::Refused),
-        ("may be replayed", Verdict::Refused),
-        ("iteration count", Verdict::Mechanism),
-        ("demands an extension", Verdict::Mechanism),
-        ("is not what its mechanism says", Verdict::Mechanism),
-        ("is longer than any", Verdict::Mechanism),
         // OAuth.
         ("invalid_token", Verdict::Expired),
         ("\"401\"", Verdict::Expired),
         ("\"400\"", Verdict::WrongCredentials),
     ];
-    REASONS.iter().find(|(part, _)| reason.contains(part)).map(|(_, verdict)| *verdict)
+    const CLIENT: &[(SaslError, Verdict)] = &[
+        (SaslError::ServerNotVerified, Verdict::Refused),
+        (SaslError::NonceMismatch, Verdict::Refused),
+        (SaslError::IterationCount, Verdict::Mechanism),
+        (SaslError::UnsupportedExtension, Verdict::Mechanism),
+        (SaslError::Malformed, Verdict::Mechanism),
+        (SaslError::TooLong, Verdict::Mechanism),
+    ];
+    let by_server = SERVER.iter().find(|(part, _)| reason.contains(part)).map(|(_, verdict)| *verdict);
+    let by_client = || CLIENT.iter().find(|(error, _)| reason.contains(&error.to_string()));
+    by_server.or_else(|| by_client().map(|(_, verdict)| *verdict))
 }
 
 /// Logs in.
 ///
 /// # Errors
-/// No mechanism fits, the server says no, or the connection is lost.
+/// No mechanism is usable, the server refuses the login, or the connection is lost.
 pub(crate) fn log_in(
-    prover: &mut impl Prover,
-    way: &Way,
+    session: &mut impl LoginSession,
+    endpoint: &Endpoint,
     credentials: &Credentials,
 ) -> Result<LoggedIn, Failure> {
-    let credentials = way.session_credentials(credentials)?;
-    let proof = match credentials {
-        Credentials::Bearer { .. } => Proof::Token,
-        _ => Proof::Password,
+    let credentials = endpoint.session_credentials(credentials)?;
+    let kind = match credentials {
+        Credentials::Bearer { .. } => CredentialKind::Token,
+        _ => CredentialKind::Password,
     };
-    let tried = attempt(prover, way.order(), &credentials)?;
-    let refused_token = |refusal: &Refused| {
+    let result = attempt(session, endpoint.mechanisms(), &credentials)?;
+    let is_token_refused = |refused: &RefusedLogin| {
         use Verdict::{Expired, Refused, WrongCredentials};
-        proof == Proof::Token && matches!(refusal.refusal.verdict, WrongCredentials | Expired | Refused)
+        kind == CredentialKind::Token
+            && matches!(refused.refusal.verdict, WrongCredentials | Expired | Refused)
     };
-    let tried = match tried {
-        Err(refused) if refused_token(&refused) => match way.renewed_token()? {
-            Some(renewed) => attempt(prover, way.order(), &renewed)?,
+    let result = match result {
+        Err(refused) if is_token_refused(&refused) => match endpoint.renewed_token()? {
+            Some(renewed) => attempt(session, endpoint.mechanisms(), &renewed)?,
             None => Err(refused),
         },
-        tried => tried,
+        result => result,
     };
-    tried.map_err(|refused| refused.failure(proof))
+    result.map_err(|refused| refused.failure(kind))
 }
 
-/// A log-in that the server refused, and what was refused before it.
-struct Refused {
+/// A login that the server refused.
+struct RefusedLogin {
     refusal: Refusal,
+    /// The mechanism that the server refused before, and its reply.
     before: Option<(Mechanism, ServerReply)>,
-    /// Nothing else that keeps the password secret could be tried.
-    only: Option<Mechanism>,
+    /// The refused mechanism, if no other one that keeps the password secret is usable.
+    last_secret: Option<Mechanism>,
 }
 
-impl Refused {
-    fn failure(self, proof: Proof) -> Failure {
-        let failure = log_in_failure(self.refusal.verdict, self.refusal.reply, proof);
-        match (self.before, self.only) {
+impl RefusedLogin {
+    fn failure(self, credentials: CredentialKind) -> Failure {
+        let failure = login_failure(self.refusal.verdict, self.refusal.reply, credentials);
+        match (self.before, self.last_secret) {
             (Some((mechanism, reply)), _) => {
-                failure.adding(&format!(" (before that it refused {mechanism}: {reply})"))
+                failure.append(&format!(" (before that, the server refused {mechanism}: {reply})"))
             }
-            (None, Some(mechanism)) => failure.adding(&format!(
-                " ({mechanism} was refused, and no other mechanism that keeps the password secret can be used)"
+            (None, Some(mechanism)) => failure.append(&format!(
+                " (the server refused {mechanism}, and no other mechanism that keeps the password secret is usable)"
             )),
             (None, None) => failure,
         }
@@ -139,23 +176,23 @@ impl Refused {
 }
 
 fn attempt(
-    prover: &mut impl Prover,
+    session: &mut impl LoginSession,
     order: &[Mechanism],
     credentials: &Credentials,
-) -> Result<Result<LoggedIn, Refused>, Failure> {
-    let weighed = prover.choose_mechanism(order, credentials);
-    let by = match weighed.into_result() {
+) -> Result<Result<LoggedIn, RefusedLogin>, Failure> {
+    let choice = session.choose_mechanism(order, credentials);
+    let first = match choice.into_result() {
         Ok(mechanism) => Some(mechanism),
-        // The LOGIN command may do, unless the user wants something else.
-        Err(_) if order == Mechanism::ALL && prover.has_login_command() => None,
-        Err(reasons) => return Err(cannot_prove(&reasons)),
+        // The LOGIN command is a fallback, unless the user named the mechanisms.
+        Err(_) if order == Mechanism::ALL && session.has_login_command() => None,
+        Err(reasons) => return Err(cannot_log_in(&reasons)),
     };
-    let name = |by: Option<Mechanism>| by.map_or("the LOGIN command", Mechanism::name);
-    let Some(refusal) = prove(prover, by, credentials)? else {
-        return Ok(Ok(LoggedIn { by: name(by), weighed, refused: None }));
+    let method = first.map_or("the LOGIN command", Mechanism::name);
+    let Some(refusal) = try_login(session, first, credentials)? else {
+        return Ok(Ok(LoggedIn { method, choice, refused: None }));
     };
-    let refused = |refusal, before, only| Ok(Err(Refused { refusal, before, only }));
-    let Some(mechanism) = by.filter(|_| refusal.verdict == Verdict::Mechanism) else {
+    let refused = |refusal, before, last_secret| Ok(Err(RefusedLogin { refusal, before, last_secret }));
+    let Some(mechanism) = first.filter(|_| refusal.verdict == Verdict::Mechanism) else {
         return refused(refusal, None, None);
     };
     if mechanism.reveals_credentials() {
@@ -163,43 +200,43 @@ fn attempt(
     }
     let rest: Vec<Mechanism> =
         order.iter().copied().filter(|other| *other != mechanism && !other.reveals_credentials()).collect();
-    let Some(next) = prover.choose_mechanism(&rest, credentials).chosen() else {
+    let Some(next) = session.choose_mechanism(&rest, credentials).chosen() else {
         return refused(refusal, None, Some(mechanism));
     };
     let before = Some((mechanism, refusal.reply));
-    match prove(prover, Some(next), credentials)? {
-        None => Ok(Ok(LoggedIn { by: next.name(), weighed, refused: before })),
+    match try_login(session, Some(next), credentials)? {
+        None => Ok(Ok(LoggedIn { method: next.name(), choice, refused: before })),
         Some(refusal) => refused(refusal, before, None),
     }
 }
 
-/// Tries, and once more without an initial response where the server did not understand it.
-fn prove(
-    prover: &mut impl Prover,
-    by: Option<Mechanism>,
+/// Tries to log in, and once more without an initial response if the server did not understand it.
+fn try_login(
+    session: &mut impl LoginSession,
+    mechanism: Option<Mechanism>,
     credentials: &Credentials,
 ) -> Result<Option<Refusal>, Failure> {
-    let refused_before = prover.has_refused_initial_response();
-    let refusal = prover.prove(by, credentials.duplicate())?;
-    if refusal.is_some() && !refused_before && prover.has_refused_initial_response() {
-        return prover.prove(by, credentials.duplicate());
+    let refused_before = session.has_refused_initial_response();
+    let refusal = session.try_login(mechanism, credentials.duplicate())?;
+    if refusal.is_some() && !refused_before && session.has_refused_initial_response() {
+        return session.try_login(mechanism, credentials.duplicate());
     }
     Ok(refusal)
 }
 
-/// Why no mechanism could be begun.
-pub(crate) fn cannot_prove(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Kind::Refused, format!("the user cannot be authenticated here: {error}"))
+/// Returns the failure for a login that cannot begin with any mechanism.
+pub(crate) fn cannot_log_in(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Kind::Refused, format!("the user cannot log in: {error}"))
         .advise(
-            "look at what the server offers and at --mechanism; --token-command is for a server that wants an OAuth token",
+            "compare what the server offers with --mechanism; use --token-command if the server requires an OAuth token",
         )
         .remote()
 }
 
-/// Logging in without TLS has to be asked for.
-pub(crate) fn not_without_tls() -> Failure {
-    Failure::new(Kind::Refused, "logging in without TLS would show the password to anyone on the way")
-        .advise("leave --danger-cleartext out, or add --danger-cleartext-login")
+/// Returns the failure for a login without TLS that was not explicitly allowed.
+pub(crate) fn needs_tls() -> Failure {
+    Failure::new(Kind::Refused, "a login without TLS would reveal the password to an attacker on the network")
+        .advise("remove --danger-cleartext, or add --danger-cleartext-login")
 }
 
 #[cfg(test)]
@@ -208,18 +245,18 @@ mod tests {
     use proto_mail::{ChannelBinding, Mechanisms, Secure};
 
     use super::*;
-    use crate::cli::Connection;
+    use crate::options::ConnectionOptions;
 
-    /// A server that answers each mechanism in its way, and remembers what it was asked for.
-    struct Fake {
+    /// A session whose server answers by the mechanism. It records the mechanisms tried.
+    struct FakeSession {
         answer: fn(Option<Mechanism>) -> Option<Verdict>,
-        asked: Vec<Option<Mechanism>>,
+        tried: Vec<Option<Mechanism>>,
     }
 
     const OFFERED: [Mechanism; 4] =
         [Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::ScramSha1, Mechanism::Plain];
 
-    impl Prover for Fake {
+    impl LoginSession for FakeSession {
         fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
             let secure = Secure::tls(ChannelBinding::TlsExporter([1; 32])).with_seed([1; 32]);
             let offered = OFFERED.into_iter().collect();
@@ -234,57 +271,64 @@ mod tests {
             false
         }
 
-        fn prove(&mut self, by: Option<Mechanism>, _: Credentials) -> Result<Option<Refusal>, Failure> {
-            self.asked.push(by);
+        fn try_login(
+            &mut self,
+            mechanism: Option<Mechanism>,
+            _: Credentials,
+        ) -> Result<Option<Refusal>, Failure> {
+            self.tried.push(mechanism);
             let reply =
                 ServerReply { code: None, text: "bad protocol / cancel".into(), condition: Some("NO") };
-            Ok((self.answer)(by).map(|verdict| Refusal { verdict, reply }))
+            Ok((self.answer)(mechanism).map(|verdict| Refusal { verdict, reply }))
         }
     }
 
-    fn try_it(
+    /// Logs in to a server that answers like this. Returns the result and the mechanisms tried.
+    fn log_in_to(
         answer: fn(Option<Mechanism>) -> Option<Verdict>,
     ) -> (Result<LoggedIn, Failure>, Vec<Mechanism>) {
-        let way = Way::new(&"imaps://u@h".parse().unwrap(), &Connection::default()).unwrap();
-        let mut fake = Fake { answer, asked: Vec::new() };
-        let done = log_in(&mut fake, &way, &Credentials::password("u", &b"p"[..]));
-        (done, fake.asked.into_iter().flatten().collect())
+        let endpoint = Endpoint::new(&"imaps://u@h".parse().unwrap(), &ConnectionOptions::default()).unwrap();
+        let mut session = FakeSession { answer, tried: Vec::new() };
+        let result = log_in(&mut session, &endpoint, &Credentials::password("u", &b"p"[..]));
+        (result, session.tried.into_iter().flatten().collect())
     }
 
     #[test]
-    fn a_refused_mechanism_is_named_when_the_next_one_worked() {
-        let (done, asked) =
-            try_it(|by| by.filter(|mechanism| mechanism.uses_channel_binding()).map(|_| Verdict::Mechanism));
-        assert_eq!(asked, [Mechanism::ScramSha256Plus, Mechanism::ScramSha256]);
-        let text = done.unwrap().describe();
+    fn names_the_refused_mechanism_after_the_next_one_succeeded() {
+        let (result, tried) = log_in_to(|tried| {
+            tried.filter(|mechanism| mechanism.uses_channel_binding()).map(|_| Verdict::Mechanism)
+        });
+        assert_eq!(tried, [Mechanism::ScramSha256Plus, Mechanism::ScramSha256]);
+        let text = result.unwrap().describe();
         for part in ["SCRAM-SHA-256 (", "refused SCRAM-SHA-256-PLUS", "not bound", "bad protocol / cancel"] {
             assert!(text.contains(part), "{text}");
         }
     }
 
     #[test]
-    fn the_password_is_never_revealed_after_a_refused_proof() {
-        let (done, asked) = try_it(|_| Some(Verdict::Mechanism));
-        assert_eq!(asked, [Mechanism::ScramSha256Plus, Mechanism::ScramSha256]);
-        let failure = done.unwrap_err();
+    fn never_reveals_the_password_after_refused_scram() {
+        let (result, tried) = log_in_to(|_| Some(Verdict::Mechanism));
+        assert_eq!(tried, [Mechanism::ScramSha256Plus, Mechanism::ScramSha256]);
+        let failure = result.unwrap_err();
         assert!(failure.what.contains("SCRAM-SHA-256-PLUS"), "{failure}");
-        let (done, asked) = try_it(|_| Some(Verdict::WrongCredentials));
-        assert_eq!((asked.len(), done.unwrap_err().kind), (1, Kind::Refused));
-        let (done, asked) = try_it(|_| Some(Verdict::Temporary));
-        assert_eq!((asked.len(), done.unwrap_err().kind), (1, Kind::TryAgain));
+        let (result, tried) = log_in_to(|_| Some(Verdict::WrongCredentials));
+        assert_eq!((tried.len(), result.unwrap_err().kind), (1, Kind::Refused));
+        let (result, tried) = log_in_to(|_| Some(Verdict::Temporary));
+        assert_eq!((tried.len(), result.unwrap_err().kind), (1, Kind::TryAgain));
     }
 
     #[test]
-    fn the_reason_of_a_mechanism_decides() {
+    fn mechanism_reasons_decide_the_verdict() {
         for (reason, verdict) in [
             ("invalid-proof", Verdict::WrongCredentials),
             ("channel-bindings-dont-match", Verdict::Refused),
             ("channel-binding-not-supported", Verdict::Mechanism),
-            ("the server could not prove that it knows the password: x", Verdict::Refused),
+            (&SaslError::ServerNotVerified.to_string(), Verdict::Refused),
+            (&SaslError::IterationCount.to_string(), Verdict::Mechanism),
             ("{\"status\":\"401\",\"schemes\":\"bearer\"}", Verdict::Expired),
         ] {
-            assert_eq!(by_reason(reason), Some(verdict), "{reason}");
+            assert_eq!(verdict_by_reason(reason), Some(verdict), "{reason}");
         }
-        assert_eq!(by_reason("other-error"), None);
+        assert_eq!(verdict_by_reason("other-error"), None);
     }
 }

@@ -1,15 +1,15 @@
-//! `mailwire`: check, sync, send and serve mail. Each subcommand is a page over the library.
+//! `mailwire`: checks, syncs, sends and serves mail.
+//!
+//! Parses the command line and runs the subcommand. Each subcommand module defines its own arguments and `run`.
 #![forbid(unsafe_code)]
 
 mod check;
-mod classify;
-mod cli;
 mod compose;
 mod config;
-mod connect;
 mod credentials;
 mod data;
 mod decode;
+mod endpoint;
 mod failure;
 mod folder;
 mod folders;
@@ -19,34 +19,129 @@ mod line_writer;
 mod local;
 mod login;
 mod memory;
+mod options;
 mod output;
 mod private;
+mod refusal;
 mod send;
 mod serve;
+mod server_reply;
 mod smtp;
 mod sync;
 mod trace;
 mod url;
+mod verdict;
 
 use std::process::ExitCode;
 
-/// Gives memory back to the system when sessions end; see [`memory`]. The allocator of glibc keeps it: one small block at
-/// the end of a heap holds everything before it.
+use clap::{Parser, Subcommand};
+
+use crate::check::CheckArgs;
+use crate::decode::DecodeArgs;
+use crate::failure::{Failure, Kind};
+use crate::folders::FoldersArgs;
+use crate::options::OutputOptions;
+use crate::output::{ClosedOutput, Output};
+use crate::send::{SendArgs, SendmailArgs};
+use crate::serve::ServeArgs;
+use crate::sync::SyncArgs;
+
+/// Returns memory to the system when sessions end; see [`memory`]. glibc's allocator keeps a whole heap while one small
+/// block at its end is in use.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-use clap::Parser;
+/// IMAP and SMTP that cannot leak a password: check, sync, send and serve mail.
+#[derive(Debug, Parser)]
+#[command(name = "mailwire", version, about, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
 
-use crate::cli::{Cli, Command};
-use crate::failure::{Failure, Kind};
-use crate::output::{ClosedOutput, Output};
+const AFTER_HELP: &str = "\
+URLs:
+  imaps://user@host[:993]  smtps://user@host[:465]   implicit TLS
+  imap://user@host[:143]   smtp://user@host[:587]    STARTTLS, required
+Mailwire never falls back to cleartext.
+
+The password comes from --password-command, MAILWIRE_PASSWORD or a prompt; never from an argument.
+
+Exit codes (sysexits.h): 0 done, 64 usage, 65 data, 68 no host, 69 unavailable, 70 uncertain (a message may have been
+sent: do not repeat the command blindly), 74 output, 75 try again, 76 protocol, 77 refused (authentication or security
+policy), 78 configuration, 130 and 143 stopped by Ctrl-C or SIGTERM.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve submission and IMAP; by default on loopback, with a self-made certificate.
+    ///
+    /// An account receives the mail for its name, with or without a +tag, at any domain. The server refuses mail for
+    /// other names and relays nothing. A logged-in user may send with any sender address. The server acknowledges a
+    /// message only when it is on disk.
+    Serve(Box<ServeArgs>),
+    /// Test a connection stage by stage, and say what is wrong and what to try.
+    Check(CheckArgs),
+    /// List the folders of an account. With --into, create them in a local store, too.
+    Folders(FoldersArgs),
+    /// Fetch every message of an account once into a local store.
+    Sync(SyncArgs),
+    /// Send a message built from options or read from standard input, or many messages from files.
+    Send(Box<SendArgs>),
+    /// Replace sendmail: accept its options, read a message from standard input, send it to the configured server.
+    #[command(disable_help_flag = true)]
+    Sendmail(SendmailArgs),
+    /// Parse raw protocol bytes from standard input, and print one JSON line per event.
+    Decode(DecodeArgs),
+}
+
+impl Command {
+    /// Returns the output options of the command.
+    fn output(&self) -> OutputOptions {
+        match self {
+            Self::Serve(arguments) => arguments.output,
+            Self::Check(arguments) => arguments.output,
+            Self::Folders(arguments) => arguments.output,
+            Self::Sync(arguments) => arguments.output,
+            Self::Send(arguments) => arguments.output,
+            Self::Sendmail(_) | Self::Decode(_) => OutputOptions::default(),
+        }
+    }
+
+    /// Returns whether the command has work left to do when its standard output is closed. Sending, fetching and
+    /// serving don't depend on a reader of the report.
+    const fn on_closed_output(&self) -> ClosedOutput {
+        match self {
+            Self::Check(_) | Self::Folders(_) | Self::Decode(_) => ClosedOutput::Exit,
+            Self::Serve(_) | Self::Sync(_) | Self::Send(_) | Self::Sendmail(_) => ClosedOutput::Continue,
+        }
+    }
+
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let result = match self {
+            Self::Serve(arguments) => serve::run(arguments, Output::from(arguments.output)),
+            Self::Check(arguments) => {
+                let failed = check::run(arguments)?;
+                output::check_written()?;
+                return Ok(failed.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.code())));
+            }
+            Self::Folders(arguments) => folders::run(arguments)
+                .map_err(|failure| failure.at(&arguments.url))
+                .and_then(|()| output::check_written()),
+            Self::Sync(arguments) => sync::run(arguments).map_err(|failure| failure.at(&arguments.url)),
+            Self::Send(arguments) => send::run(arguments),
+            Self::Sendmail(arguments) => send::run_sendmail(arguments),
+            Self::Decode(arguments) => decode::run(arguments).and_then(|()| output::check_written()),
+        };
+        result.map(|()| ExitCode::SUCCESS)
+    }
+}
 
 fn main() -> ExitCode {
-    let command = match Cli::try_parse_from(send::sendmail::arguments(std::env::args_os())) {
+    let command = match Cli::try_parse_from(send::sendmail::program_arguments(std::env::args_os())) {
         Ok(cli) => cli.command,
         Err(error) => {
             let _ = error.print();
-            // --help and --version are no errors.
+            // clap reports --help and --version as errors, too.
             return if error.use_stderr() { ExitCode::from(Kind::Usage.code()) } else { ExitCode::SUCCESS };
         }
     };
@@ -54,8 +149,8 @@ fn main() -> ExitCode {
         memory::return_at_once();
     }
     let output = Output::from(command.output());
-    output::on_closed_output(closed_output(&command));
-    match run(&command) {
+    output::set_on_closed_output(command.on_closed_output());
+    match command.run() {
         Ok(code) => code,
         Err(failure) => {
             output.failure(&failure);
@@ -64,30 +159,32 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether a command has anything left to do when its standard output is closed. What is sent, fetched or served does
-/// not depend on who reads the report.
-const fn closed_output(command: &Command) -> ClosedOutput {
-    match command {
-        Command::Check(_) | Command::Folders(_) | Command::Decode(_) => ClosedOutput::End,
-        Command::Serve(_) | Command::Sync(_) | Command::Send(_) | Command::Sendmail(_) => ClosedOutput::GoOn,
-    }
-}
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
 
-fn run(command: &Command) -> Result<ExitCode, Failure> {
-    let done = match command {
-        Command::Serve(arguments) => serve::run(arguments, Output::from(arguments.output)),
-        Command::Check(arguments) => {
-            let failed = check::run(arguments)?;
-            output::check_written()?;
-            return Ok(failed.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.code())));
+    use super::*;
+
+    #[test]
+    fn command_line_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn rejects_a_password_argument() {
+        for arguments in [
+            &["mailwire", "check", "imaps://u@h", "--password", "x"][..],
+            &["mailwire", "check", "imaps://u:secret@h"],
+        ] {
+            assert!(Cli::try_parse_from(arguments).is_err(), "{arguments:?}");
         }
-        Command::Folders(arguments) => folders::run(arguments)
-            .map_err(|failure| failure.at(&arguments.url))
-            .and_then(|()| output::check_written()),
-        Command::Sync(arguments) => sync::run(arguments).map_err(|failure| failure.at(&arguments.url)),
-        Command::Send(arguments) => send::run(arguments),
-        Command::Sendmail(arguments) => send::sendmail::run(&arguments.arguments),
-        Command::Decode(arguments) => decode::run(arguments).and_then(|()| output::check_written()),
-    };
-    done.map(|()| ExitCode::SUCCESS)
+    }
+
+    #[test]
+    fn cleartext_login_needs_both_danger_options() {
+        let with =
+            |more: &[&str]| Cli::try_parse_from([&["mailwire", "check", "imap://u@h"][..], more].concat());
+        assert!(with(&["--danger-cleartext-login"]).is_err());
+        assert!(with(&["--danger-cleartext-login", "--danger-cleartext"]).is_ok());
+    }
 }

@@ -1,10 +1,10 @@
-//! What a user sees: lines or JSON on standard output, progress and hints on standard error.
+//! Output: lines or JSON on standard output, progress and hints on standard error.
 //!
-//! What a server said goes through here, too. It can neither steer a terminal, nor forge a line of ours, nor fill the
-//! screen; this file knows how that is prevented, and not what is said.
+//! Text from a server is made harmless here: it cannot control the terminal, forge a line of the program, or fill the
+//! screen.
 //!
-//! A line that cannot be written never ends the program by itself. [`on_closed_output`] decides what a closed standard
-//! output means for the command that runs; [`check_written`] reports any other failure at the end.
+//! A failed write never ends the program by itself. [`set_on_closed_output`] decides what the command does when standard
+//! output is closed; [`check_written`] reports any other failure at the end.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -13,142 +13,140 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::classify::ServerReply;
-use crate::cli;
 use crate::failure::{Failure, Kind};
+use crate::options::OutputOptions;
+use crate::server_reply::ServerReply;
 
-/// What a command does when its reader has closed standard output.
+/// What a command does when the reader of standard output has closed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClosedOutput {
-    /// Ends at once with exit code 0: its output is all that it is for.
-    End,
-    /// Does its work to the end and prints nothing more.
-    GoOn,
+    /// Exits at once with code 0, because the output is the command's only purpose.
+    Exit,
+    /// Completes its work without printing anything more.
+    Continue,
 }
 
-/// What the running command does; [`ClosedOutput::GoOn`] unless it was set.
-static ON_CLOSED: AtomicBool = AtomicBool::new(false);
+/// Whether a closed standard output ends the command.
+static EXIT_ON_CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// The first error of standard output that is not a closed reader.
-static FAILED: OnceLock<ErrorKind> = OnceLock::new();
+/// The first error of standard output other than a closed reader.
+static WRITE_ERROR: OnceLock<ErrorKind> = OnceLock::new();
 
-/// Sets what the command that runs does when standard output is closed.
-pub(crate) fn on_closed_output(then: ClosedOutput) {
-    ON_CLOSED.store(then == ClosedOutput::End, Ordering::Relaxed);
+/// Sets what the command does when standard output is closed. The default is [`ClosedOutput::Continue`].
+pub(crate) fn set_on_closed_output(then: ClosedOutput) {
+    EXIT_ON_CLOSED.store(then == ClosedOutput::Exit, Ordering::Relaxed);
 }
 
-/// Notes whether a write to standard output failed.
-fn written(result: std::io::Result<()>) {
+/// Records the result of a write to standard output.
+fn record_write(result: std::io::Result<()>) {
     match result {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-            if ON_CLOSED.load(Ordering::Relaxed) {
+            if EXIT_ON_CLOSED.load(Ordering::Relaxed) {
                 std::process::exit(0);
             }
         }
         Err(error) => {
-            let _ = FAILED.set(error.kind());
+            let _ = WRITE_ERROR.set(error.kind());
         }
     }
 }
 
-/// Reports whether everything that was printed was written.
+/// Checks that all output was written.
 ///
 /// # Errors
-/// Standard output took something less, for a reason other than a closed reader (a full disk, for instance).
+/// A write failed for a reason other than a closed reader, such as a full disk.
 pub(crate) fn check_written() -> Result<(), Failure> {
-    match FAILED.get() {
+    match WRITE_ERROR.get() {
         None => Ok(()),
-        Some(kind) => {
-            Err(Failure::new(Kind::Output, format!("standard output could not be written: {kind}")))
-        }
+        Some(kind) => Err(Failure::new(Kind::Output, format!("writing to standard output failed: {kind}"))),
     }
 }
 
-/// A line on standard error. It is lost where standard error cannot be written.
-fn error_line(text: &str) {
+/// Writes a line to standard error, and ignores failures.
+fn write_error_line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// Where and how to print.
+/// How to print.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
     quiet: bool,
     colour: bool,
-    /// Nothing is printed but what went wrong, on standard error.
+    /// Whether to print only failures, on standard error.
     only_failures: bool,
 }
 
-impl From<cli::Output> for Output {
-    fn from(arguments: cli::Output) -> Self {
+impl From<OutputOptions> for Output {
+    fn from(options: OutputOptions) -> Self {
         let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && std::io::stdout().is_terminal();
-        Self { json: arguments.json, quiet: arguments.quiet, colour, only_failures: false }
+        Self { json: options.json, quiet: options.quiet, colour, only_failures: false }
     }
 }
 
 impl Output {
-    /// The same, for a program that expects no output unless something goes wrong.
+    /// Prints only failures, for programs that expect no other output.
     pub(crate) const fn only_failures(self) -> Self {
         Self { quiet: true, colour: false, only_failures: true, ..self }
     }
 
-    /// Whether JSON was asked for.
+    /// Returns whether to print JSON.
     pub(crate) const fn is_json(self) -> bool {
         self.json
     }
 
-    /// A line for people; nothing in JSON. A reader that went away is no error.
+    /// Prints a line for people; nothing in JSON mode.
     pub(crate) fn line(self, text: impl AsRef<str>) {
         if !self.json && !self.only_failures {
             let mut stdout = std::io::stdout().lock();
-            written(writeln!(stdout, "{}", printable(text.as_ref())).and_then(|()| stdout.flush()));
+            record_write(writeln!(stdout, "{}", printable(text.as_ref())).and_then(|()| stdout.flush()));
         }
     }
 
-    /// A value for programs, on one line; nothing where JSON was not asked for.
+    /// Prints a value for programs on one line, in JSON mode only.
     pub(crate) fn json(self, value: &impl Serialize) {
         if self.json {
             self.json_always(value);
         }
     }
 
-    /// A value for programs, whatever was asked for.
+    /// Prints a value for programs on one line, in any mode.
     pub(crate) fn json_always(self, value: &impl Serialize) {
         let mut stdout = std::io::stdout().lock();
         let mut line = Vec::new();
-        let mut serializer = serde_json::Serializer::with_formatter(&mut line, Escaping);
+        let mut serializer = serde_json::Serializer::with_formatter(&mut line, EscapingFormatter);
         if value.serialize(&mut serializer).is_ok() {
             line.push(b'\n');
-            written(stdout.write_all(&line).and_then(|()| stdout.flush()));
+            record_write(stdout.write_all(&line).and_then(|()| stdout.flush()));
         }
     }
 
-    /// A hint on standard error, unless quiet.
+    /// Prints a hint on standard error, unless quiet.
     pub(crate) fn hint(self, text: impl AsRef<str>) {
         if !self.quiet {
-            error_line(&printable(text.as_ref()));
+            write_error_line(&printable(text.as_ref()));
         }
     }
 
-    /// A line for people behind a mark, good or bad, coloured where colour can be shown.
-    pub(crate) fn marked(self, good: bool, text: impl AsRef<str>) {
+    /// Prints a line for people after a mark for success or failure, in colour if possible.
+    pub(crate) fn marked(self, is_ok: bool, text: impl AsRef<str>) {
         if self.only_failures {
-            if !good {
+            if !is_ok {
                 let _ = writeln!(std::io::stderr(), "mailwire: {}", printable(text.as_ref()));
             }
             return;
         }
         if !self.json {
             let mut stdout = std::io::stdout().lock();
-            let line = writeln!(stdout, "{} {}", self.mark(good), printable(text.as_ref()));
-            written(line.and_then(|()| stdout.flush()));
+            let line = writeln!(stdout, "{} {}", self.mark(is_ok), printable(text.as_ref()));
+            record_write(line.and_then(|()| stdout.flush()));
         }
     }
 
-    const fn mark(self, good: bool) -> &'static str {
-        match (good, self.colour) {
+    const fn mark(self, is_ok: bool) -> &'static str {
+        match (is_ok, self.colour) {
             (true, true) => "\x1b[32mok\x1b[0m  ",
             (true, false) => "ok  ",
             (false, true) => "\x1b[31mFAIL\x1b[0m",
@@ -156,19 +154,19 @@ impl Output {
         }
     }
 
-    /// A failure: on standard error for people, and as an object for programs.
+    /// Prints a failure on standard error, and in JSON mode also as an object on standard output.
     pub(crate) fn failure(self, failure: &Failure) {
         if self.json {
             self.json_always(&serde_json::json!({ "error": describe(failure) }));
         }
-        error_line(&format!("mailwire: {}", printable(&failure.what)));
+        write_error_line(&format!("mailwire: {}", printable(&failure.what)));
         if let Some(advice) = &failure.advice {
-            error_line(&format!("  try: {}", printable(advice)));
+            write_error_line(&format!("  try: {}", printable(advice)));
         }
     }
 
-    /// A progress bar over `total` steps, on standard error; invisible when quiet or not on a terminal.
-    pub(crate) fn progress(self, total: u64, what: &str) -> ProgressBar {
+    /// Returns a progress bar over `total` steps, on standard error. It is hidden if quiet or not on a terminal.
+    pub(crate) fn progress(self, total: u64, label: &str) -> ProgressBar {
         let target = if self.quiet || !std::io::stderr().is_terminal() {
             ProgressDrawTarget::hidden()
         } else {
@@ -178,67 +176,66 @@ impl Output {
         if let Ok(style) = ProgressStyle::with_template("{msg:24!} {bar:30} {pos}/{len} {per_sec} {eta}") {
             bar.set_style(style);
         }
-        bar.set_message(printable(what));
+        bar.set_message(printable(label));
         bar
     }
 }
 
-/// A failure as JSON. `code` is the exit code; `server` is what the server said, if it said anything.
+/// Returns a failure as JSON. `code` is the exit code; `server` is the server's reply, if there is one.
 pub(crate) fn describe(failure: &Failure) -> serde_json::Value {
     let mut error = serde_json::json!({
         "kind": failure.kind.word(),
         "code": failure.kind.code(),
-        "what": shortened(&failure.what),
-        "try": failure.advice.as_deref().map(shortened),
+        "what": truncate(&failure.what),
+        "try": failure.advice.as_deref().map(truncate),
     });
     if let Some(object) = error.as_object_mut() {
         if let Some(server) = &failure.server {
-            let server = ServerReply { text: shortened(&server.text), ..ServerReply::clone(server) };
+            let server = ServerReply { text: truncate(&server.text), ..ServerReply::clone(server) };
             object.insert("server".to_owned(), serde_json::json!(server));
         }
-        if let Some(place) = &failure.place {
-            object.insert("host".to_owned(), place.0.clone().into());
-            object.insert("port".to_owned(), place.1.into());
+        if let Some(host_port) = &failure.host_port {
+            object.insert("host".to_owned(), host_port.0.clone().into());
+            object.insert("port".to_owned(), host_port.1.into());
         }
     }
     error
 }
 
-/// The longest line that is shown, in characters: what a server says in addition is left out.
-const LONGEST: usize = 2000;
+/// The longest text to print, in characters.
+const MAX_CHARS: usize = 2000;
 
-/// The first [`LONGEST`] characters.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
+/// Cuts a text to [`MAX_CHARS`] characters.
+fn truncate(text: &str) -> String {
+    match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
 }
 
-/// What a server said may hold escape sequences, ends of lines that make a line of their own of what follows, and marks
-/// that turn the direction of writing. None of these reaches a terminal.
+/// Makes text safe for a terminal: replaces escape sequences, line ends and controls of the writing direction.
 fn printable(text: &str) -> String {
-    shortened(text.trim_end()).chars().map(harmless).collect()
+    truncate(text.trim_end()).chars().map(safe_char).collect()
 }
 
-fn harmless(char: char) -> char {
+fn safe_char(char: char) -> char {
     match char {
         '\n' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-        _ if char.is_control() || turns(char) => char::REPLACEMENT_CHARACTER,
+        _ if char.is_control() || is_bidi_control(char) => char::REPLACEMENT_CHARACTER,
         _ => char,
     }
 }
 
-/// Whether this is a control of the direction of writing (Unicode's `Bidi_Control`), with which text shows another order
-/// than it has.
-const fn turns(char: char) -> bool {
+/// Returns whether this character controls the writing direction (Unicode's `Bidi_Control`), which can make text appear
+/// in another order.
+const fn is_bidi_control(char: char) -> bool {
     matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// JSON with every character escaped that a terminal could take for more than a character.
-struct Escaping;
+/// A JSON formatter that escapes every character that is unsafe for a terminal.
+struct EscapingFormatter;
 
-impl serde_json::ser::Formatter for Escaping {
+impl serde_json::ser::Formatter for EscapingFormatter {
     fn write_string_fragment<W: ?Sized + Write>(
         &mut self,
         writer: &mut W,
@@ -246,9 +243,9 @@ impl serde_json::ser::Formatter for Escaping {
     ) -> std::io::Result<()> {
         let mut plain = 0;
         for (at, char) in fragment.char_indices() {
-            if harmless(char) != char {
+            if safe_char(char) != char {
                 writer.write_all(fragment.get(plain..at).unwrap_or_default().as_bytes())?;
-                // None of them is beyond the Basic Multilingual Plane.
+                // All of these are in the Basic Multilingual Plane.
                 write!(writer, "\\u{:04x}", u32::from(char))?;
                 plain = at + char.len_utf8();
             }
@@ -261,26 +258,26 @@ impl serde_json::ser::Formatter for Escaping {
 mod tests {
     use super::*;
 
-    /// What a server may say to harm who reads it.
-    const EVIL: &str = "no\u{1b}[2J\u{9b}31m\r\nok   all is well\tx\u{2028}y\u{202e}txt.exe\u{7f}";
+    /// Hostile text from a server.
+    const HOSTILE: &str = "no\u{1b}[2J\u{9b}31m\r\nok   all is well\tx\u{2028}y\u{202e}txt.exe\u{7f}";
 
     #[test]
-    fn what_a_server_says_neither_steers_a_terminal_nor_makes_lines() {
-        let shown = printable(EVIL);
-        assert!(!shown.chars().any(|char| char.is_control() || turns(char)), "{shown:?}");
+    fn server_text_cannot_control_the_terminal_or_add_lines() {
+        let shown = printable(HOSTILE);
+        assert!(!shown.chars().any(|char| char.is_control() || is_bidi_control(char)), "{shown:?}");
         assert_eq!(shown, "no\u{fffd}[2J\u{fffd}31m\u{fffd} ok   all is well x y\u{fffd}txt.exe\u{fffd}");
         assert_eq!(printable("Grüße, 世界 🎉"), "Grüße, 世界 🎉");
-        assert_eq!(printable(&"x".repeat(1_000_000)).chars().count(), LONGEST + 1);
-        assert_eq!(printable(&"x".repeat(LONGEST)).chars().count(), LONGEST);
+        assert_eq!(printable(&"x".repeat(1_000_000)).chars().count(), MAX_CHARS + 1);
+        assert_eq!(printable(&"x".repeat(MAX_CHARS)).chars().count(), MAX_CHARS);
     }
 
     #[test]
-    fn json_is_the_same_value_without_what_steers_a_terminal() {
+    fn json_keeps_its_value_and_cannot_control_the_terminal() {
         let mut text = Vec::new();
-        let value = serde_json::json!({ EVIL: [EVIL, "Grüße"] });
-        value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, Escaping)).unwrap();
+        let value = serde_json::json!({ HOSTILE: [HOSTILE, "Grüße"] });
+        value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, EscapingFormatter)).unwrap();
         let text = String::from_utf8(text).unwrap();
-        assert!(!text.chars().any(|char| char.is_control() || turns(char)), "{text:?}");
+        assert!(!text.chars().any(|char| char.is_control() || is_bidi_control(char)), "{text:?}");
         assert!(text.contains("Grüße"));
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }

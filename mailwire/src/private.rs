@@ -1,7 +1,7 @@
 //! Files and directories that only the user who runs the command may change or read.
 //!
-//! A file or directory whose owner or mode lets other users in is refused with advice: the program does not change what
-//! the user made, but for a trace file, which it writes anew.
+//! A file or directory that other users may access is rejected with advice. The program does not change permissions of
+//! the user's files, except those of a file that it overwrites.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -14,33 +14,33 @@ use crate::failure::{Failure, Kind};
 /// The mode bits that let other users write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// The mode bits that let other users do anything.
+/// The mode bits that give other users any access.
 const OPEN_TO_OTHERS: u32 = 0o077;
 
-/// Whether a file belongs to the user who runs the command.
+/// Returns whether a file belongs to the user who runs the command.
 fn is_own(metadata: &Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw()
 }
 
-/// Checks that no other user can change what is in a directory. Other users may be able to list it.
+/// Checks that no other user can change the contents of a directory. Other users may be able to list it.
 ///
 /// # Errors
-/// It belongs to another user, or its group or others may write to it, or it is no directory.
+/// The path is not a directory, belongs to another user, or is writable by its group or others.
 pub(crate) fn check_directory(path: &Path) -> Result<(), Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| Failure::file(path, &error))?;
-    let refused = |why: String| Failure::new(Kind::Configuration, format!("{}: {why}", path.display()));
+    let rejected = |why: String| Failure::new(Kind::Configuration, format!("{}: {why}", path.display()));
     if !metadata.is_dir() {
-        return Err(refused("is not a directory".to_owned()).advise("another directory with --dir DIR"));
+        return Err(rejected("is not a directory".to_owned()).advise("use another directory with --dir DIR"));
     }
     if !is_own(&metadata) {
         let why = format!("the directory belongs to another user (uid {})", metadata.uid());
         let advice = format!("run as that user, or chown -R {} {}", own_uid(), path.display());
-        return Err(refused(why).advise(advice));
+        return Err(rejected(why).advise(advice));
     }
     let mode = metadata.mode() & 0o7777;
     if mode & WRITABLE_BY_OTHERS != 0 {
         let why = format!("other users can write to the directory (mode {mode:04o})");
-        return Err(refused(why).advise(format!("chmod 700 {}", path.display())));
+        return Err(rejected(why).advise(format!("chmod 700 {}", path.display())));
     }
     Ok(())
 }
@@ -49,8 +49,8 @@ fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Opens a private key. A key of another owner may be readable by a group that this user is in, as keys below
-/// `/etc/ssl/private` are; a key of this user must be readable by this user only.
+/// Opens a private key. A key of this user must be readable by this user only. A key of another user may be readable by a
+/// group, as keys in `/etc/ssl/private` are.
 ///
 /// # Errors
 /// The file cannot be read, or other users can read or change it.
@@ -61,19 +61,21 @@ pub(crate) fn open_key(path: &Path) -> Result<File, Failure> {
     let forbidden = if is_own(&metadata) { OPEN_TO_OTHERS } else { 0o027 };
     if metadata.is_file() && mode & forbidden != 0 {
         let what = format!("{}: other users can read the key (mode {mode:04o})", path.display());
-        let advice =
-            format!("chmod 600 {}; if others have used this machine, make a new key", path.display());
+        let advice = format!(
+            "chmod 600 {}; if other users have had access to this machine, create a new key",
+            path.display()
+        );
         return Err(Failure::new(Kind::Configuration, what).advise(advice));
     }
     Ok(file)
 }
 
-/// Opens a file for writing anew, readable and writable by this user only. Symbolic links are not followed.
+/// Creates or truncates a file, readable and writable by this user only. Does not follow symbolic links.
 ///
-/// An existing file of this user is made private and emptied. A terminal or `/dev/null` is taken as it is.
+/// Makes an existing file of this user private. Opens a terminal or `/dev/null` unchanged.
 ///
 /// # Errors
-/// The file is a symbolic link, has other links, belongs to another user, is a pipe or a socket, or cannot be written.
+/// The file is a symbolic link, has other hard links, belongs to another user, is a pipe or a socket, or cannot be written.
 pub(crate) fn create_file(path: &Path) -> Result<File, Failure> {
     let file = open(path, OpenOptions::new().write(true))?;
     if file.metadata().map_err(|error| failed(path, &error))?.is_file() {
@@ -82,8 +84,8 @@ pub(crate) fn create_file(path: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// Opens a file for reading and writing, and creates it if it is not there; readable and writable by this user only.
-/// Symbolic links are not followed.
+/// Opens or creates a file for reading and writing, readable and writable by this user only. Does not follow symbolic
+/// links.
 ///
 /// # Errors
 /// As [`create_file`].
@@ -96,9 +98,9 @@ fn failed(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 fn open(path: &Path, options: &mut OpenOptions) -> Result<File, Failure> {
-    let refused = |why: &str| {
+    let rejected = |why: &str| {
         Failure::new(Kind::Configuration, format!("{}: {why}", path.display()))
-            .advise("the name of a new file")
+            .advise("use the name of a new file")
     };
     let failed = |error: std::io::Error| failed(path, &error);
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -109,8 +111,8 @@ fn open(path: &Path, options: &mut OpenOptions) -> Result<File, Failure> {
         .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
         .open(path)
         .map_err(|error| match rustix::io::Errno::from_io_error(&error) {
-            Some(rustix::io::Errno::LOOP) => refused("is a symbolic link, which is not followed"),
-            Some(rustix::io::Errno::NXIO) => refused("is a pipe or a socket, not a file"),
+            Some(rustix::io::Errno::LOOP) => rejected("is a symbolic link, which mailwire does not follow"),
+            Some(rustix::io::Errno::NXIO) => rejected("is a pipe or a socket, not a file"),
             _ => failed(error),
         })?;
     let metadata = file.metadata().map_err(failed)?;
@@ -119,13 +121,13 @@ fn open(path: &Path, options: &mut OpenOptions) -> Result<File, Failure> {
         return Ok(file);
     }
     if !kind.is_file() {
-        return Err(refused("is a pipe or a socket, not a file"));
+        return Err(rejected("is a pipe or a socket, not a file"));
     }
     if !is_own(&metadata) {
-        return Err(refused("the file belongs to another user"));
+        return Err(rejected("the file belongs to another user"));
     }
     if metadata.nlink() > 1 {
-        return Err(refused("the file has another name, too (a hard link)"));
+        return Err(rejected("the file has another name (a hard link)"));
     }
     file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(file)
@@ -146,12 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_can_write_to_is_refused_with_advice() {
+    fn rejects_a_directory_that_others_can_write_to() {
         let directory = tempfile::tempdir().unwrap();
-        for (bits, taken) in [(0o700, true), (0o755, true), (0o777, false), (0o775, false), (0o1777, false)] {
+        for (bits, is_accepted) in
+            [(0o700, true), (0o755, true), (0o777, false), (0o775, false), (0o1777, false)]
+        {
             set_mode(directory.path(), bits);
             let checked = check_directory(directory.path());
-            assert_eq!(checked.is_ok(), taken, "{bits:o}");
+            assert_eq!(checked.is_ok(), is_accepted, "{bits:o}");
             if let Err(failure) = checked {
                 assert!(failure.advice.unwrap().starts_with("chmod 700 "), "{}", failure.what);
             }
@@ -159,14 +163,16 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_can_read_is_refused_with_advice() {
+    fn rejects_a_key_that_others_can_read() {
         let directory = tempfile::tempdir().unwrap();
         let key = directory.path().join("key.pem");
         std::fs::write(&key, "key").unwrap();
-        for (bits, taken) in [(0o600, true), (0o400, true), (0o640, false), (0o644, false), (0o602, false)] {
+        for (bits, is_accepted) in
+            [(0o600, true), (0o400, true), (0o640, false), (0o644, false), (0o602, false)]
+        {
             set_mode(&key, bits);
             let opened = open_key(&key);
-            assert_eq!(opened.is_ok(), taken, "{bits:o}");
+            assert_eq!(opened.is_ok(), is_accepted, "{bits:o}");
             if let Err(failure) = opened {
                 assert!(failure.advice.unwrap().starts_with("chmod 600 "), "{}", failure.what);
             }
@@ -174,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_exists_is_made_private_and_a_link_is_not_followed() {
+    fn makes_existing_files_private_and_rejects_links() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         std::fs::write(path("old"), "old").unwrap();

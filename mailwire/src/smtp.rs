@@ -1,46 +1,47 @@
-//! An SMTP session as a linear program has it: open, log in, quit.
-//!
-//! It knows how the commands of this program use the client machine. What a message is stands in `send`.
+//! A blocking SMTP session over the client machine: connect, log in, quit.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use io_mio::{Connection, ConnectionEvent, Connector, SmtpClient};
 use proto_mail::sasl::MechanismChoice;
 use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event};
-use proto_smtp::types::Response;
+use proto_smtp::types::{Capabilities, ExtensionSet, Response};
 
-use crate::check::{LoggedIn, Progress, Stop, no_user};
-use crate::classify::{self, ServerReply};
-use crate::cli::Stage;
-use crate::connect::Way;
+use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Kind};
-use crate::login::{self, Prover, Refusal};
+use crate::login::{self, LoggedIn, LoginSession, Refusal};
+use crate::refusal;
+use crate::server_reply::ServerReply;
+use crate::verdict;
 
-/// What is to be done with a session, whichever channel it has.
+/// How long to wait for the server's reply to QUIT.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Work to do with a session on either channel.
 pub(crate) trait Task {
-    /// What comes of it.
     type Output;
-    /// What goes wrong.
     type Error: From<Failure>;
 
+    /// Does the work.
     fn run<C: Channel>(self, session: &mut Session<C>) -> Result<Self::Output, Self::Error>
     where
         Client<C>: Authenticate;
 }
 
-/// Connects, does the task, and quits.
+/// Connects, with TLS unless the user chose cleartext, runs the task and quits.
 pub(crate) fn with_session<T: Task>(
-    way: &Way,
+    endpoint: &Endpoint,
     connector: &Connector,
     config: Config,
     task: T,
 ) -> Result<T::Output, T::Error> {
-    if way.is_cleartext()? {
-        run(Session::<Cleartext>::open(way, connector, config)?, task)
+    if endpoint.is_cleartext()? {
+        run(Session::<Cleartext>::open(endpoint, connector, config)?, task)
     } else {
-        run(Session::<Secure>::open(way, connector, config)?, task)
+        run(Session::<Secure>::open(endpoint, connector, config)?, task)
     }
 }
 
@@ -53,9 +54,9 @@ where
     done
 }
 
-/// The difference that the channel makes: how one authenticates.
+/// A client that can authenticate. The method depends on the channel.
 pub(crate) trait Authenticate {
-    fn prove(
+    fn start_login(
         &mut self,
         mechanism: Mechanism,
         credentials: Credentials,
@@ -64,7 +65,7 @@ pub(crate) trait Authenticate {
 }
 
 impl Authenticate for Client<Secure> {
-    fn prove(
+    fn start_login(
         &mut self,
         mechanism: Mechanism,
         credentials: Credentials,
@@ -75,7 +76,7 @@ impl Authenticate for Client<Secure> {
 }
 
 impl Authenticate for Client<Cleartext> {
-    fn prove(
+    fn start_login(
         &mut self,
         mechanism: Mechanism,
         credentials: Credentials,
@@ -89,35 +90,36 @@ impl Authenticate for Client<Cleartext> {
 pub(crate) struct Session<C: Channel> {
     pub(crate) connection: Connection<Client<C>>,
     may_log_in: bool,
-    greeted: bool,
-    /// How it ends.
-    pub(crate) parting: Parting,
+    /// Whether the server has answered EHLO.
+    is_ready: bool,
+    /// How the session ends.
+    pub(crate) end: SessionEnd,
 }
 
 /// How a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Parting {
+pub(crate) enum SessionEnd {
     /// With QUIT.
     Quit,
-    /// The connection is closed.
+    /// By closing the connection.
     Close,
 }
 
 impl Session<Secure> {
-    /// Connects, with TLS.
-    pub(crate) fn open(way: &Way, connector: &Connector, config: Config) -> Result<Self, Failure> {
-        let connection = connector.connect::<SmtpClient>(&way.target(), &Arc::new(config))?;
-        Ok(Self { connection, may_log_in: true, greeted: false, parting: Parting::Quit })
+    /// Connects with TLS.
+    pub(crate) fn open(endpoint: &Endpoint, connector: &Connector, config: Config) -> Result<Self, Failure> {
+        let connection = connector.connect::<SmtpClient>(&endpoint.target(), &Arc::new(config))?;
+        Ok(Self { connection, may_log_in: true, is_ready: false, end: SessionEnd::Quit })
     }
 }
 
 impl Session<Cleartext> {
-    /// Connects, without TLS.
-    pub(crate) fn open(way: &Way, connector: &Connector, config: Config) -> Result<Self, Failure> {
+    /// Connects without TLS.
+    pub(crate) fn open(endpoint: &Endpoint, connector: &Connector, config: Config) -> Result<Self, Failure> {
         let config = Arc::new(config.danger_cleartext());
-        let connection = connector.danger_connect_cleartext::<SmtpClient>(&way.target(), &config)?;
-        let may_log_in = way.options.danger_cleartext_login;
-        Ok(Self { connection, may_log_in, greeted: false, parting: Parting::Quit })
+        let connection = connector.danger_connect_cleartext::<SmtpClient>(&endpoint.target(), &config)?;
+        let may_log_in = endpoint.options.danger_cleartext_login;
+        Ok(Self { connection, may_log_in, is_ready: false, end: SessionEnd::Quit })
     }
 }
 
@@ -125,27 +127,31 @@ impl<C: Channel> Session<C>
 where
     Client<C>: Authenticate,
 {
-    /// Waits until the server has said what it offers; `greeting` is called with what it greets with, if that is
-    /// still to come.
+    /// Waits until the server has answered EHLO. Calls `greeting` with the server's greeting, unless the connection has
+    /// read it already.
     pub(crate) fn ready<E: From<Failure> + From<io_mio::Error>>(
         &mut self,
         mut greeting: impl FnMut(&Response<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        if self.greeted {
+        if self.is_ready {
             return Ok(());
         }
         self.connection.drive(|turn, _, _| match turn {
             ConnectionEvent::Machine(Event::Greeting(response)) => greeting(&response).map(|()| None),
             ConnectionEvent::Machine(Event::Capabilities(_)) => Ok(Some(())),
-            ConnectionEvent::Machine(Event::Rejected(_, response)) => Err(unwilling(Some(&response)).into()),
-            ConnectionEvent::Machine(Event::Closed(response)) => Err(unwilling(response.as_ref()).into()),
+            ConnectionEvent::Machine(Event::Rejected(_, response)) => {
+                Err(session_refused(Some(&response)).into())
+            }
+            ConnectionEvent::Machine(Event::Closed(response)) => {
+                Err(session_refused(response.as_ref()).into())
+            }
             _ => Ok(None),
         })?;
-        self.greeted = true;
+        self.is_ready = true;
         Ok(())
     }
 
-    /// What the server offers, as it said it.
+    /// Returns the extensions that the server offers, with their parameters.
     pub(crate) fn extensions(&self) -> Vec<String> {
         let capabilities = self.connection.machine().capabilities();
         let keywords = capabilities.into_iter().flat_map(|capabilities| capabilities.keywords());
@@ -157,20 +163,29 @@ where
             .collect()
     }
 
-    /// Proves who the user is.
-    pub(crate) fn log_in(&mut self, way: &Way, credentials: &Credentials) -> Result<LoggedIn, Failure> {
-        if !self.may_log_in {
-            return Err(login::not_without_tls());
-        }
-        self.ready(|_| Ok::<_, Failure>(()))?;
-        login::log_in(self, way, credentials)
+    /// Returns the set of known extensions that the server offers; empty before it has answered EHLO.
+    pub(crate) fn offered(&self) -> ExtensionSet {
+        self.connection.machine().capabilities().map_or(ExtensionSet::NONE, Capabilities::extensions)
     }
 
-    /// Says good-bye. That the server may already be gone is no failure.
+    /// Logs in.
+    pub(crate) fn log_in(
+        &mut self,
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+    ) -> Result<LoggedIn, Failure> {
+        if !self.may_log_in {
+            return Err(login::needs_tls());
+        }
+        self.ready(|_| Ok::<_, Failure>(()))?;
+        login::log_in(self, endpoint, credentials)
+    }
+
+    /// Ends the session and closes the connection. Ignores errors.
     fn quit(self) {
         let mut connection = self.connection;
-        if self.parting == Parting::Quit && connection.with(|client, tx| client.quit(tx)).is_ok() {
-            let until = std::time::Instant::now() + std::time::Duration::from_secs(2);
+        if self.end == SessionEnd::Quit && connection.with(|client, tx| client.quit(tx)).is_ok() {
+            let until = Instant::now() + QUIT_TIMEOUT;
             let _ = connection.drive_until(until, |turn, _, _| match turn {
                 ConnectionEvent::Machine(Event::Closed(_)) => Ok::<_, Failure>(Some(())),
                 _ => Ok(None),
@@ -180,7 +195,7 @@ where
     }
 }
 
-impl<C: Channel> Prover for Session<C>
+impl<C: Channel> LoginSession for Session<C>
 where
     Client<C>: Authenticate,
 {
@@ -196,71 +211,38 @@ where
         self.connection.machine().has_refused_initial_response()
     }
 
-    fn prove(&mut self, by: Option<Mechanism>, credentials: Credentials) -> Result<Option<Refusal>, Failure> {
-        let Some(mechanism) = by else { return Err(login::cannot_prove(&"SMTP has no LOGIN command")) };
+    fn try_login(
+        &mut self,
+        mechanism: Option<Mechanism>,
+        credentials: Credentials,
+    ) -> Result<Option<Refusal>, Failure> {
+        let Some(mechanism) = mechanism else {
+            return Err(login::cannot_log_in(&"SMTP has no LOGIN command"));
+        };
         self.connection
-            .with(|client, tx| client.prove(mechanism, credentials, tx))
-            .map_err(|error| login::cannot_prove(&error))?;
+            .with(|client, tx| client.start_login(mechanism, credentials, tx))
+            .map_err(|error| login::cannot_log_in(&error))?;
         self.connection.drive(|turn, client, _| match turn {
             ConnectionEvent::Machine(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(None)),
             ConnectionEvent::Machine(Event::Auth(
                 AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response),
             )) => {
-                let verdict = classify::smtp_response_verdict(&response, login::during(by));
+                let verdict = verdict::smtp_verdict(&response, login::during(Some(mechanism)));
                 let refusal = Refusal { verdict, reply: ServerReply::smtp(&response) };
                 Ok(Some(Some(refusal.with_reason(client.authentication_failure()))))
             }
-            ConnectionEvent::Machine(Event::Closed(response)) => Err(unwilling(response.as_ref())),
+            ConnectionEvent::Machine(Event::Closed(response)) => Err(session_refused(response.as_ref())),
             _ => Ok(None),
         })
     }
 }
 
-/// The server does not want to go on.
-pub(crate) fn unwilling(response: Option<&Response<'_>>) -> Failure {
+/// Returns the failure for a server that ends the session. `None`: it closed the connection without a reply.
+pub(crate) fn session_refused(response: Option<&Response<'_>>) -> Failure {
     match response {
-        Some(response) => classify::smtp_session(response),
+        Some(response) => refusal::smtp_session(response),
         None => Failure::new(Kind::TryAgain, "the server closed the connection")
             .advise("try again later")
             .remote(),
     }
-}
-
-/// The stages of `check` behind TLS.
-pub(crate) fn check(
-    way: &Way,
-    connector: &Connector,
-    credentials: Option<Credentials>,
-    progress: &Progress,
-) -> Result<(), Stop> {
-    struct Check<'a>(&'a Way, Option<Credentials>, &'a Progress);
-
-    impl Task for Check<'_> {
-        type Output = ();
-        type Error = Stop;
-
-        fn run<C: Channel>(self, session: &mut Session<C>) -> Result<(), Stop>
-        where
-            Client<C>: Authenticate,
-        {
-            let Self(way, credentials, progress) = self;
-            progress.connected()?;
-            session.ready(|response| {
-                if progress.awaits(Stage::Greeting) {
-                    progress.pass(Stage::Greeting, response.to_string())
-                } else {
-                    Ok(())
-                }
-            })?;
-            progress.pass(Stage::Capabilities, session.extensions().join(", "))?;
-            let Some(credentials) = credentials else {
-                progress.note(no_user());
-                return Err(Stop::Here);
-            };
-            let logged_in = session.log_in(way, &credentials)?;
-            progress.logged_in(&logged_in)
-        }
-    }
-
-    with_session(way, connector, way.smtp_config(), Check(way, credentials, progress))
 }

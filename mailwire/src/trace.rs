@@ -1,4 +1,4 @@
-//! Where traces go, and how they look. What may stand in one is the library's business.
+//! Where traces are written, and their format. The library decides what a trace may contain.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,80 +7,82 @@ use std::sync::{Arc, Mutex};
 use io_mio::Trace;
 use io_mio::trace::{NameVisibility, TraceFormat, TraceWriter};
 
-use crate::cli;
 use crate::failure::Failure;
 use crate::line_writer::LineWriter;
+use crate::options::{self, TraceOptions};
 use crate::private;
 
-/// Makes the trace of each connection: all of them go to one place, line by line.
+/// Creates the trace of each connection. All traces are written to one destination, line by line.
 #[derive(Debug, Clone)]
 pub(crate) struct Tracing {
-    place: Arc<Mutex<Place>>,
+    destination: Arc<Mutex<Destination>>,
     format: TraceFormat,
     names: NameVisibility,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Destination {
     File(File),
     StandardError,
-    /// Standard error of a server, which must not wait for its reader.
+    /// Standard error of a server, through a writer that never blocks.
     Lines(LineWriter),
 }
 
 impl Tracing {
-    /// What the user asked for, if it is anything.
+    /// Opens the destination. Returns `None` if the user requested no trace.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn asked(options: &cli::Trace) -> Result<Option<Self>, Failure> {
+    pub(crate) fn from_options(options: &TraceOptions) -> Result<Option<Self>, Failure> {
         let Some(path) = &options.trace else { return Ok(None) };
-        let place = if path.as_os_str() == "-" {
-            Place::StandardError
+        let destination = if path.as_os_str() == "-" {
+            Destination::StandardError
         } else {
-            Place::File(private::create_file(path)?)
+            Destination::File(private::create_file(path)?)
         };
         let format = match options.trace_format {
-            cli::TraceFormat::Text => TraceFormat::Text,
-            cli::TraceFormat::Json => TraceFormat::Json,
+            options::TraceFormat::Text => TraceFormat::Text,
+            options::TraceFormat::Json => TraceFormat::Json,
         };
         let names = if options.trace_without_names { NameVisibility::Hidden } else { NameVisibility::Shown };
-        Ok(Some(Self { place: Arc::new(Mutex::new(place)), format, names }))
+        Ok(Some(Self { destination: Arc::new(Mutex::new(destination)), format, names }))
     }
 
-    /// The same for a server: lines for standard error go through `log`, which never blocks.
+    /// Opens the destination for a server: traces on standard error go through `log`, which never blocks.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn asked_of_server(options: &cli::Trace, log: &LineWriter) -> Result<Option<Self>, Failure> {
-        let Some(tracing) = Self::asked(options)? else { return Ok(None) };
-        let mut place = tracing.place.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if matches!(*place, Place::StandardError) {
-            *place = Place::Lines(log.clone());
+    pub(crate) fn for_server(options: &TraceOptions, log: &LineWriter) -> Result<Option<Self>, Failure> {
+        let Some(tracing) = Self::from_options(options)? else { return Ok(None) };
+        let mut destination = tracing.destination.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if matches!(*destination, Destination::StandardError) {
+            *destination = Destination::Lines(log.clone());
         }
-        drop(place);
+        drop(destination);
         Ok(Some(tracing))
     }
 
-    /// The trace of one connection.
+    /// Returns the trace of a new connection.
     pub(crate) fn begin(&self) -> Box<dyn Trace> {
-        Box::new(TraceWriter::new(Line(Arc::clone(&self.place))).format(self.format).names(self.names))
+        Box::new(
+            TraceWriter::new(TraceLines(Arc::clone(&self.destination))).format(self.format).names(self.names),
+        )
     }
 }
 
-/// Writes whole lines, one connection at a time.
-struct Line(Arc<Mutex<Place>>);
+/// Writes whole lines, so that connections do not mix within a line.
+struct TraceLines(Arc<Mutex<Destination>>);
 
-impl Write for Line {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        // Whoever panicked while it wrote has left a line at most.
-        let mut place = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match &mut *place {
-            Place::File(file) => file.write_all(octets)?,
-            Place::StandardError => io::stderr().write_all(octets)?,
-            Place::Lines(lines) => lines.line(octets),
+impl Write for TraceLines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A panic during a write leaves at most an incomplete line.
+        let mut destination = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &mut *destination {
+            Destination::File(file) => file.write_all(bytes)?,
+            Destination::StandardError => io::stderr().write_all(bytes)?,
+            Destination::Lines(lines) => lines.line(bytes),
         }
-        Ok(octets.len())
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,9 +1,9 @@
-//! Mail URLs: protocol, TLS mode, user, host and port, and never a password.
+//! Mail URLs: protocol, TLS mode, user, host and port. A URL never holds a password.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What is spoken.
+/// The protocol of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Imap,
@@ -13,26 +13,26 @@ pub(crate) enum Protocol {
 /// How TLS begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TlsMode {
-    /// With the first octet.
+    /// TLS from the first byte.
     Implicit,
-    /// By STARTTLS, required.
+    /// STARTTLS, required.
     StartTls,
 }
 
-/// `imaps://user@host[:993]` and the like.
+/// A mail URL such as `imaps://user@host[:993]`.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Url {
     pub(crate) protocol: Protocol,
     pub(crate) tls: TlsMode,
-    /// Who logs in, if anybody does. Personal data: not for logs.
+    /// The user who logs in. Personal data: must not be logged.
     pub(crate) user: Option<String>,
-    /// A name or an address, without brackets.
+    /// A host name or an IP address without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
 impl Url {
-    /// The scheme, as it is written.
+    /// Returns the scheme.
     pub(crate) const fn scheme(&self) -> &'static str {
         match (self.protocol, self.tls) {
             (Protocol::Imap, TlsMode::Implicit) => "imaps",
@@ -42,7 +42,7 @@ impl Url {
         }
     }
 
-    /// `host:port`, with brackets where needed.
+    /// Returns `host:port`, with brackets around an IPv6 address.
     pub(crate) fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -76,7 +76,7 @@ impl FromStr for Url {
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         check_path(rest)?;
-        // A user name is often an address: the last "@" divides.
+        // A user name is often an address, so the last "@" ends it.
         let (user, host) = match rest.rsplit_once('@') {
             Some((user, host)) => (Some(user), host),
             None => (None, rest),
@@ -84,7 +84,7 @@ impl FromStr for Url {
         let user = user.filter(|user| !user.is_empty()).map(decode_user).transpose()?;
         let (host, port) = split_port(host)?;
         if host.is_empty() || host.contains(['/', '?', '#', ' ', '@']) || host.chars().any(char::is_control) {
-            return Err("the host is missing or has a character that no host name has".to_owned());
+            return Err("the host is missing or has an invalid character".to_owned());
         }
         Ok(Self {
             protocol,
@@ -96,20 +96,20 @@ impl FromStr for Url {
     }
 }
 
-/// A URL names a server and a user, and no mailbox: a path is named as what it is.
+/// Rejects a path: a URL names a server and a user, but no mailbox.
 fn check_path(rest: &str) -> Result<(), String> {
     let Some((authority, path)) = rest.split_once('/') else { return Ok(()) };
-    // A slash in a user name stands before the only "@".
+    // A slash before the only "@" is part of the user name.
     if !authority.contains('@') && path.contains('@') {
         return Ok(());
     }
     Err(format!(
-        "the URL has a path, and names no mailbox: write it without \"/{path}\" (sync takes --folder {path}; a slash \
-         in a user name is written %2F)"
+        "a URL must not have a path: remove \"/{path}\" (to sync one folder, use --folder {path}; write a slash in a \
+         user name as %2F)"
     ))
 }
 
-/// `host`, `host:port`, `[v6]`, `[v6]:port`.
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`.
 fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("the bracket around the address is not closed")?;
@@ -128,11 +128,11 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
     Ok((host, port))
 }
 
-/// Undoes percent encoding. A colon would begin a password, which has no place on a command line.
+/// Decodes a percent-encoded user name. Rejects a colon, which would begin a password.
 fn decode_user(text: &str) -> Result<String, String> {
     if text.contains(':') {
         return Err(
-            "a URL must not hold a password: use --password-command, MAILWIRE_PASSWORD or the prompt \
+            "a URL must not contain a password: use --password-command, MAILWIRE_PASSWORD or the prompt \
                     (write a colon in a user name as %3A)"
                 .to_owned(),
         );
@@ -152,13 +152,13 @@ fn decode_user(text: &str) -> Result<String, String> {
     }
     let user = String::from_utf8(bytes).map_err(|_| "the user name is not UTF-8")?;
     if user.chars().any(char::is_control) {
-        return Err("the user name holds a control character".to_owned());
+        return Err("the user name contains a control character".to_owned());
     }
     Ok(user)
 }
 
 impl fmt::Display for Url {
-    /// Without the user: this is what may be shown and kept.
+    /// Formats the URL without the user, so that it may be printed and stored.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme(), self.authority())
     }
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_scheme_decides_mode_and_port() {
+    fn the_scheme_decides_tls_mode_and_port() {
         for (text, tls, port) in [
             ("imaps://h", TlsMode::Implicit, 993),
             ("imap://h", TlsMode::StartTls, 143),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn users_and_hosts_are_read() {
+    fn parses_users_and_hosts() {
         let url: Url = "imaps://alice@example.com@mail.example.com".parse().unwrap();
         assert_eq!(url.user.as_deref(), Some("alice@example.com"));
         assert_eq!(url.host, "mail.example.com");
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_named_as_what_it_is() {
+    fn rejects_a_path_as_such() {
         for text in ["imaps://h:1993/INBOX", "imaps://u@h/INBOX", "imaps://u@h:1/a@b", "smtp://h/x/y"] {
             let why = text.parse::<Url>().unwrap_err();
             assert!(why.contains("path") && !why.contains("port must"), "{text}: {why}");
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused() {
+    fn rejects_invalid_urls() {
         for bad in [
             "host",
             "http://h",

@@ -1,4 +1,4 @@
-//! SMTP: commands with the messages behind them, and replies.
+//! SMTP: commands with their messages, and replies.
 
 use proto_smtp::types::{
     Address, BodyType, ByMode, ChunkEnd, Command, EnhancedCode, Hold, Mail, Notify, Parameters, Priority,
@@ -6,9 +6,9 @@ use proto_smtp::types::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{split_line, text, unparsed};
+use super::lines::{split_line, text, unparsed};
 
-/// What a client sends.
+/// Decodes what a client sends.
 pub(super) fn commands(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
     while let Some((line, rest, crlf)) = split_line(input) {
         input = rest;
@@ -29,7 +29,7 @@ pub(super) fn commands(mut input: &[u8], strict: bool, show: &mut impl FnMut(Val
     }
 }
 
-/// What a server sends.
+/// Decodes what a server sends.
 pub(super) fn replies(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
     while !input.is_empty() {
         let (len, crlf) = reply_len(input, strict);
@@ -49,10 +49,10 @@ pub(super) fn replies(mut input: &[u8], strict: bool, show: &mut impl FnMut(Valu
     }
 }
 
-/// A reply that deviates from the grammar: its last line has its code.
+/// Decodes a reply that deviates from the grammar, as a tolerant client would. The last line decides its code.
 ///
-/// Lines with different codes are one reply if the last one refuses, as a client takes it; a line without a code
-/// between others is text; the code of the last line may touch its text; a last line may have a hyphen.
+/// Lines with different codes form one reply if the last one is a refusal. A line without a code between others is text.
+/// The space after the last code may be missing, and the last line may have a hyphen.
 fn repaired_reply(raw: &[u8], crlf: bool) -> Option<Value> {
     let mut lines = Vec::new();
     let (mut codes, mut repairs): (Vec<u16>, Vec<&str>) = (Vec::new(), Vec::new());
@@ -60,7 +60,7 @@ fn repaired_reply(raw: &[u8], crlf: bool) -> Option<Value> {
     let mut head = None;
     while let Some((line, rest, _)) = split_line(input) {
         input = rest;
-        head = ReplyLine::read(line);
+        head = ReplyLine::parse(line);
         match head {
             Some(read) => {
                 codes.push(read.code);
@@ -69,7 +69,7 @@ fn repaired_reply(raw: &[u8], crlf: bool) -> Option<Value> {
                     repairs.push("missing-space");
                 }
             }
-            // Not before the first code, and not behind the last line.
+            // Text is allowed only after the first code and before the last line.
             None if codes.is_empty() => return None,
             None => {
                 repairs.push("missing-code");
@@ -96,26 +96,26 @@ fn repaired_reply(raw: &[u8], crlf: bool) -> Option<Value> {
     Some(json!({ "event": "reply", "code": code, "enhanced": enhanced, "lines": lines, "repairs": repairs }))
 }
 
-/// The enhanced code at the beginning of a text, if it has the class of the code.
+/// Returns the enhanced code at the start of a text, if its class matches the reply code.
 fn enhanced_code(code: u16, text: &str) -> Option<String> {
     let word = text.split(' ').next()?;
     let enhanced: EnhancedCode = word.parse().ok()?;
     (u16::from(enhanced.class()) == code / 100).then(|| enhanced.to_string())
 }
 
-/// A line of a reply that begins with a code.
+/// A reply line that starts with a code.
 #[derive(Clone, Copy)]
 struct ReplyLine<'i> {
     code: u16,
     text: &'i [u8],
-    /// A hyphen is behind the code.
+    /// A hyphen follows the code.
     is_continued: bool,
-    /// The text touches the code.
+    /// The text follows the code without a space.
     is_joined: bool,
 }
 
 impl<'i> ReplyLine<'i> {
-    fn read(line: &'i [u8]) -> Option<Self> {
+    fn parse(line: &'i [u8]) -> Option<Self> {
         let (digits, rest) = line.split_first_chunk::<3>()?;
         if !matches!(digits, [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9']) {
             return None;
@@ -143,16 +143,15 @@ fn reply(response: &Response<'_>, crlf: bool) -> Value {
     })
 }
 
-/// The length of the reply at the front: its lines up to the first that does not say that more follow.
+/// Returns the length of the first reply: its lines up to the first one without a hyphen, and whether all end with CRLF.
 ///
-/// Unless it is read strictly, a line without a code belongs to the reply if it is among lines that say so, and a line
-/// with a code is still to come.
+/// In tolerant mode, a line without a code belongs to the reply if a line with a code follows soon.
 fn reply_len(input: &[u8], strict: bool) -> (usize, bool) {
     let (mut at, mut all_crlf) = (0, true);
     let mut is_begun = false;
     while let Some((line, rest, crlf)) = split_line(&input[at..]) {
         let continued = line.get(3) == Some(&b'-') && line.iter().take(3).all(u8::is_ascii_digit);
-        let is_text = !strict && is_begun && ReplyLine::read(line).is_none() && has_code_soon(rest);
+        let is_text = !strict && is_begun && ReplyLine::parse(line).is_none() && has_code_soon(rest);
         at = input.len() - rest.len();
         all_crlf &= crlf;
         if !continued && !is_text {
@@ -163,13 +162,13 @@ fn reply_len(input: &[u8], strict: bool) -> (usize, bool) {
     (at, all_crlf)
 }
 
-/// Whether one of the next lines has a code.
+/// Returns whether one of the next lines has a code.
 fn has_code_soon(mut input: &[u8]) -> bool {
-    /// How many lines are looked at.
+    /// How many lines to look at.
     const LINES: usize = 16;
     for _ in 0..LINES {
         let Some((line, rest, _)) = split_line(input) else { return false };
-        if ReplyLine::read(line).is_some() {
+        if ReplyLine::parse(line).is_some() {
             return true;
         }
         input = rest;
@@ -283,9 +282,9 @@ fn unknown(parameters: &Parameters<'_>) -> Map<String, Value> {
     parameters.unknown().map(|parameter| (parameter.keyword.to_owned(), json!(parameter.value))).collect()
 }
 
-/// Passes over the message behind DATA, or the chunk behind BDAT, and says how large it is.
+/// Skips the message after DATA or the chunk after BDAT, and shows its size.
 fn skip_payload<'i>(command: &Command<'_>, input: &'i [u8], show: &mut impl FnMut(Value)) -> &'i [u8] {
-    let (octets, rest) = match command {
+    let (size, rest) = match command {
         Command::Data => {
             let end = if input.starts_with(b".\r\n") {
                 Some((0, 3))
@@ -293,18 +292,18 @@ fn skip_payload<'i>(command: &Command<'_>, input: &'i [u8], show: &mut impl FnMu
                 input.windows(5).position(|window| window == b"\r\n.\r\n").map(|at| (at + 2, at + 5))
             };
             match end {
-                Some((octets, next)) => (octets, &input[next..]),
+                Some((size, next)) => (size, &input[next..]),
                 None if input.is_empty() => return input,
                 None => (input.len(), &input[input.len()..]),
             }
         }
         Command::Bdat { size, .. } => {
-            let octets = usize::try_from(*size).unwrap_or(usize::MAX).min(input.len());
-            (octets, &input[octets..])
+            let size = usize::try_from(*size).unwrap_or(usize::MAX).min(input.len());
+            (size, &input[size..])
         }
         _ => return input,
     };
-    show(json!({ "event": "message", "octets": octets, "repairs": [] }));
+    show(json!({ "event": "message", "octets": size, "repairs": [] }));
     rest
 }
 
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_command_costs_only_itself() {
+    fn continues_after_a_bad_command() {
         let input =
             b"EHLO a.example\r\nMAIL FROM:<a@b\r\nRCPT TO:<c@d.example>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n";
         let events = decoded(|show| commands(input, true, &mut |event| show(event)));
@@ -329,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_shown_as_they_are_meant() {
+    fn shows_decoded_parameters() {
         let input =
             b"MAIL FROM:<> AUTH=a+2Bb@c BY=60;RT MT-PRIORITY=-2 HOLDFOR=9 REQUIRETLS SOLICIT=a:b,c\r\n\
             RCPT TO:<a@b> ORCPT=utf-8;\\x{43F}@b RRVS=2014-04-03T23:01:00Z;C\r\n";
@@ -344,14 +343,14 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_is_not_shown() {
+    fn never_shows_credentials() {
         let events =
             decoded(|show| commands(b"AUTH PLAIN AGFsaWNlAGh1bnRlcjI=\r\n", true, &mut |event| show(event)));
         assert!(!events[0].to_string().contains("AGFsaWNl"), "{events:?}");
     }
 
     #[test]
-    fn a_reply_that_deviates_is_read_with_one_repair() {
+    fn repairs_each_deviation_from_the_reply_grammar() {
         for (input, code, lines, repair) in [
             (
                 "220-someserver.example ESMTP\r\n521 5.7.1 Service unavailable; blocked using bl.example\r\n",
@@ -383,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reply_is_not_repaired() {
+    fn does_not_repair_input_that_is_not_a_reply() {
         for input in
             ["hello\r\n", "2x0 a\r\n", "* OK\r\n", "\r\n", "-250 a\r\n", "2500 a\r\n", "550-a\r\n250 b\r\n"]
         {
@@ -395,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_keep_their_lines() {
+    fn keeps_the_lines_of_a_reply() {
         let input =
             b"250-a.example\r\n250-SIZE 10\r\n250 HELP\r\n250-x\r\n550 y\r\n550 5.1.1 no such user\r\n";
         let events = decoded(|show| replies(input, true, &mut |event| show(event)));

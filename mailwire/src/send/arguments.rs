@@ -1,4 +1,4 @@
-//! The command line of `send`: what can be asked, in which words.
+//! The command line of `send`.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -7,16 +7,13 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::{Arg, Args, ValueEnum};
 
-use super::service::Service;
-use crate::cli::{Connection, Output, UrlParser};
+use super::service::ServiceOptions;
+use crate::options::{ConnectionOptions, OutputOptions, UrlParser, parse_delay};
 use crate::url::Url;
 
 const MANY: &str = "Many messages";
-const LOOK: &str = "Looking at a server";
+const DIAGNOSIS: &str = "Testing a server";
 const SENDMAIL: &str = "As sendmail";
-
-/// The most that a pause between two tries may last, in seconds.
-const LONGEST_DELAY: f64 = 86_400.0;
 
 const SEND_EXAMPLES: &str = "\
 Examples:
@@ -26,105 +23,105 @@ Examples:
   mailwire send smtp://mail.example --from me@x.example --to you@y.example --subject x --stop-after rcpt
   mailwire send -t -f me@x.example < message.eml      (with `url` in [send] of the configuration file)
 
-A message that ends with exit code 70 may have arrived: look before it is sent again.";
+Exit code 70 means that the message may have arrived: check before you send it again.";
 
+/// The arguments of `mailwire send`.
 #[derive(Debug, Args)]
 #[command(after_help = SEND_EXAMPLES)]
 pub(crate) struct SendArgs {
-    /// The server and the user, as smtps://user@host or the like; without one, `url` in `[send]` of the configuration file.
-    /// An address here is a recipient, as with --to.
+    /// The server and the user, for example smtps://user@host. Default: `url` in `[send]` of the configuration file. An
+    /// address here is a recipient, as with --to.
     #[arg(value_name = "URL|ADDRESS", value_parser = DestinationParser)]
     pub(crate) destinations: Vec<Destination>,
-    /// The envelope sender and, in a built message, the From field; "<>" for the empty sender, as reports have it.
-    /// Without it, `from` in `[send]` of the configuration file.
+    /// The envelope sender and, in a built message, the From field. "<>" is the null sender, which delivery reports use.
+    /// Default: `from` in `[send]` of the configuration file.
     #[arg(long, short = 'f', value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(crate) from: Option<String>,
-    /// Who receives; may be given several times.
+    /// A recipient. May be given several times.
     #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(crate) to: Vec<String>,
-    /// Who receives a copy; may be given several times.
+    /// A recipient of a copy. May be given several times.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) cc: Vec<String>,
-    /// Who receives a copy unseen by the others; may be given several times.
+    /// A recipient of a copy that the other recipients do not see. May be given several times.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) bcc: Vec<String>,
-    /// Send to the addresses in To, Cc and Bcc of the message too; to those in Resent-To, Resent-Cc and Resent-Bcc if
-    /// there are some. Bcc is removed in any case.
+    /// Also send to the addresses in the fields To, Cc and Bcc of the message, or in Resent-To, Resent-Cc and Resent-Bcc
+    /// if it has any. Bcc fields are always removed.
     #[arg(long, short = 't', conflicts_with_all = ["subject", "text", "html", "attach", "header"])]
     pub(crate) recipients_from_header: bool,
-    /// Send every message from there, each in this envelope and all in one session: an mbox file, a Maildir, a
-    /// directory of .eml files, or the file of one message; may be given several times. Run again after an
-    /// interruption, the same command goes on where it stopped.
+    /// Send all messages of an mbox file, a Maildir, a directory of .eml files or a file with one message, each with the
+    /// same envelope. May be given several times. After an interruption, the same command continues where it stopped.
     #[arg(long, help_heading = MANY, value_name = "PATH", conflicts_with_all = ["subject", "text", "html", "attach", "header"])]
     pub(crate) messages: Vec<PathBuf>,
-    /// Send many messages in so many sessions at once; with fewer, if the server takes no more.
+    /// Use this many sessions at once, or fewer if the server accepts no more.
     #[arg(long, help_heading = MANY, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) concurrency: u8,
     /// The subject of a built message.
     #[arg(long, value_name = "TEXT")]
     pub(crate) subject: Option<String>,
-    /// The text of a built message; "-" reads it from standard input.
+    /// The text of a built message. "-" reads it from standard input.
     #[arg(long, value_name = "TEXT")]
     pub(crate) text: Option<String>,
-    /// A file with the HTML of a built message.
+    /// A file with the HTML part of a built message.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// A file to attach to a built message; may be given several times.
+    /// A file to attach to a built message. May be given several times.
     #[arg(long, value_name = "FILE")]
     pub(crate) attach: Vec<PathBuf>,
-    /// A field to add to a built message, as 'Name: value'; may be given several times.
+    /// A header field to add to a built message, as 'Name: value'. May be given several times.
     #[arg(long, value_name = "K: V")]
     pub(crate) header: Vec<String>,
-    /// Keep in this file what was sent to whom, as hashes, and send nothing twice that stands there. Without it there
-    /// is one in the user's data directory for --messages, until all is sent.
+    /// Record in this file, as hashes, what was sent to whom, and send nothing twice. By default, --messages uses a
+    /// journal in the user's data directory and deletes it when all messages are sent.
     #[arg(long, help_heading = MANY, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
-    /// Keep no journal: an interrupted run cannot be continued.
+    /// Use no journal. An interrupted run then cannot be continued.
     #[arg(long, help_heading = MANY, conflicts_with_all = ["journal", "resend_uncertain"])]
     pub(crate) no_journal: bool,
-    /// Send again what an earlier run may have sent and got no answer to: it may arrive twice.
+    /// Send messages again that an earlier run may have sent without getting a reply. They may arrive twice.
     #[arg(long, help_heading = MANY)]
     pub(crate) resend_uncertain: bool,
-    /// Send step by step, show each reply and how long it took, and stop behind this step.
-    #[arg(long, help_heading = LOOK, value_name = "STEP", conflicts_with_all = ["messages", "journal"])]
+    /// Send step by step, show each reply and its time, and stop after this step.
+    #[arg(long, help_heading = DIAGNOSIS, value_name = "STEP", conflicts_with_all = ["messages", "journal"])]
     pub(crate) stop_after: Option<Step>,
-    /// Send step by step, and show each reply and how long it took. Nothing is tried again.
-    #[arg(long, help_heading = LOOK, conflicts_with_all = ["messages", "journal"])]
+    /// Send step by step, and show each reply and its time. Nothing is retried.
+    #[arg(long, help_heading = DIAGNOSIS, conflicts_with_all = ["messages", "journal"])]
     pub(crate) timings: bool,
-    /// Retry so many times when the server says to try again (421, 450, 451, 452), cannot be reached or closes the
-    /// connection. 3 unless set here or by `retries` in `[send]` of the configuration file.
+    /// Retry this many times if the server replies with a temporary error (421, 450, 451, 452), cannot be reached or
+    /// closes the connection. Default: `retries` in `[send]` of the configuration file, or 3.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=50))]
     pub(crate) retries: Option<u32>,
-    /// Wait so many seconds before the first retry, before the second and so on; the last delay is used for all that
-    /// follow. As many retries as delays, unless --retries says otherwise. Without it 1, 2, 4 and so on, up to 60, and by
-    /// chance up to half as much again.
-    #[arg(long, value_name = "SECONDS,…", value_delimiter = ',', value_parser = delay)]
+    /// Wait this long before the first retry, the second and so on. The last delay applies to all further retries. Without
+    /// --retries, there are as many retries as delays. Default: 1, 2, 4 and so on up to 60, plus up to half as much at
+    /// random.
+    #[arg(long, value_name = "SECONDS,…", value_delimiter = ',', value_parser = parse_delay)]
     pub(crate) retry_delays: Vec<Duration>,
-    /// Try so many times in all: --retries and one.
+    /// Try this many times in total: --retries plus one.
     #[arg(long, value_name = "N", conflicts_with = "retries", value_parser = clap::value_parser!(u32).range(1..=20))]
     pub(crate) attempts: Option<u32>,
-    /// The name of the sender, for a From field that is made here.
+    /// The sender's name, for a From field that mailwire adds.
     #[arg(short = 'F', long = "full-name", help_heading = SENDMAIL, value_name = "NAME")]
     pub(crate) full_name: Option<String>,
-    /// Accepted as sendmail does: a line with a single dot never ends the message here.
+    /// Accepted for sendmail: a line with a single dot does not end the message.
     #[arg(short = 'i', help_heading = SENDMAIL)]
     pub(crate) ignore_dots: bool,
-    /// Accepted as sendmail does (-oi, -oem and the like), without an effect.
+    /// Accepted for sendmail (-oi, -oem and so on) and ignored.
     #[arg(short = 'o', help_heading = SENDMAIL, value_name = "OPTION")]
     pub(crate) option: Vec<String>,
-    /// `mailwire sendmail` asks.
+    /// Set by `mailwire sendmail`.
     #[arg(long, hide = true)]
     pub(crate) as_sendmail: bool,
     #[command(flatten)]
-    pub(crate) service: Service,
+    pub(crate) service: ServiceOptions,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ConnectionOptions,
     #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) output: OutputOptions,
 }
 
 impl SendArgs {
-    /// Whether the message is to be built, and not read from standard input.
+    /// Returns whether to build the message instead of reading it from standard input.
     pub(crate) fn builds_message(&self) -> bool {
         self.subject.is_some()
             || self.text.is_some()
@@ -133,7 +130,7 @@ impl SendArgs {
             || !self.header.is_empty()
     }
 
-    /// The server that was named; several of them are one too many.
+    /// Returns the URLs given.
     pub(super) fn urls(&self) -> impl Iterator<Item = &Url> {
         self.destinations.iter().filter_map(|destination| match destination {
             Destination::Server(url) => Some(url),
@@ -141,7 +138,7 @@ impl SendArgs {
         })
     }
 
-    /// The recipients that were named without an option.
+    /// Returns the recipients given without an option.
     pub(super) fn recipients(&self) -> impl Iterator<Item = &String> {
         self.destinations.iter().filter_map(|destination| match destination {
             Destination::Server(_) => None,
@@ -150,14 +147,14 @@ impl SendArgs {
     }
 }
 
-/// An argument without an option.
+/// A positional argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Destination {
     Server(Url),
     Recipient(String),
 }
 
-/// Reads a URL or an address.
+/// Parses a URL or an address.
 #[derive(Debug, Clone, Copy)]
 struct DestinationParser;
 
@@ -171,42 +168,52 @@ impl TypedValueParser for DestinationParser {
         value: &OsStr,
     ) -> Result<Destination, clap::Error> {
         match value.to_str() {
-            // What has a colon is a URL without its scheme rather than an address, and may hold a password.
+            // Text with a colon is a URL without its scheme rather than an address, and may hold a password.
             Some(text) if !text.contains(':') => Ok(Destination::Recipient(text.to_owned())),
             _ => UrlParser.parse_ref(command, argument, value).map(Destination::Server),
         }
     }
 }
 
-/// Reads a pause in seconds.
-pub(crate) fn delay(text: &str) -> Result<Duration, String> {
-    match text.trim().parse::<f64>() {
-        Ok(seconds) if (0.0..=LONGEST_DELAY).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err(format!("expected seconds from 0 to {LONGEST_DELAY}")),
-    }
-}
-
-/// The steps of sending, in order; with implicit TLS the greeting comes behind TLS.
+/// A step of sending, in order. With implicit TLS, the greeting comes after TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Step {
-    /// A TCP connection stands.
+    /// The TCP connection is established.
     Connect,
-    /// The server greets.
+    /// The server has sent its greeting.
     Greeting,
-    /// TLS stands.
+    /// The TLS handshake is complete.
     Tls,
-    /// The server has said what it offers.
+    /// The server has answered EHLO.
     Ehlo,
     /// The user is logged in.
     Auth,
-    /// The sender is accepted.
+    /// The server has accepted the sender.
     Mail,
-    /// Every recipient was answered.
+    /// The server has replied for every recipient.
     Rcpt,
-    /// The server waits for the message: the connection is closed, and it has none.
+    /// The server waits for the message. The connection is closed, and the message is not sent.
     Data,
-    /// The message was answered: the connection is closed without QUIT.
+    /// The server has replied to the message. The connection is closed without QUIT.
     Dot,
-    /// All of it.
+    /// The session has ended with QUIT.
     Quit,
+}
+
+impl Step {
+    /// Returns the step's name in the output.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Greeting => "greeting",
+            Self::Tls => "tls",
+            Self::Ehlo => "ehlo",
+            Self::Auth => "auth",
+            Self::Mail => "mail",
+            Self::Rcpt => "rcpt",
+            Self::Data => "data",
+            Self::Dot => "dot",
+            Self::Quit => "quit",
+        }
+    }
 }

@@ -1,5 +1,4 @@
-//! The envelope of a message: who sends to whom, and which service is asked for, read from the command line and checked
-//! before anybody is called.
+//! The envelope of a message: sender, recipients and SMTP parameters, parsed and checked before the client connects.
 
 use std::collections::HashSet;
 use std::io::{Read, Seek};
@@ -11,149 +10,149 @@ use proto_smtp::types::{
     ReversePath,
 };
 
-use super::SendArgs;
+use super::arguments::SendArgs;
 use super::header::Headers;
-use super::service::{self, Original, Service};
-use super::spool::{Facts, HeaderBytes};
+use super::service::{self, Original, ServiceOptions};
+use super::spool::{HeaderBytes, MessageInfo};
 use crate::compose::{ComposeLimits, Mailbox};
 use crate::config;
 use crate::failure::{Failure, Kind};
 
-/// The most recipients that the header of a message may name.
-const FROM_HEADER: usize = 1000;
+/// The max recipients of one message, including those in its header.
+const MAX_HEADER_RECIPIENTS: usize = 1000;
 
-/// Who sends to whom.
+/// The envelope of every message of a run.
 #[derive(Debug)]
 pub(super) struct Envelope {
-    /// None for the null path, for what must not be answered with a report (RFC 5321 §4.5.5).
+    /// `None` is the null path, for messages that must not cause a delivery report (RFC 5321 §4.5.5).
     pub(super) from: Option<Mailbox>,
     pub(super) to: Vec<Mailbox>,
     pub(super) cc: Vec<Mailbox>,
-    /// The recipients of every message, each once, in order.
+    /// The recipients of every message, without duplicates, in order.
     pub(super) recipients: Vec<String>,
-    /// The domain of recipients in a header that have none.
-    domain: Option<String>,
-    /// The recipients that each message names are added.
-    takes_header: bool,
-    service: Service,
+    /// The domain to add to recipients in a header that have none.
+    default_domain: Option<String>,
+    /// Whether the recipients in the header of each message are added.
+    adds_header_recipients: bool,
+    service: ServiceOptions,
 }
 
 impl Envelope {
-    /// Reads the envelope from the command line, the configuration file and, for a message that comes whole, its header.
+    /// Parses the envelope from the command line, the configuration file and, for a complete message, its header.
     pub(super) fn new(
         arguments: &SendArgs,
         settings: &config::Send,
         headers: Option<&Headers>,
     ) -> Result<Self, Failure> {
-        let mut wrong = Vec::new();
-        let mut read = |field: &str, texts: &[&String]| {
-            let read = |text: &&String| {
-                // An argument without an option may be anything, a password included: it is not shown.
+        let mut errors = Vec::new();
+        let mut parse = |field: &str, texts: &[&String]| {
+            let parse = |text: &&String| {
+                // An argument without an option may be a mistyped password, so it is not shown.
                 let shown = if field == "recipient" { String::new() } else { format!(" {text:?}") };
-                qualified(text, settings).map_err(|why| wrong.push(format!("{field}{shown}: {why}"))).ok()
+                parse_mailbox(text, settings)
+                    .map_err(|why| errors.push(format!("{field}{shown}: {why}")))
+                    .ok()
             };
-            texts.iter().filter_map(read).collect::<Vec<_>>()
+            texts.iter().filter_map(parse).collect::<Vec<_>>()
         };
         let sender = arguments.from.as_ref().or(settings.from.as_ref());
         let sender = sender
             .or_else(|| headers.and_then(|headers| headers.from.as_ref()).filter(|_| arguments.as_sendmail));
         let sender = sender.ok_or_else(|| {
-            Failure::new(Kind::Usage, "a message needs a sender")
-                .advise("--from ADDRESS, or from = \"ADDRESS\" in [send] of the configuration file")
+            Failure::new(Kind::Usage, "the message has no sender")
+                .advise("use --from ADDRESS, or set from = \"ADDRESS\" in [send] of the configuration file")
         })?;
-        let from = if sender.trim() == "<>" { None } else { read("--from", &[sender]).pop() };
-        let mut to = read("recipient", &arguments.recipients().collect::<Vec<_>>());
-        to.extend(read("--to", &arguments.to.iter().collect::<Vec<_>>()));
-        let cc = read("--cc", &arguments.cc.iter().collect::<Vec<_>>());
-        let bcc = read("--bcc", &arguments.bcc.iter().collect::<Vec<_>>());
+        let from = if sender.trim() == "<>" { None } else { parse("--from", &[sender]).pop() };
+        let mut to = parse("recipient", &arguments.recipients().collect::<Vec<_>>());
+        to.extend(parse("--to", &arguments.to.iter().collect::<Vec<_>>()));
+        let cc = parse("--cc", &arguments.cc.iter().collect::<Vec<_>>());
+        let bcc = parse("--bcc", &arguments.bcc.iter().collect::<Vec<_>>());
         let (mut recipients, mut known) = (Vec::new(), HashSet::new());
         for mailbox in to.iter().chain(&cc).chain(&bcc) {
-            if known.insert(compared(&mailbox.address)) {
+            if known.insert(comparison_key(&mailbox.address)) {
                 recipients.push(mailbox.address.clone());
             }
         }
-        let most = ComposeLimits::default().recipients;
-        if recipients.len() > most {
-            wrong.push(format!("{} recipients, and {most} is the most for one message", recipients.len()));
+        let max = ComposeLimits::default().recipients;
+        if recipients.len() > max {
+            errors.push(format!("{} recipients, and the limit is {max} per message", recipients.len()));
         }
         let service = arguments.service.clone();
         if recipients.len() > 1 && matches!(service.orcpt, Some(Original::Other(_))) {
-            wrong.push("--orcpt: it names one recipient, and there are several; try --orcpt own".to_owned());
+            errors.push("--orcpt names one recipient, but there are several; use --orcpt own".to_owned());
         }
-        if !wrong.is_empty() {
-            return Err(Failure::new(Kind::Data, wrong.join("; ")));
+        if !errors.is_empty() {
+            return Err(Failure::new(Kind::Data, errors.join("; ")));
         }
-        let takes_header = arguments.recipients_from_header;
-        if recipients.is_empty() && !takes_header {
-            return Err(Failure::new(Kind::Usage, "a message needs a recipient").advise("--to ADDRESS"));
+        let adds_header_recipients = arguments.recipients_from_header;
+        if recipients.is_empty() && !adds_header_recipients {
+            return Err(Failure::new(Kind::Usage, "the message has no recipient").advise("use --to ADDRESS"));
         }
-        let domain = domain(settings);
-        let envelope = Self { from, to, cc, recipients, domain, takes_header, service };
+        let default_domain = default_domain(settings);
+        let envelope = Self { from, to, cc, recipients, default_domain, adds_header_recipients, service };
         if let Some(headers) = headers {
             envelope.recipients_of(headers)?;
         }
         Ok(envelope)
     }
 
-    /// The recipients of a message with this header. One that is no address stays as it was written.
+    /// Returns the recipients of a message with this header. Invalid addresses are kept as written.
     pub(super) fn recipients_of(&self, headers: &Headers) -> Result<Vec<String>, Failure> {
         let mut recipients = self.recipients.clone();
-        if !self.takes_header {
+        if !self.adds_header_recipients {
             return Ok(recipients);
         }
-        let mut known: HashSet<String> = recipients.iter().map(|one| compared(one)).collect();
+        let mut known: HashSet<String> = recipients.iter().map(|one| comparison_key(one)).collect();
         for text in &headers.recipients {
-            let address = with_domain(text, self.domain.as_deref());
+            let address = with_domain(text, self.default_domain.as_deref());
             let address = Mailbox::parse(&address).map_or(address, |mailbox| mailbox.address);
-            if known.insert(compared(&address)) {
+            if known.insert(comparison_key(&address)) {
                 recipients.push(address);
             }
         }
-        if headers.has_too_many || recipients.len() > FROM_HEADER {
+        if headers.has_too_many_recipients || recipients.len() > MAX_HEADER_RECIPIENTS {
             return Err(Failure::new(
                 Kind::Data,
-                format!(
-                    "the header names more than {FROM_HEADER} recipients, which is the most for one message"
-                ),
+                format!("the header names more than {MAX_HEADER_RECIPIENTS} recipients, which is the limit"),
             ));
         }
         if recipients.is_empty() {
             return Err(Failure::new(Kind::Data, "the message names no recipient in To, Cc or Bcc")
-                .advise("--to ADDRESS"));
+                .advise("use --to ADDRESS"));
         }
         Ok(recipients)
     }
 
-    /// The message of which this is known, in this envelope, to these recipients.
-    pub(super) fn around<S: Read + Seek>(
+    /// Returns a message with this envelope and these recipients.
+    pub(super) fn message<S: Read + Seek>(
         &self,
-        facts: &Facts,
+        info: &MessageInfo,
         recipients: &[String],
-        octets: S,
+        bytes: S,
     ) -> Result<Message<S>, Failure> {
         let chunking = if self.may_chunk() { Chunking::WhereOffered } else { Chunking::WhereNeeded };
-        let message = Message::new(self.mail(facts)?, octets)
-            .with_content(facts.content)
-            .message_id(facts.headers.message_id.clone())
+        let message = Message::new(self.mail(info)?, bytes)
+            .with_content(info.content)
+            .message_id(info.headers.message_id.clone())
             .chunking(chunking);
         Ok(recipients.iter().fold(message, |message, text| match self.rcpt(text) {
             Ok(rcpt) => message.recipient(rcpt),
-            // The report says what is wrong with it.
+            // The report says why the address is invalid.
             Err(_) => message.recipient_text(text),
         }))
     }
 
-    /// MAIL for a message.
-    pub(super) fn mail(&self, facts: &Facts) -> Result<Mail<'static>, Failure> {
+    /// Returns the MAIL command for a message.
+    pub(super) fn mail(&self, info: &MessageInfo) -> Result<Mail<'static>, Failure> {
         let from = match &self.from {
             Some(from) => ReversePath::from(address(&from.address)?),
             None => ReversePath::Null,
         };
-        let mut mail = self.service(Mail::new(from));
-        mail.size = Some(facts.octets);
-        mail.body = facts.eight_bit.then_some(BodyType::EightBitMime);
-        // SMTPUTF8 says that a header is UTF-8 (RFC 6531 §3.6).
-        mail.utf8 = match facts.header {
+        let mut mail = self.apply_service(Mail::new(from));
+        mail.size = Some(info.size);
+        mail.body = info.eight_bit.then_some(BodyType::EightBitMime);
+        // SMTPUTF8 is needed only for a UTF-8 header (RFC 6531 §3.6).
+        mail.utf8 = match info.header {
             HeaderBytes::Ascii => mail.utf8,
             HeaderBytes::Utf8 => true,
             HeaderBytes::Other => false,
@@ -161,7 +160,7 @@ impl Envelope {
         Ok(mail)
     }
 
-    /// RCPT for a recipient.
+    /// Returns the RCPT command for a recipient.
     pub(super) fn rcpt(&self, text: &str) -> Result<Rcpt<'static>, Failure> {
         let address = address(text)?;
         let original = match &self.service.orcpt {
@@ -175,70 +174,77 @@ impl Envelope {
         Ok(rcpt)
     }
 
-    /// What is wanted of the server and is not offered: it is left out, and the message goes without it.
-    pub(super) fn not_offered(&self, offered: ExtensionSet) -> Option<String> {
-        let needed = [Extension::SmtpUtf8, Extension::RequireTls, Extension::FutureRelease].into_iter();
-        let dsn = self.service.notify.is_some() || self.service.orcpt.is_some();
-        let wanted: ExtensionSet = self.service(Mail::new(ReversePath::Null)).extensions();
-        let wanted = if dsn { wanted.with(Extension::Dsn) } else { wanted };
-        // Without these it is not sent at all, and the report says so.
-        let wanted = needed.fold(wanted.difference(offered), ExtensionSet::without);
-        let names: Vec<_> = wanted.iter().map(Extension::keyword).collect();
-        (!names.is_empty()).then(|| format!("the server does not offer {}: sent without", names.join(", ")))
+    /// Checks that the server offers CHUNKING if it is required.
+    pub(super) fn check_chunking(&self, offered: ExtensionSet) -> Result<(), Failure> {
+        if self.service.chunking != service::Chunking::Always || offered.contains(Extension::Chunking) {
+            return Ok(());
+        }
+        Err(Failure::new(Kind::Unavailable, "the server does not offer CHUNKING")
+            .advise("use --chunking auto"))
     }
 
-    /// Whether a message may go as one chunk.
+    /// Returns a hint that names the requested extensions that the server does not offer. The message is sent without
+    /// them.
+    pub(super) fn missing_extensions_hint(&self, offered: ExtensionSet) -> Option<String> {
+        let needed = [Extension::SmtpUtf8, Extension::RequireTls, Extension::FutureRelease].into_iter();
+        let dsn = self.service.notify.is_some() || self.service.orcpt.is_some();
+        let wanted: ExtensionSet = self.apply_service(Mail::new(ReversePath::Null)).extensions();
+        let wanted = if dsn { wanted.with(Extension::Dsn) } else { wanted };
+        // Without these the message is not sent, and the report says so.
+        let wanted = needed.fold(wanted.difference(offered), ExtensionSet::without);
+        let names: Vec<_> = wanted.iter().map(Extension::keyword).collect();
+        (!names.is_empty())
+            .then(|| format!("the server does not offer {}: sending without", names.join(", ")))
+    }
+
+    /// Returns whether a message may be sent as one chunk.
     pub(super) fn may_chunk(&self) -> bool {
         self.service.chunking != service::Chunking::Never
     }
 
-    /// Whether the server must offer CHUNKING.
-    pub(super) fn needs_chunking(&self) -> bool {
-        self.service.chunking == service::Chunking::Always
-    }
-
-    /// SMTP or LMTP.
+    /// Returns whether to use SMTP or LMTP.
     pub(super) const fn dialect(&self) -> Dialect {
         if self.service.lmtp { Dialect::Lmtp } else { Dialect::Smtp }
     }
 
-    /// The sender's address; of nobody it is empty.
+    /// Returns the sender's address, or an empty text for the null path.
     pub(super) fn sender(&self) -> &str {
         self.from.as_ref().map_or("", |from| &from.address)
     }
 
-    fn service(&self, mut mail: Mail<'static>) -> Mail<'static> {
-        let asked = &self.service;
-        mail.ret = asked.ret.map(|ret| match ret {
+    /// Adds the service options to a MAIL command.
+    fn apply_service(&self, mut mail: Mail<'static>) -> Mail<'static> {
+        let options = &self.service;
+        mail.ret = options.ret.map(|ret| match ret {
             service::Ret::Full => Return::Full,
             service::Ret::Hdrs => Return::Headers,
         });
-        mail.set_envid(asked.envid.as_ref());
-        mail.by = asked.deliver_by;
-        mail.priority = asked.priority;
-        mail.set_hold(asked.hold_for.map(Hold::For));
-        mail.require_tls = asked.require_tls;
-        mail.utf8 = asked.smtputf8;
+        mail.set_envid(options.envid.as_ref());
+        mail.by = options.deliver_by;
+        mail.priority = options.priority;
+        mail.set_hold(options.hold_for.map(Hold::For));
+        mail.require_tls = options.require_tls;
+        mail.utf8 = options.smtputf8;
         mail
     }
 }
 
-/// The form of an address in which equal ones are the same: domains compare without case, local parts with it (RFC 5321
+/// Returns the form in which addresses are comparison_key: the domain is case-insensitive, the local part is not (RFC 5321
 /// §2.4).
-fn compared(address: &str) -> String {
+fn comparison_key(address: &str) -> String {
     match address.rsplit_once('@') {
         Some((local, domain)) => format!("{local}@{}", domain.to_lowercase()),
         None => address.to_owned(),
     }
 }
 
-/// A mailbox as it was written, with the domain of the configuration file where it has none.
-pub(super) fn qualified(text: &str, settings: &config::Send) -> Result<Mailbox, String> {
-    Mailbox::parse(&with_domain(text, domain(settings).as_deref()))
+/// Parses a mailbox, and adds the default domain if it has none.
+pub(super) fn parse_mailbox(text: &str, settings: &config::Send) -> Result<Mailbox, String> {
+    Mailbox::parse(&with_domain(text, default_domain(settings).as_deref()))
 }
 
-/// The domain of addresses without one.
-fn domain(settings: &config::Send) -> Option<String> {
+/// Returns the domain for addresses without one.
+fn default_domain(settings: &config::Send) -> Option<String> {
     let of_sender = || {
         settings.from.as_ref()?.trim_end_matches('>').rsplit_once('@').map(|(_, domain)| domain.to_owned())
     };
@@ -262,13 +268,13 @@ fn address(text: &str) -> Result<Address<'static>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::compared;
+    use super::comparison_key;
 
     #[test]
-    fn domains_compare_without_case_and_local_parts_with_it() {
-        assert_eq!(compared("a@x.example"), compared("a@X.Example"));
-        assert_eq!(compared("a@M\u{dc}LLER.example"), compared("a@m\u{fc}ller.example"));
-        assert_ne!(compared("a@x.example"), compared("A@x.example"));
-        assert_eq!(compared("\"a@B\"@X"), "\"a@B\"@x");
+    fn compares_only_domains_case_insensitively() {
+        assert_eq!(comparison_key("a@x.example"), comparison_key("a@X.Example"));
+        assert_eq!(comparison_key("a@M\u{dc}LLER.example"), comparison_key("a@m\u{fc}ller.example"));
+        assert_ne!(comparison_key("a@x.example"), comparison_key("A@x.example"));
+        assert_eq!(comparison_key("\"a@B\"@X"), "\"a@B\"@x");
     }
 }

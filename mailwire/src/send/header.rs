@@ -1,50 +1,52 @@
-//! The beginning of a message that comes whole: what is left out of it, and what is read in it.
+//! Reads the header of a complete message: which lines to remove, and the fields that sending needs.
 //!
-//! In front of the first field, empty lines, a byte order mark and `From ` lines (mbox, `git format-patch`) are no part
-//! of a message. Bcc and Resent-Bcc are left out wherever they stand in the header (RFC 5322 §3.6.3). A message that
-//! begins with text gets the empty line that says so.
+//! Before the first field, empty lines, a byte order mark and `From ` lines (mbox, `git format-patch`) are removed. Bcc and
+//! Resent-Bcc are removed anywhere in the header (RFC 5322 §3.6.3). A message that begins with text gets an empty line
+//! before it.
 
 use super::separator::field_name;
 use crate::compose::addresses_in;
 
-/// How much of a line is looked at to find a field's name, in bytes.
-const NAME: usize = 256;
-/// How much of the recipients' fields is read for their addresses, in bytes.
-const RECIPIENTS: usize = 1 << 20;
-/// How much of a header is searched for the Message-ID, in bytes.
-const HEADER: usize = 64 * 1024;
+/// The longest field name, in bytes.
+const MAX_NAME_BYTES: usize = 256;
+/// The most bytes of recipient fields.
+const MAX_RECIPIENT_BYTES: usize = 1 << 20;
+/// The most bytes of the From field, and of the Message-ID field.
+const MAX_FIELD_BYTES: usize = 64 * 1024;
 
-const MARK: &[u8] = b"\xef\xbb\xbf";
+/// The byte order mark of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads a header line by line, in pieces.
+/// Reads a header line by line. A line may come in several parts.
 #[derive(Debug, Default)]
 pub(super) struct HeaderReader {
-    state: Line,
-    /// The beginning of the current line, as long as its field is not known.
+    state: LineState,
+    /// The beginning of the current line, until its field is known.
     pending: Vec<u8>,
-    /// A field or text has come.
+    /// Whether a field or text has begun.
     has_begun: bool,
     /// The field that the current line belongs to.
     field: Field,
-    /// The value of From, of Message-ID and of the recipients' fields.
+    /// The values of From, Message-ID and the recipient fields.
     from: Vec<u8>,
     message_id: Vec<u8>,
     recipients: Vec<u8>,
     resent: Vec<u8>,
-    is_too_long: bool,
+    /// Whether the recipient fields exceed [`MAX_RECIPIENT_BYTES`].
+    has_too_many_recipients: bool,
     has_date: bool,
 }
 
-/// What is known of the current line.
+/// What to do with the current line.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Line {
+enum LineState {
     #[default]
     Unknown,
-    Kept,
-    LeftOut,
+    Keep,
+    Remove,
 }
 
-/// The fields that mean something here.
+/// The fields that sending uses.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Field {
     #[default]
@@ -59,29 +61,29 @@ enum Field {
     ResentBcc,
 }
 
-/// What a piece of a line comes to.
+/// The result of reading a part of a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kept<'l> {
-    /// Nothing yet, or nothing at all.
+pub(super) enum LinePart<'l> {
+    /// Nothing to write, at least not yet.
     Nothing,
-    /// These bytes, and all that follow in this line.
+    /// Write these bytes.
     Bytes(&'l [u8]),
-    /// The header is over before this line: [`take_text`](HeaderReader::take_text) has what there is of it.
+    /// The line is body text. [`take_text`](HeaderReader::take_text) returns its beginning.
     Text,
 }
 
-/// How a line of a header ends.
+/// The result of reading a whole line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// It was left out.
-    LeftOut,
-    /// It is part of the header.
+pub(super) enum LineEnd {
+    /// The line is removed.
+    Removed,
+    /// The line is part of the header.
     Kept,
-    /// It was empty: the header is over.
-    OfHeader,
+    /// The line is empty and ends the header.
+    HeaderEnd,
 }
 
-/// What was read in a header.
+/// The fields of a header that sending uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Headers {
     /// The Message-ID without its brackets.
@@ -89,93 +91,100 @@ pub(crate) struct Headers {
     /// The first address of From.
     pub(crate) from: Option<String>,
     pub(crate) has_date: bool,
-    /// The addresses of To, Cc and Bcc; of Resent-To, Resent-Cc and Resent-Bcc where there are some. As written.
+    /// The addresses in To, Cc and Bcc, or in Resent-To, Resent-Cc and Resent-Bcc if there are any. As written.
     pub(crate) recipients: Vec<String>,
-    /// The fields of the recipients are longer than what is read.
-    pub(crate) has_too_many: bool,
+    /// Whether the recipient fields are longer than the limit.
+    pub(crate) has_too_many_recipients: bool,
 }
 
 impl HeaderReader {
-    /// Takes a piece of a line. What it returns goes before the rest of the piece was looked at: it includes all of it.
-    pub(super) fn text<'l>(&'l mut self, text: &'l [u8]) -> Kept<'l> {
+    /// Reads a part of a line.
+    pub(super) fn push<'l>(&'l mut self, text: &'l [u8]) -> LinePart<'l> {
         match self.state {
-            Line::LeftOut => {
-                self.note(text);
-                Kept::Nothing
+            LineState::Remove => {
+                self.record(text);
+                LinePart::Nothing
             }
-            Line::Kept => {
-                self.note(text);
-                Kept::Bytes(text)
+            LineState::Keep => {
+                self.record(text);
+                LinePart::Bytes(text)
             }
-            Line::Unknown => {
+            LineState::Unknown => {
                 self.pending.extend_from_slice(text);
-                self.look(false)
+                self.classify(false)
             }
         }
     }
 
-    /// The current line has no more pieces: what of it was held back. Before [`end`](Self::end).
-    pub(super) fn rest(&mut self) -> Kept<'_> {
-        if self.state == Line::Unknown && !self.pending.is_empty() { self.look(true) } else { Kept::Nothing }
+    /// Returns what was held back of the current line, which is complete. Call [`end_line`](Self::end_line) next.
+    pub(super) fn finish_line(&mut self) -> LinePart<'_> {
+        if self.state == LineState::Unknown && !self.pending.is_empty() {
+            self.classify(true)
+        } else {
+            LinePart::Nothing
+        }
     }
 
-    /// The line has ended.
-    pub(super) fn end(&mut self) -> End {
+    /// Ends the current line.
+    pub(super) fn end_line(&mut self) -> LineEnd {
         let state = std::mem::take(&mut self.state);
         let is_empty = self.pending.is_empty();
         self.pending.clear();
         match state {
-            Line::Kept => End::Kept,
-            Line::LeftOut => End::LeftOut,
-            Line::Unknown if is_empty && self.has_begun => End::OfHeader,
-            Line::Unknown => End::LeftOut,
+            LineState::Keep => LineEnd::Kept,
+            LineState::Remove => LineEnd::Removed,
+            LineState::Unknown if is_empty && self.has_begun => LineEnd::HeaderEnd,
+            LineState::Unknown => LineEnd::Removed,
         }
     }
 
-    /// Decides what the line is, if that is known by now; a whole line always is.
-    fn look(&mut self, is_whole: bool) -> Kept<'_> {
-        if !self.has_begun && !self.begin(is_whole) {
-            return Kept::Nothing;
+    /// Decides what the line is, if enough of it is known. A whole line always is.
+    fn classify(&mut self, is_whole: bool) -> LinePart<'_> {
+        if !self.has_begun && !self.skip_preamble(is_whole) {
+            return LinePart::Nothing;
         }
-        let Some(first) = self.pending.first() else { return Kept::Nothing };
+        let Some(first) = self.pending.first() else { return LinePart::Nothing };
         if !self.has_begun && matches!(first, b' ' | b'\t') {
-            return Kept::Text;
+            return LinePart::Text;
         }
         if matches!(first, b' ' | b'\t') {
-            // A folded line shares the fate of its field.
-            return self.decide(self.field);
+            // A folded line belongs to its field.
+            return self.continue_field(self.field);
         }
         match self.pending.iter().position(|byte| *byte == b':') {
             Some(at) => {
                 let name = field_name(&self.pending);
                 if name.is_none() && !self.has_begun {
-                    return Kept::Text;
+                    return LinePart::Text;
                 }
-                let field = name.map_or(Field::Other, Field::of);
+                let field = name.map_or(Field::Other, Field::new);
                 let value = self.pending.get(at + 1..).unwrap_or_default().to_vec();
-                self.start(field, &value);
-                self.decide_after_start()
+                self.begin_field(field, &value);
+                self.keep_or_remove()
             }
-            None if is_whole || self.pending.len() > NAME || self.is_no_name() => {
+            None if is_whole || self.pending.len() > MAX_NAME_BYTES || self.is_not_a_name() => {
                 if !self.has_begun {
-                    return Kept::Text;
+                    return LinePart::Text;
                 }
                 self.field = Field::Other;
-                self.decide(Field::Other)
+                self.continue_field(Field::Other)
             }
-            None => Kept::Nothing,
+            None => LinePart::Nothing,
         }
     }
 
-    /// Leaves out what stands in front of a message. Returns whether the line is part of it.
-    fn begin(&mut self, is_whole: bool) -> bool {
-        if self.pending.starts_with(MARK) {
-            self.pending.drain(..MARK.len());
+    /// Removes what precedes a message. Returns whether the line is part of the message.
+    fn skip_preamble(&mut self, is_whole: bool) -> bool {
+        if self.pending.starts_with(BYTE_ORDER_MARK) {
+            self.pending.drain(..BYTE_ORDER_MARK.len());
         }
         let line = &self.pending;
         let begins = |text: &[u8]| text.starts_with(line);
         if !is_whole
-            && (begins(MARK) || begins(b"From ") || begins(b">From ") || line.trim_ascii().is_empty())
+            && (begins(BYTE_ORDER_MARK)
+                || begins(b"From ")
+                || begins(b">From ")
+                || line.trim_ascii().is_empty())
         {
             return false;
         }
@@ -183,74 +192,75 @@ impl HeaderReader {
             return false;
         }
         if line.starts_with(b"From ") || line.starts_with(b">From ") {
-            self.state = Line::LeftOut;
+            self.state = LineState::Remove;
             self.pending.clear();
             return false;
         }
         true
     }
 
-    /// Whether what there is of the line cannot be the beginning of a field's name.
-    fn is_no_name(&self) -> bool {
+    /// Returns whether the line cannot be the beginning of a field name.
+    fn is_not_a_name(&self) -> bool {
         let name = self.pending.trim_ascii_end();
         !name.iter().all(u8::is_ascii_graphic)
     }
 
-    /// The text that begins a message without a header.
+    /// Returns the beginning of the text of a message without a header.
     pub(super) fn take_text(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.pending)
     }
 
-    /// A field begins.
-    fn start(&mut self, field: Field, value: &[u8]) {
+    /// Begins a field.
+    fn begin_field(&mut self, field: Field, value: &[u8]) {
         self.has_begun = true;
         self.field = field;
         self.has_date |= field == Field::Date;
-        // Two fields of one kind are two lists.
-        self.note(b",");
-        self.note(value);
+        // Separate the values of two fields of the same kind.
+        self.record(b",");
+        self.record(value);
     }
 
-    fn decide(&mut self, field: Field) -> Kept<'_> {
+    /// Continues a field, or an invalid line, with the pending text.
+    fn continue_field(&mut self, field: Field) -> LinePart<'_> {
         self.has_begun = true;
         let text = std::mem::take(&mut self.pending);
-        self.note(&text);
+        self.record(&text);
         self.pending = text;
         self.field = field;
-        self.decide_after_start()
+        self.keep_or_remove()
     }
 
-    fn decide_after_start(&mut self) -> Kept<'_> {
+    fn keep_or_remove(&mut self) -> LinePart<'_> {
         if matches!(self.field, Field::Bcc | Field::ResentBcc) {
-            self.state = Line::LeftOut;
-            return Kept::Nothing;
+            self.state = LineState::Remove;
+            return LinePart::Nothing;
         }
-        self.state = Line::Kept;
-        Kept::Bytes(&self.pending)
+        self.state = LineState::Keep;
+        LinePart::Bytes(&self.pending)
     }
 
-    /// Keeps a part of a value that means something.
-    fn note(&mut self, text: &[u8]) {
-        let (value, most) = match self.field {
-            Field::From => (&mut self.from, HEADER),
-            Field::MessageId => (&mut self.message_id, HEADER),
-            Field::Recipients | Field::Bcc => (&mut self.recipients, RECIPIENTS),
-            Field::ResentRecipients | Field::ResentBcc => (&mut self.resent, RECIPIENTS),
+    /// Records a part of the current field's value, if sending uses it.
+    fn record(&mut self, text: &[u8]) {
+        let (value, max) = match self.field {
+            Field::From => (&mut self.from, MAX_FIELD_BYTES),
+            Field::MessageId => (&mut self.message_id, MAX_FIELD_BYTES),
+            Field::Recipients | Field::Bcc => (&mut self.recipients, MAX_RECIPIENT_BYTES),
+            Field::ResentRecipients | Field::ResentBcc => (&mut self.resent, MAX_RECIPIENT_BYTES),
             Field::Other | Field::Date => return,
         };
-        if value.len() + text.len() > most {
-            self.is_too_long |= most == RECIPIENTS;
+        if value.len() + text.len() > max {
+            self.has_too_many_recipients |= max == MAX_RECIPIENT_BYTES;
         } else {
             value.extend_from_slice(text);
         }
     }
 
-    /// Whether a field has begun.
+    /// Returns whether no field has begun.
     pub(super) const fn is_empty(&self) -> bool {
         !self.has_begun
     }
 
-    /// What was read.
+    /// Returns the fields.
     pub(super) fn finish(self) -> Headers {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let resent = addresses_in(&text(&self.resent));
@@ -262,13 +272,13 @@ impl HeaderReader {
             from: addresses_in(&text(&self.from)).into_iter().next(),
             has_date: self.has_date,
             recipients: if resent.is_empty() { addresses_in(&text(&self.recipients)) } else { resent },
-            has_too_many: self.is_too_long,
+            has_too_many_recipients: self.has_too_many_recipients,
         }
     }
 }
 
 impl Field {
-    fn of(name: &[u8]) -> Self {
+    fn new(name: &[u8]) -> Self {
         const FIELDS: [(&[u8], Field); 9] = [
             (b"from", Field::From),
             (b"date", Field::Date),

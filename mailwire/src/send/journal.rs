@@ -1,20 +1,21 @@
-//! What was sent to whom, kept on disk, so that a run that is interrupted at any point sends nothing twice.
+//! The journal of a run on disk: which messages were sent to whom, so that a run after an interruption sends nothing
+//! twice.
 //!
-//! A line `end` is written before the last bytes of a message may leave, and `taken` or `open` when its fate is known.
-//! The messages at `end` may have been sent. A key tells one message to one recipient apart; it is a salted hash, so
-//! that no address, and nothing of a message, is in the file.
+//! The line `end` is written before the final bytes of a message are sent, and `taken` or `open` when the result is known.
+//! A message whose last line is `end` is uncertain. A key identifies one message to one recipient. It is a salted hash,
+//! so the file holds no address and no part of a message.
 //!
 //! # What is synced, and when
 //!
-//! Written lines survive the death of the process, but not that of the machine; a line on disk survives both, and costs
-//! an `fdatasync` that takes longer than sending a small message. So one sync announces several messages: `ahead` lines,
-//! for the message that ends now and for some that follow it, are on disk before the first of them ends. `end`, `taken`
-//! and `open` are written at once and reach the disk with the next sync.
+//! A written line survives the death of the process, but not of the machine. A line on disk survives both, but its
+//! `fdatasync` takes longer than sending a small message. One sync therefore covers several messages: `ahead` lines for
+//! the message that ends now and for some that follow are on disk before the first of them ends. `end`, `taken` and `open`
+//! are written at once and reach the disk with the next sync.
 //!
-//! Each run notes which boot of the machine it belongs to. If the machine is still up, every line is there, and a
-//! message that is `ahead` and no more was not sent. If it was restarted, lines may be missing, and such a message is
-//! uncertain. A killed process therefore leaves only those messages uncertain that had ended, and a power failure at most
-//! the [`AHEAD`] that follow, too.
+//! Each run records in which boot of the machine it ran. If the machine was not restarted, every line is there, and a
+//! message with only `ahead` was not sent. After a restart lines may be missing, and such a message is uncertain. A killed
+//! process therefore leaves only messages uncertain that had ended; a power failure also leaves at most [`MAX_AHEAD`]
+//! messages uncertain that follow them.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -28,55 +29,54 @@ use sha2::{Digest, Sha256};
 use crate::failure::{Failure, Kind};
 use crate::private;
 
-/// The number is that of the format; it changes when keys are made in another way.
+/// The first line. Its number is the format version, which changes when keys are computed differently.
 const HEADER: &str = "mailwire-journal 2 ";
 
-/// The most messages that one sync announces besides the one that ends. It also bounds the messages that are uncertain
-/// after a power failure and were never sent.
-pub(super) const AHEAD: usize = 32;
+/// The most messages that one sync announces besides the one that ends. It bounds the messages that were never sent but
+/// are uncertain after a power failure.
+pub(super) const MAX_AHEAD: usize = 32;
 
-/// Where the system says which boot this is.
-const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+/// The file with the identifier of the current boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// One message to one recipient.
+/// Identifies one message to one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key([u8; 16]);
 
-/// What is known of a key.
+/// The known result for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
-    /// The server has taken it.
-    Taken,
-    /// The whole message may have been sent, and no answer is known.
+    /// The server has accepted the message.
+    Accepted,
+    /// The whole message may have been sent, and its result is unknown.
     Uncertain,
 }
 
-/// A journal that this process has to itself, as long as the value lives.
+/// An open journal. This process locks it until the value is dropped.
 #[derive(Debug)]
 pub(super) struct Journal {
     file: File,
     path: PathBuf,
     salt: [u8; 16],
     known: HashMap<Key, Known>,
-    /// The keys that are on disk as `ahead`, or further.
+    /// The keys that are on disk as `ahead` or later.
     announced: HashSet<Key>,
-    /// Writing has failed: what stands behind that would not follow a whole line.
-    broken: bool,
+    /// Whether a write has failed. Later lines would not follow a complete line.
+    is_broken: bool,
 }
 
 impl Journal {
-    /// Reads a journal, or begins one.
+    /// Opens and reads a journal, or creates one.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        const ADVICE: &str = "use --journal FILE in a writable directory, or --no-journal";
         let unusable = |error: io::Error| {
             Failure::new(Kind::Configuration, format!("the journal {}: {error}", path.display()))
-                .advise("--journal FILE in a directory that can be written to, or --no-journal")
+                .advise(ADVICE)
         };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(unusable)?;
         }
-        let mut file = private::open_file(path).map_err(|failure| {
-            failure.advise("--journal FILE in a directory that can be written to, or --no-journal")
-        })?;
+        let mut file = private::open_file(path).map_err(|failure| failure.advise(ADVICE))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -84,18 +84,18 @@ impl Journal {
                     Kind::Unavailable,
                     format!("another run is using the journal {}", path.display()),
                 )
-                .advise("wait for it to end"));
+                .advise("wait for that run to end"));
             }
             Err(error) => return Err(unusable(error.into())),
         }
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(unusable)?;
         let whole = whole_lines(&mut text);
-        let contents = std::str::from_utf8(&text).map_err(|_| damaged(path, "it is no journal"))?;
-        let boot = std::fs::read(BOOT).unwrap_or_default();
-        let (salt, known) = match read(contents, &boot).map_err(|why| damaged(path, &why))? {
+        let contents = std::str::from_utf8(&text).map_err(|_| damaged(path, "it is not a journal"))?;
+        let boot = std::fs::read(BOOT_ID).unwrap_or_default();
+        let (salt, known) = match parse(contents, &boot).map_err(|why| damaged(path, &why))? {
             Some((salt, known)) => {
-                // A line that was being written when the power went is not there.
+                // Cut off an incomplete line, which a power failure may leave.
                 file.set_len(whole as u64).map_err(unusable)?;
                 file.seek(SeekFrom::End(0)).map_err(unusable)?;
                 (salt, known)
@@ -103,29 +103,29 @@ impl Journal {
             None => {
                 let mut salt = [0; 16];
                 getrandom::fill(&mut salt).map_err(|error| {
-                    Failure::new(Kind::Unavailable, format!("there is no randomness: {error}"))
+                    Failure::new(Kind::Unavailable, format!("no random numbers are available: {error}"))
                 })?;
-                begin(&mut file, path, salt).map_err(unusable)?;
+                write_header(&mut file, path, salt).map_err(unusable)?;
                 (salt, HashMap::new())
             }
         };
-        let this = hashed(&salt, &[&boot]);
+        let this = hash(&salt, &[&boot]);
         file.write_all(format!("boot {}\n", hex(&this.0)).as_bytes()).map_err(unusable)?;
-        Ok(Self { file, path: path.to_owned(), salt, known, announced: HashSet::new(), broken: false })
+        Ok(Self { file, path: path.to_owned(), salt, known, announced: HashSet::new(), is_broken: false })
     }
 
-    /// The key of these fields, together.
+    /// Returns the key of a sequence of fields.
     pub(super) fn key(&self, fields: &[&[u8]]) -> Key {
-        hashed(&self.salt, fields)
+        hash(&self.salt, fields)
     }
 
-    /// What is known of it; of what was never sent, or was refused, nothing.
+    /// Returns the known result, or `None` if the message was never sent or was refused.
     pub(super) fn known(&self, key: Key) -> Option<Known> {
         self.known.get(&key).copied()
     }
 
-    /// The last bytes of a message may leave after this. If these keys were not announced before, that is on disk when
-    /// this returns, and the keys `ahead` are announced with them.
+    /// Records that the final bytes of a message are about to be sent. If its keys were not announced before, they are on
+    /// disk when this returns, and the keys in `ahead` are announced with them.
     pub(super) fn ending(&mut self, keys: &[Key], ahead: &[Key]) -> io::Result<()> {
         let is_announced = keys.iter().all(|key| self.announced.contains(key));
         if is_announced {
@@ -135,23 +135,24 @@ impl Journal {
                 keys.iter().chain(ahead).filter(|key| !self.announced.contains(key)).copied().collect();
             self.append("ahead", &new)?;
             self.append("end", keys)?;
-            self.file.sync_data().inspect_err(|_| self.broken = true)?;
+            self.file.sync_data().inspect_err(|_| self.is_broken = true)?;
             self.announced.extend(new);
         }
         self.known.extend(keys.iter().map(|key| (*key, Known::Uncertain)));
         Ok(())
     }
 
-    /// The server has taken it. Until that is on disk it counts as uncertain, which sends nothing twice either.
-    pub(super) fn taken(&mut self, key: Key) -> io::Result<()> {
-        match self.known.insert(key, Known::Taken) {
-            Some(Known::Taken) => Ok(()),
+    /// Records that the server has accepted the message. Until this is on disk the message is uncertain, which sends
+    /// nothing twice either.
+    pub(super) fn accepted(&mut self, key: Key) -> io::Result<()> {
+        match self.known.insert(key, Known::Accepted) {
+            Some(Known::Accepted) => Ok(()),
             _ => self.append("taken", &[key]),
         }
     }
 
-    /// The server does not have it.
-    pub(super) fn open_again(&mut self, key: Key) -> io::Result<()> {
+    /// Records that the server has not accepted the message.
+    pub(super) fn not_accepted(&mut self, key: Key) -> io::Result<()> {
         let was_announced = self.announced.remove(&key);
         match self.known.remove(&key) {
             None if !was_announced => Ok(()),
@@ -159,22 +160,22 @@ impl Journal {
         }
     }
 
-    /// The run is over: what was announced and did not end was not sent, and everything is on disk.
+    /// Ends the run: records that announced messages were not sent, and writes everything to disk.
     pub(super) fn close(&mut self) -> io::Result<()> {
         let known = &self.known;
         let unsent: Vec<Key> = self.announced.drain().filter(|key| !known.contains_key(key)).collect();
         self.append("open", &unsent)?;
-        self.file.sync_data().inspect_err(|_| self.broken = true)
+        self.file.sync_data().inspect_err(|_| self.is_broken = true)
     }
 
-    /// Everything was taken: a journal that was only for this run has no use any more.
+    /// Deletes the journal.
     pub(super) fn remove(&self) -> io::Result<()> {
         std::fs::remove_file(&self.path)
     }
 
-    /// Whether writing has failed.
+    /// Returns whether a write has failed.
     pub(super) const fn is_broken(&self) -> bool {
-        self.broken
+        self.is_broken
     }
 
     fn append(&mut self, verb: &str, keys: &[Key]) -> io::Result<()> {
@@ -182,15 +183,15 @@ impl Journal {
             return Ok(());
         }
         let lines: String = keys.iter().map(|key| format!("{verb} {}\n", hex(&key.0))).collect();
-        if self.broken {
-            return Err(io::Error::other("it could not be written to before"));
+        if self.is_broken {
+            return Err(io::Error::other("an earlier write failed"));
         }
-        self.file.write_all(lines.as_bytes()).inspect_err(|_| self.broken = true)
+        self.file.write_all(lines.as_bytes()).inspect_err(|_| self.is_broken = true)
     }
 }
 
-/// A hash of these fields, together, behind a salt.
-fn hashed(salt: &[u8; 16], fields: &[&[u8]]) -> Key {
+/// Hashes a sequence of fields with a salt.
+fn hash(salt: &[u8], fields: &[&[u8]]) -> Key {
     let mut digest = Sha256::new();
     digest.update(salt);
     for field in fields {
@@ -203,23 +204,17 @@ fn hashed(salt: &[u8; 16], fields: &[&[u8]]) -> Key {
     Key(key)
 }
 
-/// The journal of a command that names none: the same command finds it again.
+/// Returns the path of an automatic journal in the data directory. The same fields give the same path.
 pub(super) fn path_in(data: &Path, fields: &[&[u8]]) -> PathBuf {
-    let mut digest = Sha256::new();
-    for field in fields {
-        digest.update((field.len() as u64).to_be_bytes());
-        digest.update(field);
-    }
-    let digest: [u8; 32] = digest.finalize().into();
-    data.join("sending").join(format!("{}.journal", hex(&digest[..16])))
+    data.join("sending").join(format!("{}.journal", hex(&hash(&[], fields).0)))
 }
 
-fn begin(file: &mut File, path: &Path, salt: [u8; 16]) -> io::Result<()> {
+fn write_header(file: &mut File, path: &Path, salt: [u8; 16]) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     file.write_all(format!("{HEADER}{}\n", hex(&salt)).as_bytes())?;
     file.sync_all()?;
-    // Its name must be on disk, too.
+    // The directory entry must be on disk, too.
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(parent) => File::open(parent)?.sync_all(),
         None => File::open(".")?.sync_all(),
@@ -228,54 +223,55 @@ fn begin(file: &mut File, path: &Path, salt: [u8; 16]) -> io::Result<()> {
 
 type Contents = ([u8; 16], HashMap<Key, Known>);
 
-/// Cuts what a power failure may leave behind the last whole line: part of a line, or zeros.
+/// Removes trailing zeros, which a power failure may leave. Returns the length of the complete lines.
 fn whole_lines(text: &mut Vec<u8>) -> usize {
     let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     text.truncate(end);
     text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }
 
-/// What a line says of a key, as long as its run lasts.
+/// The last line of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
     Ahead,
     Known(Known),
 }
 
-/// What is in a journal; `None` if it was not begun. What is no journal is never written to. `boot`: which boot of the
-/// machine this is; empty if that is not known.
-fn read(text: &str, boot: &[u8]) -> Result<Option<Contents>, String> {
+/// Parses a journal. Returns `None` if it has no complete header, and an error if the file is not a journal: such a file
+/// is never written to. `boot` identifies the current boot; it is empty if unknown.
+fn parse(text: &str, boot: &[u8]) -> Result<Option<Contents>, String> {
     let Some((whole, _)) = text.rsplit_once('\n') else {
-        let torn = text.len() <= HEADER.len() + 32 && (HEADER.starts_with(text) || text.starts_with(HEADER));
-        return if torn { Ok(None) } else { Err("it is no journal".to_owned()) };
+        let is_incomplete =
+            text.len() <= HEADER.len() + 32 && (HEADER.starts_with(text) || text.starts_with(HEADER));
+        return if is_incomplete { Ok(None) } else { Err("it is not a journal".to_owned()) };
     };
     let mut lines = whole.split('\n');
     let salt = lines.next().and_then(|line| unhex(line.strip_prefix(HEADER)?));
     let salt = salt.ok_or_else(|| match whole.starts_with("mailwire-journal ") {
         true => "it was written by another version of mailwire",
-        false => "it is no journal",
+        false => "it is not a journal",
     })?;
     let mut found: HashMap<Key, Line> = HashMap::new();
     let mut booted = None;
     for (number, line) in lines.enumerate() {
-        let unreadable = || format!("line {} cannot be read", number + 2);
+        let invalid = || format!("line {} cannot be parsed", number + 2);
         let (verb, key) = line.split_once(' ').unwrap_or((line, ""));
-        let key = unhex(key).map(Key).ok_or_else(unreadable)?;
+        let key = unhex(key).map(Key).ok_or_else(invalid)?;
         match verb {
             "ahead" => {
                 found.entry(key).or_insert(Line::Ahead);
             }
             "end" => drop(found.insert(key, Line::Known(Known::Uncertain))),
-            "taken" => drop(found.insert(key, Line::Known(Known::Taken))),
+            "taken" => drop(found.insert(key, Line::Known(Known::Accepted))),
             "open" => drop(found.remove(&key)),
             "boot" => {
                 end_run(&mut found, booted == Some(key));
                 booted = Some(key);
             }
-            _ => return Err(unreadable()),
+            _ => return Err(invalid()),
         }
     }
-    end_run(&mut found, !boot.is_empty() && booted == Some(hashed(&salt, &[boot])));
+    end_run(&mut found, !boot.is_empty() && booted == Some(hash(&salt, &[boot])));
     let known = found.into_iter().filter_map(|(key, line)| match line {
         Line::Known(known) => Some((key, known)),
         Line::Ahead => None,
@@ -283,7 +279,7 @@ fn read(text: &str, boot: &[u8]) -> Result<Option<Contents>, String> {
     Ok(Some((salt, known.collect())))
 }
 
-/// A run has ended in the same boot of the machine as the next one, or in another.
+/// Handles the end of a run in the journal. After a restart of the machine, announced messages are uncertain.
 fn end_run(found: &mut HashMap<Key, Line>, is_same_boot: bool) {
     if is_same_boot {
         found.retain(|_, line| *line != Line::Ahead);
@@ -297,22 +293,22 @@ fn end_run(found: &mut HashMap<Key, Line>, is_same_boot: bool) {
 
 fn damaged(path: &Path, why: &str) -> Failure {
     Failure::new(Kind::Data, format!("the journal {}: {why}", path.display()))
-        .advise("another --journal FILE; without this one nobody knows what was sent already")
+        .advise("use another --journal FILE; without this journal, it is unknown what was sent already")
 }
 
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<[u8; 16]> {
-    let mut octets = [0; 16];
+    let mut bytes = [0; 16];
     if text.len() != 32 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
-    for (octet, at) in octets.iter_mut().zip((0..32).step_by(2)) {
-        *octet = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+    for (byte, at) in bytes.iter_mut().zip((0..32).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
     }
-    Some(octets)
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -323,7 +319,7 @@ mod tests {
     use super::*;
 
     impl Journal {
-        /// The same, on a disk that is full.
+        /// Returns the same journal on a full disk.
         pub(in crate::send) fn unwritable(mut self) -> Self {
             self.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
             self
@@ -335,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_known_to_the_next_run_and_says_nothing_of_anybody() {
+    fn the_next_run_reads_the_results_and_the_file_holds_no_addresses() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/some.journal");
         let keys =
@@ -344,16 +340,16 @@ mod tests {
         assert!(Journal::open(&path).unwrap_err().to_string().contains("another run"));
         let [one, two, three] = keys(&journal);
         journal.ending(&[one, two, three], &[]).unwrap();
-        journal.taken(one).unwrap();
-        journal.open_again(two).unwrap();
+        journal.accepted(one).unwrap();
+        journal.not_accepted(two).unwrap();
         drop(journal);
-        // The power went in the middle of a line.
+        // A power failure in the middle of a line.
         append(&path, "taken 00112233");
         for _ in 0..2 {
             let journal = Journal::open(&path).unwrap();
             assert_eq!(keys(&journal), [one, two, three]);
             let known = [one, two, three].map(|key| journal.known(key));
-            assert_eq!(known, [Some(Known::Taken), None, Some(Known::Uncertain)]);
+            assert_eq!(known, [Some(Known::Accepted), None, Some(Known::Uncertain)]);
         }
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(!text.contains("secret") && !text.contains("one"), "{text}");
@@ -363,13 +359,13 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_were_only_announced_are_uncertain_after_a_restart_of_the_machine_alone() {
+    fn announced_messages_are_uncertain_only_after_a_restart_of_the_machine() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
         let mut journal = Journal::open(&path).unwrap();
         let [one, two, three] = [b"1", b"2", b"3"].map(|field| journal.key(&[field]));
         journal.ending(&[one], &[two, three]).unwrap();
-        journal.taken(one).unwrap();
+        journal.accepted(one).unwrap();
         journal.ending(&[two], &[]).unwrap();
         drop(journal);
         let text = std::fs::read_to_string(&path).unwrap();
@@ -382,16 +378,19 @@ mod tests {
         let boot = text.lines().nth(1).unwrap();
         std::fs::write(&other, text.replace(boot, &format!("boot {}", "0".repeat(32)))).unwrap();
         for _ in 0..2 {
-            assert_eq!(known(&path), [Some(Known::Taken), Some(Known::Uncertain), None]);
-            assert_eq!(known(&other), [Some(Known::Taken), Some(Known::Uncertain), Some(Known::Uncertain)]);
+            assert_eq!(known(&path), [Some(Known::Accepted), Some(Known::Uncertain), None]);
+            assert_eq!(
+                known(&other),
+                [Some(Known::Accepted), Some(Known::Uncertain), Some(Known::Uncertain)]
+            );
         }
-        // Zeros are what a file system may leave where lines were not yet on disk.
+        // A file system may leave zeros where lines were not on disk yet.
         append(&path, "end 0011\0\0\0");
-        assert_eq!(known(&path), [Some(Known::Taken), Some(Known::Uncertain), None]);
+        assert_eq!(known(&path), [Some(Known::Accepted), Some(Known::Uncertain), None]);
     }
 
     #[test]
-    fn a_run_that_ends_in_order_leaves_nothing_announced() {
+    fn closing_leaves_no_announced_messages() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
         let mut journal = Journal::open(&path).unwrap();
@@ -403,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_is_private_and_no_link_is_followed_to_it() {
+    fn a_journal_is_private_and_not_opened_through_a_link() {
         let folder = tempfile::tempdir().unwrap();
         let (path, link) = (folder.path().join("j"), folder.path().join("link"));
         drop(Journal::open(&path).unwrap());
@@ -415,14 +414,14 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_told_apart_by_where_they_end() {
+    fn keys_depend_on_field_boundaries() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(&folder.path().join("j")).unwrap();
         assert_ne!(journal.key(&[b"ab", b"c"]), journal.key(&[b"a", b"bc"]));
     }
 
     #[test]
-    fn what_is_no_journal_is_left_as_it_is() {
+    fn leaves_a_file_that_is_not_a_journal_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
         drop(Journal::open(&path).unwrap());

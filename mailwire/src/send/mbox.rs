@@ -1,132 +1,132 @@
-//! An mbox file, message by message, in bounded memory.
+//! Reads an mbox file message by message, in bounded memory.
 //!
-//! `separator` says which lines divide it. In a message a line that begins with `From ` has a `>` more than it was
-//! written with, which is taken away again, from those that had some already, too (mboxrd). What a message must be like,
-//! `spool` knows.
+//! [`separator`] decides which lines separate messages. Writers put `>` before a line that begins with any number of `>`
+//! and `From ` (mboxrd); the reader removes it.
 
 use std::io::{BufRead, Read};
 
-use super::separator::{self, FromLine, Verdict};
+use super::separator::{self, FromLine, LineKind};
 use super::spool::{Spool, SpoolWriter};
 use crate::failure::{Failure, Kind};
 
-/// How much of a line is looked at together, in bytes. A longer one comes in parts.
-const PART: u64 = 64 * 1024;
+/// The most bytes of a line to read at once. A longer line comes in parts.
+const MAX_PART_BYTES: u64 = 64 * 1024;
 
-/// How far is looked for a line that may divide messages, in bytes.
-const WINDOW: usize = 8 * 1024;
+/// How many bytes to search for a line that may separate messages.
+const SEARCH_WINDOW: usize = 8 * 1024;
 
 const FROM: &[u8] = b"From ";
 
-/// Reads an mbox file from its beginning, or from a message that was found in it before.
+/// A reader of an mbox file, from its beginning or from the offset of a message.
 #[derive(Debug)]
 pub(super) struct Mbox<R> {
     source: R,
-    /// How much was read, in bytes, `ahead` included.
-    read: u64,
+    /// How many bytes were read, including `ahead`.
+    bytes_read: u64,
+    /// The current line, or a part of it.
     part: Vec<u8>,
-    /// The part behind it, where that was looked at.
+    /// The part after it, if it was read already.
     ahead: Option<Vec<u8>>,
-    /// The number of the line that `part` is in, from 1.
+    /// The number of the current line, from 1.
     line: u64,
-    /// The line in front of a message was read: the message follows.
-    announced: bool,
-    /// The next part begins a line.
-    fresh: bool,
-    /// The first line has no date: `From NAME` alone divides messages.
+    /// Whether the separator before a message was read.
+    at_message: bool,
+    /// Whether the next part begins a line.
+    at_line_start: bool,
+    /// Whether the first line has no date, so that `From NAME` separates messages.
     is_bare: bool,
-    /// It cannot be read any further.
-    broken: bool,
+    /// Whether the file cannot be read any further.
+    is_broken: bool,
 }
 
-/// Where in a file a message begins.
+/// The offset of a message in an mbox file, and the file's kind of separators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Begin {
-    /// In bytes from the beginning of the file.
-    offset: u64,
+pub(super) struct MboxOffset {
+    bytes: u64,
     is_bare: bool,
 }
 
-impl Begin {
-    pub(super) const fn offset(self) -> u64 {
-        self.offset
+impl MboxOffset {
+    /// Returns the offset in bytes from the beginning of the file.
+    pub(super) const fn bytes(self) -> u64 {
+        self.bytes
     }
 }
 
 impl<R: BufRead> Mbox<R> {
-    /// Reads from the beginning of a file.
+    /// Creates a reader at the beginning of a file.
     pub(super) const fn new(source: R) -> Self {
         Self {
             source,
-            read: 0,
+            bytes_read: 0,
             part: Vec::new(),
             ahead: None,
             line: 0,
-            announced: false,
-            fresh: true,
+            at_message: false,
+            at_line_start: true,
             is_bare: false,
-            broken: false,
+            is_broken: false,
         }
     }
 
-    /// Reads from where a message begins, as [`next`](Self::next) has told.
-    pub(super) fn at(source: R, begin: Begin) -> Self {
-        Self { read: begin.offset, announced: true, is_bare: begin.is_bare, ..Self::new(source) }
+    /// Creates a reader at a message, whose offset [`next`](Self::next) has returned. `source` must be at that offset.
+    pub(super) fn at(source: R, offset: MboxOffset) -> Self {
+        Self { bytes_read: offset.bytes, at_message: true, is_bare: offset.is_bare, ..Self::new(source) }
     }
 
-    /// Whether no message is left, as far as that was read.
+    /// Returns whether no message is left in what was read.
     pub(super) const fn is_done(&self) -> bool {
-        self.broken || (self.read > 0 && !self.announced)
+        self.is_broken || (self.bytes_read > 0 && !self.at_message)
     }
 
-    /// The next message, with where it begins. One that cannot be sent costs nothing but itself.
-    pub(super) fn next(&mut self) -> Option<(Begin, Result<Spool, Failure>)> {
-        if self.broken {
+    /// Returns the next message with its offset. A message that cannot be sent does not stop the others.
+    pub(super) fn next(&mut self) -> Option<(MboxOffset, Result<Spool, Failure>)> {
+        if self.is_broken {
             return None;
         }
-        let approached = self.approach();
+        let found = self.find_message();
         let ahead = self.ahead.as_ref().map_or(0, Vec::len) as u64;
-        let begin = Begin { offset: self.read - ahead, is_bare: self.is_bare };
-        if let Err(failure) = approached {
-            return Some((begin, Err(failure)));
+        let offset = MboxOffset { bytes: self.bytes_read - ahead, is_bare: self.is_bare };
+        if let Err(failure) = found {
+            return Some((offset, Err(failure)));
         }
-        self.announced.then(|| (begin, self.message()))
+        self.at_message.then(|| (offset, self.read_message()))
     }
 
-    /// Goes to the next message, if none was announced.
-    fn approach(&mut self) -> Result<(), Failure> {
-        while !self.announced && self.advance()? {
+    /// Reads up to the next message, unless the reader is at one.
+    fn find_message(&mut self) -> Result<(), Failure> {
+        while !self.at_message && self.advance()? {
             let line = self.part.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.part);
             if line.starts_with(FROM) {
-                self.announced = true;
+                self.at_message = true;
                 self.is_bare = separator::from_line(line) != FromLine::Dated;
             }
         }
-        // What is left of a long line in front of a message.
-        while self.announced && !self.fresh && self.advance()? {}
+        // Skip the rest of a long separator line.
+        while self.at_message && !self.at_line_start && self.advance()? {}
         Ok(())
     }
 
-    fn message(&mut self) -> Result<Spool, Failure> {
-        self.announced = false;
+    fn read_message(&mut self) -> Result<Spool, Failure> {
+        self.at_message = false;
         let mut writer = Ok(SpoolWriter::new());
-        // An empty line belongs to the message unless the next one shows that it stood between two.
+        // An empty line before a separator is not part of the message.
         let mut held: Option<&'static [u8]> = Some(b"");
         let mut has_lines = false;
         loop {
-            if self.fresh && self.pass_text(&mut writer, held) {
+            if self.at_line_start && self.copy_plain_lines(&mut writer, held) {
                 (held, has_lines) = (None, true);
             }
-            let fresh = self.fresh;
+            let at_line_start = self.at_line_start;
             if !self.advance()? {
                 break;
             }
-            if fresh && self.divides(held.is_some())? {
+            if at_line_start && self.is_separator(held.is_some())? {
                 if !has_lines {
-                    // A second line of this kind in front of the same message.
+                    // A second separator before the same message.
                     continue;
                 }
-                self.announced = true;
+                self.at_message = true;
                 break;
             }
             has_lines = true;
@@ -134,21 +134,24 @@ impl<R: BufRead> Mbox<R> {
                 put(&mut writer, line);
             }
             match self.part.as_slice() {
-                b"\n" if fresh => held = Some(b"\n"),
-                b"\r\n" if fresh => held = Some(b"\r\n"),
-                part => put(&mut writer, if fresh { unquoted(part) } else { part }),
+                b"\n" if at_line_start => held = Some(b"\n"),
+                b"\r\n" if at_line_start => held = Some(b"\r\n"),
+                part => put(&mut writer, if at_line_start { unquoted(part) } else { part }),
             }
         }
         writer?.finish()
     }
 
-    /// Takes the lines that are text whatever follows them: the fast way. `held` goes before them. Returns whether there
-    /// were any.
-    fn pass_text(&mut self, writer: &mut Result<SpoolWriter, Failure>, held: Option<&'static [u8]>) -> bool {
+    /// Fast path: copies lines that cannot be separators, after `held`. Returns whether there were any.
+    fn copy_plain_lines(
+        &mut self,
+        writer: &mut Result<SpoolWriter, Failure>,
+        held: Option<&'static [u8]>,
+    ) -> bool {
         if self.ahead.is_some() {
             return false;
         }
-        // An error is met again where it is told.
+        // The next read reports the error.
         let Ok(buffer) = self.source.fill_buf() else { return false };
         let text = plain_lines(buffer);
         if text.is_empty() {
@@ -158,38 +161,38 @@ impl<R: BufRead> Mbox<R> {
         put(writer, text);
         let count = text.len();
         self.line += memchr::memchr_iter(b'\n', text).count() as u64;
-        self.read += count as u64;
+        self.bytes_read += count as u64;
         self.source.consume(count);
         true
     }
 
-    /// Whether the line that begins here stands in front of a message.
-    fn divides(&mut self, after_empty: bool) -> Result<bool, Failure> {
-        // A separator is short: its end was read.
-        if !self.part.starts_with(FROM) || !self.fresh {
+    /// Returns whether the current line separates messages.
+    fn is_separator(&mut self, after_empty: bool) -> Result<bool, Failure> {
+        // A separator is short, so the part holds the whole line.
+        if !self.part.starts_with(FROM) || !self.at_line_start {
             return Ok(false);
         }
         let line = separator::from_line(&self.part);
         let next = separator::next_line(self.look_ahead()?);
-        match separator::judge(line, next, self.is_bare, after_empty) {
-            Verdict::Separator => Ok(true),
-            Verdict::Text => Ok(false),
-            Verdict::Ambiguous => {
-                self.broken = true;
+        match separator::classify(line, next, self.is_bare, after_empty) {
+            LineKind::Separator => Ok(true),
+            LineKind::Text => Ok(false),
+            LineKind::Ambiguous => {
+                self.is_broken = true;
                 let what = format!(
-                    "line {} begins with \"From \" and may begin a message or be text: the file is read no further",
+                    "line {} begins with \"From \" and may be a separator or text, so reading ends there",
                     self.line
                 );
                 Err(Failure::new(Kind::Data, what).advise(
-                    "put > in front of it if it is text; add an address and a date, or an empty line before it, if not",
+                    "if the line is text, put > before it; otherwise add an address and a date, or an empty line before it",
                 ))
             }
         }
     }
 
-    /// Reads the next part of a line; false at the end of the file.
+    /// Reads the next part of a line. Returns false at the end of the file.
     fn advance(&mut self) -> Result<bool, Failure> {
-        self.line += u64::from(self.fresh);
+        self.line += u64::from(self.at_line_start);
         match self.ahead.take() {
             Some(part) => self.part = part,
             None => {
@@ -198,11 +201,11 @@ impl<R: BufRead> Mbox<R> {
                 self.part = part;
             }
         }
-        self.fresh = self.part.last() == Some(&b'\n');
+        self.at_line_start = self.part.last() == Some(&b'\n');
         Ok(!self.part.is_empty())
     }
 
-    /// The part behind the current one; `None` at the end of the file.
+    /// Returns the part after the current one, or `None` at the end of the file.
     fn look_ahead(&mut self) -> Result<Option<&[u8]>, Failure> {
         if self.ahead.is_none() {
             let mut part = Vec::new();
@@ -214,21 +217,21 @@ impl<R: BufRead> Mbox<R> {
 
     fn read_part(&mut self, part: &mut Vec<u8>) -> Result<(), Failure> {
         part.clear();
-        let read = self.source.by_ref().take(PART).read_until(b'\n', part);
+        let read = self.source.by_ref().take(MAX_PART_BYTES).read_until(b'\n', part);
         let count = read.map_err(|error| {
-            self.broken = true;
-            Failure::new(Kind::Data, format!("the mbox file cannot be read any further: {error}"))
+            self.is_broken = true;
+            Failure::new(Kind::Data, format!("the mbox file cannot be read further: {error}"))
         })?;
-        self.read += count as u64;
+        self.bytes_read += count as u64;
         Ok(())
     }
 }
 
-/// The lines at the beginning of a buffer, which begins a line, up to one that must be looked at by itself: one that
-/// begins with `From ` or `>`, or an empty one behind which there may be such a line.
+/// Returns the lines at the start of a buffer that are certainly text: those before a line that begins with `From ` or
+/// `>`, or before an empty line that may precede such a line. The buffer must begin at the start of a line.
 fn plain_lines(buffer: &[u8]) -> &[u8] {
-    // A longer look would be in vain where such lines are many.
-    let window = buffer.get(..WINDOW).unwrap_or(buffer);
+    // Searching further would be wasted if there are many such lines.
+    let window = buffer.get(..SEARCH_WINDOW).unwrap_or(buffer);
     let begins = |line: &[u8]| line.starts_with(FROM) || line.starts_with(b">");
     let Some(last) = memchr::memrchr(b'\n', window).filter(|_| !begins(buffer)) else { return &[] };
     let mut lines = window.get(..=last).unwrap_or_default();
@@ -245,18 +248,18 @@ fn plain_lines(buffer: &[u8]) -> &[u8] {
     lines
 }
 
-/// Writes unless writing has failed before: the rest of a message that cannot be sent is read past.
-fn put(writer: &mut Result<SpoolWriter, Failure>, octets: &[u8]) {
+/// Writes bytes, unless writing has failed before. The rest of a message that cannot be sent is skipped.
+fn put(writer: &mut Result<SpoolWriter, Failure>, bytes: &[u8]) {
     if let Ok(spool) = writer
-        && let Err(failure) = spool.push(octets)
+        && let Err(failure) = spool.push(bytes)
     {
         *writer = Err(failure);
     }
 }
 
-/// A line as it was before it was put into the file.
+/// Removes the quoting of a line.
 fn unquoted(line: &[u8]) -> &[u8] {
-    let quotes = line.iter().take_while(|octet| **octet == b'>').count();
+    let quotes = line.iter().take_while(|byte| **byte == b'>').count();
     match line.split_first() {
         Some((b'>', rest)) if line.get(quotes..).is_some_and(|line| line.starts_with(FROM)) => rest,
         _ => line,
@@ -269,7 +272,7 @@ mod tests {
 
     use super::*;
 
-    fn octets(spool: &mut Spool) -> String {
+    fn contents(spool: &mut Spool) -> String {
         let mut text = String::new();
         spool.contents.rewind().unwrap();
         spool.contents.read_to_string(&mut text).unwrap();
@@ -277,16 +280,16 @@ mod tests {
     }
 
     fn all(text: &[u8]) -> Vec<Result<String, String>> {
-        // Buffers of one octet and of more than the file show the same.
+        // The size of the buffer must make no difference.
         let read = |size| {
             let mut mbox = Mbox::new(std::io::BufReader::with_capacity(size, text));
             let mut messages = Vec::new();
-            while let Some((begin, message)) = mbox.next() {
-                let message = message.map(|mut spool| octets(&mut spool)).map_err(|why| why.what);
-                let mut again = Mbox::at(&text[usize::try_from(begin.offset()).unwrap()..], begin);
-                let told = again.next().unwrap().1.map(|mut spool| octets(&mut spool));
-                if !mbox.broken {
-                    assert_eq!(told.map_err(|why| why.what), message);
+            while let Some((offset, message)) = mbox.next() {
+                let message = message.map(|mut spool| contents(&mut spool)).map_err(|why| why.what);
+                let mut again = Mbox::at(&text[usize::try_from(offset.bytes()).unwrap()..], offset);
+                let reread = again.next().unwrap().1.map(|mut spool| contents(&mut spool));
+                if !mbox.is_broken {
+                    assert_eq!(reread.map_err(|why| why.what), message);
                 }
                 messages.push(message);
             }
@@ -299,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_divided_and_their_quotes_undone() {
+    fn splits_messages_and_removes_quoting() {
         let text = b"From a@x Sat Jan  3 01:05:34 1996\nSubject: 1\n\n>From here\n>>From there\n> From x\nFrom now\n\n\
             From b@x Sat Jan  3 01:05:34 1996\r\nSubject: 2\r\n\r\n\r\n\r\nend\r\n\r\nFrom c\nSubject: 3\n\nno end";
         let messages = all(text).into_iter().map(Result::unwrap).collect::<Vec<_>>();
@@ -314,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_message_costs_only_itself() {
+    fn continues_after_an_invalid_message() {
         let text = b"From a\nSubject: 1\n\na\0b\n\nFrom b\n\nFrom c\nSubject: 3\n\nbare\rreturn\n\nFrom d\nSubject: 4\n\nx\n";
         let messages = all(text);
         assert_eq!(messages.len(), 4);
@@ -325,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_lines_end_before_what_must_be_looked_at() {
+    fn plain_lines_end_before_possible_separators() {
         for (buffer, expected) in [
             ("a\nb\nc", "a\nb\n"),
             ("a\n\n", "a\n"),
@@ -342,9 +345,9 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_never_held_whole_and_begins_nothing_in_its_middle() {
+    fn splits_long_lines_without_finding_separators_in_them() {
         let long = "x".repeat(3 * 64 * 1024);
-        // Each part of 64 KiB behind the first begins with what would divide messages at the begin of a line.
+        // Each part of 64 KiB after the first begins with what would be a separator at the start of a line.
         let cut = format!("{}From ", "y".repeat(64 * 1024)).repeat(3);
         let text = format!("From {long}\nSubject: 1\n\n{cut}\n\nFrom b\n\n{long}");
         let messages = all(text.as_bytes()).into_iter().map(Result::unwrap).collect::<Vec<_>>();
@@ -352,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn body_lines_that_begin_with_from_are_body() {
+    fn body_lines_that_begin_with_from_are_not_separators() {
         let text = b"From a@x Sat Jan  3 01:05:34 1996\nSubject: 1\n\ntext\n\nFrom my (non technical end) some queries;\n\
             Question: this is text\n\nFrom b@x Sat Jan  3 01:05:34 1996\nwas the line.\n";
         let messages = all(text).into_iter().map(Result::unwrap).collect::<Vec<_>>();
@@ -364,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn separators_without_an_empty_line_or_a_date_divide_messages() {
+    fn recognises_separators_without_an_empty_line_or_a_date() {
         let subjects = |text: &str| {
             let found = all(text.as_bytes()).into_iter().map(Result::unwrap);
             found.map(|message| message.lines().next().unwrap().to_owned()).collect::<Vec<_>>()
@@ -388,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_may_divide_messages_is_refused_by_its_number() {
+    fn reports_an_ambiguous_line_by_its_number() {
         let text = b"From a@x Sat Jan  3 01:05:34 1996\nSubject: 1\n\ntext\nFrom \nSubject: 2\n\ntwo\n";
         let messages = all(text);
         assert_eq!(messages.len(), 1, "{messages:?}");
@@ -396,9 +399,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_to_its_end_ends_there() {
-        struct Breaks<'a>(&'a [u8]);
-        impl Read for Breaks<'_> {
+    fn a_read_error_ends_the_file() {
+        struct FailingReader<'a>(&'a [u8]);
+        impl Read for FailingReader<'_> {
             fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
                 if self.0.is_empty() {
                     Err(std::io::ErrorKind::InvalidData.into())
@@ -407,7 +410,7 @@ mod tests {
                 }
             }
         }
-        let source = Breaks(b"From a\nSubject: 1\n\nx\n\nFrom b\nSubject: 2\n");
+        let source = FailingReader(b"From a\nSubject: 1\n\nx\n\nFrom b\nSubject: 2\n");
         let mut mbox = Mbox::new(std::io::BufReader::new(source));
         assert!(mbox.next().unwrap().1.is_ok());
         assert!(mbox.next().unwrap().1.is_err());

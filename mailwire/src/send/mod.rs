@@ -1,23 +1,25 @@
-//! `send`: messages to recipients, and the truth about each of them.
+//! `send`: sends messages and reports the result for each recipient.
 //!
-//! This file knows the order of the work: which server, which envelope, which messages, then the run. Where many messages
-//! come from stands in `source` and `orders`, and what is written down and told of them in `run`. Sessions, tries, pauses
-//! and what a recipient's fate means are the business of [`io_mio::delivery`].
+//! This module prepares the server, the envelope and the messages, and starts the run. [`source`] and [`requests`] provide
+//! many messages; [`run`] and [`run_state`] deliver and report them. Sessions, retries and delays are those of
+//! [`io_mio::delivery`].
 
 mod arguments;
 mod contents;
 mod envelope;
 mod header;
+mod job;
 mod journal;
-mod ledger;
 mod mbox;
-mod octets;
-mod orders;
+mod message_reader;
+mod report;
+mod requests;
 mod run;
+mod run_journal;
+mod run_state;
 pub(crate) mod sendmail;
 mod separator;
 mod service;
-mod show;
 mod source;
 mod spool;
 mod steps;
@@ -28,28 +30,30 @@ use std::time::Duration;
 
 use io_mio::delivery::RetryPolicy;
 
-pub(crate) use self::arguments::{SendArgs, Step, delay};
+pub(crate) use self::arguments::SendArgs;
+pub(crate) use self::sendmail::SendmailArgs;
+
+use self::arguments::Step;
 use self::envelope::Envelope;
 use self::journal::Journal;
-use self::ledger::{Keep, Ledger, Uncertain};
-use self::orders::Messages;
-use self::run::Plan;
-pub(crate) use self::sendmail::SendmailArgs;
+use self::requests::Messages;
+use self::run::DeliveryPlan;
+use self::run_journal::{JournalLifetime, RunJournal, UncertainPolicy};
 use self::sendmail::UntilDot;
 use self::source::Sources;
-use self::spool::{Complete, Spool};
+use self::spool::{AddFields, Spool};
 use crate::compose::{Attachment, ComposeLimits, Draft, Mailbox, added_fields, parse_field};
 use crate::config;
-use crate::connect::Way;
 use crate::data;
+use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::url::{Protocol, Url};
 
-/// The longest line that every server takes, without its end, in bytes (RFC 5321 §4.5.3.1.6).
-const LONGEST_LINE: u64 = 998;
-/// How often a message is tried again unless that is set.
-const RETRIES: u32 = 3;
+/// The longest line that every server accepts, without its end, in bytes (RFC 5321 §4.5.3.1.6).
+const MAX_LINE_BYTES: u64 = 998;
+/// The default number of retries.
+const DEFAULT_RETRIES: u32 = 3;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
@@ -60,65 +64,80 @@ pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
     run_to(arguments, &settings, &url, output).map_err(|failure| failure.at(&url))
 }
 
-fn run_to(arguments: &SendArgs, settings: &config::Send, url: &Url, output: Output) -> Result<(), Failure> {
-    let way = Way::new(url, &arguments.connection)?;
-    let many = !arguments.messages.is_empty();
-    let policy = policy(arguments, settings)?;
-    let whole = if many || arguments.builds_message() { None } else { Some(whole(arguments, settings)?) };
-    let envelope = Envelope::new(arguments, settings, whole.as_ref().map(|spool| &spool.facts.headers))?;
-    let message = |whole: Option<Spool>| whole.map_or_else(|| built(arguments, &envelope), Ok);
-    if arguments.timings || arguments.stop_after.is_some() {
-        let last = arguments.stop_after.unwrap_or(Step::Quit);
-        let spool = message(whole)?;
-        let credentials = if last >= Step::Auth { way.credentials()? } else { None };
-        return steps::walk(&way, credentials, &envelope, spool, last, output);
-    }
-    let messages = if many {
-        Messages::Found(Sources::find(&arguments.messages)?)
-    } else {
-        let spool = message(whole)?;
-        if spool.facts.longest_line > LONGEST_LINE {
-            output.hint(format!(
-                "a line has {} bytes, and {LONGEST_LINE} is the most that every server takes",
-                spool.facts.longest_line
-            ));
-        }
-        Messages::Alone(Some(spool))
-    };
-    let ledger = ledger(arguments, url, &envelope)?;
-    let credentials = way.credentials()?;
-    let concurrency = if many { usize::from(arguments.concurrency) } else { 1 };
-    let tally =
-        run::deliver(Plan { way, credentials, envelope, policy, concurrency }, messages, ledger, output)?;
-    if many {
-        tally.show(output);
-    }
-    tally.verdict()
+/// Runs `mailwire sendmail`.
+pub(crate) fn run_sendmail(arguments: &SendmailArgs) -> Result<(), Failure> {
+    run(&sendmail::parse(&arguments.arguments)?)
 }
 
-/// The server: the one that was named, or that of the configuration file.
+fn run_to(arguments: &SendArgs, settings: &config::Send, url: &Url, output: Output) -> Result<(), Failure> {
+    let endpoint = Endpoint::new(url, &arguments.connection)?;
+    let many = !arguments.messages.is_empty();
+    let policy = retry_policy(arguments, settings)?;
+    let read =
+        if many || arguments.builds_message() { None } else { Some(read_message(arguments, settings)?) };
+    let envelope = Envelope::new(arguments, settings, read.as_ref().map(|spool| &spool.info.headers))?;
+    let message = |read: Option<Spool>| read.map_or_else(|| build_message(arguments, &envelope), Ok);
+    if arguments.timings || arguments.stop_after.is_some() {
+        let last = arguments.stop_after.unwrap_or(Step::Quit);
+        let spool = message(read)?;
+        let credentials = if last >= Step::Auth { endpoint.credentials()? } else { None };
+        return steps::run(&endpoint, credentials, &envelope, spool, last, output);
+    }
+    let messages = if many {
+        Messages::Many(Sources::find(&arguments.messages)?)
+    } else {
+        let spool = message(read)?;
+        if spool.info.longest_line > MAX_LINE_BYTES {
+            output.hint(format!(
+                "a line has {} bytes; some servers accept at most {MAX_LINE_BYTES}",
+                spool.info.longest_line
+            ));
+        }
+        Messages::Single(Some(spool))
+    };
+    let journal = open_journal(arguments, url, &envelope)?;
+    let credentials = endpoint.credentials()?;
+    let concurrency = if many { usize::from(arguments.concurrency) } else { 1 };
+    let counters = run::deliver(
+        DeliveryPlan { endpoint, credentials, envelope, policy, concurrency },
+        messages,
+        journal,
+        output,
+    )?;
+    if many {
+        counters.print(output);
+    }
+    counters.result()
+}
+
+/// Returns the server given, or that of the configuration file.
 fn server(arguments: &SendArgs, settings: &config::Send) -> Result<Url, Failure> {
-    let mut named = arguments.urls();
-    let url = match (named.next(), named.next()) {
-        (Some(_), Some(_)) => return Err(Failure::new(Kind::Usage, "one server at a time: there are two URLs")),
+    let mut given = arguments.urls();
+    let url = match (given.next(), given.next()) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::new(
+                Kind::Usage,
+                "there are two URLs, but only one server at a time is allowed",
+            ));
+        }
         (Some(url), None) => url.clone(),
         (None, _) => settings.url()?.ok_or_else(|| {
             let kind = if arguments.as_sendmail { Kind::Configuration } else { Kind::Usage };
-            Failure::new(kind, "there is no server to send to").advise(
-                "a URL as smtps://user@host, or url = \"smtps://user@host\" in [send] of mailwire/config.toml in the \
-                 configuration directory",
+            Failure::new(kind, "no server is given").advise(
+                "add a URL such as smtps://user@host, or set url = \"smtps://user@host\" in [send] of \
+                 mailwire/config.toml in the configuration directory",
             )
         })?,
     };
     if url.protocol != Protocol::Smtp {
-        return Err(Failure::new(Kind::Usage, "sending needs an SMTP URL")
-            .advise("smtps://user@host or smtp://user@host"));
+        return Err(Failure::new(Kind::Usage, "this command needs an SMTP URL")
+            .advise("use smtps://user@host or smtp://user@host"));
     }
     Ok(url)
 }
 
-/// How often and after which pauses a message is tried: what the command line says, or else the configuration file.
-fn policy(arguments: &SendArgs, settings: &config::Send) -> Result<RetryPolicy, Failure> {
+/// Returns the number of retries and their delays: those of the command line, or else of the configuration file.
+fn retry_policy(arguments: &SendArgs, settings: &config::Send) -> Result<RetryPolicy, Failure> {
     let mut delays: Vec<Duration> = arguments.retry_delays.clone();
     let given = arguments.retries.or(arguments.attempts.map(|attempts| attempts.saturating_sub(1)));
     let of_delays = |delays: &[Duration]| u32::try_from(delays.len()).ok().filter(|count| *count > 0);
@@ -126,24 +145,19 @@ fn policy(arguments: &SendArgs, settings: &config::Send) -> Result<RetryPolicy, 
     if delays.is_empty() {
         delays = settings.retry_delays()?;
     }
-    let retries = given.or(settings.retries).or_else(|| of_delays(&delays)).unwrap_or(RETRIES);
+    let retries = given.or(settings.retries).or_else(|| of_delays(&delays)).unwrap_or(DEFAULT_RETRIES);
     Ok(RetryPolicy { attempts: retries.saturating_add(1), fixed_delays: delays, ..RetryPolicy::default() })
 }
 
-/// A server that must take chunks does not.
-fn no_chunking() -> Failure {
-    Failure::new(Kind::Unavailable, "the server does not offer CHUNKING").advise("--chunking auto")
-}
-
-/// The journal: the one that was named, or for many messages one that this command finds again.
-fn ledger(arguments: &SendArgs, url: &Url, envelope: &Envelope) -> Result<Option<Ledger>, Failure> {
-    let (path, keep) = match &arguments.journal {
-        Some(path) => (path.clone(), Keep::Always),
+/// Opens the journal given or, for many messages, an automatic one that the same command finds again.
+fn open_journal(arguments: &SendArgs, url: &Url, envelope: &Envelope) -> Result<Option<RunJournal>, Failure> {
+    let (path, lifetime) = match &arguments.journal {
+        Some(path) => (path.clone(), JournalLifetime::Permanent),
         None if arguments.no_journal || arguments.messages.is_empty() => return Ok(None),
         None => {
             let data = data::directory().ok_or_else(|| {
                 Failure::new(Kind::Configuration, "there is no data directory for the journal")
-                    .advise("--journal FILE, or --no-journal")
+                    .advise("use --journal FILE or --no-journal")
             })?;
             let paths =
                 arguments.messages.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
@@ -151,36 +165,39 @@ fn ledger(arguments: &SendArgs, url: &Url, envelope: &Envelope) -> Result<Option
             fields.extend(envelope.recipients.iter().cloned());
             fields.extend(paths.map(|path| path.to_string_lossy().into_owned()));
             let fields: Vec<&[u8]> = fields.iter().map(String::as_bytes).collect();
-            (journal::path_in(&data, &fields), Keep::UntilComplete)
+            (journal::path_in(&data, &fields), JournalLifetime::UntilComplete)
         }
     };
-    let uncertain = if arguments.resend_uncertain { Uncertain::Resend } else { Uncertain::Leave };
-    Ok(Some(Ledger::new(Journal::open(&path)?, &url.host, uncertain, keep)))
+    let uncertain = if arguments.resend_uncertain { UncertainPolicy::Resend } else { UncertainPolicy::Skip };
+    Ok(Some(RunJournal::new(Journal::open(&path)?, &url.host, uncertain, lifetime)))
 }
 
-/// A whole message from standard input.
-fn whole(arguments: &SendArgs, settings: &config::Send) -> Result<Spool, Failure> {
+/// Reads a complete message from standard input.
+fn read_message(arguments: &SendArgs, settings: &config::Send) -> Result<Spool, Failure> {
     if std::io::stdin().is_terminal() && !arguments.as_sendmail {
-        return Err(Failure::new(Kind::Usage, "there is no message")
-            .advise("--subject and --text, --messages PATH, or a whole message on standard input"));
+        return Err(Failure::new(Kind::Usage, "there is no message").advise(
+            "use --subject and --text, or --messages PATH, or pass a complete message on standard input",
+        ));
     }
     let stdin = std::io::stdin().lock();
     if !arguments.as_sendmail {
         return Spool::read(stdin, None);
     }
-    let complete = Some(completion(arguments, settings)?);
+    let add_fields = Some(missing_fields(arguments, settings)?);
     if arguments.ignore_dots {
-        Spool::read(stdin, complete)
+        Spool::read(stdin, add_fields)
     } else {
-        Spool::read(UntilDot::new(stdin), complete)
+        Spool::read(UntilDot::new(stdin), add_fields)
     }
 }
 
-/// Adds the fields that a message must have and that programs leave to sendmail (RFC 6409 §8).
-fn completion(arguments: &SendArgs, settings: &config::Send) -> Result<Complete, Failure> {
+/// Returns a function that adds the required fields that programs leave to sendmail (RFC 6409 §8).
+fn missing_fields(arguments: &SendArgs, settings: &config::Send) -> Result<AddFields, Failure> {
     let sender = arguments.from.as_deref().filter(|from| from.trim() != "<>").or(settings.from.as_deref());
     let mut sender = match sender {
-        Some(text) => Some(envelope::qualified(text, settings).map_err(|why| Failure::new(Kind::Data, why))?),
+        Some(text) => {
+            Some(envelope::parse_mailbox(text, settings).map_err(|why| Failure::new(Kind::Data, why))?)
+        }
         None => None,
     };
     if let (Some(Mailbox { name, .. }), Some(full)) = (&mut sender, &arguments.full_name) {
@@ -196,8 +213,8 @@ fn completion(arguments: &SendArgs, settings: &config::Send) -> Result<Complete,
     }))
 }
 
-/// The message that the options make.
-fn built(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, Failure> {
+/// Builds the message from the options.
+fn build_message(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, Failure> {
     let limits = ComposeLimits::default();
     let html = match &arguments.html {
         Some(path) => Some(std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?),
@@ -217,7 +234,7 @@ fn built(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, Failure> {
         to: envelope.to.clone(),
         cc: envelope.cc.clone(),
         subject: arguments.subject.clone(),
-        text: text(arguments)?,
+        text: read_text(arguments)?,
         html,
         attachments,
         headers,
@@ -226,11 +243,12 @@ fn built(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, Failure> {
     if !errors.is_empty() {
         return Err(Failure::new(Kind::Data, errors.join("; ")));
     }
-    let (octets, _) = draft.build(&jiff::Zoned::now())?;
-    Spool::read(octets.as_slice(), None)
+    let (bytes, _) = draft.build(&jiff::Zoned::now())?;
+    Spool::read(bytes.as_slice(), None)
 }
 
-fn text(arguments: &SendArgs) -> Result<Option<String>, Failure> {
+/// Returns the text of a built message.
+fn read_text(arguments: &SendArgs) -> Result<Option<String>, Failure> {
     if arguments.text.as_deref() != Some("-") {
         return Ok(arguments.text.clone());
     }

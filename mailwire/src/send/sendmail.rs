@@ -1,34 +1,36 @@
-//! `mailwire sendmail`, and the program called by the name `sendmail`: the options that programs which send mail have
-//! always used, read as sendmail reads them, and turned into those of `mailwire send`.
+//! `mailwire sendmail`, also when the program is called `sendmail`: translates sendmail's options into those of
+//! `mailwire send`.
 //!
-//! What says nothing about one message here (`-oem`, `-B8BITMIME`) is ignored. What asks for another program than one
-//! that sends a message (a queue, a daemon, a test mode) is refused.
+//! Options that have no effect on a single message (`-oem`, `-B8BITMIME`) are ignored. Options for another mode (queue,
+//! daemon, test) are rejected.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Read};
 
 use clap::{Args, Parser};
 
-use crate::cli::{Cli, Command};
+use super::arguments::SendArgs;
+use crate::compose::addresses_in;
 use crate::failure::{Failure, Kind};
 
-/// The arguments of `mailwire sendmail`, as they are.
+/// The arguments of `mailwire sendmail`, unparsed.
 #[derive(Debug, Args)]
 pub(crate) struct SendmailArgs {
-    /// sendmail's options: -t -i -oi -f ADDRESS -F NAME -N DSN -R RET -V ENVID and others, and recipients.
+    /// The options of sendmail (-t -i -oi -f ADDRESS -F NAME -N DSN -R RET -V ENVID and others) and recipients.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION|ADDRESS")]
     pub(crate) arguments: Vec<OsString>,
 }
 
-/// The arguments of the program: where it was called by the name `sendmail`, those of `mailwire sendmail`.
-pub(crate) fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+/// Returns the program's arguments. If the program is called `sendmail`, inserts the subcommand; keeps all of sendmail's
+/// options from being parsed.
+pub(crate) fn program_arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = given.into_iter().collect();
     let is_sendmail = arguments
         .first()
         .and_then(|program| std::path::Path::new(program).file_name())
         .is_some_and(|name| name == "sendmail");
     if is_sendmail {
-        // "--" keeps every option for sendmail.
+        // clap does not parse what follows "--".
         arguments.splice(1..1, ["sendmail".into(), "--".into()]);
     } else if arguments.get(1).is_some_and(|word| word == "sendmail") {
         arguments.insert(2, "--".into());
@@ -36,37 +38,40 @@ pub(crate) fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsStri
     arguments
 }
 
-/// Sends a message as sendmail does.
-pub(crate) fn run(given: &[OsString]) -> Result<(), Failure> {
-    let words = translate(given)?;
-    let usage = |error: &clap::Error| {
-        let text = error.to_string();
-        let line = text.lines().next().unwrap_or_default();
-        Failure::new(Kind::Usage, line.trim_start_matches("error: ").to_owned())
-    };
-    match Cli::try_parse_from(words).map_err(|error| usage(&error))?.command {
-        Command::Send(arguments) => super::run(&arguments),
-        _ => Err(Failure::new(Kind::Usage, "expected options of sendmail")),
+/// Parses the arguments of `mailwire sendmail` into those of `mailwire send`.
+pub(super) fn parse(given: &[OsString]) -> Result<SendArgs, Failure> {
+    #[derive(Parser)]
+    struct SendCommand {
+        #[command(flatten)]
+        arguments: SendArgs,
+    }
+    match SendCommand::try_parse_from(translate(given)?) {
+        Ok(command) => Ok(command.arguments),
+        Err(error) => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            Err(Failure::new(Kind::Usage, line.trim_start_matches("error: ").to_owned()))
+        }
     }
 }
 
-/// What an option of one letter means.
-enum Meaning {
-    /// It stands alone: an option of `send`, or nothing.
-    Alone(Option<&'static str>),
-    /// A value follows: for an option of `send`, or for nothing.
+/// The translation of a one-letter option.
+enum Translation {
+    /// A flag: the option of `send` for it, or `None` to ignore it.
+    Flag(Option<&'static str>),
+    /// An option with a value: the option of `send` for it, or `None` to ignore it.
     Value(Option<&'static str>),
-    /// It asks for something else.
-    Refused(&'static str),
+    /// An unsupported option, and why.
+    Rejected(&'static str),
 }
 
-fn meaning(letter: char) -> Option<Meaning> {
-    use Meaning::{Alone, Refused, Value};
+fn translation(letter: char) -> Option<Translation> {
+    use Translation::{Flag, Rejected, Value};
     Some(match letter {
-        't' => Alone(Some("-t")),
-        'i' => Alone(Some("-i")),
+        't' => Flag(Some("-t")),
+        'i' => Flag(Some("-i")),
         // Aliases, verbose output, "me too", submission modes of sendmail.
-        'n' | 'v' | 'm' | 'U' | 'G' | 'w' | 'c' | 'e' => Alone(None),
+        'n' | 'v' | 'm' | 'U' | 'G' | 'w' | 'c' | 'e' => Flag(None),
         'f' | 'r' => Value(Some("--from")),
         'F' => Value(Some("--full-name")),
         'N' => Value(Some("--notify")),
@@ -76,14 +81,14 @@ fn meaning(letter: char) -> Option<Meaning> {
         'B' | 'O' | 'X' | 'h' | 'L' | 'p' | 'A' | 'M' | 'd' | 'x' => Value(None),
         'C' => Value(Some("--config")),
         'b' => Value(Some("-b")),
-        'q' => Refused("-q works off a queue: there is none, each message is sent at once"),
-        'D' | 'I' | 'Q' | 'S' => Refused("this option of sendmail is not supported"),
+        'q' => Rejected("there is no queue to process: each message is sent at once"),
+        'D' | 'I' | 'Q' | 'S' => Rejected("this option of sendmail is not supported"),
         _ => return None,
     })
 }
 
 fn translate(given: &[OsString]) -> Result<Vec<OsString>, Failure> {
-    let mut words: Vec<OsString> = ["mailwire", "send", "--as-sendmail"].map(OsString::from).into();
+    let mut words: Vec<OsString> = ["mailwire send", "--as-sendmail"].map(OsString::from).into();
     let mut rest = given.iter();
     while let Some(word) = rest.next() {
         match word.to_str() {
@@ -91,60 +96,63 @@ fn translate(given: &[OsString]) -> Result<Vec<OsString>, Failure> {
             Some(text) if text.starts_with('-') && text.len() > 1 => {
                 translate_cluster(text.get(1..).unwrap_or_default(), &mut rest, &mut words)?;
             }
-            _ => recipient(word, &mut words),
+            _ => push_recipients(word, &mut words),
         }
     }
-    rest.for_each(|word| recipient(word, &mut words));
+    rest.for_each(|word| push_recipients(word, &mut words));
     Ok(words)
 }
 
-/// Options of one letter behind one dash; the last may have its value in the next word.
+/// Translates one-letter options after one dash. The last one may take its value from the next word.
 fn translate_cluster<'w>(
     cluster: &str,
     rest: &mut impl Iterator<Item = &'w OsString>,
     words: &mut Vec<OsString>,
 ) -> Result<(), Failure> {
     if cluster.starts_with('-') {
-        return Err(Failure::new(Kind::Usage, format!("-{cluster} is no option of sendmail"))
-            .advise("mailwire send --help for the options of mailwire"));
+        return Err(Failure::new(Kind::Usage, format!("sendmail has no option -{cluster}"))
+            .advise("run mailwire send --help for the options of mailwire"));
     }
     for (at, letter) in cluster.char_indices() {
-        let behind = cluster.get(at + letter.len_utf8()..).unwrap_or_default();
-        match meaning(letter) {
-            Some(Meaning::Alone(option)) => words.extend(option.map(OsString::from)),
-            Some(Meaning::Value(option)) => {
-                // These two need no value.
-                let is_whole = !behind.is_empty() || letter == 'd';
-                let value =
-                    if is_whole { Some(OsStr::new(behind)) } else { rest.next().map(OsString::as_os_str) };
+        let attached = cluster.get(at + letter.len_utf8()..).unwrap_or_default();
+        match translation(letter) {
+            Some(Translation::Flag(option)) => words.extend(option.map(OsString::from)),
+            Some(Translation::Value(option)) => {
+                // -d needs no value.
+                let is_complete = !attached.is_empty() || letter == 'd';
+                let value = if is_complete {
+                    Some(OsStr::new(attached))
+                } else {
+                    rest.next().map(OsString::as_os_str)
+                };
                 let value =
                     value.ok_or_else(|| Failure::new(Kind::Usage, format!("-{letter} needs a value")))?;
-                return with_value(option, value, words);
+                return push_option(option, value, words);
             }
-            Some(Meaning::Refused(why)) => {
+            Some(Translation::Rejected(why)) => {
                 return Err(Failure::new(Kind::Usage, format!("-{letter}: {why}")));
             }
-            None => return Err(Failure::new(Kind::Usage, format!("-{letter} is no option of sendmail"))),
+            None => return Err(Failure::new(Kind::Usage, format!("sendmail has no option -{letter}"))),
         }
     }
     Ok(())
 }
 
-fn with_value(option: Option<&str>, value: &OsStr, words: &mut Vec<OsString>) -> Result<(), Failure> {
+fn push_option(option: Option<&str>, value: &OsStr, words: &mut Vec<OsString>) -> Result<(), Failure> {
     match (option, value.to_str()) {
         (Some("-b"), Some("m")) | (None, _) => {}
         (Some("-b"), mode) => {
             return Err(Failure::new(
                 Kind::Usage,
                 format!(
-                    "-b{} is not supported: this program sends one message from standard input",
+                    "-b{} is not supported: mailwire sends one message from standard input",
                     mode.unwrap_or("…")
                 ),
             ));
         }
         (Some("-o"), Some("i" | "ignoredots")) => words.push("-i".into()),
         (Some("-o"), _) => {}
-        // sendmail takes an empty address for the empty sender.
+        // For sendmail, an empty address is the null sender.
         (Some("--from"), Some("")) => words.extend(["--from", "<>"].map(OsString::from)),
         (Some(option), _) => {
             let mut word = OsString::from(option);
@@ -156,11 +164,11 @@ fn with_value(option: Option<&str>, value: &OsStr, words: &mut Vec<OsString>) ->
     Ok(())
 }
 
-/// A recipient, or several with commas between them.
-fn recipient(word: &OsStr, words: &mut Vec<OsString>) {
+/// Adds a recipient, or several separated by commas.
+fn push_recipients(word: &OsStr, words: &mut Vec<OsString>) {
     match word.to_str() {
         Some(text) => {
-            let addresses = crate::compose::addresses_in(text);
+            let addresses = addresses_in(text);
             words.extend(addresses.iter().map(|address| OsString::from(format!("--to={address}"))));
         }
         None => {
@@ -171,38 +179,48 @@ fn recipient(word: &OsStr, words: &mut Vec<OsString>) {
     }
 }
 
-/// Ends behind a line with a single dot, and leaves that line out.
+/// The most bytes of a line to buffer.
+const MAX_LINE_PART: u64 = 64 * 1024;
+
+/// A reader that ends at a line with a single dot, which it omits.
 pub(super) struct UntilDot<R> {
     source: BufReader<R>,
+    /// The current line, or a part of a long line.
     line: Vec<u8>,
+    /// How many bytes of `line` were returned.
     at: usize,
-    /// The next part begins a line.
-    is_fresh: bool,
-    is_over: bool,
+    /// Whether the next part begins a line.
+    is_line_start: bool,
+    is_at_end: bool,
 }
 
 impl<R: Read> UntilDot<R> {
     pub(super) fn new(source: R) -> Self {
-        Self { source: BufReader::new(source), line: Vec::new(), at: 0, is_fresh: true, is_over: false }
+        Self {
+            source: BufReader::new(source),
+            line: Vec::new(),
+            at: 0,
+            is_line_start: true,
+            is_at_end: false,
+        }
     }
 
     fn next_line(&mut self) -> io::Result<()> {
         self.line.clear();
         self.at = 0;
-        let most = 64 * 1024;
-        self.source.by_ref().take(most).read_until(b'\n', &mut self.line)?;
-        if self.is_fresh && matches!(self.line.as_slice(), b".\n" | b".\r\n" | b".") {
-            self.is_over = true;
+        self.source.by_ref().take(MAX_LINE_PART).read_until(b'\n', &mut self.line)?;
+        if self.is_line_start && matches!(self.line.as_slice(), b".\n" | b".\r\n" | b".") {
+            self.is_at_end = true;
             self.line.clear();
         }
-        self.is_fresh = self.line.last() == Some(&b'\n');
+        self.is_line_start = self.line.last() == Some(&b'\n');
         Ok(())
     }
 }
 
 impl<R: Read> Read for UntilDot<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at >= self.line.len() && !self.is_over {
+        if self.at >= self.line.len() && !self.is_at_end {
             self.next_line()?;
         }
         let mut rest = self.line.get(self.at..).unwrap_or_default();
@@ -219,11 +237,11 @@ mod tests {
     fn translated(words: &[&str]) -> Result<Vec<String>, String> {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
         let translated = translate(&words).map_err(|failure| failure.what)?;
-        Ok(translated.into_iter().skip(3).map(|word| word.into_string().unwrap()).collect())
+        Ok(translated.into_iter().skip(2).map(|word| word.into_string().unwrap()).collect())
     }
 
     #[test]
-    fn options_of_sendmail_become_options_of_send() {
+    fn translates_sendmail_options() {
         for (words, expected) in [
             (&["-t", "-oi", "-f", "a@x"][..], &["-t", "-i", "--from=a@x"][..]),
             (
@@ -254,15 +272,15 @@ mod tests {
     }
 
     #[test]
-    fn a_program_called_sendmail_is_sendmail() {
-        let given = |words: &[&str]| arguments(words.iter().map(OsString::from));
+    fn inserts_the_subcommand_if_called_sendmail() {
+        let given = |words: &[&str]| program_arguments(words.iter().map(OsString::from));
         assert_eq!(given(&["/usr/sbin/sendmail", "-t"]), ["/usr/sbin/sendmail", "sendmail", "--", "-t"]);
         assert_eq!(given(&["mailwire", "sendmail", "-t"]), ["mailwire", "sendmail", "--", "-t"]);
         assert_eq!(given(&["mailwire", "send", "-t"]), ["mailwire", "send", "-t"]);
     }
 
     #[test]
-    fn a_line_with_a_dot_ends_the_input() {
+    fn a_line_with_a_single_dot_ends_the_input() {
         let read = |text: &str| {
             let mut read = String::new();
             UntilDot::new(text.as_bytes()).read_to_string(&mut read).unwrap();

@@ -1,62 +1,67 @@
-//! The lines of an mbox file that begin with `From `: which of them stand in front of a message, and which are text.
+//! Decides which lines of an mbox file that begin with `From ` separate messages, and which are text.
 //!
-//! A separator has an address, a date as `asctime` writes it, perhaps with a time zone, and a header field in the next
-//! line (RFC 4155, appendix A). Some programs write `From ` or `From NAME` alone. A file whose first line is like this is
-//! divided at such lines; in any other file one of them is a separator only where nothing else can be meant.
+//! A separator has an address and a date as `asctime` writes it, perhaps with a time zone, and a header field follows in
+//! the next line (RFC 4155, appendix A). Some programs write only `From ` or `From NAME`. If the first line of a file is
+//! like this, such lines are separators. In any other file, such a line is a separator only if it cannot be text.
 
-/// What a line that begins with `From ` looks like by itself.
+/// The form of a line that begins with `From `.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FromLine {
     /// It ends with a date.
     Dated,
-    /// It has one word or none behind `From `.
+    /// It has at most one word after `From `.
     Bare,
-    /// Anything else: text.
+    /// Anything else is text.
     Prose,
 }
 
-/// What follows a line.
+/// The form of the next line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// A header field of which mail programs write many.
+pub(super) enum NextLine {
+    /// A common header field.
     KnownField,
-    /// What could be a header field.
+    /// Possibly a header field.
     Field,
-    /// An empty line, or the end of the file.
-    Nothing,
+    /// An empty line or the end of the file.
+    Empty,
     /// Text.
     Text,
 }
 
-/// What a line is.
+/// The meaning of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It stands in front of a message.
+pub(super) enum LineKind {
+    /// It separates messages.
     Separator,
-    /// It belongs to the message.
+    /// It is part of a message.
     Text,
-    /// Both could be meant.
+    /// It could be either.
     Ambiguous,
 }
 
-/// Judges a line behind the first of a file. `is_bare_file`: the first line has no date. `after_empty`: it comes behind
-/// an empty line.
-pub(super) const fn judge(line: FromLine, next: Next, is_bare_file: bool, after_empty: bool) -> Verdict {
+/// Classifies a line that is not the first of its file. `is_bare_file`: the first line has no date. `after_empty`: the
+/// previous line is empty.
+pub(super) const fn classify(
+    line: FromLine,
+    next: NextLine,
+    is_bare_file: bool,
+    after_empty: bool,
+) -> LineKind {
     match (line, next) {
-        (FromLine::Prose, _) | (_, Next::Text) => Verdict::Text,
-        (FromLine::Dated, Next::KnownField | Next::Field) => Verdict::Separator,
+        (FromLine::Prose, _) | (_, NextLine::Text) => LineKind::Text,
+        (FromLine::Dated, NextLine::KnownField | NextLine::Field) => LineKind::Separator,
         // A message without a header.
-        (FromLine::Dated, Next::Nothing) if after_empty => Verdict::Separator,
-        (FromLine::Dated, Next::Nothing) => Verdict::Text,
-        (FromLine::Bare, Next::KnownField | Next::Field) if is_bare_file => Verdict::Separator,
-        (FromLine::Bare, Next::Nothing) if is_bare_file && after_empty => Verdict::Separator,
-        (FromLine::Bare, Next::KnownField) if after_empty => Verdict::Separator,
-        (FromLine::Bare, Next::KnownField) => Verdict::Ambiguous,
-        (FromLine::Bare, _) => Verdict::Text,
+        (FromLine::Dated, NextLine::Empty) if after_empty => LineKind::Separator,
+        (FromLine::Dated, NextLine::Empty) => LineKind::Text,
+        (FromLine::Bare, NextLine::KnownField | NextLine::Field) if is_bare_file => LineKind::Separator,
+        (FromLine::Bare, NextLine::Empty) if is_bare_file && after_empty => LineKind::Separator,
+        (FromLine::Bare, NextLine::KnownField) if after_empty => LineKind::Separator,
+        (FromLine::Bare, NextLine::KnownField) => LineKind::Ambiguous,
+        (FromLine::Bare, _) => LineKind::Text,
     }
 }
 
-/// Looks at a line that begins with `From `.
+/// Returns the form of a line that begins with `From `.
 pub(super) fn from_line(line: &[u8]) -> FromLine {
     let line = String::from_utf8_lossy(line);
     let words: Vec<&str> = line.split_ascii_whitespace().skip(1).collect();
@@ -69,8 +74,8 @@ pub(super) fn from_line(line: &[u8]) -> FromLine {
     }
 }
 
-/// `Sat Jan  3 01:05:34 1996`, with a zone before or behind the year, as RFC 5322 or as RFC 3339 writes it; `remote
-/// from HOST` may follow.
+/// Returns whether the words are a date: `Sat Jan  3 01:05:34 1996` with a zone before or after the year, or a date of RFC
+/// 5322 or RFC 3339. `remote from HOST` may follow.
 fn is_date(words: &[&str]) -> bool {
     let words = match words.iter().position(|word| *word == "remote") {
         Some(at) => words.get(..at).unwrap_or_default(),
@@ -94,7 +99,8 @@ fn is_date(words: &[&str]) -> bool {
         && rest.iter().all(known)
 }
 
-/// `2020-01-02 10:11:12` or `2020-01-02T10:11:12Z`, perhaps with a zone behind it (RFC 3339).
+/// Returns whether the words are a date of RFC 3339: `2020-01-02 10:11:12` or `2020-01-02T10:11:12Z`, perhaps with a zone
+/// after it.
 fn is_iso_date(first: &str, rest: &[&str]) -> bool {
     let (date, time, zones) = match (first.split_once('T'), rest.split_first()) {
         (Some((date, time)), _) => (date, time, rest),
@@ -141,25 +147,25 @@ fn is_zone(word: &str) -> bool {
         || (word.starts_with('(') && word.ends_with(')'))
 }
 
-/// What the line behind a `From ` line is; `None` stands for the end of the file.
-pub(super) fn next_line(line: Option<&[u8]>) -> Next {
-    let Some(line) = line else { return Next::Nothing };
+/// Returns the form of the line after a `From ` line. `None` is the end of the file.
+pub(super) fn next_line(line: Option<&[u8]>) -> NextLine {
+    let Some(line) = line else { return NextLine::Empty };
     if matches!(line, b"" | b"\n" | b"\r\n") {
-        return Next::Nothing;
+        return NextLine::Empty;
     }
-    // A second line of this kind comes from a relay by UUCP.
+    // A UUCP relay adds such a second line.
     if line.starts_with(b">From ") {
-        return Next::Field;
+        return NextLine::Field;
     }
     match field_name(line) {
-        Some(name) if is_known(name) => Next::KnownField,
-        Some(_) => Next::Field,
-        None => Next::Text,
+        Some(name) if is_known(name) => NextLine::KnownField,
+        Some(_) => NextLine::Field,
+        None => NextLine::Text,
     }
 }
 
-/// The name of the field that a line begins: printable ASCII in front of a colon (RFC 5322 §2.2, and white space before
-/// the colon as §4.5 allows it).
+/// Returns the field name at the start of a line: printable ASCII before a colon (RFC 5322 §2.2), with white space before
+/// the colon allowed (§4.5).
 pub(super) fn field_name(line: &[u8]) -> Option<&[u8]> {
     let at = line.iter().position(|byte| *byte == b':')?;
     let name = line.get(..at)?.trim_ascii_end();
@@ -196,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_recognised_with_and_without_zones() {
+    fn recognises_dates_with_and_without_zones() {
         for line in [
             "From a@x Sat Jan  3 01:05:34 1996",
             "From - Sat Jan 03 01:05:34 1996",
@@ -230,20 +236,23 @@ mod tests {
     }
 
     #[test]
-    fn a_separator_needs_a_field_behind_it() {
-        use Verdict::{Ambiguous, Separator, Text};
+    fn a_separator_needs_a_field_after_it() {
+        use LineKind::{Ambiguous, Separator, Text};
         let field = next_line(Some(b"Ticket: 5\n"));
         let known = next_line(Some(b"subject : 5\n"));
         let (text, nothing) = (next_line(Some(b"some words: here\n")), next_line(None));
-        assert_eq!((field, known, text, nothing), (Next::Field, Next::KnownField, Next::Text, Next::Nothing));
+        assert_eq!(
+            (field, known, text, nothing),
+            (NextLine::Field, NextLine::KnownField, NextLine::Text, NextLine::Empty)
+        );
         for after_empty in [false, true] {
-            assert_eq!(judge(FromLine::Dated, field, false, after_empty), Separator);
-            assert_eq!(judge(FromLine::Dated, text, false, after_empty), Text);
-            assert_eq!(judge(FromLine::Prose, known, true, after_empty), Text);
-            assert_eq!(judge(FromLine::Bare, field, true, after_empty), Separator);
-            assert_eq!(judge(FromLine::Bare, field, false, after_empty), Text);
+            assert_eq!(classify(FromLine::Dated, field, false, after_empty), Separator);
+            assert_eq!(classify(FromLine::Dated, text, false, after_empty), Text);
+            assert_eq!(classify(FromLine::Prose, known, true, after_empty), Text);
+            assert_eq!(classify(FromLine::Bare, field, true, after_empty), Separator);
+            assert_eq!(classify(FromLine::Bare, field, false, after_empty), Text);
         }
-        assert_eq!(judge(FromLine::Bare, known, false, false), Ambiguous);
-        assert_eq!(judge(FromLine::Bare, known, false, true), Separator);
+        assert_eq!(classify(FromLine::Bare, known, false, false), Ambiguous);
+        assert_eq!(classify(FromLine::Bare, known, false, true), Separator);
     }
 }

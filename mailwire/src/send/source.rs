@@ -1,10 +1,11 @@
-//! Where many messages come from: mbox files, Maildirs, directories of `.eml` files, and single files.
+//! The sources of many messages: mbox files, Maildirs, directories of `.eml` files, and single files.
 //!
-//! This file knows how each is recognised, and how a message is found again. One message is open at a time, and what
-//! is kept of the others is their file names.
+//! Recognises the kind of each source and finds a message again for a retry. Only one message is open at a time; for the
+//! others, only file names are in memory.
 //!
-//! Nothing outside of a directory is read for it: what is in it may come from another user. Each entry is opened relative
-//! to the directory, without following a symbolic link, and only if it is a file; any other entry costs itself.
+//! The contents of a directory may come from another user, so nothing outside it is read: each entry is opened relative
+//! to the directory, without following symbolic links, and only if it is a regular file. Any other entry is reported as a
+//! failed message.
 
 use std::fmt;
 use std::fs::File;
@@ -17,109 +18,112 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 
-use super::mbox::{Begin, Mbox};
+use super::mbox::{Mbox, MboxOffset};
 use super::spool::Spool;
 use crate::failure::{Failure, Kind};
 
+/// The size of the read buffer in bytes.
 const BUFFER: usize = 64 * 1024;
 
-/// A file, and the directory that it was found in.
+/// A file with the directory that it was found in.
 #[derive(Debug, Clone)]
 struct Entry {
-    /// The whole path, to be shown.
+    /// The whole path, for output.
     path: Arc<Path>,
-    /// The directory, and the entry's name in it; none if the file itself was named.
-    within: Option<(Arc<OwnedFd>, Arc<Path>)>,
+    /// The directory and the file's name in it; `None` if the user named the file itself.
+    directory: Option<(Arc<OwnedFd>, Arc<Path>)>,
 }
 
 impl Entry {
     fn named(path: &Path) -> Self {
-        Self { path: path.into(), within: None }
+        Self { path: path.into(), directory: None }
     }
 
-    /// Opens the file, which must be one. A pipe or device is not waited for.
+    /// Opens the file. Rejects pipes and devices without waiting for them.
     fn open(&self) -> Result<File, Failure> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = match &self.within {
+        let opened = match &self.directory {
             Some((directory, name)) => openat(directory, &**name, flags | OFlags::NOFOLLOW, Mode::empty()),
-            // A link that was named is followed.
+            // A symbolic link that the user named is followed.
             None => openat(CWD, &*self.path, flags, Mode::empty()),
         };
         let file = opened.map_err(|error| match error {
-            Errno::LOOP => self.refused("it is a symbolic link, which is not followed"),
-            Errno::NXIO => self.refused(NO_FILE),
+            Errno::LOOP => self.rejected("it is a symbolic link, which is not followed"),
+            Errno::NXIO => self.rejected(NOT_A_FILE),
             error => Failure::file(&self.path, &error.into()),
         })?;
         let kind = fstat(&file).map(|stat| FileType::from_raw_mode(stat.st_mode));
         match kind.map_err(|error| Failure::file(&self.path, &error.into()))? {
             FileType::RegularFile => Ok(file.into()),
-            _ => Err(self.refused(NO_FILE)),
+            _ => Err(self.rejected(NOT_A_FILE)),
         }
     }
 
-    fn refused(&self, why: &str) -> Failure {
+    fn rejected(&self, why: &str) -> Failure {
         Failure::new(Kind::Data, format!("{}: {why}", self.path.display()))
     }
 }
 
-const NO_FILE: &str = "it is no file, but a pipe, a socket, a device or a directory";
+const NOT_A_FILE: &str = "it is not a file but a pipe, a socket, a device or a directory";
 
-/// Where a message was found. It can be read from there again.
+/// The location of a message, from which it can be read again.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct MessageLocation {
     file: Entry,
-    within: Option<Within>,
+    position: Option<MboxPosition>,
 }
 
-/// Where in an mbox file.
+/// The position of a message in an mbox file.
 #[derive(Debug, Clone, Copy)]
-struct Within {
+struct MboxPosition {
     /// Counted from 1.
     number: u64,
-    begin: Begin,
+    offset: MboxOffset,
 }
 
-impl Place {
-    /// The message that stands there now.
+impl MessageLocation {
+    /// Reads the message again.
     pub(super) fn read(&self) -> Result<Spool, Failure> {
         let mut file = self.file.open()?;
-        let Some(Within { begin, .. }) = self.within else { return Spool::read_file(&file) };
-        file.seek(SeekFrom::Start(begin.offset())).map_err(|error| Failure::file(&self.file.path, &error))?;
-        match Mbox::at(BufReader::with_capacity(BUFFER, file), begin).next() {
+        let Some(MboxPosition { offset, .. }) = self.position else { return Spool::read_file(&file) };
+        file.seek(SeekFrom::Start(offset.bytes())).map_err(|error| Failure::file(&self.file.path, &error))?;
+        match Mbox::at(BufReader::with_capacity(BUFFER, file), offset).next() {
             Some((_, message)) => message,
-            None => Err(Failure::new(Kind::Data, "the message is not there any more")),
+            None => Err(Failure::new(Kind::Data, "the message is no longer there")),
         }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for MessageLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.path.display())?;
-        match self.within {
-            Some(Within { number, .. }) => write!(f, "#{number}"),
+        match self.position {
+            Some(MboxPosition { number, .. }) => write!(f, "#{number}"),
             None => Ok(()),
         }
     }
 }
 
-/// Every message of several places, one after the other.
+/// The messages of several sources, one after the other.
 #[derive(Debug)]
 pub(super) struct Sources {
-    files: std::vec::IntoIter<Found>,
+    files: std::vec::IntoIter<SourceFile>,
+    /// The current mbox file, and how many messages were read from it.
     mbox: Option<(Entry, u64, Mbox<BufReader<File>>)>,
-    /// How many octets all of the files have.
-    pub(super) octets: u64,
+    /// The size of all files in bytes.
+    pub(super) total_bytes: u64,
 }
 
+/// A file with one message, or an mbox file.
 #[derive(Debug)]
-struct Found {
+struct SourceFile {
     entry: Entry,
-    octets: u64,
+    size: u64,
     is_mbox: bool,
 }
 
 impl Sources {
-    /// Looks at what stands at these paths; no message is read yet.
+    /// Finds the files at these paths. Does not read messages yet.
     pub(super) fn find(paths: &[PathBuf]) -> Result<Self, Failure> {
         let mut files = Vec::new();
         for path in paths {
@@ -128,23 +132,23 @@ impl Sources {
             if files.len() == before {
                 return Err(Failure::new(Kind::Data, format!("{}: there is no message", path.display()))
                     .advise(
-                        "an mbox file, a Maildir (with folders new and cur), a directory of files whose names \
-                         end in .eml, or the file of one message",
+                        "use an mbox file, a Maildir (with the folders new and cur), a directory of files whose names \
+                         end in .eml, or a file with one message",
                     ));
             }
         }
-        let octets = files.iter().map(|found| found.octets).sum();
-        Ok(Self { files: files.into_iter(), mbox: None, octets })
+        let total_bytes = files.iter().map(|file| file.size).sum();
+        Ok(Self { files: files.into_iter(), mbox: None, total_bytes })
     }
 
-    /// The next message. One that cannot be read costs nothing but itself.
-    pub(super) fn next(&mut self) -> Option<(Place, Result<Spool, Failure>)> {
+    /// Returns the next message with its location. A message that cannot be read does not stop the others.
+    pub(super) fn next(&mut self) -> Option<(MessageLocation, Result<Spool, Failure>)> {
         loop {
             if let Some((file, number, mbox)) = &mut self.mbox {
-                if let Some((begin, message)) = mbox.next() {
+                if let Some((offset, message)) = mbox.next() {
                     *number += 1;
-                    let within = Some(Within { number: *number, begin });
-                    return Some((Place { file: file.clone(), within }, message));
+                    let position = Some(MboxPosition { number: *number, offset });
+                    return Some((MessageLocation { file: file.clone(), position }, message));
                 }
                 self.mbox = None;
             }
@@ -156,7 +160,7 @@ impl Sources {
                 }
                 opened => {
                     return Some((
-                        Place { file, within: None },
+                        MessageLocation { file, position: None },
                         opened.and_then(|file| Spool::read_file(&file)),
                     ));
                 }
@@ -164,31 +168,32 @@ impl Sources {
         }
     }
 
-    /// Whether no message is left.
+    /// Returns whether no message is left.
     pub(super) fn is_done(&self) -> bool {
         self.mbox.as_ref().is_none_or(|(_, _, mbox)| mbox.is_done()) && self.files.len() == 0
     }
 }
 
-fn find(path: &Path, found: &mut Vec<Found>) -> Result<(), Failure> {
+/// Adds the files at a path.
+fn find(path: &Path, found: &mut Vec<SourceFile>) -> Result<(), Failure> {
     let unreadable = |error: std::io::Error| Failure::file(path, &error);
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if metadata.is_file() {
         if metadata.len() > 0 {
             let entry = Entry::named(path);
             let is_mbox = begins_as_mbox(&entry)?;
-            found.push(Found { entry, octets: metadata.len(), is_mbox });
+            found.push(SourceFile { entry, size: metadata.len(), is_mbox });
         }
         return Ok(());
     }
     if !metadata.is_dir() {
-        return Err(Entry::named(path).refused("it is neither a file nor a directory"));
+        return Err(Entry::named(path).rejected("it is neither a file nor a directory"));
     }
     let begin = found.len();
     let directory = open_directory(CWD, path, OFlags::empty()).map_err(|error| unreadable(error.into()))?;
-    let within = |name: &str| open_directory(&directory, Path::new(name), OFlags::NOFOLLOW);
-    if let (Ok(new), Ok(cur)) = (within("new"), within("cur")) {
-        // Names are made of the time at which mail came; a dot in front means that it is no message.
+    let subdirectory = |name: &str| open_directory(&directory, Path::new(name), OFlags::NOFOLLOW);
+    if let (Ok(new), Ok(cur)) = (subdirectory("new"), subdirectory("cur")) {
+        // File names begin with the time of arrival. A name that begins with a dot is not a message.
         for (name, folder) in [("new", new), ("cur", cur)] {
             list(&path.join(name), folder, |name| !name.starts_with('.'), found)?;
         }
@@ -204,13 +209,13 @@ fn open_directory(at: impl std::os::fd::AsFd, path: &Path, flags: OFlags) -> rus
     openat(at, path, flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Adds the entries of a directory that may be messages. Directories in it are left alone; what is no file otherwise is
-/// added, and refused when its turn comes.
+/// Adds the entries of a directory that may be messages. Skips subdirectories. Other entries that are not regular files
+/// are added, and rejected when they are read.
 fn list(
     path: &Path,
     directory: OwnedFd,
     wanted: impl Fn(&str) -> bool,
-    found: &mut Vec<Found>,
+    found: &mut Vec<SourceFile>,
 ) -> Result<(), Failure> {
     let unreadable = |error: Errno| Failure::file(path, &error.into());
     let directory = Arc::new(directory);
@@ -220,24 +225,24 @@ fn list(
         if matches!(entry.file_name().to_bytes(), b"." | b"..") || !wanted(&name.to_string_lossy()) {
             continue;
         }
-        // A file that is gone since was read by another program, and moved.
+        // The file is gone: another program has read and moved it.
         let Ok(stat) = statat(&*directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind != FileType::Directory {
-            let within = Some((Arc::clone(&directory), Arc::from(name)));
-            let entry = Entry { path: path.join(name).into(), within };
-            let octets = if kind == FileType::RegularFile {
+            let parent = Some((Arc::clone(&directory), Arc::from(name)));
+            let entry = Entry { path: path.join(name).into(), directory: parent };
+            let size = if kind == FileType::RegularFile {
                 u64::try_from(stat.st_size).unwrap_or_default()
             } else {
                 0
             };
-            found.push(Found { entry, octets, is_mbox: false });
+            found.push(SourceFile { entry, size, is_mbox: false });
         }
     }
     Ok(())
 }
 
-/// Whether a file is an mbox: the first line of a message is never like this.
+/// Returns whether a file is an mbox. The first line of a message never begins with `From `.
 fn begins_as_mbox(file: &Entry) -> Result<bool, Failure> {
     let mut begin = Vec::new();
     file.open()?.take(64).read_to_end(&mut begin).map_err(|error| Failure::file(&file.path, &error))?;
@@ -252,15 +257,13 @@ mod tests {
     fn all(paths: &[PathBuf]) -> Vec<(String, Result<String, String>)> {
         let mut sources = Sources::find(paths).unwrap();
         let mut found = Vec::new();
-        while let Some((place, message)) = sources.next() {
+        while let Some((location, message)) = sources.next() {
             let id = |message: Result<Spool, Failure>| {
-                message
-                    .map(|spool| spool.facts.headers.message_id.unwrap_or_default())
-                    .map_err(|why| why.what)
+                message.map(|spool| spool.info.headers.message_id.unwrap_or_default()).map_err(|why| why.what)
             };
             let message = id(message);
-            assert_eq!(id(place.read()), message);
-            let name = place.to_string();
+            assert_eq!(id(location.read()), message);
+            let name = location.to_string();
             found.push((name.rsplit_once('/').unwrap().1.to_owned(), message));
         }
         assert!(sources.is_done());
@@ -272,12 +275,12 @@ mod tests {
         std::fs::write(path, text).unwrap();
     }
 
-    fn taken(name: &str, id: &str) -> (String, Result<String, String>) {
+    fn read(name: &str, id: &str) -> (String, Result<String, String>) {
         (name.to_owned(), Ok(id.to_owned()))
     }
 
     #[test]
-    fn each_kind_is_recognised_and_messages_keep_their_order() {
+    fn recognises_each_kind_of_source_and_keeps_the_order() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         write(&at("box/new/2.x"), "Message-ID: <2>\n\nx\n");
@@ -294,20 +297,20 @@ mod tests {
         assert_eq!(
             found,
             [
-                taken("1.x:2,S", "1"),
-                taken("2.x", "2"),
+                read("1.x:2,S", "1"),
+                read("2.x", "2"),
                 ("3.x:2,S".to_owned(), Err("the message is empty".to_owned())),
-                taken("a.EML", "a"),
-                taken("b.eml", "b"),
-                taken("some.mbox#1", "m1"),
-                taken("some.mbox#2", "m2"),
-                taken("one", "one"),
+                read("a.EML", "a"),
+                read("b.eml", "b"),
+                read("some.mbox#1", "m1"),
+                read("some.mbox#2", "m2"),
+                read("one", "one"),
             ]
         );
     }
 
     #[test]
-    fn nothing_outside_of_a_directory_is_read_and_what_is_no_file_costs_itself() {
+    fn reads_nothing_outside_a_directory_and_rejects_special_files() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         write(&at("secret"), "Message-ID: <secret>\n\nx\n");
@@ -337,9 +340,9 @@ mod tests {
         };
         assert_eq!(shown(&["dir"]), ["7.eml: pipe", "8.eml: link", "9.eml: link", "a"]);
         assert_eq!(shown(&["box"]), ["1", "7.eml: pipe", "8.eml: link", "9.eml: link"]);
-        // A directory that is a link belongs to somewhere else.
+        // A subdirectory that is a symbolic link is outside the directory.
         std::os::unix::fs::symlink(at("box"), at("linked")).unwrap();
-        assert_eq!(shown(&["linked"]).len(), 4, "a link that was named is followed");
+        assert_eq!(shown(&["linked"]).len(), 4, "a symbolic link that the user named is followed");
         std::fs::create_dir(at("other")).unwrap();
         std::os::unix::fs::symlink(at("box/new"), at("other/new")).unwrap();
         std::os::unix::fs::symlink(at("box/cur"), at("other/cur")).unwrap();
@@ -349,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_message_that_is_told_with_what_could_be() {
+    fn a_source_without_messages_is_an_error_with_advice() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("empty"), "").unwrap();
         for name in ["", "empty"] {

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Seek};
 use proto_smtp::client::{Content, ContentScan};
 
 use super::contents::Contents;
-use super::header::{End, HeaderReader, Headers, Kept};
+use super::header::{HeaderReader, Headers, LineEnd, LinePart};
 use crate::failure::{Failure, Kind};
 
 /// How many bytes are collected before they are scanned and moved to a file if they must be.
@@ -15,13 +15,13 @@ const BLOCK: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Spool {
     pub(crate) contents: Contents,
-    pub(crate) facts: Facts,
+    pub(crate) info: MessageInfo,
 }
 
 /// What there is to know of a message without reading it again.
 #[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    pub(crate) octets: u64,
+pub(crate) struct MessageInfo {
+    pub(crate) size: u64,
     /// Whether a byte beyond ASCII is in it (RFC 6152).
     pub(crate) eight_bit: bool,
     /// Whether there are such bytes in its header.
@@ -48,7 +48,7 @@ pub(crate) enum HeaderBytes {
 impl Spool {
     /// Takes a whole message in. Bare LF, as files on this system have it, becomes CRLF; a CR elsewhere is refused,
     /// since servers must refuse it (RFC 5321 §2.3.8). `complete` gives fields to add.
-    pub(crate) fn read(source: impl Read, complete: Option<Complete>) -> Result<Self, Failure> {
+    pub(crate) fn read(source: impl Read, complete: Option<AddFields>) -> Result<Self, Failure> {
         Self::read_with(SpoolWriter::new().completing(complete), source)
     }
 
@@ -86,14 +86,14 @@ fn spooling(error: &std::io::Error) -> Failure {
 }
 
 /// Gives the fields that a header lacks, each with its line end.
-pub(crate) type Complete = Box<dyn FnOnce(&Headers) -> String + Send>;
+pub(crate) type AddFields = Box<dyn FnOnce(&Headers) -> String + Send>;
 
 /// Takes a message in part by part, wherever it is cut.
 pub(crate) struct SpoolWriter {
     contents: Contents,
     /// How many bytes in the memory of `contents` were scanned.
     scanned: usize,
-    octets: u64,
+    size: u64,
     line: u64,
     longest_line: u64,
     after_cr: bool,
@@ -101,7 +101,7 @@ pub(crate) struct SpoolWriter {
     is_open: bool,
     header: Option<HeaderReader>,
     headers: Headers,
-    complete: Option<Complete>,
+    complete: Option<AddFields>,
     eight_bit: bool,
     utf8: Utf8Check,
     digest: blake3::Hasher,
@@ -120,7 +120,7 @@ impl SpoolWriter {
         Self {
             contents: Contents::expecting(expected),
             scanned: 0,
-            octets: 0,
+            size: 0,
             line: 0,
             longest_line: 0,
             after_cr: false,
@@ -136,7 +136,7 @@ impl SpoolWriter {
     }
 
     /// Adds the fields that `complete` returns at the end of the header.
-    pub(crate) fn completing(mut self, complete: Option<Complete>) -> Self {
+    pub(crate) fn completing(mut self, complete: Option<AddFields>) -> Self {
         self.complete = complete;
         self
     }
@@ -214,7 +214,7 @@ impl SpoolWriter {
     fn text(&mut self, text: &[u8]) -> Result<(), Failure> {
         self.is_open |= !text.is_empty();
         let Some(mut header) = self.header.take() else { return self.put(text) };
-        if !text.is_empty() && self.keep(header.text(text))? {
+        if !text.is_empty() && self.keep(header.push(text))? {
             return self.begin_body(header);
         }
         self.header = Some(header);
@@ -222,11 +222,11 @@ impl SpoolWriter {
     }
 
     /// Takes what is kept of a line of the header. Returns whether it is text, which waits in the reader.
-    fn keep(&mut self, kept: Kept<'_>) -> Result<bool, Failure> {
+    fn keep(&mut self, kept: LinePart<'_>) -> Result<bool, Failure> {
         match kept {
-            Kept::Nothing => Ok(false),
-            Kept::Text => Ok(true),
-            Kept::Bytes(bytes) => {
+            LinePart::Nothing => Ok(false),
+            LinePart::Text => Ok(true),
+            LinePart::Bytes(bytes) => {
                 self.utf8.push(bytes);
                 self.put(bytes)?;
                 Ok(false)
@@ -251,18 +251,18 @@ impl SpoolWriter {
     fn end_line(&mut self) -> Result<(), Failure> {
         self.is_open = false;
         let Some(mut header) = self.header.take() else { return self.new_line() };
-        if self.keep(header.rest())? {
+        if self.keep(header.finish_line())? {
             self.begin_body(header)?;
             return self.new_line();
         }
-        let end = header.end();
-        if end == End::OfHeader {
+        let end = header.end_line();
+        if end == LineEnd::HeaderEnd {
             self.leave_header(header)?;
         } else {
             self.header = Some(header);
         }
         self.utf8.push(b"\n");
-        if end == End::LeftOut { Ok(()) } else { self.new_line() }
+        if end == LineEnd::Removed { Ok(()) } else { self.new_line() }
     }
 
     fn put(&mut self, text: &[u8]) -> Result<(), Failure> {
@@ -284,7 +284,7 @@ impl SpoolWriter {
         if block.len() < least || block.is_empty() {
             return Ok(());
         }
-        self.octets += block.len() as u64;
+        self.size += block.len() as u64;
         self.eight_bit |= !block.is_ascii();
         self.digest.update(block);
         self.content.push(block);
@@ -309,8 +309,8 @@ impl SpoolWriter {
         }
         self.put_away(1)?;
         self.contents.rewind().map_err(|error| spooling(&error))?;
-        let facts = Facts {
-            octets: self.octets,
+        let info = MessageInfo {
+            size: self.size,
             eight_bit: self.eight_bit,
             header: self.utf8.finish(),
             longest_line: self.longest_line,
@@ -318,7 +318,7 @@ impl SpoolWriter {
             digest: *self.digest.finalize().as_bytes(),
             content: self.content.finish(),
         };
-        Ok(Spool { contents: self.contents, facts })
+        Ok(Spool { contents: self.contents, info })
     }
 }
 
@@ -393,12 +393,12 @@ mod tests {
     }
 
     /// Reads a message whole and byte by byte, and shows what comes of it.
-    fn read(text: &[u8]) -> Result<(String, Facts), String> {
+    fn read(text: &[u8]) -> Result<(String, MessageInfo), String> {
         let read = |spool: Result<Spool, Failure>| {
             let mut spool = spool.map_err(|failure| failure.what)?;
             let bytes = all(&mut spool);
-            assert_eq!(spool.facts.octets, bytes.len() as u64);
-            Ok((bytes, spool.facts))
+            assert_eq!(spool.info.size, bytes.len() as u64);
+            Ok((bytes, spool.info))
         };
         let (whole, dripped) = (read(Spool::read(text, None)), read(Spool::read(Drip(text), None)));
         match (whole, dripped) {
@@ -499,7 +499,7 @@ mod tests {
 
     #[test]
     fn adds_what_a_header_lacks() {
-        let complete = || -> Option<Complete> {
+        let complete = || -> Option<AddFields> {
             Some(Box::new(|headers| format!("X-Has-Date: {}\r\n", headers.has_date)))
         };
         for (text, expected) in [

@@ -1,73 +1,76 @@
-//! Sending one message step by step, each reply with the time that it took: for whoever looks at a server.
+//! Sends one message step by step and prints each reply with its time, to test a server.
 //!
-//! One command at a time, nothing is tried again, and it ends behind the step that was asked for. What a transaction
-//! is, the library knows; here is what can be seen of it.
+//! Sends one command at a time, retries nothing, and stops after the requested step.
 
 use std::io::{Read, Seek};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use io_mio::ConnectStage as Passed;
-use io_mio::{ConnectionEvent, Connector, SmtpClient, StageReport};
+use io_mio::{ConnectStage, ConnectionEvent, Connector, SmtpClient, StageReport};
 use proto_mail::{Channel, Credentials, SendBuffer};
 use proto_smtp::client::{Client, Event, NotSent, Outcome, Progress, Step as Command, Transaction};
+use proto_smtp::types::Response;
 use proto_smtp::{Config, Pipelining};
-
-use proto_smtp::types::{Capabilities, Extension, ExtensionSet, Response};
 use serde::Serialize;
 
-use super::Step;
+use super::arguments::Step;
 use super::contents::Contents;
 use super::envelope::Envelope;
-use super::show;
+use super::report::CHECK_FIRST;
 use super::spool::Spool;
-use crate::connect::Way;
+use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Kind};
 use crate::interrupt::Unanswered;
 use crate::output::Output;
-use crate::smtp::{Authenticate, Parting, Session, Task, with_session};
+use crate::smtp::{Authenticate, Session, SessionEnd, Task, with_session};
 use crate::url::TlsMode;
 
-/// How much of a message waits to be sent at most, in octets.
-const AHEAD: usize = 256 * 1024;
+/// The most bytes of a message to queue in the send buffer.
+const MAX_QUEUED: usize = 256 * 1024;
+/// How many bytes to read at once.
 const CHUNK: usize = 64 * 1024;
 
-/// Sends a message as far as this step.
-pub(super) fn walk(
-    way: &Way,
+/// Sends a message up to the step `last`.
+pub(super) fn run(
+    endpoint: &Endpoint,
     credentials: Option<Credentials>,
     envelope: &Envelope,
     spool: Spool,
     last: Step,
     output: Output,
 ) -> Result<(), Failure> {
-    let cleartext = way.is_cleartext()?;
+    let cleartext = endpoint.is_cleartext()?;
     if cleartext && last == Step::Tls {
-        return Err(Failure::new(Kind::Usage, "with --danger-cleartext there is no TLS to stop behind"));
+        return Err(Failure::new(Kind::Usage, "--stop-after tls cannot be used with --danger-cleartext"));
     }
-    let recipients = envelope.recipients_of(&spool.facts.headers)?;
-    let steps = Steps::new(output, last, recipients.clone());
+    let recipients = envelope.recipients_of(&spool.info.headers)?;
+    let steps = StepReport::new(output, last, recipients.clone());
     let observer = steps.clone();
-    let connector = way.connector(move |report| observer.observe(report));
-    let config = way.smtp_config().dialect(envelope.dialect()).pipelining(Pipelining::Off);
-    let early =
-        last == Step::Connect || last == Step::Greeting && (cleartext || way.url.tls == TlsMode::StartTls);
-    if early {
-        return before_tls(way, &connector, config, &steps);
+    let connector = endpoint.connector(move |report| observer.observe(report));
+    let config = endpoint.smtp_config().dialect(envelope.dialect()).pipelining(Pipelining::Off);
+    let ends_before_tls = last == Step::Connect
+        || last == Step::Greeting && (cleartext || endpoint.url.tls == TlsMode::StartTls);
+    if ends_before_tls {
+        return run_before_tls(endpoint, &connector, config, &steps);
     }
-    let work = Work { way, credentials, envelope, recipients, spool, steps: &steps };
-    with_session(way, &connector, config, work)?;
+    let task = SendSteps { endpoint, credentials, envelope, recipients, spool, steps: &steps };
+    with_session(endpoint, &connector, config, task)?;
     if last == Step::Quit {
-        steps.pass(Step::Quit, "closed".to_owned());
+        steps.passed(Step::Quit, "closed".to_owned());
     }
     steps.finish()
 }
 
-/// The steps in front of TLS: nothing but EHLO is said.
-fn before_tls(way: &Way, connector: &Connector, config: Config, steps: &Steps) -> Result<(), Failure> {
+/// Runs the steps before TLS. The client sends at most EHLO.
+fn run_before_tls(
+    endpoint: &Endpoint,
+    connector: &Connector,
+    config: Config,
+    steps: &StepReport,
+) -> Result<(), Failure> {
     let config = Arc::new(config.danger_cleartext());
-    let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&way.target(), &config)?;
+    let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&endpoint.target(), &config)?;
     if steps.last() > Step::Connect {
         connection.drive(|turn, _, _| match turn {
             ConnectionEvent::Machine(Event::Greeting(response)) => {
@@ -85,17 +88,17 @@ fn before_tls(way: &Way, connector: &Connector, config: Config, steps: &Steps) -
     steps.finish()
 }
 
-/// The steps behind TLS.
-struct Work<'a> {
-    way: &'a Way,
+/// The steps after TLS.
+struct SendSteps<'a> {
+    endpoint: &'a Endpoint,
     credentials: Option<Credentials>,
     envelope: &'a Envelope,
     recipients: Vec<String>,
     spool: Spool,
-    steps: &'a Steps,
+    steps: &'a StepReport,
 }
 
-impl Task for Work<'_> {
+impl Task for SendSteps<'_> {
     type Output = ();
     type Error = Failure;
 
@@ -114,56 +117,53 @@ impl Task for Work<'_> {
         if last == Step::Greeting {
             return Ok(());
         }
-        steps.pass(Step::Ehlo, session.extensions().join(", "));
+        steps.passed(Step::Ehlo, session.extensions().join(", "));
         if last == Step::Ehlo {
             return Ok(());
         }
         if let Some(credentials) = self.credentials.take() {
-            let logged_in = session.log_in(self.way, &credentials)?;
-            steps.pass(Step::Auth, logged_in.describe());
+            let logged_in = session.log_in(self.endpoint, &credentials)?;
+            steps.passed(Step::Auth, logged_in.describe());
         }
         if last == Step::Auth {
             return Ok(());
         }
         if matches!(last, Step::Data | Step::Dot) {
-            session.parting = Parting::Close;
+            session.end = SessionEnd::Close;
         }
         self.transact(session)
     }
 }
 
-impl Work<'_> {
+impl SendSteps<'_> {
     fn transact<C: Channel>(&mut self, session: &mut Session<C>) -> Result<(), Failure> {
+        let offered = session.offered();
         let (steps, connection) = (self.steps, &mut session.connection);
-        let offered =
-            connection.machine().capabilities().map_or(ExtensionSet::NONE, Capabilities::extensions);
-        if let Some(missing) = self.envelope.not_offered(offered) {
+        if let Some(missing) = self.envelope.missing_extensions_hint(offered) {
             steps.hint(&missing);
         }
         let recipients = self.recipients.iter().map(|text| self.envelope.rcpt(text));
         let recipients = recipients.collect::<Result<Vec<_>, _>>()?;
         let mut transaction =
-            Transaction::new(self.envelope.mail(&self.spool.facts)?).with_content(self.spool.facts.content);
-        // A chunk is sent without asking: who stops in front of the message wants to be asked.
+            Transaction::new(self.envelope.mail(&self.spool.info)?).with_content(self.spool.info.content);
+        // BDAT has no step at which the server waits for the message.
         if self.envelope.may_chunk() && steps.last() != Step::Data {
-            transaction = transaction.in_one_chunk(self.spool.facts.octets);
+            transaction = transaction.in_one_chunk(self.spool.info.size);
         }
-        if self.envelope.needs_chunking() && !offered.contains(Extension::Chunking) {
-            return Err(super::no_chunking());
-        }
+        self.envelope.check_chunking(offered)?;
         let mut transaction = recipients.into_iter().fold(transaction, Transaction::recipient);
         self.spool.contents.rewind().map_err(|error| unreadable(&error))?;
-        let mut upload = Upload { file: &mut self.spool.contents, sending: false, unanswered: None };
+        let mut upload = Upload { contents: &mut self.spool.contents, is_sending: false, unanswered: None };
         let mut done = connection.with(|client, tx| transaction.start(client, tx))? == Progress::Done;
         if !done {
             let driven = connection.drive(|turn, client, tx| {
                 if let ConnectionEvent::Machine(event) = turn {
-                    if steps.saw(&event, transaction.recipients().len()) {
+                    if steps.observe_event(&event, transaction.recipients().len()) {
                         return Ok(Some(false));
                     }
                     match transaction.event(&event, client, tx)? {
                         Progress::Done => return Ok(Some(true)),
-                        Progress::SendData => upload.sending = true,
+                        Progress::SendData => upload.is_sending = true,
                         Progress::Continue => {}
                     }
                 }
@@ -174,18 +174,18 @@ impl Work<'_> {
                 Ok(done) => done,
                 Err(failure) => {
                     let _ = connection.with(|client, tx| transaction.lost(client, tx));
-                    let uncertain =
+                    let is_uncertain =
                         transaction.recipients().iter().any(|one| *one.outcome() == Outcome::Uncertain);
-                    return Err(if uncertain { and_uncertain(failure) } else { failure });
+                    return Err(if is_uncertain { uncertain(failure) } else { failure });
                 }
             };
         }
-        if done { told(&transaction) } else { Ok(()) }
+        if done { check_unsent(&transaction) } else { Ok(()) }
     }
 }
 
-/// What no reply has told.
-fn told(transaction: &Transaction) -> Result<(), Failure> {
+/// Returns the failure for a message that was not sent, which no reply has reported.
+fn check_unsent(transaction: &Transaction) -> Result<(), Failure> {
     let unsent = transaction.recipients().iter().find_map(|recipient| match recipient.outcome() {
         Outcome::NotSent(why) => Some(*why),
         _ => None,
@@ -193,44 +193,49 @@ fn told(transaction: &Transaction) -> Result<(), Failure> {
     match unsent {
         Some(NotSent::TooLarge(limit)) => Err(Failure::new(
             Kind::Unavailable,
-            format!("the server takes messages of at most {limit} octets"),
+            format!("the server accepts messages of at most {limit} bytes"),
         )),
         Some(NotSent::NotOffered(extension)) => Err(Failure::new(
             Kind::Unavailable,
             format!("the message needs {}, which the server does not offer", extension.keyword()),
         )),
         Some(NotSent::Lost) => Err(Failure::new(Kind::TryAgain, "the server closed the connection")),
-        Some(_) => Err(Failure::new(Kind::Unavailable, "the server takes fewer recipients at once")
-            .advise("leave --stop-after and --timings out: the others follow then")),
+        Some(_) => Err(Failure::new(Kind::Unavailable, "the server accepts fewer recipients at once")
+            .advise("remove --stop-after and --timings: the other recipients are then sent separately")),
         None if transaction.recipients().iter().any(|one| *one.outcome() == Outcome::Uncertain) => {
-            Err(and_uncertain(Failure::new(Kind::TryAgain, "the server closed the connection")))
+            Err(uncertain(Failure::new(Kind::TryAgain, "the server closed the connection")))
         }
         None => Ok(()),
     }
 }
 
-fn and_uncertain(failure: Failure) -> Failure {
+/// Marks a failure after which the message is uncertain.
+fn uncertain(failure: Failure) -> Failure {
     Failure::new(
         Kind::Uncertain,
-        format!("{}; the whole message was sent, and whether the server has it is not known", failure.what),
+        format!(
+            "{}; the whole message was sent, and it is unknown whether the server accepted it",
+            failure.what
+        ),
     )
-    .advise(show::LOOK_FIRST)
+    .advise(CHECK_FIRST)
 }
 
-/// The octets of the message on their way.
+/// The upload of the message.
 struct Upload<'a> {
-    file: &'a mut Contents,
-    sending: bool,
-    /// Held once the message was sent to its end.
+    contents: &'a mut Contents,
+    /// Whether the server waits for the message.
+    is_sending: bool,
+    /// Set once the whole message was sent.
     unanswered: Option<Unanswered>,
 }
 
 impl Upload<'_> {
-    /// Queues as much as may wait.
+    /// Queues as many bytes as allowed.
     fn fill<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<(), Failure> {
-        while self.sending && tx.len() < AHEAD {
+        while self.is_sending && tx.len() < MAX_QUEUED {
             let mut chunk = Vec::with_capacity(CHUNK);
-            self.file
+            self.contents
                 .by_ref()
                 .take(CHUNK as u64)
                 .read_to_end(&mut chunk)
@@ -238,7 +243,7 @@ impl Upload<'_> {
             let mut writer = client.data_writer()?;
             if chunk.is_empty() {
                 writer.finish(tx)?;
-                self.sending = false;
+                self.is_sending = false;
                 self.unanswered = Some(Unanswered::new());
             } else {
                 writer.write_payload(&Bytes::from(chunk), tx)?;
@@ -252,20 +257,21 @@ fn unreadable(error: &std::io::Error) -> Failure {
     Failure::new(Kind::Data, format!("the message cannot be read: {error}"))
 }
 
-/// What has been passed, and where it is shown.
+/// The progress of the steps, and their output. Cheap to clone.
 #[derive(Clone)]
-struct Steps(Arc<Mutex<Inner>>);
+struct StepReport(Arc<Mutex<Inner>>);
 
 struct Inner {
     output: Output,
     last: Step,
+    /// When the current step began.
     since: Instant,
-    /// What the next step took already.
-    before: Duration,
+    /// Time to add to the next step.
+    carried: Duration,
     recipients: Vec<String>,
-    /// How many recipients were answered.
+    /// For how many recipients the server has replied.
     answered: usize,
-    /// The first refusal.
+    /// The kind of the first refusal.
     refused: Option<Kind>,
 }
 
@@ -281,14 +287,14 @@ struct Line {
     text: String,
 }
 
-impl Steps {
+impl StepReport {
     fn new(output: Output, last: Step, recipients: Vec<String>) -> Self {
-        let (since, before) = (Instant::now(), Duration::ZERO);
+        let (since, carried) = (Instant::now(), Duration::ZERO);
         Self(Arc::new(Mutex::new(Inner {
             output,
             last,
             since,
-            before,
+            carried,
             recipients,
             answered: 0,
             refused: None,
@@ -303,36 +309,36 @@ impl Steps {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).output.hint(text);
     }
 
-    /// A step of the connection was passed.
+    /// Records a step of the connection.
     fn observe(&self, report: &StageReport) {
         let (step, text) = match &report.stage {
-            Passed::Resolved(addresses) => {
+            ConnectStage::Resolved(addresses) => {
                 let addresses: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
                 ("name", addresses.join(", "))
             }
-            Passed::Connected(address) => (word(Step::Connect), address.to_string()),
-            Passed::Greeted => (word(Step::Greeting), "ready for STARTTLS".to_owned()),
-            Passed::TlsDone(info) => (word(Step::Tls), format!("{} {}", info.version, info.cipher)),
+            ConnectStage::Connected(address) => (Step::Connect.name(), address.to_string()),
+            ConnectStage::Greeted => (Step::Greeting.name(), "ready for STARTTLS".to_owned()),
+            ConnectStage::TlsDone(info) => (Step::Tls.name(), format!("{} {}", info.version, info.cipher)),
             _ => {
-                // A part of the next one.
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).before += report.took;
+                // Part of the next step.
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).carried += report.took;
                 return;
             }
         };
         self.show(step, None, true, None, text, Some(report.took));
     }
 
-    /// A step of the session was passed that has no reply of its own here.
-    fn pass(&self, step: Step, text: String) {
-        self.show(word(step), None, true, None, text, None);
+    /// Records a step of the session that has no reply to print.
+    fn passed(&self, step: Step, text: String) {
+        self.show(step.name(), None, true, None, text, None);
     }
 
-    /// A reply.
+    /// Records the reply to a step.
     fn reply(&self, step: Step, recipient: Option<usize>, ok: bool, response: &Response<'_>) {
         let text = response.to_string();
         let code = response.code().get();
         let text = text.strip_prefix(&format!("{code} ")).unwrap_or(&text).to_owned();
-        self.show(word(step), recipient, ok, Some(code), text, None);
+        self.show(step.name(), recipient, ok, Some(code), text, None);
         if !ok {
             let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let kind = if response.is_transient() { Kind::TryAgain } else { Kind::Unavailable };
@@ -340,8 +346,8 @@ impl Steps {
         }
     }
 
-    /// An event of the transaction. Says whether this was the last step.
-    fn saw(&self, event: &Event<'_>, recipients: usize) -> bool {
+    /// Records an event of the transaction. Returns whether the last step is done.
+    fn observe_event(&self, event: &Event<'_>, recipients: usize) -> bool {
         let last = self.last();
         match event {
             Event::Accepted(Command::Mail, response) => {
@@ -389,13 +395,14 @@ impl Steps {
         inner.last == Step::Rcpt && inner.answered >= of
     }
 
+    /// Returns the failure if the server refused a step.
     fn finish(&self) -> Result<(), Failure> {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match inner.refused {
             Some(Kind::TryAgain) => {
-                Err(Failure::new(Kind::TryAgain, "the server said no for now").advise("try again later"))
+                Err(Failure::new(Kind::TryAgain, "the server refused temporarily").advise("try again later"))
             }
-            Some(kind) => Err(Failure::new(kind, "the server said no")),
+            Some(kind) => Err(Failure::new(kind, "the server refused")),
             None => Ok(()),
         }
     }
@@ -410,8 +417,8 @@ impl Steps {
         took: Option<Duration>,
     ) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let took = took.map_or_else(|| inner.since.elapsed(), |took| took + inner.before);
-        inner.before = Duration::ZERO;
+        let took = took.map_or_else(|| inner.since.elapsed(), |took| took + inner.carried);
+        inner.carried = Duration::ZERO;
         let recipient = recipient.and_then(|number| inner.recipients.get(number).cloned());
         let line = Line { step, recipient, ok, ms: (took.as_secs_f64() * 1e5).round() / 100.0, code, text };
         inner.output.json(&line);
@@ -419,20 +426,5 @@ impl Steps {
         let code = code.map(|code| format!("{code} ")).unwrap_or_default();
         inner.output.marked(ok, format!("{step:10}{:>9.1} ms  {recipient}{code}{}", line.ms, line.text));
         inner.since = Instant::now();
-    }
-}
-
-const fn word(step: Step) -> &'static str {
-    match step {
-        Step::Connect => "connect",
-        Step::Greeting => "greeting",
-        Step::Tls => "tls",
-        Step::Ehlo => "ehlo",
-        Step::Auth => "auth",
-        Step::Mail => "mail",
-        Step::Rcpt => "rcpt",
-        Step::Data => "data",
-        Step::Dot => "dot",
-        Step::Quit => "quit",
     }
 }

@@ -1,7 +1,8 @@
-//! Stopping a run that Ctrl-C or SIGTERM interrupts, without leaving a message whose outcome is unknown.
+//! Stops a run after Ctrl-C or SIGTERM without leaving messages uncertain.
 //!
-//! No further message is begun. The messages under way get [`FINISH`] to be finished. Then the run ends, unless the last
-//! bytes of one of them have left: its answer is awaited for [`ANSWER`], since without it the message is uncertain.
+//! The run begins no further message. Messages in progress get [`FINISH_TIME`] to complete. Then the run ends, unless the
+//! final bytes of a message were sent: without the server's reply that message would be uncertain, so the run waits for
+//! it for up to [`REPLY_TIME`].
 
 use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -9,33 +10,36 @@ use std::time::{Duration, Instant};
 
 use io_mio::delivery::StopSignal;
 
-use crate::interrupt::{self, Interrupt, LOOK};
+use crate::interrupt::{self, CHECK_INTERVAL, Interrupt};
 
-/// How long messages under way may take when the run is to stop.
-const FINISH: Duration = Duration::from_secs(3);
-/// How long the answer to a whole message is awaited then.
-const ANSWER: Duration = Duration::from_secs(30);
+/// How long messages in progress may take after a stop.
+const FINISH_TIME: Duration = Duration::from_secs(3);
+/// How long to wait for the reply to a whole message after that.
+const REPLY_TIME: Duration = Duration::from_secs(30);
 
-/// Whether messages may still be sent to their end, and how many were and have no answer yet.
+/// Decides whether messages may still be completed, and counts those without a reply.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(super) struct StopControl {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// How many messages were sent completely and have no reply.
     unanswered: usize,
+    /// Whether no further message may be completed.
     is_closed: bool,
-    is_over: bool,
+    /// Whether the run has ended by itself.
+    has_ended: bool,
 }
 
-/// Whether a message waits for the answer to its end.
+/// Whether a message was sent completely and has no reply.
 #[derive(Debug, Default)]
 pub(super) struct Unanswered(Mutex<Option<interrupt::Unanswered>>);
 
 impl Unanswered {
-    /// Notes that the message waits, or that it does not. Returns whether it did before.
+    /// Sets whether the message waits for its reply. Returns the previous value.
     fn replace(&self, waits: bool) -> bool {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = held.is_some();
@@ -44,9 +48,12 @@ impl Unanswered {
     }
 }
 
-impl Gate {
-    /// The last bytes of a message may leave, unless the gate is closed.
-    pub(super) fn pass(&self, message: &Unanswered) -> io::Result<()> {
+impl StopControl {
+    /// Records that the final bytes of a message are about to be sent.
+    ///
+    /// # Errors
+    /// The run was stopped: the message must not be completed.
+    pub(super) fn before_final_bytes(&self, message: &Unanswered) -> io::Result<()> {
         self.with(|state| {
             if state.is_closed {
                 return Err(io::Error::other("the run was stopped"));
@@ -56,52 +63,54 @@ impl Gate {
         })
     }
 
-    /// What became of the message is known.
+    /// Records that the result of the message is known.
     pub(super) fn answered(&self, message: &Unanswered) {
         if message.replace(false) {
             self.with(|state| state.unanswered = state.unanswered.saturating_sub(1));
         }
     }
 
-    /// The run has ended by itself.
-    pub(super) fn end(&self) {
-        self.with(|state| state.is_over = true);
+    /// Records that the run has ended by itself.
+    pub(super) fn run_ended(&self) {
+        self.with(|state| state.has_ended = true);
     }
 
-    /// Waits until the run has ended by itself. When a stop is asked for first, stops it, and returns how many messages
-    /// have no answer if it does not end in time: nothing more is sent then.
+    /// Waits until the run has ended, and stops it when the user interrupts it.
+    ///
+    /// Returns `None` if the run has ended by itself. Otherwise it did not end in time: returns how many messages have no
+    /// reply. No message can be completed after that.
     pub(super) fn watch(&self, interrupt: &Interrupt, stop: &StopSignal) -> Option<usize> {
         while !interrupt.is_requested() {
-            if self.is_over_within(LOOK) {
+            if self.ends_within(CHECK_INTERVAL) {
                 return None;
             }
         }
         stop.trigger();
-        if self.is_over_within(FINISH) {
+        if self.ends_within(FINISH_TIME) {
             return None;
         }
-        let until = Instant::now() + ANSWER;
+        let until = Instant::now() + REPLY_TIME;
         loop {
             let unanswered = self.with(|state| {
                 state.is_closed |= state.unanswered == 0 || until <= Instant::now();
-                (state.is_closed && !state.is_over).then_some(state.unanswered)
+                (state.is_closed && !state.has_ended).then_some(state.unanswered)
             });
-            if unanswered.is_some() || self.is_over_within(LOOK) {
+            if unanswered.is_some() || self.ends_within(CHECK_INTERVAL) {
                 return unanswered;
             }
         }
     }
 
-    fn is_over_within(&self, time: Duration) -> bool {
+    fn ends_within(&self, time: Duration) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(state, time, |state| !state.is_over);
-        waited.unwrap_or_else(PoisonError::into_inner).0.is_over
+        let waited = self.changed.wait_timeout_while(state, time, |state| !state.has_ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.has_ended
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state);
-        if state.is_over {
+        if state.has_ended {
             self.changed.notify_all();
         }
         result
@@ -113,18 +122,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_each_unanswered_message_once_and_lets_none_pass_when_closed() {
-        let (gate, one, two) = (Gate::default(), Unanswered::default(), Unanswered::default());
+    fn counts_each_unanswered_message_once_and_completes_none_after_a_stop() {
+        let (control, one, two) = (StopControl::default(), Unanswered::default(), Unanswered::default());
         for message in [&one, &one, &two] {
-            gate.pass(message).unwrap();
+            control.before_final_bytes(message).unwrap();
         }
-        assert_eq!(gate.with(|state| state.unanswered), 2);
-        gate.answered(&one);
-        gate.answered(&one);
-        assert_eq!(gate.with(|state| state.unanswered), 1);
-        gate.with(|state| state.is_closed = true);
-        assert!(gate.pass(&one).is_err());
-        gate.end();
-        assert_eq!(gate.watch(&Interrupt::none(), &StopSignal::default()), None);
+        assert_eq!(control.with(|state| state.unanswered), 2);
+        control.answered(&one);
+        control.answered(&one);
+        assert_eq!(control.with(|state| state.unanswered), 1);
+        control.with(|state| state.is_closed = true);
+        assert!(control.before_final_bytes(&one).is_err());
+        control.run_ended();
+        assert_eq!(control.watch(&Interrupt::none(), &StopSignal::default()), None);
     }
 }

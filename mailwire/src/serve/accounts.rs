@@ -12,9 +12,9 @@ use mailstore::{MailboxId, Store};
 use proto_mail::Secret;
 use serde_json::json;
 
+use super::arguments::ServeArgs;
 use super::directory::Directory;
-use crate::cli::ServeArgs;
-use crate::credentials::{Source, VARIABLE};
+use crate::credentials::{CredentialSource, VARIABLE};
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 
@@ -233,7 +233,7 @@ impl<'a> Change<'a> {
 
 fn given_password(arguments: &ServeArgs, name: &str) -> Result<Secret<Vec<u8>>, Failure> {
     let password_command = arguments.password_command.as_deref();
-    Source { password_command, token_command: None, timeout: None }.password(name)
+    CredentialSource { password_command, token_command: None, timeout: None }.password(name)
 }
 
 fn made_up_password() -> Result<Secret<Vec<u8>>, Failure> {

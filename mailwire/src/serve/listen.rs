@@ -11,9 +11,9 @@ use io_mio::{
 use proto_smtp::Dialect;
 
 use super::announce::Service;
+use super::arguments::ServeArgs;
 use super::settings::Settings;
 use super::{Site, imap, smtp};
-use crate::cli::ServeArgs;
 use crate::failure::{Failure, Kind};
 
 /// The ports that are bound, with the services that they are for.
@@ -53,7 +53,7 @@ impl Ports {
             if service == Service::Lmtp {
                 lmtp_is_local(address)?;
             }
-            if let Some(option) = arguments.open_door()
+            if let Some(option) = arguments.weakening_option()
                 && !address.ip().is_loopback()
             {
                 let what =

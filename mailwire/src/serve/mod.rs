@@ -6,18 +6,19 @@
 mod accounts;
 mod announce;
 mod answers;
+mod arguments;
 mod cert;
 mod committer;
 mod descriptors;
 mod directory;
-pub(crate) mod faults;
+mod faults;
 mod guesses;
 mod hub;
 mod imap;
 mod listen;
 mod login;
 mod login_queue;
-pub(crate) mod names;
+mod names;
 mod pem;
 mod settings;
 mod signals;
@@ -38,11 +39,12 @@ use io_mio::{Reactor, WorkerLimits, Workers};
 use mailstore::{Account, AccountId, ChangeSubscription, Quota, SqliteStore, Store};
 use proto_mail::Limits;
 
-use crate::cli::ServeArgs;
 use crate::failure::{Failure, Kind};
 use crate::line_writer::LineWriter;
 use crate::output::Output;
 use crate::trace::Tracing;
+
+pub(crate) use arguments::ServeArgs;
 
 use accounts::{Accounts, MadeUp};
 use announce::{Announcement, Service};
@@ -237,7 +239,7 @@ impl Server {
         };
         let site = Arc::new(Site::new(store, &settings, arguments, account.as_ref())?);
         let mut reactor = Reactor::new(settings.reactor.clone())?;
-        if let Some(trace) = Tracing::asked_of_server(&arguments.trace, log)? {
+        if let Some(trace) = Tracing::for_server(&arguments.trace, log)? {
             reactor.trace(move || trace.begin());
         }
         let listening = ports.listen(&mut reactor, &site, &settings, &identity.tls, arguments)?;
@@ -289,7 +291,7 @@ fn open_store(path: &Path) -> Result<SqliteStore, Failure> {
 
 /// Logs go to standard error: numbers of sessions, counts and failures, never who or what. A log that cannot be written
 /// is lost, and the server goes on.
-fn start_log(output: crate::cli::Output) -> Result<LineWriter, Failure> {
+fn start_log(output: crate::options::OutputOptions) -> Result<LineWriter, Failure> {
     let log = LineWriter::standard_error().map_err(|error| {
         Failure::new(Kind::Unavailable, format!("a thread for the log could not be started: {error}"))
     })?;

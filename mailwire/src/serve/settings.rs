@@ -9,7 +9,7 @@ use proto_mail::Limits;
 use super::descriptors;
 use super::guesses::GuessLimits;
 
-use crate::cli::ServeArgs;
+use super::arguments::ServeArgs;
 use crate::config::{self, Serve};
 use crate::failure::Failure;
 

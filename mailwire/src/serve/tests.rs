@@ -11,12 +11,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use clap::Parser;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use super::arguments::ServeArgs;
 use super::{Server, Service};
-use crate::cli::{Cli, Command};
 use crate::line_writer::LineWriter;
 
 /// A server on any free ports, and its account.
@@ -36,13 +35,12 @@ fn log() -> LineWriter {
 }
 
 /// The arguments of a server over this directory, on any free ports.
-fn arguments(directory: &std::path::Path, options: &[&'static str]) -> crate::cli::ServeArgs {
+fn arguments(directory: &std::path::Path, options: &[&'static str]) -> ServeArgs {
     let any = "127.0.0.1:0";
-    let words = ["mailwire", "serve", "--smtp", any, "--smtps", any, "--imap", any, "--imaps", any, "--dir"];
+    let words = ["--smtp", any, "--smtps", any, "--imap", any, "--imaps", any, "--dir"];
     let words = words.into_iter().map(Into::into).chain([directory.as_os_str().to_owned()]);
     let words = words.chain(options.iter().map(Into::into));
-    let Command::Serve(arguments) = Cli::try_parse_from(words).unwrap().command else { panic!() };
-    *arguments
+    ServeArgs::parse_from(words)
 }
 
 trait Stream: Read + Write {}

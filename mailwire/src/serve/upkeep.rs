@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use io_mio::ReactorHandle;
 
 use super::Site;
+use super::arguments::ServeArgs;
 use super::cert::{Identity, Source};
 use super::listen::Replace;
 use super::settings::Settings;
-use crate::cli::ServeArgs;
 use crate::failure::{Failure, Kind};
 
 /// How often the validity of the certificate is checked. It costs next to nothing, and a clock may be set at any time.

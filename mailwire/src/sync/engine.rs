@@ -1,9 +1,10 @@
-//! The run over all folders: sessions, what is done when one is lost, and when to give up.
+//! The sync run over all folders: opening sessions, replacing lost ones, and ending the run.
 //!
-//! What a server refuses costs the item that was asked for. A lost connection costs a new session, and the message or
-//! folder that causes it is found and left out. How often is limited: per folder, in a row without a message, and in all.
+//! A refusal affects only the message or folder that was requested. After a lost connection the engine opens a new session
+//! and isolates the message or folder that causes the loss. Lost connections are limited per folder, per run, and in a row
+//! without progress.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_mio::{ConnectionEvent, Connector};
 use mailstore::{AccountId, RemoteAccountId, SpecialUse, SqliteStore, Store, UidSet};
@@ -12,95 +13,103 @@ use proto_imap::types::{Command, FetchAttribute, FetchCommand, LazyList, Section
 use proto_mail::Credentials;
 
 use super::limits::Limits;
-use super::opened::{self, Listed, Opened, Windows};
-use super::plan::{Plan, count, difference, ranges};
+use super::opened::{self, Listed, Opened, RangeQueue};
+use super::plan::{Plan, count, difference, sequence_set};
 use super::report::FolderReport;
 use super::sink::Sink;
-use crate::connect::Way;
+use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Kind};
-use crate::folder::Listing;
-use crate::imap::{Authenticate, Folder, Reach, Session};
+use crate::folder::{Folder, Listing};
+use crate::imap::{Authenticate, Connect, Session};
 use crate::interrupt::Interrupt;
 use crate::local;
 use crate::output::Output;
+use crate::server_reply::ServerReply;
 
-/// The most lost connections of one folder, of a run, and in a row without a message that came.
-const FOLDER_LOSSES: u32 = 40;
-const RUN_LOSSES: u32 = 200;
-const BARREN_LOSSES: u32 = 10;
+/// The most connections to lose in one folder.
+const MAX_FOLDER_LOSSES: u32 = 40;
+/// The most connections to lose in a run.
+const MAX_RUN_LOSSES: u32 = 200;
+/// The most connections to lose in a row without receiving a message.
+const MAX_LOSSES_WITHOUT_PROGRESS: u32 = 10;
 
-/// How often a new session is tried before the run ends.
-const CONNECTS: u32 = 3;
+/// How often to try to connect before the run ends.
+const CONNECT_ATTEMPTS: u32 = 3;
 
-/// How many messages that an earlier run could not fetch are tried again, each of which may cost a session.
-const REMEMBERED: usize = 5;
+/// How many messages that failed in an earlier run are requested again. Each may cost a session.
+const MAX_RETRIED: usize = 5;
 
-/// Where fetched mail goes, and on whose behalf.
-pub(super) struct Place<'a> {
-    pub(super) way: &'a Way,
+/// What to sync: the server and the local account.
+pub(super) struct Job<'a> {
+    pub(super) endpoint: &'a Endpoint,
     pub(super) connector: &'a Connector,
     pub(super) credentials: Credentials,
     pub(super) store: &'a SqliteStore,
     pub(super) account: AccountId,
     pub(super) remote: RemoteAccountId,
+    /// The folders to sync; all if empty.
     pub(super) only: &'a [String],
     pub(super) output: Output,
     pub(super) interrupt: Interrupt,
 }
 
-/// A run.
-pub(super) struct Engine<'a, C: Reach> {
-    place: Place<'a>,
+/// A sync run.
+pub(super) struct Engine<'a, C: Connect> {
+    job: Job<'a>,
     limits: Limits,
     session: Option<Session<C>>,
+    /// Whether the session has not logged in yet.
     is_new: bool,
+    /// Connections lost in this run.
     losses: u32,
-    barren: u32,
+    /// Connections lost since the last message.
+    losses_without_progress: u32,
 }
 
-/// Why something could not be fetched.
+/// A failure to fetch something, by what it ends.
 #[derive(Debug)]
-enum Trouble {
-    /// It costs what was asked for; the session goes on.
-    Item(Failure),
-    /// It costs the session.
-    Lost(Failure),
-    /// It costs the run.
+enum FetchError {
+    /// Only the request failed. The session continues.
+    Request(Failure),
+    /// The session must end.
+    Session(Failure),
+    /// The run must end.
     Run(Failure),
 }
 
-impl From<Failure> for Trouble {
+impl From<Failure> for FetchError {
     fn from(failure: Failure) -> Self {
-        let is_refusal = |reply: &crate::classify::ServerReply| matches!(reply.condition, Some("NO" | "BAD"));
+        let is_refusal = |reply: &ServerReply| matches!(reply.condition, Some("NO" | "BAD"));
         match failure.kind {
             Kind::Interrupted | Kind::Terminated => Self::Run(failure),
-            _ if failure.server.as_deref().is_some_and(is_refusal) => Self::Item(failure),
-            // Another party may be in between.
+            _ if failure.server.as_deref().is_some_and(is_refusal) => Self::Request(failure),
+            // An attacker may be on the connection.
             Kind::Refused => Self::Run(failure),
-            _ => Self::Lost(failure),
+            _ => Self::Session(failure),
         }
     }
 }
 
-impl From<mailstore::Error> for Trouble {
+impl From<mailstore::Error> for FetchError {
     fn from(error: mailstore::Error) -> Self {
         Self::Run(error.into())
     }
 }
 
-impl<'a, C: Reach> Engine<'a, C>
+impl<'a, C: Connect> Engine<'a, C>
 where
     Client<C>: Authenticate,
 {
-    pub(super) fn new(place: Place<'a>, limits: Limits, session: Session<C>) -> Self {
-        Self { place, limits, session: Some(session), is_new: true, losses: 0, barren: 0 }
+    /// Prepares a run that begins with `session`.
+    pub(super) fn new(job: Job<'a>, limits: Limits, session: Session<C>) -> Self {
+        Self { job, limits, session: Some(session), is_new: true, losses: 0, losses_without_progress: 0 }
     }
 
-    /// Fetches every folder. Returns what was done, and what ended the run before its end.
+    /// Fetches every folder. Returns the reports, and the failure that ended the run early.
     pub(super) fn run(mut self) -> (Vec<FolderReport>, Option<Failure>) {
         let mut reports = Vec::new();
         let stopped = self.folders(&mut reports).err();
-        // A run that was stopped cuts the connection off: what is on its way would have to be read first.
+        // A stopped run closes the connection without LOGOUT, which would first have to read all pending responses.
         if let (Some(session), None) = (self.session.take(), &stopped) {
             session.log_out();
         }
@@ -112,53 +121,53 @@ where
         let listed = self.session()?.list(&mut listing);
         let folders = listing.sorted();
         if let Err(failure) = listed {
-            match Trouble::from(failure) {
-                // More folders than any account has: those that came are fetched.
-                Trouble::Lost(failure) if failure.kind == Kind::Protocol && !folders.is_empty() => {
-                    let mut report = FolderReport::of("(the list of folders)");
-                    report.refuse(&failure);
+            match FetchError::from(failure) {
+                // The server lists too many folders: fetch those that came.
+                FetchError::Session(failure) if failure.kind == Kind::Protocol && !folders.is_empty() => {
+                    let mut report = FolderReport::new("(the list of folders)");
+                    report.folder_failed(&failure);
                     reports.push(report);
-                    self.lost(&failure)?;
+                    self.session_lost(&failure)?;
                 }
-                Trouble::Item(failure) | Trouble::Lost(failure) | Trouble::Run(failure) => {
+                FetchError::Request(failure) | FetchError::Session(failure) | FetchError::Run(failure) => {
                     return Err(failure);
                 }
             }
         }
-        for wanted in self.place.only {
+        for wanted in self.job.only {
             if !folders.iter().any(|folder| folder.is_named(wanted)) {
                 return Err(Failure::new(Kind::Data, format!("there is no folder {wanted}"))
-                    .advise("mailwire folders shows their names"));
+                    .advise("run mailwire folders to list the names"));
             }
         }
-        let mut good = Vec::new();
+        let mut valid = Vec::new();
         for folder in folders.into_iter().filter(|folder| folder.selectable && self.is_wanted(folder)) {
             match folder.check_name() {
-                Ok(()) => good.push(folder),
+                Ok(()) => valid.push(folder),
                 Err(failure) => {
-                    let mut report = FolderReport::of(&folder.name);
-                    report.refuse(&failure);
+                    let mut report = FolderReport::new(&folder.name);
+                    report.folder_failed(&failure);
                     reports.push(report);
                 }
             }
         }
-        let names = local::names(self.place.store, self.place.account, self.place.remote, &good)?;
-        for (folder, name) in good.iter().zip(&names) {
-            let mut report = FolderReport::of(&folder.name);
-            let done = self.folder(folder, name, &mut report);
+        let names = local::names(self.job.store, self.job.account, self.job.remote, &valid)?;
+        for (folder, name) in valid.iter().zip(&names) {
+            let mut report = FolderReport::new(&folder.name);
+            let result = self.sync_folder(folder, name, &mut report);
             report.conclude();
-            let stopped = match done {
+            let stopped = match result {
                 Ok(()) => Ok(()),
-                Err(Trouble::Item(failure)) => {
-                    report.refuse(&failure);
+                Err(FetchError::Request(failure)) => {
+                    report.folder_failed(&failure);
                     Ok(())
                 }
-                Err(Trouble::Lost(failure)) => {
-                    report.refuse(&failure);
-                    self.lost(&failure)
+                Err(FetchError::Session(failure)) => {
+                    report.folder_failed(&failure);
+                    self.session_lost(&failure)
                 }
-                Err(Trouble::Run(failure)) => {
-                    report.refuse(&failure);
+                Err(FetchError::Run(failure)) => {
+                    report.folder_failed(&failure);
                     Err(failure)
                 }
             };
@@ -169,10 +178,10 @@ where
     }
 
     fn is_wanted(&self, folder: &Folder) -> bool {
-        self.place.only.is_empty() || self.place.only.iter().any(|name| folder.is_named(name))
+        self.job.only.is_empty() || self.job.only.iter().any(|name| folder.is_named(name))
     }
 
-    /// The session, opened and logged in if there is none.
+    /// Returns the session. Connects and logs in if there is none.
     fn session(&mut self) -> Result<&mut Session<C>, Failure> {
         if self.session.is_none() {
             self.session = Some(self.connect()?);
@@ -182,24 +191,25 @@ where
             return Err(Failure::new(Kind::Unavailable, "there is no session"));
         };
         if std::mem::replace(&mut self.is_new, false) {
-            session.interrupt = Some(self.place.interrupt.clone());
-            session.log_in(self.place.way, &self.place.credentials)?;
+            session.interrupt = Some(self.job.interrupt.clone());
+            session.log_in(self.job.endpoint, &self.job.credentials)?;
         }
         Ok(session)
     }
 
     fn connect(&self) -> Result<Session<C>, Failure> {
-        let mut tried = 0;
+        let mut attempts = 0;
         loop {
-            self.place.interrupt.check()?;
-            tried += 1;
-            match C::open(self.place.way, self.place.connector) {
+            self.job.interrupt.check()?;
+            attempts += 1;
+            match C::open(self.job.endpoint, self.job.connector) {
                 Err(failure)
-                    if tried < CONNECTS && matches!(failure.kind, Kind::TryAgain | Kind::Unavailable) =>
+                    if attempts < CONNECT_ATTEMPTS
+                        && matches!(failure.kind, Kind::TryAgain | Kind::Unavailable) =>
                 {
-                    self.place.interrupt.sleep(Duration::from_millis(500) * tried);
+                    self.job.interrupt.sleep(Duration::from_millis(500) * attempts);
                 }
-                // It was there before.
+                // The server was available before, so a retry may help.
                 Err(failure) if self.losses > 0 && failure.kind == Kind::Unavailable => {
                     return Err(failure.with_kind(Kind::TryAgain));
                 }
@@ -208,214 +218,224 @@ where
         }
     }
 
-    /// The session is gone. Fails once it has gone too often: then the server serves nothing now.
-    fn lost(&mut self, failure: &Failure) -> Result<(), Failure> {
+    /// Drops a lost session, and waits before the next one.
+    ///
+    /// # Errors
+    /// Too many sessions were lost, or the user interrupted the command.
+    fn session_lost(&mut self, failure: &Failure) -> Result<(), Failure> {
         self.session = None;
         self.losses += 1;
-        self.barren += 1;
-        if self.losses > RUN_LOSSES || self.barren > BARREN_LOSSES {
+        self.losses_without_progress += 1;
+        if self.losses > MAX_RUN_LOSSES || self.losses_without_progress > MAX_LOSSES_WITHOUT_PROGRESS {
             return Err(failure
                 .clone()
                 .with_kind(Kind::TryAgain)
-                .adding(" (the server does so again and again)")
+                .append(" (repeatedly)")
                 .advise("try again later"));
         }
-        // The first ones cost no time: a server that breaks on one message is no server that is overloaded.
-        let pause = match self.barren {
+        // The first losses cause no pause: a server that fails on one message is not overloaded.
+        let pause = match self.losses_without_progress {
             0..=2 => 0,
             3..=4 => 200,
             more => 500 * u64::from(more - 4),
         };
-        self.place.interrupt.sleep(Duration::from_millis(pause));
-        self.place.interrupt.check()
+        self.job.interrupt.sleep(Duration::from_millis(pause));
+        self.job.interrupt.check()
     }
 
-    fn folder(&mut self, folder: &Folder, name: &str, report: &mut FolderReport) -> Result<(), Trouble> {
+    fn sync_folder(
+        &mut self,
+        folder: &Folder,
+        name: &str,
+        report: &mut FolderReport,
+    ) -> Result<(), FetchError> {
         let opened = self.examine(folder)?;
         let special_use = folder.special_use.as_deref().and_then(SpecialUse::from_attribute);
-        let place = &self.place;
-        let mailbox = match local::mailbox(place.store, place.account, name, special_use) {
+        let job = &self.job;
+        let mailbox = match local::mailbox(job.store, job.account, name, special_use) {
             Ok(mailbox) => mailbox,
             Err(error @ (mailstore::Error::Limit(_) | mailstore::Error::InvalidName(_))) => {
-                return Err(Trouble::Item(error.into()));
+                return Err(FetchError::Request(error.into()));
             }
             Err(error) => return Err(error.into()),
         };
-        let remote =
-            place.store.remote_mailbox(place.remote, &folder.key(), mailbox, opened.uid_validity)?.id;
-        let known = place.store.known_uids(remote)?;
-        let remembered = place.store.unfetched(remote)?;
+        let remote = job.store.remote_mailbox(job.remote, &folder.key(), mailbox, opened.uid_validity)?.id;
+        let known = job.store.known_uids(remote)?;
+        let remembered = job.store.unfetched(remote)?;
         let listed = self.list(folder, opened)?;
-        let (named, gone) = (listed.uids.count as u64, listed.gone);
+        let (listed_count, expunged) = (listed.uids.count as u64, listed.expunged);
         let uids = listed.uids.into_set();
         let missing = difference(&uids, &known);
         report.known = count(&uids) - count(&missing);
-        let fresh = difference(&missing, &remembered);
-        let again = difference(&missing, &fresh);
-        let bar = self.place.output.progress(count(&missing), &folder.name);
-        let store = self.place.store;
-        // The limits go along with the sink, which is beside the session.
+        let new = difference(&missing, &remembered);
+        let failed_before = difference(&missing, &new);
+        let bar = self.job.output.progress(count(&missing), &folder.name);
+        let store = self.job.store;
+        // The sink borrows the limits while the session borrows `self`.
         let mut limits = std::mem::replace(&mut self.limits, Limits::none());
         let mut sink = Sink::new(store, (remote, opened.uid_validity), report, bar, &mut limits);
-        let fetched = self.fetch(folder, opened, (&fresh, &again), &mut sink);
-        let finished = sink.finish(&remembered).map_err(Trouble::Run);
-        let (fatal, gone) = (sink.fatal.take(), gone + sink.gone());
+        let fetched = self.fetch(folder, opened, (&new, &failed_before), &mut sink);
+        let finished = sink.finish(&remembered).map_err(FetchError::Run);
+        let (fatal, expunged) = (sink.fatal.take(), expunged + sink.expunged());
         self.limits = limits;
-        // More may have been named than were there, if some came twice.
-        let unnamed = u64::from(opened.exists).saturating_sub(gone + named);
-        let why = format!("{unnamed} messages are there by the server's count and did not come");
-        report.count_failed(unnamed, Kind::Unavailable, &why);
+        // The server may have listed more messages than it counted, if it listed some twice.
+        let unlisted = u64::from(opened.exists).saturating_sub(expunged + listed_count);
+        let why = format!("the server counts {unlisted} more messages than it lists");
+        report.count_failed(unlisted, Kind::Unavailable, &why);
         if let Some(fatal) = fatal {
-            return Err(Trouble::Run(fatal));
+            return Err(FetchError::Run(fatal));
         }
         fetched.and(finished)
     }
 
-    /// Opens the folder. A server that wants to know who we are first is told, and a connection that was closed is opened
-    /// anew, once each.
-    fn examine(&mut self, folder: &Folder) -> Result<Opened, Trouble> {
+    /// Opens the folder. Retries once after ID, which some servers require, and once after a lost connection.
+    fn examine(&mut self, folder: &Folder) -> Result<Opened, FetchError> {
         let mut is_second = false;
         loop {
-            let session = self.session().map_err(Trouble::Run)?;
-            let trouble = match opened::examine(session, folder) {
+            let session = self.session().map_err(FetchError::Run)?;
+            let error = match opened::examine(session, folder) {
                 Ok(opened) => return Ok(opened),
-                Err(failure) => Trouble::from(failure),
+                Err(failure) => FetchError::from(failure),
             };
-            match trouble {
-                Trouble::Item(failure) if !self.place.way.options.no_id => {
-                    let session = self.session().map_err(Trouble::Run)?;
-                    if !session.identify().map_err(Trouble::from)? {
-                        return Err(Trouble::Item(failure));
+            match error {
+                FetchError::Request(failure) if !self.job.endpoint.options.no_id => {
+                    let session = self.session().map_err(FetchError::Run)?;
+                    if !session.identify().map_err(FetchError::from)? {
+                        return Err(FetchError::Request(failure));
                     }
                 }
-                Trouble::Lost(failure) if failure.is_closed_connection() && !is_second => {
+                FetchError::Session(failure) if failure.is_closed_connection() && !is_second => {
                     is_second = true;
-                    self.lost(&failure).map_err(Trouble::Run)?;
+                    self.session_lost(&failure).map_err(FetchError::Run)?;
                 }
-                trouble => return Err(trouble),
+                error => return Err(error),
             }
         }
     }
 
-    /// Lists the messages of the open folder. A server that refuses FETCH for all of them, or breaks on it, is asked with
-    /// SEARCH, and if that does not name them all, in ranges.
-    fn list(&mut self, folder: &Folder, opened: Opened) -> Result<Listed, Trouble> {
+    /// Lists the messages of the open folder: with one FETCH, then with SEARCH, then with FETCH in ranges of UIDs.
+    fn list(&mut self, folder: &Folder, opened: Opened) -> Result<Listed, FetchError> {
         let mut listed = Listed::default();
         if opened.exists == 0 {
             return Ok(listed);
         }
-        let most = self.limits.folder;
-        if u64::from(opened.exists) > most {
-            return Err(Trouble::Item(
+        let max = self.limits.folder_messages;
+        if u64::from(opened.exists) > max {
+            return Err(FetchError::Request(
                 Failure::new(
                     Kind::Unavailable,
                     format!(
-                        "the server said that it has {} messages: {most} are the limit (--max-messages)",
+                        "the server counts {} messages, and the limit is {max} (--max-messages)",
                         opened.exists
                     ),
                 )
                 .remote(),
             ));
         }
-        let session = self.session().map_err(Trouble::Run)?;
-        match opened::fetch_uids(session, None, (opened, most), &mut listed).map_err(Trouble::from) {
+        let session = self.session().map_err(FetchError::Run)?;
+        match opened::fetch_uids(session, None, (opened, max), &mut listed).map_err(FetchError::from) {
             Ok(()) => return Ok(listed),
-            Err(Trouble::Item(_)) => {}
-            Err(Trouble::Lost(failure)) if failure.kind == Kind::TryAgain => {
-                self.lost(&failure).map_err(Trouble::Run)?;
+            Err(FetchError::Request(_)) => {}
+            Err(FetchError::Session(failure)) if failure.kind == Kind::TryAgain => {
+                self.session_lost(&failure).map_err(FetchError::Run)?;
                 self.reopen(folder, opened)?;
             }
-            Err(trouble) => return Err(trouble),
+            Err(error) => return Err(error),
         }
-        let mut searched = Listed { gone: listed.gone, ..Listed::default() };
-        let session = self.session().map_err(Trouble::Run)?;
-        match opened::search_uids(session, opened, most, &mut searched).map_err(Trouble::from) {
+        let mut searched = Listed { expunged: listed.expunged, ..Listed::default() };
+        let session = self.session().map_err(FetchError::Run)?;
+        match opened::search_uids(session, opened, max, &mut searched).map_err(FetchError::from) {
             Ok(()) if searched.is_complete(opened) => return Ok(searched),
-            Ok(()) | Err(Trouble::Item(_)) => {}
-            Err(Trouble::Lost(failure)) if failure.kind == Kind::TryAgain => {
-                self.lost(&failure).map_err(Trouble::Run)?;
+            Ok(()) | Err(FetchError::Request(_)) => {}
+            Err(FetchError::Session(failure)) if failure.kind == Kind::TryAgain => {
+                self.session_lost(&failure).map_err(FetchError::Run)?;
                 self.reopen(folder, opened)?;
             }
-            Err(trouble) => return Err(trouble),
+            Err(error) => return Err(error),
         }
-        self.list_in_windows(folder, opened, searched.gone)
+        self.list_in_ranges(folder, opened, searched.expunged)
     }
 
-    /// Lists the messages in ranges of UIDs, divided where the server refuses one or breaks on it. A UID that it refuses
-    /// alone counts as there: whether it comes is seen when it is fetched.
-    fn list_in_windows(&mut self, folder: &Folder, opened: Opened, gone: u64) -> Result<Listed, Trouble> {
-        let most = self.limits.folder;
-        let mut listed = Listed { gone, ..Listed::default() };
-        let mut windows = Windows::new(opened);
-        while let Some(range) = windows.next() {
-            let session = self.session().map_err(Trouble::Run)?;
-            let blamed = match opened::fetch_uids(session, Some(range), (opened, most), &mut listed)
-                .map_err(Trouble::from)
+    /// Lists the messages in ranges of UIDs, and splits a range that the server refuses or fails on. A UID that cannot be
+    /// listed alone counts as listed: the fetch shows whether it exists.
+    fn list_in_ranges(
+        &mut self,
+        folder: &Folder,
+        opened: Opened,
+        expunged: u64,
+    ) -> Result<Listed, FetchError> {
+        let max = self.limits.folder_messages;
+        let mut listed = Listed { expunged, ..Listed::default() };
+        let mut queue = RangeQueue::new(opened);
+        while let Some(range) = queue.next() {
+            let session = self.session().map_err(FetchError::Run)?;
+            let bad_uid = match opened::fetch_uids(session, Some(range), (opened, max), &mut listed)
+                .map_err(FetchError::from)
             {
                 Ok(()) => None,
-                Err(Trouble::Item(_)) => windows.refused(range),
-                Err(Trouble::Lost(failure)) if failure.kind == Kind::TryAgain => {
-                    let Some(blamed) = windows.lost(range) else { return Err(Trouble::Lost(failure)) };
-                    self.lost(&failure).map_err(Trouble::Run)?;
+                Err(FetchError::Request(_)) => queue.refused(range),
+                Err(FetchError::Session(failure)) if failure.kind == Kind::TryAgain => {
+                    let Some(bad_uid) = queue.lost(range) else { return Err(FetchError::Session(failure)) };
+                    self.session_lost(&failure).map_err(FetchError::Run)?;
                     self.reopen(folder, opened)?;
-                    blamed
+                    bad_uid
                 }
-                Err(trouble) => return Err(trouble),
+                Err(error) => return Err(error),
             };
-            if let Some(uid) = blamed {
+            if let Some(uid) = bad_uid {
                 listed.uids.add(uid);
             }
-            self.barren = 0;
+            self.losses_without_progress = 0;
         }
         Ok(listed)
     }
 
-    /// Opens the folder in a new session: it must have the same numbering.
-    fn reopen(&mut self, folder: &Folder, opened: Opened) -> Result<(), Trouble> {
-        let again = self.examine(folder)?;
-        if again.uid_validity == opened.uid_validity {
+    /// Opens the folder in a new session, and checks that UIDVALIDITY has not changed.
+    fn reopen(&mut self, folder: &Folder, opened: Opened) -> Result<(), FetchError> {
+        let reopened = self.examine(folder)?;
+        if reopened.uid_validity == opened.uid_validity {
             return Ok(());
         }
-        Err(Trouble::Item(opened::renumbered()))
+        Err(FetchError::Request(opened::uid_validity_changed()))
     }
 
-    /// Fetches what is missing, in as many sessions as it takes.
+    /// Fetches the missing messages, in as many sessions as needed.
     fn fetch(
         &mut self,
         folder: &Folder,
         opened: Opened,
-        (fresh, again): (&UidSet, &UidSet),
+        (new, failed_before): (&UidSet, &UidSet),
         sink: &mut Sink<'_>,
-    ) -> Result<(), Trouble> {
-        // Of those that failed before, a few are tried again; the others stay remembered and are said to be missing.
-        let tried: UidSet = again.ranges().iter().cloned().flatten().take(REMEMBERED).collect();
-        sink.leave(&difference(again, &tried));
-        let mut plan = Plan::new(fresh, &tried);
+    ) -> Result<(), FetchError> {
+        // Only a few of the messages that failed before are requested again; the others stay remembered and are reported.
+        let retried: UidSet = failed_before.ranges().iter().cloned().flatten().take(MAX_RETRIED).collect();
+        sink.skipped(&difference(failed_before, &retried));
+        let mut plan = Plan::new(new, &retried);
         let mut losses = 0;
         while !plan.is_done() {
-            let session = self.session().map_err(Trouble::Run)?;
-            let failure = match drive(session, &mut plan, sink) {
+            let session = self.session().map_err(FetchError::Run)?;
+            let failure = match fetch_planned(session, &mut plan, sink) {
                 Ok(()) => return Ok(()),
                 Err(_) if sink.fatal.is_some() => return Ok(()),
-                Err(failure) => match Trouble::from(failure) {
-                    Trouble::Item(failure) | Trouble::Lost(failure) => failure,
-                    Trouble::Run(failure) => return Err(Trouble::Run(failure)),
+                Err(failure) => match FetchError::from(failure) {
+                    FetchError::Request(failure) | FetchError::Session(failure) => failure,
+                    FetchError::Run(failure) => return Err(FetchError::Run(failure)),
                 },
             };
             if std::mem::take(&mut sink.progress) > 0 {
-                self.barren = 0;
+                self.losses_without_progress = 0;
             }
-            sink.commit().map_err(Trouble::Run)?;
+            sink.commit().map_err(FetchError::Run)?;
             if sink.ends_folder {
-                return Err(Trouble::Lost(failure));
+                return Err(FetchError::Session(failure));
             }
             sink.lost(&failure, &mut plan);
             losses += 1;
-            if losses > FOLDER_LOSSES {
-                sink.leave_rest(plan.give_up());
-                return Err(Trouble::Lost(failure));
+            if losses > MAX_FOLDER_LOSSES {
+                sink.abandoned(plan.abandon());
+                return Err(FetchError::Session(failure));
             }
-            self.lost(&failure).map_err(Trouble::Run)?;
+            self.session_lost(&failure).map_err(FetchError::Run)?;
             if !plan.is_done() {
                 self.reopen(folder, opened)?;
             }
@@ -424,8 +444,12 @@ where
     }
 }
 
-/// Asks for what the plan says, some commands ahead, until nothing is left of it or the session ends.
-fn drive<C: Reach>(session: &mut Session<C>, plan: &mut Plan, sink: &mut Sink<'_>) -> Result<(), Failure>
+/// Sends FETCH commands for the plan and handles their responses, until the plan is done or the session fails.
+fn fetch_planned<C: Connect>(
+    session: &mut Session<C>,
+    plan: &mut Plan,
+    sink: &mut Sink<'_>,
+) -> Result<(), Failure>
 where
     Client<C>: Authenticate,
 {
@@ -433,20 +457,20 @@ where
         match turn {
             ConnectionEvent::Machine(Event::Completed { id, status }) => {
                 sink.completed(id, &status, plan);
-                *useful = std::time::Instant::now();
+                *useful = Instant::now();
             }
             ConnectionEvent::Machine(event) => {
                 if sink.event(event)? {
-                    *useful = std::time::Instant::now();
+                    *useful = Instant::now();
                 }
             }
             ConnectionEvent::Writable => {}
         }
-        while sink.open.len() < plan.ahead() {
-            let Some(piece) = plan.next() else { break };
-            let text = ranges(&piece);
+        while sink.open.len() < plan.max_open() {
+            let Some(batch) = plan.next() else { break };
+            let text = sequence_set(&batch);
             let set = SequenceSet::from_text(&text)
-                .map_err(|_| Failure::new(Kind::Protocol, "the server's UIDs are no set"))?;
+                .map_err(|_| Failure::new(Kind::Protocol, "the server's UIDs are not a valid set"))?;
             let attributes = [
                 FetchAttribute::Uid,
                 FetchAttribute::Flags,
@@ -454,7 +478,7 @@ where
                 FetchAttribute::peek(Section::FULL),
             ];
             let fetch = FetchCommand::new(set, LazyList::new(&attributes));
-            sink.asked(client.send(&Command::UidFetch(fetch), tx)?, piece);
+            sink.requested(client.send(&Command::UidFetch(fetch), tx)?, batch);
         }
         Ok(sink.open.is_empty().then_some(()))
     })

@@ -1,124 +1,128 @@
-//! What one run may take: per message, per folder, in all, and of the disk.
+//! The limits of a sync run: bytes per message, messages per folder, bytes in total, and free disk space.
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::SyncArgs;
+use super::arguments::SyncArgs;
 use crate::failure::{Failure, Kind};
 
-/// The largest message that is fetched, in bytes, unless `--max-message` says otherwise.
-pub(crate) const MESSAGE_BYTES: u64 = 512 << 20;
+/// How many messages, or responses without a body, a server may send beyond those requested: messages may arrive and
+/// change at any time.
+pub(super) const MAX_UNREQUESTED: usize = 1000;
 
-/// The most messages of a folder, unless `--max-messages` says otherwise.
-pub(crate) const FOLDER_MESSAGES: u64 = 2_000_000;
+/// How many bytes to receive between two checks of the disk.
+const DISK_CHECK_BYTES: u64 = 16 << 20;
 
-/// How much of the disk is left free, in bytes, unless `--keep-free` says otherwise.
-pub(crate) const KEEP_FREE: u64 = 64 << 20;
-
-/// How often the disk is looked at while a message comes, in bytes.
-const LOOK_AGAIN: u64 = 16 << 20;
-
-/// The limits of one run, and what it has taken so far.
+/// The limits of a run, and how much it has received.
 #[derive(Debug)]
 pub(super) struct Limits {
-    /// The largest message in bytes.
-    pub(super) message: u64,
-    /// The most messages of a folder.
-    pub(super) folder: u64,
-    total: Option<u64>,
+    /// The largest message, in bytes.
+    pub(super) message_bytes: u64,
+    /// The most messages in a folder.
+    pub(super) folder_messages: u64,
+    /// The most bytes to receive.
+    total_bytes: Option<u64>,
+    /// The disk space to leave free, in bytes.
     keep_free: u64,
+    /// The directory whose disk is checked.
     directory: PathBuf,
-    taken: u64,
-    unlooked: u64,
+    /// The bytes received.
+    received: u64,
+    /// The bytes received since the last check of the disk.
+    unchecked: u64,
 }
 
-/// Why a message is not fetched.
+/// A limit that is exceeded.
 #[derive(Debug)]
-pub(super) enum Excess {
-    /// This message is too large; others may not be.
+pub(super) enum Exceeded {
+    /// The message is too large. The run continues.
     Message(String),
-    /// The run ends.
+    /// The run must end.
     Run(Failure),
 }
 
 impl Limits {
-    pub(super) fn of(arguments: &SyncArgs) -> Self {
+    /// Returns the limits that the command line sets.
+    pub(super) fn new(arguments: &SyncArgs) -> Self {
         Self {
-            message: arguments.max_message,
-            folder: arguments.max_messages,
-            total: arguments.max_total,
+            message_bytes: arguments.max_message,
+            folder_messages: arguments.max_messages,
+            total_bytes: arguments.max_total,
             keep_free: arguments.keep_free,
             directory: arguments.into.clone(),
-            taken: 0,
-            unlooked: 0,
+            received: 0,
+            unchecked: 0,
         }
     }
 
-    /// No limits, in the place of those that are in use elsewhere.
+    /// Returns no limits: a placeholder while the real ones are moved elsewhere.
     pub(super) fn none() -> Self {
         Self {
-            message: u64::MAX,
-            folder: u64::MAX,
-            total: None,
+            message_bytes: u64::MAX,
+            folder_messages: u64::MAX,
+            total_bytes: None,
             keep_free: 0,
             directory: PathBuf::new(),
-            taken: 0,
-            unlooked: 0,
+            received: 0,
+            unchecked: 0,
         }
     }
 
-    /// A message of so many bytes is announced.
-    pub(super) fn announce(&self, size: u64) -> Result<(), Excess> {
-        if size > self.message {
-            return Err(Excess::Message(format!(
-                "the server announces {size} bytes: {} are the limit (--max-message)",
-                self.message
+    /// Checks the announced size of a message, in bytes.
+    pub(super) fn check_message(&self, size: u64) -> Result<(), Exceeded> {
+        if size > self.message_bytes {
+            return Err(Exceeded::Message(format!(
+                "the server announces {size} bytes, and the limit is {} (--max-message)",
+                self.message_bytes
             )));
         }
         self.check_disk()?;
-        let room = free(&self.directory).unwrap_or(u64::MAX).saturating_sub(self.keep_free);
-        if size > room {
-            return Err(Excess::Message(format!(
-                "the server announces {size} bytes: the disk has room for {room}"
+        let space = free(&self.directory).unwrap_or(u64::MAX).saturating_sub(self.keep_free);
+        if size > space {
+            return Err(Exceeded::Message(format!(
+                "the server announces {size} bytes, and the disk has space for {space}"
             )));
         }
-        match self.total {
-            Some(total) if self.taken.saturating_add(size) > total => Err(Excess::Run(
+        match self.total_bytes {
+            Some(total) if self.received.saturating_add(size) > total => Err(Exceeded::Run(
                 Failure::new(
                     Kind::TryAgain,
-                    format!("{total} bytes are the limit of this run (--max-total)"),
+                    format!("this run has reached its limit of {total} bytes (--max-total)"),
                 )
-                .advise("run it again to go on"),
+                .advise("run the command again to continue"),
             )),
             _ => Ok(()),
         }
     }
 
-    /// So many bytes of a message have come.
-    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Excess> {
-        self.taken = self.taken.saturating_add(bytes as u64);
-        self.unlooked += bytes as u64;
-        if self.unlooked < LOOK_AGAIN {
+    /// Counts received bytes, and checks the disk from time to time.
+    pub(super) fn count(&mut self, bytes: usize) -> Result<(), Exceeded> {
+        self.received = self.received.saturating_add(bytes as u64);
+        self.unchecked += bytes as u64;
+        if self.unchecked < DISK_CHECK_BYTES {
             return Ok(());
         }
-        self.unlooked = 0;
+        self.unchecked = 0;
         self.check_disk()
     }
 
-    fn check_disk(&self) -> Result<(), Excess> {
+    fn check_disk(&self) -> Result<(), Exceeded> {
         match free(&self.directory) {
-            Some(left) if left < self.keep_free => Err(Excess::Run(
+            Some(left) if left < self.keep_free => Err(Exceeded::Run(
                 Failure::new(
                     Kind::Unavailable,
-                    format!("the disk has {left} bytes left: {} are kept free (--keep-free)", self.keep_free),
+                    format!(
+                        "the disk has {left} bytes left, and {} must stay free (--keep-free)",
+                        self.keep_free
+                    ),
                 )
-                .advise("free some space and run it again: nothing is fetched twice"),
+                .advise("free some space and run the command again: it fetches nothing twice"),
             )),
             _ => Ok(()),
         }
     }
 }
 
-/// How many bytes the disk of a directory has left for this user.
+/// Returns the free disk space for this user, in bytes.
 fn free(directory: &Path) -> Option<u64> {
     let status = rustix::fs::statvfs(directory).ok()?;
     Some(status.f_bavail.saturating_mul(status.f_frsize))
@@ -130,18 +134,26 @@ mod tests {
 
     fn limits(total: Option<u64>, keep_free: u64) -> Limits {
         let directory = std::env::temp_dir();
-        Limits { message: 100, folder: 10, total, keep_free, directory, taken: 0, unlooked: 0 }
+        Limits {
+            message_bytes: 100,
+            folder_messages: 10,
+            total_bytes: total,
+            keep_free,
+            directory,
+            received: 0,
+            unchecked: 0,
+        }
     }
 
     #[test]
-    fn a_message_that_is_too_large_costs_itself_and_a_full_disk_the_run() {
-        assert!(limits(None, 0).announce(100).is_ok());
-        assert!(matches!(limits(None, 0).announce(101), Err(Excess::Message(_))));
-        assert!(matches!(limits(None, 0).announce(1 << 62), Err(Excess::Message(_))));
-        assert!(matches!(limits(None, u64::MAX).announce(1), Err(Excess::Run(_))));
+    fn skips_a_too_large_message_and_ends_the_run_on_a_full_disk() {
+        assert!(limits(None, 0).check_message(100).is_ok());
+        assert!(matches!(limits(None, 0).check_message(101), Err(Exceeded::Message(_))));
+        assert!(matches!(limits(None, 0).check_message(1 << 62), Err(Exceeded::Message(_))));
+        assert!(matches!(limits(None, u64::MAX).check_message(1), Err(Exceeded::Run(_))));
         let mut limits = limits(Some(150), 0);
-        assert!(limits.announce(100).and_then(|()| limits.take(100)).is_ok());
-        assert!(limits.announce(50).is_ok());
-        assert!(matches!(limits.announce(51), Err(Excess::Run(_))));
+        assert!(limits.check_message(100).and_then(|()| limits.count(100)).is_ok());
+        assert!(limits.check_message(50).is_ok());
+        assert!(matches!(limits.check_message(51), Err(Exceeded::Run(_))));
     }
 }

@@ -1,4 +1,4 @@
-//! The directory of a store: not one that `serve` keeps, and one run for an account at a time.
+//! The lock of a store: one sync run per account at a time.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,29 +12,17 @@ use crate::failure::{Failure, Kind};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// How long a run waits for another one.
-const WAIT: Duration = Duration::from_secs(10 * 60);
+/// How long to wait for another run.
+const MAX_WAIT: Duration = Duration::from_secs(10 * 60);
 
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(100);
+/// The time between two attempts to take the lock.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Refuses a directory that `mailwire serve` keeps its accounts in: fetched mail would go among them.
-pub(crate) fn not_served(directory: &Path) -> Result<(), Failure> {
-    if !directory.join("serve.lock").exists() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Kind::Configuration,
-        format!("{} is the directory of a mailwire serve, and holds its accounts", directory.display()),
-    )
-    .advise("give --into a directory of its own; the served one is left as it is"))
-}
-
-/// Holds the account for this run. Another run for the same account and store is waited for.
+/// Locks the account for this run, which holds the lock until the file is dropped. Waits while another run holds it.
 ///
 /// # Errors
-/// [`Kind::TryAgain`] after ten minutes, and a clean stop that was asked for.
-pub(super) fn account(
+/// [`Kind::TryAgain`] after [`MAX_WAIT`], or the user interrupted the command.
+pub(super) fn lock_account(
     directory: &Path,
     account: AccountId,
     interrupt: &Interrupt,
@@ -50,22 +38,22 @@ pub(super) fn account(
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
         .map_err(|error| failed(&error))?;
-    let begun = Instant::now();
-    let mut is_told = false;
+    let started = Instant::now();
+    let mut is_announced = false;
     loop {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(lock),
             Err(rustix::io::Errno::WOULDBLOCK) => {}
             Err(error) => return Err(failed(&error.into())),
         }
-        if !std::mem::replace(&mut is_told, true) {
-            output.hint("another sync of this account is running: waiting for it");
+        if !std::mem::replace(&mut is_announced, true) {
+            output.hint("waiting for another sync of this account to end");
         }
-        if begun.elapsed() >= WAIT {
+        if started.elapsed() >= MAX_WAIT {
             return Err(Failure::new(Kind::TryAgain, "another sync of this account is still running")
                 .advise("try again when it has ended"));
         }
-        interrupt.sleep(LOOK);
+        interrupt.sleep(RETRY_INTERVAL);
         interrupt.check()?;
     }
 }

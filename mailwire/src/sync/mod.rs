@@ -1,11 +1,12 @@
 //! `sync`: fetches every message of an account once into a local store.
 //!
-//! Each batch of messages is committed together with where they came from, so that a run that is cut short goes on
-//! behind the last batch. Bodies go straight to the store: a message may be larger than memory.
+//! Each batch of messages is committed together with their remote UIDs, so that an interrupted run continues after the
+//! last batch. Bodies are streamed to the store: a message may be larger than memory.
 //!
-//! What a server refuses, breaks on or never sends costs itself only: see [`plan`] for how it is found. A message that
-//! could not be fetched is remembered in the store, and the next run tries it alone, behind all others.
+//! A message that the server refuses, fails on or never sends does not stop the others; [`plan`] isolates it. The store
+//! remembers it, and the next run requests it alone, after all others.
 
+mod arguments;
 mod engine;
 mod limits;
 mod lock;
@@ -18,36 +19,33 @@ use io_mio::StageReport;
 use mailstore::{SqliteStore, Store};
 use proto_imap::client::Client;
 
-pub(crate) use limits::{FOLDER_MESSAGES, KEEP_FREE, MESSAGE_BYTES};
-pub(crate) use lock::not_served;
+pub(crate) use arguments::SyncArgs;
 
-use crate::cli::SyncArgs;
-use crate::connect::Way;
+use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Kind, store_failure};
-use crate::folders::{imap_only, no_user};
-use crate::imap::{Authenticate, Reach, Session, Task, with_session};
+use crate::imap::{Authenticate, Connect, Session, Task, missing_user, require_imap, with_session};
 use crate::interrupt::Interrupt;
 use crate::local;
 use crate::output::Output;
-use engine::{Engine, Place};
+use engine::{Engine, Job};
 use limits::Limits;
 use report::{FolderReport, SyncReport};
 
 /// Runs the command.
 pub(crate) fn run(arguments: &SyncArgs) -> Result<(), Failure> {
-    imap_only(&arguments.url)?;
+    require_imap(&arguments.url)?;
     let output = Output::from(arguments.output);
-    let way = Way::new(&arguments.url, &arguments.connection)?;
-    not_served(&arguments.into)?;
-    let credentials = way.credentials()?.ok_or_else(no_user)?;
+    let endpoint = Endpoint::new(&arguments.url, &arguments.connection)?;
+    local::check_not_served(&arguments.into)?;
+    let credentials = endpoint.credentials()?.ok_or_else(missing_user)?;
     let interrupt = Interrupt::install()?;
     let store = SqliteStore::open(&arguments.into).map_err(|error| store_failure(&arguments.into, &error))?;
-    let account = local::account(&store, &way.url)?;
-    let _lock = lock::account(&arguments.into, account, &interrupt, output)?;
-    let remote = store.remote_account(account, &local::key(&way.url))?.id;
-    let connector = way.connector(|_: &StageReport| {});
-    let place = Place {
-        way: &way,
+    let account = local::account(&store, &endpoint.url)?;
+    let _lock = lock::lock_account(&arguments.into, account, &interrupt, output)?;
+    let remote = store.remote_account(account, &local::key(&endpoint.url))?.id;
+    let connector = endpoint.connector(|_: &StageReport| {});
+    let job = Job {
+        endpoint: &endpoint,
         connector: &connector,
         credentials,
         store: &store,
@@ -57,14 +55,14 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), Failure> {
         output,
         interrupt,
     };
-    let limits = Limits::of(arguments);
-    let (folders, stopped) = with_session(&way, &connector, Sync { place, limits })
+    let limits = Limits::new(arguments);
+    let (folders, stopped) = with_session(&endpoint, &connector, Sync { job, limits })
         .unwrap_or_else(|failure| (Vec::new(), Some(failure)));
-    let stopped = stopped.map(|failure| failure.at(&way.url));
+    let stopped = stopped.map(|failure| failure.at(&endpoint.url));
     let now = jiff::Timestamp::now();
-    let report = SyncReport::new(&way, now, folders, stopped.as_ref());
-    let kept = report.kept_error(stopped.as_ref());
-    store.record_sync(remote, now.as_second(), report.status(), kept.as_deref())?;
+    let report = SyncReport::new(&endpoint, now, folders, stopped.as_ref());
+    let error = report.storable_error(stopped.as_ref());
+    store.record_sync(remote, now.as_second(), report.status(), error.as_deref())?;
     if report.has_folders() || stopped.is_none() {
         report.show(output);
     }
@@ -72,15 +70,15 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), Failure> {
         None => Ok(()),
         Some(failure) if matches!(failure.kind, Kind::Interrupted | Kind::Terminated) => {
             let done = format!(": {} new messages are stored", report.imported);
-            Err(failure.adding(&done).advise("run the same command again: it goes on where it stopped"))
+            Err(failure.append(&done).advise("run the same command again: it continues where it stopped"))
         }
         Some(failure) => Err(failure),
     }
 }
 
-/// What is done with the first session.
+/// The run, which begins with the first session.
 struct Sync<'a> {
-    place: Place<'a>,
+    job: Job<'a>,
     limits: Limits,
 }
 
@@ -88,12 +86,12 @@ impl Task for Sync<'_> {
     type Output = (Vec<FolderReport>, Option<Failure>);
     type Error = Failure;
 
-    fn run<C: Reach>(self, session: Session<C>) -> Result<Self::Output, Failure>
+    fn run<C: Connect>(self, session: Session<C>) -> Result<Self::Output, Failure>
     where
         Client<C>: Authenticate,
     {
-        // From here on a signal stops cleanly: what has come is stored.
-        let _graceful = self.place.interrupt.graceful();
-        Ok(Engine::new(self.place, self.limits, session).run())
+        // From here on, a signal stops the run cleanly: the messages received are stored.
+        let _graceful = self.job.interrupt.graceful();
+        Ok(Engine::new(self.job, self.limits, session).run())
     }
 }

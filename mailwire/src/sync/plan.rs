@@ -1,139 +1,140 @@
-//! Which messages are asked for next: fresh ones in batches, and what a server refused or broke on in smaller pieces,
-//! until the message that it cannot send stands alone.
+//! Plans which messages to request next: new ones in batches, and those of a failed command in smaller batches, until
+//! the message that the server cannot send is isolated.
 //!
-//! A refusal (NO, BAD) costs one command, so the piece is halved. A lost connection costs a new session, so the piece is
-//! cut into about as many parts as each part has messages: one in 200 is found after three lost connections.
-//! It knows UIDs, and nothing of the network.
+//! After a refusal (NO, BAD), which costs one command, the batch is halved. After a lost connection, which costs a new
+//! session, a batch of n messages is split into about √n parts: one bad message in 200 is isolated after three lost
+//! connections. The plan handles UIDs only and does no I/O.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 use mailstore::UidSet;
 
-/// How many messages one FETCH asks for.
+/// The most messages that one FETCH requests.
 pub(super) const BATCH: usize = 200;
-/// How many FETCH commands are on their way at once: while one is answered, the next is already there.
-const AHEAD: usize = 2;
+/// How many FETCH commands are sent ahead, so that the server never waits for the next one.
+const PIPELINED: usize = 2;
 
-/// A lost piece of at most so many messages is asked for one by one.
-const SINGLY: usize = 16;
+/// After a lost connection, a batch of at most this many messages is requested one by one.
+const ONE_BY_ONE: usize = 16;
 
-/// The order in which messages are asked for.
+/// The messages still to request, in order.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// What was never asked for.
-    fresh: VecDeque<RangeInclusive<u32>>,
-    /// Pieces of what was refused or lost, next ones first.
+    /// Messages not requested yet.
+    new: VecDeque<RangeInclusive<u32>>,
+    /// Batches to request again after a failure, in order.
     retry: VecDeque<Vec<u32>>,
-    /// Asked for alone, behind all others.
+    /// Messages to request alone, after all others.
     suspects: VecDeque<u32>,
 }
 
 impl Plan {
-    pub(super) fn new(fresh: &UidSet, suspects: &UidSet) -> Self {
+    /// Plans to request `new`, and then each of `suspects` alone.
+    pub(super) fn new(new: &UidSet, suspects: &UidSet) -> Self {
         Self {
-            fresh: fresh.ranges().iter().cloned().collect(),
+            new: new.ranges().iter().cloned().collect(),
             retry: VecDeque::new(),
             suspects: suspects.ranges().iter().cloned().flatten().collect(),
         }
     }
 
-    /// The next messages to ask for.
+    /// Returns the next batch to request.
     pub(super) fn next(&mut self) -> Option<Vec<u32>> {
-        if let Some(piece) = self.retry.pop_front() {
-            return Some(piece);
+        if let Some(batch) = self.retry.pop_front() {
+            return Some(batch);
         }
         let mut batch = Vec::new();
         while batch.len() < BATCH
-            && let Some(range) = self.fresh.pop_front()
+            && let Some(range) = self.new.pop_front()
         {
             let (start, end) = (*range.start(), *range.end());
             let room = u32::try_from(BATCH - batch.len()).unwrap_or(u32::MAX);
             let last = start.saturating_add(room - 1).min(end);
             batch.extend(start..=last);
             if last < end {
-                self.fresh.push_front(last + 1..=end);
+                self.new.push_front(last + 1..=end);
             }
         }
         if batch.is_empty() { self.suspects.pop_front().map(|uid| vec![uid]) } else { Some(batch) }
     }
 
-    /// How many commands may be on their way. One, while a message that breaks the connection is looked for.
-    pub(super) fn ahead(&self) -> usize {
-        if self.retry.is_empty() && !self.fresh.is_empty() { AHEAD } else { 1 }
+    /// Returns how many commands may be open at once: one while a bad message is being isolated.
+    pub(super) fn max_open(&self) -> usize {
+        if self.retry.is_empty() && !self.new.is_empty() { PIPELINED } else { 1 }
     }
 
-    /// Whether nothing is left to ask for.
+    /// Returns whether nothing is left to request.
     pub(super) fn is_done(&self) -> bool {
-        self.fresh.is_empty() && self.retry.is_empty() && self.suspects.is_empty()
+        self.new.is_empty() && self.retry.is_empty() && self.suspects.is_empty()
     }
 
-    /// The server refused a command, and these messages did not come. Returns the one that is to blame, once it stands
-    /// alone.
-    pub(super) fn refused(&mut self, mut piece: Vec<u32>) -> Option<u32> {
-        if piece.len() <= 1 {
-            return piece.pop();
+    /// Records that the server refused a command, and that these messages are missing. Returns the bad message, once it
+    /// is isolated.
+    pub(super) fn refused(&mut self, mut batch: Vec<u32>) -> Option<u32> {
+        if batch.len() <= 1 {
+            return batch.pop();
         }
-        let behind = piece.split_off(piece.len() / 2);
-        self.retry.push_front(behind);
-        self.retry.push_front(piece);
+        let second = batch.split_off(batch.len() / 2);
+        self.retry.push_front(second);
+        self.retry.push_front(batch);
         None
     }
 
-    /// The connection was lost while `piece` was awaited; `behind` had been asked for too. `broken_at` is the message
-    /// in whose middle, or before which, the connection was lost, if others of the command had come. Returns the one
-    /// that is to blame, once it stands alone.
+    /// Records that the connection was lost while `batch` was missing. `later` are the batches of later commands.
+    /// `broken_at` is the message that was being received or fetched next, if it is known. Returns the bad message, once it
+    /// is isolated.
     pub(super) fn lost(
         &mut self,
-        mut piece: Vec<u32>,
-        behind: Vec<Vec<u32>>,
+        mut batch: Vec<u32>,
+        later: Vec<Vec<u32>>,
         broken_at: Option<u32>,
     ) -> Option<u32> {
-        for other in behind.into_iter().rev().filter(|other| !other.is_empty()) {
+        for other in later.into_iter().rev().filter(|other| !other.is_empty()) {
             self.retry.push_front(other);
         }
-        if piece.len() <= 1 {
-            return piece.pop();
+        if batch.len() <= 1 {
+            return batch.pop();
         }
-        if let Some(uid) = broken_at.filter(|uid| piece.contains(uid)) {
-            piece.retain(|other| *other != uid);
-            self.retry.push_front(piece);
+        if let Some(uid) = broken_at.filter(|uid| batch.contains(uid)) {
+            batch.retain(|other| *other != uid);
+            self.retry.push_front(batch);
             self.suspects.push_back(uid);
             return None;
         }
-        let size = if piece.len() <= SINGLY { 1 } else { piece.len().isqrt() };
-        let parts: Vec<Vec<u32>> = piece.chunks(size).map(<[u32]>::to_vec).collect();
+        let size = if batch.len() <= ONE_BY_ONE { 1 } else { batch.len().isqrt() };
+        let parts: Vec<Vec<u32>> = batch.chunks(size).map(<[u32]>::to_vec).collect();
         for part in parts.into_iter().rev() {
             self.retry.push_front(part);
         }
         None
     }
 
-    /// Takes what is still to be tried again, to go on behind it.
-    pub(super) fn give_up_retries(&mut self) -> Vec<u32> {
+    /// Removes and returns the messages to request again.
+    pub(super) fn abandon_retries(&mut self) -> Vec<u32> {
         self.retry.drain(..).flatten().collect()
     }
 
-    /// Takes everything that was not asked for or not answered, to end.
-    pub(super) fn give_up(&mut self) -> u64 {
-        let fresh: u64 = self.fresh.drain(..).map(|range| u64::from(range.end() - range.start()) + 1).sum();
-        let retry = self.retry.drain(..).map(|piece| piece.len() as u64).sum::<u64>();
-        fresh + retry + self.suspects.drain(..).count() as u64
+    /// Removes all messages. Returns how many there were.
+    pub(super) fn abandon(&mut self) -> u64 {
+        let new: u64 = self.new.drain(..).map(|range| u64::from(range.end() - range.start()) + 1).sum();
+        let retry = self.retry.drain(..).map(|batch| batch.len() as u64).sum::<u64>();
+        new + retry + self.suspects.drain(..).count() as u64
     }
 }
 
-/// How many UIDs a set has.
+/// Returns the number of UIDs in a set.
 pub(super) fn count(set: &UidSet) -> u64 {
     set.ranges().iter().map(|range| u64::from(range.end() - range.start()) + 1).sum()
 }
 
-/// The UIDs of `from` that are not in `minus`.
+/// Returns the UIDs of `from` that are not in `minus`.
 pub(super) fn difference(from: &UidSet, minus: &UidSet) -> UidSet {
     let mut left = Vec::new();
     let mut minus = minus.ranges().iter().peekable();
     for range in from.ranges() {
         let (mut start, end) = (*range.start(), *range.end());
-        let mut is_used_up = false;
+        let mut is_covered = false;
         while let Some(next) = minus.peek() {
             if *next.end() < start {
                 minus.next();
@@ -146,20 +147,20 @@ pub(super) fn difference(from: &UidSet, minus: &UidSet) -> UidSet {
                 left.push(start..=*next.start() - 1);
             }
             if *next.end() >= end {
-                is_used_up = true;
+                is_covered = true;
                 break;
             }
             start = *next.end() + 1;
         }
-        if !is_used_up {
+        if !is_covered {
             left.push(start..=end);
         }
     }
     left.into_iter().collect()
 }
 
-/// `1:3,5` for 1, 2, 3 and 5.
-pub(super) fn ranges(uids: &[u32]) -> String {
+/// Formats UIDs as a sequence set: `1:3,5` for 1, 2, 3 and 5.
+pub(super) fn sequence_set(uids: &[u32]) -> String {
     let set: UidSet = uids.iter().copied().collect();
     let parts: Vec<String> = set
         .ranges()
@@ -175,30 +176,32 @@ pub(super) fn ranges(uids: &[u32]) -> String {
     parts.join(",")
 }
 
-/// UIDs as they come, in memory that grows with their gaps and not with their number.
+/// A list of UIDs as ranges. Its memory grows with the number of gaps, not with the number of UIDs.
 #[derive(Debug, Default)]
-pub(super) struct Runs {
-    runs: Vec<RangeInclusive<u32>>,
-    /// How many were added.
+pub(super) struct UidRanges {
+    ranges: Vec<RangeInclusive<u32>>,
+    /// How many UIDs were added.
     pub(super) count: usize,
 }
 
-impl Runs {
+impl UidRanges {
+    /// Adds a UID.
     pub(super) fn add(&mut self, uid: u32) {
         self.count += 1;
-        match self.runs.last_mut() {
+        match self.ranges.last_mut() {
             Some(last) if last.end().checked_add(1) == Some(uid) => *last = *last.start()..=uid,
-            _ => self.runs.push(uid..=uid),
+            _ => self.ranges.push(uid..=uid),
         }
     }
 
-    /// How many ranges are kept.
-    pub(super) fn ranges(&self) -> usize {
-        self.runs.len()
+    /// Returns the number of ranges.
+    pub(super) fn range_count(&self) -> usize {
+        self.ranges.len()
     }
 
+    /// Converts the list into a set.
     pub(super) fn into_set(self) -> UidSet {
-        self.runs.into_iter().collect()
+        self.ranges.into_iter().collect()
     }
 }
 
@@ -211,13 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn uids_are_asked_for_in_ranges() {
-        assert_eq!(ranges(&[1, 2, 3, 5, 7, 8]), "1:3,5,7:8");
-        assert_eq!(ranges(&[4]), "4");
+    fn formats_uids_as_ranges() {
+        assert_eq!(sequence_set(&[1, 2, 3, 5, 7, 8]), "1:3,5,7:8");
+        assert_eq!(sequence_set(&[4]), "4");
     }
 
     #[test]
-    fn what_is_known_is_left_out() {
+    fn difference_removes_known_uids() {
         let all = set(&[1..=10, 20..=30, u32::MAX..=u32::MAX]);
         assert_eq!(difference(&all, &set(&[])), all);
         assert_eq!(
@@ -230,51 +233,53 @@ mod tests {
     }
 
     #[test]
-    fn memory_for_uids_grows_with_their_gaps() {
-        let mut runs = Runs::default();
-        (1..=100_000).chain([200_000]).for_each(|uid| runs.add(uid));
-        assert_eq!((runs.runs.len(), runs.count), (2, 100_001));
-        assert_eq!(runs.into_set().ranges(), [1..=100_000, 200_000..=200_000]);
+    fn uid_ranges_grow_with_the_gaps_only() {
+        let mut uids = UidRanges::default();
+        (1..=100_000).chain([200_000]).for_each(|uid| uids.add(uid));
+        assert_eq!((uids.ranges.len(), uids.count), (2, 100_001));
+        assert_eq!(uids.into_set().ranges(), [1..=100_000, 200_000..=200_000]);
     }
 
-    /// Plays a server that does not send `bad`: returns how often it was asked, and how often that failed.
-    fn play(
+    /// Simulates a server that cannot send `bad`. Returns the number of failures, the messages fetched, and the messages
+    /// reported as bad.
+    fn simulate(
         total: u32,
         bad: &[u32],
         fail: impl Fn(&mut Plan, Vec<u32>) -> Option<u32>,
     ) -> (usize, Vec<u32>, Vec<u32>) {
         let mut plan = Plan::new(&set(&[1..=total]), &UidSet::default());
-        let (mut failures, mut came, mut blamed) = (0, Vec::new(), Vec::new());
-        while let Some(piece) = plan.next() {
-            if piece.iter().any(|uid| bad.contains(uid)) {
+        let (mut failures, mut fetched, mut reported) = (0, Vec::new(), Vec::new());
+        while let Some(batch) = plan.next() {
+            if batch.iter().any(|uid| bad.contains(uid)) {
                 failures += 1;
-                blamed.extend(fail(&mut plan, piece));
+                reported.extend(fail(&mut plan, batch));
             } else {
-                came.extend(piece);
+                fetched.extend(batch);
             }
         }
-        came.sort_unstable();
-        (failures, came, blamed)
+        fetched.sort_unstable();
+        (failures, fetched, reported)
     }
 
     #[test]
-    fn one_message_is_found_after_few_refusals_and_lost_connections() {
+    fn isolates_a_bad_message_after_few_refusals_or_lost_connections() {
         for bad in [1, 5, 200, 201, 449, 450] {
             let good: Vec<u32> = (1..=450).filter(|uid| *uid != bad).collect();
-            let (refusals, came, blamed) = play(450, &[bad], |plan, piece| plan.refused(piece));
-            assert_eq!((came, blamed), (good.clone(), vec![bad]));
+            let (refusals, fetched, reported) = simulate(450, &[bad], |plan, batch| plan.refused(batch));
+            assert_eq!((fetched, reported), (good.clone(), vec![bad]));
             assert!(refusals <= 9, "{refusals}");
-            let (losses, came, blamed) = play(450, &[bad], |plan, piece| plan.lost(piece, Vec::new(), None));
-            assert_eq!((came, blamed), (good, vec![bad]));
+            let (losses, fetched, reported) =
+                simulate(450, &[bad], |plan, batch| plan.lost(batch, Vec::new(), None));
+            assert_eq!((fetched, reported), (good, vec![bad]));
             assert!(losses <= 3, "{losses}");
         }
     }
 
     #[test]
-    fn a_message_in_whose_middle_the_connection_breaks_is_tried_alone_at_the_end() {
+    fn requests_the_message_that_broke_the_connection_alone_at_the_end() {
         let mut plan = Plan::new(&set(&[1..=4]), &UidSet::default());
-        let piece = plan.next().unwrap();
-        assert_eq!(plan.lost(piece[1..].to_vec(), vec![vec![9]], Some(3)), None);
+        let batch = plan.next().unwrap();
+        assert_eq!(plan.lost(batch[1..].to_vec(), vec![vec![9]], Some(3)), None);
         assert_eq!(plan.next(), Some(vec![2, 4]));
         assert_eq!(plan.next(), Some(vec![9]));
         assert_eq!(plan.next(), Some(vec![3]));

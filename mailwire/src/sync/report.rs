@@ -1,18 +1,18 @@
-//! What a run has done, for people and for programs, and what of it may be stored.
+//! The report of a sync run, for people, for programs and for the store.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::plan::ranges;
-use crate::connect::Way;
+use super::plan::sequence_set;
+use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 
-/// The most single failures of a folder that are listed; all are counted.
-const LISTED: usize = 100;
+/// The most failed messages that are listed for a folder. All are counted.
+const MAX_LISTED: usize = 100;
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct SyncReport {
     url: String,
@@ -26,49 +26,50 @@ pub(super) struct SyncReport {
     folders: Vec<FolderReport>,
 }
 
-/// How it ended for one folder.
+/// The result for one folder.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct FolderReport {
     pub(super) name: String,
-    /// Messages that are new here.
+    /// New messages.
     pub(super) imported: u64,
-    /// Messages whose very bytes were here already.
+    /// Messages whose bytes were in the store already.
     pub(super) duplicates: u64,
-    /// Messages that an earlier run has fetched.
+    /// Messages that an earlier run fetched.
     pub(super) known: u64,
-    /// Messages that could not be fetched or read.
+    /// Messages that could not be fetched or parsed.
     pub(super) failed: u64,
     pub(super) error: Option<String>,
-    /// The messages that could not be fetched, as far as their UIDs are known.
+    /// Messages that could not be fetched, if their UIDs are known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) failures: Vec<ItemFailure>,
-    /// What may be stored of `error`.
+    pub(super) failures: Vec<FailedMessage>,
+    /// The part of `error` that may be stored.
     #[serde(skip)]
-    kept: Option<String>,
-    /// What kinds of failures there were.
+    storable_error: Option<String>,
+    /// The kinds of all failures.
     #[serde(skip)]
     pub(super) kinds: Vec<Kind>,
 }
 
 /// A message that could not be fetched.
 #[derive(Debug, Serialize)]
-pub(super) struct ItemFailure {
+pub(super) struct FailedMessage {
     uid: u32,
     why: String,
 }
 
 impl FolderReport {
-    pub(super) fn of(name: &str) -> Self {
+    /// Creates an empty report.
+    pub(super) fn new(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
-    /// The folder could not be fetched, or not to its end.
-    pub(super) fn refuse(&mut self, failure: &Failure) {
+    /// Records that the folder could not be fetched completely.
+    pub(super) fn folder_failed(&mut self, failure: &Failure) {
         self.kinds.push(failure.kind);
-        self.add(&failure.what, &failure.to_keep());
+        self.add(&failure.what, &failure.storable());
     }
 
-    /// So many messages failed, for this reason.
+    /// Records that a number of messages failed for a reason.
     pub(super) fn count_failed(&mut self, count: u64, kind: Kind, why: &str) {
         if count == 0 {
             return;
@@ -78,65 +79,65 @@ impl FolderReport {
         self.add(why, why);
     }
 
-    /// One message failed.
-    pub(super) fn blame(&mut self, uid: u32, failure: &Failure) {
+    /// Records that one message failed.
+    pub(super) fn message_failed(&mut self, uid: u32, failure: &Failure) {
         self.failed += 1;
         self.kinds.push(failure.kind);
-        if self.failures.len() < LISTED {
-            self.failures.push(ItemFailure { uid, why: failure.what.clone() });
+        if self.failures.len() < MAX_LISTED {
+            self.failures.push(FailedMessage { uid, why: failure.what.clone() });
         }
     }
 
-    /// These messages were asked for and did not come. So many responses could not be read, and so many messages were
-    /// removed meanwhile, which of them the server did not say.
-    pub(super) fn miss(&mut self, absent: &BTreeSet<u32>, unread: u64, gone: u64) {
+    /// Records requested messages that did not come. `unparsed` responses could not be parsed, and `expunged` messages
+    /// were removed during the run; the server did not say which ones.
+    pub(super) fn messages_absent(&mut self, absent: &BTreeSet<u32>, unparsed: u64, expunged: u64) {
         let count = absent.len() as u64;
-        if gone == 0 {
-            let why = if unread > 0 {
-                "it could not be read, or did not come"
+        if expunged == 0 {
+            let why = if unparsed > 0 {
+                "it could not be parsed or did not come"
             } else {
-                "it did not come, though the server said OK"
+                "it did not come, although the server answered OK"
             };
             let failure = Failure::new(Kind::Unavailable, why);
-            absent.iter().for_each(|uid| self.blame(*uid, &failure));
-            let other = unread.saturating_sub(count);
-            self.count_failed(other, Kind::Unavailable, &format!("{other} messages could not be read"));
+            absent.iter().for_each(|uid| self.message_failed(*uid, &failure));
+            let other = unparsed.saturating_sub(count);
+            self.count_failed(other, Kind::Unavailable, &format!("{other} messages could not be parsed"));
             return;
         }
-        let left = count.saturating_sub(gone).max(unread);
-        let listed: Vec<u32> = absent.iter().copied().take(LISTED).collect();
+        let failed = count.saturating_sub(expunged).max(unparsed);
+        let listed: Vec<u32> = absent.iter().copied().take(MAX_LISTED).collect();
         let more = if listed.len() < absent.len() { " and others" } else { "" };
         let why = format!(
-            "{left} of the messages with UID {}{more} could not be read or did not come; the others were removed \
-             meanwhile",
-            ranges(&listed)
+            "{failed} of the messages with UID {}{more} could not be parsed or did not come; the server removed \
+             the others",
+            sequence_set(&listed)
         );
-        self.count_failed(left, Kind::Unavailable, &why);
+        self.count_failed(failed, Kind::Unavailable, &why);
     }
 
-    /// Puts what happened to single messages into words.
+    /// Adds the failed messages to the error text.
     pub(super) fn conclude(&mut self) {
         let Some(first) = self.failures.first() else { return };
-        let (shown, kept) = match self.failures.len() {
+        let (shown, storable) = match self.failures.len() {
             1 => (
                 format!("the message with UID {} could not be fetched: {}", first.uid, first.why),
                 format!("the message with UID {} could not be fetched", first.uid),
             ),
-            LISTED.. => {
-                let kept = format!("{LISTED} or more messages could not be fetched");
-                (format!("{kept}, UID {} first: {}", first.uid, first.why), kept)
+            MAX_LISTED.. => {
+                let storable = format!("{MAX_LISTED} or more messages could not be fetched");
+                (format!("{storable}, UID {} first: {}", first.uid, first.why), storable)
             }
             count => {
                 let uids: Vec<String> = self.failures.iter().map(|one| one.uid.to_string()).collect();
-                let kept = format!("{count} messages could not be fetched");
-                (format!("{kept} (UID {}), the first one: {}", uids.join(", "), first.why), kept)
+                let storable = format!("{count} messages could not be fetched");
+                (format!("{storable} (UID {}), the first one: {}", uids.join(", "), first.why), storable)
             }
         };
-        self.add(&shown, &kept);
+        self.add(&shown, &storable);
     }
 
-    fn add(&mut self, shown: &str, kept: &str) {
-        for (text, more) in [(&mut self.error, shown), (&mut self.kept, kept)] {
+    fn add(&mut self, shown: &str, storable: &str) {
+        for (text, more) in [(&mut self.error, shown), (&mut self.storable_error, storable)] {
             match text {
                 Some(text) => {
                     text.push_str("; ");
@@ -149,9 +150,9 @@ impl FolderReport {
 }
 
 impl SyncReport {
-    /// Of these folders; `stopped` is what ended the run before its end.
+    /// Sums up the folders. `stopped` is the failure that ended the run early.
     pub(super) fn new(
-        way: &Way,
+        endpoint: &Endpoint,
         at: jiff::Timestamp,
         folders: Vec<FolderReport>,
         stopped: Option<&Failure>,
@@ -169,7 +170,7 @@ impl SyncReport {
             .map(|failure| failure.what.clone())
             .or_else(|| folders.iter().find_map(|folder| folder.error.clone()));
         Self {
-            url: way.url.to_string(),
+            url: endpoint.url.to_string(),
             last_sync_at: at.to_string(),
             status,
             error,
@@ -181,23 +182,25 @@ impl SyncReport {
         }
     }
 
-    /// Whether a folder was looked at.
+    /// Returns whether the run began with any folder.
     pub(super) const fn has_folders(&self) -> bool {
         !self.folders.is_empty()
     }
 
-    /// How the run ended, in a word.
+    /// Returns the status of the run, as one word.
     pub(super) const fn status(&self) -> &'static str {
         self.status
     }
 
-    /// What may be stored of the error: nothing that a server said.
-    pub(super) fn kept_error(&self, stopped: Option<&Failure>) -> Option<String> {
-        stopped.map(Failure::to_keep).or_else(|| self.folders.iter().find_map(|folder| folder.kept.clone()))
+    /// Returns the error text that may be stored, which holds no server text.
+    pub(super) fn storable_error(&self, stopped: Option<&Failure>) -> Option<String> {
+        stopped
+            .map(Failure::storable)
+            .or_else(|| self.folders.iter().find_map(|folder| folder.storable_error.clone()))
     }
 
-    /// What ends the command where single items failed: 75 if trying again may help with all of them, 76 if the server
-    /// broke the protocol in all of them, else 69.
+    /// Returns the failure of the command if folders or messages failed: [`Kind::TryAgain`] if a retry may help with all
+    /// of them, [`Kind::Protocol`] if all of them are protocol errors, and [`Kind::Unavailable`] otherwise.
     pub(super) fn failure(&self) -> Option<Failure> {
         let mut kinds = self.folders.iter().flat_map(|folder| folder.kinds.iter().copied());
         let first = kinds.next()?;
@@ -206,12 +209,12 @@ impl SyncReport {
             _ => Kind::Unavailable,
         };
         let failure = Failure::new(kind, "some folders or messages could not be fetched");
-        Some(
-            failure
-                .advise("run it again: nothing is fetched twice, and what failed is tried again at the end"),
-        )
+        Some(failure.advise(
+            "run the command again: it fetches nothing twice, and retries failed messages at the end",
+        ))
     }
 
+    /// Prints the report.
     pub(super) fn show(&self, output: Output) {
         output.json(self);
         for folder in &self.folders {
@@ -236,21 +239,22 @@ impl SyncReport {
 mod tests {
     use super::*;
 
-    fn missed(absent: &[u32], unread: u64, gone: u64) -> FolderReport {
-        let mut report = FolderReport::of("INBOX");
-        report.miss(&absent.iter().copied().collect(), unread, gone);
+    fn report_absent(absent: &[u32], unparsed: u64, expunged: u64) -> FolderReport {
+        let mut report = FolderReport::new("INBOX");
+        report.messages_absent(&absent.iter().copied().collect(), unparsed, expunged);
         report.conclude();
         report
     }
 
     #[test]
-    fn names_the_uids_of_messages_that_did_not_come() {
-        let report = missed(&[4, 9], 0, 0);
+    fn lists_the_uids_of_absent_messages() {
+        let report = report_absent(&[4, 9], 0, 0);
         assert_eq!(report.failed, 2);
         assert_eq!(report.failures.iter().map(|one| one.uid).collect::<Vec<_>>(), [4, 9]);
         let error = report.error.unwrap();
         assert!(
-            error.contains("(UID 4, 9)") && error.contains("it did not come, though the server said OK"),
+            error.contains("(UID 4, 9)")
+                && error.contains("it did not come, although the server answered OK"),
             "{error}"
         );
         let json = serde_json::to_string(&report.failures).unwrap();
@@ -258,17 +262,17 @@ mod tests {
     }
 
     #[test]
-    fn counts_messages_that_were_removed_meanwhile_as_no_failure() {
-        assert_eq!(missed(&[4, 9], 0, 2).error, None);
-        let report = missed(&[4, 5, 9], 0, 2);
+    fn removed_messages_are_not_failures() {
+        assert_eq!(report_absent(&[4, 9], 0, 2).error, None);
+        let report = report_absent(&[4, 5, 9], 0, 2);
         assert_eq!((report.failed, report.failures.len()), (1, 0));
-        assert!(report.error.unwrap().starts_with("1 of the messages with UID 4:5,9 could not be read"));
+        assert!(report.error.unwrap().starts_with("1 of the messages with UID 4:5,9 could not be parsed"));
     }
 
     #[test]
-    fn counts_responses_that_could_not_be_read() {
-        let report = missed(&[7], 3, 0);
+    fn counts_unparsed_responses() {
+        let report = report_absent(&[7], 3, 0);
         assert_eq!((report.failed, report.failures.len()), (3, 1));
-        assert!(missed(&[7], 1, 0).error.unwrap().contains("UID 7"));
+        assert!(report_absent(&[7], 1, 0).error.unwrap().contains("UID 7"));
     }
 }

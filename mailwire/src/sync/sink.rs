@@ -1,6 +1,6 @@
-//! Takes the answers to FETCH and makes messages of them.
+//! Receives the responses to FETCH and stores the messages.
 //!
-//! A server is believed as little as can be: only a message that was asked for is kept, and that once.
+//! It trusts the server as little as possible: it stores only requested messages, and each of them once.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -11,35 +11,35 @@ use mailstore::{
 use proto_imap::client::{CommandId, Event};
 use proto_imap::types::{Condition, FetchItem, FlagList, Section, StatusResponse};
 
-use super::limits::{Excess, Limits};
-use super::opened::{gone, same_validity};
-use super::plan::Plan;
+use super::limits::{Exceeded, Limits, MAX_UNREQUESTED};
+use super::opened::{check_uid_validity, expunged};
+use super::plan::{Plan, difference};
 use super::report::FolderReport;
-use crate::classify;
 use crate::failure::{Failure, Kind};
+use crate::refusal;
 
-/// A batch is committed at this size, in bytes, or this count, whichever comes first.
+/// A batch is committed when it reaches this size in bytes, or this many messages.
 const COMMIT_BYTES: u64 = 8 << 20;
 const COMMIT_COUNT: usize = 200;
-/// How many messages may come beyond those that were asked for, and how many bytes of them: some arrive at any time.
-pub(super) const ARRIVALS: usize = 1000;
-const UNASKED_BYTES: u64 = 64 << 20;
-/// So many refusals in a row, without one message, and the rest of what was refused is left.
-const REFUSALS: u32 = 64;
-/// So many that say "not now", and the folder is left: more would only add to the load.
-const THROTTLED: u32 = 24;
-/// So often in a row, and the rest of the folder is left.
-const REGIONS: u32 = 3;
+/// The most bytes of unrequested messages.
+const MAX_UNREQUESTED_BYTES: u64 = 64 << 20;
+/// After this many refusals without a message between them, the rest of the refused messages is abandoned.
+const MAX_REFUSALS: u32 = 64;
+/// After this many temporary refusals in a row, the folder is abandoned: more requests would only add load.
+const MAX_THROTTLED: u32 = 24;
+/// After this many abandoned regions in a row, the rest of the folder is abandoned.
+const MAX_ABANDONED_REGIONS: u32 = 3;
 
-/// A FETCH on its way.
+/// A FETCH that is not complete.
 pub(super) struct OpenFetch {
     pub(super) id: CommandId,
-    /// The messages that are still to come.
-    pub(super) awaited: BTreeSet<u32>,
-    /// How many it asked for.
-    asked: usize,
+    /// The messages that have not come.
+    pub(super) missing: BTreeSet<u32>,
+    /// How many messages it requested.
+    requested: usize,
 }
 
+/// Receives and stores the messages of one folder.
 pub(super) struct Sink<'a> {
     store: &'a SqliteStore,
     remote: RemoteMailboxId,
@@ -47,41 +47,44 @@ pub(super) struct Sink<'a> {
     pub(super) bar: ProgressBar,
     limits: &'a mut Limits,
     uid_validity: u32,
-    /// The commands on their way, oldest first.
+    /// The commands that are not complete, oldest first.
     pub(super) open: VecDeque<OpenFetch>,
-    /// Messages that the server said it sent, and did not, or not so that they could be read.
+    /// Requested messages that did not come in readable form, although the server answered OK.
     absent: BTreeSet<u32>,
-    /// Messages that could not be read.
-    unread: u64,
-    /// How many went away meanwhile.
-    gone: u64,
-    unasked: usize,
-    unasked_bytes: u64,
-    current: Option<Pending>,
+    /// How many responses could not be parsed.
+    unparsed: u64,
+    /// How many messages were removed during the run.
+    expunged: u64,
+    unrequested: usize,
+    unrequested_bytes: u64,
+    current: Option<Incoming>,
     batch: Vec<RemoteMessage>,
-    bytes: u64,
+    batch_bytes: u64,
+    /// Refusals since the last message.
     refusals: u32,
+    /// Temporary refusals in a row.
     throttled: u32,
-    regions: u32,
-    /// Messages that came since this was last taken.
+    /// Abandoned regions since the last message.
+    abandoned_regions: u32,
+    /// Messages received since the caller last reset this.
     pub(super) progress: u64,
     /// Messages that could not be fetched.
     pub(super) unfetched: BTreeSet<u32>,
-    /// What ends the whole run.
+    /// The failure that ends the whole run.
     pub(super) fatal: Option<Failure>,
-    /// Whether no other session would get on with the folder: the server says what cannot be.
+    /// Whether the server broke the protocol, so that a new session would not help with this folder.
     pub(super) ends_folder: bool,
 }
 
-/// A message on its way. Its UID may come behind its body.
+/// A message being received. Its UID may come after its body.
 #[derive(Default)]
-struct Pending {
+struct Incoming {
     uid: Option<u32>,
     flags: Flags,
     date: Option<InternalDate>,
     upload: Option<Upload>,
-    /// Why it is not taken.
-    excess: Option<String>,
+    /// Why the message is not stored.
+    exceeded: Option<String>,
 }
 
 impl<'a> Sink<'a> {
@@ -101,16 +104,16 @@ impl<'a> Sink<'a> {
             uid_validity,
             open: VecDeque::new(),
             absent: BTreeSet::new(),
-            unread: 0,
-            gone: 0,
-            unasked: 0,
-            unasked_bytes: 0,
+            unparsed: 0,
+            expunged: 0,
+            unrequested: 0,
+            unrequested_bytes: 0,
             current: None,
             batch: Vec::new(),
-            bytes: 0,
+            batch_bytes: 0,
             refusals: 0,
             throttled: 0,
-            regions: 0,
+            abandoned_regions: 0,
             progress: 0,
             unfetched: BTreeSet::new(),
             fatal: None,
@@ -118,18 +121,18 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// These were asked for.
-    pub(super) fn asked(&mut self, id: CommandId, piece: Vec<u32>) {
-        let asked = piece.len();
-        self.open.push_back(OpenFetch { id, awaited: piece.into_iter().collect(), asked });
+    /// Records that a FETCH for these messages was sent.
+    pub(super) fn requested(&mut self, id: CommandId, batch: Vec<u32>) {
+        let requested = batch.len();
+        self.open.push_back(OpenFetch { id, missing: batch.into_iter().collect(), requested });
     }
 
-    /// Takes an event of a FETCH. True: it was of use.
+    /// Handles an event of a FETCH. Returns whether it was useful.
     pub(super) fn event(&mut self, event: Event<'_>) -> Result<bool, Failure> {
-        same_validity(&event, self.uid_validity).inspect_err(|_| self.ends_folder = true)?;
-        self.gone += gone(&event);
+        check_uid_validity(&event, self.uid_validity).inspect_err(|_| self.ends_folder = true)?;
+        self.expunged += expunged(&event);
         match event {
-            Event::FetchStart { .. } => self.current = Some(Pending::default()),
+            Event::FetchStart { .. } => self.current = Some(Incoming::default()),
             Event::FetchItem(item) => {
                 if let Some(current) = &mut self.current {
                     current.item(&item);
@@ -140,7 +143,7 @@ impl<'a> Sink<'a> {
             }
             Event::BodyChunk(chunk) => return self.chunk(chunk),
             Event::FetchEnd => return self.complete(),
-            Event::Unparsed(_) => self.unread += 1,
+            Event::Unparsed(_) => self.unparsed += 1,
             _ => {}
         }
         Ok(false)
@@ -148,17 +151,17 @@ impl<'a> Sink<'a> {
 
     fn begin(&mut self, size: u64) -> Result<(), Failure> {
         let Some(current) = &mut self.current else { return Ok(()) };
-        let is_unasked = |uid: u32| !self.open.iter().any(|open| open.awaited.contains(&uid));
-        if current.uid.is_some_and(is_unasked) {
+        let is_unrequested = |uid: u32| !self.open.iter().any(|open| open.missing.contains(&uid));
+        if current.uid.is_some_and(is_unrequested) {
             return Ok(());
         }
-        match self.limits.announce(size) {
+        match self.limits.check_message(size) {
             Ok(()) => {}
-            Err(Excess::Message(why)) => {
-                current.excess = Some(why.clone());
+            Err(Exceeded::Message(why)) => {
+                current.exceeded = Some(why.clone());
                 return Err(Failure::new(Kind::Unavailable, why).remote());
             }
-            Err(Excess::Run(failure)) => return Err(self.end_run(failure)),
+            Err(Exceeded::Run(failure)) => return Err(self.end_run(failure)),
         }
         match self.store.upload() {
             Ok(upload) => current.upload = Some(upload),
@@ -169,22 +172,26 @@ impl<'a> Sink<'a> {
 
     fn chunk(&mut self, chunk: &[u8]) -> Result<bool, Failure> {
         let Some(upload) = self.current.as_mut().and_then(|current| current.upload.as_mut()) else {
-            self.unasked_bytes += chunk.len() as u64;
-            return if self.unasked_bytes > UNASKED_BYTES { Err(self.unasked()) } else { Ok(false) };
+            self.unrequested_bytes += chunk.len() as u64;
+            return if self.unrequested_bytes > MAX_UNREQUESTED_BYTES {
+                Err(self.too_many_unrequested())
+            } else {
+                Ok(false)
+            };
         };
         if let Err(error) = upload.write(chunk) {
             return Err(self.end_run(error.into()));
         }
-        match self.limits.take(chunk.len()) {
+        match self.limits.count(chunk.len()) {
             Ok(()) => Ok(true),
-            Err(Excess::Message(why)) => Err(Failure::new(Kind::Unavailable, why).remote()),
-            Err(Excess::Run(failure)) => Err(self.end_run(failure)),
+            Err(Exceeded::Message(why)) => Err(Failure::new(Kind::Unavailable, why).remote()),
+            Err(Exceeded::Run(failure)) => Err(self.end_run(failure)),
         }
     }
 
-    fn unasked(&mut self) -> Failure {
+    fn too_many_unrequested(&mut self) -> Failure {
         self.ends_folder = true;
-        Failure::new(Kind::Protocol, "the server sends messages that were not requested").remote()
+        Failure::new(Kind::Protocol, "the server sends messages that the client did not request").remote()
     }
 
     fn end_run(&mut self, failure: Failure) -> Failure {
@@ -193,125 +200,127 @@ impl<'a> Sink<'a> {
     }
 
     fn complete(&mut self) -> Result<bool, Failure> {
-        let Some(pending) = self.current.take() else { return Ok(false) };
-        let was_asked = pending.uid.is_some_and(|uid| {
-            pending.upload.is_some() && self.open.iter_mut().any(|open| open.awaited.remove(&uid))
+        let Some(incoming) = self.current.take() else { return Ok(false) };
+        let was_requested = incoming.uid.is_some_and(|uid| {
+            incoming.upload.is_some() && self.open.iter_mut().any(|open| open.missing.remove(&uid))
         });
-        // Without a body it is a change of flags, told on the way.
-        let Pending { uid, flags, date, upload, .. } = pending;
-        let (Some(uid), Some(upload), true) = (uid, upload, was_asked) else {
-            self.unasked += 1;
-            return if self.unasked > ARRIVALS { Err(self.unasked()) } else { Ok(false) };
+        // A response without a body reports a change of flags.
+        let Incoming { uid, flags, date, upload, .. } = incoming;
+        let (Some(uid), Some(upload), true) = (uid, upload, was_requested) else {
+            self.unrequested += 1;
+            return if self.unrequested > MAX_UNREQUESTED {
+                Err(self.too_many_unrequested())
+            } else {
+                Ok(false)
+            };
         };
-        self.bytes += upload.size();
+        self.batch_bytes += upload.size();
         self.batch.push(RemoteMessage { uid, upload, flags, internal_date: date.unwrap_or_default() });
         self.bar.inc(1);
-        (self.progress, self.refusals, self.regions, self.throttled) = (self.progress + 1, 0, 0, 0);
-        if self.bytes >= COMMIT_BYTES || self.batch.len() >= COMMIT_COUNT {
+        (self.progress, self.refusals, self.abandoned_regions, self.throttled) = (self.progress + 1, 0, 0, 0);
+        if self.batch_bytes >= COMMIT_BYTES || self.batch.len() >= COMMIT_COUNT {
             self.commit()?;
         }
         Ok(true)
     }
 
-    /// A FETCH has ended. What was refused is tried again in smaller pieces.
+    /// Handles the completion of a FETCH. Messages that the server refused are requested again in smaller batches.
     pub(super) fn completed(&mut self, id: CommandId, status: &StatusResponse<'_>, plan: &mut Plan) {
         let Some(at) = self.open.iter().position(|open| open.id == id) else { return };
         let Some(open) = self.open.remove(at) else { return };
         if status.condition == Condition::Ok {
-            self.absent.extend(open.awaited);
+            self.absent.extend(open.missing);
             return;
         }
-        if open.awaited.is_empty() {
+        if open.missing.is_empty() {
             return;
         }
-        let failure = classify::imap_command(status, "the server refused UID FETCH");
+        let failure = refusal::imap_command(status, "the server refused UID FETCH");
         self.refusals += 1;
         self.throttled = if failure.kind == Kind::TryAgain { self.throttled + 1 } else { 0 };
-        if let Some(uid) = plan.refused(open.awaited.into_iter().collect()) {
-            self.blame(uid, &failure);
+        if let Some(uid) = plan.refused(open.missing.into_iter().collect()) {
+            self.report_failed(uid, &failure);
         }
-        if self.throttled >= THROTTLED {
-            self.report.count_failed(plan.give_up(), failure.kind, "the server serves nothing now");
-            self.report.refuse(&failure);
+        if self.throttled >= MAX_THROTTLED {
+            self.report.count_failed(plan.abandon(), failure.kind, "the server serves nothing at the moment");
+            self.report.folder_failed(&failure);
             return;
         }
-        if self.refusals < REFUSALS {
+        if self.refusals < MAX_REFUSALS {
             return;
         }
-        // Nothing of this part of the folder comes: it is left, and what is behind it is tried.
-        (self.refusals, self.regions) = (0, self.regions + 1);
-        for uid in plan.give_up_retries() {
-            self.blame(uid, &failure);
+        // No message of this region comes, so it is abandoned and the next region is tried.
+        (self.refusals, self.abandoned_regions) = (0, self.abandoned_regions + 1);
+        for uid in plan.abandon_retries() {
+            self.report_failed(uid, &failure);
         }
-        if self.regions >= REGIONS {
+        if self.abandoned_regions >= MAX_ABANDONED_REGIONS {
             self.report.count_failed(
-                plan.give_up(),
+                plan.abandon(),
                 failure.kind,
                 "the server refuses the rest of the folder",
             );
-            self.report.refuse(&failure);
+            self.report.folder_failed(&failure);
         }
     }
 
-    /// So many are not asked for any more.
-    pub(super) fn leave_rest(&mut self, count: u64) {
-        self.report.count_failed(count, Kind::TryAgain, "the rest of the folder was left");
+    /// Records how many messages are no longer requested.
+    pub(super) fn abandoned(&mut self, count: u64) {
+        self.report.count_failed(count, Kind::TryAgain, "the rest of the folder was abandoned");
     }
 
-    /// These failed in an earlier run, and are not tried in this one.
-    pub(super) fn leave(&mut self, uids: &UidSet) {
+    /// Records messages that failed in an earlier run and are not requested in this one.
+    pub(super) fn skipped(&mut self, uids: &UidSet) {
         let failure = Failure::new(Kind::TryAgain, "an earlier run could not fetch it");
         for uid in uids.ranges().iter().cloned().flatten() {
-            self.blame(uid, &failure);
+            self.report_failed(uid, &failure);
         }
     }
 
-    /// The connection was lost. What was on its way is planned anew; the message that is to blame is reported once it
-    /// stands alone.
+    /// Handles a lost connection. Plans the missing messages again, and reports the bad message once it is isolated.
     pub(super) fn lost(&mut self, failure: &Failure, plan: &mut Plan) {
         let current = self.current.take();
         let mut open = std::mem::take(&mut self.open);
-        let excess = current.as_ref().and_then(|pending| pending.excess.clone());
-        let uid = current.as_ref().and_then(|pending| pending.uid);
-        // The server may answer a later command first.
-        let at = uid.and_then(|uid| open.iter().position(|open| open.awaited.contains(&uid))).unwrap_or(0);
+        let exceeded = current.as_ref().and_then(|incoming| incoming.exceeded.clone());
+        let uid = current.as_ref().and_then(|incoming| incoming.uid);
+        // The server may respond to a later command first.
+        let at = uid.and_then(|uid| open.iter().position(|open| open.missing.contains(&uid))).unwrap_or(0);
         let Some(mut suspect) = open.remove(at) else { return };
-        let behind = open.into_iter().map(|open| open.awaited.into_iter().collect()).collect();
-        if let (Some(uid), Some(why)) = (uid, excess)
-            && suspect.awaited.remove(&uid)
+        let later = open.into_iter().map(|open| open.missing.into_iter().collect()).collect();
+        if let (Some(uid), Some(why)) = (uid, exceeded)
+            && suspect.missing.remove(&uid)
         {
-            self.blame(uid, &Failure::new(Kind::Unavailable, why));
-            if !suspect.awaited.is_empty() {
+            self.report_failed(uid, &Failure::new(Kind::Unavailable, why));
+            if !suspect.missing.is_empty() {
                 let _ = plan.lost(
                     Vec::new(),
-                    [vec![suspect.awaited.into_iter().collect()], behind].concat(),
+                    [vec![suspect.missing.into_iter().collect()], later].concat(),
                     None,
                 );
             } else {
-                let _ = plan.lost(Vec::new(), behind, None);
+                let _ = plan.lost(Vec::new(), later, None);
             }
             return;
         }
-        let some_came = suspect.awaited.len() < suspect.asked;
-        let first = suspect.awaited.first().copied().filter(|_| some_came);
+        let some_came = suspect.missing.len() < suspect.requested;
+        let first = suspect.missing.first().copied().filter(|_| some_came);
         let broken_at = uid.or(first);
-        if let Some(uid) = plan.lost(suspect.awaited.into_iter().collect(), behind, broken_at) {
-            // A connection that is closed is temporary, whatever it was closed for.
-            self.blame(uid, &failure.clone().adding(" (whenever this message is asked for)"));
+        if let Some(uid) = plan.lost(suspect.missing.into_iter().collect(), later, broken_at) {
+            self.report_failed(uid, &failure.clone().append(" (whenever the client requests this message)"));
         }
     }
 
-    fn blame(&mut self, uid: u32, failure: &Failure) {
+    fn report_failed(&mut self, uid: u32, failure: &Failure) {
         self.unfetched.insert(uid);
-        self.report.blame(uid, failure);
+        self.report.message_failed(uid, failure);
     }
 
-    /// Stores what has come.
+    /// Commits the messages received.
     pub(super) fn commit(&mut self) -> Result<(), Failure> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        self.bytes = 0;
+        self.batch_bytes = 0;
         let imports = match self.store.record_imports(self.remote, std::mem::take(&mut self.batch)) {
             Ok(imports) => imports,
             Err(error) => return Err(self.end_run(error.into())),
@@ -326,26 +335,27 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Stores what has come and what could not be fetched. `remembered` could not be fetched by an earlier run.
+    /// Commits the messages received, and stores which ones could not be fetched. `remembered` are those that an earlier
+    /// run could not fetch.
     pub(super) fn finish(&mut self, remembered: &UidSet) -> Result<(), Failure> {
         self.commit()?;
         self.bar.finish_and_clear();
-        self.report.miss(&self.absent, self.unread, self.gone);
+        self.report.messages_absent(&self.absent, self.unparsed, self.expunged);
         let unfetched: UidSet = self.unfetched.iter().copied().collect();
-        let kept = self
+        let stored = self
             .store
-            .forget_unfetched(self.remote, &super::plan::difference(remembered, &unfetched))
+            .forget_unfetched(self.remote, &difference(remembered, &unfetched))
             .and_then(|()| self.store.record_unfetched(self.remote, &unfetched));
-        kept.map_err(|error| self.end_run(error.into()))
+        stored.map_err(|error| self.end_run(error.into()))
     }
 
-    /// How many went away meanwhile.
-    pub(super) const fn gone(&self) -> u64 {
-        self.gone
+    /// Returns how many messages were removed during the run.
+    pub(super) const fn expunged(&self) -> u64 {
+        self.expunged
     }
 }
 
-impl Pending {
+impl Incoming {
     fn item(&mut self, item: &FetchItem<'_>) {
         match item {
             FetchItem::Uid(uid) => self.uid = Some(*uid),
@@ -358,7 +368,7 @@ impl Pending {
     }
 }
 
-/// The flags that the store can hold; one that it cannot costs only itself.
+/// Returns the flags that the store supports, and drops the others.
 fn local_flags(list: &FlagList<'_>) -> Flags {
     let mut flags = Flags::new();
     for flag in list.iter() {

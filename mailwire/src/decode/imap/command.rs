@@ -1,4 +1,4 @@
-//! What a client sends, as JSON.
+//! Commands as JSON events.
 
 use proto_imap::encode::{self, CommandBuffer, LiteralMode, Options};
 use proto_imap::parse;
@@ -10,30 +10,30 @@ use proto_imap::types::{
 use proto_imap::types::{FetchCommand, ListCommand, ListReturn, SearchCommand, StoreAction};
 use serde_json::{Value, json};
 
-use super::super::{text, unparsed};
-use super::{Quotes, announced, context, repairs, split_message, with_repairs};
+use super::super::lines::{text, unparsed};
+use super::frame::{Quotes, announced, context, repairs, split_message, with_repairs};
 
-/// Reads command after command, the messages of APPEND among them.
+/// Decodes commands and the messages of APPEND.
 pub(in super::super) fn commands(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
     let cx = context(strict);
     while !input.is_empty() {
         let (frame, rest) = split_message(input, |line| !parse::is_append_payload(line), Quotes::End);
         input = rest;
         cx.repairs.begin();
-        let event = read(frame, &cx);
+        let event = decode(frame, &cx);
         let is_append = event["event"] == "append";
         show(with_repairs(event, repairs(&cx)));
         if let Some(size) = announced(frame).filter(|_| is_append) {
             let taken = size.min(input.len());
             show(json!({ "event": "message", "octets": taken, "repairs": [] }));
-            // The line end that closes the command.
+            // The line end after the message ends the command.
             input = &input[taken..];
             input = input.strip_prefix(b"\r\n").or_else(|| input.strip_prefix(b"\n")).unwrap_or(input);
         }
     }
 }
 
-fn read(frame: &[u8], cx: &parse::Context) -> Value {
+fn decode(frame: &[u8], cx: &parse::Context) -> Value {
     if matches!(frame.trim_ascii(), done if done.eq_ignore_ascii_case(b"DONE")) {
         return json!({ "event": "done" });
     }
@@ -49,7 +49,7 @@ fn read(frame: &[u8], cx: &parse::Context) -> Value {
         Err(error) => return bad(error),
     };
     match name {
-        // Their arguments are secret.
+        // The arguments are secret.
         CommandName::Login | CommandName::Authenticate => match parse::authentication(frame, cx) {
             Ok((_, authentication)) => json!({
                 "event": name.as_str().to_ascii_lowercase(),
@@ -157,35 +157,36 @@ fn list_return(one: &ListReturn<'_>) -> String {
     }
 }
 
-/// A command that was not parsed: its name and the length of its arguments. A mistyped LOGIN holds a password.
+/// Returns the name and the length of the arguments of an unknown command. The arguments are not shown, because a
+/// mistyped LOGIN holds a password.
 fn raw_fields(raw: &RawCommand<'_>) -> Value {
     json!({ "name": text(raw.raw_name()), "octets": raw.arguments().len() })
 }
 
-/// An attribute as FETCH asks for it.
+/// Formats an attribute as in a FETCH command.
 fn attribute(one: &FetchAttribute<'_>) -> String {
     let one = [*one];
     let fetch = FetchCommand::new(SequenceSet::ALL, LazyList::new(&one));
-    let written = written(&Command::Fetch(fetch), "FETCH 1:* ");
-    written.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(&written).to_owned()
+    let encoded = encoded_after(&Command::Fetch(fetch), "FETCH 1:* ");
+    encoded.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(&encoded).to_owned()
 }
 
-/// A key as SEARCH asks for it. One that can't be written without its charset is `other`.
+/// Formats a key as in a SEARCH command. A key that cannot be written without its charset becomes `other`.
 fn search_key(key: SearchKey<'_>) -> String {
-    written(&Command::Search(SearchCommand::new(&[key])), "SEARCH ")
+    encoded_after(&Command::Search(SearchCommand::new(&[key])), "SEARCH ")
 }
 
-/// What a command says behind `prefix`.
-fn written(command: &Command<'_>, prefix: &str) -> String {
+/// Encodes a command and returns what follows `prefix`.
+fn encoded_after(command: &Command<'_>, prefix: &str) -> String {
     let mut line = CommandBuffer::default();
-    let is_written = Tag::new(b"x").is_ok_and(|tag| {
+    let is_encoded = Tag::new(b"x").is_ok_and(|tag| {
         let options = Options { literals: LiteralMode::Plus, ..Options::default() };
         encode::command(tag, command, options, &mut line).is_ok()
     });
     let line = text(&line.bytes);
     let arguments = line.strip_prefix("x ").and_then(|line| line.strip_prefix(prefix));
     match arguments.and_then(|line| line.strip_suffix("\r\n")) {
-        Some(arguments) if is_written => arguments.to_owned(),
+        Some(arguments) if is_encoded => arguments.to_owned(),
         _ => "other".to_owned(),
     }
 }
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_command_costs_only_itself_and_a_message_is_no_command() {
+    fn continues_after_a_bad_command_and_skips_messages() {
         let events = decoded(
             b"a1 SELECT INBOX\r\na2 FETCH x FLAGS\r\na3 APPEND INBOX (\\Seen) {12+}\r\nb1 LOGOUT\r\n!\r\na4 UID FETCH 1:* (FLAGS)\r\n",
         );
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_shown_as_they_are_sent() {
+    fn shows_arguments_as_the_client_sends_them() {
         let events = decoded(
             b"a UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (FROM)]<0.9> BINARY.SIZE[1] RFC822.SIZE PREVIEW (LAZY))\r\n\
               b SEARCH OR FROM x NOT SEEN SINCE 1-Feb-2024 HEADER X-A \"b c\" MODSEQ 7\r\n\
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_shown() {
+    fn never_shows_a_password() {
         for line in [
             &b"a LOGIN alice hunter2\r\n"[..],
             b"a LOGIN \"alice\" {7+}\r\nhunter2\r\n",

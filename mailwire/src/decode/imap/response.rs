@@ -1,4 +1,4 @@
-//! What a server sends, as JSON.
+//! Responses as JSON events.
 
 use proto_imap::parse;
 use proto_imap::types::{
@@ -8,10 +8,10 @@ use proto_imap::types::{
 };
 use serde_json::{Map, Value, json};
 
-use super::super::{text, unparsed};
-use super::{Quotes, context, repairs, split_message, with_repairs};
+use super::super::lines::{text, unparsed};
+use super::frame::{Quotes, context, repairs, split_message, with_repairs};
 
-/// Reads response after response.
+/// Decodes responses.
 pub(in super::super) fn responses(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
     let cx = context(strict);
     while !input.is_empty() {
@@ -33,10 +33,11 @@ pub(in super::super) fn responses(mut input: &[u8], strict: bool, show: &mut imp
     }
 }
 
-/// A status is text up to its line's end: a brace there announces nothing.
+/// Returns whether the line is a status response. Its text runs to the end of the line, so a brace in it announces no
+/// literal.
 fn is_text(line: &[u8]) -> bool {
     let Some(rest) = line.strip_prefix(b"*") else { return true };
-    let word = rest.trim_ascii_start().split(|octet| octet.is_ascii_whitespace()).next().unwrap_or_default();
+    let word = rest.trim_ascii_start().split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
     [&b"OK"[..], b"NO", b"BAD", b"BYE", b"PREAUTH"].iter().any(|status| word.eq_ignore_ascii_case(status))
 }
 
@@ -220,7 +221,7 @@ fn fetch_item(item: &FetchItem<'_>) -> (String, Value) {
     (name.to_owned(), value)
 }
 
-/// A section as FETCH names it, in lower case.
+/// Formats a section as in a FETCH response, in lower case.
 fn section_name(section: &Section<'_>, origin: Option<u64>) -> String {
     let spec = text(section.spec()).to_lowercase();
     let section = match section.item() {
@@ -367,12 +368,12 @@ fn strings<T: std::fmt::Display>(values: impl Iterator<Item = T>) -> Vec<String>
     values.map(|value| value.to_string()).collect()
 }
 
-/// Ranges as they stand: a set of four thousand million numbers is one of them.
+/// Formats numbers as ranges. One range may cover four billion numbers.
 fn ranges(numbers: &Numbers<'_>) -> Vec<Value> {
     numbers.ranges().map(|range| json!([range.first(), range.last()])).collect()
 }
 
-/// The numbers of a search, which come one by one.
+/// Returns the numbers of a SEARCH response.
 fn numbers(numbers: &Numbers<'_>) -> Vec<u32> {
     numbers.iter().take(10_000_000).collect()
 }
@@ -388,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_response_costs_only_itself() {
+    fn continues_after_a_bad_response() {
         let events =
             decoded(b"* 1 EXISTS\r\n* LIST (\r\n* SEARCH 1 2 3\r\na1 OK [READ-WRITE] done\r\n", true);
         let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
@@ -396,7 +397,7 @@ mod tests {
         assert_eq!(events[3]["code"]["name"], "READ-WRITE");
     }
 
-    /// One response for each kind of response, item, result and code.
+    /// One response of each kind, with every item, result and code.
     const EVERY_KIND: &str = concat!(
         "* OK [ALERT] a\r\n* OK [APPENDUID 1 2:3] a\r\n* NO [BADCHARSET (UTF-8)] a\r\n* OK [CAPABILITY IMAP4rev2] a\r\n",
         "* OK [COPYUID 1 2 3] a\r\n* OK [HIGHESTMODSEQ 7] a\r\n* OK [MAILBOXID (M1)] a\r\n",
@@ -421,7 +422,7 @@ mod tests {
         "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) (\"text\" \"plain\" NIL NIL NIL \"7bit\" 5 1) 3) \"mixed\"))\r\n",
     );
 
-    /// Every key of an object, at any depth.
+    /// Collects the keys of an object at any depth.
     fn keys(value: &Value, into: &mut Vec<String>) {
         match value {
             Value::Object(fields) => fields.iter().for_each(|(key, value)| {
@@ -434,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_the_names_of_fields() {
+    fn json_keys_are_field_names() {
         let events = decoded(EVERY_KIND.as_bytes(), false);
         assert_eq!(events.len(), EVERY_KIND.matches("\r\n").count(), "each line is an event");
         for event in &events {
@@ -446,7 +447,7 @@ mod tests {
                     byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.[]<>".contains(&byte)
                 })
             };
-            // The names of extended items and the server's own are given back as they came.
+            // Names of extended items and of the server's own items are kept unchanged.
             let given = ["CHILDINFO"];
             let wrong: Vec<_> =
                 names.iter().filter(|name| !is_name(name) && !given.contains(&name.as_str())).collect();
@@ -465,20 +466,20 @@ mod tests {
     }
 
     #[test]
-    fn a_line_feed_in_quotes_does_not_end_a_response() {
+    fn bare_lf_in_quotes_does_not_end_a_response() {
         let input = b"* 825 FETCH (UID 7 BODYSTRUCTURE (\"APPLICATION\" \"PDF\n    NAME=\"ATT1.PDF\"\" NIL NIL NIL \"base64\" 25))\r\n\
             * 2 EXISTS\r\n";
         let events = decoded(input, false);
         assert_eq!(events.len(), 2, "{events:?}");
         assert_eq!(events[0]["items"]["bodystructure"]["subtype"], "PDF\n    NAME=\"ATT1.PDF\"");
         assert_eq!(decoded(input, true)[0]["event"], "unparsed");
-        // Where every line ends so, an open quote does not join two of them.
+        // If every line ends with a bare LF, an open quote does not join two lines.
         let events = decoded(b"* LIST () \"\\\" a\n* LIST () \"/\" b\n* 1 EXISTS\n", false);
         assert_eq!(events.len(), 3, "{events:?}");
     }
 
     #[test]
-    fn pieces_of_a_broken_response_are_no_events() {
+    fn parts_of_a_broken_response_are_not_events() {
         let input = b"* 1 FETCH (UID 1\r\n)\r\n\r\n FLAGS ())\r\nENVELOPE NIL)\r\n* )\r\n* 1 EXISTS\r\n";
         let events = decoded(input, false);
         let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
@@ -487,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn repairs_are_named() {
+    fn names_the_repairs() {
         let events = decoded(b"* SEARCH 7456 \r\n", false);
         assert_eq!(events[0]["numbers"], json!([7456]));
         assert_eq!(events[0]["repairs"].as_array().map(Vec::len), Some(1));
@@ -495,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_belongs_to_its_response() {
+    fn a_response_includes_its_literal() {
         let events = decoded(b"* 1 FETCH (UID 9 BODY[] {5}\r\n* BYE FLAGS ())\r\n* 2 EXISTS\r\n", false);
         assert_eq!(events.len(), 2, "{events:?}");
         assert_eq!(events[0]["items"]["uid"], 9);

@@ -3,11 +3,9 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use clap::Parser;
-
+use super::super::arguments::ServeArgs;
 use super::super::{Server, Service};
 use super::{Running, log};
-use crate::cli::{Cli, Command};
 
 #[test]
 fn mail_is_for_those_who_log_in_and_to_those_who_are_here() {
@@ -121,10 +119,9 @@ fn behind_a_proxy_every_session_begins_with_its_header() {
 fn lmtp_is_for_this_machine_only() {
     for (address, said) in [("0.0.0.0:2424", "this machine"), ("127.0.0.1:25", "port 25")] {
         let directory = tempfile::tempdir().unwrap();
-        let words =
-            ["mailwire", "serve", "--smtp", "off", "--smtps", "off", "--imap", "off", "--imaps", "off"];
+        let words = ["--smtp", "off", "--smtps", "off", "--imap", "off", "--imaps", "off"];
         let words = words.into_iter().chain(["--lmtp", address, "--dir", directory.path().to_str().unwrap()]);
-        let Command::Serve(arguments) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+        let arguments = ServeArgs::parse_from(words);
         let Err(failure) = Server::start(&arguments, &log()) else { panic!("{address} is listened on") };
         assert!(format!("{failure:?}").contains(said), "{failure:?}");
     }

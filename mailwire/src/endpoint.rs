@@ -1,4 +1,4 @@
-//! From options to a connector: whom to trust, how long to wait, what to trace, and how failures are told.
+//! An endpoint: everything needed to connect to one server and log in. Also converts connection errors to failures.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,37 +9,39 @@ use io_mio::{
 };
 use proto_mail::{Credentials, Mechanism, PeerError};
 
-use crate::classify::ServerReply;
-use crate::cli;
 use crate::config;
-use crate::credentials::Source;
+use crate::credentials::CredentialSource;
 use crate::failure::{Failure, Kind};
+use crate::options::ConnectionOptions;
+use crate::server_reply::ServerReply;
 use crate::trace::Tracing;
 use crate::url::{TlsMode, Url};
+use crate::verdict::parse_refusal_line;
 
-/// Everything that reaching one server needs.
-pub(crate) struct Way {
+/// One server with the options to connect to it.
+pub(crate) struct Endpoint {
     pub(crate) url: Url,
-    pub(crate) options: cli::Connection,
+    pub(crate) options: ConnectionOptions,
     tls: TlsClientConfig,
     trace: Option<Tracing>,
-    /// The mechanisms that may be used, the best first.
-    order: Vec<Mechanism>,
-    /// Whether a session has used the token that was asked for at the start.
+    /// The allowed mechanisms, best first.
+    mechanisms: Vec<Mechanism>,
+    /// Whether a session has used the token that was read at the start.
     has_used_token: AtomicBool,
 }
 
-impl Way {
-    /// Reads the configuration, the certificates and the pin; touches no network.
-    pub(crate) fn new(url: &Url, given: &cli::Connection) -> Result<Self, Failure> {
+impl Endpoint {
+    /// Reads the configuration, the certificates and the pin. Does not connect.
+    pub(crate) fn new(url: &Url, given: &ConnectionOptions) -> Result<Self, Failure> {
         let options = config::complete(given.clone(), &url.host)?;
-        let tls = trust(&options)?;
-        let trace = Tracing::asked(&options.trace)?;
-        let order = options.mechanism.as_deref().map_or_else(|| Ok(Mechanism::ALL.into()), order)?;
-        Ok(Self { url: url.clone(), options, tls, trace, order, has_used_token: AtomicBool::new(false) })
+        let tls = tls_config(&options)?;
+        let trace = Tracing::from_options(&options.trace)?;
+        let mechanisms =
+            options.mechanism.as_deref().map_or_else(|| Ok(Mechanism::ALL.into()), parse_mechanisms)?;
+        Ok(Self { url: url.clone(), options, tls, trace, mechanisms, has_used_token: AtomicBool::new(false) })
     }
 
-    /// A connector that reports each stage to `observer`.
+    /// Returns a connector that reports each stage to `observer`.
     pub(crate) fn connector(&self, observer: impl Fn(&StageReport) + Send + Sync + 'static) -> Connector {
         let mut connector = Connector::new(self.tls.clone()).observer(observer);
         if let Some(seconds) = self.options.timeout {
@@ -52,7 +54,7 @@ impl Way {
         connector
     }
 
-    /// How SMTP is spoken: with the name of this machine, where one was given.
+    /// Returns the SMTP client configuration, with the host name for EHLO if one was given.
     pub(crate) fn smtp_config(&self) -> proto_smtp::Config {
         let config = proto_smtp::Config::default();
         match &self.options.helo {
@@ -61,7 +63,7 @@ impl Way {
         }
     }
 
-    /// Where to, and how TLS begins.
+    /// Returns the host, the port and the TLS mode.
     pub(crate) fn target(&self) -> Target {
         let security = match self.url.tls {
             TlsMode::Implicit => Security::ImplicitTls,
@@ -70,9 +72,9 @@ impl Way {
         Target::new(&self.url.host, self.url.port, security)
     }
 
-    /// The user's credentials, if the URL names a user.
+    /// Reads the user's credentials. Returns `None` if the URL names no user.
     pub(crate) fn credentials(&self) -> Result<Option<Credentials>, Failure> {
-        let source = Source {
+        let source = CredentialSource {
             password_command: self.options.password_command.as_deref(),
             token_command: self.options.token_command.as_deref(),
             timeout: self.options.secret_command_timeout.map(Duration::from_secs),
@@ -80,8 +82,8 @@ impl Way {
         self.url.user.as_deref().map(|user| source.credentials(user)).transpose()
     }
 
-    /// The credentials for one more session: a password as it is, a token from `--token-command` anew for each session
-    /// but the first, since it may have expired.
+    /// Returns the credentials for another session. A token is read from `--token-command` again for each session but
+    /// the first, since it may have expired.
     pub(crate) fn session_credentials(&self, given: &Credentials) -> Result<Credentials, Failure> {
         if self.options.token_command.is_some() && self.has_used_token.swap(true, Ordering::SeqCst) {
             return Ok(self.renewed_token()?.unwrap_or_else(|| given.duplicate()));
@@ -89,50 +91,51 @@ impl Way {
         Ok(given.duplicate())
     }
 
-    /// Another token from `--token-command`, if tokens come from there.
+    /// Reads a new token from `--token-command`. Returns `None` without that option.
     pub(crate) fn renewed_token(&self) -> Result<Option<Credentials>, Failure> {
         if self.options.token_command.is_some() { self.credentials() } else { Ok(None) }
     }
 
-    /// The mechanisms that may be used, the best first: what the user named, or all of them.
-    pub(crate) fn order(&self) -> &[Mechanism] {
-        &self.order
+    /// Returns the allowed mechanisms, best first: those of `--mechanism`, or all.
+    pub(crate) fn mechanisms(&self) -> &[Mechanism] {
+        &self.mechanisms
     }
 
-    /// Whether to speak without TLS at all: only where the user wrote so, and only on a STARTTLS port.
+    /// Returns whether to connect without TLS: only with `--danger-cleartext`, and only on a STARTTLS port.
     pub(crate) fn is_cleartext(&self) -> Result<bool, Failure> {
         if self.options.danger_cleartext && self.url.tls == TlsMode::Implicit {
-            return Err(Failure::new(Kind::Usage, "--danger-cleartext makes no sense with implicit TLS")
-                .advise("imap:// or smtp://"));
+            return Err(Failure::new(Kind::Usage, "--danger-cleartext cannot be used with implicit TLS")
+                .advise("use imap:// or smtp://"));
         }
         Ok(self.options.danger_cleartext)
     }
 }
 
-impl std::fmt::Debug for Way {
+impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Way").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Endpoint").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
-/// Reads `--mechanism`.
-fn order(names: &str) -> Result<Vec<Mechanism>, Failure> {
+/// Parses the value of `--mechanism`.
+fn parse_mechanisms(names: &str) -> Result<Vec<Mechanism>, Failure> {
     let known = |name: &str| {
         Mechanism::from_name(name.trim().as_bytes()).ok_or_else(|| {
             let known: Vec<_> = Mechanism::ALL.iter().map(|mechanism| mechanism.name()).collect();
-            Failure::new(Kind::Usage, format!("--mechanism {name} is not known"))
-                .advise(format!("one of {}", known.join(", ")))
+            Failure::new(Kind::Usage, format!("--mechanism: {name} is unknown"))
+                .advise(format!("use one of {}", known.join(", ")))
         })
     };
     names.split(',').map(known).collect()
 }
 
-fn trust(options: &cli::Connection) -> Result<TlsClientConfig, Failure> {
+fn tls_config(options: &ConnectionOptions) -> Result<TlsClientConfig, Failure> {
     let tls = if options.danger_accept_any_certificate {
         TlsClientConfig::danger_accept_any_certificate()
     } else if let Some(pin) = &options.pin {
         let pin: Fingerprint = pin.parse().map_err(|_| {
-            Failure::new(Kind::Usage, "--pin is no fingerprint").advise("sha256: and 64 hexadecimal digits")
+            Failure::new(Kind::Usage, "--pin is not a fingerprint")
+                .advise("use sha256: and 64 hexadecimal digits")
         })?;
         TlsClientConfig::pinned([pin])
     } else if let Some(ca) = &options.ca {
@@ -149,35 +152,35 @@ impl From<io_mio::Error> for Failure {
             io_mio::Error::ServiceRefused { reply, code } => {
                 let kind = if *code < 500 { Kind::TryAgain } else { Kind::Unavailable };
                 let reply = ServerReply::from_smtp_text(reply);
-                return advised(Self::said(kind, "the server refuses to serve", reply), error.hint());
+                return with_advice(Self::refused(kind, "the server refuses to serve", reply), error.hint());
             }
             io_mio::Error::StartTlsRefused { reply, is_temporary } => {
-                let (reply, says_later) = ServerReply::from_line(reply);
-                let kind = if *is_temporary || says_later { Kind::TryAgain } else { Kind::Refused };
+                let (reply, is_retryable) = parse_refusal_line(reply);
+                let kind = if *is_temporary || is_retryable { Kind::TryAgain } else { Kind::Refused };
                 let what = "the server refused STARTTLS and an encrypted connection is required";
                 let advice = match kind {
                     Kind::TryAgain => Some("try again later".to_owned()),
                     _ => error.hint(),
                 };
-                return advised(Self::said(kind, what, reply), advice);
+                return with_advice(Self::refused(kind, what, reply), advice);
             }
             io_mio::Error::InvalidGreeting { line } => {
-                let (reply, says_later) = ServerReply::from_line(line);
-                let kind = if says_later { Kind::TryAgain } else { Kind::Protocol };
-                return Self::said(kind, "the server does not greet as it should", reply).advise(
-                    "look at the port: another service may be there; or the server refuses this client",
+                let (reply, is_retryable) = parse_refusal_line(line);
+                let kind = if is_retryable { Kind::TryAgain } else { Kind::Protocol };
+                return Self::refused(kind, "the server's greeting is invalid", reply).advise(
+                    "check the port: it may belong to another service; or the server refuses this client",
                 );
             }
             io_mio::Error::AuthenticationFailed { reply, code: Some(code) } => {
                 let kind = if *code < 500 { Kind::TryAgain } else { Kind::Refused };
                 let reply = ServerReply::from_smtp_text(reply);
-                return Self::said(kind, "the server refused the log-in", reply);
+                return Self::refused(kind, "the server refused the login", reply);
             }
             _ => {}
         }
         let kind = match (&error, error.kind()) {
             (io_mio::Error::WrongTlsMode { .. }, _) => Kind::Protocol,
-            // A connection that ends where it must not, at whatever point: trying again may help.
+            // The connection closed unexpectedly: a retry may succeed.
             (error, _) if is_lost(error) => Kind::TryAgain,
             (_, IoKind::NoHost) => Kind::NoHost,
             (_, IoKind::Timeout) => Kind::TryAgain,
@@ -191,19 +194,22 @@ impl From<io_mio::Error> for Failure {
         let failure = if is_local { failure } else { failure.remote() };
         let timed_out = error.kind() == IoKind::Timeout;
         let failure = if is_lost(&error) && !timed_out { failure.closed() } else { failure };
-        let advice = untrusted(&error).or_else(|| error.hint());
-        advised(failure, advice.or_else(|| (kind == Kind::TryAgain).then(|| "try again later".to_owned())))
+        let advice = untrusted_advice(&error).or_else(|| error.hint());
+        with_advice(
+            failure,
+            advice.or_else(|| (kind == Kind::TryAgain).then(|| "try again later".to_owned())),
+        )
     }
 }
 
-fn advised(failure: Failure, advice: Option<String>) -> Failure {
+fn with_advice(failure: Failure, advice: Option<String>) -> Failure {
     match advice {
         Some(advice) => failure.advise(advice),
         None => failure,
     }
 }
 
-/// Whether the connection was there and was lost.
+/// Returns whether an established connection was lost.
 fn is_lost(error: &io_mio::Error) -> bool {
     match error {
         io_mio::Error::Connect { .. } | io_mio::Error::QueueFull => false,
@@ -212,14 +218,14 @@ fn is_lost(error: &io_mio::Error) -> bool {
     }
 }
 
-/// What to try where nothing vouches for the server's certificate: the options, with the fingerprint to copy.
-fn untrusted(error: &io_mio::Error) -> Option<String> {
+/// Returns advice for a certificate that no trusted authority signed: the options, with the fingerprint to copy.
+fn untrusted_advice(error: &io_mio::Error) -> Option<String> {
     let io_mio::Error::Tls(tls) = error else { return None };
     let causes = [TlsErrorKind::UnknownIssuer, TlsErrorKind::SelfSigned, TlsErrorKind::CaUsedAsEndEntity];
     let seen = tls.certificate.as_ref().filter(|_| causes.contains(&tls.kind))?;
     Some(format!(
-        "if this is your own server: --ca FILE with the certificate of its authority, or, once the fingerprint is \
-         compared with the one there, --pin {}",
+        "if this is your own server: use --ca FILE with its authority's certificate, or compare the fingerprint with \
+         the one on the server and use --pin {}",
         seen.fingerprint
     ))
 }
