@@ -122,7 +122,7 @@ fn parse_mechanisms(names: &str) -> Result<Vec<Mechanism>, Failure> {
     let known = |name: &str| {
         Mechanism::from_name(name.trim().as_bytes()).ok_or_else(|| {
             let known: Vec<_> = Mechanism::ALL.iter().map(|mechanism| mechanism.name()).collect();
-            Failure::new(Kind::Usage, format!("--mechanism: {name} is unknown"))
+            Failure::new(Kind::Usage, format!("--mechanism: unknown mechanism {name:?}"))
                 .advise(format!("use one of {}", known.join(", ")))
         })
     };

@@ -417,7 +417,7 @@ fn refuses_to_sync_into_a_served_directory() {
         served
             .run(&[command, &url, "--into", into], b"")
             .expect(78)
-            .shows(&["serve", "directory of its own"]);
+            .shows(&["serve", "another directory"]);
     }
     assert_eq!(std::fs::read(served.path().join("mail.db")).unwrap(), before);
 }

@@ -134,7 +134,7 @@ fn stops_reading_from_an_endless_server() {
         let url = format!("imap://alice@localhost:{}", server.port);
         let done = run(&[&[command, &url, "--timeout", "1"], &CLEAR[..], into].concat(), SECRET);
         assert!(done.code == 75 && done.took < Duration::from_secs(9), "{command} {begun}: {}", done.shown);
-        done.shows(&["kept talking"]);
+        done.shows(&["only unrequested data"]);
     });
 }
 
@@ -173,7 +173,7 @@ fn skips_a_folder_with_a_malicious_name() {
         assert!(!seen.contains("DELETE") && !seen.contains('\u{1b}'), "{seen:?}");
         let kept = folder();
         let done = imap(&server, "folders", &["--into", kept.path().join("store").to_str().unwrap()]);
-        done.expect(69).shows(&["INBOX", "1 folders could not be kept"]);
+        done.expect(69).shows(&["INBOX", "1 folders could not be stored"]);
     }
 }
 
@@ -206,7 +206,7 @@ fn keeps_only_requested_messages_and_each_once() {
     assert_eq!(synced(&sync(&server).expect(0)), ("success".into(), 1, 0));
     // An endless stream of messages that were not requested ends the run.
     let server = lying("UID FETCH 1 ", move |tag| message(7, "other").repeat(1100) + tag + " OK\r\n");
-    sync(&server).expect(76).shows(&["not requested"]);
+    sync(&server).expect(76).shows(&["messages that the client did not request"]);
     let server = lying("UID FETCH 1:*", |tag| {
         let uids: String = (1..5000).map(|uid| format!("* 1 FETCH (UID {uid})\r\n")).collect();
         uids + tag + " OK\r\n"

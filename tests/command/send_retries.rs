@@ -188,7 +188,7 @@ fn a_lost_reply_has_its_own_exit_code() {
     // The first message gets no answer, and the server is gone for the second.
     let server = smtp_server(|verb, _| if verb == "DATA" { String::new() } else { takes_all(verb) });
     let done = send(server.port, &["--retries", "0"]).expect(70);
-    done.shows(&["uncertain", "it may have been taken", "before it is sent again"]);
+    done.shows(&["uncertain", "the server may have accepted it", "before you send the message again"]);
     let done = send(server.port, &["--retries", "0", "--json"]).expect(70);
     assert_eq!(done.json()["status"], "uncertain");
     send(server.port, &["--timings"]).expect(70);

@@ -59,7 +59,7 @@ fn check_names_the_mechanism_used_and_why_others_were_not() {
         assert_eq!(listed["stages"].as_array().unwrap().last().unwrap()["detail"], "PLAIN", "{listed}");
         assert_eq!(listed["mechanisms_not_used"]["SCRAM-SHA-1"], "comes later", "{listed}");
         check(&["--mechanism", "EXTERNAL,ANONYMOUS"]).expect(77).shows(&["EXTERNAL needs other credentials"]);
-        check(&["--mechanism", "PLAIN,"]).expect(64).shows(&["--mechanism  is not known"]);
+        check(&["--mechanism", "PLAIN,"]).expect(64).shows(&["--mechanism: unknown mechanism \"\""]);
     }
 }
 

@@ -202,8 +202,8 @@ fn what_is_wrong_with_a_certificate_or_key_is_said_in_plain_words() {
         ("text", "key.pem", "is not a PEM file", "BEGIN CERTIFICATE"),
         ("cert.pem", "text", "is not a PEM file", "BEGIN PRIVATE KEY"),
         ("broken.pem", "key.pem", "the certificate is damaged", "a new copy"),
-        ("missing", "key.pem", "No such file", "check the name"),
-        ("cert.pem", "missing", "No such file", "check the name"),
+        ("missing", "key.pem", "No such file", "check the file name"),
+        ("cert.pem", "missing", "No such file", "check the file name"),
     ] {
         let failure = pair.source(chain, key).load().unwrap_err();
         assert!(failure.what.contains(what), "{chain} {key}: {failure}");

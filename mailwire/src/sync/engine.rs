@@ -280,7 +280,7 @@ where
         self.limits = limits;
         // The server may have listed more messages than it counted, if it listed some twice.
         let unlisted = u64::from(opened.exists).saturating_sub(expunged + listed_count);
-        let why = format!("the server counts {unlisted} more messages than it lists");
+        let why = format!("{unlisted} messages did not come: the server counts them but does not list them");
         report.count_failed(unlisted, Kind::Unavailable, &why);
         if let Some(fatal) = fatal {
             return Err(FetchError::Run(fatal));
