@@ -123,6 +123,13 @@ impl Session<Cleartext> {
     }
 }
 
+impl<C: Channel> Session<C> {
+    /// Returns the set of known extensions that the server offers; empty before it has answered EHLO.
+    pub(crate) fn offered(&self) -> ExtensionSet {
+        self.connection.machine().capabilities().map_or(ExtensionSet::NONE, Capabilities::extensions)
+    }
+}
+
 impl<C: Channel> Session<C>
 where
     Client<C>: Authenticate,
@@ -161,11 +168,6 @@ where
                 text.trim_end().to_owned()
             })
             .collect()
-    }
-
-    /// Returns the set of known extensions that the server offers; empty before it has answered EHLO.
-    pub(crate) fn offered(&self) -> ExtensionSet {
-        self.connection.machine().capabilities().map_or(ExtensionSet::NONE, Capabilities::extensions)
     }
 
     /// Logs in.

@@ -414,10 +414,7 @@ fn refuses_to_sync_into_a_served_directory() {
     let into = into.to_str().unwrap();
     let before = std::fs::read(served.path().join("mail.db")).unwrap();
     for command in ["sync", "folders"] {
-        served
-            .run(&[command, &url, "--into", into], b"")
-            .expect(78)
-            .shows(&["serve", "another directory"]);
+        served.run(&[command, &url, "--into", into], b"").expect(78).shows(&["serve", "another directory"]);
     }
     assert_eq!(std::fs::read(served.path().join("mail.db")).unwrap(), before);
 }
