@@ -211,7 +211,7 @@ fn keeps_only_requested_messages_and_each_once() {
         let uids: String = (1..5000).map(|uid| format!("* 1 FETCH (UID {uid})\r\n")).collect();
         uids + tag + " OK\r\n"
     });
-    sync(&server).expect(76).shows(&["said that it has 1 messages"]);
+    sync(&server).expect(76).shows(&["counts 1 messages"]);
 }
 
 #[test]

@@ -47,17 +47,17 @@ fn check_names_the_mechanism_used_and_why_others_were_not() {
         let check =
             |more: &[&str]| served.run(&[&["check", &url, "--stop-after", "login"], more].concat(), b"");
         let done = check(&[]).expect(0).shows(&["SCRAM-SHA-256-PLUS\n"]);
-        assert!(!done.shown.contains("comes later"), "{}", done.shown);
+        assert!(!done.shown.contains("is less preferred"), "{}", done.shown);
         check(&["-v"]).expect(0).shows(&[
             "EXTERNAL needs other credentials",
-            "SCRAM-SHA-256 comes later",
-            "PLAIN comes later",
+            "SCRAM-SHA-256 is less preferred",
+            "PLAIN is less preferred",
         ]);
         // One mechanism or an ordered list; the client never uses another one.
         check(&["-v", "--mechanism", "PLAIN"]).expect(0).shows(&["SCRAM-SHA-256 is not allowed"]);
         let listed = check(&["-v", "--json", "--mechanism", "external,plain,SCRAM-SHA-1"]).expect(0).json();
         assert_eq!(listed["stages"].as_array().unwrap().last().unwrap()["detail"], "PLAIN", "{listed}");
-        assert_eq!(listed["mechanisms_not_used"]["SCRAM-SHA-1"], "comes later", "{listed}");
+        assert_eq!(listed["mechanisms_not_used"]["SCRAM-SHA-1"], "is less preferred", "{listed}");
         check(&["--mechanism", "EXTERNAL,ANONYMOUS"]).expect(77).shows(&["EXTERNAL needs other credentials"]);
         check(&["--mechanism", "PLAIN,"]).expect(64).shows(&["--mechanism: unknown mechanism \"\""]);
     }
