@@ -53,6 +53,9 @@ impl Shelf {
             server::Event::AppendChunk(chunk) => self.arriving.extend_from_slice(chunk),
             server::Event::AppendEnd(reply) => {
                 self.messages.push(std::mem::take(&mut self.arriving));
+                if server.state().is_selected() {
+                    server.data(&Untagged::Exists(self.messages.len() as u32), tx).unwrap();
+                }
                 server.reply(reply, &ok("appended"), tx).unwrap();
             }
             server::Event::Idle(reply) => {
@@ -94,11 +97,11 @@ impl Shelf {
                     writer.item(&FetchItem::Uid(index as u32 + 1));
                     writer.stream_body(Section::FULL, None, message.len() as u64);
                     for chunk in message.chunks(1000) {
-                        server.body(Bytes::copy_from_slice(chunk), tx).unwrap();
+                        server.write_body(Bytes::copy_from_slice(chunk), tx).unwrap();
                     }
                     let mut writer = server.resume_fetch(tx).unwrap();
                     writer.item(&FetchItem::Flags(FlagList::new(&[Flag::Seen])));
-                    writer.finish();
+                    writer.finish().unwrap();
                 }
             }
             Command::Expunge => server.data(&Untagged::Expunge(1), tx).unwrap(),

@@ -48,7 +48,9 @@ fn secure(config: Arc<Config>) -> Box<dyn common::Side> {
             Event::Append { offer, size, .. } => append_of(offer, size, server, tx),
             Event::AppendEnd(reply) => server.reply(reply, &ok("appended"), tx).unwrap(),
             Event::Idle(reply) => {
-                server.data(&Untagged::Exists(4), tx).unwrap();
+                if server.state().is_selected() {
+                    server.data(&Untagged::Exists(4), tx).unwrap();
+                }
                 idle = Some(reply);
             }
             Event::Done => server.reply(idle.take().unwrap(), &ok("idled"), tx).unwrap(),
@@ -62,10 +64,14 @@ fn command_of(reply: Reply, command: Command<'_>, server: &mut Server<Secure>, t
         Command::Select(select) if select.mailbox.to_str_lossy(Default::default()) == "missing" => {
             server.reply(reply, &no("no such mailbox"), tx).unwrap();
         }
+        Command::Select(_) => {
+            server.data(&Untagged::Exists(1), tx).unwrap();
+            server.reply(reply, &ok("done"), tx).unwrap();
+        }
         Command::Fetch(_) => {
             let mut writer = server.fetch(1, tx).unwrap();
             writer.item(&FetchItem::Uid(7)).item(&FetchItem::Flags(FlagList::new(&[Flag::Seen])));
-            writer.finish();
+            writer.finish().unwrap();
             server.reply(reply, &ok("fetched"), tx).unwrap();
         }
         _ => server.reply(reply, &ok("done"), tx).unwrap(),
@@ -111,6 +117,7 @@ fn a_session_in_order() {
     assert_eq!(
         lines[4..],
         [
+            "* 1 EXISTS",
             "a3 OK done",
             "* 1 FETCH (UID 7 FLAGS (\\Seen))",
             "a4 OK fetched",
@@ -443,6 +450,7 @@ fn bodies_are_streamed_and_counted() {
         panic!("no EXAMINE")
     };
     assert!(server.fetch(1, &mut tx).is_err(), "nothing is selected");
+    server.data(&Untagged::Exists(1), &mut tx).unwrap();
     server.reply(reply, &ok("selected"), &mut tx).unwrap();
     assert_eq!(server.state(), State::Selected(Access::ReadOnly));
     let Some(Event::Command(_, reply)) = server.next_event(&mut rx, &mut tx).unwrap() else {
@@ -452,12 +460,12 @@ fn bodies_are_streamed_and_counted() {
     let mut writer = server.fetch(1, &mut tx).unwrap();
     writer.item(&FetchItem::Uid(9));
     writer.stream_body(Section::FULL, None, 10);
-    assert_eq!(server.body(Bytes::from_static(b"hello"), &mut tx), Ok(5));
+    assert_eq!(server.write_body(Bytes::from_static(b"hello"), &mut tx), Ok(5));
     assert!(server.data(&Untagged::Exists(3), &mut tx).is_err());
     assert!(server.resume_fetch(&mut tx).is_err());
-    assert!(server.body(Bytes::from_static(b"too much"), &mut tx).is_err());
-    assert_eq!(server.body(Bytes::from_static(b"world"), &mut tx), Ok(0));
-    server.resume_fetch(&mut tx).unwrap().finish();
+    assert!(server.write_body(Bytes::from_static(b"too much"), &mut tx).is_err());
+    assert_eq!(server.write_body(Bytes::from_static(b"world"), &mut tx), Ok(0));
+    server.resume_fetch(&mut tx).unwrap().finish().unwrap();
     assert!(server.data(&Untagged::Expunge(1), &mut tx).is_err(), "FETCH forbids EXPUNGE");
     server.reply(reply, &ok("fetched"), &mut tx).unwrap();
     assert_eq!(tx.take(), b"* 1 FETCH (UID 9 BODY[] {10}\r\nhelloworld)\r\nc OK fetched\r\n");
@@ -478,7 +486,10 @@ fn searching() -> (Server<Secure>, RecvBuffer, SendBuffer, Reply) {
                 let _ = tx.take();
                 return (server, rx, tx, reply);
             }
-            Some(Event::Command(_, reply)) => server.reply(reply, &ok("selected"), &mut tx).unwrap(),
+            Some(Event::Command(_, reply)) => {
+                server.data(&Untagged::Exists(1), &mut tx).unwrap();
+                server.reply(reply, &ok("selected"), &mut tx).unwrap();
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -525,7 +536,7 @@ fn a_fetch_response_goes_on_where_its_writer_was_dropped() {
     assert!(server.data(&Untagged::Exists(3), &mut tx).is_err());
     let mut writer = server.resume_fetch(&mut tx).unwrap();
     writer.item(&FetchItem::Size(4));
-    writer.finish();
+    writer.finish().unwrap();
     assert!(server.resume_fetch(&mut tx).is_err(), "the response is finished");
     assert_eq!(tx.take(), b"* 1 FETCH (UID 9 RFC822.SIZE 4)\r\n");
 }
@@ -540,7 +551,10 @@ fn nothing_is_said_in_the_middle_of_a_body() {
         while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
             match event {
                 Event::Auth(request) => server.answer_auth(request, AuthVerdict::Accept, &mut tx).unwrap(),
-                Event::Command(_, reply) => server.reply(reply, &ok("selected"), &mut tx).unwrap(),
+                Event::Command(_, reply) => {
+                    server.data(&Untagged::Exists(1), &mut tx).unwrap();
+                    server.reply(reply, &ok("selected"), &mut tx).unwrap();
+                }
                 _ => {}
             }
         }
@@ -554,8 +568,8 @@ fn nothing_is_said_in_the_middle_of_a_body() {
     rx.extend(b"c XYZZY\r\n");
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
     server.timed_out(&mut tx).unwrap();
-    server.body(Bytes::from_static(b"x"), &mut tx).unwrap();
-    server.resume_fetch(&mut tx).unwrap().finish();
+    server.write_body(Bytes::from_static(b"x"), &mut tx).unwrap();
+    server.resume_fetch(&mut tx).unwrap().finish().unwrap();
     assert!(matches!(server.next_event(&mut rx, &mut tx), Ok(None)));
     assert_eq!(tx.take(), b"* 1 FETCH (BODY[] {1}\r\nx)\r\nc BAD there is no such command\r\n");
 

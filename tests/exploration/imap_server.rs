@@ -504,6 +504,7 @@ fn seen<C: Channel>(event: Event<'_, C>, idle: &mut Option<Reply>, record: &mut 
             let name = match command {
                 Command::Noop => "NOOP",
                 Command::Fetch(_) => "FETCH",
+                Command::Select(_) => "SELECT",
                 _ => "another",
             };
             if name != "NOOP" {
@@ -528,7 +529,12 @@ fn seen<C: Channel>(event: Event<'_, C>, idle: &mut Option<Reply>, record: &mut 
 
 fn answer<C: Channel>(server: &mut Server<C>, open: Open, next: Move, tx: &mut SendBuffer) -> Option<Error> {
     match open {
-        Open::Reply(reply, _) => server.reply(reply, &status(next), tx).err(),
+        Open::Reply(reply, name) => {
+            if name == "SELECT" {
+                let _ = server.data(&Untagged::Exists(1), tx);
+            }
+            server.reply(reply, &status(next), tx).err()
+        }
         Open::Offer(offer) if next == Move::Yes => server.accept_literal(offer, tx).err(),
         Open::Offer(offer) => server.reject_literal(offer, &status(next), tx).err(),
         Open::Auth(_) | Open::StartTls(_) => None,
@@ -540,9 +546,8 @@ fn unasked<C: Channel>(server: &mut Server<C>, next: Move, tx: &mut SendBuffer) 
         Move::Expunge => server.data(&Untagged::Expunge(1), tx),
         Move::Half => server.fetch(1, tx).map(|writer| writer.stream_body(Section::TEXT, None, 1)),
         _ => {
-            server.body(Bytes::from_static(b"x"), tx)?;
-            server.resume_fetch(tx)?.finish();
-            Ok(())
+            server.write_body(Bytes::from_static(b"x"), tx)?;
+            server.resume_fetch(tx)?.finish()
         }
     }
 }

@@ -288,9 +288,9 @@ impl Application {
         record: &mut Record,
     ) {
         let outcome = match (command, self.choices.pick(3)) {
-            (Command::Fetch(_) | Command::UidFetch(_), 0) => server.fetch(1, tx).map(|mut writer| {
+            (Command::Fetch(_) | Command::UidFetch(_), 0) => server.fetch(1, tx).and_then(|mut writer| {
                 writer.item(&FetchItem::Uid(7)).body(Section::FULL, None, Bytes::from_static(b"hello"));
-                writer.finish();
+                writer.finish()
             }),
             (Command::Fetch(_) | Command::UidFetch(_), 1) => stream(server, tx),
             (_, 1) => server.data(&Untagged::Exists(1), tx),
@@ -319,10 +319,9 @@ impl Application {
 /// A FETCH response whose body is written in two parts.
 fn stream<C: Channel>(server: &mut Server<C>, tx: &mut SendBuffer) -> Result<(), Error> {
     server.fetch(1, tx)?.stream_body(Section::TEXT, Some(3), 5);
-    server.body(Bytes::from_static(b"he"), tx)?;
-    server.body(Bytes::from_static(b"llo"), tx)?;
-    server.resume_fetch(tx)?.finish();
-    Ok(())
+    server.write_body(Bytes::from_static(b"he"), tx)?;
+    server.write_body(Bytes::from_static(b"llo"), tx)?;
+    server.resume_fetch(tx)?.finish()
 }
 
 fn verdict_given(

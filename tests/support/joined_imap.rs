@@ -241,7 +241,7 @@ impl TestServer {
     fn reply(&mut self, reply: Reply, fetch: bool, tx: &mut SendBuffer) {
         if fetch && let Ok(mut writer) = self.server.fetch(1, tx) {
             writer.body(Section::FULL, None, Bytes::from_static(BODY));
-            writer.finish();
+            let _ = writer.finish();
         }
         let yes = self.choices.pick(4) != 1;
         let text = self.status(yes);

@@ -49,11 +49,6 @@ impl<'o, S: Sink + ?Sized> FetchWriter<'o, S> {
         Self { out, first: false }
     }
 
-    /// Goes on with a response of which nothing but the beginning was written.
-    pub(crate) const fn begun(out: &'o mut S) -> Self {
-        Self { out, first: true }
-    }
-
     /// Writes an item. Nothing, if the grammar has no words for it: a UID of 0, an item that could not be read.
     ///
     /// Behind a [`FetchItem::SectionLiteral`] the caller writes as many bytes as that says, then

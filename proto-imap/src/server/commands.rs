@@ -272,7 +272,11 @@ impl Session {
                     CommandName::Fetch | CommandName::Store | CommandName::Search => Expunge::Forbidden,
                     _ => Expunge::Allowed,
                 };
-                self.turn = Turn::Reply { effect: Effect::of(name), expunge };
+                let effect = Effect::of(name);
+                if matches!(effect, Effect::Select(_)) {
+                    self.messages.begin_select();
+                }
+                self.turn = Turn::Reply { effect, expunge };
                 Ok(CoreEvent::Command(command, Reply { token: self.tokens.issue() }))
             }
             Err(unparsed) => {

@@ -1,35 +1,38 @@
-//! What a server says of its own: data of a mailbox and of messages (RFC 9051 §7.2 to §7.5).
+//! FETCH responses that the server writes item by item (RFC 9051 §7.5.2).
 //!
-//! This file knows in which order parts of a FETCH response may be written, and counts the octets of a body. How each
-//! part is written is said in [`encode`](crate::encode).
+//! The parts of a response may be written in one order only, and the bytes of a body are counted. How each part is
+//! encoded is in [`encode`](crate::encode). Which messages may be named is in [`data`](super::data).
 
 use bytes::Bytes;
 use proto_mail::{Error, Misuse, SendBuffer};
 
-use super::session::{Expunge, Session, Turn};
+use super::session::Session;
 use crate::encode;
-use crate::types::{EncodedBodyStructure, EncodedEnvelope, FetchItem, Response, Section, Untagged};
+use crate::fetch::encode::can_be_written;
+use crate::types::{EncodedBodyStructure, EncodedEnvelope, FetchItem, Section};
 
-/// How far a FETCH response was written.
+/// The response that is written in parts, and how far it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unfinished {
     /// Every response is complete.
     Nothing,
-    /// The next item is the first.
-    First,
-    /// The next item is another one.
-    Later,
-    /// So many octets of a body are missing.
+    /// A FETCH response for this message, of which nothing was written.
+    FetchBegun(u32),
+    /// A FETCH response, after an item.
+    FetchItems,
+    /// A body in a FETCH response, of which so many bytes are missing.
     Body(u64),
-    /// The numbers of a SEARCH or ESEARCH response are being written.
+    /// The numbers of a SEARCH or ESEARCH response.
     Search(super::search::Listing),
 }
 
 /// Writes one FETCH response, item by item.
 ///
-/// A body whose octets are not at hand is begun with [`stream_body`](Self::stream_body); they are given with
-/// [`Server::body`](super::Server::body), now or in later rounds of the loop, as `tx` has room, and the response goes on
-/// with [`Server::resume_fetch`](super::Server::resume_fetch).
+/// A response needs at least one item: without any, nothing is written, and [`finish`](Self::finish) returns an error.
+///
+/// [`stream_body`](Self::stream_body) begins a body whose bytes are not at hand. They are given with
+/// [`Server::write_body`](super::Server::write_body), now or later, as `tx` has room, and
+/// [`Server::resume_fetch`](super::Server::resume_fetch) goes on with the response.
 #[derive(Debug)]
 #[must_use = "finish the response"]
 pub struct FetchWriter<'a> {
@@ -38,13 +41,13 @@ pub struct FetchWriter<'a> {
 }
 
 impl FetchWriter<'_> {
-    /// Writes an item; nothing, if the grammar has no words for it. The contents of a section go out by
-    /// [`body`](Self::body) and [`stream_body`](Self::stream_body): of an announcement alone, nothing is written here.
+    /// Writes an item. An item that the grammar cannot express (a UID of 0, one that could not be parsed) is left out.
+    /// The contents of a section are written by [`body`](Self::body) and [`stream_body`](Self::stream_body): their
+    /// announcement alone is left out too.
     pub fn item(&mut self, item: &FetchItem<'_>) -> &mut Self {
-        if matches!(item, FetchItem::SectionLiteral { .. }) {
-            return self;
+        if !matches!(item, FetchItem::SectionLiteral { .. }) && can_be_written(item) {
+            self.write(|writer| writer.item(item));
         }
-        self.write(|writer| writer.item(item));
         self
     }
 
@@ -60,23 +63,31 @@ impl FetchWriter<'_> {
         self
     }
 
-    /// Writes the contents of a section, all of them.
+    /// Writes the contents of a section.
     pub fn body(&mut self, section: Section<'_>, origin: Option<u64>, contents: Bytes) -> &mut Self {
         self.announce(section, origin, contents.len() as u64);
         self.tx.put_payload(contents);
         self
     }
 
-    /// Announces the contents of a section, `size` octets of them. Nothing else can be written before they are.
+    /// Announces `size` bytes of a section. Nothing else can be written before they are.
     pub fn stream_body(mut self, section: Section<'_>, origin: Option<u64>, size: u64) {
         self.announce(section, origin, size);
         self.session.unfinished = Unfinished::Body(size);
     }
 
     /// Ends the response.
-    pub fn finish(self) {
-        self.tx.put(b")\r\n");
+    ///
+    /// # Errors
+    /// [`Misuse::InvalidArgument`] if no item was written: a FETCH response cannot be empty. Nothing was written then.
+    pub fn finish(self) -> Result<(), Error> {
+        let begun = matches!(self.session.unfinished, Unfinished::FetchItems);
         self.session.unfinished = Unfinished::Nothing;
+        if !begun {
+            return Err(Misuse::InvalidArgument.into());
+        }
+        self.tx.put(b")\r\n");
+        Ok(())
     }
 
     fn announce(&mut self, section: Section<'_>, origin: Option<u64>, size: u64) {
@@ -84,47 +95,42 @@ impl FetchWriter<'_> {
         self.write(|writer| writer.item(&item));
     }
 
+    /// Writes an item, and before the first one what the response begins with.
     fn write(&mut self, write: impl FnOnce(&mut encode::FetchWriter<'_, SendBuffer>)) {
-        let before = self.tx.queued_total();
         let mut writer = match self.session.unfinished {
-            Unfinished::First => encode::FetchWriter::begun(self.tx),
+            Unfinished::FetchBegun(sequence) => encode::FetchWriter::start(sequence, self.tx),
             _ => encode::FetchWriter::resume(self.tx),
         };
         write(&mut writer);
         writer.pause();
-        if self.tx.queued_total() > before {
-            self.session.unfinished = Unfinished::Later;
-        }
+        self.session.unfinished = Unfinished::FetchItems;
     }
 }
 
 impl Session {
     /// Begins a FETCH response.
-    pub(super) fn begin_fetch(&mut self, sequence: u32, tx: &mut SendBuffer) -> Result<(), Error> {
+    pub(super) fn begin_fetch(&mut self, sequence: u32) -> Result<(), Error> {
         self.may_write()?;
-        if sequence == 0 || !self.state.is_selected() {
-            return Err(Misuse::WrongState.into());
-        }
-        encode::FetchWriter::start(sequence, tx).pause();
-        self.unfinished = Unfinished::First;
+        self.check_sequence(sequence)?;
+        self.unfinished = Unfinished::FetchBegun(sequence);
         Ok(())
     }
 
-    /// A response whose writer was dropped goes on: behind an item, or behind a body that is complete.
+    /// Goes on with a response whose writer was dropped: after an item, or after a body that is complete.
     pub(super) fn resume_fetch(&mut self) -> Result<(), Error> {
         match self.unfinished {
             Unfinished::Body(0) => {
-                self.unfinished = Unfinished::Later;
+                self.unfinished = Unfinished::FetchItems;
                 Ok(())
             }
-            Unfinished::First | Unfinished::Later => Ok(()),
+            Unfinished::FetchBegun(_) | Unfinished::FetchItems => Ok(()),
             Unfinished::Body(_) => Err(Misuse::WrongLength.into()),
             Unfinished::Nothing | Unfinished::Search(_) => Err(Misuse::WrongState.into()),
         }
     }
 
-    /// The next octets of the body that was announced.
-    pub(super) fn body(&mut self, contents: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
+    /// Writes the next bytes of the body that was announced.
+    pub(super) fn write_body(&mut self, contents: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
         let Unfinished::Body(left) = self.unfinished else { return Err(Misuse::WrongState.into()) };
         let left = left.checked_sub(contents.len() as u64).ok_or(Misuse::WrongLength)?;
         self.unfinished = Unfinished::Body(left);
@@ -132,27 +138,14 @@ impl Session {
         Ok(left)
     }
 
-    /// Writes untagged data.
-    pub(super) fn data(&mut self, data: &Untagged<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.may_write()?;
-        if matches!(data, Untagged::Expunge(_) | Untagged::Vanished { .. }) && !self.may_expunge() {
-            return Err(Misuse::WrongState.into());
-        }
-        encode::response(&Response::Untagged(*data), tx);
-        Ok(())
-    }
-
-    /// Sequence numbers may change only while a command is in progress that does not use them (RFC 9051 §7.5.1).
-    fn may_expunge(&self) -> bool {
-        matches!(self.turn, Turn::Reply { expunge: Expunge::Allowed, .. } | Turn::Idling | Turn::IdleReply)
-    }
-
-    pub(super) fn may_write(&self) -> Result<(), Error> {
+    /// Checks that no response is half written.
+    pub(super) const fn may_write(&self) -> Result<(), Error> {
         match self.unfinished {
             Unfinished::Nothing => Ok(()),
-            Unfinished::First | Unfinished::Later | Unfinished::Body(_) | Unfinished::Search(_) => {
-                Err(Misuse::WrongLength.into())
-            }
+            Unfinished::FetchBegun(_)
+            | Unfinished::FetchItems
+            | Unfinished::Body(_)
+            | Unfinished::Search(_) => Err(Error::Misuse(Misuse::WrongLength)),
         }
     }
 }

@@ -9,6 +9,7 @@ mod capability;
 mod commands;
 mod core;
 mod counters;
+mod data;
 mod event;
 mod fetch;
 mod reply;
@@ -246,12 +247,17 @@ impl<C: Channel> Server<C> {
         self.core.answer(|session| session.reject_literal(&offer, status, tx))
     }
 
-    /// Writes untagged data. FETCH has a writer of its own.
+    /// Writes untagged data. FETCH also has a writer of its own: [`fetch`](Self::fetch).
+    ///
+    /// EXISTS says how many messages the mailbox has, first while SELECT or EXAMINE is answered. From then on the
+    /// machine counts: EXISTS adds messages, EXPUNGE and VANISHED take them away.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`] for EXPUNGE and VANISHED when no command is in progress, or one that forbids them
-    /// (FETCH, STORE, SEARCH; RFC 9051 §7.5.1); [`Misuse::WrongLength`] if a FETCH response is not finished;
-    /// [`Misuse::ForbiddenByte`] if they cannot be written.
+    /// [`Misuse::WrongState`] for data about messages while no mailbox is selected or being selected, for EXPUNGE and
+    /// VANISHED when no command is in progress or one that forbids them (FETCH, STORE, SEARCH; RFC 9051 §7.5.1), for
+    /// data about mailboxes before authentication, and for BYE and PREAUTH;
+    /// [`Misuse::InvalidArgument`] for a sequence number that the mailbox does not have, a lower EXISTS, and a FETCH
+    /// response without items; [`Misuse::WrongLength`] if another response is not finished.
     pub fn data(&mut self, data: &Untagged<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.session()?.data(data, tx)
     }
@@ -259,21 +265,22 @@ impl<C: Channel> Server<C> {
     /// Begins a FETCH response for the message with this sequence number.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`] if no mailbox is selected or the number is 0; [`Misuse::WrongLength`] if another
-    /// response is not finished.
+    /// [`Misuse::WrongState`] if no mailbox is selected; [`Misuse::InvalidArgument`] if the mailbox has no such message:
+    /// the number is 0 or greater than the last EXISTS allows; [`Misuse::WrongLength`] if another response is not
+    /// finished.
     pub fn fetch<'a>(&'a mut self, sequence: u32, tx: &'a mut SendBuffer) -> Result<FetchWriter<'a>, Error> {
         let session = self.core.session()?;
-        session.begin_fetch(sequence, tx)?;
+        session.begin_fetch(sequence)?;
         Ok(FetchWriter { session, tx })
     }
 
-    /// The next octets of a body that was begun with [`FetchWriter::stream_body`]. Returns how many are missing.
+    /// Writes the next bytes of a body that was begun with [`FetchWriter::stream_body`]. Returns how many are missing.
     ///
     /// # Errors
     /// [`Misuse::WrongLength`] if they are more than was announced: none of them is taken;
     /// [`Misuse::WrongState`] if nothing is awaited.
-    pub fn body(&mut self, contents: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
-        self.core.session()?.body(contents, tx)
+    pub fn write_body(&mut self, contents: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
+        self.core.session()?.write_body(contents, tx)
     }
 
     /// Goes on with a FETCH response that is not finished: behind a body that was streamed, or where its writer was

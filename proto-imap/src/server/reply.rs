@@ -108,11 +108,7 @@ impl Session {
         };
         self.put_status(status, tx)?;
         self.counters.refusals.count(outcome);
-        let next = self.state.after(effect, outcome);
-        if self.state.is_authenticated() && next == State::NotAuthenticated {
-            self.enabled.clear();
-        }
-        self.state = next;
+        self.change_state(effect, outcome);
         self.turn = Turn::Command;
         self.command_ended();
         Ok(())
@@ -141,10 +137,26 @@ impl Session {
                 let refusal = self.line(refusal.condition, refusal.text);
                 self.turn = Turn::Discarding { left, refusal };
             }
+            Turn::Reply { effect, .. } => {
+                self.put_tagged(refusal.condition, refusal.text, tx);
+                self.change_state(effect, Outcome::Failure);
+            }
             _ => self.put_tagged(refusal.condition, refusal.text, tx),
         }
         self.command_ended();
         Ok(true)
+    }
+
+    /// A command has ended: changes the state by the table in [`State::after`].
+    fn change_state(&mut self, effect: Effect, outcome: Outcome) {
+        let next = self.state.after(effect, outcome);
+        if self.state.is_authenticated() && next == State::NotAuthenticated {
+            self.enabled.clear();
+        }
+        self.state = next;
+        if matches!((effect, outcome), (Effect::Select(_), Outcome::Success)) {
+            self.messages.select();
+        }
     }
 
     /// Writes the answer under the tag of the command in progress.

@@ -34,6 +34,9 @@ pub(super) enum Listing {
 impl Session {
     pub(super) fn begin_search(&mut self, form: &SearchForm<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.may_write()?;
+        if !self.state.is_selected() {
+            return Err(Misuse::WrongState.into());
+        }
         tx.put(b"* ");
         let listing = match form {
             SearchForm::Search => {

@@ -12,6 +12,7 @@ use proto_mail::trace::TraceKind;
 use proto_mail::{AuthRequest, Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
 use super::counters::Counters;
+use super::data::MessageCounts;
 use super::event::CoreEvent;
 use super::fetch::Unfinished;
 use super::reply::Refusal;
@@ -141,6 +142,7 @@ pub(crate) struct Session {
     pub(super) reader: Reader,
     pub(super) context: Context,
     pub(super) unfinished: Unfinished,
+    pub(super) messages: MessageCounts,
     /// The capabilities that the client has enabled, each followed by a space.
     pub(super) enabled: Vec<u8>,
     pub(super) sasl: proto_mail::sasl::SaslContext,
@@ -166,6 +168,7 @@ impl Session {
             reader: Reader { framer: Framer::default(), borrowed: 0, remainder: Remainder::None },
             context: Context::strict(),
             unfinished: Unfinished::Nothing,
+            messages: MessageCounts::default(),
             enabled: Vec::new(),
             sasl: proto_mail::sasl::SaslContext::cleartext(),
             generation: 0,
@@ -441,6 +444,7 @@ impl core::fmt::Debug for Session {
             reader,
             context: _,
             unfinished,
+            messages,
             enabled,
             sasl,
             generation,
@@ -457,6 +461,7 @@ impl core::fmt::Debug for Session {
             .field("counters", counters)
             .field("reader", reader)
             .field("unfinished", unfinished)
+            .field("messages", messages)
             .field("enabled", &alloc::string::String::from_utf8_lossy(enabled))
             .field("sasl", sasl)
             .field("generation", generation)

@@ -170,7 +170,7 @@ fn put<C: Channel>(data: &Data, server: &mut Server<C>, tx: &mut SendBuffer) {
         Data::Message(number, bytes) => {
             let mut writer = server.fetch(*number, tx).unwrap();
             writer.item(&FetchItem::Uid(*number)).body(Section::FULL, None, bytes.clone());
-            writer.finish();
+            writer.finish().unwrap();
         }
     }
 }

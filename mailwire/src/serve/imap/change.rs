@@ -189,7 +189,8 @@ impl Session {
                 let recency = selected.recency(message.uid);
                 writer.item(&FetchItem::Flags(translate::flags(&arena, &message.flags, recency)));
             }
-            writer.finish();
+            // Of a silent change nothing is said: such a response is not written.
+            let _ = writer.finish();
             arena.reset();
         }
         match std::mem::replace(&mut self.work, Work::None) {

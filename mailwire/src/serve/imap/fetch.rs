@@ -232,7 +232,7 @@ impl Fetching {
         }
         let Some(message) = &mut self.message else { return Ok(()) };
         if let Piece::Bytes(bytes) = piece {
-            if turn.machine.body(bytes, turn.tx)? == 0 {
+            if turn.machine.write_body(bytes, turn.tx)? == 0 {
                 let writer = turn.machine.resume_fetch(turn.tx)?;
                 message.write_items(&self.wanted, arena, writer);
             }
@@ -295,7 +295,8 @@ impl Writing {
             let flags = translate::flags(arena, &self.message.flags, self.recency);
             writer.item(&FetchItem::Flags(flags));
         }
-        writer.finish();
+        // A message of which nothing can be said is left out.
+        let _ = writer.finish();
         self.is_finished = true;
     }
 

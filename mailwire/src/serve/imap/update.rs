@@ -338,8 +338,7 @@ impl Telling {
             writer.item(&FetchItem::ModSeq(message.modseq));
         }
         writer.item(&FetchItem::Flags(translate::flags(arena, &message.flags, recency)));
-        writer.finish();
-        Ok(true)
+        writer.finish().map(|()| true)
     }
 }
 

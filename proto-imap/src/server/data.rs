@@ -1,0 +1,123 @@
+//! Untagged data: which may be sent in which state (RFC 9051 §7).
+//!
+//! The machine counts the messages that it has told the client about. Data about a message that the client does not know,
+//! or about messages while no mailbox is selected, are refused as a mistake of the application.
+
+use proto_mail::{Error, Misuse, SendBuffer};
+
+use super::session::{Expunge, Session, Turn};
+use crate::encode;
+use crate::fetch::encode::can_be_written;
+use crate::state::Effect;
+use crate::types::{Condition, Response, Untagged, VanishedWhen};
+
+/// How many messages the client knows of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct MessageCounts {
+    /// In the selected mailbox.
+    selected: u32,
+    /// In the mailbox that SELECT or EXAMINE is about to select.
+    selecting: u32,
+}
+
+impl MessageCounts {
+    /// SELECT or EXAMINE has begun.
+    pub(super) const fn begin_select(&mut self) {
+        self.selecting = 0;
+    }
+
+    /// The mailbox was selected.
+    pub(super) const fn select(&mut self) {
+        self.selected = self.selecting;
+    }
+}
+
+impl Session {
+    /// Writes untagged data.
+    pub(super) fn data(&mut self, data: &Untagged<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.may_write()?;
+        self.check_data(data)?;
+        encode::response(&Response::Untagged(*data), tx);
+        Ok(())
+    }
+
+    /// Checks that these data may be sent now, and counts messages.
+    fn check_data(&mut self, data: &Untagged<'_>) -> Result<(), Error> {
+        let authenticated = self.state.is_authenticated();
+        match data {
+            Untagged::Exists(count) => {
+                let known = self.messages().ok_or(Misuse::WrongState)?;
+                if *count < *known {
+                    return Err(Misuse::InvalidArgument.into());
+                }
+                *known = *count;
+            }
+            Untagged::Expunge(sequence) => {
+                self.check_expunge()?;
+                self.check_sequence(*sequence)?;
+                self.forget_messages(1)?;
+            }
+            Untagged::Vanished { when: VanishedWhen::Now, uids } => {
+                self.check_expunge()?;
+                if uids.is_empty() {
+                    return Err(Misuse::InvalidArgument.into());
+                }
+                self.forget_messages(u32::try_from(uids.count()).unwrap_or(u32::MAX))?;
+            }
+            Untagged::Vanished { when: VanishedWhen::Earlier, .. } => self.check_expunge()?,
+            Untagged::Fetch(fetch) => {
+                self.check_sequence(fetch.sequence)?;
+                if !fetch.items.iter().any(|item| can_be_written(&item)) {
+                    return Err(Misuse::InvalidArgument.into());
+                }
+            }
+            Untagged::Recent(_) | Untagged::Flags(_) => {
+                self.messages().ok_or(Misuse::WrongState)?;
+            }
+            Untagged::Search(_) | Untagged::Sort(_) if !self.state.is_selected() => {
+                return Err(Misuse::WrongState.into());
+            }
+            Untagged::Status(status) if matches!(status.condition, Condition::Bye | Condition::PreAuth) => {
+                return Err(Misuse::WrongState.into());
+            }
+            Untagged::Search(_)
+            | Untagged::Sort(_)
+            | Untagged::Status(_)
+            | Untagged::Capability(_)
+            | Untagged::Id(_)
+            | Untagged::Other { .. } => {}
+            _ if !authenticated => return Err(Misuse::WrongState.into()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// How many messages the client knows of in the mailbox that is selected, or is being selected.
+    const fn messages(&mut self) -> Option<&mut u32> {
+        if matches!(self.turn, Turn::Reply { effect: Effect::Select(_), .. }) {
+            return Some(&mut self.messages.selecting);
+        }
+        if self.state.is_selected() { Some(&mut self.messages.selected) } else { None }
+    }
+
+    /// Checks that the client knows the message with this sequence number.
+    pub(super) fn check_sequence(&mut self, sequence: u32) -> Result<(), Error> {
+        let known = *self.messages().ok_or(Misuse::WrongState)?;
+        if sequence == 0 || sequence > known { Err(Misuse::InvalidArgument.into()) } else { Ok(()) }
+    }
+
+    fn forget_messages(&mut self, gone: u32) -> Result<(), Error> {
+        let known = self.messages().ok_or(Misuse::WrongState)?;
+        *known = known.checked_sub(gone).ok_or(Misuse::InvalidArgument)?;
+        Ok(())
+    }
+
+    /// Sequence numbers may change only while a command is in progress that does not use them (RFC 9051 §7.5.1).
+    fn check_expunge(&mut self) -> Result<(), Error> {
+        let allowed = matches!(
+            self.turn,
+            Turn::Reply { expunge: Expunge::Allowed, .. } | Turn::Idling | Turn::IdleReply
+        );
+        if allowed && self.messages().is_some() { Ok(()) } else { Err(Misuse::WrongState.into()) }
+    }
+}
