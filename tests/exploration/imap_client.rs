@@ -264,7 +264,7 @@ impl TestClient {
     }
 
     fn description(&self) -> String {
-        const LEFT_OUT: [&str; 3] = ["generation", "heard", "head"];
+        const LEFT_OUT: [&str; 3] = ["generation", "received", "head"];
         match &self.session {
             Session::Gone(error) => format!("{error:?}"),
             Session::Cleartext(client) => described(client, &LEFT_OUT),
@@ -381,7 +381,7 @@ impl World for TestClient {
         let (rx, closed) = (self.rx.bytes().escape_ascii(), self.rx.is_closed());
         let whole = format!("{} {rx} {closed} {}", self.description(), self.tx.is_empty());
         let head = self.rx.received_total() - self.rx.len() as u64;
-        seen_from(&whole, [("queued_at: ", self.tx.sent_total()), ("heard_at: ", head)])
+        seen_from(&whole, [("queued_at: ", self.tx.sent_total()), ("received_at: ", head)])
     }
 
     fn judge(&self) -> Result<usize, String> {

@@ -37,6 +37,8 @@ pub(crate) struct TestServer {
     bounds: Bounds,
     /// A FETCH response is half written.
     writing: bool,
+    /// How many messages the selected mailbox has.
+    messages: u32,
 }
 
 /// Whether errors, and commands without authentication, come to an end.
@@ -116,6 +118,7 @@ impl TestServer {
             secured,
             bounds,
             writing: false,
+            messages: 0,
         };
         serving.pump();
         serving.send();
@@ -181,6 +184,9 @@ impl TestServer {
     /// The application answers what it was asked.
     fn decide(&mut self, next: Move) {
         let Some(open) = self.open.take() else { return };
+        if next == Move::Yes && matches!(open, Open::Reply(_, "SELECT")) {
+            self.messages = 1;
+        }
         let (tx, record) = (&mut self.tx, &mut self.record);
         let failed = match (open, &mut self.session) {
             (Open::StartTls(request), _) => return self.starttls(request, next == Move::Yes),
@@ -240,13 +246,14 @@ impl TestServer {
 
     /// What the application says unasked, and whether that was right to be allowed.
     fn tell(&mut self, next: Move) {
-        let selected = self.standing() == Standing::Selected;
+        let selecting = matches!(self.open, Some(Open::Reply(_, "SELECT")));
+        let has_message = self.standing() == Standing::Selected && !selecting && self.messages > 0;
         let quiet = matches!(self.open, Some(Open::Reply(_, "FETCH")));
         let busy = matches!(self.open, Some(Open::Reply(_, name)) if name != "APPEND") || self.idle.is_some();
         let writing = self.writing;
         let allowed = match next {
-            Move::Expunge => !writing && !quiet && (busy || self.is_done()),
-            Move::Half => !writing && selected,
+            Move::Expunge => has_message && !writing && !quiet && (busy || self.is_done()),
+            Move::Half => !writing && has_message,
             Move::Whole => writing,
             _ => false,
         };
@@ -266,6 +273,7 @@ impl TestServer {
             (Session::Secure(server), _) => unasked(server, next, tx),
         };
         match (next, &told) {
+            (Move::Expunge, Ok(())) => self.messages -= 1,
             (Move::Half, Ok(())) => self.writing = true,
             (Move::Whole, Ok(())) => self.writing = false,
             _ => {}
@@ -504,7 +512,7 @@ fn seen<C: Channel>(event: Event<'_, C>, idle: &mut Option<Reply>, record: &mut 
             let name = match command {
                 Command::Noop => "NOOP",
                 Command::Fetch(_) => "FETCH",
-                Command::Select(_) => "SELECT",
+                Command::Select(_) | Command::Examine(_) => "SELECT",
                 _ => "another",
             };
             if name != "NOOP" {
