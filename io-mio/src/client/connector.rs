@@ -22,7 +22,7 @@ use crate::{
     error::{Error, TimeoutStage},
     protocol::traits::{ClientProtocol, StartTlsReadiness},
     socket::{Address, ConnectedSocket, Socket},
-    tls::{certificate::Certificate, client::TlsClientConfig, detect::DetectedProtocol, info::TlsInfo},
+    tls::{self, certificate::Certificate, client::TlsClientConfig, detect::DetectedProtocol, info::TlsInfo},
     trace::record::{Role, Trace, Tracer},
     transport::{ProtocolPorts, TlsStart, Transport},
 };
@@ -204,7 +204,11 @@ impl Connector {
     ) -> Result<Connection<P::Cleartext>, Error> {
         let mut transport = self.transport::<P>(dialled)?;
         let config = &P::config_for_address(config, transport.inner.local_ip()?);
-        let machine = P::open(config, &mut transport.inner.tx);
+        let tx = &mut transport.inner.tx;
+        let machine = match tls::info::seed() {
+            Some(seed) => P::open_with_seed(config, seed, tx),
+            None => P::open(config, tx),
+        };
         Ok(Connection::new(transport, machine, None))
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proto_imap::{Config, client, server};
-use proto_mail::{Cleartext, Secure, SendBuffer, StartTlsRequest};
+use proto_mail::{Cleartext, Secret, Secure, SendBuffer, StartTlsRequest};
 
 use super::traits::{ClientProtocol, MachineMut, Protocol, ServerProtocol, StartTlsReadiness};
 use crate::error::Error;
@@ -32,6 +32,10 @@ impl ClientProtocol for ImapClient {
 
     fn open(config: &Arc<Config>, _: &mut SendBuffer) -> Self::Cleartext {
         client::Client::<Cleartext>::new(config.clone())
+    }
+
+    fn open_with_seed(config: &Arc<Config>, seed: Secret<[u8; 32]>, _: &mut SendBuffer) -> Self::Cleartext {
+        client::Client::<Cleartext>::new(config.clone()).with_seed(seed)
     }
 
     fn open_secure(config: &Arc<Config>, secure: Secure, _: &mut SendBuffer) -> Self::Secure {

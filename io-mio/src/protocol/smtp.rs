@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use proto_mail::{Cleartext, Secure, SendBuffer, StartTlsRequest};
+use proto_mail::{Cleartext, Secret, Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::{
     Config,
     client::{self, Event, Step},
@@ -37,6 +37,10 @@ impl ClientProtocol for SmtpClient {
 
     fn open(config: &Arc<Config>, _: &mut SendBuffer) -> Self::Cleartext {
         client::Client::<Cleartext>::new(config.clone())
+    }
+
+    fn open_with_seed(config: &Arc<Config>, seed: Secret<[u8; 32]>, _: &mut SendBuffer) -> Self::Cleartext {
+        client::Client::<Cleartext>::new(config.clone()).with_seed(seed)
     }
 
     fn open_secure(config: &Arc<Config>, secure: Secure, _: &mut SendBuffer) -> Self::Secure {

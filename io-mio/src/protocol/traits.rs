@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr};
 
 use proto_mail::{
-    Error, Machine, Secure, SendBuffer, StartTlsRequest, Upgrade, machine::StartTlsNegotiation,
+    Error, Machine, Secret, Secure, SendBuffer, StartTlsRequest, Upgrade, machine::StartTlsNegotiation,
 };
 
 /// One role (client or server) of one protocol: the machine on cleartext, the machine under TLS, and the TLS gate.
@@ -73,6 +73,13 @@ pub trait ClientProtocol: Protocol {
 
     /// Starts a client on cleartext, which waits for the greeting.
     fn open(config: &Self::Config, tx: &mut SendBuffer) -> Self::Cleartext;
+
+    /// As [`open`](Self::open), with randomness for nonces, so that a program that was told to log in on cleartext can use
+    /// SCRAM. By default the randomness is not used.
+    fn open_with_seed(config: &Self::Config, seed: Secret<[u8; 32]>, tx: &mut SendBuffer) -> Self::Cleartext {
+        drop(seed);
+        Self::open(config, tx)
+    }
 
     /// Starts a client under implicit TLS, which waits for the greeting.
     fn open_secure(config: &Self::Config, secure: Secure, tx: &mut SendBuffer) -> Self::Secure;

@@ -8,6 +8,7 @@ use crate::socket::Address;
 pub(super) struct LineContext {
     pub(super) connection: u64,
     pub(super) protocol: &'static str,
+    #[cfg_attr(not(feature = "trace-json"), allow(dead_code, reason = "only JSON shows the role"))]
     pub(super) role: Role,
     pub(super) at: f64,
     pub(super) secured: bool,

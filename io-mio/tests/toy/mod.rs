@@ -352,6 +352,12 @@ impl Drop for Ended {
 }
 
 impl App {
+    /// An application with a log and workers of its own.
+    pub fn new() -> Self {
+        let workers = Workers::new(WorkerLimits::default()).unwrap();
+        Self { log: Log::default(), workers, later: None, left: 0, got: 0 }
+    }
+
     fn note(&self, what: impl fmt::Display) {
         self.log.lock().unwrap().push(what.to_string());
     }
