@@ -40,7 +40,7 @@ fn an_upload_streams_in_bounded_memory() {
         _ => Ok(None),
     });
     assert_eq!(answer.unwrap(), format!("GOT {size}"));
-    assert!(most <= 256 * 1024, "{most} octets waited");
+    assert!(most <= 256 * 1024, "{most} bytes waited");
     connection.close().unwrap();
 }
 
@@ -143,13 +143,13 @@ fn an_error_of_the_program_ends_the_drive() {
 }
 
 #[test]
-fn a_port_where_nobody_listens_and_a_name_that_is_none() {
+fn reports_closed_ports_and_unknown_names() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let tls = TlsClientConfig::danger_accept_any_certificate().unwrap();
     let error = connect(address, Security::ImplicitTls, tls.clone()).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
     assert!(error.to_string().contains(&address.to_string()), "{error}");
-    // A label of more than 63 octets: no name server is asked about it.
+    // A label of more than 63 bytes: no name server is asked about it.
     let target = Target::new("x".repeat(300), 993, Security::ImplicitTls);
     let connector = Connector::new(tls).deadlines(Deadlines::uniform(Duration::from_secs(3)));
     let error = connector.connect::<Toy>(&target, &Config::default()).unwrap_err();

@@ -142,7 +142,7 @@ fn good_until(stage: usize, act: Act) -> Vec<Act> {
 }
 
 #[test]
-fn whoever_is_refused_for_now_is_tried_again() {
+fn retries_temporarily_refused_recipients() {
     let (report, pauses, messages) = deliver(1, vec![good_until(3, Say("450 4.2.1 busy")), GOOD.to_vec()]);
     let report = report.unwrap();
     assert_eq!((report.status, report.retry_count, messages), (DeliveryStatus::Success, 1, 1));
@@ -186,7 +186,7 @@ fn tries_are_used_up() {
 }
 
 #[test]
-fn each_recipient_has_its_own_answer_and_nobody_gets_it_twice() {
+fn each_recipient_has_its_own_result_and_no_duplicate() {
     let first = vec![
         Say("220 x"),
         Say("250 x"),
@@ -240,7 +240,7 @@ fn a_server_that_is_too_slow_is_left() {
 }
 
 #[test]
-fn a_source_that_cannot_be_read_ends_the_message_for_nobody() {
+fn an_unreadable_source_delivers_no_part_of_the_message() {
     struct Broken(bool);
     impl std::io::Read for Broken {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {

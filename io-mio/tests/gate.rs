@@ -56,7 +56,7 @@ fn channel_bindings_are_those_of_the_version() {
         let connection = connect(server.address, Security::ImplicitTls, tls).unwrap();
         connection.machine().1.binding().clone()
     };
-    assert!(matches!(binding(TlsVersions::Tls13), ChannelBinding::TlsExporter(octets) if octets != [0; 32]));
+    assert!(matches!(binding(TlsVersions::Tls13), ChannelBinding::TlsExporter(bytes) if bytes != [0; 32]));
     assert_ne!(binding(TlsVersions::Tls13), binding(TlsVersions::Tls13), "each connection has its own");
     let ChannelBinding::TlsServerEndPoint(hash) = binding(TlsVersions::Tls12) else { panic!("TLS 1.2") };
     assert_eq!(
@@ -66,17 +66,17 @@ fn channel_bindings_are_those_of_the_version() {
     );
 }
 
-/// What a peer who injects `octets` behind STARTTLS, cut at `at`, brings about.
-fn inject(address: SocketAddr, octets: &[u8], at: usize) -> Vec<u8> {
+/// What a peer who injects `bytes` behind STARTTLS, cut at `at`, brings about.
+fn inject(address: SocketAddr, bytes: &[u8], at: usize) -> Vec<u8> {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_nodelay(true).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let mut greeting = [0; 9];
     socket.read_exact(&mut greeting).unwrap();
-    socket.write_all(&octets[..at]).unwrap();
+    socket.write_all(&bytes[..at]).unwrap();
     std::thread::sleep(Duration::from_millis(3));
     // The server may have closed already.
-    let _ = socket.write_all(&octets[at..]);
+    let _ = socket.write_all(&bytes[at..]);
     let mut rest = Vec::new();
     let _ = socket.read_to_end(&mut rest);
     rest
@@ -89,10 +89,10 @@ fn a_command_behind_starttls_is_fatal_at_every_split() {
     let bare = b"STARTTLS\r\nPING evil\r\n".to_vec();
     let glued = [b"STARTTLS\r\nPING evil\r\n", &hello[..]].concat();
     let early = [b"STARTTLS\r\n", &hello[..]].concat();
-    for (octets, splits) in [(&bare, 0..bare.len()), (&glued, 0..40), (&early, 0..10)] {
+    for (bytes, splits) in [(&bare, 0..bare.len()), (&glued, 0..40), (&early, 0..10)] {
         let server = Server::start(ListenerTls::StartTls(identity.server()));
         for at in splits.clone() {
-            let answer = inject(server.address, octets, at);
+            let answer = inject(server.address, bytes, at);
             // Nothing, the answer to STARTTLS, and perhaps a TLS alert: never an answer to the command.
             let rest = answer.strip_prefix(b"220 ready\r\n").unwrap_or(&answer);
             assert!(rest.is_empty() || rest[0] == 0x15, "split {at}: {answer:?}");
@@ -168,15 +168,15 @@ fn a_handshake_that_never_comes_is_not_waited_for() {
     assert!(rest.is_empty() || rest[0] == 0x15, "a closing alert at most: {rest:?}");
     assert!(begun.elapsed() < Duration::from_secs(3));
     server.saw("closed: the TLS handshake did not finish within 200ms");
-    // Nor are single octets of it, however many.
+    // Nor are single bytes of it, however many.
     let implicit = ListenerTls::Implicit(identity.server());
     let server = Server::with(implicit, Config::default(), deadlines, ReactorLimits::default());
     let mut socket = TcpStream::connect(server.address).unwrap();
     let begun = Instant::now();
     let hello = client_hello();
-    let dripped = hello.iter().take_while(|&&octet| {
+    let dripped = hello.iter().take_while(|&&byte| {
         std::thread::sleep(Duration::from_millis(20));
-        socket.write_all(&[octet]).is_ok()
+        socket.write_all(&[byte]).is_ok()
     });
     assert!(dripped.count() < 150);
     assert!(begun.elapsed() < Duration::from_secs(4));
@@ -278,7 +278,7 @@ fn plaintext_in_an_established_session_is_fatal() {
 }
 
 #[test]
-fn one_place_vouches_for_tls() {
+fn secure_channels_are_created_in_one_place() {
     fn count(folder: &std::path::Path) -> usize {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         entries

@@ -203,14 +203,14 @@ fn every_mechanism_under_both_versions_of_tls() {
 fn a_command_behind_starttls_is_fatal() {
     let (_, identity) = localhost();
     let server = Running::start(ListenerTls::StartTls(identity.server()));
-    let octets = b"a STARTTLS\r\nb NOOP\r\n";
-    for at in 1..=octets.len() {
+    let bytes = b"a STARTTLS\r\nb NOOP\r\n";
+    for at in 1..=bytes.len() {
         let mut socket = TcpStream::connect(server.address).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        socket.write_all(&octets[..at]).unwrap();
+        socket.write_all(&bytes[..at]).unwrap();
         std::thread::sleep(Duration::from_millis(3));
-        let _ = socket.write_all(&octets[at..]);
+        let _ = socket.write_all(&bytes[at..]);
         let mut rest = Vec::new();
         let _ = socket.read_to_end(&mut rest);
         let text = String::from_utf8_lossy(&rest);
@@ -219,7 +219,7 @@ fn a_command_behind_starttls_is_fatal() {
 }
 
 #[test]
-fn a_server_that_goes_down_says_bye() {
+fn says_bye_on_shutdown() {
     let (authority, identity) = localhost();
     let server = Running::start(ListenerTls::Implicit(identity.server()));
     let mut connection = connect(server.address, Security::ImplicitTls, authority.trust());

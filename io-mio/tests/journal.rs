@@ -34,7 +34,7 @@ type Result = DeliveryResult<usize, Text>;
 #[derive(Default)]
 struct Log {
     lines: Mutex<Vec<String>>,
-    octets: AtomicUsize,
+    bytes: AtomicUsize,
     /// Whose messages must not have arrived before `ending` has returned.
     book: Option<Arc<Book>>,
     is_broken: bool,
@@ -69,8 +69,8 @@ impl Journal<usize> for Log {
         }
     }
 
-    fn bytes_queued(&self, _: &usize, octets: u64) {
-        self.octets.fetch_add(usize::try_from(octets).unwrap(), Ordering::SeqCst);
+    fn bytes_queued(&self, _: &usize, bytes: u64) {
+        self.bytes.fetch_add(usize::try_from(bytes).unwrap(), Ordering::SeqCst);
     }
 
     fn route_paused(&self, why: &Diagnostic, pause: Duration) {
@@ -113,7 +113,7 @@ fn one_at_a_time() -> Pool<Cleartext> {
 }
 
 #[test]
-fn each_step_is_told_before_the_next_and_of_those_alone_whom_it_concerns() {
+fn the_journal_gets_each_step_before_the_next() {
     let server = Running::start();
     let (pool, route) = (one_at_a_time(), server.route());
     let log = Log { book: Some(server.book.clone()), ..Log::default() };
@@ -128,7 +128,7 @@ fn each_step_is_told_before_the_next_and_of_those_alone_whom_it_concerns() {
             "0 tried [Success, Rejected, Success] None",
         ]
     );
-    assert_eq!(log.octets.load(Ordering::SeqCst), 2 * mail::TEXT.len());
+    assert_eq!(log.bytes.load(Ordering::SeqCst), 2 * mail::TEXT.len());
     let attempts: Vec<_> = done[0].report.recipients.iter().map(|one| one.attempts).collect();
     assert_eq!((attempts, done[0].report.retry_count, done[0].route_failed), (vec![1, 1, 2], 1, false));
     let taken: Vec<_> = server.book.messages().into_iter().map(|taken| taken.recipients).collect();
@@ -138,7 +138,7 @@ fn each_step_is_told_before_the_next_and_of_those_alone_whom_it_concerns() {
 }
 
 #[test]
-fn whoever_is_settled_is_not_sent_to() {
+fn already_decided_recipients_get_nothing() {
     let server = Running::start();
     let (pool, log) = (one_at_a_time(), Log::default());
     let known = || Diagnostic::without_reply(DeliveryStage::Message, "the server took it in an earlier run");
@@ -173,7 +173,7 @@ fn whoever_is_settled_is_not_sent_to() {
 }
 
 #[test]
-fn a_journal_that_cannot_be_written_keeps_the_message_back() {
+fn an_unwritable_journal_holds_the_message_back() {
     let long = format!("{}{}", mail::TEXT, "0123456789\r\n".repeat(100_000));
     for chunking in [Chunking::WhereNeeded, Chunking::WhereOffered] {
         for text in [mail::TEXT, &long] {
@@ -212,7 +212,7 @@ fn a_session_serves_many_messages_and_its_death_between_two_is_no_try() {
 }
 
 #[test]
-fn whoever_stops_in_a_pause_does_not_wait_for_its_end() {
+fn stopping_does_not_wait_for_a_retry_delay() {
     let server = Running::start();
     let (pool, route) = (one_at_a_time(), server.route());
     let policy =
@@ -277,7 +277,7 @@ impl Broken {
 }
 
 #[test]
-fn a_host_that_cannot_be_reached_is_tried_as_often_as_the_policy_says_for_all_messages_together() {
+fn an_unreachable_host_is_tried_once_per_policy_for_all_messages() {
     let broken = Broken::behind(11, || Error::Closed);
     let (pool, log) = (one_at_a_time(), Log::default());
     let policy = RetryPolicy { attempts: 3, ..RetryPolicy::default() };
@@ -297,7 +297,7 @@ fn a_host_that_cannot_be_reached_is_tried_as_often_as_the_policy_says_for_all_me
 }
 
 #[test]
-fn whoever_is_refused_for_good_is_refused_once_and_other_routes_go_on() {
+fn a_permanent_refusal_fails_one_route_and_others_go_on() {
     let refused = || Error::AuthenticationFailed { code: Some(535), reply: "no".to_owned() };
     let (broken, server) = (Broken::behind(11, refused), Running::start());
     let (pool, log) = (one_at_a_time(), Log::default());
@@ -332,7 +332,7 @@ fn a_route_that_was_given_up_is_tried_again_later() {
 }
 
 #[test]
-fn a_server_that_takes_few_sessions_gets_few_and_every_message() {
+fn a_server_with_few_sessions_gets_every_message() {
     let mut limits = ReactorLimits::default();
     limits.connections = 2;
     let server = Running::with(ListenerTls::None, Config::default().danger_cleartext(), limits);
@@ -357,7 +357,7 @@ fn a_server_that_takes_few_sessions_gets_few_and_every_message() {
 }
 
 #[test]
-fn a_session_that_nobody_needs_is_closed_while_the_queue_is_empty() {
+fn closes_unneeded_sessions_while_the_queue_is_empty() {
     let server = Running::start();
     let pool = Pool::new(PoolLimits { idle: Duration::from_millis(30), ..PoolLimits::default() });
     let (hand_in, queue) = mpsc::channel();

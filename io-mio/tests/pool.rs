@@ -61,7 +61,7 @@ fn one_message_after_the_other_goes_in_one_session() {
 }
 
 #[test]
-fn a_session_that_the_server_closed_while_idle_costs_nothing() {
+fn a_session_closed_while_idle_costs_nothing() {
     let mut waits = proto_smtp::Waits::default();
     waits.command = Duration::from_millis(50);
     let config = Config::default().danger_cleartext().waits(waits);
@@ -92,7 +92,7 @@ fn delivered_past_a_farewell(step: &'static str) -> (DeliveryReport, Running) {
 }
 
 #[test]
-fn a_used_session_that_goes_away_before_anybody_is_accepted_is_replaced_at_once() {
+fn replaces_a_used_session_that_closes_before_a_recipient_is_accepted() {
     for step in ["mail", "rcpt"] {
         let (report, server) = delivered_past_a_farewell(step);
         assert_eq!((report.retry_count, report.duration_ms), (0, 0), "{step}");
@@ -169,7 +169,7 @@ fn identities_never_share_a_session() {
 }
 
 #[test]
-fn many_messages_never_take_more_sessions_than_they_may() {
+fn many_messages_keep_the_session_limits() {
     let servers = [Running::start(), Running::start()];
     let routes: Vec<_> = servers.iter().map(Running::route).collect();
     for server in &servers {
@@ -200,7 +200,7 @@ fn many_messages_never_take_more_sessions_than_they_may() {
 }
 
 #[test]
-fn thirty_seven_of_a_hundred_are_refused_and_the_others_get_it_once() {
+fn refusing_37_of_100_recipients_delivers_to_the_others_once() {
     let server = Running::start();
     let pool = Pool::new(PoolLimits::default());
     let name = |number: usize| match number % 100 {
@@ -237,7 +237,7 @@ fn thirty_seven_of_a_hundred_are_refused_and_the_others_get_it_once() {
 }
 
 #[test]
-fn pauses_take_the_time_of_the_clock_and_hold_nobody_up() {
+fn retry_delays_follow_the_clock_and_delay_no_other_message() {
     let server = Running::start();
     let pool = Pool::new(PoolLimits { sessions: 1, ..PoolLimits::default() });
     let names = ["later@x.example", "a@x.example", "b@x.example"];
@@ -258,7 +258,7 @@ fn pauses_take_the_time_of_the_clock_and_hold_nobody_up() {
 }
 
 #[test]
-fn whoever_stops_gets_an_answer_for_every_message_that_was_taken() {
+fn a_stopped_run_reports_every_message_taken() {
     let server = Running::start();
     let pool = Pool::new(PoolLimits { sessions: 2, ..PoolLimits::default() });
     let asked = Arc::new(Mutex::new(0));
@@ -285,7 +285,7 @@ fn whoever_stops_gets_an_answer_for_every_message_that_was_taken() {
 }
 
 #[test]
-fn a_queue_that_blocks_blocks_nobody_else() {
+fn a_blocking_source_blocks_no_other_message() {
     let server = Running::start();
     let pool = Pool::new(PoolLimits { sessions: 1, ..PoolLimits::default() });
     let (hand_in, queue) = mpsc::channel();
@@ -379,7 +379,7 @@ fn an_application_turns_away_whom_it_does_not_want() {
 }
 
 #[test]
-fn whatever_the_server_does_nobody_gets_it_twice_and_every_report_is_true() {
+fn no_recipient_gets_a_message_twice_and_reports_are_true() {
     // Of those of whom nobody knows: whether the server had it.
     let mut uncertain = BTreeSet::new();
     for seed in [1, 7_777_777, 123_456_789_123] {

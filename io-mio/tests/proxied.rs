@@ -110,9 +110,9 @@ fn line(reader: &mut impl BufRead) -> String {
 
 /// Nothing comes, and the connection ends.
 fn is_closed(mut socket: TcpStream) -> bool {
-    let mut octets = Vec::new();
-    match socket.read_to_end(&mut octets) {
-        Ok(_) => octets.is_empty(),
+    let mut bytes = Vec::new();
+    match socket.read_to_end(&mut bytes) {
+        Ok(_) => bytes.is_empty(),
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
     }
 }
@@ -120,15 +120,15 @@ fn is_closed(mut socket: TcpStream) -> bool {
 #[test]
 fn the_session_is_that_of_the_client() {
     let server = Running::start("127.0.0.0/8", ListenerTls::None);
-    // In one piece with what follows, octet by octet, and with nothing known; all of one proxy, which has no limit.
+    // In one piece with what follows, byte by byte, and with nothing known; all of one proxy, which has no limit.
     let mut together = BufReader::new(server.connect());
     together.get_mut().write_all(V1).unwrap();
     assert!(line(&mut together).starts_with("220 "));
     together.get_mut().write_all(b"QUIT\r\n").unwrap();
     assert!(line(&mut together).starts_with("221 "));
     let mut apart = BufReader::new(server.connect());
-    for octet in v2() {
-        apart.get_mut().write_all(&[octet]).unwrap();
+    for byte in v2() {
+        apart.get_mut().write_all(&[byte]).unwrap();
         std::thread::sleep(Duration::from_millis(1));
     }
     assert!(line(&mut apart).starts_with("220 "));
@@ -177,7 +177,7 @@ fn who_comes_from_elsewhere_is_not_of_this_machine() {
 }
 
 #[test]
-fn nobody_speaks_for_others_who_may_not() {
+fn refuses_headers_from_untrusted_addresses() {
     let server = Running::start("192.0.2.0/24", ListenerTls::None);
     let mut socket = server.connect();
     let _ = socket.write_all(V1);

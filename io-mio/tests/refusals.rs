@@ -287,9 +287,9 @@ fn a_trace_shows_the_conversation_and_no_secret() {
     #[derive(Clone, Default)]
     struct Shared(Arc<Mutex<Vec<u8>>>);
     impl Write for Shared {
-        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(octets);
-            Ok(octets.len())
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
@@ -320,7 +320,7 @@ fn a_trace_shows_the_conversation_and_no_secret() {
     assert!(!text.contains("hunter2"), "{text}");
 }
 
-/// A server that says `answer` (after it heard `hears` octets), then waits for the end.
+/// A server that says `answer` (after it heard `hears` bytes), then waits for the end.
 fn raw(answer: Vec<u8>, hears: usize) -> (SocketAddr, std::thread::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -35,7 +35,7 @@ fn statuses(report: &DeliveryReport) -> Vec<DeliveryStatus> {
 }
 
 #[test]
-fn whoever_is_not_valid_is_told_and_the_others_get_the_message() {
+fn reports_invalid_recipients_and_delivers_to_the_others() {
     let server = Running::start();
     let long = format!("{}@x.example", "l".repeat(65));
     let names =
@@ -68,7 +68,7 @@ fn whoever_is_not_valid_is_told_and_the_others_get_the_message() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_sent_even_if_nobody_checks() {
+fn does_not_send_to_invalid_addresses_without_a_check() {
     let server = Running::start();
     let report = deliver(&server.route(), &mut message(["a@x.example", "<>"]), &RetryPolicy::default());
     assert_eq!(statuses(&report), [DeliveryStatus::Success, DeliveryStatus::Invalid]);
@@ -80,7 +80,7 @@ fn what_cannot_be_read_is_not_sent_even_if_nobody_checks() {
 }
 
 #[test]
-fn a_message_that_is_not_valid_is_sent_to_nobody() {
+fn does_not_send_an_invalid_message() {
     let server = Running::start();
     let pool = Pool::new(PoolLimits::default());
     let texts = ["Subject: x\r\n\r\nx\r\n", &TEXT.replace("body", "bo\0dy"), TEXT, &TEXT.repeat(3000)];
@@ -104,7 +104,7 @@ fn a_message_that_is_not_valid_is_sent_to_nobody() {
 }
 
 #[test]
-fn a_bare_line_end_that_nobody_looked_for_does_not_leave_either() {
+fn does_not_send_bare_line_ends_without_a_check() {
     let server = Running::start();
     let mut bad = with_text(&TEXT.replace("body", "bo\0dy"), ["a@x.example"]);
     let report = deliver(&server.route(), &mut bad, &RetryPolicy::default());
@@ -113,7 +113,7 @@ fn a_bare_line_end_that_nobody_looked_for_does_not_leave_either() {
 }
 
 #[test]
-fn whose_address_needs_smtputf8_costs_nobody_else_the_message() {
+fn a_recipient_that_needs_smtputf8_does_not_block_the_others() {
     let server = Running::set(|config| {
         let extensions = config.extensions.without(Extension::SmtpUtf8);
         config.extensions(extensions)
@@ -170,7 +170,7 @@ fn a_message_that_needs_less_than_was_said_goes_to_a_server_that_offers_less() {
                 assert_eq!(statuses(&report), [wanted], "{body:?} {is_known} {text}");
                 let taken = server.book.messages();
                 assert_eq!(taken.len(), usize::from(wanted == DeliveryStatus::Success));
-                assert!(taken.iter().all(|taken| taken.octets == text.as_bytes()));
+                assert!(taken.iter().all(|taken| taken.bytes == text.as_bytes()));
             }
         }
     }
@@ -183,7 +183,7 @@ fn a_message_that_needs_less_than_was_said_goes_to_a_server_that_offers_less() {
 }
 
 #[test]
-fn recipients_beyond_what_a_server_takes_follow_at_once() {
+fn recipients_beyond_the_servers_limit_follow_at_once() {
     let limit = |recipients, mails| {
         let mut limits = ServerLimits::NONE;
         limits.recipients = NonZeroU32::new(recipients);
@@ -230,7 +230,7 @@ fn deliver_kept(server: &Running, message: &mut Message<Text>) -> DeliveryReport
 }
 
 #[test]
-fn what_a_server_said_is_kept_beside_a_connection_that_failed_later() {
+fn keeps_an_earlier_reply_beside_a_later_connection_failure() {
     let server = Running::start();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (first, later, opened) = (open(server.address), open(nobody), AtomicUsize::new(0));
@@ -254,7 +254,7 @@ fn what_a_server_said_is_kept_beside_a_connection_that_failed_later() {
 }
 
 #[test]
-fn the_deadline_ends_the_tries() {
+fn the_deadline_ends_the_attempts() {
     let server = Running::start();
     let policy =
         RetryPolicy { attempts: 100, deadline: Some(Duration::from_secs(8)), ..RetryPolicy::default() };
@@ -283,14 +283,14 @@ fn a_message_goes_as_one_chunk_where_that_is_wanted_and_offered() {
         let mut message = with_text(text, ["no@x.example", "a@x.example"]).chunking(chunking);
         let report = deliver(&server.route(), &mut message, &RetryPolicy::default());
         assert_eq!(statuses(&report), [DeliveryStatus::Rejected, DeliveryStatus::Success]);
-        assert_eq!(String::from_utf8(server.book.messages()[0].octets.clone()).unwrap(), expected);
+        assert_eq!(String::from_utf8(server.book.messages()[0].bytes.clone()).unwrap(), expected);
     }
 }
 
 #[test]
-fn whoever_has_the_whole_chunk_may_have_taken_the_message() {
+fn a_whole_chunk_without_a_reply_is_uncertain() {
     // As much as is sent ahead, and as much as is read at once: where the end is easily overlooked.
-    for octets in [256 * 1024, 64 * 1024, 10] {
+    for bytes in [256 * 1024, 64 * 1024, 10] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
@@ -302,15 +302,15 @@ fn whoever_has_the_whole_chunk_may_have_taken_the_message() {
                 line.clear();
                 input.read_line(&mut line).unwrap();
                 if line.starts_with("BDAT") {
-                    return input.read_exact(&mut vec![0; octets]).is_ok();
+                    return input.read_exact(&mut vec![0; bytes]).is_ok();
                 }
                 let reply = if line.starts_with("EHLO") { "250-x\r\n250 CHUNKING\r\n" } else { "250 ok\r\n" };
                 input.get_mut().write_all(reply.as_bytes()).unwrap();
             }
         });
-        let mut message = with_text(&"x".repeat(octets), ["a@x.example"]).chunking(Chunking::WhereOffered);
+        let mut message = with_text(&"x".repeat(bytes), ["a@x.example"]).chunking(Chunking::WhereOffered);
         let report = deliver(&mail::route(address), &mut message, &RetryPolicy::default());
-        assert_eq!((report.status, report.retry_count), (DeliveryStatus::Uncertain, 0), "{octets}");
+        assert_eq!((report.status, report.retry_count), (DeliveryStatus::Uncertain, 0), "{bytes}");
         assert!(server.join().unwrap());
     }
 }

@@ -86,7 +86,7 @@ fn a_worker_answers_later_and_the_order_stays() {
 }
 
 #[test]
-fn a_session_that_is_gone_before_the_worker_is_done_harms_nobody() {
+fn a_session_may_end_before_its_job() {
     let server = plain();
     let mut gone = client(&server);
     say(&mut gone, "LATE one\r\n");
@@ -179,7 +179,7 @@ fn a_panic_costs_one_session() {
 }
 
 #[test]
-fn a_drip_does_not_extend_the_wait_for_a_command() {
+fn dripped_bytes_do_not_extend_the_wait_for_a_command() {
     let config = Config { command: Duration::from_millis(400), ..Config::default() };
     let server = Server::with(ListenerTls::None, config, Deadlines::default(), ReactorLimits::default());
     let mut client = client(&server);
@@ -215,7 +215,7 @@ fn a_message_below_the_least_rate_is_cut_off() {
 }
 
 #[test]
-fn a_reader_that_stops_costs_little_memory_and_is_cut_off() {
+fn disconnects_a_peer_that_stops_reading_with_little_memory() {
     let mut deadlines = Deadlines::default();
     deadlines.rate = MinimumRate { bytes: 1000, per: Duration::from_millis(500) };
     let server = Server::with(ListenerTls::None, Config::default(), deadlines, ReactorLimits::default());
@@ -245,7 +245,7 @@ fn a_peer_at_the_least_rate_is_served() {
     let mut part = vec![0; 256 * 1024];
     for _ in 0..40 {
         std::thread::sleep(Duration::from_millis(40));
-        say(&mut sender, "ten octets");
+        say(&mut sender, "ten bytes");
         reader.read_exact(&mut part).unwrap();
     }
     assert_eq!(read_line(&mut sender), "GOT 400\r\n");
@@ -254,7 +254,7 @@ fn a_peer_at_the_least_rate_is_served() {
     assert_eq!((read, read_line(&mut reader).as_str()), (rest, "PONG after\r\n"));
 }
 
-/// Only what comes first can be TLS by mistake: the same octets in a message are the message's.
+/// Only what comes first can be TLS by mistake: the same bytes in a message are the message's.
 #[test]
 fn a_message_that_begins_like_tls_is_a_message() {
     let server = plain();
@@ -289,7 +289,7 @@ fn is_not_read_from(from: &mut impl Write) {
     let first = taken(from);
     std::thread::sleep(Duration::from_millis(200));
     let (then, at_last) = (taken(from), taken(from));
-    assert!(then + at_last < 512 * 1024, "{first}, then {then} and {at_last} octets");
+    assert!(then + at_last < 512 * 1024, "{first}, then {then} and {at_last} bytes");
 }
 
 /// Whoever does not read is not read from, also where the machine would: what is said meanwhile stays with whoever says
@@ -389,7 +389,7 @@ fn one_too_many_is_told_so_under_tls_and_in_order() {
 }
 
 #[test]
-fn a_shutdown_lets_a_message_finish_and_says_good_bye() {
+fn a_shutdown_lets_a_message_finish_and_says_goodbye() {
     let server = plain();
     let (mut idle, mut busy) = (client(&server), client(&server));
     say(&mut busy, "PUT 10\r\n12345");
@@ -405,7 +405,7 @@ fn a_shutdown_lets_a_message_finish_and_says_good_bye() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_ever() {
+fn a_shutdown_has_a_deadline() {
     let server = plain();
     let mut busy = client(&server);
     say(&mut busy, "PUT 10\r\n12345");
@@ -418,7 +418,7 @@ fn a_shutdown_does_not_wait_for_ever() {
 }
 
 #[test]
-fn what_was_said_last_is_not_lost_by_closing() {
+fn closing_loses_no_output() {
     let server = plain();
     let mut client = client(&server);
     // Much more than the server reads after QUIT: closing at once would reset the connection under the answer.

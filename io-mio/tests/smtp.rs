@@ -30,9 +30,9 @@ use proto_smtp::{
 };
 use toy::{localhost, target, users};
 
-/// Knows one user and takes every message, of which it counts the octets.
+/// Knows one user and takes every message, of which it counts the bytes.
 struct App {
-    octets: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
 }
 
 impl Handler<SmtpServer> for App {
@@ -67,8 +67,8 @@ impl Handler<SmtpServer> for App {
                 machine.reply(reply, &Response::ok(), tx).unwrap();
             }
             server::Event::Data(reply) => machine.reply(reply, &Response::start_data(), tx).unwrap(),
-            server::Event::DataChunk(octets) => {
-                self.octets.fetch_add(octets.len() as u64, Ordering::Relaxed);
+            server::Event::DataChunk(bytes) => {
+                self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             }
             server::Event::DataEnd(reply) => machine.reply(reply, &Response::ok(), tx).unwrap(),
             _ => {}
@@ -79,18 +79,18 @@ impl Handler<SmtpServer> for App {
 
 struct Running {
     address: SocketAddr,
-    octets: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
     handle: ReactorHandle,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Running {
     fn start(tls: ListenerTls) -> Self {
-        let octets = Arc::new(AtomicU64::new(0));
+        let bytes = Arc::new(AtomicU64::new(0));
         let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
-        let counted = octets.clone();
-        let factory = move |_: &Peer| App { octets: counted.clone() };
+        let counted = bytes.clone();
+        let factory = move |_: &Peer| App { bytes: counted.clone() };
         let mut waits = proto_smtp::Waits::default();
         waits.delay = Duration::from_millis(20);
         let config = Arc::new(Config::default().waits(waits).offered_mechanisms(Mechanisms::all()));
@@ -98,7 +98,7 @@ impl Running {
             reactor.listen::<SmtpServer, App>(any, tls, config, Deadlines::default(), factory).unwrap();
         let handle = reactor.handle();
         let thread = Some(std::thread::spawn(move || reactor.run().unwrap()));
-        Self { address, octets, handle, thread }
+        Self { address, bytes, handle, thread }
     }
 }
 
@@ -173,7 +173,7 @@ fn both_ways_to_tls_lead_to_a_delivery() {
         });
         assert!(accepted.unwrap());
         assert!(send(&mut connection, 1024));
-        assert_eq!(server.octets.load(Ordering::Relaxed), 64 * 1024);
+        assert_eq!(server.bytes.load(Ordering::Relaxed), 64 * 1024);
         connection.with(Client::quit).unwrap();
         connection
             .drive(|turn, _, _| {
@@ -226,7 +226,7 @@ fn a_large_message_streams_in_bounded_memory() {
     let before = resident();
     let lines = 1024 * 1024;
     assert!(send(&mut connection, lines));
-    assert_eq!(server.octets.load(Ordering::Relaxed), lines * 64);
+    assert_eq!(server.bytes.load(Ordering::Relaxed), lines * 64);
     assert!(resident() < before + 32 * 1024, "{before} to {} KiB, client and server together", resident());
 }
 
@@ -234,16 +234,16 @@ fn a_large_message_streams_in_bounded_memory() {
 fn a_command_behind_starttls_is_fatal() {
     let (_, identity) = localhost();
     let server = Running::start(ListenerTls::StartTls(identity.server()));
-    let octets = b"EHLO c.example\r\nSTARTTLS\r\nMAIL FROM:<evil@example.com>\r\n";
-    for at in 16..=octets.len() {
+    let bytes = b"EHLO c.example\r\nSTARTTLS\r\nMAIL FROM:<evil@example.com>\r\n";
+    for at in 16..=bytes.len() {
         let mut socket = TcpStream::connect(server.address).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let mut greeting = [0; 512];
         assert!(socket.read(&mut greeting).unwrap() > 4);
-        socket.write_all(&octets[..at]).unwrap();
+        socket.write_all(&bytes[..at]).unwrap();
         std::thread::sleep(Duration::from_millis(3));
-        let _ = socket.write_all(&octets[at..]);
+        let _ = socket.write_all(&bytes[at..]);
         let mut rest = Vec::new();
         let _ = socket.read_to_end(&mut rest);
         let text = String::from_utf8_lossy(&rest);
@@ -339,7 +339,7 @@ fn a_server_that_does_not_understand_an_initial_response_is_asked_without() {
 }
 
 #[test]
-fn whoever_is_refused_does_not_say_it_again() {
+fn does_not_repeat_refused_credentials() {
     let refused = |outcome: &Result<Mechanism, Error>, expected: u16| matches!(outcome, Err(Error::AuthenticationFailed { code: Some(code), .. }) if *code == expected);
     // What is no word on the initial response.
     let others: [(u16, &'static [&'static str]); 5] = [

@@ -93,6 +93,18 @@ fn uses_cleartext_only_when_chosen() {
 }
 
 #[test]
+fn a_cleartext_login_uses_scram_if_the_server_offers_it() {
+    let greeting = "* OK [CAPABILITY IMAP4rev1 AUTH=SCRAM-SHA-256 AUTH=PLAIN SASL-IR] hi\r\n";
+    let server = imap_server(greeting, |tag, _| format!("{tag} NO [AUTHENTICATIONFAILED] no\r\n"));
+    let url = format!("imap://alice@localhost:{}", server.port);
+    run(&["check", &url, "--danger-cleartext", "--danger-cleartext-login"], SECRET).expect(77);
+    let received = server.seen().received.clone();
+    assert!(received.contains("AUTHENTICATE SCRAM-SHA-256 "), "{received}");
+    assert!(!received.contains("AUTHENTICATE PLAIN") && !received.contains("LOGIN"), "{received}");
+    assert!(!received.contains(SECRET));
+}
+
+#[test]
 fn suggests_starttls_on_143_for_a_wrong_version_number() {
     let served = RunningServer::start(&[]);
     let port = served.address("imap").port();

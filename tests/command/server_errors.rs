@@ -43,6 +43,18 @@ fn server_of(done: &CommandOutput) -> (Value, Value) {
 }
 
 #[test]
+fn a_cleartext_submission_uses_scram_if_the_server_offers_it() {
+    let server = smtp_server(|verb, _| match verb {
+        "EHLO" => "250-s.example\r\n250 AUTH SCRAM-SHA-256 PLAIN\r\n".to_owned(),
+        "AUTH" => "535 5.7.8 no\r\n".to_owned(),
+        _ => "250 ok\r\n".to_owned(),
+    });
+    send(server.port, &[]).expect(77);
+    let received = server.seen().received.clone();
+    assert!(received.contains("AUTH SCRAM-SHA-256 ") && !received.contains("AUTH PLAIN"), "{received}");
+}
+
+#[test]
 fn an_unavailable_log_in_is_temporary_and_does_not_blame_the_password() {
     for (answer, code) in [
         ("NO [UNAVAILABLE] Temporary authentication failure", "UNAVAILABLE"),

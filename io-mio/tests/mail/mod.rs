@@ -54,7 +54,7 @@ pub struct Taken {
     pub session: usize,
     pub user: String,
     pub recipients: Vec<String>,
-    pub octets: Vec<u8>,
+    pub bytes: Vec<u8>,
 }
 
 impl Book {
@@ -113,7 +113,7 @@ struct App {
     session: usize,
     user: String,
     recipients: Vec<String>,
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     end: Option<Reply>,
 }
 
@@ -123,7 +123,7 @@ impl App {
         book.most.fetch_max(open, Ordering::SeqCst);
         let session = book.sessions.fetch_add(1, Ordering::SeqCst) + 1;
         let book = book.clone();
-        Self { book, session, user: String::new(), recipients: Vec::new(), octets: Vec::new(), end: None }
+        Self { book, session, user: String::new(), recipients: Vec::new(), bytes: Vec::new(), end: None }
     }
 
     fn say(&self, step: &str, otherwise: Response<'static>) -> Response<'static> {
@@ -162,7 +162,7 @@ impl App {
             server::Event::Data(reply) => {
                 machine.reply(reply, &self.say("data", Response::start_data()), tx).unwrap();
             }
-            server::Event::DataChunk(octets) => self.octets.extend_from_slice(&octets),
+            server::Event::DataChunk(bytes) => self.bytes.extend_from_slice(&bytes),
             server::Event::DataEnd(reply) => {
                 let think = *self.book.think.lock().unwrap();
                 self.end = Some(reply);
@@ -202,7 +202,7 @@ impl App {
                 session: self.session,
                 user: self.user.clone(),
                 recipients: self.recipients.clone(),
-                octets: self.octets.clone(),
+                bytes: self.bytes.clone(),
             });
         }
         if chance == 0 {
@@ -215,7 +215,7 @@ impl App {
 
     fn forget(&mut self) {
         self.recipients.clear();
-        self.octets.clear();
+        self.bytes.clear();
     }
 }
 

@@ -6,8 +6,8 @@
 //! C: PING x                   S: PONG x
 //! C: LATE x                   S: LATE x          by a worker thread, after a while
 //! C: SLOW x                   S: SLOW x          by a worker thread, after three seconds
-//! C: GET n                    S: DATA n, then n octets
-//! C: PUT n, then n octets     S: GOT n
+//! C: GET n                    S: DATA n, then n bytes
+//! C: PUT n, then n bytes     S: GOT n
 //! C: PANIC                    the handler panics
 //! C: QUIT                     S: 221 bye
 //! ```

@@ -343,7 +343,7 @@ class Cases:
             "itself": self.authority.own("self", "basicConstraints=CA:FALSE"),
             "authority": self.authority.own("authority"),
         }
-        words = {"names": "localhost", "expired": "until", "vouches": "vouches", "itself": "self-signed", "authority": "authority"}
+        words = {"names": "localhost", "expired": "until", "vouches": "trusted authority", "itself": "self-signed", "authority": "authority"}
         for kind, pair in wrong.items():
             server = Dovecot(self.bench, pair)
             for url in (self.imap(port=server.imaps), self.imap(scheme="imap", port=server.imap)):
