@@ -99,7 +99,7 @@ fn a_command_behind_starttls_is_fatal_at_every_split() {
         }
         let log = server.logged();
         assert!(log.iter().all(|line| !line.contains("PING") && !line.contains("secured")), "{log:?}");
-        let closed = log.iter().filter(|line| line.contains("in cleartext behind STARTTLS")).count();
+        let closed = log.iter().filter(|line| line.contains("cleartext after STARTTLS")).count();
         assert_eq!(closed, splits.len(), "{log:?}");
     }
 }
@@ -298,7 +298,7 @@ fn a_client_that_cuts_tls_off_is_noticed() {
     let mut connection = connect(server.address, Security::ImplicitTls, authority.trust()).unwrap();
     assert_eq!(line(&mut connection).unwrap(), "220 toy");
     drop(connection);
-    server.saw("closed: TLS ended without its closing alert");
+    server.saw("closed: the TLS connection ended without a closing alert");
 }
 
 fn client_hello() -> Vec<u8> {

@@ -245,7 +245,7 @@ fn a_peer_at_the_least_rate_is_served() {
     let mut part = vec![0; 256 * 1024];
     for _ in 0..40 {
         std::thread::sleep(Duration::from_millis(40));
-        say(&mut sender, "ten bytes");
+        say(&mut sender, "ten bytes!");
         reader.read_exact(&mut part).unwrap();
     }
     assert_eq!(read_line(&mut sender), "GOT 400\r\n");
