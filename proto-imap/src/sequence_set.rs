@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_resolve_as_the_rfc_shows() {
+    fn resolves_sets_as_in_the_rfc() {
         // RFC 9051 §9, the comments of sequence-set and seq-range.
         let numbers =
             |text, largest| -> Vec<u32> { set(text).resolve(largest).into_iter().flatten().collect() };
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_repeats_itself_is_walked_once() {
+    fn resolves_repeated_ranges_once() {
         let text = ["1:4294967295"; 1000].join(",");
         assert_eq!(set(&text).resolve(u32::MAX), [1..=u32::MAX]);
         assert_eq!(set("1:2,3,4:5,7").resolve(9), [1..=5, 7..=7]);
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_set_is_refused() {
+    fn rejects_invalid_sets() {
         for bad in [
             "",
             "0",

@@ -211,7 +211,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_arrow_of_the_figure_and_no_other() {
+    fn allows_only_the_transitions_of_the_figure() {
         use Outcome::{Failure, Refused, Success};
         let (write, read) = (Access::ReadWrite, Access::ReadOnly);
         let arrows = [
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_mean_what_the_figure_says() {
+    fn maps_commands_to_effects() {
         use CommandName as Name;
         for (names, effect) in [
             (&[Name::Login, Name::Authenticate][..], Effect::Authenticate),
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_allowed_where_the_rfc_says() {
+    fn allows_commands_in_the_states_of_the_rfc() {
         let table = [
             (Allowed::Any, [true, true, true, true, false]),
             (Allowed::NotAuthenticated, [true, false, false, false, false]),

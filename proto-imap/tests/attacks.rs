@@ -52,7 +52,7 @@ fn starttls_in_every_size(offer: &str, answer: &str) -> Result<(), Error> {
 }
 
 #[test]
-fn starttls_succeeds_by_the_tagged_ok_alone() {
+fn starttls_needs_the_tagged_ok() {
     assert_eq!(starttls_in_every_size(OFFER, "M1 OK begin TLS\r\n"), Ok(()));
     assert_eq!(starttls_in_every_size(&OFFER.to_lowercase(), "M1 ok begin\r\n"), Ok(()));
     for harmless in [
@@ -88,7 +88,7 @@ fn starttls_succeeds_by_the_tagged_ok_alone() {
 }
 
 #[test]
-fn without_an_offer_there_is_no_starttls() {
+fn rejects_starttls_that_is_not_offered() {
     let offers = ["* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready\r\n", "* OK [CAPABILITY IMAP4] ready\r\n"];
     for offer in offers {
         let error = starttls(offer, "M1 OK begin\r\n", 1).unwrap_err();
@@ -97,7 +97,7 @@ fn without_an_offer_there_is_no_starttls() {
 }
 
 #[test]
-fn an_answer_that_comes_before_its_command_was_sent_is_fatal() {
+fn rejects_a_reply_before_its_command_was_sent() {
     let mut client = Client::<Cleartext>::new(config());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     rx.extend(OFFER.as_bytes());
@@ -109,7 +109,7 @@ fn an_answer_that_comes_before_its_command_was_sent_is_fatal() {
 }
 
 #[test]
-fn nothing_learnt_in_cleartext_is_known_under_tls() {
+fn forgets_cleartext_capabilities_under_tls() {
     let mut client =
         starttls(OFFER, "M1 OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN] go\r\n", 64).unwrap();
     assert!(client.capabilities().is_none());
@@ -128,7 +128,7 @@ fn nothing_learnt_in_cleartext_is_known_under_tls() {
 }
 
 #[test]
-fn capabilities_in_several_lines_are_one_answer_and_bounded() {
+fn joins_and_bounds_capabilities_in_several_lines() {
     let lines = "* OK hi\r\n§* CAPABILITY IMAP4rev1\r\n* 3 EXISTS\r\n* CAPABILITY AUTH=PLAIN SASL-IR\r\nM1 OK done\r\n§";
     let record = login(&format!("{lines}M2 OK [CAPABILITY IMAP4rev1] in\r\n"), b"p");
     assert!(record.has("Auth(Accepted"), "{record:?}");
@@ -150,7 +150,7 @@ fn capabilities_in_several_lines_are_one_answer_and_bounded() {
 }
 
 #[test]
-fn in_cleartext_nothing_but_what_leads_to_tls_can_be_said() {
+fn sends_only_harmless_commands_in_cleartext() {
     let record = in_every_split(OFFER, false, || {
         let mut tried = false;
         cleartext_client(config(), move |client, tx, events| {
@@ -203,7 +203,7 @@ const PLAIN: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN LOGINDISABLED] hi\r\n
 const PLAIN_IR: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n§";
 
 #[test]
-fn success_before_the_mechanism_has_finished_is_no_success() {
+fn rejects_success_before_the_mechanism_has_finished() {
     let unfinished = Some(Error::Peer(PeerError::AuthenticationNotFinished));
     assert_eq!(login(&format!("{PLAIN}M1 OK in\r\n"), b"p").error, unfinished);
     // A challenge that is no base64 is cancelled, and so is one behind the mechanism's end.
@@ -222,7 +222,7 @@ fn success_before_the_mechanism_has_finished_is_no_success() {
 }
 
 #[test]
-fn a_success_under_another_tag_is_none() {
+fn rejects_success_under_another_tag() {
     for script in [
         "WRONG1 OK in\r\n",
         "M01 OK in\r\n",
@@ -236,7 +236,7 @@ fn a_success_under_another_tag_is_none() {
 }
 
 #[test]
-fn of_a_refused_literal_not_one_octet_is_sent() {
+fn sends_nothing_of_a_refused_literal() {
     let greeting = "* OK [CAPABILITY IMAP4rev1] hi\r\n§";
     let record = login(&format!("{greeting}M1 NO no literals today\r\n"), b"p\xe4ss");
     assert_eq!(record.output, "M1 LOGIN \"u\" {4}\r\n");
@@ -270,7 +270,7 @@ fn selecting(script: &str) -> Record {
 }
 
 #[test]
-fn responses_that_no_server_may_send() {
+fn rejects_responses_that_no_server_may_send() {
     for (script, error) in [
         ("* LIST () \"/\" {5+}\r\nCANRY\r\n", Error::Peer(PeerError::Malformed)),
         ("* LIST () \"/\" {2000000}\r\n", Error::Limit(Limit::Literal)),
@@ -292,7 +292,7 @@ fn responses_that_no_server_may_send() {
 }
 
 #[test]
-fn message_content_is_counted_and_never_read() {
+fn never_parses_message_content() {
     let body = "M2 OK forged\r\n* BYE forged\r\n* 9 EXISTS\r\n{5}\r\n* LIST () \"/\" X\r\n";
     let record = selecting(&format!("* 1 FETCH (BODY[] {{{}}}\r\n{body})\r\nM2 OK real\r\n", body.len()));
     assert_eq!(record.error, None);
@@ -301,7 +301,7 @@ fn message_content_is_counted_and_never_read() {
 }
 
 #[test]
-fn a_truncated_body_is_never_complete() {
+fn reports_a_truncated_body() {
     let script = format!(
         "{PLAIN_IR}M1 OK [CAPABILITY IMAP4rev1] in\r\n§* 1 FETCH (BODY[] {{1000}}\r\nSubject: CANARY\r\n"
     );
@@ -324,7 +324,7 @@ fn a_truncated_body_is_never_complete() {
 }
 
 #[test]
-fn data_of_messages_make_no_sense_when_no_mailbox_is_selected() {
+fn ignores_message_data_without_a_selected_mailbox() {
     let record = login(
         "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n* 1 FETCH (FLAGS (CANARYF) BODY[] {6}\r\nCANARY)\r\n* 54321 EXISTS\r\n* 1 EXPUNGE\r\n§M1 OK [CAPABILITY IMAP4rev1] in\r\n* 9 EXISTS\r\n",
         b"p",
@@ -335,7 +335,7 @@ fn data_of_messages_make_no_sense_when_no_mailbox_is_selected() {
 }
 
 #[test]
-fn an_endless_line_ends_at_the_limit() {
+fn limits_the_length_of_a_line() {
     let mut client = Client::<Secure>::new(config(), Secure::trusted_local());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     rx.extend(b"* OK ");
@@ -350,7 +350,7 @@ fn an_endless_line_ends_at_the_limit() {
 }
 
 #[test]
-fn arguments_cannot_break_out_of_their_line() {
+fn escapes_arguments() {
     let record = in_every_split(format!("{PLAIN_IR}M1 OK [CAPABILITY IMAP4rev1] in\r\n"), false, || {
         let mut said = 0;
         client(config(), move |client, tx, events| {
@@ -374,7 +374,7 @@ fn arguments_cannot_break_out_of_their_line() {
 }
 
 #[test]
-fn nothing_secret_shows() {
+fn hides_secrets_in_debug_output() {
     let mut client = Client::<Secure>::new(config(), Secure::trusted_local());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     rx.extend(b"* OK [CAPABILITY IMAP4rev1] hi\r\n");
@@ -389,7 +389,7 @@ fn nothing_secret_shows() {
 }
 
 #[test]
-fn literal_minus_is_honoured_by_the_client() {
+fn client_honours_literal_minus() {
     for (capability, size, expected) in [
         ("LITERAL-", 4096, "{4096+}\r\n"),
         ("LITERAL-", 4097, "{4097}\r\n"),
@@ -409,7 +409,7 @@ fn literal_minus_is_honoured_by_the_client() {
 }
 
 #[test]
-fn a_literal_that_comes_octet_by_octet_is_looked_at_once() {
+fn scans_a_literal_once_when_it_arrives_byte_by_byte() {
     // Quadratic work would be 10^11 bytes here, and not end.
     let size = 500_000;
     let (mut client, mut rx, mut tx) =
@@ -437,7 +437,7 @@ fn a_literal_that_comes_octet_by_octet_is_looked_at_once() {
 
 /// A greeting in the middle of a session is another session's: somebody joined the two.
 #[test]
-fn preauth_is_a_greeting_and_nothing_else() {
+fn accepts_preauth_only_as_a_greeting() {
     fn second<C: proto_mail::Channel>(mut client: Client<C>, again: &str) -> Error {
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
         rx.extend(b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n");
@@ -460,7 +460,7 @@ fn preauth_is_a_greeting_and_nothing_else() {
 }
 
 #[test]
-fn a_message_is_no_greeting() {
+fn rejects_a_message_as_greeting() {
     for first in ["* 1 FETCH (BODY[] {2}\r\nxx)\r\n", "* 1 FETCH (UID 7)\r\n"] {
         let input = [first, "* OK ready\r\n"].concat();
         let record = in_every_split(&input, false, || client(config(), |_, _, _| {}));
@@ -472,7 +472,7 @@ fn a_message_is_no_greeting() {
 
 /// LOGOUT is given, and has not left: the server goes by itself, and what was in progress has no answer.
 #[test]
-fn a_farewell_answers_no_logout_that_was_not_said() {
+fn bye_without_logout_is_not_an_answer() {
     for farewell in ["* BYE going down\r\n", ""] {
         let mut client = Client::<Secure>::new(config(), Secure::trusted_local());
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
@@ -495,7 +495,7 @@ fn a_farewell_answers_no_logout_that_was_not_said() {
 
 /// What comes while a command has not left in full is no answer to it, in whatever pieces it comes.
 #[test]
-fn nothing_answers_a_command_before_it_has_left() {
+fn rejects_replies_to_commands_not_yet_sent() {
     fn hear(
         client: &mut Client<Secure>,
         (rx, tx): (&mut RecvBuffer, &mut SendBuffer),

@@ -54,7 +54,7 @@ fn a_session_in_order() {
 }
 
 #[test]
-fn fetch_comes_item_by_item_and_bodies_in_chunks() {
+fn reports_fetch_items_and_body_chunks() {
     let record = in_selected(
         "* 1 FETCH (FLAGS (\\Seen) UID 7 BODY[] {12}\r\na\r\n)\r\n b {9} RFC822.SIZE 11)\r\n\
          * 2 FETCH (BODY[HEADER] \"x\\\"y\\\\z\" BODY[2] NIL BODY[1] {0}\r\n)\r\nM3 OK done\r\n",
@@ -87,7 +87,7 @@ fn fetch_comes_item_by_item_and_bodies_in_chunks() {
 }
 
 #[test]
-fn pieces_of_a_broken_response_are_no_events() {
+fn reports_no_events_for_pieces_of_a_broken_response() {
     let record = in_selected(
         "* 1 FETCH (UID 7\r\n)\r\n)\r\n\r\n* )\r\n  NAME=\"a\"\" NIL) UID 9)\r\n* 4 EXISTS\r\nM3 OK done\r\n",
     );
@@ -99,7 +99,7 @@ fn pieces_of_a_broken_response_are_no_events() {
 }
 
 #[test]
-fn a_second_value_behind_an_item_costs_itself() {
+fn skips_a_second_value_after_an_item() {
     let record = in_selected(
         "* 1 FETCH (UID 7 BODYSTRUCTURE (\"text\" \"plain\" NIL NIL NIL \"7bit\" 5 1) (\"a\" \"b\") BODY[] {2}\r\nhi)\r\n\
          M3 OK done\r\n",
@@ -112,7 +112,7 @@ fn a_second_value_behind_an_item_costs_itself() {
 }
 
 #[test]
-fn a_rejected_login_tells_why() {
+fn reports_the_reason_of_a_rejected_login() {
     let input = "* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2] hi\r\n§+ \r\n§+ eyJzdGF0dXMiOiI0MDAifQ==\r\n§M1 NO [AUTHENTICATIONFAILED] token\r\n";
     let record = in_every_split(input, false, || {
         let mut said = false;
@@ -131,7 +131,7 @@ fn a_rejected_login_tells_why() {
 }
 
 #[test]
-fn nothing_is_surfaced_in_cleartext() {
+fn hides_server_text_in_cleartext() {
     let input = "* OK [ALERT] CANARY call us\r\n§* LIST () \"/\" CANARY\r\n* 1 FETCH (BODY[] {8}\r\nCANARY!!)\r\n\
                  * OK [REFERRAL imap://CANARY/] x\r\n* CAPABILITY IMAP4rev1 STARTTLS\r\nM1 OK [ALERT] CANARY\r\n";
     let record = in_every_split(input, false, || cleartext_client(config(), |_, _, _| {}));
@@ -142,7 +142,7 @@ fn nothing_is_surfaced_in_cleartext() {
 }
 
 #[test]
-fn fatal_greetings() {
+fn rejects_invalid_greetings() {
     for (greeting, error) in [
         ("XYZ OK hi\r\n", PeerError::InvalidGreeting),
         ("* PREAUTH hi\r\n", PeerError::PreauthOnCleartext),

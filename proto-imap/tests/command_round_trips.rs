@@ -513,7 +513,7 @@ fn refused(command: &Command<'_>) -> (&'static str, ArgumentFault) {
 }
 
 #[test]
-fn what_cannot_be_said_is_refused_by_name() {
+fn refuses_invalid_arguments_by_name() {
     use Command as C;
     let search = |key| refused(&C::Search(SearchCommand::new(&[key])));
     let fetch =
@@ -580,7 +580,7 @@ fn what_cannot_be_said_is_refused_by_name() {
 }
 
 #[test]
-fn commands_look_as_every_server_knows_them() {
+fn writes_commands_in_their_common_form() {
     let say = |command: Command<'_>, literals, names| {
         let line = written(&command, Options { literals, names });
         (String::from_utf8(line.bytes).unwrap(), line.pauses)

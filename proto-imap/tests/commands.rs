@@ -209,7 +209,7 @@ fn frame(line: &str) -> Vec<u8> {
 }
 
 #[test]
-fn each_command_reads_as_it_should() {
+fn parses_each_command() {
     for (line, expected) in COMMANDS {
         let frame = frame(line);
         let (tag, command) =
@@ -224,7 +224,7 @@ fn each_command_reads_as_it_should() {
 }
 
 #[test]
-fn what_is_no_command_says_where_and_why() {
+fn reports_offset_and_expectation_of_invalid_commands() {
     for (line, at, why) in NO_COMMANDS {
         let frame = frame(line);
         let error = parse::command(&frame, &Context::strict()).unwrap_err();
@@ -252,7 +252,7 @@ const SLOPPY: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_sloppy_command_is_read_tolerantly_alone() {
+fn parses_sloppy_commands_only_tolerantly() {
     for (sloppy, right) in SLOPPY {
         let (sloppy, right) = (frame(sloppy), frame(right));
         assert!(parse::command(&sloppy, &Context::strict()).is_err(), "{sloppy:?}");
@@ -265,7 +265,7 @@ fn a_sloppy_command_is_read_tolerantly_alone() {
 
 /// `a1 SEARCH HEADER Subject fileinto test`: an unquoted argument with a space. The answer shows what is wrong.
 #[test]
-fn a_bad_answer_names_the_token() {
+fn bad_replies_name_the_unexpected_word() {
     let error =
         parse::command(b"a1 SEARCH HEADER Subject fileinto test\r\n", &Context::strict()).unwrap_err();
     assert_eq!(error.to_string(), "Expected a search key at byte 34, found test");
@@ -285,7 +285,7 @@ fn a_frame_ends_with_its_line() {
 }
 
 #[test]
-fn line_ends_and_nul_cannot_hide() {
+fn rejects_hidden_line_ends_and_nul() {
     for bad in [
         &b"A SELECT \"a\rb\"\r\n"[..],
         b"A SELECT \"a\nb\"\r\n",
@@ -335,7 +335,7 @@ fn login(line: &str) -> Option<(String, Vec<u8>)> {
 }
 
 #[test]
-fn login_takes_a_name_and_a_password_and_shows_neither() {
+fn parses_login_and_hides_its_arguments() {
     let alice = |password: &[u8]| Some((String::from("alice"), password.to_vec()));
     assert_eq!(login("a001 LOGIN alice wonder\r\n"), alice(b"wonder"));
     assert_eq!(login("a001 login \"alice\" \"won\\\"der\\\\\"\r\n"), alice(b"won\"der\\"));
@@ -359,7 +359,7 @@ fn login_takes_a_name_and_a_password_and_shows_neither() {
 }
 
 #[test]
-fn authenticate_takes_a_mechanism_and_perhaps_a_first_message() {
+fn parses_authenticate_with_and_without_initial_response() {
     let read = |line: &str| match parse::authentication(line.as_bytes(), &Context::strict()) {
         Ok((_, Authentication::Authenticate { mechanism, initial })) => Some((
             String::from_utf8_lossy(mechanism).into_owned(),
@@ -384,7 +384,7 @@ fn authenticate_takes_a_mechanism_and_perhaps_a_first_message() {
 }
 
 #[test]
-fn append_is_read_up_to_its_message() {
+fn parses_append_up_to_its_message() {
     let read = |frame: &str| {
         let (tag, append, announced) = parse::append_prefix(frame.as_bytes(), &Context::strict()).ok()?;
         assert!(parse::is_append_payload(frame.as_bytes()));
@@ -428,7 +428,7 @@ fn append_is_read_up_to_its_message() {
 
 /// Each of many literals is asked about; were the long line before them read again each time, this would not end.
 #[test]
-fn many_literals_are_no_burden() {
+fn parses_many_literals_in_linear_time() {
     let mut frame = format!("A APPEND x ({}", "flag ".repeat(12_000)).into_bytes();
     for _ in 0..200_000 {
         frame.extend_from_slice(b"{1+}\r\n");
@@ -438,7 +438,7 @@ fn many_literals_are_no_burden() {
 }
 
 #[test]
-fn a_name_is_known_before_its_arguments_are() {
+fn finds_the_name_before_the_arguments() {
     for (line, name) in [
         ("a FETCH garbage(((", CommandName::Fetch),
         ("a uId fEtCh", CommandName::UidFetch),
@@ -472,7 +472,7 @@ fn read_all(frame: &[u8]) {
 }
 
 #[test]
-fn no_prefix_and_no_changed_octet_panics() {
+fn prefixes_and_changed_bytes_never_panic() {
     let more = [
         "A APPEND INBOX (\\Seen) \"17-Jul-1996 02:44:25 -0700\" {5}",
         "A LOGIN \"a\\\"\" {1}\r\nb",

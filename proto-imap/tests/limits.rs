@@ -51,7 +51,7 @@ fn answers(record: &Record) -> Vec<&str> {
 const LOGIN: &str = "l LOGIN u p\r\n";
 
 #[test]
-fn a_message_has_so_many_octets_and_no_more() {
+fn limits_message_size() {
     let config = limited(|limits| limits.message = 24);
     for (size, fits) in [(23, true), (24, true), (25, false), (1000, false)] {
         let message = "m".repeat(size);
@@ -68,7 +68,7 @@ fn a_message_has_so_many_octets_and_no_more() {
 }
 
 #[test]
-fn a_literal_has_so_many_octets_and_no_more() {
+fn limits_literal_size() {
     let config = limited(|limits| (limits.literal, limits.message) = (8, 4));
     for (size, fits) in [(7, true), (8, true), (9, false), (10, false)] {
         let said = format!("{LOGIN}a SELECT {{{size}+}}\r\n{}\r\nb NOOP\r\n", "m".repeat(size));
@@ -82,7 +82,7 @@ fn a_literal_has_so_many_octets_and_no_more() {
 
 /// RFC 7888 §5: before there is an identity, 4096 bytes.
 #[test]
-fn a_literal_of_nobody_has_4096_octets() {
+fn limits_literals_before_login_to_4096_bytes() {
     for (size, expected) in [(4096, "a OK "), (4097, "a NO [LIMIT] the literal is too long")] {
         let said = format!("a LOGIN {{{size}+}}\r\n{} p\r\n", "u".repeat(size));
         let record = converse(agreeing(config()).as_mut(), [said.as_bytes()], false);
@@ -92,7 +92,7 @@ fn a_literal_of_nobody_has_4096_octets() {
 
 /// A command's lines and literals count together; nobody can say where one that is longer ends.
 #[test]
-fn a_command_has_so_many_octets_and_no_more() {
+fn limits_command_size() {
     let config = limited(|limits| (limits.line, limits.frame) = (40, 50));
     let line = |len: usize| format!("{LOGIN}a LIST \"\" {}\r\n", "x".repeat(len - 12));
     assert_eq!(run(&config, &line(40)).error, None);
@@ -108,7 +108,7 @@ fn a_command_has_so_many_octets_and_no_more() {
 
 /// The rest of a command is no longer than the command may be, also where its end has not come.
 #[test]
-fn a_command_without_an_end_has_so_many_octets() {
+fn limits_unfinished_commands() {
     let config = limited(|limits| (limits.line, limits.frame) = (40, 50));
     for (rest, error) in [(26, None), (27, Some(Error::from(Limit::Frame)))] {
         let said = format!("{LOGIN}a LIST {{10+}}\r\n{}{}", "m".repeat(10), "x".repeat(rest));
@@ -117,7 +117,7 @@ fn a_command_without_an_end_has_so_many_octets() {
 }
 
 #[test]
-fn so_many_commands_are_answered_before_an_identity_is_known() {
+fn limits_commands_before_login() {
     let config = limited(|limits| limits.commands_before_auth = 3);
     let most = run(&config, &"a NOOP\r\n".repeat(3));
     assert_eq!((most.error, answers(&most).len()), (None, 3));
@@ -135,7 +135,7 @@ fn so_many_commands_are_answered_before_an_identity_is_known() {
 
 /// The last error is answered, and then the session ends.
 #[test]
-fn so_many_errors_end_a_session() {
+fn ends_a_session_after_too_many_errors() {
     let config = limited(|limits| limits.errors = 3);
     for error in ["a XYZZY\r\n", "a LOGIN\r\n", "a FETCH 1 {3+}\r\nabc\r\n"] {
         let some = run(&config, &error.repeat(2));
@@ -148,7 +148,7 @@ fn so_many_errors_end_a_session() {
 
 /// A literal that has more bytes than can be counted: who waits to be asked is refused, who does not wait is lost.
 #[test]
-fn a_literal_without_end_is_refused() {
+fn refuses_an_endless_literal() {
     let endless = "a SELECT {9223372036854775808";
     let record = run(&config(), &format!("{LOGIN}{endless}}}\r\nb NOOP\r\n"));
     assert_eq!(answers(&record)[1..], ["a BAD the literal is too long", "b OK done"]);
@@ -160,7 +160,7 @@ fn a_literal_without_end_is_refused() {
 /// An byte that no line may have, in front of a literal that everybody sees: what follows is known, and the session
 /// goes on.
 #[test]
-fn a_literal_behind_a_nul_is_seen_by_everybody() {
+fn rejects_a_literal_after_nul() {
     for (input, expected) in [
         ("a SELECT \0 {3}\r\nb NOOP\r\n", 2),
         ("a SELECT \r {3}\r\nb NOOP\r\n", 2),
@@ -177,7 +177,7 @@ fn a_literal_behind_a_nul_is_seen_by_everybody() {
 /// A client that begins TLS on a port of text ends there; under TLS, or behind a command, the same bytes are one line
 /// that makes no sense.
 #[test]
-fn a_tls_hello_is_known_where_it_can_be_one() {
+fn detects_a_tls_hello_in_cleartext() {
     let cleartext = |input: &str| {
         in_every_split(input, false, || {
             let mut greeting = SendBuffer::new();
@@ -202,7 +202,7 @@ fn a_tls_hello_is_known_where_it_can_be_one() {
 /// What a server says that it can do takes no more room than a response may: its lines count together while the client
 /// has asked.
 #[test]
-fn capabilities_have_so_many_octets() {
+fn limits_the_size_of_capabilities() {
     let line = |len: usize| format!("* CAPABILITY {}\r\n", "X".repeat(len - 15));
     let config = limited(|limits| (limits.line, limits.frame) = (100, 100));
     let heard = |lines: &[String]| {

@@ -43,7 +43,7 @@ impl ClientExchange for Toy {
 const WRONG: Error = Error::Misuse(Misuse::WrongMechanism);
 
 #[test]
-fn a_mechanism_of_ones_own_is_spoken_where_it_is_offered() {
+fn uses_a_custom_mechanism_where_offered() {
     for (offered, expected) in
         [("AUTH=X-TOY", Ok(())), ("AUTH=X-TOYS", Err(WRONG)), ("AUTH=PLAIN", Err(WRONG))]
     {
@@ -68,7 +68,7 @@ fn a_mechanism_of_ones_own_is_spoken_where_it_is_offered() {
 
 /// On cleartext only what gives nothing away, and only where the settings say so.
 #[test]
-fn a_mechanism_on_cleartext_gives_nothing_away() {
+fn custom_mechanisms_reveal_nothing_in_cleartext() {
     let begun = |config: Config, exposure| {
         let mut client = Client::<Cleartext>::new(Arc::new(config));
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
@@ -144,7 +144,7 @@ fn traced(capabilities: &str) -> Talk {
 
 /// Challenges are secrets; so may be what makes no sense while an exchange goes on.
 #[test]
-fn a_trace_shows_no_challenge() {
+fn traces_hide_challenges() {
     let mut talk = traced("AUTH=PLAIN IDLE");
     assert_eq!(told(&mut talk, "* OK hello\r\n"), "* OK hello\r\n");
     assert_eq!(told(&mut talk, "Y2hh bGxl\r\n"), "Y2hh bGxl\r\n");
@@ -167,7 +167,7 @@ fn a_trace_shows_no_challenge() {
 
 /// A continuation that nobody has asked for may be a challenge that came late. What IDLE and literals ask for is shown.
 #[test]
-fn a_trace_shows_what_others_are_asked_to_go_on_with() {
+fn traces_show_continuations_outside_authentication() {
     let mut talk = traced("AUTH=PLAIN IDLE");
     assert_eq!(told(&mut talk, "+ Y2hhbGxlbmdl\r\n"), "+ Secret(12)\r\n");
     let mut talk = Talk::greeted("PREAUTH", "IDLE");
@@ -179,7 +179,7 @@ fn a_trace_shows_what_others_are_asked_to_go_on_with() {
 
 /// Bytes over a limit are never understood: where somebody authenticates they are only counted.
 #[test]
-fn a_trace_shows_what_is_too_long_unless_it_may_be_a_secret() {
+fn traces_show_overlong_lines_unless_secret() {
     let long = format!("* OK {}\r\n", "x".repeat(70_000));
     let mut talk = traced("AUTH=PLAIN");
     assert!(told(&mut talk, &long).starts_with("* OK xxx"));
@@ -191,7 +191,7 @@ fn a_trace_shows_what_is_too_long_unless_it_may_be_a_secret() {
 
 /// What a client says to prove who it is is a secret; that it gives up is none.
 #[test]
-fn a_trace_of_a_server_shows_no_credentials() {
+fn server_traces_hide_credentials() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     rx.trace(100);
     tx.trace(100);

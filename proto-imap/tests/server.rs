@@ -133,7 +133,7 @@ fn a_session_in_order() {
 }
 
 #[test]
-fn state_first_arguments_second() {
+fn checks_the_state_before_the_arguments() {
     let record = session(
         "a SELECT {5}\r\nb FETCH 1 FLAGS\r\nc STARTTLS\r\nd XYZZY\r\ne LOGIN alice wrong\r\nf SELECT INBOX\r\n\
          g LOGIN alice secret\r\nh LOGIN alice secret\r\ni FETCH 1 FLAGS\r\nj SELECT INBOX\r\nk SELECT missing\r\n\

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_raw_command_is_one_line_and_never_more() {
+    fn rejects_raw_commands_of_more_than_one_line() {
         assert_eq!(RawCommand::new("GETQUOTAROOT INBOX").unwrap().arguments(), b" INBOX");
         assert_eq!(
             alloc::format!("{:?}", RawCommand::new("LOGN alice wonder").unwrap()),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_found() {
+    fn finds_every_name() {
         for name in CommandName::ALL {
             assert_eq!(CommandName::from_upper(name.as_str().as_bytes()), *name);
         }

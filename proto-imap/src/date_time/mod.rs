@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_days_that_exist() {
+    fn rejects_dates_outside_the_calendar() {
         assert!(Date::new(2024, 2, 29).is_some());
         assert!(Date::new(2023, 2, 29).is_none());
         assert!(Date::new(1900, 2, 29).is_none());
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_there_and_back() {
+    fn round_trips_timestamps() {
         let date = Date::new(1996, 7, 17).unwrap();
         let time = DateTime::new(date, 2, 44, 25, -7 * 60).unwrap();
         assert_eq!(time.timestamp(), 837_596_665);

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_decides() {
+    fn decides_by_position() {
         let cases: &[(&[u8], bool)] = &[
             (b"* 1 FETCH (BODY[] {5}\r\n", true),
             (b"* 1 FETCH (UID 1 BODY[1.2.MIME]<0> {5}\r\n", true),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn many_literals_are_walked_once() {
+    fn scans_many_literals_once() {
         let mut scan = LiteralScan::new();
         let mut frame = b"* 1 FETCH (X (".to_vec();
         for _ in 0..100 {

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_sets_seen() {
+    fn knows_which_attributes_set_seen() {
         assert!(!FetchAttribute::peek(Section::FULL).sets_seen());
         assert!(FetchAttribute::read(Section::FULL).sets_seen());
         assert!(!LazyList::new(FetchAttribute::FULL).sets_seen());

@@ -217,7 +217,7 @@ mod tests {
     use crate::grammar::Attempt;
 
     #[test]
-    fn no_name_can_smuggle() {
+    fn rejects_names_with_special_characters() {
         for bad in ["", "a b", "a)", "(", "a\r\nb", "a\0", "\"", "{3}", "a]", "*", "\\", "\\\\a", "é", "%"] {
             assert!(Keyword::new(bad).is_err(), "{bad:?}");
         }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn system_flags_are_known_in_any_case() {
+    fn parses_system_flags_in_any_case() {
         assert!(matches!(Flag::new("\\sEEN"), Ok(Flag::Seen)));
         assert!(matches!(Flag::new("\\*"), Ok(Flag::Any)));
         assert!(matches!(Flag::new("$Junk"), Ok(Flag::Keyword(_))));
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_walked_from_the_wire() {
+    fn iterates_a_received_list() {
         let list = FlagList::wire(br"\Seen  $a ", Attempt::First);
         assert_eq!(alloc::format!("{list:?}"), r"[\Seen, $a]");
         assert!(list.contains(Flag::Seen));

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_came_goes_back_as_it_came() {
+    fn keeps_received_names_unchanged() {
         let broken = MailboxName::from_bytes(b"Entw&APw");
         assert_eq!(broken.decode(NameEncoding::ModifiedUtf7), Err(InvalidMailboxName));
         assert_eq!(broken.to_str_lossy(NameEncoding::ModifiedUtf7), "Entw&APw");
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_the_same_text_in_both_encodings() {
+    fn decodes_the_same_text_in_both_encodings() {
         let name = MailboxName::new("Entwürfe & mehr");
         for encoding in [NameEncoding::ModifiedUtf7, NameEncoding::Utf8] {
             let bytes = name.to_bytes(encoding);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn inbox_has_no_case_and_other_names_have() {
+    fn compares_only_inbox_without_case() {
         assert_eq!(MailboxName::from_bytes(b"iNbOx"), MailboxName::INBOX);
         assert_eq!(MailboxName::new("inbox").decode(NameEncoding::Utf8).unwrap(), "INBOX");
         assert_ne!(MailboxName::new("sent"), MailboxName::new("Sent"));

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn names_there_and_back() {
+    fn round_trips_names() {
         for (text, wire) in [
             ("INBOX", "INBOX"),
             ("Entwürfe", "Entw&APw-rfe"),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn every_character_there_and_back() {
+    fn round_trips_every_character() {
         let all: Vec<char> = (0..=0x10_ffff).filter_map(char::from_u32).filter(|c| !c.is_control()).collect();
         for piece in all.chunks(61) {
             let text: String = piece.iter().collect();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_right_way_is_refused_or_stands_for_itself() {
+    fn rejects_or_keeps_invalid_encodings() {
         for bad in [
             "&",
             "&APw",
@@ -297,12 +297,12 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_comes_back(text in "\\PC*") {
+        fn round_trips_any_text(text in "\\PC*") {
             assert_eq!(decode(encode(&text).as_bytes()).as_deref(), Some(&*text));
         }
 
         #[test]
-        fn what_is_read_is_written_the_same(bytes in proptest::collection::vec(
+        fn reencodes_to_the_same_bytes(bytes in proptest::collection::vec(
             proptest::sample::select(&b"&-AGPwYQ,+/= \xc3\xbc2D3e"[..]), 0..24)) {
             if let Some(text) = decode(&bytes) {
                 assert_eq!(encode(&text).as_bytes(), bytes);

@@ -202,7 +202,7 @@ mod tests {
     use alloc::vec::Vec;
 
     #[test]
-    fn ranges_are_never_expanded() {
+    fn never_expands_ranges() {
         let all = Numbers::wire(b"1:4294967295,7");
         assert_eq!(all.count(), 4_294_967_296);
         assert!(all.contains(4_000_000_000));

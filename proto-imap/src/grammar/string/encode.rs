@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn each_string_takes_the_form_it_needs() {
+    fn writes_each_string_in_the_form_it_needs() {
         let cases: &[(&[u8], &str, &str)] = &[
             (b"INBOX", "INBOX", "\"INBOX\""),
             (b"", "\"\"", "\"\""),

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_not_shown() {
+    fn replaces_control_characters_when_shown() {
         let text = IString::from("\u{1b}]0;x\u{7}\r\n\u{9b}2J");
         assert_eq!(alloc::format!("{text}"), "\u{fffd}]0;x\u{fffd}\u{fffd}\u{fffd}\u{fffd}2J");
         assert_eq!(text.to_str_lossy(), "\u{1b}]0;x\u{7}\r\n\u{9b}2J");
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_keeps_its_backslashes() {
+    fn keeps_backslashes_in_literals() {
         assert_eq!(IString::new(br"a\\b").as_bytes().as_ref(), br"a\\b");
         assert_eq!(IString::new(b"\xff").to_str_lossy(), "\u{fffd}");
     }

@@ -72,7 +72,7 @@ const COMMANDS: &[&str] = &[
     " ",
 ];
 
-fn hopeful_client() -> Box<dyn Side> {
+fn client_that_logs_in() -> Box<dyn Side> {
     let mut said = 0;
     client(config(), move |client, tx, _| {
         let credentials = Credentials::password("u", &b"p"[..]);
@@ -88,7 +88,7 @@ fn hopeful_client() -> Box<dyn Side> {
     })
 }
 
-fn kind_server() -> Box<dyn Side> {
+fn server_that_accepts_everything() -> Box<dyn Side> {
     let mut idle: Option<Reply> = None;
     let mut greeting = SendBuffer::new();
     let server = Server::<Secure>::new(config(), Secure::trusted_local(), &mut greeting);
@@ -132,9 +132,9 @@ proptest! {
         end in any::<bool>(),
     ) {
         let input = parts.concat();
-        let whole = converse(kind_server().as_mut(), [&input[..]], end);
-        prop_assert_eq!(&converse(kind_server().as_mut(), cut(&input, &cuts), end), &whole);
-        prop_assert_eq!(&converse(kind_server().as_mut(), input.chunks(1), end), &whole);
+        let whole = converse(server_that_accepts_everything().as_mut(), [&input[..]], end);
+        prop_assert_eq!(&converse(server_that_accepts_everything().as_mut(), cut(&input, &cuts), end), &whole);
+        prop_assert_eq!(&converse(server_that_accepts_everything().as_mut(), input.chunks(1), end), &whole);
         for line in whole.output.lines() {
             let mut words = line.split(' ');
             let (tag, condition) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -151,13 +151,13 @@ proptest! {
     ) {
         // Here the cuts matter, since they say what was sent before an answer came.
         let input = parts.concat();
-        let _ = converse(hopeful_client().as_mut(), cut(&input, &cuts), end);
-        let _ = converse(hopeful_client().as_mut(), input.chunks(1), end);
+        let _ = converse(client_that_logs_in().as_mut(), cut(&input, &cuts), end);
+        let _ = converse(client_that_logs_in().as_mut(), input.chunks(1), end);
     }
 
     #[test]
     fn no_octets_whatever_make_a_machine_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = converse(hopeful_client().as_mut(), [&input[..]], true);
-        let _ = converse(kind_server().as_mut(), [&input[..]], true);
+        let _ = converse(client_that_logs_in().as_mut(), [&input[..]], true);
+        let _ = converse(server_that_accepts_everything().as_mut(), [&input[..]], true);
     }
 }

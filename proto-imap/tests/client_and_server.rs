@@ -221,7 +221,7 @@ fn whole_session(size: usize) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn a_whole_session_whatever_the_wire_does() {
+fn completes_a_session_under_any_chunking() {
     let (seen, log) = whole_session(usize::MAX);
     for expected in [
         "Data(List(ListResponse { attributes: [\\HasNoChildren], delimiter: Some('/'), mailbox: \"INBOX\"",
@@ -248,7 +248,7 @@ fn a_whole_session_whatever_the_wire_does() {
 }
 
 #[test]
-fn both_cross_the_gate_and_remember_nothing() {
+fn both_sides_forget_cleartext_after_starttls() {
     let mut client = Client::<Cleartext>::new(config());
     let (mut client_rx, mut client_tx) = (RecvBuffer::new(), SendBuffer::new());
     let (mut server_rx, mut server_tx) = (RecvBuffer::new(), SendBuffer::new());

@@ -20,7 +20,7 @@ fn password() -> Credentials {
 }
 
 #[test]
-fn one_identity_is_proved_at_a_time() {
+fn allows_one_login_at_a_time() {
     for (capabilities, choice) in [
         ("", LoginMethod::Strongest),
         ("AUTH=PLAIN SASL-IR", LoginMethod::Strongest),
@@ -47,7 +47,7 @@ fn one_identity_is_proved_at_a_time() {
 }
 
 #[test]
-fn login_is_for_whoever_asks_for_the_strongest_and_finds_nothing() {
+fn strongest_method_falls_back_to_login() {
     let login = "M1 LOGIN \"u\" \"p\"\r\n";
     let mut talk = Talk::greeted("OK", "");
     talk.authenticate(password(), LoginMethod::Strongest).unwrap();
@@ -71,7 +71,7 @@ fn login_is_for_whoever_asks_for_the_strongest_and_finds_nothing() {
 
 /// LOGIN carries one name: nobody may believe to act with another's rights, or get one's own in their place.
 #[test]
-fn login_asks_for_nobody_elses_rights() {
+fn login_cannot_act_for_another_user() {
     let acting = |authorization: &str| {
         let (authorization, username) = (authorization.into(), "u".into());
         Credentials::Password { authorization, username, password: b"p".to_vec().into() }
@@ -87,7 +87,7 @@ fn login_asks_for_nobody_elses_rights() {
 }
 
 #[test]
-fn names_and_passwords_of_login_are_strings() {
+fn writes_login_arguments_as_strings() {
     let login = |capabilities: &str, name: &str, password: &[u8]| {
         let mut talk = Talk::greeted("OK", capabilities);
         talk.authenticate(Credentials::password(name, password), LoginMethod::Strongest).map(|()| talk.said())
@@ -131,7 +131,7 @@ fn names_and_passwords_of_login_are_strings() {
 
 /// Success is believed once all that the mechanism has to say was said and sent; a refusal at any time.
 #[test]
-fn success_before_the_end_of_the_exchange_is_none() {
+fn rejects_success_before_the_exchange_ends() {
     let begun = || {
         let mut talk = Talk::greeted("OK", "AUTH=PLAIN");
         talk.authenticate(password(), LoginMethod::Strongest).unwrap();
@@ -161,7 +161,7 @@ fn success_before_the_end_of_the_exchange_is_none() {
 
 /// A continuation before what it continues has left was not asked for by this server.
 #[test]
-fn nothing_is_continued_that_has_not_left() {
+fn rejects_continuations_before_the_command_was_sent() {
     let mut talk = Talk::greeted("OK", "AUTH=PLAIN");
     talk.authenticate(password(), LoginMethod::Strongest).unwrap();
     let written = talk.tx.len();
@@ -181,7 +181,7 @@ fn nothing_is_continued_that_has_not_left() {
 }
 
 #[test]
-fn an_initial_response_goes_where_it_is_offered_and_an_empty_one_is_written() {
+fn sends_initial_responses_only_where_offered() {
     for (capabilities, said) in [
         ("AUTH=EXTERNAL SASL-IR", "M1 AUTHENTICATE EXTERNAL =\r\n"),
         ("AUTH=EXTERNAL", "M1 AUTHENTICATE EXTERNAL\r\n"),
@@ -225,7 +225,7 @@ impl Serving {
 
 /// A verdict on another question is no verdict on this one: nobody is let in by it.
 #[test]
-fn a_verdict_answers_its_own_question_alone() {
+fn rejects_a_verdict_for_another_request() {
     for question in ["a LOGIN u p\r\n", "a AUTHENTICATE PLAIN AHUAcA==\r\n"] {
         let mut other = Serving::new(Config::default());
         let first = other.asked(question);
@@ -242,7 +242,7 @@ fn a_verdict_answers_its_own_question_alone() {
 }
 
 #[test]
-fn an_application_that_cannot_tell_is_no_failed_attempt() {
+fn unavailable_verdicts_are_not_failed_attempts() {
     let mut serving = Serving::new(Config::default());
     for question in ["a LOGIN u p\r\n", "a AUTHENTICATE PLAIN AHUAcA==\r\n"].into_iter().cycle().take(10) {
         let request = serving.asked(question);
@@ -253,7 +253,7 @@ fn an_application_that_cannot_tell_is_no_failed_attempt() {
 }
 
 #[test]
-fn a_server_that_closes_says_bye_once_and_in_one_line() {
+fn server_sends_one_bye_on_shutdown() {
     let mut serving = Serving::new(Config::default());
     assert!(serving.server.wants_read(&serving.tx));
     serving.server.shutdown("going\r\ndown", &mut serving.tx);
@@ -267,7 +267,7 @@ fn a_server_that_closes_says_bye_once_and_in_one_line() {
 
 /// Output that nobody reads stops the input from the limit on.
 #[test]
-fn a_server_reads_on_while_its_output_fits() {
+fn server_stops_reading_when_its_output_is_full() {
     let mut config = Config::default();
     config.limits.output_high_water = 200;
     let mut serving = Serving::new(config);
@@ -284,7 +284,7 @@ fn a_server_reads_on_while_its_output_fits() {
 
 /// Whoever idles is answered behind DONE. What ended the session is said to whoever answers later.
 #[test]
-fn a_client_that_idles_is_answered_when_it_is_done() {
+fn completes_idle_after_done() {
     let idling = || {
         let mut serving = Serving::new(Config::default());
         let request = serving.asked("a LOGIN u p\r\n");
@@ -319,7 +319,7 @@ fn a_client_that_idles_is_answered_when_it_is_done() {
 
 /// What a client may switch on is what the application has named; it is kept once, however often it is asked for.
 #[test]
-fn enabled_is_what_the_application_knows() {
+fn enables_only_known_capabilities() {
     let mut serving = Serving::new(Config::default().enableable(["CONDSTORE", "UTF8=ACCEPT"]));
     let request = serving.asked("a LOGIN u p\r\n");
     serving.server.answer_auth(request, AuthVerdict::Accept, &mut serving.tx).unwrap();

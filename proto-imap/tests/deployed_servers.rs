@@ -14,7 +14,7 @@ use serde_json::Value;
 const ROWS: &str = include_str!("data/quirks.jsonl");
 
 #[test]
-fn every_row_reads_as_it_should() {
+fn parses_every_row_as_listed() {
     let mut wrong = Vec::new();
     for line in ROWS.lines() {
         let row: Value = serde_json::from_str(line).unwrap();

@@ -70,7 +70,7 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_prefix_and_every_suffix() {
+fn parses_every_prefix_and_suffix() {
     for seed in seeds() {
         for at in 0..=seed.len() {
             read_in_all_ways(&seed[..at]);
@@ -148,7 +148,7 @@ fn assert_linear(name: &str, input: impl Fn(usize) -> Vec<u8>) {
 }
 
 #[test]
-fn time_is_linear() {
+fn parses_in_linear_time() {
     let repeated = |begin: &'static str, piece: &'static str| {
         move |count: usize| {
             let mut frame = begin.as_bytes().to_vec();
@@ -196,7 +196,7 @@ fn time_is_linear() {
 }
 
 #[test]
-fn nesting_is_bounded() {
+fn bounds_nesting() {
     for depth in [10_usize, 31, 32, 33, 100, 100_000] {
         for (open, close) in [("(", ")"), ("(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 1 NIL ", " 1)")] {
             let text =
