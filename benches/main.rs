@@ -89,8 +89,7 @@ fn table(bench: &mut Bench, rounds: usize) -> Result<(), String> {
         figures.get(index).map(|figure| figure.nanoseconds)
     };
     for (implementation, figure) in bench.implementations.iter().zip(&figures) {
-        let ours = time(implementation.against)
-            .ok_or("an implementation is measured against a line that is not there")?;
+        let ours = time(implementation.against).ok_or("an implementation refers to a missing line")?;
         println!(
             "| {} | {} | {:.1} per {} | {:.2} | {} | {} | {:.3} | {} |",
             bench.name,

@@ -178,7 +178,7 @@ pub(crate) fn run(row: &Row) {
         return match row.role.as_str() {
             "imap-client" => every_way(row, play::<ImapProgram, ImapPeer>),
             "smtp-client" => every_way(row, play::<SmtpProgram, SmtpPeer>),
-            other => panic!("{}: {other} is no client", row.id),
+            other => panic!("{}: {other} is not a client", row.id),
         };
     };
     let seen = Observed { notes: Some(acts::act(&row.role, name, args)), ..Observed::default() };
@@ -284,7 +284,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
     /// Bytes on the TCP stream, below TLS. Under TLS they end the session.
     fn receive_raw(&mut self, template: &str) {
         if let Session::Secure(_) = self.session {
-            panic!("{}: that is seen with real TLS only", self.row.id);
+            panic!("{}: only real TLS shows that", self.row.id);
         }
         self.receive(template);
     }

@@ -52,7 +52,7 @@ fn over_sockets(row: &Row) {
     match row.role.as_str() {
         "imap-client" => wire::run::<ImapProgram, ImapPeer>(row),
         "smtp-client" => wire::run::<SmtpProgram, SmtpPeer>(row),
-        other => panic!("{}: {other} is not played over sockets", row.id),
+        other => panic!("{}: {other} does not run over sockets", row.id),
     }
 }
 
@@ -124,7 +124,7 @@ fn client_hello(socket: &TcpStream) -> Vec<u8> {
     let mut hello = vec![0; 16 * 1024];
     loop {
         let count = socket.peek(&mut hello).unwrap();
-        assert!(count > 0, "there is no ClientHello");
+        assert!(count > 0, "no ClientHello");
         if count > 5 && count >= 5 + usize::from(u16::from_be_bytes([hello[3], hello[4]])) {
             hello.truncate(count);
             return hello;
@@ -214,7 +214,7 @@ fn rejects_a_protocol_that_was_not_offered() -> bool {
         // Whether the client continues; at most an alert comes.
         let mut answer = Vec::new();
         let _ = socket.read_to_end(&mut answer);
-        assert!(answer.first().is_none_or(|&kind| kind == 21), "the client goes on: {answer:?}");
+        assert!(answer.first().is_none_or(|&kind| kind == 21), "the client continues: {answer:?}");
     });
     silent && knows_others && chooses_another
 }
@@ -250,7 +250,7 @@ fn detects_bytes_that_arrive_with_the_starttls_reply() -> bool {
             socket.write_all(&[b"M1 OK begin\r\n", &record[..]].concat()).unwrap();
             let mut rest = Vec::new();
             let _ = socket.read_to_end(&mut rest);
-            assert_eq!(rest, b"", "the client goes on");
+            assert_eq!(rest, b"", "the client continues");
         });
         connector().connect::<ImapClient>(&target(port, Security::StartTls), &Arc::default()).unwrap_err()
     });

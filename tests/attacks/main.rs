@@ -3,7 +3,7 @@
 //!
 //! The rows are data (`*.jsonl`); `script` knows their format, `verdict` the meaning of their requirements. This file
 //! knows which test runs which rows, and that no row is left out.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must fail")]
 
 mod client;
 mod cuts;

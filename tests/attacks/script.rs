@@ -301,7 +301,7 @@ impl Row {
         only(fields, &known, &id);
         let differs = fields.get("differs").map(text);
         let may = fields["level"] == "should" || differs.is_none();
-        assert!(may, "{id}: what an RFC demands is not up to us");
+        assert!(may, "{id}: a row of level must cannot differ");
         Self {
             role: text(&fields["role"]),
             title: text(&fields["title"]),
@@ -557,7 +557,7 @@ fn list(value: &Value) -> &[Value] {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+    value.as_str().unwrap_or_else(|| panic!("{value} is not text")).to_owned()
 }
 
 fn texts(value: &Value) -> Vec<String> {

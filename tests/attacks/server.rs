@@ -35,7 +35,7 @@ pub(crate) fn run(row: &Row) {
     match row.role.as_str() {
         "smtp-server" => withstand::<smtp::Exchange>(row),
         "imap-server" => withstand::<imap::Store>(row),
-        role => panic!("{}: {role} is no server", row.id),
+        role => panic!("{}: {role} is not a server", row.id),
     }
 }
 

@@ -75,7 +75,7 @@ impl fmt::Debug for Observed {
 pub(crate) fn judge(row: &Row, seen: &Observed) -> Result<(), String> {
     for alternatives in &row.must {
         if !alternatives.iter().any(|predicate| seen.holds(predicate, row)) {
-            return Err(format!("does not hold: {alternatives:?}"));
+            return Err(format!("none of these holds: {alternatives:?}"));
         }
     }
     match row

@@ -86,11 +86,11 @@ pub(crate) fn run<A: Application, S: Server + Send>(row: &Row) {
     // A second attempt would be accepted here.
     listener.set_nonblocking(true).unwrap();
     seen.second_listener = Some(listener.accept().is_ok());
-    assert_eq!(seen.second_listener, Some(false), "{}: there was another connection", row.id);
+    assert_eq!(seen.second_listener, Some(false), "{}: the client opened another connection", row.id);
     judge(row, &seen).unwrap_or_else(|why| panic!("{}, {}: {why}\n{seen:?}", row.id, row.title));
     let trace = log.0.lock().unwrap();
     let told = String::from_utf8_lossy(&trace);
-    assert!(!holds_secret(&trace, &row.config.password), "{}: a trace has the password: {told}", row.id);
+    assert!(!holds_secret(&trace, &row.config.password), "{}: the trace holds the password: {told}", row.id);
 }
 
 /// A trace of a connection, as a log would contain it.

@@ -180,7 +180,7 @@ fn limits_count_the_address_announced_by_a_proxy() {
     drop(first);
     let begun = Instant::now();
     while !connect("192.0.2.1").1.starts_with("220 ") {
-        assert!(begun.elapsed() < Duration::from_secs(10), "its place is not given back");
+        assert!(begun.elapsed() < Duration::from_secs(10), "the session's slot is not released");
     }
 }
 

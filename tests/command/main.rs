@@ -3,7 +3,7 @@
 //!
 //! Everything runs on loopback, against `mailwire serve` or against scripted servers.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must fail")]
 
 mod abuse_limits;
 mod folders;

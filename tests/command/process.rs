@@ -270,7 +270,7 @@ fn sighup_reloads_certificate_and_limits_for_new_sessions() {
     until(&served, &|served| served.log().contains("reloaded"));
     let (_, size, new) = connect(&served);
     assert!(size.contains("SIZE 200000\r\n") && new.certificate() == second);
-    assert!(old.ask("NOOP\r\n").starts_with("250 "), "an old session goes on");
+    assert!(old.ask("NOOP\r\n").starts_with("250 "), "an old session continues");
 
     // Settings that cannot be used are logged and change nothing.
     std::fs::write(served.limits(), "[serve]\nmax-message = 'many'\n").unwrap();
@@ -280,7 +280,7 @@ fn sighup_reloads_certificate_and_limits_for_new_sessions() {
         served.signal(Signal::HUP);
     }
     until(&served, &|served| served.log().contains("the certificate stays as it was"));
-    assert!(served.log().contains("the settings stay as they were"));
+    assert!(served.log().contains("the settings are unchanged"));
     let (greeting, size, new) = connect(&served);
     assert!(greeting.starts_with("220 ") && size.contains("SIZE 200000\r\n") && new.certificate() == second);
     served.signal(Signal::TERM);

@@ -131,7 +131,7 @@ fn retries_on_421_450_451_and_452_after_a_pause() {
             "{reply}: {report}"
         );
         assert_eq!(connections, 2, "{reply}");
-        assert!(took >= Duration::from_millis(900), "{reply}: it did not wait: {took:?}");
+        assert!(took >= Duration::from_millis(900), "{reply}: no pause before the retry: {took:?}");
     }
 }
 

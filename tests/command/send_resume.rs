@@ -270,7 +270,7 @@ fn a_randomly_failing_server_gets_every_message_once() {
     let count = |fate: &str| sum["messages"][fate].as_u64().unwrap_or(0);
     let (success, uncertain) = (count("success"), count("uncertain"));
     assert_eq!(success + uncertain, 30, "{sum}");
-    assert!(uncertain > 0, "the server has dropped nothing behind the last byte: {sum}");
+    assert!(uncertain > 0, "the server dropped no connection after the last byte: {sum}");
     let into = folder.path().join("store");
     let done = served
         .run(&["sync", &served.url("imaps"), "--into", into.to_str().unwrap(), "--json"], b"")
@@ -284,5 +284,5 @@ fn a_randomly_failing_server_gets_every_message_once() {
     assert!((success..=30).contains(&distinct), "{distinct} of {sum}");
     let (told, number) = (done.json(), |field: &Value| field.as_u64().unwrap());
     let came = number(&told["imported"]) + number(&told["duplicates"]);
-    assert_eq!(came, distinct, "a message came twice: {told}");
+    assert_eq!(came, distinct, "a message arrived twice: {told}");
 }

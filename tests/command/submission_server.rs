@@ -136,5 +136,5 @@ fn limits_sizes() {
     let message = "0123456789\r\n".repeat(1000);
     assert!(secure.ask(&format!("{message}.\r\n")).starts_with("552 "));
     assert!(secure.ask(&format!("NOOP {}\r\n", "x".repeat(5000))).starts_with("500 "));
-    assert!(secure.ask("NOOP\r\n").starts_with("250 "), "the session goes on");
+    assert!(secure.ask("NOOP\r\n").starts_with("250 "), "the session continues");
 }

@@ -53,7 +53,7 @@ fn parses_commands_like_smtp_proto() {
 /// In this order: the first that matches counts.
 const KNOWN: &[Difference<Meaning>] = &[
     Difference {
-        why: "smtp-proto passes over words behind DATA, RSET, QUIT and STARTTLS; RFC 5321 section 4.3.2 has 501 for them",
+        why: "smtp-proto ignores words after DATA, RSET, QUIT and STARTTLS; RFC 5321 section 4.3.2 requires 501 for them",
         is: |line, ours, theirs| {
             refused(ours, SyntaxFault::SurplusArgument)
                 && bare(theirs, &["DATA", "RSET", "QUIT", "STARTTLS"])
@@ -61,26 +61,26 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "smtp-proto takes a name's first word in EHLO and passes over the others; here a name is one word",
+        why: "smtp-proto uses the first word of a name in EHLO and ignores the others; ours allows one word",
         is: |line, ours, theirs| {
             refused(ours, SyntaxFault::Domain) && bare(theirs, &["EHLO", "HELO", "LHLO"]) && words(line) > 2
         },
     },
     Difference {
-        why: "smtp-proto reads a local part that ends with a dot, which is no dot-string",
+        why: "smtp-proto accepts a local part that ends with a dot, which is not a Dot-string",
         is: |line, ours, theirs| {
             refused(ours, SyntaxFault::LocalPart) && is_read(theirs) && holds(line, b".@")
         },
     },
     Difference {
-        why: "smtp-proto reads domains that are none: empty, with a hyphen at a label's end, with a dot or sign at their own",
+        why: "smtp-proto accepts invalid domains: empty, with a hyphen at a label's end, or ending with a dot or sign",
         is: |line, ours, theirs| {
             let odd: [&[u8]; 6] = [b"@-", b"-.", b".-", b"@>", b".>", b"@="];
             refused(ours, SyntaxFault::Domain) && is_read(theirs) && odd.iter().any(|odd| holds(line, odd))
         },
     },
     Difference {
-        why: "smtp-proto reads RCPT TO:<> and takes <postmaster> for the null path in MAIL",
+        why: "smtp-proto accepts RCPT TO:<> and takes <postmaster> for the null path in MAIL",
         is: |line, ours, theirs| {
             (refused(ours, SyntaxFault::NullRecipient) && holds(line, b"TO:<>")
                 || refused(ours, SyntaxFault::MissingDomain) && holds(line, b"FROM:<postmaster>"))
@@ -88,18 +88,18 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "smtp-proto reads mechanisms that are no sasl-mech (RFC 4422 section 3.1)",
+        why: "smtp-proto accepts mechanisms that are not a sasl-mech (RFC 4422 section 3.1)",
         is: |_, ours, theirs| refused(ours, SyntaxFault::Mechanism) && bare(theirs, &["AUTH"]),
     },
     Difference {
-        why: "a verb with a control character in it, or one that is not UTF-8, is a syntax error here, not an unknown command",
+        why: "a verb with a control character or invalid UTF-8 is a syntax error in ours, not an unknown command",
         is: |_, ours, theirs| {
             (refused(ours, SyntaxFault::Control) || refused(ours, SyntaxFault::Encoding))
                 && matches!(theirs, Meaning::Unknown)
         },
     },
     Difference {
-        why: "smtp-proto reads control characters, and bytes that are not UTF-8, in names, paths and text",
+        why: "smtp-proto accepts control characters and invalid UTF-8 in names, paths and text",
         is: |line, ours, theirs| {
             let line = line.strip_suffix(b"\r\n").unwrap();
             let odd = line.iter().any(u8::is_ascii_control) || std::str::from_utf8(line).is_err();
@@ -115,37 +115,37 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "smtp-proto refuses address literals (RFC 5321 section 4.1.3)",
+        why: "smtp-proto rejects address literals (RFC 5321 section 4.1.3)",
         is: |line, ours, theirs| is_read(ours) && matches!(theirs, Meaning::Refused(_)) && holds(line, b"@["),
     },
     Difference {
-        why: "smtp-proto reads NOTIFY=NEVER beside other words (RFC 3461 section 4.1)",
+        why: "smtp-proto accepts NOTIFY=NEVER with other words (RFC 3461 section 4.1)",
         is: |line, ours, theirs| {
             refused(ours, SyntaxFault::Value) && is_read(theirs) && holds(line, b"NEVER,")
         },
     },
     Difference {
-        why: "smtp-proto passes over a word behind BDAT's size that is not LAST",
+        why: "smtp-proto ignores a word other than LAST after BDAT's size",
         is: |_, ours, theirs| refused(ours, SyntaxFault::SurplusArgument) && bare(theirs, &["BDAT"]),
     },
     Difference {
-        why: "smtp-proto reads other characters in a domain than letters, digits, hyphens and dots",
+        why: "smtp-proto accepts characters other than letters, digits, hyphens and dots in a domain",
         is: |line, ours, theirs| {
             refused(ours, SyntaxFault::Path) && is_read(theirs) && (holds(line, b"+") || holds(line, b"="))
         },
     },
     Difference {
-        why: "smtp-proto reads what is no address in AUTH= (RFC 4954 section 5)",
+        why: "smtp-proto accepts values of AUTH= that are not an address (RFC 4954 section 5)",
         is: |line, ours, theirs| {
             matches!(ours, Meaning::Refused(_)) && is_read(theirs) && holds(line, b"AUTH=")
         },
     },
     Difference {
-        why: "smtp-proto reads HOLDFOR beside HOLDUNTIL (RFC 4865 section 5)",
+        why: "smtp-proto accepts HOLDFOR with HOLDUNTIL (RFC 4865 section 5)",
         is: |_, ours, theirs| refused(ours, SyntaxFault::ParametersExclude) && is_read(theirs),
     },
     Difference {
-        why: "smtp-proto reads dates that are none",
+        why: "smtp-proto accepts invalid dates",
         is: |line, ours, theirs| {
             refused(ours, SyntaxFault::Value)
                 && is_read(theirs)
@@ -153,23 +153,23 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "smtp-proto reads a local part that is quoted in part",
+        why: "smtp-proto accepts a partly quoted local part",
         is: |line, ours, theirs| {
             refused(ours, SyntaxFault::LocalPart) && is_read(theirs) && holds(line, b"\"")
         },
     },
     Difference {
-        why: "smtp-proto reads FROM and TO with something between them and their colon",
+        why: "smtp-proto accepts characters between FROM or TO and the colon",
         is: |_, ours, theirs| refused(ours, SyntaxFault::Colon) && is_read(theirs),
     },
     Difference {
-        why: "smtp-proto reads a parameter without a space in front of it",
+        why: "smtp-proto accepts a parameter without a space before it",
         is: |line, ours, theirs| {
             refused(ours, SyntaxFault::SurplusArgument) && is_read(theirs) && holds(line, b">")
         },
     },
     Difference {
-        why: "smtp-proto refuses a name behind two spaces",
+        why: "smtp-proto rejects a name after two spaces",
         is: |line, ours, theirs| {
             bare(ours, &["EHLO", "HELO", "LHLO"])
                 && matches!(theirs, Meaning::Refused(_))
@@ -177,7 +177,7 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "smtp-proto reads a verb behind a space",
+        why: "smtp-proto accepts a verb after a space",
         is: |line, ours, theirs| {
             matches!(ours, Meaning::Unknown)
                 && !matches!(theirs, Meaning::Unknown)
@@ -185,11 +185,11 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "smtp-proto reads xtext with half an escape",
+        why: "smtp-proto accepts xtext with an incomplete escape",
         is: |line, ours, theirs| refused(ours, SyntaxFault::Value) && is_read(theirs) && holds(line, b"+"),
     },
     Difference {
-        why: "smtp-proto reads a return of mail after no time (RFC 2852 section 4) and priorities above 9 (RFC 6710 section 4)",
+        why: "smtp-proto accepts a by-time of zero with mode R (RFC 2852 section 4) and priorities above 9 (RFC 6710 section 4)",
         is: |line, ours, theirs| {
             refused(ours, SyntaxFault::Number)
                 && is_read(theirs)
@@ -197,7 +197,7 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "a number beyond 64 bits is a syntax error here",
+        why: "a number above 64 bits is a syntax error in ours",
         is: |line, ours, theirs| {
             refused(ours, SyntaxFault::Number)
                 && is_read(theirs)
@@ -205,7 +205,7 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "smtp-proto takes the quotes off a local part; here they stay, for without them it is another address",
+        why: "smtp-proto removes the quotes of a local part; ours keeps them, since without them the address differs",
         is: |line, ours, theirs| {
             holds(line, b"\"")
                 && both(ours, theirs, |ours, theirs| {
@@ -215,22 +215,22 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "smtp-proto refuses a parameter that it does not know; here it is kept, and the server decides",
+        why: "smtp-proto rejects an unknown parameter; ours keeps it, and the server decides",
         is: |_, ours, theirs| {
             let untyped = |read: &Read| read.parameters.keys().any(|keyword| !TYPED.contains(&&**keyword));
             matches!(theirs, Meaning::Refused(_)) && matches!(ours, Meaning::Read(read) if untyped(read))
         },
     },
     Difference {
-        why: "smtp-proto reads a parameter that stands there twice",
+        why: "smtp-proto accepts a repeated parameter",
         is: |_, ours, theirs| refused(ours, SyntaxFault::ParameterTwice) && is_read(theirs),
     },
     Difference {
-        why: "smtp-proto reads UTF-8 in an address without SMTPUTF8 (RFC 6531 section 3.4)",
+        why: "smtp-proto accepts UTF-8 in an address without SMTPUTF8 (RFC 6531 section 3.4)",
         is: |_, ours, theirs| refused(ours, SyntaxFault::NotAscii) && is_read(theirs),
     },
     Difference {
-        why: "smtp-proto takes the first word behind VRFY, EXPN and HELP, here it is all of the text",
+        why: "smtp-proto uses the first word after VRFY, EXPN and HELP; ours uses the whole text",
         is: |line, ours, theirs| {
             let quoted = |ours: &Read, theirs: &Read| {
                 ours.argument

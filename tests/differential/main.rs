@@ -2,12 +2,7 @@
 //!
 //! Both parse the same bytes into the same type, [`Meaning`]. Every difference must match one of the listed
 //! differences; a listed difference that no longer occurs, or matches too often, fails the test as well.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops where something is wrong"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test stops")]
 
 mod commands;
 mod generate;
@@ -52,7 +47,7 @@ impl Comparison {
         assert!(self.unexplained.is_empty(), "unexplained:\n{}", self.unexplained.join("\n"));
         let used: BTreeSet<_> = self.explained.keys().copied().collect();
         let unused: Vec<_> = known.iter().map(|known| known.why).filter(|why| !used.contains(why)).collect();
-        assert!(unused.is_empty(), "these differences did not occur: {unused:?}");
-        assert!(self.agreed >= least_agreed, "they agreed on {} only", self.agreed);
+        assert!(unused.is_empty(), "differences that did not occur: {unused:?}");
+        assert!(self.agreed >= least_agreed, "only {} results agreed", self.agreed);
     }
 }

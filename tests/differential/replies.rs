@@ -31,20 +31,20 @@ fn parses_replies_like_smtp_proto() {
 
 const KNOWN: &[Difference<Meaning>] = &[
     Difference {
-        why: "smtp-proto reads codes that begin with other digits than 2 to 5 (RFC 5321 section 4.2.1)",
+        why: "smtp-proto accepts codes whose first digit is not 2 to 5 (RFC 5321 section 4.2.1)",
         is: |bytes, ours, theirs| {
             ours.0.is_none() && theirs.0.is_some() && !matches!(bytes.first(), Some(b'2'..=b'5'))
         },
     },
     Difference {
-        why: "smtp-proto reads lines with different codes as one reply; here that is refused (RFC 5321 section 4.2.1)",
+        why: "smtp-proto accepts lines with different codes as one reply; ours rejects them (RFC 5321 section 4.2.1)",
         is: |bytes, ours, theirs| {
             let codes = bytes.split(|byte| *byte == b'\n').filter_map(|line| line.get(..3));
             ours.0.is_none() && theirs.0.is_some() && codes.collect::<BTreeSet<_>>().len() > 1
         },
     },
     Difference {
-        why: "control characters and bytes that are not UTF-8 are shown as the replacement character here",
+        why: "ours shows control characters and invalid UTF-8 as the replacement character",
         is: |_, ours, theirs| {
             both(ours, theirs, |ours, theirs| {
                 ours.enhanced == theirs.enhanced
@@ -54,7 +54,7 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "smtp-proto reads an enhanced code whose class is not the code's; here it is text (RFC 2034 section 4)",
+        why: "smtp-proto accepts an enhanced code of another class than the code; ours treats it as text (RFC 2034 section 4)",
         is: |_, ours, theirs| {
             both(ours, theirs, |ours, theirs| {
                 ours.enhanced.is_none()
@@ -63,7 +63,7 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "smtp-proto makes 255 of the numbers above (RFC 3463 section 2 has up to three digits)",
+        why: "smtp-proto turns numbers above 255 into 255 (RFC 3463 section 2 has up to three digits)",
         is: |_, ours, theirs| {
             both(ours, theirs, |ours, theirs| {
                 theirs.enhanced.is_some_and(|code| code.contains(&255)) && ours.enhanced != theirs.enhanced
@@ -71,13 +71,13 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "smtp-proto reads half an enhanced code",
+        why: "smtp-proto accepts an incomplete enhanced code",
         is: |bytes, ours, theirs| {
             both(ours, theirs, |ours, theirs| ours.enhanced != theirs.enhanced) && incomplete(bytes)
         },
     },
     Difference {
-        why: "smtp-proto passes over what follows an enhanced code with a space in it",
+        why: "smtp-proto drops the text after an enhanced code that contains a space",
         is: |bytes, ours, theirs| {
             both(ours, theirs, |ours, theirs| {
                 ours.text.ends_with(&theirs.text) || theirs.text.ends_with(&ours.text)
@@ -85,7 +85,7 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "of several enhanced codes the first line's counts here, or the last's; there the last that was seen",
+        why: "of several enhanced codes ours uses the first or last line's; smtp-proto uses the last one",
         is: |bytes, ours, theirs| {
             bytes.iter().filter(|byte| **byte == b'\n').count() > 1
                 && both(ours, theirs, |ours, theirs| ours.enhanced != theirs.enhanced)

@@ -115,7 +115,7 @@ impl<P: ServerUnderTest<Secure: Debug>> Victim for TestServer<P> {
             let Some(piece) = pieces.next() else { return before.end(tx, Outcome::Cleartext) };
             rx.extend(piece);
         };
-        assert!(rx.is_empty(), "STARTTLS was told with bytes behind it");
+        assert!(rx.is_empty(), "STARTTLS was reported with bytes after it");
         let upgrade = P::accept(machine, request, &mut tx).unwrap();
         before.output.extend(tx.take());
         // A driver that reads ahead: the buffer holds all remaining cleartext.
@@ -168,7 +168,7 @@ impl<P: ClientUnderTest<Secure: Debug>> Victim for TestClient<P> {
             let Some(piece) = pieces.next() else { return before.end(tx, Outcome::Cleartext) };
             rx.extend(piece);
         };
-        assert!(rx.is_empty(), "TLS was agreed with bytes behind the answer");
+        assert!(rx.is_empty(), "TLS was accepted with bytes after the reply");
         before.output.extend(tx.take());
         pieces.for_each(|piece| rx.extend(piece));
         let outcome = match upgrade.complete(Secure::trusted_local(), &mut rx) {
@@ -374,7 +374,9 @@ fn splits(turns: &[Vec<u8>]) -> Vec<Vec<Vec<&[u8]>>> {
 fn attack(victim: &impl Victim, peaceful: &[&str], cases: &[Case]) -> usize {
     let peaceful: Vec<Vec<&[u8]>> = peaceful.iter().map(|turn| vec![turn.as_bytes()]).collect();
     let control = victim.converse(&peaceful).outcome;
-    let Outcome::Upgraded(_, seen) = &control else { panic!("the peaceful session ended: {control:?}") };
+    let Outcome::Upgraded(_, seen) = &control else {
+        panic!("the session without an attack ended: {control:?}")
+    };
     assert!(seen.events.len() > 2 && !seen.output.is_empty(), "{control:?}");
     let mut conversations = 0;
     for case in cases {
@@ -397,7 +399,7 @@ fn attack(victim: &impl Victim, peaceful: &[&str], cases: &[Case]) -> usize {
 fn check(record: &Record, control: &Outcome, expected: Expected) -> Result<(), String> {
     let output = String::from_utf8_lossy(&record.before.output);
     if let Some(secret) = SECRETS.iter().find(|secret| output.contains(**secret)) {
-        return Err(format!("{secret:?} was written in cleartext"));
+        return Err(format!("{secret:?} was sent in cleartext"));
     }
     if record.before.events.iter().any(|event| event.starts_with("Auth")) {
         return Err("credentials were taken in cleartext".into());
@@ -411,7 +413,7 @@ fn check(record: &Record, control: &Outcome, expected: Expected) -> Result<(), S
         }
         (upgraded @ Outcome::Upgraded(..), Expected::Forgotten) if upgraded == control => Ok(()),
         (Outcome::Upgraded(..), Expected::Forgotten) => {
-            Err(format!("something of the cleartext is left; the peaceful session: {control:#?}"))
+            Err(format!("cleartext state survived; the session without an attack: {control:#?}"))
         }
         (Outcome::Cleartext, Expected::NoTls) => Ok(()),
         _ => Err("that is not what may come of it".into()),

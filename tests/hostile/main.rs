@@ -5,7 +5,7 @@
 //! Each attack runs alone for some seconds. Then all run at once, and the server receives SIGTERM while they do. The
 //! figures and their bounds are printed as a table. The bounds leave a wide margin for a busy machine.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must fail")]
 
 mod attacks;
 mod figures;

@@ -191,12 +191,12 @@ fn each_end_has_its_command(record: &Record) -> Result<(), String> {
                 let Some(id) = word(event, "id: CommandId(") else { continue };
                 let tag = word(event, "to-");
                 if tag.is_some_and(|tag| tag != id) {
-                    return Err(format!("the response of another command: {event}"));
+                    return Err(format!("a response to another command: {event}"));
                 }
                 let line = format!("{id} ");
                 let begun = said.split(|&byte| byte == b'\n').any(|said| said.starts_with(line.as_bytes()));
                 if !begun || !ended.insert(id.to_owned()) {
-                    return Err(format!("it was not given, or has ended before: {event}"));
+                    return Err(format!("the command was not given, or has already completed: {event}"));
                 }
             }
             _ => {}

@@ -92,7 +92,7 @@ fn a_cancelled_exchange_is_no_attempt_and_may_be_restarted() {
                 cancelled += 1;
             }
         }
-        assert!(cancelled > Limits::default().auth_attempts, "none of them is counted");
+        assert!(cancelled > Limits::default().auth_attempts, "no attempt is counted");
         assert_eq!(raw.counts.delays, 0);
         let told = raw.exchange("PLAIN", &[&base64("\0ann\0secret")]);
         assert_eq!(raw.answer(&told), Ended::Accepted, "{protocol:?} {told}");

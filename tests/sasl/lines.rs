@@ -31,7 +31,7 @@ fn lines(protocol: Protocol, lines: &[&str]) -> Vec<String> {
         (Protocol::Smtp, ("no", _)) => "535 5.7.8 no\r\n".into(),
         (Protocol::Imap, ("wrong", _)) => "TAG BAD what is that\r\n".into(),
         (Protocol::Smtp, ("wrong", _)) => "501 5.5.2 what is that\r\n".into(),
-        (_, (other, _)) => panic!("no line is {other}"),
+        (_, (other, _)) => panic!("unknown kind of line: {other}"),
     };
     lines.iter().map(own).collect()
 }

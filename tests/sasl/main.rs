@@ -2,12 +2,7 @@
 //! built-in mechanisms and by those that an application provides.
 //!
 //! This file speaks no protocol: it passes messages from one side to the other.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test stops where something is wrong"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test stops")]
 
 mod attempts;
 mod binding;
@@ -146,7 +141,7 @@ fn client_against(ours: &mut dyn ClientExchange, theirs: &mut Peer) -> Outcome {
             return if theirs.accepted() && ours.is_done() { Outcome::Accepted } else { Outcome::Refused };
         }
     }
-    panic!("{ours:?} and its peer never come to an end");
+    panic!("{ours:?} and its peer never finish");
 }
 
 /// Runs our server's side, with an application that knows one user.
@@ -166,7 +161,7 @@ fn server_against(ours: &mut dyn ServerExchange, theirs: &mut Peer, name: &str) 
             _ => return Outcome::Refused,
         }
     }
-    panic!("{ours:?} and its peer never come to an end");
+    panic!("{ours:?} and its peer never finish");
 }
 
 fn answer(question: &AuthQuestion, name: &str) -> AuthVerdict {

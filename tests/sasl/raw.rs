@@ -99,7 +99,7 @@ impl Raw {
     pub(crate) fn exchange(&mut self, mechanism: &str, messages: &[&str]) -> String {
         let mut told = self.begin(mechanism);
         for message in messages {
-            assert!(self.challenge(&told).is_some(), "{mechanism}: {message:?} is not awaited: {told}");
+            assert!(self.challenge(&told).is_some(), "{mechanism}: {message:?} is not expected: {told}");
             told = self.say(&format!("{message}\r\n"));
         }
         told

@@ -383,7 +383,7 @@ fn client_with(
                 if let Some(how) = how.take()
                     && let Err(error) = client.begin(how, &mut tx)
                 {
-                    assert!(tx.is_empty(), "nothing was begun, and something said");
+                    assert!(tx.is_empty(), "bytes were sent without an exchange");
                     talk.end = Some(End::NotBegun(error));
                 }
             }

@@ -18,7 +18,7 @@ impl Hunt {
     pub(crate) fn new(secrets: &[&[u8]]) -> Self {
         let mut hunt = Self::default();
         for secret in secrets {
-            assert!(secret.len() >= PIECE, "too short to be told from chance");
+            assert!(secret.len() >= PIECE, "too short to distinguish from chance");
             for offset in 0..3 {
                 base64(secret, offset).windows(PIECE).for_each(|piece| hunt.add(piece));
             }
@@ -53,7 +53,7 @@ impl Hunt {
     /// Fails if `text` holds a piece of a secret.
     pub(crate) fn finds_nothing(&self, name: &str, text: &str) {
         if let Some(piece) = self.find(text.as_bytes()) {
-            panic!("{name}: {piece:?} of a secret stands in\n{text}");
+            panic!("{name}: {piece:?} of a secret is in\n{text}");
         }
     }
 

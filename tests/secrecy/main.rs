@@ -2,7 +2,7 @@
 //! mechanism, every outcome, several chunkings. The output of `Debug` and `Display` of every event, error, request,
 //! setting, buffer and machine, and every trace, is searched for every piece of every secret.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must fail")]
 
 mod hunt;
 mod imap;

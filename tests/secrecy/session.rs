@@ -173,7 +173,7 @@ impl Shown {
     /// Asserts that nothing shown is secret, although the secrets passed on the wire.
     pub(crate) fn end(self, hunt: &Hunt) {
         let Self { name, texts, written, wire } = self;
-        assert!(hunt.find(&wire).is_some(), "{name}: nothing secret passed, so that this shows nothing");
+        assert!(hunt.find(&wire).is_some(), "{name}: no secret passed, so the test is meaningless");
         for text in texts.into_iter().flatten().chain([written.text()]) {
             hunt.finds_nothing(&name, &text);
         }
@@ -288,7 +288,7 @@ pub(crate) fn talk<C, S, A, B>(
         server.receive(&there, Cut::Every(size), shown);
         client.receive(&back, Cut::Every(size), shown);
     }
-    panic!("{}: they never stop", shown.name);
+    panic!("{}: the sides never finish", shown.name);
 }
 
 /// Sends each line when the machine is idle, then closes the connection.

@@ -315,7 +315,7 @@ fn run<P: Player>(
                 played(player, lines(prelude.bytes).chain(lines(rest)).collect(), Trace::None),
                 &terms,
             );
-            assert!(other.secured_at.is_some(), "the shortest way does not lead to TLS: {other:#?}");
+            assert!(other.secured_at.is_some(), "the prelude does not lead to TLS: {other:#?}");
             same(&first.under_tls(), &other.under_tls(), "whose cleartext said nothing else");
         }
         if secure && first.entries.contains(&Entry::Authenticated) {

@@ -16,7 +16,7 @@ pub const TOKEN: &str = "ya29-battery-staple";
 
 /// A machine's protocol and role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names are self-explanatory")]
 pub enum Side {
     ImapClient,
     ImapServer,
@@ -73,7 +73,7 @@ fn nothing_crosses(record: &Record) -> Result<(), String> {
         under_tls.entries.iter().take_while(|entry| !matches!(entry, Entry::Received(_)));
     let early = before_hearing
         .find(|entry| matches!(entry, Entry::Event(_) | Entry::Piece(_) | Entry::CrossedIntoTls(_)));
-    early.map_or(Ok(()), |entry| Err(format!("heard across the gate: {entry:?}")))
+    early.map_or(Ok(()), |entry| Err(format!("received across the TLS boundary: {entry:?}")))
 }
 
 /// Buffers stay within the limits, and a machine that owes no answer reads on.
@@ -256,7 +256,7 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
         return Err(format!("{others} answers to fewer challenges"));
     }
     let more = said.into_iter().find(|(verb, times)| *times > allowed.get(verb).copied().unwrap_or_default());
-    more.map_or(Ok(()), |(verb, times)| Err(format!("{verb} was said {times} times, oftener than given")))
+    more.map_or(Ok(()), |(verb, times)| Err(format!("{verb} was sent {times} times, more often than given")))
 }
 
 /// The number of bytes that follow a BDAT command.

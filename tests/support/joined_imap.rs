@@ -39,7 +39,7 @@ pub fn run(client: Choices, server: Choices, mut wire: Wire) {
         TestServer::new(Server::<Secure>::new(Arc::clone(&config), channel(), &mut from_server), server);
     let mut asking = TestClient::new(Client::<Secure>::new(config, channel()), client);
     for step in 0.. {
-        assert!(step < STEPS, "neither comes to an end");
+        assert!(step < STEPS, "neither side finishes");
         let mut moved = serving.step(&mut to_server, &mut from_server);
         moved |= asking.step(&mut to_client, &mut from_client);
         moved |= wire.carry(&mut from_client, &mut to_server);
@@ -53,13 +53,13 @@ pub fn run(client: Choices, server: Choices, mut wire: Wire) {
     let heard: Vec<_> = asking.heard.iter().filter(|(_, text)| text.starts_with(ANSWER)).cloned().collect();
     match wire.fault() {
         Fault::None => {
-            assert_eq!(*said, heard, "what was said is what was heard");
+            assert_eq!(*said, heard, "the client received the server's answers");
             assert_eq!(asking.given, asking.heard.len(), "each command has its answer");
-            assert_eq!(asking.appended.len(), serving.appended.len(), "every APPEND is heard of");
+            assert_eq!(asking.appended.len(), serving.appended.len(), "every APPEND has a result");
             for (sent, arrived) in asking.appended.iter().zip(&serving.appended) {
                 assert!(arrived.as_ref().is_none_or(|arrived| arrived == sent), "{sent:?} is {arrived:?}");
             }
-            assert!(asking.over && serving.over, "they part in order");
+            assert!(asking.over && serving.over, "the session ends in order");
         }
         Fault::Cut => {
             assert!(said.starts_with(&heard), "{heard:?} was heard, and {said:?} said");

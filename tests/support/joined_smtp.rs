@@ -39,7 +39,7 @@ pub fn run(mut client: Choices, server: Choices, mut wire: Wire) {
         TestServer::new(Server::<Secure>::new(config.clone(), channel(), &mut from_server), dialect, server);
     let mut asking = TestClient::new(Client::<Secure>::new(config, channel()), client);
     for step in 0.. {
-        assert!(step < STEPS, "neither comes to an end");
+        assert!(step < STEPS, "neither side finishes");
         let mut moved = serving.step(&mut to_server, &mut from_server);
         moved |= asking.step(&mut to_client, &mut from_client);
         moved |= wire.carry(&mut from_client, &mut to_server);

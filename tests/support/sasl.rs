@@ -36,10 +36,10 @@ pub fn exchange(data: &[u8]) {
     let scram = terms.mechanism.hash().is_some();
     if !wire.changed && !terms.stubborn {
         assert_eq!(accepted, terms.right, "{terms:?} came to {outcome:?}");
-        assert!(!accepted || client.is_done(), "{client:?} does not believe it");
+        assert!(!accepted || client.is_done(), "{client:?} rejects it");
     }
     if accepted && scram {
-        assert!(terms.right && !wire.changed, "{terms:?} was believed, and its words were changed");
+        assert!(terms.right && !wire.changed, "{terms:?} was accepted although its messages were changed");
     }
     for shown in [format!("{client:?}"), format!("{server:?}"), format!("{:?}", client.failure())] {
         assert!(!shown.contains(PASSWORD) && !shown.contains(TOKEN), "{shown}");
@@ -169,7 +169,7 @@ fn run(
 ) -> Option<Verdict> {
     let mut message = client.initial_response().ok()?.map(|first| wire.carry(first.expose()));
     for round in 0.. {
-        assert!(round < 8, "{client:?} and {server:?} never come to an end");
+        assert!(round < 8, "{client:?} and {server:?} never finish");
         let mut step = server.step(message.as_deref()).ok()?;
         while let ServerStep::Ask(question) = step {
             let shown = format!("{question:?}");

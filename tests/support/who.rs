@@ -40,15 +40,15 @@ pub fn rejected(request: &AuthRequest) -> AuthVerdict {
 /// # Panics
 /// Never: the text is a constant.
 #[must_use]
-#[expect(clippy::expect_used, reason = "it was written here")]
+#[expect(clippy::expect_used, reason = "the text is a constant")]
 pub fn keys(hash: ScramHash) -> ScramKeys {
     static SHA_1: LazyLock<Secret<String>> = LazyLock::new(|| derived(ScramHash::Sha1));
     static SHA_256: LazyLock<Secret<String>> = LazyLock::new(|| derived(ScramHash::Sha256));
     let text = if hash == ScramHash::Sha1 { &SHA_1 } else { &SHA_256 };
-    ScramKeys::from_text(text.expose()).expect("what was written can be read")
+    ScramKeys::from_text(text.expose()).expect("encoded keys parse")
 }
 
-#[expect(clippy::expect_used, reason = "the password is one that can be written")]
+#[expect(clippy::expect_used, reason = "the password can be prepared")]
 fn derived(hash: ScramHash) -> Secret<String> {
-    ScramKeys::derive(hash, PASSWORD, SALT, MIN_ITERATIONS).expect("the password can be written").to_text()
+    ScramKeys::derive(hash, PASSWORD, SALT, MIN_ITERATIONS).expect("the password can be prepared").to_text()
 }

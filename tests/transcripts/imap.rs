@@ -66,8 +66,7 @@ impl ClientMachine for Client<Secure> {
                 (LoginMethod::Strongest, Credentials::password(*user, password.into_bytes()))
             }
             ["authenticate", mechanism, user, secret] => {
-                let mechanism =
-                    Mechanism::from_name(mechanism.as_bytes()).ok_or("there is no such mechanism")?;
+                let mechanism = Mechanism::from_name(mechanism.as_bytes()).ok_or("unknown mechanism")?;
                 let credentials = match mechanism {
                     Mechanism::XOAuth2 | Mechanism::OAuthBearer => Credentials::bearer(*user, *secret),
                     _ => Credentials::password(*user, secret.as_bytes()),

@@ -14,7 +14,7 @@
 //! `C:*60 text` stands for sixty such lines, and `␠` for a space that an editor would remove. This file knows lines;
 //! `imap` and `smtp` know the meaning of actions, and `role` how to drive a machine.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must fail")]
 
 mod imap;
 mod role;
@@ -101,7 +101,7 @@ impl Transcript {
             match kind {
                 "" | "#" => {}
                 "@" => transcript.settings.set(text).unwrap_or_else(|()| {
-                    panic!("{}:{number}: there is no setting {text:?}", path.display());
+                    panic!("{}:{number}: unknown setting {text:?}", path.display());
                 }),
                 _ => transcript.add(number, kind, text),
             }
@@ -112,7 +112,7 @@ impl Transcript {
     fn add(&mut self, number: usize, kind: &str, text: &str) {
         let (kind, times) = kind.split_once('*').unwrap_or((kind, "1"));
         let known = [Side::Client, Side::Server].iter().any(|side| side.kinds().contains(&kind));
-        assert!(known || kind == "--", "{}:{number}: there is no kind of line {kind:?}", self.path.display());
+        assert!(known || kind == "--", "{}:{number}: unknown kind of line {kind:?}", self.path.display());
         for _ in 0..times.parse().unwrap() {
             self.lines.push(Line { number, kind: kind.into(), text: text.replace('␠', " ") });
         }

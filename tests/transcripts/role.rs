@@ -62,7 +62,8 @@ impl Notes {
     /// Checks that an event that begins so was received.
     pub(crate) fn sees(&mut self, event: &str) -> Result<(), String> {
         let found = self.events.iter().position(|seen| seen.starts_with(event));
-        let found = found.ok_or_else(|| format!("it should see {event:?} and saw {:?}", self.events))?;
+        let found =
+            found.ok_or_else(|| format!("expected the event {event:?}, received {:?}", self.events))?;
         self.events.drain(..=found);
         Ok(())
     }
@@ -71,14 +72,14 @@ impl Notes {
     pub(crate) fn all_said(&self) -> Result<(), String> {
         match self.output.as_slice() {
             [] => Ok(()),
-            output => Err(format!("it also says \"{}\"", output.escape_ascii())),
+            output => Err(format!("unexpected output: \"{}\"", output.escape_ascii())),
         }
     }
 
     pub(crate) fn end(&self) -> Result<(), String> {
         match self.payload.as_slice() {
             [] => self.all_said(),
-            payload => Err(format!("it is also given \"{}\"", payload.escape_ascii())),
+            payload => Err(format!("unexpected body line: \"{}\"", payload.escape_ascii())),
         }
     }
 }
@@ -226,7 +227,7 @@ impl<P: ClientProtocol<Cleartext: ClientMachine, Secure: ClientMachine>> Role fo
                 self.state = ClientState::Secure(machine);
                 acted?;
             }
-            _ => return Err(format!("the session is over or at the gate: {:?}", self.notes.events)),
+            _ => return Err(format!("the session is over or upgrading: {:?}", self.notes.events)),
         }
         self.pump();
         Ok(())
@@ -234,7 +235,7 @@ impl<P: ClientProtocol<Cleartext: ClientMachine, Secure: ClientMachine>> Role fo
 
     fn upgrade(&mut self) -> Result<(), String> {
         let ClientState::Agreed(upgrade) = std::mem::replace(&mut self.state, ClientState::Over) else {
-            return Err(format!("TLS was not agreed: {:?}", self.notes.events));
+            return Err(format!("STARTTLS was not accepted: {:?}", self.notes.events));
         };
         let machine = upgrade.complete(Secure::trusted_local(), &mut self.wire.rx);
         self.state = ClientState::Secure(machine.map_err(|error| format!("{error:?}"))?);
@@ -390,7 +391,7 @@ impl<P: ServerProtocol<Cleartext: ServerMachine, Secure: ServerMachine>> Role fo
                 self.token = machine.answer(self.token.take(), action, more, &mut self.wire.tx)?;
                 self.state = ServerState::Secure(machine);
             }
-            _ => return Err(format!("the session is over or at the gate: {:?}", self.notes.events)),
+            _ => return Err(format!("the session is over or upgrading: {:?}", self.notes.events)),
         }
         self.pump();
         Ok(())
@@ -398,7 +399,7 @@ impl<P: ServerProtocol<Cleartext: ServerMachine, Secure: ServerMachine>> Role fo
 
     fn upgrade(&mut self) -> Result<(), String> {
         let ServerState::Agreed(upgrade) = std::mem::replace(&mut self.state, ServerState::Over) else {
-            return Err(format!("TLS was not agreed: {:?}", self.notes.events));
+            return Err(format!("STARTTLS was not accepted: {:?}", self.notes.events));
         };
         let machine = upgrade.complete(Secure::trusted_local(), &mut self.wire.rx);
         self.state = ServerState::Secure(machine.map_err(|error| format!("{error:?}"))?);

@@ -100,7 +100,7 @@ impl ClientMachine for Client<Secure> {
         let ["authenticate", mechanism, user, secret] = words.as_slice() else {
             return act(self, action, more, tx);
         };
-        let mechanism = Mechanism::from_name(mechanism.as_bytes()).ok_or("there is no such mechanism")?;
+        let mechanism = Mechanism::from_name(mechanism.as_bytes()).ok_or("unknown mechanism")?;
         let credentials = match mechanism {
             Mechanism::XOAuth2 | Mechanism::OAuthBearer => Credentials::bearer(*user, *secret),
             _ => Credentials::password(*user, secret.as_bytes()),

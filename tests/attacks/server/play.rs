@@ -130,7 +130,7 @@ impl<A: Application> Play<'_, A> {
                 self.flood_unread(&bytes(text), count.parse().unwrap());
             }
             Step::Act { name, .. } => panic!("{}: unknown act {name}", self.row.id),
-            Step::Serve(_) => panic!("{}: a server is not served", self.row.id),
+            Step::Serve(_) => panic!("{}: the step is for clients", self.row.id),
         }
         Goes::On
     }

@@ -188,9 +188,9 @@ class Strangers:
                     break
                 time.sleep(0.15)
             said = wire.everything(2)
-            check(wire.ended, f"still open behind {writes[-1][:30]!r}: {said[-200:]!r}")
+            check(wire.ended, f"still open after {writes[-1][:30]!r}: {said[-200:]!r}")
             told = said.count(b"220 ") + said.count(b"a OK") + said.count(b"250 2") + said.count(b"b ")
-            check(told <= 1 and b"\x16\x03" not in said, f"went on behind {writes!r}: {said[-200:]!r}")
+            check(told <= 1 and b"\x16\x03" not in said, f"continued after {writes!r}: {said[-200:]!r}")
 
         at_once(attack, cases)
         self.bench.note(f"{len(cases)} ways")

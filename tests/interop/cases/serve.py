@@ -454,9 +454,9 @@ SyncState *
 
     def injection(self):
         said = self.plain("smtp", [b"EHLO c.example\r\n", b"STARTTLS\r\nRSET\r\nNOOP\r\n"])
-        check(said.count(b"250 2.") == 0, f"a command behind STARTTLS was answered: {said!r}")
+        check(said.count(b"250 2.") == 0, f"a command after STARTTLS was answered: {said!r}")
         said = self.plain("imap", [b"a STARTTLS\r\nb CAPABILITY\r\nc LOGOUT\r\n"])
-        check(b"b OK" not in said and b"c OK" not in said, f"a command behind STARTTLS was answered: {said!r}")
+        check(b"b OK" not in said and b"c OK" not in said, f"a command after STARTTLS was answered: {said!r}")
 
     def login_before_tls(self):
         said = self.plain("imap", [b"a CAPABILITY\r\n", b"b LOGIN u {1+}\r\np\r\n", b"c LOGIN u {1}\r\n", b"d AUTHENTICATE PLAIN\r\n", b"e NOOP\r\n"])
