@@ -4,7 +4,7 @@
 //! This module moves bytes and TLS in both directions, in pieces of any size; it knows no protocol. There is no
 //! network: a handshake succeeds unless cleartext bytes arrive in its place, which the machine must detect.
 
-mod acts;
+mod arguments;
 pub(crate) mod imap_peer;
 pub(crate) mod imap_program;
 mod sasl;
@@ -22,8 +22,8 @@ use self::imap_peer::ImapPeer;
 use self::imap_program::ImapProgram;
 use self::smtp_peer::SmtpPeer;
 use self::smtp_program::SmtpProgram;
-use crate::cuts::{self, Cut};
 use crate::script::{Config, Ending, Row, Security, Serve, Step, Then, bytes, filled_for};
+use crate::splits::{self, Split};
 use crate::verdict::{Observed, Piece, judge};
 
 /// A client's program: it logs in, fetches or sends a message, and ends the session.
@@ -149,7 +149,7 @@ struct Run<'r, A: Application, S> {
     application: A,
     config: <A::Protocol as io_mio::Protocol>::Config,
     server: S,
-    cut: Cut,
+    split: Split,
     /// The length of each text that the server sent unasked.
     said: Vec<usize>,
     rx: RecvBuffer,
@@ -181,24 +181,24 @@ pub(crate) fn run(row: &Row) {
             other => panic!("{}: {other} is not a client", row.id),
         };
     };
-    let seen = Observed { notes: Some(acts::act(&row.role, name, args)), ..Observed::default() };
+    let seen = Observed { notes: Some(arguments::act(&row.role, name, args)), ..Observed::default() };
     judge(row, &seen).unwrap_or_else(|why| panic!("{}, {}: {why}", row.id, row.title));
 }
 
-fn every_way(row: &Row, play: fn(&Row, Cut, End) -> (Observed, Vec<usize>)) {
-    let one = |cut, end| {
-        let (mut seen, texts) = play(row, cut, end);
+fn every_way(row: &Row, play: fn(&Row, Split, End) -> (Observed, Vec<usize>)) {
+    let one = |split, end| {
+        let (mut seen, texts) = play(row, split, end);
         seen.notes = notes(row, &seen);
         judge(row, &seen).unwrap_or_else(|why| {
-            panic!("{}, {}: {cut:?}, {end:?}: {why}\n{seen:?}", row.id, row.title);
+            panic!("{}, {}: {split:?}, {end:?}: {why}\n{seen:?}", row.id, row.title);
         });
         texts
     };
-    let texts = one(Cut::Whole, End::Closed);
-    one(Cut::Whole, End::TimedOut);
-    one(Cut::Bytes, End::TimedOut);
-    for cut in cuts::ways(row, &texts) {
-        one(cut, End::Closed);
+    let texts = one(Split::Whole, End::Closed);
+    one(Split::Whole, End::TimedOut);
+    one(Split::Bytes, End::TimedOut);
+    for split in splits::ways(row, &texts) {
+        one(split, End::Closed);
     }
 }
 
@@ -216,7 +216,7 @@ fn notes(row: &Row, seen: &Observed) -> Option<bool> {
 }
 
 /// Plays a row against a client. Returns the observations and the length of each text that was sent unasked.
-pub(crate) fn play<A: Application, S: Server>(row: &Row, cut: Cut, end: End) -> (Observed, Vec<usize>) {
+pub(crate) fn play<A: Application, S: Server>(row: &Row, split: Split, end: End) -> (Observed, Vec<usize>) {
     let begun = Instant::now();
     let Some((application, config)) = A::new(&row.config) else {
         let refused = Observed { closed: true, client: Some(false), ..Observed::default() };
@@ -233,7 +233,7 @@ pub(crate) fn play<A: Application, S: Server>(row: &Row, cut: Cut, end: End) -> 
         application,
         config,
         server: S::default(),
-        cut,
+        split,
         said: Vec::new(),
         rx: RecvBuffer::new(),
         tx,
@@ -276,7 +276,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
 
     fn receive(&mut self, template: &str) {
         let text = self.filled(template);
-        let pieces = self.cut.pieces(self.said.len(), &text);
+        let pieces = self.split.pieces(self.said.len(), &text);
         self.said.push(text.len());
         self.say(&pieces);
     }
@@ -296,7 +296,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
         let flood = unit.repeat(all.div_ceil(unit.len()));
         let mut sent = 0;
         while sent < all && !matches!(self.session, Session::Over { .. }) {
-            let len = self.cut.repeated(sent).min(all - sent);
+            let len = self.split.repeated(sent).min(all - sent);
             self.say(&[flood[sent..sent + len].to_vec()]);
             sent += len;
         }
@@ -339,7 +339,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
             }
             let answer = self.server.answer(serve);
             let text = self.filled(&answer.text);
-            let pieces = self.cut.answer(&text);
+            let pieces = self.split.answer(&text);
             self.say(&pieces);
             if let Some(mark) = answer.mark {
                 self.seen.marks.push((mark.to_owned(), self.put_out));

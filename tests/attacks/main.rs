@@ -6,10 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must fail")]
 
 mod client;
-mod cuts;
 mod driver;
 mod script;
 mod server;
+mod splits;
 mod verdict;
 mod wire;
 

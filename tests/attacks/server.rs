@@ -4,27 +4,27 @@
 //! This module knows the ways to run a row, and the users of the applications. There is no network: a handshake
 //! succeeds unless cleartext bytes arrive in its place.
 
+mod command_order;
 mod connection;
 mod echoes;
 mod end_of_data;
-mod guesses;
+mod failed_logins;
 mod imap;
-mod orders;
 mod play;
+mod refused_data;
 mod smtp;
-mod swallowed;
 
 use std::sync::LazyLock;
 
 use io_mio::{MachineMut, Protocol, ServerProtocol};
-use mailwire_tests::who::{SALT, rejected};
+use mailwire_tests::test_user::{SALT, rejected};
 use play::play;
 use proto_mail::sasl::{MIN_ITERATIONS, ScramHash, ScramKeys};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthRequest, AuthVerdict, Credentials, Machine, Secret, SendBuffer, StartTlsRequest};
 
-use crate::cuts::Cut;
 use crate::script::{Predicate, Row, Step, USER};
+use crate::splits::Split;
 use crate::verdict::judge;
 
 /// Runs a row against its server, in every way.
@@ -42,7 +42,7 @@ pub(crate) fn run(row: &Row) {
 fn withstand<A: Application>(row: &Row) {
     let looked_over = row.must_not.iter().find(|predicate| matches!(predicate, Predicate::Note(_)));
     assert!(looked_over.is_none(), "{}: unchecked: {looked_over:?}", row.id);
-    let whole = Way { cut: Cut::Whole, pace: Pace::AtOnce, service: Service::Submission };
+    let whole = Way { split: Split::Whole, pace: Pace::AtOnce, service: Service::Submission };
     let (_, texts) = play::<A>(row, whole);
     for way in ways(row, &texts) {
         let (seen, _) = play::<A>(row, way);
@@ -178,7 +178,7 @@ enum Pace {
 /// One way of running a row.
 #[derive(Debug, Clone, Copy)]
 struct Way {
-    cut: Cut,
+    split: Split,
     pace: Pace,
     service: Service,
 }
@@ -197,24 +197,24 @@ fn ways(row: &Row, texts: &[usize]) -> Vec<Way> {
     let mut ways = Vec::new();
     for service in [Some(first), second].into_iter().flatten() {
         for pace in [Pace::AtOnce, Pace::Late] {
-            let way = |cut| Way { cut, pace, service };
-            ways.push(way(Cut::Whole));
+            let way = |split| Way { split, pace, service };
+            ways.push(way(Split::Whole));
             if flood > 1 << 20 || flood == ENDLESS || longest > 8192 {
-                ways.push(way(Cut::Random(7)));
+                ways.push(way(Split::Random(7)));
                 continue;
             }
-            ways.push(way(Cut::Bytes));
+            ways.push(way(Split::Bytes));
             if flood > 0 {
-                ways.extend((0..3).map(|seed| way(Cut::Random(seed))));
+                ways.extend((0..3).map(|seed| way(Split::Random(seed))));
                 continue;
             }
-            ways.extend((0..10).map(|seed| way(Cut::Random(seed))));
+            ways.extend((0..10).map(|seed| way(Split::Random(seed))));
             // A late answer matters most where bytes may arrive before it that must not be read under TLS.
             if service != first || pace == Pace::Late && !gate {
                 continue;
             }
             for (text, &len) in texts.iter().enumerate() {
-                ways.extend(places(len).map(|at| way(Cut::At(text, at))));
+                ways.extend(places(len).map(|at| way(Split::At(text, at))));
             }
         }
     }

@@ -9,9 +9,9 @@
 
 mod attacks;
 mod figures;
-mod fill;
+mod fixtures;
 mod neighbours;
-mod served;
+mod server_process;
 mod wire;
 
 use std::path::Path;
@@ -22,8 +22,8 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use attacks::Target;
 use figures::{Figure, Report};
-use neighbours::{Neighbours, Patience};
-use served::{MEMORY, Served};
+use neighbours::{Neighbours, WaitLimits};
+use server_process::{MEMORY, RunningServer};
 
 /// How long the server may keep computing after an attack, and how much it may compute after that.
 const AFTERMATH: Duration = Duration::from_secs(2);
@@ -39,11 +39,11 @@ struct Attack {
     name: &'static str,
     seconds: u64,
     run: fn(&Target<'_>, &mut Report),
-    patience: Patience,
+    limits: WaitLimits,
 }
 
 /// How long neighbours may wait during one attack, including that of STORE on a large mailbox.
-const ALONE: Patience = Patience {
+const ALONE: WaitLimits = WaitLimits {
     noop: Duration::from_millis(100),
     request: Duration::from_secs(1),
     delivery: Duration::from_secs(2),
@@ -52,7 +52,7 @@ const ALONE: Patience = Patience {
 
 /// How long neighbours may wait while all attacks run at once, more than [`ALONE`] only here: the attackers of all five
 /// attacks use the same two processors as the server and the neighbours.
-const TOGETHER: Patience = Patience {
+const TOGETHER: WaitLimits = WaitLimits {
     noop: Duration::from_millis(500),
     request: Duration::from_secs(2),
     delivery: Duration::from_secs(4),
@@ -60,17 +60,17 @@ const TOGETHER: Patience = Patience {
 };
 
 const ATTACKS: [Attack; 6] = [
-    Attack { name: "idle", seconds: 40, run: attacks::idle::run, patience: ALONE },
-    Attack { name: "messages", seconds: 10, run: attacks::messages::run, patience: ALONE },
-    Attack { name: "sections", seconds: 8, run: attacks::sections::run, patience: ALONE },
+    Attack { name: "idle", seconds: 40, run: attacks::idle::run, limits: ALONE },
+    Attack { name: "messages", seconds: 10, run: attacks::messages::run, limits: ALONE },
+    Attack { name: "sections", seconds: 8, run: attacks::sections::run, limits: ALONE },
     Attack {
         name: "search",
         seconds: 10,
         run: attacks::search::run,
-        patience: Patience { delivery: Duration::from_secs(1), ..ALONE },
+        limits: WaitLimits { delivery: Duration::from_secs(1), ..ALONE },
     },
-    Attack { name: "flags", seconds: 15, run: attacks::flags::run, patience: ALONE },
-    Attack { name: "guesses", seconds: 12, run: attacks::guesses::run, patience: ALONE },
+    Attack { name: "flags", seconds: 15, run: attacks::flags::run, limits: ALONE },
+    Attack { name: "guesses", seconds: 12, run: attacks::guesses::run, limits: ALONE },
 ];
 
 /// How long all attacks run at once before the server receives SIGTERM.
@@ -86,7 +86,7 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().join("served");
     let begun = Instant::now();
-    fill::fill(&directory);
+    fixtures::fill(&directory);
     println!("the store is filled after {:.1} s", begun.elapsed().as_secs_f64());
 
     let mut figures = Vec::new();
@@ -118,19 +118,24 @@ fn raise_descriptor_limit() {
 }
 
 /// A server after all one-time allocations: each account has logged in.
-fn start(directory: &Path) -> Served {
-    let served = Served::start(directory, SETTINGS);
+fn start(directory: &Path) -> RunningServer {
+    let served = RunningServer::start(directory, SETTINGS);
     std::thread::scope(|scope| {
-        for user in fill::ATTACKERS.into_iter().chain([fill::ALICE]) {
+        for user in fixtures::ATTACKERS.into_iter().chain([fixtures::ALICE]) {
             let endpoints = &served.endpoints;
-            scope.spawn(move || endpoints.imap(1, user, fill::PASSWORD).unwrap());
+            scope.spawn(move || endpoints.imap(1, user, fixtures::PASSWORD).unwrap());
         }
     });
     served
 }
 
 impl<'a> Target<'a> {
-    fn new(served: &'a Served, neighbours: &'a Neighbours, directory: &'a Path, time: Duration) -> Self {
+    fn new(
+        served: &'a RunningServer,
+        neighbours: &'a Neighbours,
+        directory: &'a Path,
+        time: Duration,
+    ) -> Self {
         Self {
             endpoints: &served.endpoints,
             process: served.process(),
@@ -163,7 +168,7 @@ fn alone(attack: &Attack, directory: &Path) -> Vec<Figure> {
         });
         target.report(&mut report, watch.peak());
     }
-    neighbours.report(&mut report, &attack.patience);
+    neighbours.report(&mut report, &attack.limits);
     aftermath(&mut served, &mut report);
     report.figures
 }
@@ -171,8 +176,8 @@ fn alone(attack: &Attack, directory: &Path) -> Vec<Figure> {
 /// Runs one account that fills its quotas, on its own server.
 fn quotas(directory: &Path) -> Vec<Figure> {
     let mut report = Report::new("quotas");
-    fill::fill_one(directory);
-    let mut served = Served::start(directory, attacks::quotas::SETTINGS);
+    fixtures::fill_one(directory);
+    let mut served = RunningServer::start(directory, attacks::quotas::SETTINGS);
     let watch = served.process().watch();
     // The neighbours do nothing here.
     let neighbours = Neighbours::new();
@@ -184,7 +189,7 @@ fn quotas(directory: &Path) -> Vec<Figure> {
 }
 
 /// Checks that the server is alive and soon idle.
-fn aftermath(served: &mut Served, report: &mut Report) {
+fn aftermath(served: &mut RunningServer, report: &mut Report) {
     let process = served.process();
     std::thread::sleep(AFTERMATH);
     let before = process.cpu();
@@ -238,7 +243,7 @@ fn together(directory: &Path) -> Vec<Figure> {
 }
 
 /// Ends the server by SIGTERM.
-fn end(served: &mut Served, report: &mut Report) {
+fn end(served: &mut RunningServer, report: &mut Report) {
     if served.ended().is_none() {
         served.signal(Signal::TERM);
     }

@@ -7,7 +7,7 @@ use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use crate::figures::{Latencies, LatencyBounds, Report};
-use crate::fill::{ALICE, PASSWORD};
+use crate::fixtures::{ALICE, PASSWORD};
 use crate::wire::{Endpoints, Imap, Smtp};
 
 /// Where the neighbours connect from.
@@ -52,7 +52,7 @@ impl Request {
 
 /// How long a neighbour may wait.
 #[derive(Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct WaitLimits {
     /// The 99th percentile of NOOP.
     pub(crate) noop: Duration,
     /// Any one request of IMAP.
@@ -63,7 +63,7 @@ pub(crate) struct Patience {
     pub(crate) log_in: Duration,
 }
 
-impl Patience {
+impl WaitLimits {
     const fn bounds(&self, request: Request) -> LatencyBounds {
         let worst = match request {
             Request::Noop | Request::Status | Request::Fetch => self.request,
@@ -139,12 +139,12 @@ impl Neighbours {
     }
 
     /// Adds the latencies.
-    pub(crate) fn report(self, report: &mut Report, patience: &Patience) {
+    pub(crate) fn report(self, report: &mut Report, limits: &WaitLimits) {
         if let Some(error) = self.first_error.into_inner().unwrap() {
             println!("    first failure of a neighbour: {}", error.trim_end());
         }
         for (request, latencies) in Request::ALL.into_iter().zip(self.latencies) {
-            report.latencies(request.name(), latencies.into_inner().unwrap(), patience.bounds(request));
+            report.latencies(request.name(), latencies.into_inner().unwrap(), limits.bounds(request));
         }
     }
 }

@@ -5,8 +5,8 @@ use proto_mail::sasl::{self, MIN_ITERATIONS, ScramKeys};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, Error, Limit, Limits, Mechanism, Secret};
 
+use crate::conversation::{BOTH, Protocol};
 use crate::raw::{Ended, Raw};
-use crate::talk::{BOTH, Protocol};
 
 const XOAUTH2: &str = "user=ann\x01auth=Bearer ya29.guessed\x01\x01";
 const OAUTHBEARER: &str = "n,a=ann,\x01auth=Bearer ya29.guessed\x01\x01";

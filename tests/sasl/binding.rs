@@ -7,8 +7,8 @@ use proto_mail::{
     AuthVerdict, ChannelBinding, Credentials, Error, Limits, Mechanism, Mechanisms, Misuse, Secret, Secure,
 };
 
+use crate::conversation::{BOTH, End, How, scripted_over};
 use crate::raw::{Ended, Raw};
-use crate::talk::{BOTH, End, How, scripted_over};
 
 fn base64(bytes: &[u8]) -> String {
     String::from_utf8(sasl::encode_base64(bytes).expose().clone()).unwrap()
@@ -146,17 +146,17 @@ fn client_reports_whether_it_supports_channel_binding() {
     for protocol in BOTH {
         for (binding, offered, mechanism, expected) in &rows {
             let how = How::Known(*mechanism, Credentials::password("user", &b"secret"[..]));
-            let talk = scripted_over(protocol, binding.clone(), offered, how);
+            let conversation = scripted_over(protocol, binding.clone(), offered, how);
             let what = format!("{protocol:?} {mechanism} of {offered} over {binding:?}");
             let Some(expected) = expected else {
-                let Some(End::NotBegun(Error::Misuse(misuse))) = &talk.end else {
-                    panic!("{what}: {talk:?}")
+                let Some(End::NotBegun(Error::Misuse(misuse))) = &conversation.end else {
+                    panic!("{what}: {conversation:?}")
                 };
                 let none = matches!(misuse, Misuse::WrongMechanism | Misuse::NoMechanism(_));
-                assert!(none && talk.client.is_empty(), "{what}: {talk:?}");
+                assert!(none && conversation.client.is_empty(), "{what}: {conversation:?}");
                 continue;
             };
-            let first = talk.client[0].rsplit_once(' ').unwrap().1;
+            let first = conversation.client[0].rsplit_once(' ').unwrap().1;
             let first =
                 String::from_utf8(sasl::decode_base64(first.as_bytes()).unwrap().expose().clone()).unwrap();
             assert!(first.starts_with(&format!("{expected}n=user,r=")), "{what}: {first}");

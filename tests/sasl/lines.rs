@@ -6,7 +6,7 @@ use proto_mail::sasl::{self, MIN_ITERATIONS, SaslError, ScramHash, ScramKeys};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, Credentials, Mechanism, Misuse, PeerError, Secret};
 
-use crate::talk::{BOTH, End, How, Protocol, Talk, again, joined, scripted};
+use crate::conversation::{BOTH, Conversation, End, How, Protocol, again, joined, scripted};
 
 const PLAIN: &str = "AHVzZXIAc2VjcmV0";
 
@@ -36,15 +36,15 @@ fn lines(protocol: Protocol, lines: &[&str]) -> Vec<String> {
     lines.iter().map(own).collect()
 }
 
-fn against(protocol: Protocol, mechanism: Mechanism, script: &[&str]) -> Talk {
+fn against(protocol: Protocol, mechanism: Mechanism, script: &[&str]) -> Conversation {
     let lines = lines(protocol, script);
     let lines: Vec<_> = lines.iter().map(String::as_str).collect();
     scripted(protocol, mechanism.name(), known(mechanism), &lines)
 }
 
 /// The client's lines after the command's name.
-fn said(talk: &Talk) -> Vec<&str> {
-    let (first, rest) = talk.client.split_first().unwrap();
+fn said(conversation: &Conversation) -> Vec<&str> {
+    let (first, rest) = conversation.client.split_first().unwrap();
     let argument = first.split_once("AUTHENTICATE ").or_else(|| first.split_once("AUTH ")).unwrap().1;
     std::iter::once(argument).chain(rest.iter().map(String::as_str)).collect()
 }
@@ -52,33 +52,33 @@ fn said(talk: &Talk) -> Vec<&str> {
 #[test]
 fn sends_an_empty_message_as_equals_sign_or_empty_line() {
     for protocol in BOTH {
-        let talk = against(protocol, Mechanism::External, &["yes"]);
+        let conversation = against(protocol, Mechanism::External, &["yes"]);
         assert_eq!(
-            (said(&talk), talk.end.clone()),
+            (said(&conversation), conversation.end.clone()),
             (vec!["EXTERNAL ="], Some(End::Accepted)),
             "{protocol:?}"
         );
-        let talk = against(protocol, Mechanism::External, &["? ", "yes"]);
-        assert_eq!(said(&talk), ["EXTERNAL =", ""], "{protocol:?}");
-        assert_eq!(talk.end, Some(End::Accepted));
+        let conversation = against(protocol, Mechanism::External, &["? ", "yes"]);
+        assert_eq!(said(&conversation), ["EXTERNAL =", ""], "{protocol:?}");
+        assert_eq!(conversation.end, Some(End::Accepted));
     }
 }
 
 #[test]
 fn repeats_the_initial_response_if_the_server_ignored_it() {
     for protocol in BOTH {
-        let talk = against(protocol, Mechanism::Plain, &["? ", "yes"]);
-        assert_eq!(said(&talk), [&format!("PLAIN {PLAIN}"), PLAIN], "{protocol:?}");
-        assert_eq!(talk.end, Some(End::Accepted));
+        let conversation = against(protocol, Mechanism::Plain, &["? ", "yes"]);
+        assert_eq!(said(&conversation), [&format!("PLAIN {PLAIN}"), PLAIN], "{protocol:?}");
+        assert_eq!(conversation.end, Some(End::Accepted));
         // Once only, and only if the server's challenge is empty.
         for script in [&["? ", "? ", "wrong"][..], &["? Z28gb24=", "wrong"]] {
-            let talk = against(protocol, Mechanism::Plain, script);
-            assert_eq!(talk.client.last().unwrap(), "*", "{protocol:?} {script:?}");
-            assert_eq!(talk.end, Some(End::Refused(Some(SaslError::AlreadyFinished.to_string()))));
+            let conversation = against(protocol, Mechanism::Plain, script);
+            assert_eq!(conversation.client.last().unwrap(), "*", "{protocol:?} {script:?}");
+            assert_eq!(conversation.end, Some(End::Refused(Some(SaslError::AlreadyFinished.to_string()))));
         }
         // SCRAM continues the same exchange, with the same nonce.
-        let talk = against(protocol, Mechanism::ScramSha256, &["? ", "no"]);
-        let said = said(&talk);
+        let conversation = against(protocol, Mechanism::ScramSha256, &["? ", "no"]);
+        let said = said(&conversation);
         assert_eq!(said[0], format!("SCRAM-SHA-256 {}", said[1]), "{protocol:?}");
     }
 }
@@ -88,19 +88,29 @@ fn may_retry_without_an_initial_response() {
     for protocol in BOTH {
         let first = lines(protocol, &["wrong"]);
         let second = lines(protocol, &["? ", "yes"]);
-        let talk = again(protocol, || known(Mechanism::Plain), &[&first[0], &second[0], &second[1]]);
-        assert_eq!(talk.end, Some(End::Accepted), "{protocol:?} {talk:?}");
-        assert_eq!(talk.client.len(), 3);
-        assert!(talk.client[0].ends_with(&format!("PLAIN {PLAIN}")) && talk.client[1].ends_with(" PLAIN"));
-        assert_eq!(talk.client[2], PLAIN);
+        let conversation = again(protocol, || known(Mechanism::Plain), &[&first[0], &second[0], &second[1]]);
+        assert_eq!(conversation.end, Some(End::Accepted), "{protocol:?} {conversation:?}");
+        assert_eq!(conversation.client.len(), 3);
+        assert!(
+            conversation.client[0].ends_with(&format!("PLAIN {PLAIN}"))
+                && conversation.client[1].ends_with(" PLAIN")
+        );
+        assert_eq!(conversation.client[2], PLAIN);
 
         // Wrong credentials are no reason for that, nor is an error after a challenge.
         for script in [&["no"][..], &["? ", "wrong"]] {
             let lines = lines(protocol, script);
             let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-            let talk = again(protocol, || known(Mechanism::Plain), &lines);
-            assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {script:?} {talk:?}");
-            assert_eq!(talk.client.iter().filter(|line| line.contains("AUTH")).count(), 1, "{talk:?}");
+            let conversation = again(protocol, || known(Mechanism::Plain), &lines);
+            assert!(
+                matches!(conversation.end, Some(End::Refused(_))),
+                "{protocol:?} {script:?} {conversation:?}"
+            );
+            assert_eq!(
+                conversation.client.iter().filter(|line| line.contains("AUTH")).count(),
+                1,
+                "{conversation:?}"
+            );
         }
     }
 }
@@ -113,10 +123,10 @@ fn sends_a_long_initial_response_only_after_a_challenge() {
         let script: &[&str] = if with_command { &["yes"] } else { &["? ", "yes"] };
         let lines = lines(Protocol::Smtp, script);
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-        let talk = scripted(Protocol::Smtp, "PLAIN", plain(), &lines);
-        assert_eq!(talk.end, Some(End::Accepted), "{len} {talk:?}");
-        assert_eq!(talk.client.len(), if with_command { 1 } else { 2 }, "{len}");
-        assert!(talk.client[0].len() + 2 <= 512, "{len}");
+        let conversation = scripted(Protocol::Smtp, "PLAIN", plain(), &lines);
+        assert_eq!(conversation.end, Some(End::Accepted), "{len} {conversation:?}");
+        assert_eq!(conversation.client.len(), if with_command { 1 } else { 2 }, "{len}");
+        assert!(conversation.client[0].len() + 2 <= 512, "{len}");
     }
 }
 
@@ -124,12 +134,12 @@ fn sends_a_long_initial_response_only_after_a_challenge() {
 fn cancels_on_a_malformed_challenge() {
     for protocol in BOTH {
         for challenge in ["? ***", "? Zg", "? Z g="] {
-            let talk = against(protocol, Mechanism::Login, &[challenge, "wrong"]);
-            assert_eq!(said(&talk), ["LOGIN", "*"], "{protocol:?} {challenge}");
-            assert_eq!(talk.end, Some(End::Refused(Some(SaslError::Malformed.to_string()))));
-            let talk = against(protocol, Mechanism::Login, &[challenge, "yes"]);
+            let conversation = against(protocol, Mechanism::Login, &[challenge, "wrong"]);
+            assert_eq!(said(&conversation), ["LOGIN", "*"], "{protocol:?} {challenge}");
+            assert_eq!(conversation.end, Some(End::Refused(Some(SaslError::Malformed.to_string()))));
+            let conversation = against(protocol, Mechanism::Login, &[challenge, "yes"]);
             let error = PeerError::AuthenticationNotFinished;
-            assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {challenge}");
+            assert_eq!(conversation.end, Some(End::Failed(error.into())), "{protocol:?} {challenge}");
         }
     }
 }
@@ -142,13 +152,13 @@ fn reports_the_reason_of_a_rejected_token() {
     let challenge = format!("? {json}");
     for protocol in BOTH {
         for (mechanism, dance) in [(Mechanism::XOAuth2, ""), (Mechanism::OAuthBearer, "AQ==")] {
-            let talk = against(protocol, mechanism, &[&challenge, "no"]);
-            assert_eq!(said(&talk)[1], dance, "{protocol:?}");
+            let conversation = against(protocol, mechanism, &[&challenge, "no"]);
+            assert_eq!(said(&conversation)[1], dance, "{protocol:?}");
             let reason = "{\"status\":\"401\"}[2J".to_owned();
-            assert_eq!(talk.end, Some(End::Refused(Some(reason))), "{protocol:?} {mechanism}");
-            let talk = against(protocol, mechanism, &[&challenge, "yes"]);
+            assert_eq!(conversation.end, Some(End::Refused(Some(reason))), "{protocol:?} {mechanism}");
+            let conversation = against(protocol, mechanism, &[&challenge, "yes"]);
             let error = PeerError::AuthenticationNotFinished;
-            assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {mechanism}");
+            assert_eq!(conversation.end, Some(End::Failed(error.into())), "{protocol:?} {mechanism}");
         }
     }
 }
@@ -157,9 +167,9 @@ fn reports_the_reason_of_a_rejected_token() {
 fn rejects_success_before_scram_has_verified_the_server() {
     for protocol in BOTH {
         for mechanism in Mechanism::ALL.into_iter().filter(|mechanism| mechanism.hash().is_some()) {
-            let talk = against(protocol, mechanism, &["yes"]);
+            let conversation = against(protocol, mechanism, &["yes"]);
             let error = PeerError::AuthenticationNotFinished;
-            assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {mechanism}");
+            assert_eq!(conversation.end, Some(End::Failed(error.into())), "{protocol:?} {mechanism}");
         }
     }
 }
@@ -177,15 +187,22 @@ fn rejects_too_few_and_too_many_iterations() {
             let nonce = first.rsplit_once("r=").unwrap().1;
             for count in ["1", "4095", "1000001", "4294967296"] {
                 let challenge = base64(format!("r={nonce}more,s=c2FsdA==,i={count}"));
-                let talk = against(protocol, mechanism, &[&format!("? {challenge}"), "wrong"]);
-                assert_eq!(said(&talk)[1], "*", "{protocol:?} {mechanism} {count}");
+                let conversation = against(protocol, mechanism, &[&format!("? {challenge}"), "wrong"]);
+                assert_eq!(said(&conversation)[1], "*", "{protocol:?} {mechanism} {count}");
                 let reason = SaslError::IterationCount.to_string();
-                assert_eq!(talk.end, Some(End::Refused(Some(reason))), "{protocol:?} {mechanism} {count}");
+                assert_eq!(
+                    conversation.end,
+                    Some(End::Refused(Some(reason))),
+                    "{protocol:?} {mechanism} {count}"
+                );
             }
             let challenge = base64(format!("r={nonce}more,s=c2FsdA==,i=4096"));
-            let talk = against(protocol, mechanism, &[&format!("? {challenge}"), "no"]);
-            assert_ne!(said(&talk)[1], "*", "{protocol:?} {mechanism}");
-            assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {mechanism}: {talk:?}");
+            let conversation = against(protocol, mechanism, &[&format!("? {challenge}"), "no"]);
+            assert_ne!(said(&conversation)[1], "*", "{protocol:?} {mechanism}");
+            assert!(
+                matches!(conversation.end, Some(End::Refused(_))),
+                "{protocol:?} {mechanism}: {conversation:?}"
+            );
         }
     }
 }
@@ -199,13 +216,13 @@ fn refuses_unencodable_credentials_before_sending_anything() {
             (Mechanism::ScramSha256, "\u{627}1", "p"),
         ] {
             let how = How::Known(mechanism, Credentials::password(name, password.as_bytes()));
-            let talk = scripted(protocol, mechanism.name(), how, &[]);
+            let conversation = scripted(protocol, mechanism.name(), how, &[]);
             assert_eq!(
-                talk.end,
+                conversation.end,
                 Some(End::NotBegun(Misuse::UnencodableCredentials.into())),
                 "{protocol:?} {mechanism}"
             );
-            assert!(talk.client.is_empty());
+            assert!(conversation.client.is_empty());
         }
     }
 }
@@ -216,15 +233,28 @@ fn refuses_unencodable_credentials_before_sending_anything() {
 fn client_and_server_agree_by_every_mechanism() {
     for protocol in BOTH {
         for mechanism in Mechanism::ALL {
-            let talk = joined(protocol, known(mechanism), &[], &|question| accept(question));
-            assert_eq!(talk.end, Some(End::Accepted), "{protocol:?} {mechanism} {:?}", talk.end);
-            assert_eq!(talk.delays, 0);
-            let talk = joined(protocol, known(mechanism), &[], &|question| reject(question));
-            assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {mechanism} {:?}", talk.end);
-            assert_eq!(talk.delays, 1, "{protocol:?} {mechanism}");
-            let talk = joined(protocol, known(mechanism), &[], &|_| AuthVerdict::Unavailable);
-            assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {mechanism} {:?}", talk.end);
-            assert_eq!(talk.delays, 0, "no attempt was rejected");
+            let conversation = joined(protocol, known(mechanism), &[], &|question| accept(question));
+            assert_eq!(
+                conversation.end,
+                Some(End::Accepted),
+                "{protocol:?} {mechanism} {:?}",
+                conversation.end
+            );
+            assert_eq!(conversation.delays, 0);
+            let conversation = joined(protocol, known(mechanism), &[], &|question| reject(question));
+            assert!(
+                matches!(conversation.end, Some(End::Refused(_))),
+                "{protocol:?} {mechanism} {:?}",
+                conversation.end
+            );
+            assert_eq!(conversation.delays, 1, "{protocol:?} {mechanism}");
+            let conversation = joined(protocol, known(mechanism), &[], &|_| AuthVerdict::Unavailable);
+            assert!(
+                matches!(conversation.end, Some(End::Refused(_))),
+                "{protocol:?} {mechanism} {:?}",
+                conversation.end
+            );
+            assert_eq!(conversation.delays, 0, "no attempt was rejected");
         }
     }
 }

@@ -6,12 +6,12 @@
 
 mod attempts;
 mod binding;
-mod brought;
+mod conversation;
+mod custom_mechanisms;
 mod lines;
 mod peer;
 mod raw;
-mod talk;
-mod toy;
+mod toy_mechanism;
 
 use peer::Peer;
 use proto_mail::sasl::{self, ClientExchange, SaslContext, ScramHash, ScramKeys, ServerExchange, ServerStep};

@@ -8,7 +8,7 @@ use proto_mail::{
     AuthVerdict, ChannelBinding, Error, Limits, Mechanisms, RecvBuffer, Secure, SendBuffer, Wait, WaitFor,
 };
 
-use crate::talk::Protocol;
+use crate::conversation::Protocol;
 
 /// A server's application.
 pub(crate) type Answer = fn(&AuthQuestion) -> AuthVerdict;

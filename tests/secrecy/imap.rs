@@ -13,7 +13,9 @@ use proto_mail::{Channel, Cleartext, Credentials, Limits, Mechanisms, Secure, Se
 use io_mio::trace::Role;
 
 use crate::session::{Application, Cut, Shown, Side, face, talk};
-use crate::{Answer, How, PASSWORDS, SIZES, TOKEN, USER, channel, how, hunt, mechanisms, own, sizes};
+use crate::{
+    Answer, How, PASSWORDS, SIZES, TOKEN, USER, careless_mechanism, channel, how, mechanisms, search, sizes,
+};
 
 /// Authenticates once, as soon as it may.
 struct TestClient {
@@ -39,7 +41,9 @@ impl Application<Client<Secure>> for TestClient {
                         shown.debug(&credentials);
                         client.authenticate(LoginMethod::Strongest, &credentials, tx).unwrap()
                     }
-                    Some(How::Own) => client.authenticate_with(Box::new(own::Client::new()), tx).unwrap(),
+                    Some(How::Custom) => {
+                        client.authenticate_with(Box::new(careless_mechanism::Client::new()), tx).unwrap()
+                    }
                     None => return,
                 };
                 shown.debug(&id);
@@ -124,7 +128,7 @@ fn config() -> Config {
         .waits(waits)
         .limits(limits)
         .offered_mechanisms(Mechanisms::all())
-        .with_mechanism(Arc::new(own::Own))
+        .with_mechanism(Arc::new(careless_mechanism::Careless))
 }
 
 fn session(name: String, client: Config, server: Config, who: How, answer: Answer, size: usize) {
@@ -139,7 +143,7 @@ fn session(name: String, client: Config, server: Config, who: How, answer: Answe
     talk(&mut client, &mut server, size, &mut shown);
     assert_eq!(client.application.ended, Some(answer == Answer::Accept), "{name}, {answer:?}");
     assert!(client.machine.is_closed(), "{name}: {:?}", client.machine);
-    shown.end(hunt());
+    shown.end(search());
 }
 
 #[test]
@@ -191,7 +195,7 @@ fn serve(lines: &[&[u8]]) {
         for answer in Answer::ALL.map(Some).into_iter().chain([None]) {
             let mut shown = Shown::new(format!("{}, {answer:?}, pieces of {size}", lines[0].escape_ascii()));
             facing(lines, answer, Cut::Every(size), &mut shown);
-            shown.end(hunt());
+            shown.end(search());
         }
     }
 }
@@ -268,7 +272,7 @@ fn parse_results_show_no_credentials() {
                     shown.display(&unparsed);
                 }
             }
-            shown.end(hunt());
+            shown.end(search());
         }
     }
 }
@@ -310,7 +314,7 @@ fn client_shows_no_secret_whatever_the_server_answers() {
         {
             let mut shown = Shown::new(format!("{}, pieces of {size}", lines[1].escape_ascii()));
             asking(lines, password, Cut::Every(size), &mut shown);
-            shown.end(hunt());
+            shown.end(search());
         }
     }
 }

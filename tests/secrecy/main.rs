@@ -4,17 +4,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must fail")]
 
-mod hunt;
+mod careless_mechanism;
 mod imap;
-mod own;
 mod panics;
+mod search;
 mod session;
 mod smtp;
 mod splits;
 
 use std::sync::LazyLock;
 
-use hunt::Hunt;
+use search::SecretSearch;
 
 use proto_mail::sasl::{MIN_ITERATIONS, ScramHash, ScramKeys};
 use proto_mail::token::AuthQuestion;
@@ -65,8 +65,8 @@ const SALT: &[u8; 16] = b"q8Zr-salt-W4yTk2";
 const SEED: [u8; 32] = *b"Kd93-seed-of-all-nonces-Vb71xQ0z";
 
 /// The search for all secrets.
-fn hunt() -> &'static Hunt {
-    static HUNT: LazyLock<Hunt> = LazyLock::new(|| Hunt::new(&secrets()));
+fn search() -> &'static SecretSearch {
+    static HUNT: LazyLock<SecretSearch> = LazyLock::new(|| SecretSearch::new(&secrets()));
     &HUNT
 }
 
@@ -76,7 +76,7 @@ fn secrets() -> Vec<&'static [u8]> {
 
 /// Every mechanism, and one that an application provides. A mechanism without a secret has a user name.
 fn mechanisms() -> impl Iterator<Item = Mechanism> {
-    Mechanism::ALL.into_iter().chain([Mechanism::Custom(own::OWN)])
+    Mechanism::ALL.into_iter().chain([Mechanism::Custom(careless_mechanism::CARELESS)])
 }
 
 /// The channel of every session, with a channel binding and nonces.
@@ -99,7 +99,7 @@ fn derived(hash: ScramHash) -> Secret<String> {
 /// How a client authenticates.
 enum How {
     Known(Credentials),
-    Own,
+    Custom,
 }
 
 /// The credentials for a mechanism.
@@ -108,7 +108,7 @@ fn how(mechanism: Mechanism, password: &str) -> How {
         Mechanism::XOAuth2 | Mechanism::OAuthBearer => Credentials::bearer(USER, TOKEN),
         Mechanism::External => Credentials::External { authorization: USER.into() },
         Mechanism::Anonymous => Credentials::anonymous(USER),
-        Mechanism::Custom(_) => return How::Own,
+        Mechanism::Custom(_) => return How::Custom,
         _ => Credentials::password(USER, password.as_bytes()),
     })
 }

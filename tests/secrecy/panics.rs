@@ -16,7 +16,7 @@ use io_mio::{
 use proto_mail::{AuthRequest, Cleartext, Machine, Mechanism, Mechanisms, Secure, SendBuffer};
 
 use crate::session::Written;
-use crate::{Answer, How, PASSWORDS, how, hunt, mechanisms, own};
+use crate::{Answer, How, PASSWORDS, careless_mechanism, how, mechanisms, search};
 
 /// The prefix of these applications' panic messages.
 const LAST_WORDS: &str = "last words: ";
@@ -187,7 +187,7 @@ impl TestClient<'_> {
         let how = how(self.mechanism, PASSWORDS[2]);
         connection.with(|client, tx| match how {
             How::Known(credentials) => client.authenticate(self.mechanism, credentials, tx).unwrap(),
-            How::Own => client.authenticate_with(Box::new(own::Client::new()), tx).unwrap(),
+            How::Custom => client.authenticate_with(Box::new(careless_mechanism::Client::new()), tx).unwrap(),
         });
         self.drive(connection, |turn| match turn {
             ConnectionEvent::Machine(Event::Auth(outcome)) => {
@@ -212,7 +212,9 @@ impl TestClient<'_> {
         let method = LoginMethod::Mechanism(self.mechanism);
         connection.with(|client, tx| match how {
             How::Known(credentials) => client.authenticate(method, &credentials, tx).map(drop).unwrap(),
-            How::Own => client.authenticate_with(Box::new(own::Client::new()), tx).map(drop).unwrap(),
+            How::Custom => {
+                client.authenticate_with(Box::new(careless_mechanism::Client::new()), tx).map(drop).unwrap()
+            }
         });
         self.drive(connection, |turn| match turn {
             ConnectionEvent::Machine(Event::Auth(AuthOutcome::Accepted { .. })) => Some(true),
@@ -254,12 +256,12 @@ type Session = fn(Falls, &TestClient<'_>) -> Told;
 const BOTH: [(&str, Session); 2] = [
     ("smtp", |falls, asking| {
         let config = proto_smtp::Config::default().offered_mechanisms(Mechanisms::all());
-        let config = Arc::new(config.with_mechanism(Arc::new(own::Own)));
+        let config = Arc::new(config.with_mechanism(Arc::new(careless_mechanism::Careless)));
         asking.smtp(&Running::start::<SmtpServer>(config, falls, asking.written))
     }),
     ("imap", |falls, asking| {
         let config = proto_imap::Config::default().offered_mechanisms(Mechanisms::all());
-        let config = Arc::new(config.with_mechanism(Arc::new(own::Own)));
+        let config = Arc::new(config.with_mechanism(Arc::new(careless_mechanism::Careless)));
         asking.imap(&Running::start::<ImapServer>(config, falls, asking.written))
     }),
 ];
@@ -277,7 +279,7 @@ fn goes_down(name: &str, session: Session, mechanism: Mechanism, end: (Falls, Gi
     let left = end.1 != Gives::UpAtOnce;
     assert_eq!(trace.contains("octets redacted"), left, "{name}: {trace}");
     for text in [told.text, last_words, trace] {
-        hunt().finds_nothing(&name, &text);
+        search().finds_nothing(&name, &text);
     }
 }
 

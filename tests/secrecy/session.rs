@@ -14,7 +14,7 @@ use io_mio::trace::{
 use proto_mail::trace::{self, Event};
 use proto_mail::{Error, Machine, RecvBuffer, SendBuffer, WaitFor};
 
-use crate::hunt::Hunt;
+use crate::search::SecretSearch;
 
 /// Everything that a session showed, and everything that passed on the wire.
 pub(crate) struct Shown {
@@ -171,11 +171,11 @@ impl Shown {
     }
 
     /// Asserts that nothing shown is secret, although the secrets passed on the wire.
-    pub(crate) fn end(self, hunt: &Hunt) {
+    pub(crate) fn end(self, search: &SecretSearch) {
         let Self { name, texts, written, wire } = self;
-        assert!(hunt.find(&wire).is_some(), "{name}: no secret passed, so the test is meaningless");
+        assert!(search.find(&wire).is_some(), "{name}: no secret passed, so the test is meaningless");
         for text in texts.into_iter().flatten().chain([written.text()]) {
-            hunt.finds_nothing(&name, &text);
+            search.finds_nothing(&name, &text);
         }
     }
 }

@@ -12,7 +12,9 @@ use proto_smtp::{Config, Dialect, InitialResponse, Waits};
 use io_mio::trace::Role;
 
 use crate::session::{Application, Cut, Shown, Side, face, talk};
-use crate::{Answer, How, PASSWORDS, SIZES, TOKEN, USER, channel, how, hunt, mechanisms, own, sizes};
+use crate::{
+    Answer, How, PASSWORDS, SIZES, TOKEN, USER, careless_mechanism, channel, how, mechanisms, search, sizes,
+};
 
 /// Authenticates once, as soon as it may.
 struct TestClient {
@@ -38,7 +40,9 @@ impl Application<Client<Secure>> for TestClient {
                     shown.debug(&credentials);
                     client.authenticate(self.mechanism, credentials, tx).unwrap();
                 }
-                Some(How::Own) => client.authenticate_with(Box::new(own::Client::new()), tx).unwrap(),
+                Some(How::Custom) => {
+                    client.authenticate_with(Box::new(careless_mechanism::Client::new()), tx).unwrap()
+                }
                 None => {}
             },
             Event::Auth(outcome) => {
@@ -122,7 +126,7 @@ fn config(dialect: Dialect) -> Config {
         .waits(waits)
         .dialect(dialect)
         .offered_mechanisms(Mechanisms::all())
-        .with_mechanism(Arc::new(own::Own))
+        .with_mechanism(Arc::new(careless_mechanism::Careless))
 }
 
 fn session(client: Config, server: Config, mechanism: Mechanism, answer: Answer, size: usize) {
@@ -138,7 +142,7 @@ fn session(client: Config, server: Config, mechanism: Mechanism, answer: Answer,
     talk(&mut client, &mut server, size, &mut shown);
     assert_eq!(client.application.ended, Some(answer == Answer::Accept), "{mechanism}, {answer:?}");
     assert!(client.machine.is_closed(), "{:?}", client.machine);
-    shown.end(hunt());
+    shown.end(search());
 }
 
 #[test]
@@ -178,7 +182,7 @@ fn serve(lines: &[&[u8]]) {
         for answer in Answer::ALL.map(Some).into_iter().chain([None]) {
             let mut shown = Shown::new(format!("{}, {answer:?}, pieces of {size}", lines[1].escape_ascii()));
             facing(lines, answer, Cut::Every(size), &mut shown);
-            shown.end(hunt());
+            shown.end(search());
         }
     }
 }
@@ -229,7 +233,7 @@ fn server_shows_no_part_of_clients_credentials() {
 #[test]
 fn parse_results_show_no_credentials() {
     for line in scripts().iter().flatten().filter(|line| line.to_uppercase().starts_with("AUTH ")) {
-        if hunt().find(line.as_bytes()).is_none() {
+        if search().find(line.as_bytes()).is_none() {
             continue;
         }
         let mut shown = Shown::new(line.as_str());
@@ -241,7 +245,7 @@ fn parse_results_show_no_credentials() {
                 shown.display(&error);
             }
         }
-        shown.end(hunt());
+        shown.end(search());
     }
 }
 
@@ -282,7 +286,7 @@ fn client_shows_no_secret_whatever_the_server_answers() {
         {
             let mut shown = Shown::new(format!("{lines:?}, pieces of {size}, {initial:?}"));
             asking(lines, initial, Cut::Every(size), &mut shown);
-            shown.end(hunt());
+            shown.end(search());
         }
     }
 }

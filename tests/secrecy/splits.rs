@@ -4,7 +4,7 @@
 use proto_smtp::InitialResponse;
 
 use crate::session::{Cut, Shown};
-use crate::{Answer, PASSWORDS, hunt, imap, smtp};
+use crate::{Answer, PASSWORDS, imap, search, smtp};
 
 /// Runs a session of these turns whole and with each turn split at every offset, and compares the traces.
 fn alike(name: &str, turns: &[&[u8]], run: impl Fn(Cut, &mut Shown)) {
@@ -12,7 +12,7 @@ fn alike(name: &str, turns: &[&[u8]], run: impl Fn(Cut, &mut Shown)) {
     run(Cut::At(0), &mut whole);
     let expected = whole.trace();
     assert!(expected.len() > 100, "{name} has no trace: {expected}");
-    whole.end(hunt());
+    whole.end(search());
     let longest = turns.iter().map(|turn| turn.len()).max().unwrap_or_default();
     // Offsets in the middle of a long turn add nothing.
     for at in (1..longest).filter(|at| *at < 160 || longest - *at < 8) {

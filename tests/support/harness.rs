@@ -25,7 +25,7 @@ use proto_smtp::{Dialect, EarlyTalker, InitialResponse, MixedCodes, Pipelining, 
 use crate::invariants::{Side, Terms, check, is_known};
 use crate::play::{Choices, Ending, Entry, Player, Record, Trace, play};
 use crate::smtp_server::Proof;
-use crate::{imap_client, imap_server, own, smtp_client, smtp_server};
+use crate::{careless_mechanism, imap_client, imap_server, smtp_client, smtp_server};
 
 /// Plays the server of an IMAP client, under TLS and in cleartext.
 pub fn imap_client(data: &[u8]) -> Reached {
@@ -50,7 +50,7 @@ pub fn imap_client(data: &[u8]) -> Reached {
 pub fn imap_server(data: &[u8]) -> Reached {
     let Some(input) = Input::new(data) else { return Reached::Anonymous };
     let config = proto_imap::Config::default().limits(input.limits()).offered_mechanisms(Mechanisms::all());
-    let config = Arc::new(config.with_mechanism(own::mechanism()));
+    let config = Arc::new(config.with_mechanism(careless_mechanism::mechanism()));
     let prelude = Prelude { choices: b"", bytes: b"t STARTTLS\r\n" };
     run(&input, Side::ImapServer, false, &prelude, |secure, choices, choices_after_tls| {
         imap_server::TestServer::new(Arc::clone(&config), secure, choices, choices_after_tls)
@@ -122,7 +122,7 @@ pub fn smtp_server(data: &[u8]) -> Reached {
     let mut config = config
         .limits(limits)
         .extension_parameters(extension_parameters(input.tight))
-        .with_mechanism(own::mechanism());
+        .with_mechanism(careless_mechanism::mechanism());
     config.extensions = config.extensions.with(Extension::Limits);
     config.extensions = PARAMETERS.into_iter().fold(config.extensions, ExtensionSet::with);
     match input.variant {

@@ -8,6 +8,7 @@
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
+pub mod careless_mechanism;
 pub mod corpus;
 pub mod harness;
 pub mod imap_client;
@@ -16,7 +17,6 @@ pub mod invariants;
 pub mod joined;
 pub mod joined_imap;
 pub mod joined_smtp;
-pub mod own;
 pub mod parsers;
 pub mod play;
 pub mod proxy;
@@ -24,4 +24,4 @@ pub mod sasl;
 pub mod smtp_client;
 pub mod smtp_mail;
 pub mod smtp_server;
-pub mod who;
+pub mod test_user;

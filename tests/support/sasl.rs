@@ -16,7 +16,7 @@ use proto_mail::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms
 
 use crate::invariants::{PASSWORD, TOKEN, is_known};
 use crate::play::Choices;
-use crate::who::keys;
+use crate::test_user::keys;
 
 /// Plays an exchange.
 ///

@@ -13,7 +13,7 @@ use proto_smtp::{Config, Dialect};
 
 use crate::harness::Variant;
 use crate::play::{Choices, Entry, Player, Record, channel};
-use crate::who::{accepted, rejected};
+use crate::test_user::{accepted, rejected};
 
 /// The server under test, on either channel.
 pub struct TestServer {

@@ -10,8 +10,8 @@ use mailwire_tests::play::channel;
 use proto_mail::{Error, Machine, RecvBuffer, SendBuffer, StartTlsRequest, Upgrade, Wait, WaitFor};
 
 use super::{Application, Clock, PASSWORD, Pace, Service, Way};
-use crate::cuts::Cut;
 use crate::script::{USER, filled};
+use crate::splits::Split;
 use crate::verdict::{Piece, base64};
 
 /// A connection to a server.
@@ -66,7 +66,7 @@ impl<A: Application> Connection<A> {
 
     /// A connection in this state.
     pub(super) fn at(place: &str, service: Service) -> Self {
-        let way = Way { cut: Cut::Whole, pace: Pace::AtOnce, service };
+        let way = Way { split: Split::Whole, pace: Pace::AtOnce, service };
         let mut connection = Self::open(way, Clock::Usual, A::default());
         let plain = base64(format!("\0{USER}\0{PASSWORD}").as_bytes());
         let values = [
@@ -82,7 +82,7 @@ impl<A: Application> Connection<A> {
                 assert!(connection.shake_hands(), "{place}");
                 continue;
             }
-            let said = connection.say(filled(text, &values).as_bytes(), Cut::Whole);
+            let said = connection.say(filled(text, &values).as_bytes(), Split::Whole);
             let said = String::from_utf8_lossy(&said);
             assert!(text.is_empty() || said.lines().any(|line| line.starts_with(answer)), "{place}: {said}");
         }
@@ -90,9 +90,9 @@ impl<A: Application> Connection<A> {
     }
 
     /// Sends a text and returns the server's output.
-    pub(super) fn say(&mut self, text: &[u8], cut: Cut) -> Vec<u8> {
+    pub(super) fn say(&mut self, text: &[u8], split: Split) -> Vec<u8> {
         let before = self.said().len();
-        for piece in cut.answer(text) {
+        for piece in split.answer(text) {
             self.receive(&piece);
         }
         self.settle();
@@ -101,7 +101,7 @@ impl<A: Application> Connection<A> {
 
     /// Whether the session is in order: this command gets exactly this answer, or the session is closed.
     pub(super) fn is_in_step_or_closed(&mut self, text: &str, answer: &str) -> bool {
-        let said = self.say(text.as_bytes(), Cut::Whole);
+        let said = self.say(text.as_bytes(), Split::Whole);
         self.closed
             || said.starts_with(answer.as_bytes()) && said.iter().filter(|&&byte| byte == b'\n').count() == 1
     }

@@ -6,7 +6,7 @@ use super::Service;
 use super::connection::Connection;
 use super::imap::Store;
 use super::smtp::Exchange;
-use crate::cuts::Cut;
+use crate::splits::Split;
 
 #[test]
 fn smtp_server_echoes_no_control_characters() {
@@ -27,7 +27,7 @@ fn smtp_server_echoes_no_control_characters() {
     for template in templates {
         for byte in 0..=255u8 {
             let mut server = Connection::<Exchange>::at("tls", Service::Exchange);
-            let said = server.say(&with(template, byte), Cut::Whole);
+            let said = server.say(&with(template, byte), Split::Whole);
             let shown = format!("{template:?} with {byte:#x}: {}", said.escape_ascii());
             for line in lines(&said, &shown) {
                 assert!(line.len() >= 4 && line[..3].iter().all(u8::is_ascii_digit), "{shown}");
@@ -56,14 +56,14 @@ fn imap_server_echoes_no_control_characters() {
     for template in templates {
         for byte in 0..=255u8 {
             let mut server = Connection::<Store>::at("auth", Service::Exchange);
-            let mut said = server.say(&with(template, byte), Cut::Whole);
+            let mut said = server.say(&with(template, byte), Split::Whole);
             let shown = format!("{template:?} with {byte:#x}: {}", said.escape_ascii());
             if said.starts_with(b"+ ") {
                 assert_eq!(byte, b'{', "{shown}");
                 continue;
             }
             if !server.closed {
-                said.extend(server.say(b"z LIST \"\" *\r\n", Cut::Whole));
+                said.extend(server.say(b"z LIST \"\" *\r\n", Split::Whole));
             }
             for line in lines(&said, &shown) {
                 let (tag, _) =

@@ -7,7 +7,7 @@
 use super::Service;
 use super::connection::Connection;
 use super::smtp::Exchange;
-use crate::cuts::Cut;
+use crate::splits::Split;
 
 /// What some implementation accepts as the end of a line.
 const LINE_ENDS: [&str; 16] = [
@@ -54,19 +54,19 @@ fn only_the_end_of_data_ends_a_message() {
     for sent in every_case() {
         let (expected, end) = message(&sent);
         let shown = sent.escape_debug();
-        for cut in [Cut::Whole, Cut::Random(cases)] {
+        for split in [Split::Whole, Split::Random(cases)] {
             let mut server = Connection::<Exchange>::at("data", Service::Exchange);
             if end < sent.len() {
                 // It is the end: what follows are commands of the same client.
-                server.say(sent.as_bytes(), cut);
+                server.say(sent.as_bytes(), split);
                 let command = sent[end..].starts_with("MAIL");
                 assert_eq!(asked(&mut server).contains("MAIL smuggled@evil.test"), command, "{shown}");
                 real_ends += usize::from(command);
                 continue;
             }
-            let said = server.say(&sent.as_bytes()[..sent.len() - 3], cut);
+            let said = server.say(&sent.as_bytes()[..sent.len() - 3], split);
             assert_eq!(String::from_utf8_lossy(&said), "", "{shown}: an answer before the end");
-            let said = String::from_utf8_lossy(&server.say(b".\r\n", cut)).into_owned();
+            let said = String::from_utf8_lossy(&server.say(b".\r\n", split)).into_owned();
             let taken = String::from_utf8_lossy(&server.application.log.deliveries).into_owned();
             let delivery = expected
                 .as_ref()
@@ -90,7 +90,7 @@ fn only_its_size_ends_a_chunk() {
         let mut server = Connection::<Exchange>::at("rcpt", Service::Exchange);
         let sent = format!("BDAT {} LAST\r\n{text}", text.len());
         let said =
-            String::from_utf8_lossy(&server.say(sent.as_bytes(), Cut::Random(number as u32))).into_owned();
+            String::from_utf8_lossy(&server.say(sent.as_bytes(), Split::Random(number as u32))).into_owned();
         assert_eq!(said.lines().count(), 1, "{shown}: {said}");
         let taken = String::from_utf8_lossy(&server.application.log.deliveries).into_owned();
         let delivery = format!("MAIL alice@example.test RCPT bob@example.test\n{text}");

@@ -84,7 +84,7 @@ impl<A: Application> Play<'_, A> {
         match step {
             Step::Receive(text) => {
                 let text = self.fill(text);
-                for piece in self.way.cut.pieces(self.texts.len(), &text) {
+                for piece in self.way.split.pieces(self.texts.len(), &text) {
                     self.connection.receive(&piece);
                 }
                 self.texts.push(text.len());
@@ -147,7 +147,7 @@ impl<A: Application> Play<'_, A> {
         let flood = text.repeat(count);
         let mut sent = 0;
         while sent < flood.len() && !self.connection.closed {
-            let end = flood.len().min(sent + self.way.cut.repeated(sent));
+            let end = flood.len().min(sent + self.way.split.repeated(sent));
             self.connection.receive(&flood[sent..end]);
             sent = end;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Target, growth};
 use crate::figures::Report;
-use crate::fill::ATTACKERS;
+use crate::fixtures::ATTACKERS;
 
 const USER: &str = ATTACKERS[0];
 

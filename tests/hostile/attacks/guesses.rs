@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Target;
 use crate::figures::Report;
-use crate::fill::{ATTACKERS, PASSWORD, VICTIM};
+use crate::fixtures::{ATTACKERS, PASSWORD, VICTIM};
 use crate::wire::Service;
 
 const GUESSERS: usize = 400;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Target, growth};
 use crate::figures::Report;
-use crate::fill::{ATTACKERS, IDLE, PASSWORD};
+use crate::fixtures::{ATTACKERS, IDLE, PASSWORD};
 use crate::wire::{Imap, Service, Wire};
 
 /// Sessions under TLS in a mailbox, and connections in cleartext.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Target, growth};
 use crate::figures::Report;
-use crate::fill::{ATTACKERS, PASSWORD};
+use crate::fixtures::{ATTACKERS, PASSWORD};
 use crate::wire::Smtp;
 
 /// The account that receives the messages.

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::neighbours::Neighbours;
-use crate::served::Process;
+use crate::server_process::Process;
 use crate::wire::{Endpoints, Imap};
 
 /// The attacked server, and the end of the attack.
@@ -47,10 +47,11 @@ impl Target<'_> {
     /// Opens a session with a small receive buffer, again and again, and runs the attack in it until the time is up.
     pub(crate) fn besiege(&self, host: u8, user: &str, attack: impl Fn(&mut Imap) -> io::Result<()>) {
         while !self.is_over() {
-            let outcome = self.endpoints.slow_imap(host, user, crate::fill::PASSWORD).and_then(|mut imap| {
-                self.opened();
-                attack(&mut imap)
-            });
+            let outcome =
+                self.endpoints.slow_imap(host, user, crate::fixtures::PASSWORD).and_then(|mut imap| {
+                    self.opened();
+                    attack(&mut imap)
+                });
             if outcome.is_err() {
                 self.pause(Duration::from_millis(200));
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Target;
 use crate::figures::Report;
-use crate::fill::{ALICE, PASSWORD};
+use crate::fixtures::{ALICE, PASSWORD};
 use crate::wire::Imap;
 
 /// The `[serve]` section of the attacked server.

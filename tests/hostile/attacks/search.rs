@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Target;
 use crate::figures::Report;
-use crate::fill::{ATTACKERS, PASSWORD};
+use crate::fixtures::{ATTACKERS, PASSWORD};
 
 const USER: &str = ATTACKERS[1];
 

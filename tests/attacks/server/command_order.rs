@@ -7,7 +7,7 @@ use super::Service;
 use super::connection::Connection;
 use super::imap::Store;
 use super::smtp::Exchange;
-use crate::cuts::Cut;
+use crate::splits::Split;
 
 /// Calls `with` for every sequence of three commands.
 fn orders(commands: &[&'static str], mut with: impl FnMut([&'static str; 3])) {
@@ -45,7 +45,7 @@ fn smtp_server_requires_authentication_first() {
             let (mut known, mut open, mut recipients) = (false, false, false);
             let said: Vec<String> = order
                 .iter()
-                .map(|text| String::from_utf8_lossy(&server.say(text.as_bytes(), Cut::Whole)).into_owned())
+                .map(|text| String::from_utf8_lossy(&server.say(text.as_bytes(), Split::Whole)).into_owned())
                 .collect();
             let shown = format!("{service:?} {order:?}: {said:?}");
             for (text, said) in order.iter().zip(&said) {
@@ -101,7 +101,8 @@ fn imap_server_requires_authentication_first() {
         let said: Vec<String> = order
             .iter()
             .map(|text| {
-                String::from_utf8_lossy(&server.say(format!("a {text}").as_bytes(), Cut::Whole)).into_owned()
+                String::from_utf8_lossy(&server.say(format!("a {text}").as_bytes(), Split::Whole))
+                    .into_owned()
             })
             .collect();
         let shown = format!("{order:?}: {said:?}");
@@ -149,7 +150,7 @@ fn no_client_authenticates_in_cleartext() {
     ];
     orders(&smtp, |order| {
         let mut server = Connection::<Exchange>::at("cleartext", Service::Exchange);
-        let said = server.say(order.concat().as_bytes(), Cut::Bytes);
+        let said = server.say(order.concat().as_bytes(), Split::Bytes);
         let said = String::from_utf8_lossy(&said).into_owned();
         assert!(
             !said.lines().any(|line| line.starts_with("235") || line.starts_with("334")),
@@ -159,7 +160,7 @@ fn no_client_authenticates_in_cleartext() {
     });
     orders(&imap, |order| {
         let mut server = Connection::<Store>::at("cleartext", Service::Exchange);
-        let said = server.say(order.concat().as_bytes(), Cut::Bytes);
+        let said = server.say(order.concat().as_bytes(), Split::Bytes);
         let said = String::from_utf8_lossy(&said).into_owned();
         assert!(
             !said.lines().any(|line| line.starts_with("a OK") || line.starts_with('+')),

@@ -9,7 +9,7 @@ use super::Service;
 use super::connection::Connection;
 use super::imap::Store;
 use super::smtp::Exchange;
-use crate::cuts::Cut;
+use crate::splits::Split;
 use crate::verdict::base64;
 
 const MECHANISMS: [&str; 9] = [
@@ -144,7 +144,7 @@ fn imap_server_limits_failed_logins() {
 }
 
 fn hear<A: super::Application>(server: &mut Connection<A>, line: &str) -> String {
-    String::from_utf8_lossy(&server.say(line.as_bytes(), Cut::Whole)).into_owned()
+    String::from_utf8_lossy(&server.say(line.as_bytes(), Split::Whole)).into_owned()
 }
 
 /// The session is over, by the limit of attempts, or by that of errors if no mechanism was reached.

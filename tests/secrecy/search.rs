@@ -10,20 +10,20 @@ const PIECE: usize = 6;
 
 /// The forms to search for, by their first bytes.
 #[derive(Default)]
-pub(crate) struct Hunt {
+pub(crate) struct SecretSearch {
     forms: HashMap<[u8; PIECE], Vec<Vec<u8>>>,
 }
 
-impl Hunt {
+impl SecretSearch {
     pub(crate) fn new(secrets: &[&[u8]]) -> Self {
-        let mut hunt = Self::default();
+        let mut search = Self::default();
         for secret in secrets {
             assert!(secret.len() >= PIECE, "too short to distinguish from chance");
             for offset in 0..3 {
-                base64(secret, offset).windows(PIECE).for_each(|piece| hunt.add(piece));
+                base64(secret, offset).windows(PIECE).for_each(|piece| search.add(piece));
             }
             for piece in secret.windows(PIECE) {
-                hunt.add(piece);
+                search.add(piece);
                 let numbers: Vec<String> = piece.iter().map(u8::to_string).collect();
                 let hexadecimal: String = piece.iter().map(|byte| format!("{byte:02x}")).collect();
                 for form in [
@@ -32,15 +32,15 @@ impl Hunt {
                     hexadecimal,
                     piece.escape_ascii().to_string(),
                 ] {
-                    hunt.add(form.as_bytes());
+                    search.add(form.as_bytes());
                 }
                 if let Ok(text) = std::str::from_utf8(piece) {
-                    hunt.add(text.escape_debug().to_string().as_bytes());
-                    hunt.add(text.escape_default().to_string().as_bytes());
+                    search.add(text.escape_debug().to_string().as_bytes());
+                    search.add(text.escape_default().to_string().as_bytes());
                 }
             }
         }
-        hunt
+        search
     }
 
     fn add(&mut self, form: &[u8]) {
@@ -79,25 +79,25 @@ fn base64(secret: &[u8], offset: usize) -> Vec<u8> {
 #[test]
 fn finds_every_form_of_a_secret() {
     let secret = b"Xq7-zTvK2~mW9p";
-    let hunt = Hunt::new(&[secret]);
+    let search = SecretSearch::new(&[secret]);
     for offset in 0..7 {
         let around = [&b"AHUAbcdefgh"[..offset], secret, b"\0behind"].concat();
         let encoded = proto_mail::sasl::encode_base64(&around);
-        assert!(hunt.find(encoded.expose()).is_some(), "in base64 at {offset}");
-        assert!(hunt.find(&around).is_some());
-        assert!(hunt.find(format!("{around:?}").as_bytes()).is_some(), "as a list");
-        assert!(hunt.find(format!("{}", around.escape_ascii()).as_bytes()).is_some(), "escaped");
+        assert!(search.find(encoded.expose()).is_some(), "in base64 at {offset}");
+        assert!(search.find(&around).is_some());
+        assert!(search.find(format!("{around:?}").as_bytes()).is_some(), "as a list");
+        assert!(search.find(format!("{}", around.escape_ascii()).as_bytes()).is_some(), "escaped");
         let hexadecimal: String = around.iter().map(|byte| format!("{byte:02X}")).collect();
-        assert!(hunt.find(hexadecimal.as_bytes()).is_some(), "hexadecimal");
+        assert!(search.find(hexadecimal.as_bytes()).is_some(), "hexadecimal");
     }
     for piece in secret.windows(PIECE) {
-        assert!(hunt.find(piece).is_some(), "any piece of it");
+        assert!(search.find(piece).is_some(), "any piece of it");
     }
     for piece in secret.windows(PIECE - 1) {
-        assert_eq!(hunt.find(piece), None);
+        assert_eq!(search.find(piece), None);
     }
-    let escaped = Hunt::new(&["Xq7\"zT\\vK2".as_bytes(), "zT\u{e4}vK2\u{df}".as_bytes()]);
+    let escaped = SecretSearch::new(&["Xq7\"zT\\vK2".as_bytes(), "zT\u{e4}vK2\u{df}".as_bytes()]);
     assert!(escaped.find(format!("{:?}", "Xq7\"zT\\vK2").as_bytes()).is_some());
     assert!(escaped.find("zT\u{e4}vK2\u{df}".escape_default().to_string().as_bytes()).is_some());
-    assert_eq!(hunt.find(b"a6 OK [CAPABILITY IMAP4rev2] welcome; [18 octets redacted]"), None);
+    assert_eq!(search.find(b"a6 OK [CAPABILITY IMAP4rev2] welcome; [18 octets redacted]"), None);
 }

@@ -7,7 +7,7 @@ use super::Service;
 use super::connection::Connection;
 use super::imap::Store;
 use super::smtp::Exchange;
-use crate::cuts::Cut;
+use crate::splits::Split;
 
 /// Data that would take effect if it were read as commands.
 const SMTP_COMMANDS: &str = "MAIL FROM:<smuggled@evil.test>\r\nVRFY smuggled\r\nEHLO smuggled\r\n";
@@ -41,12 +41,12 @@ fn never_runs_a_refused_chunk_as_commands() {
     for place in ["tls", "auth", "mail", "rcpt"] {
         for service in [Service::Exchange, Service::Submission] {
             for argument in &sizes {
-                for cut in [Cut::Whole, Cut::Bytes, Cut::Random(cases)] {
+                for split in [Split::Whole, Split::Bytes, Split::Random(cases)] {
                     cases += 1;
                     let mut server = Connection::<Exchange>::at(place, service);
-                    let said = server.say(format!("BDAT {argument}\r\n{SMTP_COMMANDS}").as_bytes(), cut);
+                    let said = server.say(format!("BDAT {argument}\r\n{SMTP_COMMANDS}").as_bytes(), split);
                     let said = String::from_utf8_lossy(&said).into_owned();
-                    let shown = format!("{place} {argument:?} {cut:?}: {said}");
+                    let shown = format!("{place} {argument:?} {split:?}: {said}");
                     let asked = String::from_utf8_lossy(&server.application.log.asked).into_owned();
                     assert!(!asked.contains("smuggled") && !said.contains("smuggled"), "{shown}");
                     // If the chunk's size is unknown, the server reads nothing more.
@@ -104,9 +104,9 @@ fn never_runs_a_refused_literal_as_commands() {
             for size in [IMAP_COMMANDS.len(), 0, 1, 5000, 70_000] {
                 for form in ["+}", "}"] {
                     cases += 1;
-                    literal(place, before, size, form, Cut::Whole);
+                    literal(place, before, size, form, Split::Whole);
                     if size < 200 {
-                        literal(place, before, size, form, Cut::Random(cases));
+                        literal(place, before, size, form, Split::Random(cases));
                     }
                 }
             }
@@ -115,23 +115,23 @@ fn never_runs_a_refused_literal_as_commands() {
     assert_eq!(cases, 3 * 32 * 5 * 2);
 }
 
-fn literal(place: &str, before: &str, size: usize, form: &str, cut: Cut) {
+fn literal(place: &str, before: &str, size: usize, form: &str, split: Split) {
     let mut server = Connection::<Store>::at(place, Service::Exchange);
     let already = server.application.log.identities.len();
     let mut bytes = IMAP_COMMANDS.repeat(size / IMAP_COMMANDS.len() + 1);
     bytes.truncate(size);
     let mut said = Vec::new();
     if form == "+}" {
-        said.extend(server.say(format!("a1 {before}{{{size}{form}\r\n{bytes}\r\n").as_bytes(), cut));
+        said.extend(server.say(format!("a1 {before}{{{size}{form}\r\n{bytes}\r\n").as_bytes(), split));
     } else {
-        said.extend(server.say(format!("a1 {before}{{{size}{form}\r\n").as_bytes(), cut));
+        said.extend(server.say(format!("a1 {before}{{{size}{form}\r\n").as_bytes(), split));
         // A client that received no continuation request must not send the literal.
         if said.starts_with(b"+ ") {
-            said.extend(server.say(format!("{bytes}\r\n").as_bytes(), cut));
+            said.extend(server.say(format!("{bytes}\r\n").as_bytes(), split));
         }
     }
     let said = String::from_utf8_lossy(&said).into_owned();
-    let shown = format!("{place} a1 {before}{{{size}{form} {cut:?}: {said}");
+    let shown = format!("{place} a1 {before}{{{size}{form} {split:?}: {said}");
     assert!(!said.contains("smuggled") && !said.lines().any(|line| line.starts_with('s')), "{shown}");
     assert_eq!(server.application.log.identities.len(), already, "{shown}");
     let tagged = said.lines().filter(|line| line.starts_with("a1 ")).count();

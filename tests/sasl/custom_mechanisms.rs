@@ -7,8 +7,8 @@ use proto_mail::sasl::{self, ClientExchange, SaslContext, SaslError, ServerMecha
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, Credentials, Error, Mechanism, Misuse, PeerError, Secret};
 
-use crate::talk::{BOTH, End, How, Protocol, joined, scripted, scripted_in_cleartext};
-use crate::toy::{Client, TOY, Toy, mac};
+use crate::conversation::{BOTH, End, How, Protocol, joined, scripted, scripted_in_cleartext};
+use crate::toy_mechanism::{Client, TOY, Toy, mac};
 
 const KEY: &str = "correct-horse-battery";
 
@@ -39,17 +39,18 @@ fn base64(text: &str) -> String {
 #[test]
 fn client_and_server_agree() {
     for protocol in BOTH {
-        let talk = joined(protocol, own(Client::new("ann", KEY)), &toy(), &application);
-        assert_eq!(talk.end, Some(End::Accepted), "{protocol:?} {talk:?}");
-        assert_eq!(talk.client.len(), 3, "{talk:?}");
-        assert!(talk.client[0].ends_with("X-TOY"), "{talk:?}");
-        assert_eq!((talk.client[2].as_str(), talk.delays), ("", 0));
+        let conversation = joined(protocol, own(Client::new("ann", KEY)), &toy(), &application);
+        assert_eq!(conversation.end, Some(End::Accepted), "{protocol:?} {conversation:?}");
+        assert_eq!(conversation.client.len(), 3, "{conversation:?}");
+        assert!(conversation.client[0].ends_with("X-TOY"), "{conversation:?}");
+        assert_eq!((conversation.client[2].as_str(), conversation.delays), ("", 0));
         // None of the mechanism's messages may be shown.
         let nonce = SaslContext::secure(&proto_mail::Secure::trusted_local().with_seed([2; 32]))
             .next_nonce()
             .unwrap();
-        let shown = String::from_utf8_lossy(&talk.shown);
-        for said in [talk.client[1].as_str(), &base64(&nonce), &base64(&mac(KEY.as_bytes(), b"ann"))] {
+        let shown = String::from_utf8_lossy(&conversation.shown);
+        for said in [conversation.client[1].as_str(), &base64(&nonce), &base64(&mac(KEY.as_bytes(), b"ann"))]
+        {
             assert!(said.len() > 8 && !shown.contains(said), "{protocol:?} {said}: {shown}");
         }
     }
@@ -59,9 +60,9 @@ fn client_and_server_agree() {
 fn is_offered_under_tls_beside_built_in_mechanisms() {
     for protocol in BOTH {
         let plain = How::Known(Mechanism::Plain, Credentials::password("ann", KEY.as_bytes()));
-        let talk = joined(protocol, plain, &toy(), &|_| AuthVerdict::Accept);
-        assert_eq!(talk.end, Some(End::Accepted), "{talk:?}");
-        let shown = String::from_utf8_lossy(&talk.shown);
+        let conversation = joined(protocol, plain, &toy(), &|_| AuthVerdict::Accept);
+        assert_eq!(conversation.end, Some(End::Accepted), "{conversation:?}");
+        let shown = String::from_utf8_lossy(&conversation.shown);
         let line = shown.lines().find(|line| line.contains("X-TOY")).unwrap();
         assert!(line.contains("PLAIN"), "{line}");
     }
@@ -72,18 +73,20 @@ fn rejects_wrong_or_unknown_users_after_a_delay() {
     let cases: [(&'static str, &'static str); 2] = [("ann", "wrong"), ("bob", KEY)];
     for protocol in BOTH {
         for (name, key) in cases {
-            let talk = joined(protocol, own(Client::new(name, key)), &toy(), &application);
-            assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {talk:?}");
-            assert_eq!(talk.delays, 1, "{protocol:?} {name}");
+            let conversation = joined(protocol, own(Client::new(name, key)), &toy(), &application);
+            assert!(matches!(conversation.end, Some(End::Refused(_))), "{protocol:?} {conversation:?}");
+            assert_eq!(conversation.delays, 1, "{protocol:?} {name}");
         }
-        let talk = joined(protocol, own(Client::new("ann", KEY)), &toy(), &|question| match question {
-            AuthQuestion::Authorize { .. } => AuthVerdict::Reject,
-            other => application(other),
-        });
-        assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {talk:?}");
-        let talk = joined(protocol, own(Client::new("ann", KEY)), &toy(), &|_| AuthVerdict::Unavailable);
-        assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {talk:?}");
-        assert_eq!(talk.delays, 0);
+        let conversation =
+            joined(protocol, own(Client::new("ann", KEY)), &toy(), &|question| match question {
+                AuthQuestion::Authorize { .. } => AuthVerdict::Reject,
+                other => application(other),
+            });
+        assert!(matches!(conversation.end, Some(End::Refused(_))), "{protocol:?} {conversation:?}");
+        let conversation =
+            joined(protocol, own(Client::new("ann", KEY)), &toy(), &|_| AuthVerdict::Unavailable);
+        assert!(matches!(conversation.end, Some(End::Refused(_))), "{protocol:?} {conversation:?}");
+        assert_eq!(conversation.delays, 0);
     }
 }
 
@@ -91,13 +94,13 @@ fn rejects_wrong_or_unknown_users_after_a_delay() {
 fn client_does_not_request_a_mechanism_that_is_not_offered() {
     for protocol in BOTH {
         for offered in ["PLAIN", "X-TOY2 X-TO", "AX-TOY"] {
-            let talk = scripted(protocol, offered, own(Client::new("ann", KEY)), &[]);
+            let conversation = scripted(protocol, offered, own(Client::new("ann", KEY)), &[]);
             assert_eq!(
-                talk.end,
+                conversation.end,
                 Some(End::NotBegun(Misuse::WrongMechanism.into())),
                 "{protocol:?} {offered}"
             );
-            assert!(talk.client.is_empty());
+            assert!(conversation.client.is_empty());
         }
     }
 }
@@ -126,15 +129,15 @@ fn success_counts_only_after_the_mechanism_has_finished() {
         let right = mac(KEY.as_bytes(), b"ann");
         let lines = served(protocol, &right, success(protocol));
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-        let talk = scripted(protocol, "X-TOY", own(Client::new("ann", KEY)), &lines);
-        assert_eq!(talk.end, Some(End::Accepted), "{protocol:?} {talk:?}");
+        let conversation = scripted(protocol, "X-TOY", own(Client::new("ann", KEY)), &lines);
+        assert_eq!(conversation.end, Some(End::Accepted), "{protocol:?} {conversation:?}");
 
         let early = served(protocol, "", success(protocol));
         let early: Vec<_> = early.iter().map(String::as_str).collect();
         for lines in [&early[..], &early[1..]] {
-            let talk = scripted(protocol, "X-TOY", own(Client::new("ann", KEY)), lines);
+            let conversation = scripted(protocol, "X-TOY", own(Client::new("ann", KEY)), lines);
             let error = PeerError::AuthenticationNotFinished;
-            assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {talk:?}");
+            assert_eq!(conversation.end, Some(End::Failed(error.into())), "{protocol:?} {conversation:?}");
         }
     }
 }
@@ -148,13 +151,19 @@ fn cancels_when_the_server_cannot_prove_itself() {
         ] {
             let lines = served(protocol, "another server", end);
             let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-            let talk = scripted(protocol, "X-TOY", own(Client::new("ann", KEY)), &lines);
-            assert_eq!(talk.client.last().unwrap(), "*", "{talk:?}");
+            let conversation = scripted(protocol, "X-TOY", own(Client::new("ann", KEY)), &lines);
+            assert_eq!(conversation.client.last().unwrap(), "*", "{conversation:?}");
             if believed {
                 let error = PeerError::AuthenticationNotFinished;
-                assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {talk:?}");
+                assert_eq!(
+                    conversation.end,
+                    Some(End::Failed(error.into())),
+                    "{protocol:?} {conversation:?}"
+                );
             } else {
-                let Some(End::Refused(Some(reason))) = talk.end else { panic!("{protocol:?} {talk:?}") };
+                let Some(End::Refused(Some(reason))) = conversation.end else {
+                    panic!("{protocol:?} {conversation:?}")
+                };
                 assert_eq!(reason, SaslError::ServerNotVerified.to_string());
             }
         }
@@ -167,10 +176,12 @@ fn cleartext_allows_only_mechanisms_that_reveal_nothing() {
         let right = mac(KEY.as_bytes(), b"ann");
         let lines = served(protocol, &right, success(protocol));
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-        let talk = scripted_in_cleartext(protocol, "X-TOY", Box::new(Client::new("ann", KEY)), &lines);
-        assert_eq!(talk.end, Some(End::NotBegun(Misuse::WrongMechanism.into())), "{protocol:?}");
-        let talk = scripted_in_cleartext(protocol, "X-TOY", Box::new(Client::open("ann", KEY)), &lines);
-        assert_eq!(talk.end, Some(End::Accepted), "{protocol:?} {talk:?}");
+        let conversation =
+            scripted_in_cleartext(protocol, "X-TOY", Box::new(Client::new("ann", KEY)), &lines);
+        assert_eq!(conversation.end, Some(End::NotBegun(Misuse::WrongMechanism.into())), "{protocol:?}");
+        let conversation =
+            scripted_in_cleartext(protocol, "X-TOY", Box::new(Client::open("ann", KEY)), &lines);
+        assert_eq!(conversation.end, Some(End::Accepted), "{protocol:?} {conversation:?}");
     }
 }
 
@@ -206,30 +217,37 @@ fn a_careless_mechanism_bypasses_no_check() {
         // Success before the client sent anything.
         let early = served(protocol, "", success(protocol));
         let careless = Careless { first: None, len: 1, known: false };
-        let talk = scripted(protocol, "X-TOY", own(careless), &[early[1].as_str()]);
+        let conversation = scripted(protocol, "X-TOY", own(careless), &[early[1].as_str()]);
         let error = PeerError::AuthenticationNotFinished;
-        assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {talk:?}");
+        assert_eq!(conversation.end, Some(End::Failed(error.into())), "{protocol:?} {conversation:?}");
 
         // A message that fits into no line.
         let careless = Careless { first: None, len: sasl::MAX_MESSAGE_LEN + 1, known: false };
         let bad = if protocol == Protocol::Imap { "TAG BAD no\r\n" } else { "501 no\r\n" };
-        let talk = scripted(protocol, "X-TOY", own(careless), &[early[0].as_str(), bad]);
-        assert_eq!(talk.client.last().unwrap(), "*", "{protocol:?}");
-        assert_eq!(talk.end, Some(End::Refused(Some(SaslError::TooLong.to_string()))), "{protocol:?}");
+        let conversation = scripted(protocol, "X-TOY", own(careless), &[early[0].as_str(), bad]);
+        assert_eq!(conversation.client.last().unwrap(), "*", "{protocol:?}");
+        assert_eq!(
+            conversation.end,
+            Some(End::Refused(Some(SaslError::TooLong.to_string()))),
+            "{protocol:?}"
+        );
         let careless = Careless { first: Some(sasl::MAX_MESSAGE_LEN + 1), len: 1, known: false };
-        let talk = scripted(protocol, "X-TOY", own(careless), &[]);
-        assert!(matches!(talk.end, Some(End::NotBegun(Error::Misuse(_)))), "{protocol:?} {talk:?}");
+        let conversation = scripted(protocol, "X-TOY", own(careless), &[]);
+        assert!(
+            matches!(conversation.end, Some(End::NotBegun(Error::Misuse(_)))),
+            "{protocol:?} {conversation:?}"
+        );
 
         // A server that sends challenges endlessly.
         let careless = Careless { first: None, len: 1, known: false };
         let endless = vec![early[0].as_str(); 200];
-        let talk = scripted(protocol, "X-TOY", own(careless), &endless);
-        let said = talk.client.iter().filter(|line| *line == "YQ==").count();
-        assert_eq!(said, sasl::MAX_MESSAGES as usize, "{protocol:?} {:?}", talk.end);
+        let conversation = scripted(protocol, "X-TOY", own(careless), &endless);
+        let said = conversation.client.iter().filter(|line| *line == "YQ==").count();
+        assert_eq!(said, sasl::MAX_MESSAGES as usize, "{protocol:?} {:?}", conversation.end);
 
         // A mechanism that takes the name of a built-in one.
         let careless = Careless { first: None, len: 1, known: true };
-        let talk = scripted(protocol, "PLAIN X-TOY", own(careless), &[]);
-        assert_eq!(talk.end, Some(End::NotBegun(Misuse::WrongMechanism.into())), "{protocol:?}");
+        let conversation = scripted(protocol, "PLAIN X-TOY", own(careless), &[]);
+        assert_eq!(conversation.end, Some(End::NotBegun(Misuse::WrongMechanism.into())), "{protocol:?}");
     }
 }

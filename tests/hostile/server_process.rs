@@ -24,13 +24,13 @@ pub(crate) const MEMORY: u64 = 768 << 20;
 const START: Duration = Duration::from_secs(30);
 
 /// A running server.
-pub(crate) struct Served {
+pub(crate) struct RunningServer {
     child: Child,
     pub(crate) endpoints: Endpoints,
     log: PathBuf,
 }
 
-impl Served {
+impl RunningServer {
     /// Starts a server over a directory, with this `[serve]` section.
     pub(crate) fn start(directory: &Path, settings: &str) -> Self {
         let (config, log) = (directory.with_extension("toml"), directory.with_extension("log"));
@@ -87,7 +87,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

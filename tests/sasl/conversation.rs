@@ -41,7 +41,7 @@ pub(crate) enum End {
 
 /// The record of a log-in.
 #[derive(Debug, Default)]
-pub(crate) struct Talk {
+pub(crate) struct Conversation {
     /// The client's lines from AUTH or AUTHENTICATE on.
     pub(crate) client: Vec<String>,
     /// Everything that was not marked as secret, of both sides.
@@ -83,20 +83,25 @@ fn greeting(protocol: Protocol, offered: &str) -> Vec<String> {
 
 /// A client over TLS against these lines: each is sent after the client has sent something. `offered` are names of
 /// mechanisms. In IMAP a line may begin with `TAG`, which stands for the tag.
-pub(crate) fn scripted(protocol: Protocol, offered: &str, how: How, lines: &[&str]) -> Talk {
+pub(crate) fn scripted(protocol: Protocol, offered: &str, how: How, lines: &[&str]) -> Conversation {
     let said = greeting(protocol, offered);
     let lines = said.into_iter().chain(lines.iter().map(|line| (*line).to_owned()));
     client_against(&mut *secure_client(protocol), how, lines)
 }
 
 /// The same with this channel binding.
-pub(crate) fn scripted_over(protocol: Protocol, binding: ChannelBinding, offered: &str, how: How) -> Talk {
+pub(crate) fn scripted_over(
+    protocol: Protocol,
+    binding: ChannelBinding,
+    offered: &str,
+    how: How,
+) -> Conversation {
     let secure = Secure::tls(binding).with_seed([1; 32]);
     client_against(&mut *client_over(protocol, secure), how, greeting(protocol, offered).into_iter())
 }
 
 /// The same by PLAIN, and a second time if the server refused the initial response.
-pub(crate) fn again(protocol: Protocol, how: impl Fn() -> How, lines: &[&str]) -> Talk {
+pub(crate) fn again(protocol: Protocol, how: impl Fn() -> How, lines: &[&str]) -> Conversation {
     let said = greeting(protocol, "PLAIN");
     let lines = said.into_iter().chain(lines.iter().map(|line| (*line).to_owned()));
     let mut client = secure_client(protocol);
@@ -168,7 +173,7 @@ pub(crate) fn scripted_in_cleartext(
     offered: &str,
     exchange: Box<dyn ClientExchange>,
     lines: &[&str],
-) -> Talk {
+) -> Conversation {
     let said = greeting(protocol, offered);
     let lines = said.into_iter().chain(lines.iter().map(|line| (*line).to_owned()));
     match protocol {
@@ -206,7 +211,7 @@ pub(crate) fn joined(
     how: How,
     others: &[Arc<dyn ServerMechanism>],
     answer: &dyn Fn(&AuthQuestion) -> AuthVerdict,
-) -> Talk {
+) -> Conversation {
     match protocol {
         Protocol::Imap => {
             let mut config = proto_imap::Config::default().offered_mechanisms(Mechanisms::all());
@@ -343,7 +348,11 @@ impl<C: proto_mail::Channel> TestClient for Smtp<C> {
     }
 }
 
-fn client_against(client: &mut dyn TestClient, how: How, lines: impl Iterator<Item = String>) -> Talk {
+fn client_against(
+    client: &mut dyn TestClient,
+    how: How,
+    lines: impl Iterator<Item = String>,
+) -> Conversation {
     let mut lines = lines.peekable();
     let mut tag = String::from("M1");
     let turn = |rx: &mut RecvBuffer, tx: &mut SendBuffer| {
@@ -364,19 +373,19 @@ fn client_with(
     client: &mut dyn TestClient,
     how: How,
     mut server: impl FnMut(&mut RecvBuffer, &mut SendBuffer) -> Result<usize, Error>,
-) -> Talk {
-    let mut talk = Talk::default();
+) -> Conversation {
+    let mut conversation = Conversation::default();
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let (mut server_rx, mut server_tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut how = Some(how);
     for _ in 0..400 {
-        if talk.server_error.is_none() {
+        if conversation.server_error.is_none() {
             match server(&mut server_rx, &mut server_tx) {
-                Ok(delays) => talk.delays += delays,
-                Err(error) => talk.server_error = Some(error),
+                Ok(delays) => conversation.delays += delays,
+                Err(error) => conversation.server_error = Some(error),
             }
         }
-        rx.extend(&take(&mut server_tx, &mut talk.shown));
+        rx.extend(&take(&mut server_tx, &mut conversation.shown));
         match client.turn(&mut rx, &mut tx) {
             Ok(Turn::Waits) => {}
             Ok(Turn::Ready) => {
@@ -384,21 +393,21 @@ fn client_with(
                     && let Err(error) = client.begin(how, &mut tx)
                 {
                     assert!(tx.is_empty(), "bytes were sent without an exchange");
-                    talk.end = Some(End::NotBegun(error));
+                    conversation.end = Some(End::NotBegun(error));
                 }
             }
-            Ok(Turn::Ended(end)) => talk.end = Some(end),
-            Err(error) => talk.end = Some(End::Failed(error)),
+            Ok(Turn::Ended(end)) => conversation.end = Some(end),
+            Err(error) => conversation.end = Some(End::Failed(error)),
         }
-        let said = take(&mut tx, &mut talk.shown);
+        let said = take(&mut tx, &mut conversation.shown);
         let idle = said.is_empty() && rx.is_empty();
         if how.is_none() && !said.is_empty() {
-            talk.client.extend(String::from_utf8_lossy(&said).lines().map(str::to_owned));
+            conversation.client.extend(String::from_utf8_lossy(&said).lines().map(str::to_owned));
         }
         server_rx.extend(&said);
-        if talk.end.is_some() || (idle && talk.server_error.is_some()) {
+        if conversation.end.is_some() || (idle && conversation.server_error.is_some()) {
             break;
         }
     }
-    talk
+    conversation
 }

@@ -11,7 +11,7 @@ const RANDOM_FLOODS: u32 = 3;
 
 /// One way to split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
+pub(crate) enum Split {
     /// Each text in one read.
     Whole,
     /// Each byte in its own read.
@@ -23,20 +23,20 @@ pub(crate) enum Cut {
 }
 
 /// The ways to split a client's row, given the length of each text that is sent unasked.
-pub(crate) fn ways(row: &Row, texts: &[usize]) -> Vec<Cut> {
+pub(crate) fn ways(row: &Row, texts: &[usize]) -> Vec<Split> {
     let flooded = row.steps.iter().any(|step| matches!(step, Step::Repeat { .. }));
-    let mut ways = vec![Cut::Bytes];
+    let mut ways = vec![Split::Bytes];
     if flooded {
-        ways.extend((0..RANDOM_FLOODS).map(Cut::Random));
+        ways.extend((0..RANDOM_FLOODS).map(Split::Random));
     } else {
         let each = texts.iter().enumerate();
-        ways.extend(each.flat_map(|(text, &len)| (1..len).map(move |at| Cut::At(text, at))));
-        ways.extend((0..RANDOM).map(Cut::Random));
+        ways.extend(each.flat_map(|(text, &len)| (1..len).map(move |at| Split::At(text, at))));
+        ways.extend((0..RANDOM).map(Split::Random));
     }
     ways
 }
 
-impl Cut {
+impl Split {
     /// The pieces of the text with this number.
     pub(crate) fn pieces(self, number: usize, text: &[u8]) -> Vec<Vec<u8>> {
         match self {

@@ -15,8 +15,8 @@ use proto_mail::{Credentials, Mechanism, Secret};
 
 use crate::{PASSWORDS, TOKEN, USER};
 
-pub(crate) const OWN: CustomMechanism =
-    CustomMechanism::new("X-OWN", CleartextRisk::RevealsCredentials).unwrap();
+pub(crate) const CARELESS: CustomMechanism =
+    CustomMechanism::new("X-CARELESS", CleartextRisk::RevealsCredentials).unwrap();
 
 /// The client's side: its progress, and all its messages.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Client {
 
 impl ClientExchange for Client {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Custom(OWN)
+        Mechanism::Custom(CARELESS)
     }
 
     fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
@@ -54,11 +54,11 @@ impl ClientExchange for Client {
 
 /// The server's side.
 #[derive(Debug)]
-pub(crate) struct Own;
+pub(crate) struct Careless;
 
-impl ServerMechanism for Own {
+impl ServerMechanism for Careless {
     fn mechanism(&self) -> CustomMechanism {
-        OWN
+        CARELESS
     }
 
     fn begin(&self, _: &mut SaslContext) -> Box<dyn ServerExchange> {
@@ -73,7 +73,7 @@ struct Server {
 
 impl ServerExchange for Server {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Custom(OWN)
+        Mechanism::Custom(CARELESS)
     }
 
     fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {
