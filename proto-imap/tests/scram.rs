@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use proto_imap::Config;
 use proto_imap::client::{AuthOutcome, Client, Event, LoginMethod};
-use proto_mail::{ChannelBinding, Credentials, Error, PeerError, RecvBuffer, Secure, SendBuffer, sasl};
+use proto_mail::{
+    ChannelBinding, Cleartext, Credentials, Error, PeerError, RecvBuffer, Secure, SendBuffer, sasl,
+};
 
 /// A client that has said client-first, with its nonce and the command's tag.
 fn begun() -> (Client<Secure>, RecvBuffer, SendBuffer, [String; 2]) {
@@ -57,4 +59,28 @@ fn a_foreign_nonce_is_cancelled_and_the_reason_told() {
         panic!("{event:?}")
     };
     assert!(reason.contains("nonce"), "{reason}");
+}
+
+/// What a client in cleartext sends first, with this seed or none.
+fn first_in_cleartext(seed: Option<[u8; 32]>) -> String {
+    let mut client = Client::<Cleartext>::new(Config::default().danger_cleartext());
+    if let Some(seed) = seed {
+        client = client.with_seed(seed);
+    }
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(
+        b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=SCRAM-SHA-256 AUTH=SCRAM-SHA-256-PLUS] ready\r\n",
+    );
+    while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+    let credentials = Credentials::password("alice", &b"hunter2"[..]);
+    client.danger_cleartext_authenticate(LoginMethod::Strongest, &credentials, &mut tx).unwrap();
+    take(&mut tx)
+}
+
+#[test]
+fn speaks_scram_in_cleartext_with_a_seed() {
+    let sent = first_in_cleartext(Some([3; 32]));
+    assert!(sent.contains(" AUTHENTICATE SCRAM-SHA-256 "), "without -PLUS: {sent}");
+    let sent = first_in_cleartext(None);
+    assert!(sent.contains(" AUTHENTICATE PLAIN "), "no nonce can be made: {sent}");
 }
