@@ -1,6 +1,6 @@
-//! APPEND (RFC 9051 §6.3.12): a message of any size, streamed into the store.
+//! APPEND (RFC 9051 §6.3.12): streams a message of any size into the store.
 //!
-//! The mailbox is looked up before the message is asked for; the message is durable before it is acknowledged.
+//! The mailbox is looked up before the literal is requested. The message is durable before it is acknowledged.
 
 use io_mio::Next;
 use mailstore::{AccountId, Appended, Delivery, Flags, InternalDate, MailboxId, Target};
@@ -12,16 +12,16 @@ use crate::serve::Site;
 use crate::serve::spool::{Room, Spool, Writer};
 use crate::serve::task::{self, Task};
 
-/// An APPEND on its way.
+/// An APPEND whose message is being received.
 pub(super) struct Append {
     spool: Spool,
     mailbox: MailboxId,
     flags: Flags,
     internal_date: InternalDate,
     room: Room,
-    /// All octets came, and a worker is still writing.
+    /// The reply token, once all bytes have arrived while a worker is still writing.
     end: Option<Reply>,
-    /// The message has a NUL: it is read and dropped.
+    /// The message contains a NUL: the rest is read and discarded.
     has_nul: bool,
 }
 
@@ -51,10 +51,10 @@ impl Session {
             return reject(offer, PlainCode::ClientBug, "log in first", turn);
         };
         if size > self.site.limits().message {
-            return reject(offer, PlainCode::TooBig, "the message is larger than is taken here", turn);
+            return reject(offer, PlainCode::TooBig, "the message is larger than this server accepts", turn);
         }
         let Some(name) = name(mailbox, turn) else {
-            return reject(offer, PlainCode::Cannot, "that is no mailbox name", turn);
+            return reject(offer, PlainCode::Cannot, "invalid mailbox name", turn);
         };
         let flags = match translate::given_flags(flags) {
             Ok(flags) => flags,
@@ -86,18 +86,18 @@ impl Session {
         )
     }
 
-    pub(super) fn append_chunk(&mut self, octets: &[u8], turn: &mut Turn<'_, '_>) -> Next {
+    pub(super) fn append_chunk(&mut self, bytes: &[u8], turn: &mut Turn<'_, '_>) -> Next {
         let Work::Append(append) = &mut self.work else { return Next::Close };
-        append.has_nul |= octets.contains(&0);
+        append.has_nul |= bytes.contains(&0);
         if append.has_nul {
             return append.resting();
         }
         let writer = writer(&self.site, self.account, turn);
-        append.room = append.spool.push(octets, &writer);
+        append.room = append.spool.push(bytes, &writer);
         append.resting()
     }
 
-    /// The worker may be done.
+    /// Continues after a wake-up: the worker may have finished.
     pub(super) fn append_woken(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let Work::Append(append) = &mut self.work else { return Next::Close };
         let writer = writer(&self.site, self.account, turn);
@@ -111,9 +111,9 @@ impl Session {
     pub(super) fn end_append(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         let Work::Append(append) = &mut self.work else { return Next::Close };
         if append.has_nul {
-            // RFC 9051 §9: only a literal8 may have one, and that needs BINARY (RFC 3516).
+            // RFC 9051 §9: only a literal8 may contain NUL, and that requires BINARY (RFC 3516).
             self.work = Work::None;
-            return bad(reply, "the message has a NUL, which is not allowed in a literal", turn);
+            return bad(reply, "the message contains a NUL, which a literal must not", turn);
         }
         let Some(finish) = append.spool.finish() else {
             append.end = Some(reply);
@@ -129,7 +129,12 @@ impl Session {
             Ok(upload) => {
                 let delivery = Delivery { upload, targets: vec![target] };
                 let Some(promise) = session.site.committer.commit(delivery, turn.cx.session_handle()) else {
-                    return refuse(reply, PlainCode::Unavailable, "the server is busy: try later", turn);
+                    return refuse(
+                        reply,
+                        PlainCode::Unavailable,
+                        "the server is busy: try again later",
+                        turn,
+                    );
                 };
                 session.task = Some(Task::commit(
                     promise,
@@ -157,5 +162,5 @@ fn writer<'w>(site: &'w Site, account: Option<AccountId>, turn: &Turn<'_, '_>) -
 fn acknowledge(reply: Reply, appended: Appended, turn: &mut Turn<'_, '_>) -> Next {
     let uids = [appended.uid.into()];
     let code = ResponseCode::AppendUid { uid_validity: appended.uid_validity, uids: Numbers::new(&uids) };
-    done_with(reply, code, "appended", turn)
+    done_with(reply, code, "append completed", turn)
 }

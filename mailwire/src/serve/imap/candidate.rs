@@ -1,8 +1,8 @@
-//! One message that is held against the keys of a SEARCH.
+//! Tests one message against the keys of a SEARCH.
 //!
-//! What is looked at in a message goes from cheap to costly, and ends as soon as the answer is certain: its row, its
-//! envelope, its header, its text parts. Text compares without regard to case, header fields and text parts being
-//! decoded first. Text parts are read in pieces, so that a slice may end within a message.
+//! The parts of a message are tested from cheap to costly, until the result is certain: database row, envelope,
+//! header, text parts. Header fields and text parts are decoded first, and text is compared without regard to case.
+//! Text parts are read in pieces, so that a slice may end within a message.
 
 use mailstore::mime::{self, ByteRange, Part, TextDecoder, decode};
 use mailstore::{Body, Message, Store};
@@ -10,18 +10,18 @@ use mailstore::{Body, Message, Store};
 use super::needles::{self, Fact, Needles, Reading, Scope};
 use super::search::{AddressField, Key};
 
-/// The most bytes of one text part that are searched: what is behind them in a larger part is not found.
+/// The maximum number of bytes searched in one text part. Text after them is not found.
 const PART_LIMIT: u64 = 16 * 1024 * 1024;
 
-/// The most bytes of a header that are searched.
+/// The maximum number of bytes searched in a header.
 const HEADER_LIMIT: u64 = 128 * 1024;
 
-/// What is read and decoded of a text part at a time, in bytes.
+/// The number of bytes of a text part that are read and decoded at a time.
 const CHUNK: u64 = 32 * 1024;
 
 const DAY: i64 = 86_400;
 
-/// What a key needs to look at, from cheap to dear.
+/// The part of a message that a key needs, from cheap to costly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cost {
     Row,
@@ -30,15 +30,15 @@ pub(super) enum Cost {
     Body,
 }
 
-/// A key whose texts are facts to be found.
+/// A key whose texts are replaced by search terms.
 #[derive(Debug)]
 pub(super) enum Condition {
     All(Vec<Self>),
     Or(Box<(Self, Self)>),
     Not(Box<Self>),
-    /// Decided by the message's row, or its envelope.
+    /// Decided by the message's row or envelope.
     Row(Key),
-    /// Decided by what is found in texts of that cost.
+    /// Decided by a term that occurs in the part with this cost.
     Fact(Cost, Fact),
 }
 
@@ -64,7 +64,7 @@ impl Condition {
         }
     }
 
-    /// Whether the message matches, as far as that is certain when so much was looked at.
+    /// Returns whether the message matches, or `None` if the parts tested so far do not decide it.
     fn holds(&self, candidate: &Candidate) -> Option<bool> {
         match self {
             Self::All(conditions) => {
@@ -108,18 +108,18 @@ fn row_matches(key: &Key, message: &Message) -> bool {
     }
 }
 
-/// A message that is held against the keys.
+/// A message that is tested against the keys.
 pub(super) struct Candidate {
     pub(super) message: Message,
     found: needles::Found,
-    /// What was looked at.
+    /// The costliest part that was tested.
     done: Cost,
-    /// Opened when it is first asked for.
+    /// The open message file, if it is needed.
     body: Option<Body>,
     parts: Option<Parts>,
 }
 
-/// The text parts of a message, and how far they were searched.
+/// The text parts of a message, and the progress of searching them.
 struct Parts {
     rest: Vec<TextPart>,
     part: Option<TextPart>,
@@ -136,7 +136,7 @@ impl Candidate {
         Self { message, found: needles.none_found(), done: Cost::Row, body: None, parts: None }
     }
 
-    /// Looks at a little more of the message. Whether it matches, if that is certain now.
+    /// Tests a little more of the message. Returns whether it matches, or `None` if that is not certain yet.
     pub(super) fn look(
         &mut self,
         store: &dyn Store,
@@ -163,7 +163,7 @@ impl Candidate {
                 self.done = Cost::Header;
             }
             Cost::Header if needles.has(&Scope::Body) => self.parts = Some(self.text_parts()),
-            // Everything was looked at.
+            // Everything was tested.
             Cost::Header | Cost::Body => return Ok(Some(false)),
         }
         Ok(None)
@@ -213,7 +213,7 @@ impl Candidate {
         Ok(())
     }
 
-    /// The text parts, also those in attached messages.
+    /// Returns the text parts, including those of attached messages.
     fn text_parts(&self) -> Parts {
         let mut rest = Vec::new();
         let mut parts: Vec<&Part> = self.message.structure.iter().collect();
@@ -232,7 +232,7 @@ impl Candidate {
         Parts { rest, part: None, reading: Reading::default() }
     }
 
-    /// Searches the next piece of the text parts. True: something was found, or everything was searched.
+    /// Searches the next piece of the text parts. Returns true if a term was found or a part is complete.
     fn look_at_parts(&mut self, store: &dyn Store, needles: &Needles) -> mailstore::Result<bool> {
         let Some(mut parts) = self.parts.take() else { return Ok(true) };
         let Some(mut part) = parts.part.take().or_else(|| parts.rest.pop()) else {
@@ -258,7 +258,7 @@ impl Candidate {
         Ok(news || is_complete)
     }
 
-    /// The bytes at the start of a range, at most `limit` of them.
+    /// Reads up to `limit` bytes from the start of a range.
     fn read(&mut self, store: &dyn Store, range: ByteRange, limit: u64) -> mailstore::Result<Vec<u8>> {
         let length = usize::try_from(range.len().min(limit)).unwrap_or(usize::MAX);
         if let Some(bytes) = &self.message.body {
@@ -269,7 +269,7 @@ impl Candidate {
         if self.body.is_none() {
             match store.open_content(self.message.content) {
                 Ok(body) => self.body = Some(body),
-                // It was expunged meanwhile.
+                // The message was expunged in the meantime.
                 Err(mailstore::Error::NotFound(_)) => return Ok(Vec::new()),
                 Err(error) => return Err(error),
             }
@@ -278,7 +278,7 @@ impl Candidate {
     }
 }
 
-/// An address as it is written in a header field.
+/// Formats an address as in a header field.
 fn written(address: &mime::Address) -> String {
     let name = address.name.as_deref().map(|name| decode::header_text(name.as_bytes()));
     let name = name.unwrap_or_default();
@@ -295,14 +295,14 @@ fn internal_day(message: &Message) -> i64 {
     (date.seconds + i64::from(date.offset_minutes) * 60).div_euclid(DAY)
 }
 
-/// The day of the Date field, as the field itself calls it.
+/// Returns the day of the Date field, in the field's own time zone.
 fn sent_day(message: &Message) -> Option<i64> {
     let seconds = message.sent_date?;
     let date = message.envelope.as_ref().and_then(|envelope| envelope.date.as_deref()).unwrap_or_default();
     Some((seconds + zone(date) * 60).div_euclid(DAY))
 }
 
-/// The offset in a date, in minutes; 0 where there is none that counts.
+/// Returns the UTC offset in a date, in minutes; 0 if there is no valid one.
 fn zone(date: &str) -> i64 {
     let offset = date.split_ascii_whitespace().skip(1).find_map(|word| {
         let (sign, digits) = match word.split_at_checked(1)? {
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_decoded_and_compares_without_case() {
+    fn decodes_text_and_ignores_case() {
         let shelf = shelf();
         for (key, found) in [
             (Key::Subject("café".into()), &[1][..]),
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_held_against_flags_sizes_and_days() {
+    fn tests_flags_sizes_and_days() {
         let shelf = shelf();
         let not = |key| Key::Not(Box::new(key));
         for (key, found) in [
@@ -372,12 +372,12 @@ mod tests {
             (Key::Larger(1), &[1, 2]),
             (Key::Smaller(1), &[]),
             (Key::Never, &[]),
-            // Both came on the same day of UTC; with their zone the second came a day later.
+            // Both arrived on the same day in UTC; in their time zones the second arrived a day later.
             (Key::Internal(Days::On(10)), &[1]),
             (Key::Internal(Days::Since(11)), &[2]),
             (Key::Internal(Days::Before(11)), &[1]),
             (Key::InternalSince(DAY * 10 + 1), &[2]),
-            // In UTC the first was sent in 2023 and the second on the 3rd.
+            // In UTC the first was sent in 2023, and the second on the 3rd.
             (Key::Sent(Days::On(19_723)), &[1]),
             (Key::Sent(Days::On(19_724)), &[2]),
         ] {
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn zones_are_read_from_dates() {
+    fn reads_the_utc_offset_of_a_date() {
         assert_eq!(zone("Mon, 7 Feb 1994 21:52:25 -0800 (PST)"), -480);
         assert_eq!(zone("7 Feb 1994 21:52:25 +0530"), 330);
         assert_eq!(zone("7 Feb 1994 21:52:25 GMT"), 0);
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn large_messages_are_searched_too() {
+    fn searches_large_messages() {
         let text = format!("Subject: large\n\n{}needle\n", "hay\n".repeat(40_000));
         let shelf = Shelf::with(&[(&text, 0, 0)]);
         assert_eq!(shelf.find(Key::Body("needle".into())), [1]);
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_found_across_the_pieces_that_are_read() {
+    fn finds_text_across_pieces() {
         let needle = "Nadel im Heuhaufen, größer als ein Stück";
         for offset in [0, 32_700, 32_750, 32_768, 65_500, 98_304] {
             let text = format!("Subject: x\n\n{}{needle}{}", "h".repeat(offset), "u".repeat(100_000));
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_texts_cost_one_pass() {
+    fn finds_a_thousand_texts_in_one_pass() {
         let text = format!("Subject: x\n\n{}needle 7 \n", "hay and straw\n".repeat(80_000));
         let shelf = Shelf::with(&[(&text, 0, 0)]);
         let keys: Vec<_> = (0..1_000).map(|number| Key::Body(format!("needle {number} "))).collect();
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_ends_within_a_message() {
+    fn a_slice_can_end_within_a_message() {
         let text = format!("Subject: x\n\n{}", "hay\n".repeat(250_000));
         let shelf = Shelf::with(&[(&text, 0, 0)]);
         let key = Key::Body("needle".into());
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn charsets_of_east_asia_are_decoded() {
+    fn decodes_east_asian_charsets() {
         for (charset, word, base64) in [
             ("gb2312", "新年快乐祝福", "0MLE6r/swNbXo7ij"),
             ("gb18030", "新年快乐㐀", "0MLE6r/swNaBOe45"),

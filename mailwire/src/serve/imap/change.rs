@@ -1,7 +1,7 @@
 //! STORE and EXPUNGE (RFC 9051 §6.4.3, §6.4.6, §6.4.9; RFC 7162 §3.1.3).
 //!
-//! Both work in slices of messages: each is a transaction of its own, and what it changed is told before the next one
-//! begins. A client that does not read stops its own STORE only.
+//! Both commands process messages in slices. Each slice is one transaction, and its changes are sent before the next
+//! slice begins. A client that does not read delays only its own STORE.
 
 use bumpalo::Bump;
 use io_mio::{JobStep, Next, Slice};
@@ -16,10 +16,10 @@ use super::update::{is_enough, new_keywords};
 use super::view::{self, Numbering};
 use super::{Session, Turn, Work, bad, done, done_with, go_on, mailbox, refuse, refuse_for, translate};
 
-/// The most ranges of MODIFIED in one answer.
+/// The maximum number of ranges in MODIFIED.
 const MODIFIED_RANGES: usize = 16_384;
 
-/// Whether STORE tells the flags, and the mod-sequence with them.
+/// What a STORE sends for each message: its flags, its mod-sequence, both or nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Form {
     answer: StoreResponse,
@@ -27,14 +27,14 @@ struct Form {
     modseq: bool,
 }
 
-/// A STORE on its way.
+/// A STORE whose responses are being written.
 pub(super) struct Storing {
     reply: Reply,
     edit: Edit,
     page: std::vec::IntoIter<MessageFlags>,
 }
 
-/// What a STORE still has to do, and what came of it so far.
+/// The remaining work of a STORE, and its results so far.
 struct Edit {
     mailbox: MailboxId,
     rest: UidSet,
@@ -43,16 +43,17 @@ struct Edit {
     unchanged_since: Option<u64>,
     form: Form,
     known_keywords: u32,
-    /// Messages that were left alone (MODIFIED).
+    /// The messages that UNCHANGEDSINCE excluded (MODIFIED).
     modified: RoaringBitmap,
-    /// The mod-sequences of the changes that were not yet noted as told.
+    /// The mod-sequences of changes that are not yet recorded as the session's own.
     own: Vec<u64>,
     keywords: Option<KeywordsInUse>,
     page: Vec<MessageFlags>,
 }
 
 impl Edit {
-    /// Changes messages until there is something to tell, nothing is left, or the slice is over.
+    /// Changes messages until there is something to send, nothing is left, or the slice is over. Returns whether it
+    /// stopped for one of the first two reasons.
     fn run(&mut self, store: &dyn mailstore::Store, slice: &Slice) -> mailstore::Result<bool> {
         while self.page.is_empty() && !self.rest.is_empty() {
             if slice.is_over() {
@@ -96,10 +97,10 @@ impl Session {
     ) -> Next {
         let Some(selected) = &self.selected else { return bad(reply, "select a mailbox first", turn) };
         if selected.access == Access::ReadOnly {
-            return refuse(reply, PlainCode::NoPerm, "the mailbox was opened read-only", turn);
+            return refuse(reply, PlainCode::NoPerm, "the mailbox is read-only", turn);
         }
         let Ok(rest) = selected.resolve(arguments.messages, numbering) else {
-            return bad(reply, "there is no message with that number", turn);
+            return bad(reply, "no message has that number", turn);
         };
         let (mailbox, known_keywords) = (selected.mailbox, selected.keywords);
         let flags = match translate::given_flags(arguments.flags) {
@@ -147,9 +148,9 @@ impl Session {
         )
     }
 
-    /// A page was changed: tells it.
+    /// Starts writing the messages that one slice changed.
     fn stored(&mut self, reply: Reply, mut edit: Edit, turn: &mut Turn<'_, '_>) -> Next {
-        let Some(selected) = &mut self.selected else { return done(reply, "stored", turn) };
+        let Some(selected) = &mut self.selected else { return done(reply, "store completed", turn) };
         edit.own.drain(..).for_each(|modseq| selected.own.insert(modseq));
         if let Some(keywords) = edit.keywords.take()
             && let Err(error) = mailbox::put_keywords(selected, &keywords, turn)
@@ -161,7 +162,7 @@ impl Session {
         self.write_store(turn)
     }
 
-    /// Writes as much of the page as the client takes, and goes on with the next one.
+    /// Writes as much of the page as the client accepts, then continues with the next page.
     pub(super) fn write_store(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let mut arena = Bump::new();
         let before = turn.tx.len();
@@ -205,7 +206,7 @@ impl Session {
 
     fn end_store(&mut self, storing: Storing, turn: &mut Turn<'_, '_>) -> Next {
         let Storing { reply, edit, .. } = storing;
-        let Some(selected) = &self.selected else { return done(reply, "stored", turn) };
+        let Some(selected) = &self.selected else { return done(reply, "store completed", turn) };
         if !edit.modified.is_empty() {
             let numbers = edit.modified.iter().filter_map(|uid| match edit.form.numbering {
                 Numbering::Uid => Some(uid),
@@ -213,19 +214,19 @@ impl Session {
             });
             let ranges = ranges(numbers);
             if ranges.len() > MODIFIED_RANGES {
-                let text = "too many messages were changed meanwhile: store to fewer at a time";
+                let text = "too many messages have changed: use smaller sets";
                 return refuse(reply, PlainCode::Limit, text, turn);
             }
             return done_with(
                 reply,
                 ResponseCode::Modified(Numbers::new(&ranges)),
-                "some were changed meanwhile",
+                "some messages have changed",
                 turn,
             );
         }
         match edit.form.numbering {
-            Numbering::Sequence => done(reply, "stored", turn),
-            Numbering::Uid => self.finish(reply, "stored", turn),
+            Numbering::Sequence => done(reply, "store completed", turn),
+            Numbering::Uid => self.finish(reply, "store completed", turn),
         }
     }
 
@@ -237,22 +238,22 @@ impl Session {
     ) -> Next {
         let Some(selected) = &self.selected else { return bad(reply, "select a mailbox first", turn) };
         if selected.access == Access::ReadOnly {
-            return refuse(reply, PlainCode::NoPerm, "the mailbox was opened read-only", turn);
+            return refuse(reply, PlainCode::NoPerm, "the mailbox is read-only", turn);
         }
         let uids = match among.map(|set| selected.resolve(set, Numbering::Uid)) {
             None => UidSet::all(),
             Some(Ok(uids)) => uids,
-            Some(Err(_)) => return bad(reply, "there is no message with that number", turn),
+            Some(Err(_)) => return bad(reply, "no message has that number", turn),
         };
         let mailbox = selected.mailbox;
         self.expunge_then(mailbox, uids, turn, |session, expunged, turn| match expunged {
-            // Which ones went is told like any other change.
-            Ok(()) => session.finish(reply, "expunged", turn),
+            // The removed messages are reported like any other change.
+            Ok(()) => session.finish(reply, "expunge completed", turn),
             Err(error) => refuse_for(reply, &error, turn),
         })
     }
 
-    /// Removes those of these messages that are `\Deleted`, and goes on.
+    /// Removes the messages in `rest` that are marked `\Deleted`, then calls `then`.
     pub(super) fn expunge_then(
         &mut self,
         mailbox: MailboxId,
@@ -283,7 +284,7 @@ impl Session {
     }
 }
 
-/// Rising numbers as ranges.
+/// Combines ascending numbers into ranges.
 pub(super) fn ranges(numbers: impl IntoIterator<Item = u32>) -> Vec<NumberRange> {
     let mut ranges: Vec<NumberRange> = Vec::new();
     for number in numbers {
@@ -297,7 +298,7 @@ pub(super) fn ranges(numbers: impl IntoIterator<Item = u32>) -> Vec<NumberRange>
     ranges
 }
 
-/// The runs of a bitmap.
+/// Returns the ranges of a bitmap, in ascending order.
 pub(super) fn runs(bitmap: &RoaringBitmap) -> Vec<NumberRange> {
     view::ranges(bitmap).map(|range| NumberRange::new(*range.start(), *range.end())).collect()
 }
@@ -307,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_become_ranges() {
+    fn combines_numbers_into_ranges() {
         let of = |numbers: &[u32]| ranges(numbers.iter().copied());
         assert_eq!(of(&[1, 2, 3, 7]), [NumberRange::new(1, 3), 7.into()]);
         assert!(of(&[]).is_empty());

@@ -1,7 +1,7 @@
-//! What a FETCH wants of each message.
+//! The items that a FETCH requests.
 //!
-//! This file knows items and sections by the names that they are answered with, and by what the store calls them. It
-//! reads nothing.
+//! Each section is kept under the name that the response uses and under the name that the store uses. This module
+//! reads no messages.
 
 use mailstore::Columns;
 use mailstore::mime::SectionText;
@@ -9,17 +9,17 @@ use proto_imap::types::{FetchAttribute, Partial, Section, SectionItem};
 
 use super::translate;
 
-/// The most different things that one FETCH may ask for.
+/// The maximum number of different items in one FETCH.
 pub(super) const ITEM_LIMIT: usize = 256;
 
-/// What a FETCH wants of each message.
+/// The items that a FETCH requests of each message.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) items: Vec<Item>,
     pub(super) sets_seen: bool,
 }
 
-/// One thing that is wanted.
+/// One requested item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Item {
     Flags,
@@ -36,7 +36,7 @@ pub(super) enum Item {
     BinarySize(Named),
 }
 
-/// A section, by the name that it is answered with and by what the store calls it.
+/// A requested section, with its name in the response and its name in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
     item: SectionItem,
@@ -46,17 +46,17 @@ pub(super) struct Named {
     pub(super) partial: Option<(u64, u64)>,
 }
 
-/// Why a FETCH cannot be answered.
+/// Why a FETCH was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unwanted {
-    /// This server does not have it.
+    /// The server does not support an item.
     Unsupported,
-    /// It asks for more than [`ITEM_LIMIT`] things.
+    /// There are more than [`ITEM_LIMIT`] items.
     TooMany,
 }
 
 impl Named {
-    /// The section that the client asked for; `None` for one that cannot be named in an answer.
+    /// Returns the requested section, or `None` if it has no name that a response could use.
     fn new(section: Section<'_>, partial: Option<Partial>) -> Option<Self> {
         let (path, text) = translate::section(section);
         let named = Self {
@@ -70,12 +70,12 @@ impl Named {
         Some(named)
     }
 
-    /// Whether it is a part with its Content-Transfer-Encoding undone (RFC 3516).
+    /// Returns whether this is a part without its Content-Transfer-Encoding (RFC 3516).
     pub(super) fn is_decoded(&self) -> bool {
         self.item == SectionItem::Binary && !self.path.is_empty()
     }
 
-    /// The name to answer with.
+    /// Returns the name that the response uses.
     pub(super) fn section(&self) -> Option<Section<'_>> {
         match self.item {
             SectionItem::Body => Section::body(&self.spec).ok(),
@@ -88,7 +88,7 @@ impl Named {
 }
 
 impl Wanted {
-    /// What these attributes ask for.
+    /// Collects the items that these attributes request.
     pub(super) fn new<'i>(attributes: impl Iterator<Item = FetchAttribute<'i>>) -> Result<Self, Unwanted> {
         let named = |section, partial| Named::new(section, partial).ok_or(Unwanted::Unsupported);
         let mut wanted = Self { items: Vec::new(), sets_seen: false };
@@ -116,14 +116,14 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// Adds an item, unless it is wanted already.
+    /// Adds an item unless it is already present.
     pub(super) fn add(&mut self, item: Item) {
         if !self.items.contains(&item) {
             self.items.push(item);
         }
     }
 
-    /// Whether the contents of messages are needed.
+    /// Returns whether the content of the messages is needed.
     pub(super) fn has_sections(&self) -> bool {
         self.items.iter().any(|item| matches!(item, Item::Section(_) | Item::BinarySize(_)))
     }
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for_twice_is_answered_once() {
+    fn returns_a_repeated_item_once() {
         let one = FetchAttribute::read(Section::FULL);
         let wanted = Wanted::new([one, FetchAttribute::Uid, one].into_iter()).unwrap();
         assert_eq!(wanted.items.len(), 2);

@@ -1,7 +1,8 @@
-//! FETCH (RFC 9051 §6.4.5), written as the client takes it.
+//! FETCH (RFC 9051 §6.4.5).
 //!
-//! A [`Producer`] brings pieces of the answer from a worker; the loop writes them until so much waits to be sent that
-//! the client must catch up. Whatever is fetched, a session holds one batch of pieces and what waits for the socket.
+//! A [`FetchProducer`] on a worker yields pieces of the response. The session writes them until so much output is
+//! pending that the client must read first. Whatever is fetched, a session holds one batch of pieces and its pending
+//! output.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,44 +23,45 @@ use super::translate::{self, Recency};
 use super::view::Numbering;
 use super::{Selected, Session, Turn, Work, bad, done, go_on, mailbox, refuse, refuse_for, too_much};
 
-/// Above this much waiting output nothing more is written, in bytes.
+/// Once this many bytes of output are pending, nothing more is written until the client reads.
 const HIGH_WATER: usize = 128 * 1024;
 
-/// How long a session writes before the others have their turn.
+/// How long one session writes before it yields to the others.
 const TURN: Duration = Duration::from_millis(4);
 
-/// A FETCH on its way.
+/// A FETCH whose response is being written.
 pub(super) struct Fetching {
     reply: Reply,
     wanted: Arc<Wanted>,
     numbering: Numbering,
-    /// None while it is on a worker.
+    /// `None` while it is on a worker.
     producer: Option<Box<Producer>>,
     pieces: VecDeque<Piece>,
-    /// The producer has no more pieces.
+    /// Whether the producer has no more pieces.
     complete: bool,
-    /// The message that is being written; none before the first, and for one that does not exist in this session.
+    /// The message being written. `None` before the first message, and for a message that is not in this session's
+    /// view.
     message: Option<Writing>,
     state: State,
-    /// A section could not be decoded.
+    /// Whether a section could not be decoded.
     undecodable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// A worker brings something.
+    /// Waiting for pieces from a worker.
     Waiting,
-    /// The client must read first, or other sessions have their turn.
+    /// Waiting for the client to read, or for other sessions to take their turn.
     Full,
 }
 
-/// A message of which a part was written.
+/// A partially written message.
 struct Writing {
     message: Arc<Message>,
     became_seen: BecameSeen,
     sequence: u32,
     recency: Recency,
-    /// The next item.
+    /// The index of the next item.
     item: usize,
     is_finished: bool,
 }
@@ -83,13 +85,13 @@ impl Session {
     ) -> Next {
         let Some(selected) = &self.selected else { return bad(reply, "select a mailbox first", turn) };
         let Ok(uids) = selected.resolve(arguments.messages, numbering) else {
-            return bad(reply, "there is no message with that number", turn);
+            return bad(reply, "no message has that number", turn);
         };
         let mut wanted = match Wanted::new(arguments.attributes.iter()) {
             Ok(wanted) => wanted,
             Err(Unwanted::TooMany) => return too_much(reply, "too many items in one FETCH", turn),
             Err(Unwanted::Unsupported) => {
-                return refuse(reply, PlainCode::Cannot, "that cannot be fetched here", turn);
+                return refuse(reply, PlainCode::Cannot, "unsupported FETCH item", turn);
             }
         };
         if numbering == Numbering::Uid {
@@ -103,7 +105,7 @@ impl Session {
                     changed_since = Some(modseq);
                     wanted.add(Item::ModSeq);
                 }
-                _ => return bad(reply, "there is no such modifier here", turn),
+                _ => return bad(reply, "unsupported modifier", turn),
             }
         }
         let (mailbox, keywords) = (selected.mailbox, selected.keywords);
@@ -131,7 +133,7 @@ impl Session {
         self.write_fetch(turn)
     }
 
-    /// Writes as much as there is, as the client takes, and as fits a turn.
+    /// Writes pieces until none is left, too much output is pending, or the session has used its time.
     pub(super) fn write_fetch(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let start = Instant::now();
         let mut arena = Bump::new();
@@ -179,12 +181,12 @@ impl Session {
                         fetching.complete = batch.complete;
                         session.write_fetch(turn)
                     }
-                    // So many bytes were announced: only the end of the session can take that back.
+                    // The size was already announced, so that the error can only be signalled by closing the session.
                     Err(error) if fetching.message.as_ref().is_some_and(|message| !message.is_finished) => {
-                        tracing::error!(session = session.number, %error, "a message could not be read");
+                        tracing::error!(session = session.number, %error, "cannot read a message");
                         Next::Close
                     }
-                    // The mailbox was deleted: none of its messages is there.
+                    // The mailbox was deleted, and its messages with it.
                     Err(mailstore::Error::NotFound(_)) => session.end_fetch(turn),
                     Err(error) => match std::mem::replace(&mut session.work, Work::None) {
                         Work::Fetch(fetching) => refuse_for(fetching.reply, &error, turn),
@@ -205,9 +207,9 @@ impl Session {
             _ if fetching.undecodable => {
                 refuse(fetching.reply, PlainCode::UnknownCte, "a part could not be decoded", turn)
             }
-            // Sequence numbers may not change while a FETCH that uses them is answered.
-            (None, Numbering::Sequence) => done(fetching.reply, "fetched", turn),
-            (None, Numbering::Uid) => self.finish(fetching.reply, "fetched", turn),
+            // An EXPUNGE would renumber the messages that this FETCH reported (RFC 9051 §7.5.1).
+            (None, Numbering::Sequence) => done(fetching.reply, "fetch completed", turn),
+            (None, Numbering::Uid) => self.finish(fetching.reply, "fetch completed", turn),
         }
     }
 }
@@ -271,7 +273,7 @@ impl Fetching {
 }
 
 impl Writing {
-    /// A message that this session knows of; others do not exist here.
+    /// Starts a message, unless it is not in this session's view.
     fn of(message: Arc<Message>, became_seen: BecameSeen, selected: &mut Selected) -> Option<Self> {
         let uid = message.uid;
         let sequence = selected.view.sequence(uid)?;

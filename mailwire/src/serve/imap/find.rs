@@ -1,5 +1,5 @@
-//! SEARCH and UID SEARCH on the wire (RFC 9051 §6.4.4, RFC 4731, RFC 5182): from the client's words to [`search`]'s,
-//! and back to SEARCH or ESEARCH, whose numbers are written as the client takes them.
+//! SEARCH and UID SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182): translates a client's search keys for [`search`], and
+//! writes the result as a SEARCH or ESEARCH response.
 //!
 //! [`search`]: super::search
 
@@ -22,34 +22,34 @@ use super::search::{AddressField, Days, Key, Need, Results, Search, Unread, flag
 use super::view::{self, Numbering};
 use super::{Selected, Session, Turn, Work, bad, done, go_on, no, refuse_for, too_much, translate};
 
-/// The most keys of one search, and how deep they may be nested.
+/// The maximum number of keys in one search, and the maximum nesting depth.
 const KEY_LIMIT: usize = 1_000;
 const DEPTH_LIMIT: usize = 32;
 
-/// The most bytes of one text that is looked for, and of all texts of one search together.
+/// The maximum length of one search text, and of all texts of one search together, in bytes.
 const TEXT_LIMIT: usize = 4 * 1024;
 const TEXTS_LIMIT: usize = 16 * 1024;
 
-/// The most numbers that are written at a time.
+/// The maximum number of numbers or ranges written at a time.
 const PIECE: usize = 2_048;
 
-/// Above this much waiting output no more numbers are written, in bytes.
+/// Once this many bytes of output are pending, no more numbers are written until the client reads.
 const HIGH_WATER: usize = 128 * 1024;
 
-/// How long a session writes before the others have their turn.
+/// How long one session writes before it yields to the others.
 const TURN: Duration = Duration::from_millis(4);
 
-/// How the answer looks.
+/// The form of the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Form {
     numbering: Numbering,
-    /// What to return; `None`: a SEARCH response.
+    /// The requested results; `None` for a SEARCH response.
     returns: Option<Vec<SearchReturnOption>>,
     tag: Option<Vec<u8>>,
     modseq: bool,
 }
 
-/// Why keys cannot be searched for.
+/// Why a search key was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     NoSuchMessage,
@@ -63,11 +63,11 @@ pub(super) struct Answering {
     numbering: Numbering,
     form: Listing,
     found: Results,
-    /// The next UID that is written, if any is left.
+    /// The next UID to write, if any.
     next: Option<u32>,
-    /// The last range, which may go on with it.
+    /// The last range, which the next UID may extend.
     held: Option<NumberRange>,
-    /// What comes behind the numbers.
+    /// The results written after the numbers.
     tail: Vec<SearchReturnData<'static>>,
 }
 
@@ -91,9 +91,8 @@ impl Session {
         };
         if arguments.charset.is_some_and(|charset| !known(charset)) {
             let charsets = [IString::new(b"UTF-8"), IString::new(b"US-ASCII")];
-            let status =
-                StatusResponse::new(Condition::No, Text::first_line("that charset is not known here"))
-                    .with_code(ResponseCode::BadCharset(LazyList::new(&charsets)));
+            let status = StatusResponse::new(Condition::No, Text::first_line("unsupported charset"))
+                .with_code(ResponseCode::BadCharset(LazyList::new(&charsets)));
             return go_on(turn.machine.reply(reply, &status, turn.tx));
         }
         let translation = Translation {
@@ -107,11 +106,11 @@ impl Session {
         let keys: Result<Vec<_>, _> = arguments.keys.iter().map(|key| translation.key(key, 0)).collect();
         let key = match keys {
             Ok(keys) => Key::All(keys),
-            Err(Refusal::NoSuchMessage) => return bad(reply, "there is no message with that number", turn),
+            Err(Refusal::NoSuchMessage) => return bad(reply, "no message has that number", turn),
             Err(Refusal::TooLarge) => {
-                return too_much(reply, "the search has too many or too large keys", turn);
+                return too_much(reply, "too many search keys, or their text is too long", turn);
             }
-            Err(Refusal::Unsupported) => return bad(reply, "that cannot be searched for here", turn),
+            Err(Refusal::Unsupported) => return bad(reply, "unsupported search key", turn),
         };
         let returns: Option<Vec<_>> = arguments.returns.map(|returns| returns.iter().collect());
         let unknown = returns.iter().flatten().any(|wanted| {
@@ -125,16 +124,16 @@ impl Session {
             )
         });
         if unknown {
-            return bad(reply, "that cannot be returned here", turn);
+            return bad(reply, "unsupported result option", turn);
         }
-        // After ENABLE IMAP4rev2 there is no SEARCH response any more (RFC 9051 Appendix E).
+        // IMAP4rev2 replaces the SEARCH response by ESEARCH (RFC 9051 Appendix E).
         let returns = returns.or_else(|| turn.machine.is_enabled("IMAP4rev2").then(Vec::new));
         let modseq = key.has_modseq();
         let form =
             Form { numbering, returns, tag: turn.machine.tag().map(|tag| tag.as_bytes().to_vec()), modseq };
         let among: UidSet = selected.view.bounds().into_iter().collect();
         let Ok(search) = Search::new(selected.mailbox, &among, key, need(form.returns.as_deref())) else {
-            return too_much(reply, "the search has too many or too large keys", turn);
+            return too_much(reply, "too many search keys, or their text is too long", turn);
         };
         if modseq && let Err(error) = self.enable_condstore(turn) {
             return go_on(Err(error));
@@ -166,7 +165,7 @@ impl Session {
     }
 
     fn found(&mut self, reply: Reply, found: Results, form: &Form, turn: &mut Turn<'_, '_>) -> Next {
-        let Some(selected) = &mut self.selected else { return done(reply, "searched", turn) };
+        let Some(selected) = &mut self.selected else { return done(reply, "search completed", turn) };
         if let Err(error) = tell_unread(found.unread, turn) {
             return go_on(Err(error));
         }
@@ -223,7 +222,7 @@ impl Session {
         }
     }
 
-    /// Writes as many numbers as the client takes.
+    /// Writes as many numbers as the client accepts.
     pub(super) fn write_found(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let (Work::Search(answering), Some(selected)) = (&mut self.work, &self.selected) else {
             return Next::Close;
@@ -249,22 +248,23 @@ impl Session {
 
     fn search_done(&mut self, reply: Reply, numbering: Numbering, turn: &mut Turn<'_, '_>) -> Next {
         match numbering {
-            Numbering::Uid => self.finish(reply, "searched", turn),
-            // Sequence numbers may not change while a SEARCH that tells them is answered.
-            Numbering::Sequence => done(reply, "searched", turn),
+            Numbering::Uid => self.finish(reply, "search completed", turn),
+            // An EXPUNGE would renumber the messages that this SEARCH reported (RFC 9051 §7.5.1).
+            Numbering::Sequence => done(reply, "search completed", turn),
         }
     }
 }
 
 impl Answering {
-    /// The next numbers, as ranges where the form allows it. What came meanwhile does not exist here.
+    /// Returns the next numbers, as ranges if the form allows them. Messages that this session has not been told about
+    /// are left out.
     fn piece(&mut self, selected: &Selected) -> Vec<NumberRange> {
         let mut piece: Vec<NumberRange> = self.held.take().into_iter().collect();
         let Some(from) = self.next.take() else { return piece };
         for (count, uid) in self.found.uids.range(from..).enumerate() {
             if count >= PIECE {
                 self.next = Some(uid);
-                // The range may go on.
+                // The next UID may extend this range.
                 self.held = piece.pop();
                 break;
             }
@@ -286,7 +286,7 @@ impl Answering {
     }
 }
 
-/// Which messages decide what is returned (RFC 4731 §3.1).
+/// Returns which matches the requested results depend on (RFC 4731 §3.1).
 fn need(returns: Option<&[SearchReturnOption]>) -> Need {
     let has = |wanted| returns.is_some_and(|returns| returns.contains(&wanted));
     if has(SearchReturnOption::All) || has(SearchReturnOption::Count) {
@@ -300,7 +300,8 @@ fn need(returns: Option<&[SearchReturnOption]>) -> Need {
     }
 }
 
-/// MODSEQ (RFC 4731 §3.2): the one of the message that is returned, the higher one of two, or the highest of all.
+/// Returns the value of MODSEQ (RFC 4731 §3.2): with MIN or MAX, the highest mod-sequence of the messages they return;
+/// otherwise that of all matches.
 fn mod_sequence(found: &Results, need: Need) -> Option<u64> {
     let (first, last) = (found.first?.modseq, found.last?.modseq);
     Some(match need {
@@ -311,7 +312,7 @@ fn mod_sequence(found: &Results, need: Need) -> Option<u64> {
     })
 }
 
-/// What `$` becomes (RFC 5182 §2.1): with MIN or MAX alone, only those.
+/// Returns the messages that `$` stands for after this search (RFC 5182 §2.1): with MIN or MAX alone, only those.
 fn saved(found: &Results, need: Need) -> RoaringBitmap {
     let uid = |found: Option<super::search::Found>| found.map(|found| found.uid);
     match need {
@@ -322,7 +323,8 @@ fn saved(found: &Results, need: Need) -> RoaringBitmap {
     }
 }
 
-/// Warns of messages that could not be read: an untagged NO says that the command goes on without them (RFC 9051 §7.1.2).
+/// Reports messages that could not be read. An untagged NO is a warning: the command continues without them (RFC 9051
+/// §7.1.2).
 fn tell_unread(unread: Unread, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
     if unread.count == 0 {
         return Ok(());
@@ -350,9 +352,9 @@ struct Translation<'s> {
     store: &'s dyn Store,
     account: Option<AccountId>,
     selected: &'s Selected,
-    /// In seconds since 1970.
+    /// The current time, in seconds since 1970.
     now: i64,
-    /// How many keys there are, and how many bytes of text they look for.
+    /// The number of keys so far, and the bytes of text in them.
     keys: Cell<usize>,
     texts: Cell<usize>,
 }

@@ -1,8 +1,7 @@
 //! LIST, LSUB and NAMESPACE (RFC 9051 §6.3.9, §6.3.10, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154).
 //!
-//! This file knows which mailboxes a LIST selects and what it tells of each. The answer is made page by page, in the
-//! order of the names, as the client takes it: a session holds one page, and the place where the next one starts. A level
-//! above selected names is listed in front of the first of them.
+//! The response is produced page by page, in the order of the names, as the client reads it. A session holds one page
+//! and the position at which the next one starts. A parent of selected names is listed before the first of them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,31 +18,31 @@ use proto_imap::types::{ListCommand as ListOf, ListReturn, ListSelection, LsubCo
 use super::pattern::{DELIMITER, Pattern, above};
 use super::{Session, Turn, Work, bad, encoding, go_on, mailbox, name, no_name, refuse_for, too_much};
 
-/// The most patterns of one LIST, and the most bytes of them together.
+/// The maximum number of patterns in one LIST, and their maximum total length in bytes.
 const PATTERN_LIMIT: usize = 100;
 const PATTERN_BYTES_LIMIT: usize = 8 * 1024;
 
-/// A page ends once its names have this many bytes, or there are this many of them.
+/// A page is complete at this many bytes of names, or this many names.
 const PAGE_BYTES: usize = 64 * 1024;
 const PAGE: usize = 500;
 
-/// How many mailboxes are read at a time.
+/// The number of mailboxes read at a time.
 const CHUNK: usize = 128;
 
-/// What a LIST asks for.
+/// What a LIST or LSUB requests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Question {
     patterns: Vec<Pattern>,
     subscribed: bool,
     special_use: bool,
     recursive: bool,
-    /// Which figures to tell too.
+    /// The items of STATUS to return for each mailbox.
     status: Vec<StatusAttribute>,
-    /// Whether it is an LSUB.
+    /// Whether the command is LSUB.
     lsub: bool,
 }
 
-/// A LIST on its way.
+/// A LIST whose response is being written.
 pub(super) struct Listing {
     account: AccountId,
     reply: Reply,
@@ -51,28 +50,28 @@ pub(super) struct Listing {
     place: Place,
 }
 
-/// Where the next page starts.
+/// The position at which the next page starts.
 #[derive(Debug, Default)]
 struct Place {
-    /// The last name that was looked at.
+    /// The last name that was read.
     after: String,
-    /// The last one that was selected.
+    /// The last name that was selected.
     selected: String,
 }
 
-/// Some of what a LIST answers.
+/// One page of the response.
 struct Page {
     answers: Vec<Answer>,
-    /// `None` on the last page.
+    /// The start of the next page; `None` on the last page.
     next: Option<Place>,
 }
 
-/// What a LIST tells of one mailbox.
+/// The response for one mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Answer {
     name: String,
     attributes: Vec<MailboxAttribute<'static>>,
-    /// A mailbox below it was selected (`CHILDINFO`).
+    /// Whether a mailbox below this one was selected (`CHILDINFO`).
     for_child: bool,
     status: Option<Status>,
 }
@@ -91,7 +90,7 @@ impl Session {
         let Some(patterns) = patterns else { return no_name(reply, turn) };
         let bytes: usize = patterns.iter().map(|pattern| reference.len() + pattern.len()).sum();
         if patterns.len() > PATTERN_LIMIT || bytes > PATTERN_BYTES_LIMIT {
-            return too_much(reply, "too many or too long patterns", turn);
+            return too_much(reply, "too many patterns, or they are too long", turn);
         }
         let mut question = Question::default();
         for selection in arguments.selection.iter() {
@@ -115,7 +114,7 @@ impl Session {
         if is_delimiter_asked {
             let listed = listed(&[MailboxAttribute::NoSelect], IString::EMPTY, &[]);
             return match turn.machine.data(&Untagged::List(listed), turn.tx) {
-                Ok(()) => self.finish(reply, "done", turn),
+                Ok(()) => self.finish(reply, "completed", turn),
                 Err(error) => go_on(Err(error)),
             };
         }
@@ -143,7 +142,7 @@ impl Session {
         self.list_on(Listing { account, reply, question: Arc::new(question), place: Place::default() }, turn)
     }
 
-    /// The client took a page: the next one, please.
+    /// Continues with the next page, because the client has read the previous one.
     pub(super) fn list_drained(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         match std::mem::replace(&mut self.work, Work::None) {
             Work::List(listing) => self.list_on(*listing, turn),
@@ -168,7 +167,7 @@ impl Session {
                     let put = page.answers.iter().try_for_each(|answer| put(answer, &question, limit, turn));
                     match (put, page.next) {
                         (Err(error), _) => go_on(Err(error)),
-                        (Ok(()), None) => session.finish(reply, "done", turn),
+                        (Ok(()), None) => session.finish(reply, "completed", turn),
                         (Ok(()), Some(place)) => {
                             session.work = Work::List(Box::new(Listing { account, reply, question, place }));
                             Next::More
@@ -181,7 +180,7 @@ impl Session {
     }
 }
 
-/// NAMESPACE: all mailboxes are the user's own.
+/// Answers NAMESPACE: all mailboxes belong to the user.
 pub(super) fn namespace(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
     let personal =
         [Namespace { prefix: IString::EMPTY, delimiter: Some(DELIMITER), extensions: IString::EMPTY }];
@@ -191,12 +190,12 @@ pub(super) fn namespace(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         shared: LazyList::EMPTY,
     };
     match turn.machine.data(&Untagged::Namespace(data), turn.tx) {
-        Ok(()) => super::done(reply, "done", turn),
+        Ok(()) => super::done(reply, "completed", turn),
         Err(error) => go_on(Err(error)),
     }
 }
 
-/// The answers behind a place, as many as fit a page and a slice. At least one name is looked at.
+/// Produces the responses after a position, as many as fit in a page and a slice. Reads at least one name.
 fn page(
     store: &dyn Store,
     account: AccountId,
@@ -226,7 +225,8 @@ fn page(
 }
 
 impl Question {
-    /// The next names that may be selected, with their mailboxes. Fewer than [`CHUNK`] are the last.
+    /// Reads the next names that may be selected, with their mailboxes. Fewer than [`CHUNK`] means that these are the
+    /// last.
     fn read(
         &self,
         store: &dyn Store,
@@ -241,12 +241,12 @@ impl Question {
         Ok(mailboxes.into_iter().map(with_name).collect())
     }
 
-    /// Whether the selection options select a name of [`read`](Self::read), whatever the patterns are.
+    /// Returns whether the selection options select a name that [`read`](Self::read) returned. Ignores the patterns.
     fn is_selected(&self, name: &Subscription) -> bool {
         !self.special_use || name.mailbox.as_ref().is_some_and(|mailbox| mailbox.special_use.is_some())
     }
 
-    /// The selection options as the store takes them; `None` if all mailboxes are selected.
+    /// Returns the selection options in the store's form; `None` if all mailboxes are selected.
     fn selection(&self) -> Option<NameSelection> {
         match (self.subscribed, self.special_use) {
             (true, true) => Some(NameSelection::SubscribedSpecialUse),
@@ -256,7 +256,7 @@ impl Question {
         }
     }
 
-    /// Whether levels above a selected name may match too.
+    /// Returns whether parents of a selected name may match too.
     fn asks_for_levels(&self) -> bool {
         self.recursive || self.lsub && self.patterns.iter().any(Pattern::ends_with_level)
     }
@@ -266,20 +266,21 @@ impl Question {
     }
 }
 
-/// The answers of a page while it is made.
+/// A page under construction.
 struct Answers<'s> {
     store: &'s dyn Store,
     account: AccountId,
     question: &'s Question,
     found: Vec<Answer>,
-    /// The bytes of the names.
+    /// The total length of the names in bytes.
     bytes: usize,
 }
 
 impl Answers<'_> {
-    /// Adds what is answered of the levels above a selected name.
+    /// Adds the responses for the parents of a selected name.
     ///
-    /// The names below a level follow each other. So its first one is the one whose predecessor is not below it.
+    /// Names below one parent are adjacent, so the first of them is the one whose predecessor is not below that
+    /// parent.
     fn add_levels(&mut self, name: &str, selected_before: &str) -> mailstore::Result<()> {
         if !self.question.asks_for_levels() {
             return Ok(());
@@ -290,7 +291,7 @@ impl Answers<'_> {
             .collect();
         levels.reverse();
         for level in levels {
-            // A level that is selected itself has its answer in its own place.
+            // A parent that is itself selected is listed at its own position.
             if self.selects(level..&format!("{level}\0"))? {
                 continue;
             }
@@ -308,7 +309,7 @@ impl Answers<'_> {
         Ok(())
     }
 
-    /// Adds what is answered of a selected name, if it matches.
+    /// Adds the response for a selected name, if it matches.
     fn add_selected(&mut self, name: &Subscription) -> mailstore::Result<()> {
         let Subscription { name, mailbox } = name;
         if !self.question.matches(name) {
@@ -329,7 +330,7 @@ impl Answers<'_> {
         for_child: bool,
     ) {
         let selectable = mailbox.filter(|mailbox| !mailbox.no_select && !self.question.status.is_empty());
-        // A mailbox that was deleted meanwhile has no status.
+        // A mailbox that was deleted in the meantime has no status.
         let status = selectable.and_then(|mailbox| self.store.status(mailbox.id).ok());
         self.bytes += name.len();
         self.found.push(Answer { name: name.to_owned(), attributes, for_child, status });
@@ -347,7 +348,7 @@ impl Answers<'_> {
     }
 }
 
-/// Whether a name is below a level.
+/// Returns whether a name is below a level.
 fn is_below(name: &str, level: &str) -> bool {
     name.strip_prefix(level).is_some_and(|rest| rest.starts_with(DELIMITER))
 }
@@ -411,11 +412,11 @@ fn put(
     append_limit: u64,
     turn: &mut Turn<'_, '_>,
 ) -> Result<(), proto_mail::Error> {
-    let octets = MailboxName::new(&answer.name).to_bytes(encoding(turn.machine));
+    let bytes = MailboxName::new(&answer.name).to_bytes(encoding(turn.machine));
     let selected_by = if question.subscribed { &b"(\"SUBSCRIBED\")"[..] } else { b"(\"SPECIAL-USE\")" };
     let child_info = [ExtendedItem { name: IString::new(b"CHILDINFO"), value: IString::new(selected_by) }];
     let extended = if answer.for_child { &child_info[..] } else { &[] };
-    let listed = listed(&answer.attributes, IString::new(&octets), extended);
+    let listed = listed(&answer.attributes, IString::new(&bytes), extended);
     let data = if question.lsub { Untagged::Lsub(listed) } else { Untagged::List(listed) };
     turn.machine.data(&data, turn.tx)?;
     match &answer.status {
@@ -437,7 +438,7 @@ mod tests {
         (directory, store, account)
     }
 
-    /// All pages of an answer.
+    /// Returns all pages of a response joined.
     fn pages(
         store: &mailstore::SqliteStore,
         account: AccountId,
@@ -453,7 +454,8 @@ mod tests {
         answers
     }
 
-    /// What is answered of INBOX, Sent, a, a/b and the subscriptions a/b and gone/x; a is `\Noselect`.
+    /// Returns the response for the mailboxes INBOX, Sent, a (`\Noselect`) and a/b, and the subscriptions a/b and
+    /// gone/x.
     fn answers(question: Question) -> Vec<(String, Vec<MailboxAttribute<'static>>)> {
         let (_directory, store, account) = store();
         for mailbox in store.list(account).unwrap() {
@@ -479,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matches_is_told_with_its_attributes() {
+    fn lists_matches_with_their_attributes() {
         assert_eq!(names(question("*")), ["INBOX", "Sent", "a", "a/b"]);
         assert_eq!(names(question("%")), ["INBOX", "Sent", "a"]);
         let found = answers(question("%"));
@@ -489,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_any_length_join_to_the_same_answer() {
+    fn pages_of_any_length_join_to_the_same_response() {
         let (_directory, store, account) = store();
         for number in 0..150 {
             store.create_mailbox(account, &format!("box {number}/inner"), None).unwrap();
@@ -514,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_listed_once_wherever_their_names_are_sorted() {
+    fn lists_each_parent_once_in_any_sort_order() {
         let (_directory, store, account) = store();
         for name in ["a", "a!", "a!/x", "a/b/c", "a/b/d", "a0/x", "z/y", "z!"] {
             store.subscribe(account, name).unwrap();
@@ -550,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_many_subscriptions_in_time_that_grows_with_their_number() {
+    fn lists_many_subscriptions_in_linear_time() {
         let (_directory, store, account) = store();
         for number in 0..3_000 {
             store.subscribe(account, &format!("list {number:04}/inner")).unwrap();
@@ -563,12 +565,12 @@ mod tests {
             let answers = pages(&store, account, &question, &Slice::lasting(Duration::ZERO));
             assert_eq!(answers.len(), 3_006);
         }
-        // About a second without optimization, even with a page for each name.
+        // Takes about a second without optimization, even with one page per name.
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     }
 
     #[test]
-    fn subscriptions_need_no_mailbox() {
+    fn lists_subscriptions_without_a_mailbox() {
         let found = answers(Question { subscribed: true, ..question("*") });
         assert_eq!(
             found[0],
@@ -583,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    fn lsub_tells_levels_above_what_is_subscribed() {
+    fn lsub_lists_parents_of_subscribed_names() {
         let lsub = |pattern| Question { subscribed: true, lsub: true, ..question(pattern) };
         assert_eq!(
             answers(lsub("%")),

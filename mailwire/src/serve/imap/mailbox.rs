@@ -1,5 +1,5 @@
-//! Mailboxes: selecting them, making and removing them, and their figures (RFC 9051 §6.3.2 to §6.3.8, §6.3.11, §6.4.1
-//! to §6.4.3).
+//! The commands on mailboxes: SELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS and related ones (RFC 9051 §6.3.2 to
+//! §6.3.8, §6.3.11, §6.4.1 to §6.4.3).
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use super::{
 };
 use crate::serve::hub::{Hub, Watch};
 
-/// How many UIDs are read at a time when a mailbox is selected.
+/// The number of UIDs read at a time by SELECT.
 const UID_PAGE: usize = 5_000;
 
-/// Whether a name is added to the subscriptions or taken out.
+/// Whether a name is added to the subscriptions or removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subscription {
     Add,
@@ -49,17 +49,18 @@ impl Session {
         for parameter in arguments.parameters.iter() {
             match parameter {
                 SelectParameter::CondStore => condstore = true,
-                _ => return bad(reply, "there is no such parameter here", turn),
+                _ => return bad(reply, "unsupported parameter", turn),
             }
         }
-        // Even a SELECT that fails leaves no mailbox selected.
+        // A failed SELECT also deselects the current mailbox.
         if self.selected.take().is_some() {
-            let closed = information(ResponseCode::Plain(PlainCode::Closed), "the other mailbox is closed");
+            let closed =
+                information(ResponseCode::Plain(PlainCode::Closed), "the previous mailbox is closed");
             if let Err(error) = turn.machine.data(&closed, turn.tx) {
                 return go_on(Err(error));
             }
         }
-        // SELECT tells the highest mod-sequence in any case.
+        // SELECT reports the highest mod-sequence in any case.
         self.modseqs |= condstore;
         let Some(name) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
         let mut selecting = Selecting {
@@ -67,7 +68,7 @@ impl Session {
             remote: turn.cx.session_handle(),
             account,
             name,
-            // A client of IMAP4rev2 sees no recent messages, and takes none from others.
+            // IMAP4rev2 has no recent messages, so such a client must not claim them from others.
             claims: access == Access::ReadWrite && !turn.machine.is_enabled("IMAP4rev2"),
             access,
             begun: None,
@@ -96,23 +97,23 @@ impl Session {
             Access::ReadOnly => PlainCode::ReadOnly,
             Access::ReadWrite => PlainCode::ReadWrite,
         };
-        done_with(reply, ResponseCode::Plain(code), "selected", turn)
+        done_with(reply, ResponseCode::Plain(code), "select completed", turn)
     }
 
     pub(super) fn close(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-        let Some(selected) = self.selected.take() else { return done(reply, "closed", turn) };
+        let Some(selected) = self.selected.take() else { return done(reply, "close completed", turn) };
         if selected.access == Access::ReadOnly {
-            return done(reply, "closed", turn);
+            return done(reply, "close completed", turn);
         }
         self.expunge_then(selected.mailbox, UidSet::all(), turn, move |_, expunged, turn| match expunged {
-            Ok(()) | Err(mailstore::Error::NotFound(_)) => done(reply, "closed", turn),
+            Ok(()) | Err(mailstore::Error::NotFound(_)) => done(reply, "close completed", turn),
             Err(error) => refuse_for(reply, &error, turn),
         })
     }
 
     pub(super) fn unselect(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         self.selected = None;
-        done(reply, "unselected", turn)
+        done(reply, "unselect completed", turn)
     }
 
     pub(super) fn create(
@@ -129,13 +130,13 @@ impl Session {
         let special_use = match (uses.next(), uses.next()) {
             (None, _) => None,
             (Some(Some(special_use)), None) => Some(special_use),
-            _ => return refuse(reply, PlainCode::UseAttr, "no mailbox can have that use here", turn),
+            _ => return refuse(reply, PlainCode::UseAttr, "unsupported special use", turn),
         };
         self.ask(
             turn,
             move |store| store.create_mailbox(account, &name, special_use),
             move |session, made, turn| match made {
-                Ok(_) => session.finish(reply, "created", turn),
+                Ok(_) => session.finish(reply, "create completed", turn),
                 Err(error) => refuse_for(reply, &error, turn),
             },
         )
@@ -169,7 +170,7 @@ impl Session {
                 JobStep::More
             },
             move |session, deleted, turn| match deleted {
-                Ok(()) => session.finish(reply, "deleted", turn),
+                Ok(()) => session.finish(reply, "delete completed", turn),
                 Err(error) => refuse_for(reply, &error, turn),
             },
         )
@@ -186,7 +187,7 @@ impl Session {
             return no_name(reply, turn);
         };
         if from.eq_ignore_ascii_case("INBOX") {
-            // INBOX stays, and its messages move (RFC 9051 §6.3.6).
+            // INBOX remains, and its messages are moved (RFC 9051 §6.3.6).
             return self.ask(
                 turn,
                 move |store| {
@@ -204,7 +205,7 @@ impl Session {
             turn,
             move |store| store.rename_mailbox(account, &from, &to),
             move |session, renamed, turn| match renamed {
-                Ok(()) => session.finish(reply, "renamed", turn),
+                Ok(()) => session.finish(reply, "rename completed", turn),
                 Err(error) => refuse_for(reply, &error, turn),
             },
         )
@@ -226,7 +227,7 @@ impl Session {
                 Subscription::Remove => store.unsubscribe(account, &name),
             },
             move |session, changed, turn| match changed {
-                Ok(()) => session.finish(reply, "done", turn),
+                Ok(()) => session.finish(reply, "completed", turn),
                 Err(error) => refuse_for(reply, &error, turn),
             },
         )
@@ -259,7 +260,7 @@ impl Session {
                 Ok((status, name)) => {
                     let limit = session.site.limits().message;
                     match put_status(&name, &status, &attributes, limit, turn) {
-                        Ok(()) => session.finish(reply, "done", turn),
+                        Ok(()) => session.finish(reply, "completed", turn),
                         Err(error) => go_on(Err(error)),
                     }
                 }
@@ -294,12 +295,12 @@ pub(super) fn put_status(
             })
         })
         .collect();
-    let octets = MailboxName::new(name).to_bytes(encoding(turn.machine));
-    let data = MailboxStatus { mailbox: IString::new(&octets), items: LazyList::new(&items) };
+    let bytes = MailboxName::new(name).to_bytes(encoding(turn.machine));
+    let data = MailboxStatus { mailbox: IString::new(&bytes), items: LazyList::new(&items) };
     turn.machine.data(&Untagged::MailboxStatus(data), turn.tx)
 }
 
-/// A SELECT on a worker: reads the UIDs page by page.
+/// A SELECT that is running on a worker. Reads the UIDs page by page.
 struct Selecting {
     hub: Arc<Hub>,
     remote: SessionHandle,
@@ -319,7 +320,7 @@ struct Begun {
     next: u32,
 }
 
-/// A mailbox that was opened.
+/// An opened mailbox, ready to be selected.
 struct Opened {
     name: String,
     selection: Selection,
@@ -337,7 +338,7 @@ impl Selecting {
         while !slice.is_over() {
             let page = store.uid_page(mailbox, begun.next, below, UID_PAGE)?;
             begun.first_unseen = begun.first_unseen.or(page.first_unseen);
-            // They rise, so that none is refused.
+            // UIDs are ascending, so `append` cannot fail.
             let _ = begun.uids.append(page.uids);
             match page.next {
                 Some(next) => begun.next = next,
@@ -353,7 +354,7 @@ impl Selecting {
         if mailbox.no_select {
             return Err(mailstore::Error::NoSelect);
         }
-        // Watched first: a change between the two is told twice rather than never.
+        // Watch first: a change between these two steps is reported twice rather than never.
         let watch = self.hub.watch(mailbox.id, self.remote.clone());
         let access = if self.claims { mailstore::Access::ReadWrite } else { mailstore::Access::ReadOnly };
         let selection = store.select(mailbox.id, access)?;
@@ -388,8 +389,8 @@ impl Begun {
     }
 }
 
-/// Everything that SELECT tells before its answer. IMAP4rev2 has no recent messages, and wants the name (RFC 9051
-/// §6.3.2).
+/// Writes the responses that SELECT sends before its tagged one. IMAP4rev2 has no recent messages and requires the
+/// mailbox name (RFC 9051 §6.3.2).
 fn announce(
     selected: &mut Selected,
     selection: &Selection,
@@ -407,20 +408,20 @@ fn announce(
     let mut put = |data: Untagged<'_>| turn.machine.data(&data, turn.tx);
     put(Untagged::Exists(selected.view.exists()))?;
     if is_revision_2 {
-        let octets = MailboxName::new(name).to_bytes(encoding);
-        put(Untagged::List(list::listed(&[], IString::new(&octets), &[])))?;
+        let bytes = MailboxName::new(name).to_bytes(encoding);
+        put(Untagged::List(list::listed(&[], IString::new(&bytes), &[])))?;
     } else {
         put(Untagged::Recent(count(&selected.recent)))?;
         if let Some(first) = first_unseen.and_then(NonZeroU32::new) {
-            put(information(ResponseCode::Unseen(Some(first)), "the first that was not seen"))?;
+            put(information(ResponseCode::Unseen(Some(first)), "first unseen message"))?;
         }
     }
-    put(information(ResponseCode::UidValidity(status.uid_validity), "UIDs are valid"))?;
-    put(information(ResponseCode::UidNext(NonZeroU32::new(status.uid_next)), "the next UID"))?;
-    put(information(ResponseCode::HighestModSeq(status.highest_modseq), "the highest mod-sequence"))
+    put(information(ResponseCode::UidValidity(status.uid_validity), "UIDs valid"))?;
+    put(information(ResponseCode::UidNext(NonZeroU32::new(status.uid_next)), "next UID"))?;
+    put(information(ResponseCode::HighestModSeq(status.highest_modseq), "highest mod-sequence"))
 }
 
-/// Tells which flags the mailbox has: when it is selected, and before a keyword is used that is new to the client (RFC
+/// Writes the flags of a mailbox: at SELECT, and before a keyword is used that the client has not been told about (RFC
 /// 9051 §7.3.5).
 pub(super) fn put_keywords(
     selected: &mut Selected,
@@ -437,8 +438,7 @@ pub(super) fn put_keywords(
         Access::ReadWrite => flags.iter().copied().chain(any).collect(),
         Access::ReadOnly => Vec::new(),
     };
-    let information =
-        information(ResponseCode::PermanentFlags(LazyList::new(&permanent)), "these flags last");
+    let information = information(ResponseCode::PermanentFlags(LazyList::new(&permanent)), "permanent flags");
     turn.machine.data(&information, turn.tx)
 }
 

@@ -1,20 +1,20 @@
-//! One IMAP session: what is asked for by the client, and the store's answers to it.
+//! One IMAP session of the server: executes the client's commands on the store.
 //!
-//! | file | what is in it |
+//! | file | content |
 //! |---|---|
-//! | [`mailbox`] | SELECT and its kin; CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
+//! | [`mailbox`] | SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
 //! | [`list`], [`pattern`] | LIST, LSUB, NAMESPACE |
-//! | [`fetch`], [`content`], [`produce`], [`stream`] | FETCH: pieces from a worker, written as the client takes them |
+//! | [`fetch`], [`content`], [`produce`], [`stream`] | FETCH: a worker produces pieces, the session writes them |
 //! | [`change`], [`transfer`] | STORE, EXPUNGE; COPY, MOVE |
-//! | [`find`], [`search`], [`needles`] | SEARCH |
-//! | [`paging`] | sets of UIDs, window by window |
+//! | [`find`], [`search`], [`candidate`], [`needles`] | SEARCH |
+//! | [`paging`] | sets of UIDs, processed window by window |
 //! | [`append`] | APPEND |
-//! | [`update`] | what other sessions did: NOOP, IDLE, and before each answer that allows it |
+//! | [`update`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
 //! | [`view`] | sequence numbers |
-//! | [`translate`] | from the store's words to the protocol's |
+//! | [`translate`] | conversion between the store's types and the protocol's |
 //!
-//! This file knows how a session gives work away and gets it back. The handler never blocks: it asks a worker, and goes
-//! on in a closure when it is woken.
+//! A handler never blocks. It hands a job to a worker together with a closure, and the closure runs when the result is
+//! available.
 
 mod append;
 mod candidate;
@@ -54,14 +54,14 @@ use super::hub::Watch;
 use super::login::{self, Answer};
 use super::task::{self, Task};
 
-/// The machine under TLS: the only one that anything but TLS is asked of.
+/// The state machine under TLS. Every command that needs an account runs on this one.
 type Machine = Server<Secure>;
 type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
 
-/// So many times the errors of a session, in refused commands without one that is carried out between them, end it.
+/// This many times the error limit, in consecutive commands answered with NO, ends a session.
 const REFUSED_IN_A_ROW: u32 = 5;
 
-/// A session of the server. What few sessions have, or only for a while, is boxed: thousands of them idle.
+/// An IMAP session. Rarely used state is boxed, because thousands of sessions may be idle.
 pub(super) struct Session {
     site: Arc<Site>,
     number: u64,
@@ -69,15 +69,15 @@ pub(super) struct Session {
     selected: Option<Box<Selected>>,
     task: Option<Task<Self, Machine>>,
     work: Work,
-    /// Changes on their way to the client.
+    /// Changes that are being sent to the client.
     telling: Option<Box<update::Telling>>,
-    /// The client wants to hear of mod-sequences (RFC 7162 §3.1).
+    /// Whether the client has enabled mod-sequences (CONDSTORE, RFC 7162 §3.1).
     modseqs: bool,
-    /// The log-in that is going on.
+    /// The authentication in progress.
     attempt: Option<Attempt>,
 }
 
-/// What takes more than one step.
+/// A command that takes more than one step.
 enum Work {
     None,
     Append(Box<append::Append>),
@@ -95,19 +95,19 @@ struct Selected {
     access: Access,
     view: view::View,
     watch: Watch,
-    /// Up to where this session was told everything.
+    /// The changes up to here were reported to the client.
     cursor: ChangeCursor,
-    /// The messages that are recent here.
+    /// The messages that are recent in this session.
     recent: RoaringBitmap,
     own: update::OwnChanges,
-    /// `$` (RFC 5182).
+    /// The saved search result `$` (RFC 5182).
     saved: RoaringBitmap,
-    /// Up to which number the client was told the mailbox's keywords.
+    /// The newest keyword that the client was told about.
     keywords: u32,
 }
 
 impl Selected {
-    /// The UIDs that a set names, `$` being the result of the last search that was saved.
+    /// Returns the UIDs that a set names. `$` is the saved result of a search.
     fn resolve(
         &self,
         set: SequenceSet<'_>,
@@ -117,7 +117,7 @@ impl Selected {
     }
 }
 
-/// The settings of the machine.
+/// Returns the configuration of the state machine.
 pub(super) fn config(site: &Site, limits: &Limits) -> Arc<Config> {
     let extensions = [
         "CHILDREN",
@@ -161,7 +161,7 @@ impl Session {
         }
     }
 
-    /// Has a worker do something with the store that takes a few milliseconds, and goes on with `then`.
+    /// Runs a job of a few milliseconds on a worker, then calls `then` with its result.
     fn ask<T: Send + 'static>(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -174,8 +174,9 @@ impl Session {
         self.wait_for(later, then, turn)
     }
 
-    /// The same for a job that may take longer. It returns [`JobStep::More`] when its slice is over, and is called again
-    /// when other accounts and sessions had their turn. It is dropped when the session ends.
+    /// Runs a longer job on a worker in slices, then calls `then` with its result. The job returns [`JobStep::More`]
+    /// when its slice is over and is called again after the jobs of other accounts and sessions. It is dropped when
+    /// the session ends.
     fn ask_in_slices<T: Send + 'static>(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -198,26 +199,28 @@ impl Session {
         match later {
             Ok(later) => {
                 self.task = Some(Task::job(later, then));
-                // The machine holds back until it is answered.
+                // The state machine yields no further command until this one is answered.
                 Next::Continue
             }
             // Only this command fails.
-            Err(Error::GroupQueueFull) => {
-                then(self, Err(mailstore::Error::Limit("too many commands of this account wait")), turn)
-            }
-            // One change wakes all that idle, perhaps more than may wait: they ask again a little later.
+            Err(Error::GroupQueueFull) => then(
+                self,
+                Err(mailstore::Error::Limit("too many commands of this account are waiting")),
+                turn,
+            ),
+            // One change wakes all idle sessions, perhaps more than the queue can hold: they retry a little later.
             Err(_) if matches!(self.work, Work::Idle(_)) => then(self, Err(mailstore::Error::Busy), turn),
             Err(_) => {
-                turn.machine.shutdown("the server is too busy: try later", turn.tx);
+                turn.machine.shutdown("the server is too busy: try again later", turn.tx);
                 Next::Close
             }
         }
     }
 
     fn command(&mut self, reply: Reply, command: Command<'_>, turn: &mut Turn<'_, '_>) -> Next {
-        // These are for everybody (RFC 9051 §6.1, RFC 2971).
+        // These commands need no authentication (RFC 9051 §6.1, RFC 2971).
         match command {
-            Command::Noop => return self.finish(reply, "done", turn),
+            Command::Noop => return self.finish(reply, "completed", turn),
             Command::Id(_) => return identify(reply, turn),
             _ => {}
         }
@@ -230,7 +233,7 @@ impl Session {
             return go_on(Err(error));
         }
         match command {
-            Command::Check => self.finish(reply, "done", turn),
+            Command::Check => self.finish(reply, "completed", turn),
             Command::Namespace => list::namespace(reply, turn),
             Command::List(arguments) => self.list(account, reply, arguments, turn),
             Command::Lsub(arguments) => self.lsub(account, reply, arguments, turn),
@@ -278,12 +281,12 @@ impl Session {
             Command::UidMove(arguments) => {
                 self.copy(account, reply, arguments, view::Numbering::Uid, transfer::Transfer::Move, turn)
             }
-            _ => bad(reply, "there is no such command here", turn),
+            _ => bad(reply, "unsupported command", turn),
         }
     }
 
-    /// The client wants to hear of mod-sequences from now on. Where that is new and a mailbox is selected, it is told
-    /// the highest one (RFC 7162 §3.1).
+    /// Enables mod-sequences. If they were not enabled before and a mailbox is selected, reports the highest
+    /// mod-sequence (RFC 7162 §3.1).
     fn enable_condstore(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), proto_mail::Error> {
         if std::mem::replace(&mut self.modseqs, true) {
             return Ok(());
@@ -291,11 +294,11 @@ impl Session {
         let Some(selected) = &self.selected else { return Ok(()) };
         let highest = selected.watch.highest_modseq(selected.cursor.flags.0);
         let code = ResponseCode::HighestModSeq(highest);
-        let status = ok("mod-sequences are told from now on").with_code(code);
+        let status = ok("mod-sequences enabled").with_code(code);
         turn.machine.data(&Untagged::Status(status), turn.tx)
     }
 
-    /// Somebody says who they are: a worker of its own computes whether it is so.
+    /// Starts to check credentials on a worker.
     fn authenticate(&mut self, request: AuthRequest, turn: &mut Turn<'_, '_>) -> Next {
         match self.site.begin_login(&request, &mut self.attempt, turn.cx) {
             Err(answer) => self.log_in(request, answer, turn),
@@ -319,16 +322,16 @@ impl Session {
         go_on(turn.machine.answer_auth(request, verdict, turn.tx))
     }
 
-    /// Whether this server has refused too many commands of a session: as many with BAD as a session may have errors, or
-    /// [`REFUSED_IN_A_ROW`] times as many in a row with NO. A client that looks for mailboxes that are not there gets NO
-    /// again and again, and does something else in between.
+    /// Returns whether the server has rejected too many commands of this session: as many with BAD as the error limit,
+    /// or [`REFUSED_IN_A_ROW`] times as many consecutive ones with NO. A client that looks for mailboxes that do not
+    /// exist gets many NO responses, with successful commands in between.
     fn is_refused_too_often(&self, machine: &Machine) -> bool {
         let refusals = machine.refusals();
         let errors = self.site.limits().errors;
         refusals.bad >= errors || refusals.in_a_row >= errors.saturating_mul(REFUSED_IN_A_ROW)
     }
 
-    /// What the driver should do while nothing new can be said.
+    /// Returns what the driver should do while the session is waiting.
     fn resting(&self) -> Next {
         if self.telling.is_some() {
             return Next::More;
@@ -336,7 +339,7 @@ impl Session {
         match &self.work {
             Work::Append(append) => append.resting(),
             Work::Fetch(fetching) => fetching.resting(),
-            // A piece was written, and the client takes it.
+            // A piece was written. Continue once the client has read it.
             Work::Store(_) | Work::CopyUid(_) | Work::List(_) | Work::Search(_) => Next::More,
             Work::None | Work::Idle(_) => Next::Continue,
         }
@@ -354,13 +357,13 @@ impl Handler<ImapServer> for Session {
         match event {
             Event::StartTls(request) => Next::StartTls(request),
             Event::Closed => Next::Close,
-            Event::Command(Command::Noop, reply) => go_on(machine.reply(reply, &ok("done"), tx)),
+            Event::Command(Command::Noop, reply) => go_on(machine.reply(reply, &ok("completed"), tx)),
             Event::Command(Command::Id(_), reply) => {
-                go_on(machine.data(&identity(), tx).and_then(|()| machine.reply(reply, &ok("done"), tx)))
+                go_on(machine.data(&identity(), tx).and_then(|()| machine.reply(reply, &ok("completed"), tx)))
             }
             Event::Command(_, reply) => go_on(machine.reply(
                 reply,
-                &StatusResponse::new(Condition::Bad, Text::first_line("begin TLS first")),
+                &StatusResponse::new(Condition::Bad, Text::first_line("start TLS first")),
                 tx,
             )),
             _ => Next::Continue,
@@ -377,7 +380,7 @@ impl Handler<ImapServer> for Session {
         let turn = &mut Turn { machine, tx, cx };
         match event {
             Event::Command(..) if self.is_refused_too_often(turn.machine) => {
-                turn.machine.shutdown("too many refused commands", turn.tx);
+                turn.machine.shutdown("too many rejected commands", turn.tx);
                 Next::Close
             }
             Event::Command(command, reply) => self.command(reply, command, turn),
@@ -385,7 +388,7 @@ impl Handler<ImapServer> for Session {
             Event::Append { offer, mailbox, flags, date, size } => {
                 self.begin_append(offer, mailbox, flags, date, size, turn)
             }
-            Event::AppendChunk(octets) => self.append_chunk(octets, turn),
+            Event::AppendChunk(bytes) => self.append_chunk(bytes, turn),
             Event::AppendEnd(reply) => self.end_append(reply, turn),
             Event::AppendAborted => {
                 self.work = Work::None;
@@ -449,17 +452,17 @@ impl Handler<ImapServer> for Session {
             CloseReason::Failed(error) => {
                 tracing::info!(session = self.number, %error, "imap session failed")
             }
-            _ => tracing::debug!(session = self.number, "imap session over"),
+            _ => tracing::debug!(session = self.number, "imap session ended"),
         }
     }
 }
 
-/// A machine refuses only what this file should not have asked for: the session is over then.
+/// Continues, or closes the session if the state machine rejected the call, which is a bug in this module.
 fn go_on(result: Result<(), proto_mail::Error>) -> Next {
     match result {
         Ok(()) => Next::Continue,
         Err(error) => {
-            tracing::warn!(%error, "an answer could not be given");
+            tracing::warn!(%error, "cannot send a response");
             Next::Close
         }
     }
@@ -484,7 +487,7 @@ fn bad(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
     go_on(turn.machine.reply(reply, &StatusResponse::new(Condition::Bad, Text::first_line(text)), turn.tx))
 }
 
-/// Answers BAD to what is over a limit.
+/// Answers BAD with LIMIT.
 fn too_much(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
     let status = StatusResponse::new(Condition::Bad, Text::first_line(text))
         .with_code(ResponseCode::Plain(PlainCode::Limit));
@@ -500,7 +503,7 @@ fn no(code: PlainCode, text: &str) -> StatusResponse<'_> {
     StatusResponse::new(Condition::No, Text::first_line(text)).with_code(ResponseCode::Plain(code))
 }
 
-/// Answers NO for what the store would not do.
+/// Answers NO for an error of the store.
 fn refuse_for(reply: Reply, error: &mailstore::Error, turn: &mut Turn<'_, '_>) -> Next {
     refuse(reply, code_of(error), &error.to_string(), turn)
 }
@@ -516,13 +519,13 @@ fn code_of(error: &mailstore::Error) -> PlainCode {
         Error::Full | Error::Busy | Error::Unavailable(_) => PlainCode::Unavailable,
         Error::Corrupt(_) => PlainCode::Corruption,
         error => {
-            tracing::error!(%error, "the store failed");
+            tracing::error!(%error, "store error");
             PlainCode::ServerBug
         }
     }
 }
 
-/// The same where the mailbox is one that a message should go to (RFC 9051 §6.3.12, §6.4.7).
+/// Like [`code_of`], for the destination mailbox of a message (RFC 9051 §6.3.12, §6.4.7).
 fn target_code_of(error: &mailstore::Error) -> PlainCode {
     match error {
         mailstore::Error::NotFound(_) => PlainCode::TryCreate,
@@ -530,29 +533,29 @@ fn target_code_of(error: &mailstore::Error) -> PlainCode {
     }
 }
 
-/// How this session writes mailbox names.
+/// Returns the encoding of mailbox names in this session.
 fn encoding(machine: &Machine) -> NameEncoding {
     if machine.is_enabled("IMAP4rev2") { NameEncoding::Utf8 } else { NameEncoding::ModifiedUtf7 }
 }
 
-/// The name of a mailbox as text.
+/// Decodes a mailbox name. Returns `None` if it is invalid.
 fn name(mailbox: MailboxName<'_>, turn: &Turn<'_, '_>) -> Option<String> {
     mailbox.decode(encoding(turn.machine)).ok().map(std::borrow::Cow::into_owned)
 }
 
-/// Answers a command whose mailbox name is none.
+/// Answers a command whose mailbox name is invalid.
 fn no_name(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-    refuse(reply, PlainCode::Cannot, "that is no mailbox name", turn)
+    refuse(reply, PlainCode::Cannot, "invalid mailbox name", turn)
 }
 
 fn identify(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
     match turn.machine.data(&identity(), turn.tx) {
-        Ok(()) => done(reply, "done", turn),
+        Ok(()) => done(reply, "completed", turn),
         Err(error) => go_on(Err(error)),
     }
 }
 
-/// What the server says of itself (RFC 2971): nothing that would help an attacker choose.
+/// The server's answer to ID (RFC 2971). It contains no version, which would help an attacker.
 fn identity() -> Untagged<'static> {
     const NAME: IString<'static> = IString::new(b"name");
     const MAILWIRE: IString<'static> = IString::new(b"Mailwire");

@@ -1,11 +1,10 @@
-//! The texts that a search looks for, found in one pass over each text of a message.
+//! The texts of a search, found in one pass over each text of a message.
 //!
-//! However many keys a search has, a text is decoded once and read once: all texts looked for are one automaton
-//! (Aho-Corasick), which takes a text piece by piece. This file knows texts and where they are looked for; it knows
-//! neither messages nor the store.
+//! Each text of a message is decoded once and read once, however many keys a search has. All search texts form one
+//! Aho-Corasick automaton, which reads a text piece by piece. This module accesses neither messages nor the store.
 //!
-//! Text compares without regard to case: each character is replaced by its lower case, and the Greek final sigma by the
-//! other one.
+//! Text is compared without regard to case: each character is mapped to lower case, and the Greek final sigma to the
+//! regular one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,7 +12,7 @@ use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, BuildError};
 
-/// Where a text is looked for.
+/// The part of a message in which a text is searched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Scope {
     From,
@@ -21,23 +20,23 @@ pub(super) enum Scope {
     Cc,
     Bcc,
     Subject,
-    /// The header fields of that name, in lower case.
+    /// The header fields of this name, in lower case.
     Field(String),
-    /// All header fields, with their names.
+    /// All header fields, including their names.
     Header,
     /// The text parts.
     Body,
 }
 
-/// A text in a scope: found or not.
+/// Identifies one text in one scope.
 pub(super) type Fact = usize;
 
-/// All texts that a search looks for.
+/// All texts of a search.
 #[derive(Debug, Default)]
 pub(super) struct Needles {
     automaton: Option<NFA>,
     texts: Vec<String>,
-    /// For each scope, the texts looked for there by their numbers, and those that any text at all contains.
+    /// For each scope, the texts searched there.
     scopes: BTreeMap<Scope, Wanted>,
     facts: usize,
 }
@@ -48,20 +47,20 @@ struct Wanted {
     empty: Option<Fact>,
 }
 
-/// Which texts were found.
+/// The terms that were found.
 #[derive(Debug, Clone)]
 pub(super) struct Found(Vec<bool>);
 
-/// A text that is being read.
+/// The progress within one text.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     state: Option<StateID>,
-    /// The states of the automaton whose texts were noted already.
+    /// The matching states of the automaton that were already recorded.
     noted: HashSet<StateID>,
 }
 
 impl Needles {
-    /// Adds a text to look for.
+    /// Adds a text to search for.
     pub(super) fn add(&mut self, scope: Scope, text: &str) -> Fact {
         let text = fold(text);
         let next = self.facts;
@@ -79,7 +78,7 @@ impl Needles {
         fact
     }
 
-    /// Builds the automaton, when all texts are there.
+    /// Builds the automaton, once all texts are added.
     ///
     /// # Errors
     /// There are too many texts.
@@ -90,7 +89,7 @@ impl Needles {
         Ok(())
     }
 
-    /// Nothing is found yet.
+    /// Returns the initial result, in which no term is found.
     pub(super) fn none_found(&self) -> Found {
         Found(vec![false; self.facts])
     }
@@ -99,19 +98,19 @@ impl Needles {
         self.scopes.contains_key(scope)
     }
 
-    /// Whether something is looked for in header fields.
+    /// Returns whether any term is searched in header fields.
     pub(super) fn has_fields(&self) -> bool {
         self.scopes.keys().any(|scope| matches!(scope, Scope::Field(_) | Scope::Header))
     }
 
-    /// A text of that scope exists, be it empty.
+    /// Records that a text of this scope exists, which matches the empty term.
     pub(super) fn note_text(&self, scope: &Scope, found: &mut Found) {
         if let Some(fact) = self.scopes.get(scope).and_then(|wanted| wanted.empty) {
             found.note(fact);
         }
     }
 
-    /// Reads the next piece of a text of that scope. True: something new was found.
+    /// Reads the next piece of a text. Returns true if a new term was found.
     pub(super) fn read(&self, scope: &Scope, text: &str, reading: &mut Reading, found: &mut Found) -> bool {
         let (Some(automaton), Some(wanted)) = (&self.automaton, self.scopes.get(scope)) else { return false };
         let Ok(start) = automaton.start_state(Anchored::No) else { return false };
@@ -137,7 +136,7 @@ impl Needles {
         news
     }
 
-    /// Reads a whole text of that scope.
+    /// Reads a whole text.
     pub(super) fn read_all(&self, scope: &Scope, text: &str, found: &mut Found) {
         self.note_text(scope, found);
         self.read(scope, text, &mut Reading::default(), found);
@@ -149,14 +148,14 @@ impl Found {
         self.0.get(fact).copied().unwrap_or(false)
     }
 
-    /// True: it is new.
+    /// Records a term. Returns true if it is new.
     fn note(&mut self, fact: Fact) -> bool {
         self.0.get_mut(fact).is_some_and(|found| !std::mem::replace(found, true))
     }
 }
 
 impl Reading {
-    /// A text begins.
+    /// Starts a new text.
     pub(super) fn restart(&mut self) {
         self.state = None;
     }
@@ -175,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_texts_are_found_in_one_pass_of_pieces_of_any_length() {
+    fn finds_all_terms_in_one_pass_of_pieces_of_any_length() {
         let mut needles = Needles::default();
         let texts = ["GRÜSSE", "sse", "grüß", "ΟΔΟΣ", "never", "s", ""];
         let facts: Vec<_> = texts.iter().map(|text| needles.add(Scope::Body, text)).collect();
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_found_across_two_texts() {
+    fn finds_nothing_across_two_texts() {
         let mut needles = Needles::default();
         let fact = needles.add(Scope::Body, "ab");
         needles.build().unwrap();

@@ -1,17 +1,17 @@
-//! Sets of UIDs that are worked on window by window, so that no call of the store has more than a little to do.
+//! Sets of UIDs that are processed window by window, so that each call of the store is short.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 use mailstore::UidSet;
 
-/// The most ranges of one window. Each is a query of the store.
+/// The maximum number of ranges in one window. Each range is one query of the store.
 const WINDOW_RANGES: usize = 256;
 
-/// How many UIDs the first window from the back spans.
+/// The number of UIDs that the first window from the end spans.
 pub(super) const SPAN: u32 = 1_000;
 
-/// The UIDs that are left to be looked at.
+/// The remaining UIDs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pending {
     ranges: VecDeque<RangeInclusive<u32>>,
@@ -26,13 +26,13 @@ impl Pending {
         self.ranges.is_empty()
     }
 
-    /// Takes a window from the front.
+    /// Takes a window from the start.
     pub(super) fn take_first(&mut self) -> UidSet {
         let count = self.ranges.len().min(WINDOW_RANGES);
         self.ranges.drain(..count).collect()
     }
 
-    /// Takes a window of so many UIDs from the back.
+    /// Takes a window of `span` UIDs from the end.
     pub(super) fn take_last(&mut self, span: u32) -> UidSet {
         let (mut window, mut left) = (Vec::new(), span);
         while left > 0
@@ -50,7 +50,7 @@ impl Pending {
         window.into_iter().collect()
     }
 
-    /// Gives back what was not looked at: the UIDs of a window from `next` on.
+    /// Puts back the UIDs of a window from `next` on, because they were not read.
     pub(super) fn give_back(&mut self, window: &UidSet, next: u32) {
         for range in window.starting_at(next).ranges().iter().rev() {
             self.ranges.push_front(range.clone());
@@ -58,7 +58,7 @@ impl Pending {
     }
 }
 
-/// The UIDs that are in both sets.
+/// Returns the UIDs that are in both sets.
 pub(super) fn intersection(one: &UidSet, other: &UidSet) -> UidSet {
     let (mut left, mut right) = (one.ranges().iter().peekable(), other.ranges().iter().peekable());
     let mut both = Vec::new();
@@ -76,7 +76,7 @@ pub(super) fn intersection(one: &UidSet, other: &UidSet) -> UidSet {
     both.into_iter().collect()
 }
 
-/// The UIDs that are in one of the sets.
+/// Returns the UIDs that are in at least one of the sets.
 pub(super) fn union(one: &UidSet, other: &UidSet) -> UidSet {
     one.ranges().iter().chain(other.ranges()).cloned().collect()
 }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_are_joined_and_cut() {
+    fn computes_union_and_intersection() {
         let (one, other) = (set(&[(1, 5), (9, 12), (20, 20)]), set(&[(4, 10), (12, 30)]));
         assert_eq!(intersection(&one, &other), set(&[(4, 5), (9, 10), (12, 12), (20, 20)]));
         assert_eq!(union(&one, &other), set(&[(1, 30)]));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_come_from_both_ends() {
+    fn takes_windows_from_both_ends() {
         let mut pending = Pending::new(&set(&[(1, 5), (10, 10), (2_000, 5_000)]));
         assert_eq!(pending.take_last(SPAN), set(&[(4_001, 5_000)]));
         assert_eq!(pending.take_last(SPAN), set(&[(3_001, 4_000)]));

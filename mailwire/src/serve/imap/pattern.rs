@@ -1,27 +1,27 @@
-//! The patterns of LIST and LSUB (RFC 9051 §6.3.9): `*` stands for anything, `%` for anything within one level.
+//! The patterns of LIST and LSUB (RFC 9051 §6.3.9): `*` matches anything, `%` anything without a hierarchy delimiter.
 
 use std::collections::BTreeMap;
 
 use mailstore::NAME_LIMIT;
 
-/// What separates the levels of a name.
+/// The hierarchy delimiter.
 pub(super) const DELIMITER: char = '/';
 
-/// A reference and a pattern, joined.
+/// A reference name joined with a pattern.
 ///
-/// Matching follows all ways through the pattern at the same time, one bit for each place in it. A name of n bytes
-/// costs n steps of as many words as the pattern needs for its bits; there is no backtracking.
+/// The pattern is a nondeterministic automaton, simulated with one bit per position. Matching a name of n bytes takes
+/// n steps, each over as many words as the pattern needs for its bits; there is no backtracking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
-    /// How many bytes are not wildcards, and how many places there are.
+    /// The number of bytes that are not wildcards, and the number of positions.
     literal: usize,
     places: usize,
-    /// The places where each byte is the next one.
+    /// For each byte, the positions that expect it.
     bytes: BTreeMap<u8, Box<[u64]>>,
-    /// The places where a wildcard is the next one: `%`, and `*`.
+    /// The positions of the wildcards `%` and `*`.
     level: Box<[u64]>,
     anything: Box<[u64]>,
-    /// Whether the last part is `%`.
+    /// Whether the pattern ends with `%`.
     ends_with_level: bool,
 }
 
@@ -57,12 +57,12 @@ impl Pattern {
         Self { literal, places: parts.len(), bytes, level, anything, ends_with_level }
     }
 
-    /// Whether the pattern ends with `%`: then levels above a match count too.
+    /// Returns whether the pattern ends with `%`: then LSUB also returns levels above a match.
     pub(super) fn ends_with_level(&self) -> bool {
         self.ends_with_level
     }
 
-    /// Whether a name matches. INBOX matches in any case.
+    /// Returns whether a name matches. INBOX is case-insensitive.
     pub(super) fn matches(&self, name: &str) -> bool {
         if self.literal > name.len() || name.len() > NAME_LIMIT {
             return false;
@@ -82,7 +82,8 @@ impl Pattern {
         reached.get(self.places / 64).is_some_and(|word| word >> (self.places % 64) & 1 == 1)
     }
 
-    /// Takes one byte of the name: a place goes on to the next one if its byte fits, and stays if it is a wildcard.
+    /// Consumes one byte of the name: each active position advances if its byte matches, and stays if it is a
+    /// wildcard.
     fn step(&self, reached: &mut [u64], byte: u8, inbox: bool) {
         let same = self.bytes.get(&byte);
         let folded = byte ^ 0x20;
@@ -98,11 +99,12 @@ impl Pattern {
         self.skip_wildcards(reached);
     }
 
-    /// A wildcard may match nothing. No two of them follow each other.
+    /// Activates the position after each active wildcard, since a wildcard may match nothing. No two wildcards are
+    /// adjacent.
     fn skip_wildcards(&self, reached: &mut [u64]) {
         let mut carry = 0;
         for (word, (level, anything)) in reached.iter_mut().zip(self.level.iter().zip(&self.anything)) {
-            // The last bit of the word before may be new, and no wildcard is behind a wildcard.
+            // A bit carried from the previous word is not itself a wildcard, because no two wildcards are adjacent.
             let wild = *word & (level | anything);
             *word |= (wild << 1) | carry;
             carry = wild >> 63;
@@ -118,7 +120,7 @@ fn parts(reference: &str, pattern: &str) -> Vec<Part> {
         byte => Part::Byte(byte),
     })) {
         match (parts.last(), part) {
-            // Wildcards in a row are one: the pattern is never much longer than what it can match.
+            // Adjacent wildcards are merged, so that a pattern is never much longer than the names it can match.
             (Some(Part::Anything), Part::Anything | Part::Level) | (Some(Part::Level), Part::Level) => {}
             (Some(Part::Level), Part::Anything) => {
                 parts.pop();
@@ -130,7 +132,7 @@ fn parts(reference: &str, pattern: &str) -> Vec<Part> {
     parts
 }
 
-/// The names above a name, the nearest first.
+/// Returns the parents of a mailbox name, the nearest first.
 pub(super) fn above(name: &str) -> impl Iterator<Item = &str> {
     let mut rest = name;
     std::iter::from_fn(move || {
@@ -145,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wildcards() {
+    fn wildcards_match_within_and_across_levels() {
         for (reference, pattern, yes, no) in [
             ("", "*", &["INBOX", "a/b/c"][..], &[][..]),
             ("", "%", &["INBOX", "a"], &["a/b"]),
@@ -171,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_pattern_costs_little() {
+    fn a_malicious_pattern_is_cheap_to_match() {
         let pattern = Pattern::new("", &"*a%".repeat(20_000));
         assert!(!pattern.matches(&"a".repeat(NAME_LIMIT)));
         let pattern = Pattern::new("", &format!("{}b", "a*".repeat(400)));
         assert!(!pattern.matches(&"a".repeat(NAME_LIMIT)));
     }
 
-    /// All ways through a pattern, tried one after the other.
+    /// A reference implementation with backtracking.
     fn matches_by_trying(pattern: &[u8], name: &[u8]) -> bool {
         match (pattern.split_first(), name.split_first()) {
             (None, rest) => rest.is_none(),
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn matching_agrees_with_trying_every_way() {
+    fn matches_like_a_backtracking_implementation() {
         let mut random = fastrand::Rng::with_seed(7);
         let mut text = |letters: &[char], most| -> String {
             let length = random.usize(0..most);
@@ -207,7 +209,7 @@ mod tests {
             matched += usize::from(expected);
         }
         assert!(matched > 1_000);
-        // Places beyond the first word.
+        // Positions beyond the first word.
         for length in [62, 63, 64, 65, 127, 128, 129] {
             let name = "a".repeat(length);
             for pattern in [format!("{name}%b"), format!("{name}b*")] {
@@ -221,19 +223,19 @@ mod tests {
     }
 
     #[test]
-    fn many_hostile_patterns_over_many_names_are_quick() {
+    fn matches_malicious_patterns_against_many_names_quickly() {
         let pattern = Pattern::new("", &format!("{}b", "*a".repeat(20)));
         let names: Vec<String> = (0..8_000).map(|number| format!("{}{number}", "a".repeat(60))).collect();
         let start = std::time::Instant::now();
         for _ in 0..5 {
             assert!(!names.iter().any(|name| pattern.matches(name)));
         }
-        // Half a second without optimization; backtracking would take hours.
+        // Takes half a second without optimization; backtracking would take hours.
         assert!(start.elapsed() < std::time::Duration::from_secs(20));
     }
 
     #[test]
-    fn the_names_above() {
+    fn lists_the_parents_of_a_name() {
         assert_eq!(above("a/b/c").collect::<Vec<_>>(), ["a/b", "a"]);
         assert_eq!(above("a").count(), 0);
     }

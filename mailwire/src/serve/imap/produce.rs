@@ -1,9 +1,8 @@
-//! What a FETCH answers, produced on worker threads in pieces that the session writes.
+//! Produces the response to a FETCH on worker threads, in pieces that the session writes.
 //!
-//! A [`Producer`] reads messages page by page, opens their contents before anything of them is answered, sets `\Seen`,
-//! and yields each section as bytes, or as a size with the bytes behind it. However many sections are fetched, and
-//! however large they are, it holds one page of rows, a few open files, and one batch of pieces. It does not know how
-//! anything is written.
+//! A [`FetchProducer`] reads messages page by page. It opens the content of a message before any of it is sent, sets
+//! `\Seen`, and yields each section either whole or as a size followed by the bytes. Memory is bounded, whatever is
+//! fetched: one page of rows, a few open files and one batch of pieces. This module does not encode responses.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,59 +18,60 @@ use super::paging::Pending;
 use super::stream::{Broken, Count, Counted, Sending, Source, Transform, cut};
 use super::update::new_keywords;
 
-/// The most messages of one page.
+/// The maximum number of messages in one page.
 const PAGE: usize = 256;
 
-/// The most messages that are open at the same time. Small messages need not be opened.
+/// The maximum number of message files open at the same time. Small messages are stored in the database and need no
+/// file.
 const OPEN_LIMIT: usize = 4;
 
-/// A batch of pieces ends once it has this many bytes.
+/// The size at which a batch is complete, in bytes.
 const BATCH: usize = 192 * 1024;
 
-/// One thing to write.
+/// One piece of the response.
 #[derive(Debug)]
 pub(super) enum Piece {
-    /// The messages behind it have keywords that the session was not told of.
+    /// The keywords of the mailbox. The following messages have a keyword that the client has not been told about.
     Keywords(Box<KeywordsInUse>),
-    /// A message begins.
+    /// The start of a message.
     Message(Arc<Message>, BecameSeen),
-    /// What the next section of the message is.
+    /// The next section of the message.
     Section(Contents),
-    /// The next bytes of the section that was announced.
+    /// The next bytes of the announced section.
     Bytes(Bytes),
 }
 
-/// Whether the flags of a message changed by its being fetched.
+/// Whether this FETCH set `\Seen` on a message.
 pub(super) type BecameSeen = bool;
 
-/// The contents of a section.
+/// The content of a section.
 #[derive(Debug)]
 pub(super) enum Contents {
-    /// There is no such section: NIL.
+    /// The section does not exist: NIL.
     Missing,
-    /// The encoding of the part is unknown or broken.
+    /// The transfer encoding of the part is unknown or invalid.
     UnknownEncoding,
-    /// It could not be read.
+    /// The message could not be read.
     Unreadable,
     Whole(Bytes),
-    /// So many bytes follow.
+    /// The size of a section whose bytes follow.
     Announced(u64),
-    /// For `BINARY.SIZE`.
+    /// The result of `BINARY.SIZE`.
     Size(u64),
 }
 
-/// Some pieces.
+/// Several pieces of the response.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) pieces: VecDeque<Piece>,
-    /// There are no more.
+    /// Whether these are the last pieces.
     pub(super) complete: bool,
     bytes: usize,
 }
 
 impl Batch {
     fn push(&mut self, piece: Piece) {
-        // What else a piece takes in memory, roughly.
+        // Other memory that a piece takes, approximately.
         self.bytes += 64
             + match &piece {
                 Piece::Section(Contents::Whole(bytes)) | Piece::Bytes(bytes) => bytes.len(),
@@ -89,24 +89,24 @@ fn weight(message: &Message) -> usize {
         + message.flags.names().map(|name| name.len() + 1).sum::<usize>()
 }
 
-/// Produces the answer of one FETCH.
+/// Produces the response to one FETCH.
 #[derive(Debug)]
 pub(super) struct Producer {
     mailbox: MailboxId,
     wanted: Arc<Wanted>,
     changed_since: Option<u64>,
-    /// Up to which number the session was told the mailbox's keywords.
+    /// The newest keyword that the client has been told about.
     keywords: u32,
     pending: Pending,
     window: UidSet,
     page: VecDeque<Message>,
     ready: VecDeque<Ready>,
     current: Option<Current>,
-    /// Why the first of the messages that could not be read could not.
+    /// The response code for the first message that could not be read.
     pub(super) failed: Option<PlainCode>,
 }
 
-/// A message that can be answered.
+/// A message that is open and ready to be sent.
 #[derive(Debug)]
 struct Ready {
     message: Message,
@@ -114,16 +114,16 @@ struct Ready {
     became_seen: BecameSeen,
 }
 
-/// The message that is being answered.
+/// The message that is being sent.
 #[derive(Debug)]
 struct Current {
     message: Arc<Message>,
     source: Source,
-    /// The next item.
+    /// The index of the next item.
     item: usize,
     counting: Option<Count>,
     sending: Option<Sending>,
-    /// The decoded parts that were counted.
+    /// The decoded parts whose size is known.
     decoded: HashMap<Vec<u32>, Result<Counted, Broken>>,
 }
 
@@ -152,7 +152,7 @@ impl Producer {
     /// Produces pieces until the batch is full, the slice is over, or the FETCH is complete. The batch may be empty.
     ///
     /// # Errors
-    /// The store failed, or a section could not be read behind its announcement.
+    /// The store failed, or a section could not be read after its size was announced.
     pub(super) fn produce(&mut self, store: &dyn Store, slice: &Slice) -> mailstore::Result<Batch> {
         let mut batch = Batch::default();
         loop {
@@ -176,7 +176,7 @@ impl Producer {
         }
     }
 
-    /// Reads the next messages. False: there are none.
+    /// Reads the next page of messages. Returns false if there are none.
     fn read_page(&mut self, store: &dyn Store, batch: &mut Batch) -> mailstore::Result<bool> {
         if self.window.is_empty() {
             if self.pending.is_empty() {
@@ -198,7 +198,7 @@ impl Producer {
         Ok(true)
     }
 
-    /// Opens the next messages and marks them as seen. Those that cannot be opened are left out, and stay as they are.
+    /// Opens the next messages and marks them as seen. Messages that cannot be opened are skipped and stay unchanged.
     fn make_ready(&mut self, store: &dyn Store) -> mailstore::Result<()> {
         let mut open = 0;
         while open < OPEN_LIMIT
@@ -225,10 +225,11 @@ impl Producer {
         Ok(())
     }
 
-    /// Opens a message. `None`: it was expunged, or it cannot be read, which is remembered.
+    /// Opens a message. Returns `None` if it was expunged, or if it cannot be read; the latter is recorded in
+    /// `failed`.
     fn open(&mut self, store: &dyn Store, message: &Message) -> mailstore::Result<Option<Source>> {
         let opened = store.open_content(message.content).and_then(|body| {
-            // A file may be there and not be readable.
+            // A file can exist and still be unreadable.
             body.read(0, 1)?;
             Ok(Source::File(body))
         });
@@ -247,18 +248,18 @@ impl Producer {
                 return Ok(None);
             }
         }
-        tracing::error!(mailbox = self.mailbox.0, uid = message.uid, %error, "a message cannot be opened");
+        tracing::error!(mailbox = self.mailbox.0, uid = message.uid, %error, "cannot open a message");
         self.failed.get_or_insert(code_of(&error));
         Ok(None)
     }
 }
 
-/// Whether the client may try again later.
+/// Returns UNAVAILABLE if the client may retry, SERVERBUG otherwise.
 fn code_of(error: &mailstore::Error) -> PlainCode {
     if error.is_retryable() { PlainCode::Unavailable } else { PlainCode::ServerBug }
 }
 
-/// Sets `\Seen` where it is not.
+/// Sets `\Seen` on the messages that do not have it.
 fn see(store: &dyn Store, mailbox: MailboxId, ready: &mut VecDeque<Ready>) -> mailstore::Result<()> {
     let unseen = ready.iter().filter(|one| !one.message.flags.contains(Flags::SEEN));
     let unseen: UidSet = unseen.map(|one| one.message.uid).collect();
@@ -279,7 +280,7 @@ fn see(store: &dyn Store, mailbox: MailboxId, ready: &mut VecDeque<Ready>) -> ma
     Ok(())
 }
 
-/// What a section is, before any of it is read.
+/// How to produce a section.
 enum Plan {
     Contents(Contents),
     Range(mime::ByteRange),
@@ -291,7 +292,7 @@ impl Current {
         Self { message, source, item: 0, counting: None, sending: None, decoded: HashMap::new() }
     }
 
-    /// Does a little. False: the message is complete.
+    /// Does one step. Returns false once the message is complete.
     fn step(
         &mut self,
         wanted: &Wanted,
@@ -320,7 +321,7 @@ impl Current {
             Ok(Some(contents)) => contents,
             Ok(None) => return Ok(true),
             Err(error) => {
-                tracing::error!(uid = self.message.uid, %error, "a message cannot be read");
+                tracing::error!(uid = self.message.uid, %error, "cannot read a message");
                 failed.get_or_insert(code_of(&error));
                 (self.counting, self.sending) = (None, None);
                 Answer::Contents(Contents::Unreadable)
@@ -339,7 +340,7 @@ impl Current {
         Ok(true)
     }
 
-    /// What a section is; `None`: its bytes are still being counted.
+    /// Starts a section. Returns `None` while its bytes are still being counted.
     fn section(&mut self, named: &Named, is_size: bool) -> mailstore::Result<Option<Answer>> {
         if let Some(counting) = &mut self.counting {
             let Some(counted) = counting.step(&self.source)? else { return Ok(None) };
@@ -379,7 +380,7 @@ impl Current {
         }))
     }
 
-    /// Reads the first bytes before they are announced: a message that cannot be read is not begun.
+    /// Reads the first bytes before the size is announced, so that an unreadable message is never started.
     fn begin(&mut self, mut sending: Sending) -> mailstore::Result<Answer> {
         let size = sending.left;
         let bytes = sending.step(&self.source)?;
@@ -391,10 +392,10 @@ impl Current {
     }
 }
 
-/// What is known of a section.
+/// The start of a section.
 enum Answer {
     Contents(Contents),
-    /// Its size, and the first bytes.
+    /// The size of the section, and its first bytes.
     First(u64, Bytes),
 }
 

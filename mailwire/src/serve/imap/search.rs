@@ -1,8 +1,7 @@
-//! SEARCH: which messages match (RFC 9051 §6.4.4, WITHIN of RFC 5032).
+//! The search engine: finds the messages that match a set of keys (RFC 9051 §6.4.4, WITHIN of RFC 5032).
 //!
-//! This file knows the search keys, and which messages are held against them, slice by slice, on a worker thread. It
-//! knows neither the wire nor sequence numbers: a set of messages is a set of UIDs here. See [`candidate`](super::candidate)
-//! for how one message is held against the keys.
+//! A search runs on a worker thread, slice by slice. This module knows neither IMAP's syntax nor sequence numbers:
+//! messages are identified by UID. See [`candidate`](super::candidate) for how one message is tested.
 
 use std::collections::VecDeque;
 
@@ -14,37 +13,37 @@ use super::candidate::{Candidate, Condition, Cost};
 use super::needles::{Needles, Scope};
 use super::paging::{Pending, SPAN, intersection, union};
 
-/// The most messages of one page.
+/// The maximum number of messages in one page.
 const PAGE: usize = 500;
 
-/// What a message is held against. Texts are in lower case.
+/// A search key. Texts are compared without regard to case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Key {
-    /// All of these. None: every message.
+    /// Matches if all of these match. An empty list matches every message.
     All(Vec<Self>),
     Or(Box<(Self, Self)>),
     Not(Box<Self>),
     Uids(UidSet),
-    /// A system flag, as its bit.
+    /// A system flag, by its bit.
     Flag(u8),
     Keyword(String),
     Larger(u64),
     Smaller(u64),
-    /// INTERNALDATE by day since 1970, as the message's own zone calls it.
+    /// INTERNALDATE by day since 1970, in the time zone stored with the message.
     Internal(Days),
     /// INTERNALDATE at or after this second.
     InternalSince(i64),
-    /// The Date field by day, as its own zone calls it.
+    /// The Date field by day, in its own time zone.
     Sent(Days),
     ModSeq(u64),
     EmailId(i64),
     Address(AddressField, String),
     Subject(String),
-    /// A header field with this text in it; with the empty text, one that exists.
+    /// A header field, by name, that contains this text. An empty text matches any field of that name.
     Header(String, String),
     Body(String),
     Text(String),
-    /// Nothing: a keyword or identifier that no message can have.
+    /// Matches nothing: a keyword or identifier that no message can have.
     Never,
 }
 
@@ -56,7 +55,7 @@ pub(super) enum Days {
     Since(i64),
 }
 
-/// The fields of the envelope that hold addresses.
+/// The envelope fields that contain addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AddressField {
     From,
@@ -88,7 +87,7 @@ impl Key {
         }
     }
 
-    /// UIDs outside of which no message matches; `None`: any may.
+    /// Returns UIDs that contain every match; `None` if any message may match.
     fn bounds(&self) -> Option<UidSet> {
         match self {
             Self::Uids(uids) => Some(uids.clone()),
@@ -101,7 +100,7 @@ impl Key {
         }
     }
 
-    /// The content that every message that matches has; `None`: it may have any.
+    /// Returns the content that every match has; `None` if matches may have any content.
     fn content(&self) -> Option<ContentId> {
         match self {
             Self::EmailId(id) => Some(ContentId(*id)),
@@ -110,7 +109,7 @@ impl Key {
         }
     }
 
-    /// The same with cheap keys first, so that dear ones are looked at only where they decide.
+    /// Sorts the keys by cost, so that costly keys are tested only if the cheap ones do not decide.
     pub(super) fn cheap_first(self) -> Self {
         match self {
             Self::All(keys) => {
@@ -127,7 +126,7 @@ impl Key {
         }
     }
 
-    /// Whether the answer tells mod-sequences (RFC 7162 §3.1.5).
+    /// Returns whether the response includes mod-sequences (RFC 7162 §3.1.5).
     pub(super) fn has_modseq(&self) -> bool {
         match self {
             Self::All(keys) => keys.iter().any(Self::has_modseq),
@@ -148,7 +147,7 @@ impl Key {
     }
 }
 
-/// Which of the messages that match are needed.
+/// Which of the matches are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     All,
@@ -158,59 +157,59 @@ pub(super) enum Need {
     Ends,
 }
 
-/// A search on its way: what was found, and what is still to be looked at.
+/// A running search: its results so far, and the remaining messages.
 pub(super) struct Search {
     mailbox: MailboxId,
     condition: Condition,
     needles: Needles,
-    /// The content that all of them have, not looked up yet, and among which messages.
+    /// The content that all matches have, and the UIDs to search; `None` once it was looked up.
     content: Option<(ContentId, UidSet)>,
     columns: Columns,
     need: Need,
     pending: Pending,
-    /// Whether the windows come from the back, and how many UIDs they span.
+    /// Whether windows are taken from the end, and how many UIDs one spans.
     backwards: bool,
     span: u32,
     window: UidSet,
-    /// What the page was asked for.
+    /// The UIDs that the current page was read from.
     asked: UidSet,
     page: VecDeque<Message>,
     candidate: Option<Box<Candidate>>,
     found: Results,
 }
 
-/// The messages that match.
+/// The matching messages.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Results {
     pub(super) uids: RoaringBitmap,
     pub(super) first: Option<Found>,
     pub(super) last: Option<Found>,
-    /// The highest mod-sequence of them.
+    /// The highest mod-sequence of the matches.
     pub(super) highest_modseq: u64,
-    /// The messages that could not be read: they match nothing.
+    /// The messages that could not be read. They never match.
     pub(super) unread: Unread,
 }
 
-/// The messages of a search that could not be read.
+/// The messages that a search could not read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Unread {
     pub(super) count: u32,
-    /// Whether one of them will not be readable later either.
+    /// Whether at least one of them is permanently unreadable.
     pub(super) is_permanent: bool,
 }
 
 impl Unread {
-    /// Counts a message that could not be read for this reason.
+    /// Counts a message that could not be read.
     ///
     /// # Errors
-    /// The reason, if it is not one of this message.
+    /// Returns `error` if it does not concern only this message.
     fn add(&mut self, error: mailstore::Error) -> mailstore::Result<()> {
         use mailstore::Error;
         if !matches!(error, Error::Corrupt(_) | Error::Io(_) | Error::Unavailable(_)) {
             return Err(error);
         }
         if self.count == 0 {
-            tracing::warn!(%error, "a message cannot be searched");
+            tracing::warn!(%error, "cannot search a message");
         }
         self.count = self.count.saturating_add(1);
         self.is_permanent |= !error.is_retryable();
@@ -218,19 +217,19 @@ impl Unread {
     }
 }
 
-/// A message that matches.
+/// A matching message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) uid: u32,
     pub(super) modseq: u64,
 }
 
-/// The texts looked for are more than one search may have.
+/// The search terms exceed what one search can handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooLarge;
 
 impl Search {
-    /// A search among these messages.
+    /// Prepares a search of these messages.
     pub(super) fn new(mailbox: MailboxId, among: &UidSet, key: Key, need: Need) -> Result<Self, TooLarge> {
         let among = key.bounds().map_or_else(|| among.clone(), |bounds| intersection(among, &bounds));
         let columns = key.columns();
@@ -256,12 +255,12 @@ impl Search {
         })
     }
 
-    /// What was found.
+    /// Returns the results.
     pub(super) fn into_results(self) -> Results {
         self.found
     }
 
-    /// Goes on for a slice. True: the search is complete.
+    /// Searches until the slice is over. Returns true once the search is complete.
     pub(super) fn run(&mut self, store: &dyn Store, slice: &Slice) -> mailstore::Result<bool> {
         if let Some((content, among)) = self.content.take() {
             let having = store.uids_of_content(self.mailbox, content)?;
@@ -271,7 +270,7 @@ impl Search {
             if let Some(candidate) = &mut self.candidate {
                 let matches = match candidate.look(store, &self.condition, &self.needles) {
                     Ok(matches) => matches,
-                    // Neither a key nor its opposite is known to hold.
+                    // An unreadable message matches neither a key nor its negation.
                     Err(error) => self.found.unread.add(error).map(|()| Some(false))?,
                 };
                 if let Some(matches) = matches {
@@ -283,7 +282,7 @@ impl Search {
                 }
             } else if let Some(message) = self.page.pop_front() {
                 self.candidate = Some(Box::new(Candidate::new(message, &self.needles)));
-                // Nothing was looked at.
+                // This took no time: no need to check the slice.
                 continue;
             } else if !self.read_page(store)? {
                 return Ok(true);
@@ -305,7 +304,7 @@ impl Search {
         }
         match self.need {
             Need::First => self.stop(),
-            // The first is there: the last is looked for from the back, behind it.
+            // The first match is known. Find the last one from the end, down to the first.
             Need::Ends if !self.backwards => {
                 self.backwards = true;
                 self.page.clear();
@@ -321,10 +320,10 @@ impl Search {
         self.page.clear();
     }
 
-    /// Reads the next messages. False: there are none.
+    /// Reads the next page of messages. Returns false if there are none.
     fn read_page(&mut self, store: &dyn Store) -> mailstore::Result<bool> {
         if self.window.is_empty() {
-            // In a window from the back the last message counts, and those before it need not be looked at.
+            // Within a window from the end, the last match is the result; earlier windows need not be searched.
             let is_found = match self.need {
                 Need::Last => self.found.last.is_some(),
                 Need::Ends => self.backwards && self.found.uids.len() > 1,
@@ -339,7 +338,7 @@ impl Search {
         let page = store.fetch_page(self.mailbox, &self.window, self.columns, PAGE)?;
         self.page = page.messages.into();
         if self.page.is_empty() {
-            // UIDs may be far apart.
+            // The UIDs may be sparse: use a larger window.
             self.span = self.span.saturating_mul(4);
         }
         self.asked = std::mem::take(&mut self.window);
@@ -359,7 +358,7 @@ impl AddressField {
     }
 }
 
-/// The bit of a system flag.
+/// Returns the bit of a system flag.
 pub(super) fn flag_bit(name: &str) -> Option<u8> {
     let flags = Flags::parse([name]).ok()?;
     (flags.system_bits() != 0).then(|| flags.system_bits())
@@ -401,7 +400,7 @@ pub(super) mod tests {
 
         fn search(&self, key: Key, need: Need) -> Results {
             let mut search = Search::new(self.mailbox, &UidSet::all(), key, need).unwrap();
-            // As little as possible at a time.
+            // Slices as short as possible.
             while !search.run(&self.store, &Slice::lasting(Duration::ZERO)).unwrap() {}
             search.into_results()
         }
@@ -411,14 +410,14 @@ pub(super) mod tests {
         Subject: =?iso-8859-1?q?caf=E9?=\nDate: Mon, 1 Jan 2024 00:30:00 +0100\nX-Odd: one\n two\n\n\
         Plain Text\n";
     #[test]
-    fn cheap_keys_come_first() {
+    fn sorts_keys_by_cost() {
         let key = Key::All(vec![Key::Text("x".into()), Key::Subject("y".into()), Key::Flag(1)]);
         let Key::All(keys) = key.cheap_first() else { panic!() };
         assert_eq!(keys, [Key::Flag(1), Key::Subject("y".into()), Key::Text("x".into())]);
     }
 
     #[test]
-    fn only_the_messages_that_are_needed_are_looked_for() {
+    fn searches_only_for_the_needed_messages() {
         let messages: Vec<_> = (0..9).map(|number| (FIRST, [0, Flags::SEEN][number % 2], 0)).collect();
         let shelf = Shelf::with(&messages);
         let found = |need| {
@@ -436,7 +435,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_search_by_uid_looks_at_its_range_only() {
+    fn a_search_by_uid_reads_only_its_range() {
         let uids = |first, last| Key::Uids(std::iter::once(first..=last).collect());
         let bounds = |key: Key| key.bounds().map(|bounds| bounds.ranges().to_vec());
         assert_eq!(bounds(uids(1, 10)), Some(vec![1..=10]));

@@ -1,9 +1,8 @@
-//! The bytes of a section, produced piece by piece.
+//! Reads the bytes of a section, piece by piece.
 //!
-//! IMAP announces how many bytes a section has before it sends them. A section that is computed (header fields, a
-//! decoded part) is therefore computed twice: once to count its bytes, once to send them; only a short result of the
-//! first pass is kept. A decoded part is counted once for each message, and slices of it are decoded from a checkpoint
-//! nearby. This file knows ranges of a message and what is done to them. It does not know IMAP's names.
+//! IMAP announces the size of a section before its bytes. A computed section (selected header fields, or a decoded
+//! part) is therefore computed twice: once to count its bytes, and once to send them. Only a short result of the first
+//! pass is kept. A decoded part is counted once per message, and slices of it are decoded from a nearby checkpoint.
 
 use std::sync::Arc;
 
@@ -11,17 +10,17 @@ use bytes::Bytes;
 use mailstore::Body;
 use mailstore::mime::{ByteRange, HeaderFilter, TransferDecoder};
 
-/// What is read of a message at a time, in bytes.
+/// The number of bytes read from a message at a time.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// The longest result of the first pass that is kept, in bytes.
+/// The maximum size of a result that is kept after the first pass, in bytes.
 const KEPT: usize = 64 * 1024;
 
-/// Checkpoints are so many bytes apart at least, and there are so many of them at most.
+/// The minimum distance between checkpoints in bytes, and their maximum number.
 const CHECKPOINT_BYTES: u64 = 256 * 1024;
 const CHECKPOINTS: u64 = 512;
 
-/// Where the bytes of a message come from.
+/// The content of a message, in memory or in a file.
 #[derive(Debug)]
 pub(super) enum Source {
     Memory(Bytes),
@@ -29,7 +28,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// The bytes at the start of a range, at most [`CHUNK`] of them.
+    /// Reads up to [`CHUNK`] bytes from the start of a range.
     fn read(&self, range: ByteRange) -> mailstore::Result<Bytes> {
         let length = usize::try_from(range.len()).unwrap_or(usize::MAX).min(CHUNK);
         let bytes = match self {
@@ -41,13 +40,13 @@ impl Source {
             Self::File(body) => Bytes::from(body.read(range.start, length)?),
         };
         if bytes.is_empty() && !range.is_empty() {
-            return Err(mailstore::Error::Corrupt("a message, which is shorter than its structure says,"));
+            return Err(mailstore::Error::Corrupt("a message, which is shorter than its structure,"));
         }
         Ok(bytes)
     }
 }
 
-/// What is done to the bytes of a range.
+/// How the bytes of a range are transformed.
 #[derive(Debug, Clone)]
 pub(super) enum Transform {
     None,
@@ -55,7 +54,7 @@ pub(super) enum Transform {
     Decode(TransferDecoder),
 }
 
-/// The part does not follow its encoding.
+/// The part does not conform to its transfer encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken;
 
@@ -78,7 +77,7 @@ impl Transform {
     }
 }
 
-/// A range from which a result is computed, from its start or from a checkpoint.
+/// A range that is being transformed, from its start or from a checkpoint.
 #[derive(Debug, Clone)]
 pub(super) struct Pipe {
     rest: ByteRange,
@@ -91,7 +90,7 @@ impl Pipe {
         Self { rest: range, transform, is_finished: false }
     }
 
-    /// Appends the next piece of the result to `out`. False: there was none left.
+    /// Appends the next piece of the result to `out`. Returns false if there was none left.
     fn step(&mut self, source: &Source, out: &mut Vec<u8>) -> mailstore::Result<Result<bool, Broken>> {
         if self.is_finished {
             return Ok(Ok(false));
@@ -107,7 +106,7 @@ impl Pipe {
     }
 }
 
-/// The first pass: counts the bytes of a result.
+/// The first pass: counts the bytes of the result.
 #[derive(Debug)]
 pub(super) struct Count {
     pipe: Pipe,
@@ -118,19 +117,19 @@ pub(super) struct Count {
     scratch: Vec<u8>,
 }
 
-/// A place in a result from which it can be computed.
+/// A position in the result at which computing can resume.
 #[derive(Debug, Clone)]
 struct Checkpoint {
-    /// The number of bytes of the result in front of it.
+    /// The number of bytes of the result before this position.
     offset: u64,
     pipe: Pipe,
 }
 
-/// What the first pass found.
+/// The result of the first pass.
 #[derive(Debug, Clone)]
 pub(super) struct Counted {
     pub(super) size: u64,
-    /// The result, if it is short.
+    /// The whole result, if it is short.
     kept: Option<Bytes>,
     checkpoints: Arc<[Checkpoint]>,
 }
@@ -143,7 +142,7 @@ impl Count {
         Self { pipe, size: 0, kept: Some(Vec::new()), checkpoints, spacing, scratch: Vec::new() }
     }
 
-    /// Counts a little further. `None`: there is more to count.
+    /// Counts a little further. Returns `None` while there is more to count.
     pub(super) fn step(&mut self, source: &Source) -> mailstore::Result<Option<Result<Counted, Broken>>> {
         self.scratch.clear();
         match self.pipe.step(source, &mut self.scratch)? {
@@ -172,7 +171,7 @@ impl Count {
 }
 
 impl Counted {
-    /// The second pass, or the kept result, for a piece of the result.
+    /// Returns a piece of the result if it was kept; otherwise the second pass that computes it.
     pub(super) fn piece(&self, partial: Option<(u64, u64)>) -> Result<Bytes, Sending> {
         let range = cut(ByteRange { start: 0, end: self.size }, partial);
         if let Some(kept) = &self.kept {
@@ -192,7 +191,7 @@ impl Counted {
     }
 }
 
-/// The second pass: the bytes that were announced.
+/// The second pass: reads the announced bytes.
 #[derive(Debug)]
 pub(super) struct Sending {
     pipe: Pipe,
@@ -201,21 +200,21 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// A range of the message as it is.
+    /// Reads a range of the message without transforming it.
     pub(super) fn range(range: ByteRange) -> Self {
         Self { left: range.len(), skip: 0, pipe: Pipe::new(range, Transform::None) }
     }
 
-    /// The next bytes; none only if all were given, or if those read so far come before the first.
+    /// Returns the next bytes. They may be empty if the bytes read so far precede the requested piece.
     ///
     /// # Errors
-    /// The message cannot be read, or is not what was counted.
+    /// The message cannot be read, or it changed since the first pass.
     pub(super) fn step(&mut self, source: &Source) -> mailstore::Result<Bytes> {
         if self.left == 0 {
             return Ok(Bytes::new());
         }
         let bytes = match self.pipe.transform {
-            // Nothing is copied.
+            // Not copied.
             Transform::None => {
                 let bytes = source.read(self.pipe.rest)?;
                 self.pipe.rest.start += bytes.len() as u64;
@@ -226,7 +225,7 @@ impl Sending {
                 match self.pipe.step(source, &mut out)? {
                     Ok(true) => Bytes::from(out),
                     Ok(false) | Err(Broken) => {
-                        return Err(mailstore::Error::Corrupt("a message, which changed,"));
+                        return Err(mailstore::Error::Corrupt("a message, which changed while it was read,"));
                     }
                 }
             }
@@ -240,7 +239,7 @@ impl Sending {
     }
 }
 
-/// The piece of a range that a partial fetch asks for.
+/// Returns the part of a range that a partial FETCH requests.
 pub(super) fn cut(range: ByteRange, partial: Option<(u64, u64)>) -> ByteRange {
     let Some((offset, length)) = partial else { return range };
     let start = range.start.saturating_add(offset).min(range.end);
@@ -254,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_piece_never_leaves_its_section() {
+    fn a_partial_fetch_stays_inside_its_section() {
         let range = ByteRange { start: 10, end: 20 };
         let cut = |offset, length| {
             let piece = cut(range, Some((offset, length)));
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_of_a_large_decoded_part_are_exact() {
+    fn returns_exact_slices_of_a_large_decoded_part() {
         let decoded: Vec<u8> = (0..1_500_000_u32).map(|number| (number % 251) as u8).collect();
         let encoded: String = decoded.iter().map(|byte| format!("={byte:02X}")).collect();
         let source = Source::Memory(Bytes::from(format!("xx{encoded}")));
@@ -307,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_result_is_kept_and_a_broken_one_is_reported() {
+    fn keeps_a_short_result_and_reports_an_invalid_encoding() {
         let header = b"A: 1\r\nB: 2\r\n\r\n";
         let source = Source::Memory(Bytes::from_static(header));
         let range = ByteRange { start: 0, end: header.len() as u64 };
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_ends_too_early_is_an_error() {
+    fn a_truncated_message_is_an_error() {
         let source = Source::Memory(Bytes::from_static(b"short"));
         let mut sending = Sending::range(ByteRange { start: 0, end: 9 });
         assert_eq!(sending.step(&source).unwrap(), &b"short"[..]);

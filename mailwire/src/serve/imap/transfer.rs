@@ -1,7 +1,8 @@
 //! COPY and MOVE (RFC 9051 §6.4.7, §6.4.8).
 //!
-//! Both work in slices of messages, each a transaction of its own. A COPY that fails, or whose client leaves, takes back
-//! what it copied. A MOVE leaves each message in one place or the other, and tells which ones went (RFC 6851 §3.3).
+//! Both commands process messages in slices, and each slice is one transaction. A COPY that fails, or whose client
+//! disconnects, removes the copies that it made. A MOVE leaves each message in exactly one of the mailboxes, and
+//! reports which were moved (RFC 6851 §3.3).
 
 use std::sync::Arc;
 
@@ -21,21 +22,21 @@ use super::{
 };
 use crate::serve::{Site, task};
 
-/// The most ranges of a COPYUID that answers a COPY. A longer one is told in untagged responses, of so many messages
-/// each, before the answer.
+/// The maximum number of ranges in the COPYUID of a tagged response. A longer one is sent before it in untagged
+/// responses, of this many messages each.
 const COPY_UID_RANGES: u64 = 8_192;
 const COPY_UID_PIECE: usize = 2_000;
 
-/// Whether messages stay where they are, too.
+/// Whether messages are copied or moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transfer {
     Copy,
     Move,
-    /// All messages of INBOX move when it is renamed. No COPYUID tells it.
+    /// Moves all messages of INBOX when it is renamed. Sends no COPYUID.
     Rename,
 }
 
-/// What a COPY or MOVE still has to do, and what it did so far.
+/// The remaining work of a COPY or MOVE, and its results so far.
 pub(super) struct Transferring {
     site: Arc<Site>,
     group: JobGroup,
@@ -44,18 +45,18 @@ pub(super) struct Transferring {
     to: MailboxId,
     rest: UidSet,
     uid_validity: u32,
-    /// The UIDs of what was copied, where it was and where it is: both rise, so that the first is the first.
+    /// The source and target UIDs of the copied messages. Both ascend, so that they correspond by position.
     source: RoaringBitmap,
     target: RoaringBitmap,
-    /// What the store calls a COPY whose copies it removes if the server crashes now.
+    /// The store's record of this COPY. If the server crashes, the store removes the copies at its next start.
     unfinished: Option<CopyId>,
     failed: Option<Error>,
-    /// Whether the copies stay.
+    /// Whether the copies are kept.
     complete: bool,
 }
 
 impl Transferring {
-    /// Copies or moves until nothing is left or the slice is over. Of a COPY that fails, takes everything back.
+    /// Copies or moves until nothing is left or the slice is over. After an error, removes the copies of a COPY.
     fn run(&mut self, store: &dyn Store, slice: &Slice) -> bool {
         while !slice.is_over() {
             let more = match self.failed {
@@ -93,13 +94,13 @@ impl Transferring {
         }
     }
 
-    /// Takes back a part of what was copied. Whether there is more.
+    /// Removes some of the copies. Returns whether there are more.
     fn undo_step(&mut self, store: &dyn Store) -> bool {
         let some: RoaringBitmap = self.target.iter().take(WRITE_SLICE).collect();
         if some.is_empty() {
             if let Some(Err(error)) = self.unfinished.take().map(|copy| store.forget_copy(copy)) {
-                // They are gone: when the store is opened again, nothing is left to remove.
-                tracing::warn!(%error, "a COPY that was taken back could not be forgotten");
+                // The copies are gone, so that the next start finds nothing to remove.
+                tracing::warn!(%error, "cannot remove the record of an undone COPY");
             }
             return false;
         }
@@ -108,7 +109,7 @@ impl Transferring {
         match store.expunge(self.to, &which, WRITE_SLICE) {
             Ok(_) => true,
             Err(error) => {
-                tracing::error!(%error, "copies of a COPY that failed could not be removed");
+                tracing::error!(%error, "cannot remove the copies of a failed COPY");
                 self.target.clear();
                 false
             }
@@ -117,7 +118,7 @@ impl Transferring {
 }
 
 impl Drop for Transferring {
-    /// The client left in the middle of a COPY, and was not told of any copy: none may stay.
+    /// Removes the copies if the client disconnected during a COPY, because it was not told about any of them.
     fn drop(&mut self) {
         if self.complete || self.target.is_empty() {
             return;
@@ -142,12 +143,12 @@ impl Drop for Transferring {
             while undo.undo_step(&*store) {}
         });
         if taken.is_err() {
-            tracing::error!("copies of a COPY that was cut short stay: the workers are busy");
+            tracing::error!("cannot remove the copies of an interrupted COPY: the workers are busy");
         }
     }
 }
 
-/// COPYUID of many messages on its way to the client.
+/// The untagged COPYUID responses that are being written.
 pub(super) struct CopyUid {
     reply: Reply,
     uid_validity: u32,
@@ -156,7 +157,7 @@ pub(super) struct CopyUid {
     end: End,
 }
 
-/// How a COPY or MOVE is answered.
+/// The outcome of a COPY or MOVE.
 enum End {
     Copied,
     Moved,
@@ -177,10 +178,10 @@ impl Session {
         let Some(to) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
         let Some(selected) = &self.selected else { return bad(reply, "select a mailbox first", turn) };
         if transfer == Transfer::Move && selected.access == Access::ReadOnly {
-            return refuse(reply, PlainCode::NoPerm, "the mailbox was opened read-only", turn);
+            return refuse(reply, PlainCode::NoPerm, "the mailbox is read-only", turn);
         }
         let Ok(uids) = selected.resolve(arguments.messages, numbering) else {
-            return bad(reply, "there is no message with that number", turn);
+            return bad(reply, "no message has that number", turn);
         };
         let from = selected.mailbox;
         self.ask(
@@ -260,15 +261,15 @@ impl Session {
             return self.tell_then(turn, move |_, turn| {
                 let CopyUid { reply, uid_validity, source, target, .. } = copy_uid;
                 let (source, target) = (runs(&source), runs(&target));
-                done_with(reply, code(uid_validity, &source, &target), "copied", turn)
+                done_with(reply, code(uid_validity, &source, &target), "copy completed", turn)
             });
         }
         self.work = Work::CopyUid(Box::new(copy_uid));
         self.write_copy_uid(turn)
     }
 
-    /// Writes as much of COPYUID as the client takes. It comes untagged and first: the client must know where messages
-    /// went when they vanish (RFC 6851 §4.3).
+    /// Writes as many COPYUID responses as the client accepts. They precede the EXPUNGE responses, because the client
+    /// must know where a message went when it disappears (RFC 6851 §4.3).
     pub(super) fn write_copy_uid(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let before = turn.tx.len();
         loop {
@@ -299,9 +300,9 @@ impl Session {
     fn end_transfer(&mut self, copy_uid: CopyUid, turn: &mut Turn<'_, '_>) -> Next {
         let CopyUid { reply, end, .. } = copy_uid;
         self.tell_then(turn, move |_, turn| match end {
-            End::Copied => done(reply, "copied", turn),
-            End::Moved => done(reply, "moved", turn),
-            End::Renamed => done(reply, "renamed", turn),
+            End::Copied => done(reply, "copy completed", turn),
+            End::Moved => done(reply, "move completed", turn),
+            End::Renamed => done(reply, "rename completed", turn),
             End::Failed(error) => {
                 let text = error.to_string();
                 go_on(turn.machine.reply(reply, &no(target_code_of(&error), &text), turn.tx))
@@ -311,7 +312,7 @@ impl Session {
 }
 
 impl CopyUid {
-    /// Whether it fits in the answer.
+    /// Returns whether it fits in the tagged response.
     fn is_short(&self) -> bool {
         let count = |bitmap| view::ranges(bitmap).take(COPY_UID_RANGES as usize).count() as u64;
         count(&self.source) + count(&self.target) <= COPY_UID_RANGES

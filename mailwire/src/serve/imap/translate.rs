@@ -1,6 +1,6 @@
-//! From the store's words to the protocol's: flags, dates, envelopes, structures, sections.
+//! Converts between the store's types and the protocol's: flags, dates, envelopes, body structures, sections.
 //!
-//! The protocol's types are views. What they look at stands in an arena that lives as long as one response is written.
+//! The protocol's types borrow their content. It is kept in an arena that lives while one response is written.
 
 use std::borrow::Cow;
 
@@ -18,14 +18,14 @@ use proto_imap::types::{
 
 use super::{Turn, go_on};
 
-/// The flags of a message.
+/// Converts the flags of a message.
 pub(super) fn flags<'a>(arena: &'a Bump, flags: &'a Flags, recent: Recency) -> FlagList<'a> {
     let names = flags.names().filter_map(|name| Flag::new(name).ok());
     let recent = (recent == Recency::Recent).then_some(Flag::Recent);
     LazyList::new(slice(arena, names.chain(recent)))
 }
 
-/// Whether this session is the first that is told of a message.
+/// Whether this session is the first to be told about a message (`\Recent`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recency {
     Recent,
@@ -36,12 +36,12 @@ pub(super) enum Recency {
 #[derive(Debug)]
 pub(super) struct RefusedFlag {
     text: String,
-    /// Whether it is one too many, not a wrong one.
+    /// Whether a limit was exceeded; otherwise the flag is invalid.
     limit: bool,
 }
 
 impl RefusedFlag {
-    /// The status that tells it.
+    /// Returns the status that reports the error.
     pub(super) fn status(&self) -> StatusResponse<'_> {
         if self.limit {
             return super::no(PlainCode::Limit, &self.text);
@@ -49,16 +49,16 @@ impl RefusedFlag {
         StatusResponse::new(Condition::Bad, Text::first_line(&self.text))
     }
 
-    /// Answers a command with it.
+    /// Answers a command with this error.
     pub(super) fn answer(&self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         go_on(turn.machine.reply(reply, &self.status(), turn.tx))
     }
 }
 
-/// The flags that a client gave.
+/// Converts the flags that a client sent.
 ///
 /// # Errors
-/// `\Recent`, a system flag that is none, a keyword that is too long, or too many keywords.
+/// `\Recent`, an unknown system flag, a keyword that is too long, or too many keywords.
 pub(super) fn given_flags(list: FlagList<'_>) -> Result<Flags, RefusedFlag> {
     let mut flags = Flags::new();
     for flag in list.iter() {
@@ -66,13 +66,13 @@ pub(super) fn given_flags(list: FlagList<'_>) -> Result<Flags, RefusedFlag> {
         let settable =
             matches!(flag, Flag::Seen | Flag::Answered | Flag::Flagged | Flag::Deleted | Flag::Draft);
         if flag.has_backslash() && !settable {
-            return Err(RefusedFlag { text: format!("the flag \\{name} can't be set"), limit: false });
+            return Err(RefusedFlag { text: format!("cannot set the flag \\{name}"), limit: false });
         }
         let name = if flag.has_backslash() { Cow::Owned(format!("\\{name}")) } else { name };
         if let Err(error) = flags.insert(&name) {
             let limit = matches!(error, mailstore::Error::Limit(_));
             let shown: String = name.chars().take(64).collect();
-            return Err(RefusedFlag { text: format!("the flag {shown} can't be set: {error}"), limit });
+            return Err(RefusedFlag { text: format!("cannot set the flag {shown}: {error}"), limit });
         }
     }
     Ok(flags)
@@ -86,7 +86,7 @@ pub(super) const fn store_mode(action: StoreAction) -> StoreMode {
     }
 }
 
-/// INTERNALDATE; the beginning of 1970 for a time that IMAP cannot write.
+/// Converts an INTERNALDATE. Returns the start of 1970 for a time that IMAP cannot express.
 pub(super) fn date_time(date: InternalDate) -> Option<DateTime> {
     DateTime::from_timestamp(date.seconds, date.offset_minutes).or_else(|| DateTime::from_timestamp(0, 0))
 }
@@ -95,7 +95,7 @@ pub(super) fn internal_date(date: DateTime) -> InternalDate {
     InternalDate { seconds: date.timestamp(), offset_minutes: date.zone() }
 }
 
-/// The time now, in this server's zone: UTC, since only the time itself counts.
+/// Returns the current time, in UTC.
 pub(super) fn now() -> InternalDate {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     InternalDate { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), offset_minutes: 0 }
@@ -128,7 +128,7 @@ fn addresses<'a>(arena: &'a Bump, from: &'a [mime::Address]) -> AddressList<'a> 
     ))
 }
 
-/// The structure of a message, from its root part.
+/// Converts the structure of a message, given its root part.
 pub(super) fn structure<'a>(arena: &'a Bump, part: &'a mime::Part) -> BodyStructure<'a> {
     let extension = BodyExtension {
         disposition: part.disposition.as_ref().map(|disposition| Disposition {
@@ -180,7 +180,7 @@ fn parameters<'a>(arena: &'a Bump, from: &'a [(String, String)]) -> Parameters<'
     ))
 }
 
-/// A section as the store names it: the numbers of the part, and what of it.
+/// Converts a section to the store's form: the part number, and which text of the part.
 pub(super) fn section(section: Section<'_>) -> (Vec<u32>, StoreText) {
     let names = |names: LazyList<'_, IString<'_>>| {
         names.iter().map(|name| name.to_str_lossy().into_owned()).collect()
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_go_both_ways() {
+    fn converts_flags_in_both_directions() {
         let arena = Bump::new();
         let stored = Flags::parse(["\\Seen", "$Forwarded"]).unwrap();
         let list = flags(&arena, &stored, Recency::Recent);
@@ -220,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn dates_go_both_ways() {
+    fn converts_dates_in_both_directions() {
         let date = InternalDate { seconds: 837_596_665, offset_minutes: -420 };
         assert_eq!(internal_date(date_time(date).unwrap()), date);
         assert!(date_time(InternalDate { seconds: i64::MAX, offset_minutes: 0 }).is_some());
     }
 
     #[test]
-    fn a_structure_keeps_its_tree() {
+    fn converts_nested_structures() {
         let message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\
             Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninside\r\n--b--\r\n";
         let read = mime::Structure::of(message.as_bytes());
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_an_address_without_a_domain_is_not_nil() {
+    fn an_address_without_a_domain_has_a_host() {
         let read = mime::Structure::of(b"From: Whomever\r\nTo: team: <@b>;, \"Name\" <>\r\n\r\n");
         let arena = Bump::new();
         let envelope = envelope(&arena, &read.envelope);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_are_named_the_same() {
+    fn converts_section_names() {
         let named = |spec| section(Section::body(spec).unwrap());
         assert_eq!(named(""), (vec![], StoreText::Whole));
         assert_eq!(named("1.2.MIME"), (vec![1, 2], StoreText::Mime));

@@ -1,10 +1,12 @@
-//! What other sessions did: told with NOOP, while idle, and before the answer of each command that allows it.
+//! Reports changes by other sessions to the client: with NOOP, while idle, and before the tagged response of each
+//! command that allows it.
 //!
-//! The hub says that something changed; the store says what, a page at a time, and only when the client has read what
-//! was told before. A session that lags keeps its place in the changes and nothing of them.
+//! The change notifier signals that the mailbox changed. The session reads the changes from the store, one page at a
+//! time, and only after the client has read the previous page. A slow session therefore holds its position in the
+//! changes, but no backlog.
 //!
-//! EXPUNGE changes sequence numbers, so it is told only where the client cannot be in the middle of using them (RFC
-//! 9051 §7.5.1): the machine refuses it elsewhere.
+//! EXPUNGE changes sequence numbers. It is sent only when no command that uses them is in progress (RFC 9051 §7.5.1);
+//! the state machine rejects it otherwise.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,69 +23,69 @@ use super::translate::{self, Recency};
 use super::{Selected, Session, Turn, Work, done, go_on, mailbox};
 use crate::serve::hub::Hub;
 
-/// Above this much waiting output no more changes are told, in bytes.
+/// Once this many bytes of output are pending, no more changes are written until the client reads.
 const HIGH_WATER: usize = 128 * 1024;
 
-/// How much is written before the other sessions have their turn, in bytes.
+/// The number of bytes that a session writes before it yields to the others.
 const PIECE: usize = 32 * 1024;
 
-/// Whether enough was written for now, of which there was `before` already.
+/// Returns whether enough was written for now, given the pending output before and now.
 pub(super) fn is_enough(before: usize, now: usize) -> bool {
     now >= HIGH_WATER || now.saturating_sub(before) >= PIECE
 }
 
-/// The most messages of a page of changes.
+/// The maximum number of messages in a page of changes.
 const PAGE: usize = 250;
 
-/// While idle, changes that come in quick succession are told together: the least time from one look at the store to
-/// the next.
+/// The minimum time between two reads of changes while idle, so that changes in quick succession are reported
+/// together.
 const COALESCE: Duration = Duration::from_millis(50);
 
-/// What follows when everything was told.
+/// What to do once all changes are written.
 type After = Box<dyn FnOnce(&mut Session, &mut Turn<'_, '_>) -> Next + Send>;
 
-/// A page of changes on its way to the client.
+/// A page of changes that is being written.
 pub(super) struct Telling {
     keywords: Option<KeywordsInUse>,
-    /// Sessions that are at the same place share it.
+    /// Shared by the sessions at the same position.
     changes: Arc<Changes>,
-    /// How many of the messages that went, and of those with other flags, were told.
+    /// How many of the removed messages, and of those with changed flags, were reported.
     vanished: usize,
     changed: usize,
     new_told: bool,
-    /// Of the new messages, those from this UID on are recent; `None`: this session has no recent messages.
+    /// New messages from this UID on are recent; `None` if this session has no recent messages.
     recent_from: Option<u32>,
-    /// The mailbox was deleted: nothing is in it any more.
+    /// Whether the mailbox was deleted, so that it has no messages any more.
     deleted: bool,
     then: After,
 }
 
-/// A client that idles.
+/// An IDLE command in progress.
 pub(super) struct Idling {
     reply: Reply,
-    /// The client has ended it.
+    /// Whether the client has sent DONE.
     done: bool,
-    /// Not before this instant is the store asked again.
+    /// The earliest time of the next read.
     next: Option<Instant>,
 }
 
-/// A page of changes, as a worker brings it.
+/// A page of changes, as read by a worker.
 struct Found {
     changes: Arc<Changes>,
     recent_from: Option<u32>,
     keywords: Option<KeywordsInUse>,
 }
 
-/// The changes that this session made and told with the answers of its own commands: the mod-sequences of the
-/// transactions that made them. They are not told again.
+/// The mod-sequences of the transactions whose changes this session made and reported in the responses to its own
+/// commands. They are not reported again.
 #[derive(Debug, Default)]
 pub(super) struct OwnChanges {
-    /// Rising.
+    /// Ascending.
     ranges: Vec<(u64, u64)>,
 }
 
 impl OwnChanges {
-    /// The most ranges that are remembered. A change that is forgotten is told again, which does no harm.
+    /// The maximum number of ranges. A forgotten change is reported again, which is harmless.
     const LIMIT: usize = 64;
 
     pub(super) fn insert(&mut self, modseq: u64) {
@@ -103,7 +105,7 @@ impl OwnChanges {
         self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&modseq))
     }
 
-    /// Moves a cursor behind the own changes that come next, and forgets those before it.
+    /// Advances a cursor past the session's own changes that come next, and forgets those before it.
     fn skip(&mut self, cursor: &mut ChangeCursor) {
         for (first, last) in &self.ranges {
             if cursor.flags.1 == u32::MAX && *first <= cursor.flags.0 + 1 && cursor.flags.0 < *last {
@@ -115,12 +117,12 @@ impl OwnChanges {
 }
 
 impl Session {
-    /// Tells what changed, then answers OK.
+    /// Reports changes, then answers OK.
     pub(super) fn finish(&mut self, reply: Reply, text: &'static str, turn: &mut Turn<'_, '_>) -> Next {
         self.tell_then(turn, move |_, turn| done(reply, text, turn))
     }
 
-    /// Tells what changed, then goes on.
+    /// Reports changes, then calls `then`.
     pub(super) fn tell_then(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -156,7 +158,7 @@ impl Session {
                 Found { changes: Arc::new(changes), recent_from: None, keywords: None }
             }
             Err(error) => {
-                tracing::info!(session = self.number, %error, "changes could not be read");
+                tracing::info!(session = self.number, %error, "cannot read changes");
                 selected.watch.mark_changed();
                 return then(self, turn);
             }
@@ -175,7 +177,7 @@ impl Session {
         self.write_telling(turn)
     }
 
-    /// Writes as much of the changes as the client takes.
+    /// Writes as many changes as the client accepts.
     pub(super) fn write_telling(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let mut arena = Bump::new();
         let before = turn.tx.len();
@@ -208,11 +210,11 @@ impl Session {
         if let Some(selected) = &self.selected {
             selected.watch.begin_idle();
         }
-        // What changed before this moment woke nobody.
+        // Changes before `begin_idle` did not wake this session.
         self.tell_idle(turn)
     }
 
-    /// Tells an idle client what changed, and answers one that has ended idling.
+    /// Reports changes to an idle client, and completes IDLE after DONE.
     pub(super) fn tell_idle(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         if self.task.is_some() || self.telling.is_some() {
             return self.resting();
@@ -223,7 +225,7 @@ impl Session {
                 selected.watch.end_idle();
             }
             return match std::mem::replace(&mut self.work, Work::None) {
-                Work::Idle(idling) => self.finish(idling.reply, "idled", turn),
+                Work::Idle(idling) => self.finish(idling.reply, "idle completed", turn),
                 _ => Next::Close,
             };
         }
@@ -236,7 +238,7 @@ impl Session {
             return Next::Continue;
         }
         idling.next = now.checked_add(COALESCE);
-        // What changes while the store is asked wakes nobody again: look once more behind it.
+        // A change during the read does not wake the session again: check once more afterwards.
         self.tell_then(turn, |session, turn| session.tell_idle(turn))
     }
 
@@ -276,7 +278,7 @@ fn changes(
     Ok(Found { changes, recent_from, keywords })
 }
 
-/// The keywords of a mailbox, if these flags have one that the session was not told of.
+/// Returns the keywords of a mailbox if these flags contain one that the client has not been told about.
 pub(super) fn new_keywords<'f>(
     store: &dyn Store,
     mailbox: MailboxId,
@@ -288,7 +290,7 @@ pub(super) fn new_keywords<'f>(
 }
 
 impl Telling {
-    /// Writes the next response; false: nothing is left of this page.
+    /// Writes the next response. Returns false if this page is complete.
     fn write_next(
         &mut self,
         selected: &mut Selected,
@@ -343,12 +345,13 @@ impl Telling {
 }
 
 impl Selected {
-    /// Whether a message is recent in this session.
+    /// Returns whether a message is recent in this session.
     pub(super) fn recency(&self, uid: u32) -> Recency {
         if self.recent.contains(uid) { Recency::Recent } else { Recency::Old }
     }
 
-    /// With which access messages become recent in this session; IMAP4rev2 has no recent messages.
+    /// Returns the access with which this session claims recent messages; `None` for IMAP4rev2, which has no recent
+    /// messages.
     pub(super) fn recent_access(&self, turn: &Turn<'_, '_>) -> Option<mailstore::Access> {
         (!turn.machine.is_enabled("IMAP4rev2")).then_some(match self.access {
             Access::ReadWrite => mailstore::Access::ReadWrite,
@@ -357,7 +360,7 @@ impl Selected {
     }
 }
 
-/// RECENT.
+/// Returns the number of UIDs in a bitmap.
 pub(super) fn count(uids: &RoaringBitmap) -> u32 {
     u32::try_from(uids.len()).unwrap_or(u32::MAX)
 }
@@ -367,17 +370,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_changes_are_skipped_and_forgotten() {
+    fn skips_and_forgets_own_changes() {
         let mut own = OwnChanges::default();
         [5, 6, 7, 9].into_iter().for_each(|modseq| own.insert(modseq));
         assert!(own.contains(6) && own.contains(9) && !own.contains(8));
         let mut cursor = ChangeCursor { uid_next: 1, flags: (4, u32::MAX), expunged: (4, u32::MAX) };
         own.skip(&mut cursor);
-        assert_eq!(cursor.flags, (7, u32::MAX), "what another session did at 8 is still to be told");
+        assert_eq!(cursor.flags, (7, u32::MAX), "the change of another session at 8 is not yet reported");
         assert!(own.contains(9) && !own.contains(5));
         cursor.flags = (8, 3);
         own.skip(&mut cursor);
-        assert_eq!(cursor.flags, (8, 3), "a page ended among the messages of 8");
+        assert_eq!(cursor.flags, (8, 3), "the page ended within the changes of 8");
         for modseq in (100..1_000).step_by(2) {
             own.insert(modseq);
         }

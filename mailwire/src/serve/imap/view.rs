@@ -1,7 +1,7 @@
-//! What one session knows of its mailbox: which message has which number (RFC 9051 §2.3.1.2).
+//! A session's view of its mailbox: which message has which sequence number (RFC 9051 §2.3.1.2).
 //!
-//! The numbers change only when this session is told so. This file knows numbers and UIDs; it does not know the store,
-//! and a message that came there meanwhile does not exist here.
+//! Sequence numbers change only when the session reports a change to its client. Messages that arrived in the store
+//! since then are not part of the view. This module does not access the store.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use mailstore::UidSet;
 use proto_imap::types::{SequenceNumber, SequenceSet};
 use roaring::RoaringBitmap;
 
-/// Whether the numbers of a set are sequence numbers or UIDs.
+/// Whether a set contains sequence numbers or UIDs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Numbering {
     Sequence,
     Uid,
 }
 
-/// A set has a sequence number that no message has.
+/// A sequence set names a message that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoSuchMessage;
 
-/// The messages that a session was told of, by sequence number.
+/// The messages that a client has been told about, ordered by sequence number.
 ///
-/// A compressed bitmap of UIDs: 8 KiB at most for 65,536 UIDs, and a few bytes for a run. Sessions that know the same
-/// messages share it; see [`share`](Self::share).
+/// A compressed bitmap of UIDs: at most 8 KiB for 65,536 UIDs, and a few bytes for a contiguous range. Sessions with
+/// the same messages share one bitmap; see [`share`](Self::share).
 #[derive(Debug, Clone, Default)]
 pub(super) struct View {
     uids: Arc<RoaringBitmap>,
@@ -35,17 +35,17 @@ impl View {
         Self { uids: Arc::new(uids) }
     }
 
-    /// EXISTS.
+    /// Returns the number of messages (EXISTS).
     pub(super) fn exists(&self) -> u32 {
         u32::try_from(self.uids.len()).unwrap_or(u32::MAX)
     }
 
-    /// From the first UID to the last.
+    /// Returns the range from the first to the last UID.
     pub(super) fn bounds(&self) -> Option<RangeInclusive<u32>> {
         Some(self.uids.min()?..=self.uids.max()?)
     }
 
-    /// The sequence number of a UID.
+    /// Returns the sequence number of a UID.
     pub(super) fn sequence(&self, uid: u32) -> Option<u32> {
         if !self.uids.contains(uid) {
             return None;
@@ -53,8 +53,8 @@ impl View {
         u32::try_from(self.uids.rank(uid)).ok()
     }
 
-    /// The UIDs that a set names. What is between two messages of the set and no message of this view is in it too,
-    /// which is why nothing that came later can be: no range goes beyond the last message.
+    /// Returns the UIDs that a set names. A range also contains UIDs between two messages of this view. It never
+    /// extends beyond the last message, so it contains no message that arrived later.
     pub(super) fn resolve(
         &self,
         set: SequenceSet<'_>,
@@ -72,7 +72,7 @@ impl View {
         Ok(ranges?.into_iter().collect())
     }
 
-    /// The UIDs of a range of sequence numbers.
+    /// Returns the UIDs of a range of sequence numbers.
     fn range(
         &self,
         a: SequenceNumber,
@@ -80,7 +80,7 @@ impl View {
         exists: u32,
     ) -> Result<Option<RangeInclusive<u32>>, NoSuchMessage> {
         if exists == 0 && (a == SequenceNumber::Largest || b == SequenceNumber::Largest) {
-            // `1:*` of an empty mailbox: many clients ask for it, and nothing is what they mean.
+            // Many clients request `1:*` of an empty mailbox and expect an empty result.
             return Ok(None);
         }
         let (a, b) = (number(a, exists), number(b, exists));
@@ -91,7 +91,7 @@ impl View {
         Ok(Some(low..=if a == b { low } else { uid(a.max(b))? }))
     }
 
-    /// New messages: those above the last that is known. Whether there were any.
+    /// Appends the UIDs above the last known one. Returns whether there were any.
     pub(super) fn extend(&mut self, uids: impl IntoIterator<Item = u32>) -> bool {
         let mut last = self.uids.max().unwrap_or(0);
         let mut any = false;
@@ -104,24 +104,24 @@ impl View {
         any
     }
 
-    /// Takes a message out. Returns the sequence number that it had.
+    /// Removes a message and returns the sequence number that it had.
     pub(super) fn remove(&mut self, uid: u32) -> Option<u32> {
         let number = self.sequence(uid)?;
         Arc::make_mut(&mut self.uids).remove(uid);
         Some(number)
     }
 
-    /// Takes the last message out. Returns the sequence number that it had.
+    /// Removes the last message and returns the sequence number that it had.
     pub(super) fn remove_last(&mut self) -> Option<u32> {
         self.remove(self.uids.max()?)
     }
 
-    /// Makes the bitmap small after changes, and uses the one that `share` has, if it is equal.
+    /// Compacts the bitmap after changes, and replaces it by the equal one that `share` returns, if there is one.
     pub(super) fn share(&mut self, share: impl FnOnce(Arc<RoaringBitmap>) -> Arc<RoaringBitmap>) {
         let mut uids = std::mem::take(&mut self.uids);
         if let Some(own) = Arc::get_mut(&mut uids) {
             own.optimize();
-            // A clone has no room to grow.
+            // A clone has no spare capacity.
             *own = own.clone();
         }
         self.uids = share(uids);
@@ -135,13 +135,13 @@ const fn number(number: SequenceNumber, last: u32) -> u32 {
     }
 }
 
-/// `*` is the last message even where the other end is beyond it.
+/// Returns the UIDs of a range that are at most `last`. `*` means the last message even if the other end is beyond it.
 fn uid_range(a: SequenceNumber, b: SequenceNumber, last: u32) -> Option<RangeInclusive<u32>> {
     let (a, b) = (number(a, last), number(b, last));
     (a.min(b) <= last && last > 0).then(|| a.min(b)..=a.max(b).min(last))
 }
 
-/// The UIDs of a set that has no open ends, as a bitmap.
+/// Returns a set without open ends as a bitmap.
 #[cfg(test)]
 pub(super) fn bitmap(set: &UidSet) -> RoaringBitmap {
     let mut bitmap = RoaringBitmap::new();
@@ -152,19 +152,19 @@ pub(super) fn bitmap(set: &UidSet) -> RoaringBitmap {
     bitmap.clone()
 }
 
-/// The UIDs of a bitmap, as ranges.
+/// Returns the UIDs of a bitmap as a set.
 pub(super) fn uid_set(bitmap: &RoaringBitmap) -> UidSet {
     ranges(bitmap).collect()
 }
 
-/// The runs of a bitmap, rising.
+/// Returns the ranges of a bitmap, in ascending order.
 pub(super) fn ranges(bitmap: &RoaringBitmap) -> impl Iterator<Item = RangeInclusive<u32>> + '_ {
     let mut iter = bitmap.iter();
     let mut next = iter.next_range();
     std::iter::from_fn(move || {
         let mut range = next.take()?;
         loop {
-            // A run goes on in the next container of the bitmap.
+            // A range may continue in the next container of the bitmap.
             match iter.next_range() {
                 Some(more) if range.end().checked_add(1) == Some(*more.start()) => {
                     range = *range.start()..=*more.end();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn sequence_numbers_are_strict() {
+    fn sequence_numbers_must_exist() {
         let of = |set| uids(&view(), set, Numbering::Sequence);
         assert_eq!(of("2:3"), Some(vec![5, 9]));
         assert_eq!(of("3:2"), Some(vec![5, 9]));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_mailbox_has_no_last_message() {
+    fn star_selects_nothing_in_an_empty_mailbox() {
         let empty = View::default();
         assert_eq!(uids(&empty, "1:*", Numbering::Uid), Some(vec![]));
         assert_eq!(uids(&empty, "1:*", Numbering::Sequence), Some(vec![]));
@@ -227,13 +227,13 @@ mod tests {
     }
 
     #[test]
-    fn a_range_never_reaches_what_came_later() {
+    fn a_range_excludes_messages_that_arrived_later() {
         let set = view().resolve(SequenceSet::from_text("1:99").unwrap(), Numbering::Uid).unwrap();
         assert!(!set.contains(11));
     }
 
     #[test]
-    fn each_expunge_moves_the_numbers_behind_it() {
+    fn each_expunge_renumbers_the_messages_after_it() {
         let mut view = view();
         let numbers: Vec<_> = [3, 4, 9].into_iter().map(|uid| view.remove(uid)).collect();
         assert_eq!(numbers, [Some(1), None, Some(2)]);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_that_know_the_same_messages_share_them() {
+    fn sessions_with_the_same_messages_share_one_bitmap() {
         let (mut one, mut other) = (view(), view());
         let mut shared = None;
         one.share(|uids| Arc::clone(shared.insert(uids)));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_mailbox_is_small_in_memory() {
+    fn the_view_of_a_large_mailbox_is_small() {
         let sequence: RoaringBitmap = (1..=131_072).collect();
         let every_second: RoaringBitmap = (1..=66_000).step_by(2).collect();
         for (mut uids, most) in [(sequence, 100), (every_second, 9_000)] {
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_become_bitmaps_and_come_back() {
+    fn converts_between_sets_and_bitmaps() {
         let set: UidSet = [1..=3, 60_000..=200_000, 300_000..=300_000].into_iter().collect();
         assert_eq!(uid_set(&bitmap(&set)), set);
         assert_eq!(uid_set(&RoaringBitmap::new()), UidSet::default());
