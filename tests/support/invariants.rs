@@ -351,7 +351,7 @@ mod tests {
         );
         assert!(
             broken(&[Entry::TlsEstablished, event(), Entry::Received(1)], Side::ImapClient)
-                .contains("across the gate")
+                .contains("across the TLS boundary")
         );
     }
 
@@ -360,7 +360,7 @@ mod tests {
         let record = |held, put_out, stuck| Record { held, put_out, stuck, ..Record::default() };
         check(&record(10, 100, false), &TERMS).unwrap();
         assert!(check(&record(11, 0, false), &TERMS).unwrap_err().contains("unread"));
-        assert!(check(&record(0, 101, false), &TERMS).unwrap_err().contains("put out"));
+        assert!(check(&record(0, 101, false), &TERMS).unwrap_err().contains("output at once"));
         assert!(check(&record(0, 0, true), &TERMS).unwrap_err().contains("wants to read"));
     }
 
@@ -418,7 +418,7 @@ mod tests {
         let given = Entry::CommandGiven("NOOP", 1);
         keeps(&[given.clone(), told(b"M1 CAPABILITY\r\nM2 NOOP\r\n")], Side::ImapClient);
         assert!(
-            broken(&[given.clone(), told(b"M2 NOOP\r\nM3 NOOP\r\n")], Side::ImapClient).contains("oftener")
+            broken(&[given.clone(), told(b"M2 NOOP\r\nM3 NOOP\r\n")], Side::ImapClient).contains("more often")
         );
         assert!(broken(&[given, told(b"NOOP\r\nQUIT\r\n")], Side::SmtpClient).contains("QUIT"));
         assert!(broken(&[told(b"M1 X-EVIL\r\n")], Side::ImapClient).contains("no command was given"));
