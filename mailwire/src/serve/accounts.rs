@@ -1,7 +1,7 @@
-//! Whose mail this server takes: its accounts and its domains, looked up without touching the disk.
+//! The server's accounts and domains: decides for which recipients it accepts mail, without disk access.
 //!
-//! Accounts never go, but another process may add some: a name that is not known here is looked for in the store, by a
-//! worker. This file also makes accounts and changes passwords. It knows nothing of how somebody logs in.
+//! Accounts are never removed, but another process may add some. Therefore a worker looks up an unknown name in the
+//! store. This module also creates accounts and changes passwords.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,37 +18,37 @@ use crate::credentials::{CredentialSource, VARIABLE};
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 
-/// Who has a mailbox everywhere (RFC 5321 §4.5.1).
+/// The mailbox that every mail server must have (RFC 5321 §4.5.1).
 pub(super) const POSTMASTER: &str = "postmaster";
 
-/// The account that is made where there is none.
+/// The account that is created if there is none.
 const FIRST: &str = "mailwire";
 
-/// The characters of a made-up password (none that looks like another) and how many it has: some 100 bits.
+/// The characters of a generated password, without easily confused ones, and its length: 100 bits of entropy.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const LENGTH: usize = 20;
 
-/// The accounts, and where their mail goes.
+/// The accounts and the destinations of their mail.
 pub(super) struct Accounts {
     inboxes: RwLock<BTreeMap<String, MailboxId>>,
-    /// The domains that are this machine's, beside those that every machine has.
+    /// The local domains, in addition to `localhost` and address literals.
     domains: Vec<String>,
-    /// Where all mail goes, if it goes to one account.
+    /// The destination of all mail with `--catch-all`.
     catch_all: Option<MailboxId>,
 }
 
-/// Who a recipient is.
+/// The result of looking up a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recipient {
-    /// Mail goes here.
+    /// A mailbox of this server.
     Inbox(MailboxId),
-    /// The domain is ours, and nobody has that name.
+    /// The domain is local, but it has no such account.
     Unknown,
-    /// Mail for others is not taken.
+    /// The domain is not local: mail for it is rejected.
     Elsewhere,
 }
 
-/// An account that was made up, to be shown once.
+/// An account with a generated password, to be shown once.
 pub(super) struct MadeUp {
     pub(super) name: &'static str,
     pub(super) password: Secret<String>,
@@ -64,20 +64,20 @@ impl Accounts {
         Ok(Self { inboxes: RwLock::new(inboxes), domains: vec![machine_name()], catch_all: None })
     }
 
-    /// Takes mail for these domains as mail for this machine, too.
+    /// Adds local domains.
     pub(super) fn with_domains(mut self, domains: impl IntoIterator<Item = String>) -> Self {
         self.domains.extend(domains);
         self
     }
 
-    /// Puts all mail into this mailbox, for any recipient.
+    /// Delivers all mail to this mailbox, whatever the recipient.
     pub(super) const fn catching_all(mut self, inbox: Option<MailboxId>) -> Self {
         self.catch_all = inbox;
         self
     }
 
-    /// Who `local_part@domain` is, as far as is known without the disk. An account gets mail at any domain: whoever
-    /// tries something out need not think of one. The part behind a `+` is the account's own business (RFC 5233).
+    /// Looks up `local_part@domain` among the known accounts. An account receives mail at any domain, which simplifies
+    /// tests. A part after `+` is ignored (RFC 5233).
     pub(super) fn recipient(&self, local_part: &str, domain: &str) -> Recipient {
         if let Some(inbox) = self.catch_all {
             return Recipient::Inbox(inbox);
@@ -87,7 +87,7 @@ impl Accounts {
         match found {
             Some(inbox) => Recipient::Inbox(inbox),
             None if !self.is_local(domain) => Recipient::Elsewhere,
-            // Mail for the postmaster must be taken (RFC 5321 §4.5.1): the first account gets it.
+            // Mail for the postmaster must be accepted (RFC 5321 §4.5.1): the first account receives it.
             None if local_part.eq_ignore_ascii_case(POSTMASTER) => {
                 inboxes.values().min().map_or(Recipient::Unknown, |inbox| Recipient::Inbox(*inbox))
             }
@@ -95,7 +95,7 @@ impl Accounts {
         }
     }
 
-    /// The same, having looked into the store: blocks.
+    /// Like [`recipient`](Self::recipient), but also looks in the store. Blocks.
     pub(super) fn look_up(
         &self,
         store: &dyn Store,
@@ -111,7 +111,7 @@ impl Accounts {
         Ok(self.recipient(local_part, domain))
     }
 
-    /// Whether a domain is this machine.
+    /// Returns whether a domain is local.
     fn is_local(&self, domain: &str) -> bool {
         let domain = domain.to_ascii_lowercase();
         domain == "localhost"
@@ -121,7 +121,8 @@ impl Accounts {
     }
 }
 
-/// The accounts that mail to an address may be for, the nearest first. The name of an account may be a whole address.
+/// Returns the account names that an address may mean, the most specific first. An account's name may be a whole
+/// address.
 fn names(local_part: &str, domain: &str) -> Vec<String> {
     let name = local_part.to_ascii_lowercase();
     let mut names = vec![format!("{name}@{}", domain.to_ascii_lowercase())];
@@ -138,7 +139,7 @@ impl fmt::Debug for Accounts {
     }
 }
 
-/// What this machine calls itself.
+/// Returns this machine's host name, or `localhost`.
 pub(super) fn machine_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
     let is_name = !name.is_empty()
@@ -148,7 +149,7 @@ pub(super) fn machine_name() -> String {
     if is_name { name } else { "localhost".to_owned() }
 }
 
-/// The password of the account that `--user` names, where there is no account yet: asked for before anything is created.
+/// Obtains the password of the account of `--user` if there is no account yet, before anything is created.
 pub(super) fn password_of_first(
     directory: &Path,
     arguments: &ServeArgs,
@@ -159,7 +160,7 @@ pub(super) fn password_of_first(
     }
 }
 
-/// Makes the account that was asked for, or, where there is none at all, one of its own.
+/// Creates the account of `--user`. Without that option, creates one if there is no account at all, and returns it.
 pub(super) fn prepare(
     store: &dyn Store,
     arguments: &ServeArgs,
@@ -180,7 +181,7 @@ pub(super) fn prepare(
     Ok(Some(MadeUp { name: FIRST, password }))
 }
 
-/// What is to be changed in place of serving.
+/// A change of the accounts, in place of serving.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change<'a> {
     Add(&'a str),
@@ -193,7 +194,7 @@ impl<'a> Change<'a> {
         add.or_else(|| arguments.reset_password.as_deref().map(Self::Reset))
     }
 
-    /// Makes the change, whether or not a server has the directory, and shows the password if it was made up.
+    /// Makes the change, even while a server is running, and shows the password if it was generated.
     pub(super) fn make(self, arguments: &ServeArgs, output: Output) -> Result<(), Failure> {
         let path = Directory::locate(arguments.dir.as_deref())?;
         if !path.join("mail.db").is_file() {
@@ -205,7 +206,7 @@ impl<'a> Change<'a> {
         let (Self::Add(name) | Self::Reset(name)) = self;
         let found = store.account(name)?;
         let advice = match (self, &found) {
-            (Self::Add(_), Some(_)) => Some(("has that account already", "--reset-password NAME")),
+            (Self::Add(_), Some(_)) => Some(("already has that account", "--reset-password NAME")),
             (Self::Reset(_), None) => Some(("has no such account", "--add-account NAME")),
             _ => None,
         };
@@ -222,7 +223,7 @@ impl<'a> Change<'a> {
             output.line(format!("account {name}"));
             output.json(&json!({ "account": name }));
         } else {
-            // Shown once, and not kept.
+            // The password is shown once and then discarded.
             let password = Secret::new(String::from_utf8_lossy(password.expose()).into_owned());
             output.line(format!("account {name} {}", password.expose()));
             output.json(&json!({ "account": name, "password": password.expose() }));
@@ -254,8 +255,8 @@ fn create(store: &dyn Store, name: &str, password: &[u8]) -> Result<(), Failure>
 fn make_up() -> Result<Secret<String>, Failure> {
     let mut random = [0; LENGTH];
     getrandom::fill(&mut random)
-        .map_err(|error| Failure::new(Kind::Unavailable, format!("no random numbers: {error}")))?;
-    let characters = random.iter().map(|octet| char::from(ALPHABET[usize::from(octet % 32)]));
+        .map_err(|error| Failure::new(Kind::Unavailable, format!("no random numbers available: {error}")))?;
+    let characters = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
     Ok(Secret::new(characters.collect()))
 }
 
@@ -266,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recipients_are_known_in_any_case_and_at_any_domain() {
+    fn finds_recipients_in_any_case_and_at_any_domain() {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path()).unwrap();
         let ann = store.create_account("ann", b"a password").unwrap();
@@ -290,11 +291,11 @@ mod tests {
             assert!(matches!(found, Recipient::Inbox(_)) && found != inbox);
             assert_eq!(accounts.recipient(name, domain), found);
         }
-        assert_eq!(accounts.look_up(&store, "nobody", "localhost").unwrap(), Recipient::Unknown);
+        assert_eq!(accounts.look_up(&store, "unknown", "localhost").unwrap(), Recipient::Unknown);
     }
 
     #[test]
-    fn made_up_passwords_differ() {
+    fn generated_passwords_differ() {
         let (one, other) = (make_up().unwrap(), make_up().unwrap());
         assert_eq!(one.expose().len(), LENGTH);
         assert_ne!(one.expose(), other.expose());

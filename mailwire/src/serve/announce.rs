@@ -1,4 +1,5 @@
-//! What a server says when it begins: a line each, the first word saying what it is, for people and for programs.
+//! The server's output at startup: one line per fact, whose first word names its kind. It is read by people and by
+//! programs.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -8,7 +9,7 @@ use serde_json::json;
 use super::accounts::MadeUp;
 use crate::output::Output;
 
-/// What a listening port speaks.
+/// The protocol of a listening port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Service {
     Smtp,
@@ -22,7 +23,7 @@ pub(super) enum Service {
 impl Service {
     pub(super) const ALL: [Self; 5] = [Self::Smtp, Self::Smtps, Self::Lmtp, Self::Imap, Self::Imaps];
 
-    /// Its name, which is also its option and the scheme of its URLs.
+    /// Returns the service's name, which is also its option and the scheme of its URLs.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Smtp => "smtp",
@@ -34,14 +35,14 @@ impl Service {
     }
 }
 
-/// Everything that there is to say.
+/// What the server reports at startup.
 pub(super) struct Announcement<'a> {
     pub(super) listening: &'a [(Service, SocketAddr)],
     pub(super) authority: Option<&'a Path>,
     pub(super) made_up: Option<&'a MadeUp>,
-    /// What the user should know before anything else.
+    /// Warnings about options that weaken the server's protection.
     pub(super) warnings: &'a [String],
-    /// The account that the examples are for.
+    /// The account used in the examples.
     pub(super) user: &'a str,
 }
 
@@ -56,7 +57,7 @@ impl Announcement<'_> {
             output.json(&json!({ "ca": authority.display().to_string() }));
         }
         if let Some(account) = self.made_up {
-            // The one place where a password is shown: nobody else knows it, and it is not shown again.
+            // The only place where a password is shown. It was generated, and it is not shown again.
             output.line(format!("account {} {}", account.name, account.password.expose()));
             output.json(&json!({ "account": account.name, "password": account.password.expose() }));
         }
@@ -71,7 +72,7 @@ impl Announcement<'_> {
         output.json(&json!({ "ready": true }));
     }
 
-    /// Lines to copy into a shell. Both programs ask for the password.
+    /// Returns example commands for a shell. Both programs prompt for the password.
     fn examples(&self) -> Vec<String> {
         let port = |services: [Service; 2]| {
             services.into_iter().find_map(|wanted| {
@@ -110,7 +111,7 @@ impl Announcement<'_> {
     }
 }
 
-/// The scheme, the place as a certificate names it, and what curl needs to insist on TLS.
+/// Returns the scheme, the host as the certificate names it with the port, and curl's option that requires TLS.
 fn parts(service: Service, address: SocketAddr) -> (&'static str, String, &'static str) {
     let host = match address.ip() {
         ip if ip.is_loopback() || ip.is_unspecified() => "localhost".to_owned(),
@@ -124,7 +125,7 @@ fn parts(service: Service, address: SocketAddr) -> (&'static str, String, &'stat
     (service.name(), format!("{host}:{}", address.port()), required)
 }
 
-/// A word of a shell.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@:".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn examples_never_hold_a_password_and_insist_on_tls() {
+    fn examples_contain_no_password_and_require_tls() {
         let listening = [
             (Service::Smtp, "127.0.0.1:1587".parse().unwrap()),
             (Service::Imaps, "0.0.0.0:1993".parse().unwrap()),
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_stays_one_word() {
+    fn quotes_a_word_for_a_shell() {
         assert_eq!(quoted("plain-1.x"), "plain-1.x");
         assert_eq!(quoted("a b"), "'a b'");
         assert_eq!(quoted("it's"), "'it'\\''s'");

@@ -1,40 +1,38 @@
-//! What this server says in SMTP and LMTP beyond the replies that every server gives.
+//! SMTP and LMTP replies that only this server sends.
 
 use proto_smtp::types::{Code, EnhancedCode, Response, Severity};
 
-/// What is answered where a fault is wanted.
+/// Returns the reply of an injected fault.
 pub(super) fn as_wanted(code: Code) -> Response<'static> {
     let class = if code.severity() == Severity::Transient { 4 } else { 5 };
-    response(code, (class, 0, 0), "This server was told to fail here")
+    response(code, (class, 0, 0), "Injected fault")
 }
 
-/// What a sender is told when the store did not take the message: try again, unless that can never help.
+/// Returns the reply for an error of the store: temporary, unless retrying cannot help.
 pub(super) fn refusal(error: &mailstore::Error) -> Response<'static> {
     if let mailstore::Error::OverQuota { permanent, .. } = error {
-        tracing::info!(%error, "a message was not taken");
+        tracing::info!(%error, "rejected a message");
         return over_quota(*permanent);
     }
-    tracing::error!(%error, "a message was not taken");
+    tracing::error!(%error, "rejected a message");
     match error {
-        mailstore::Error::Full => response(
-            Code::INSUFFICIENT_STORAGE,
-            (4, 3, 1),
-            "There is no room for the message: try again later",
-        ),
+        mailstore::Error::Full => {
+            response(Code::INSUFFICIENT_STORAGE, (4, 3, 1), "Insufficient storage: try again later")
+        }
         mailstore::Error::NotFound(_) | mailstore::Error::NoSelect => Response::no_such_mailbox(),
         _ => Response::try_again(),
     }
 }
 
-/// The mailbox may not have the message: ever, or until its owner deletes something (RFC 3463 §3.3, X.2.2).
+/// The mailbox may not accept the message: never, or until its owner deletes something (RFC 3463 §3.3, X.2.2).
 fn over_quota(permanent: bool) -> Response<'static> {
     if permanent {
-        return response(Code::TOO_LARGE, (5, 2, 2), "The message is larger than the mailbox may be");
+        return response(Code::TOO_LARGE, (5, 2, 2), "The message is larger than the mailbox's quota");
     }
     response(Code::INSUFFICIENT_STORAGE, (4, 2, 2), "The mailbox is full: try again later")
 }
 
-/// A reply with an enhanced code (RFC 3463).
+/// Returns a reply with an enhanced status code (RFC 3463).
 pub(super) fn response(
     code: Code,
     (class, subject, detail): (u8, u16, u16),

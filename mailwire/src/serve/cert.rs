@@ -1,9 +1,9 @@
-//! The server's certificate: that of `--cert`, or one that it makes for itself, with a small authority that signs it.
+//! The server's certificate: the one of `--cert`, or a generated one that is signed by a local certificate authority.
 //!
-//! This file knows files, validity and names. Both self-made certificates and both keys are kept, so that a client that
-//! was told to trust the authority can go on doing so when the leaf is renewed. The authority can sign for this machine's
-//! loopback names and for the names of `--name` only (RFC 5280 §4.2.1.10): a client that trusts it gives nothing else
-//! away. The authority stays as long as it may sign for every name.
+//! The generated authority and leaf are kept with their keys, so that a client that trusts the authority still does
+//! after the leaf was renewed. Name constraints (RFC 5280 §4.2.1.10) limit the authority to loopback names and the
+//! names of `--name`, so that trusting it risks nothing else. The authority is replaced only when it may not sign for
+//! a configured name, or expires.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -25,44 +25,44 @@ use super::pem;
 use crate::failure::{Failure, Kind};
 use crate::private;
 
-/// The names that every self-made leaf is for.
+/// The names that every generated leaf is valid for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// How long the authority and a leaf are valid, and how long before its end a leaf is renewed, in days.
+/// The lifetime of the authority and of a leaf, and how long before it expires a leaf is renewed, in days.
 const AUTHORITY_DAYS: i64 = 3650;
 const LEAF_DAYS: i64 = 365;
 const RENEW_DAYS: i64 = 30;
 
-/// So long before the end of a certificate of `--cert` the log warns, in days.
+/// How long before the certificate of `--cert` expires the log warns about it, in days.
 const WARN_DAYS: i64 = 30;
 
 const DAY: i64 = 86_400;
 
-/// What a server shows, and what a client should trust.
+/// The certificate that the server presents.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) tls: TlsServerConfig,
     pub(super) certificate: Certificate,
-    /// The authority to hand to clients; `None` where the certificate was not made here.
+    /// The authority that clients should trust; `None` if the certificate was not generated.
     pub(super) authority: Option<PathBuf>,
     not_before: i64,
     not_after: i64,
 }
 
-/// Where the certificate comes from.
+/// The origin of the certificate.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
-    /// From the files of `--cert` and `--key`.
+    /// The files of `--cert` and `--key`.
     Given { chain: PathBuf, key: PathBuf },
-    /// From this directory, where it is made when it is needed, for these names beside those of loopback.
+    /// A directory in which the certificate is generated when needed, for these names and those of loopback.
     SelfMade { directory: PathBuf, names: Vec<HostName> },
 }
 
 impl Source {
-    /// Reads the certificate, and makes or renews a self-made one where that is due.
+    /// Reads the certificate. Generates or renews it first if that is due.
     ///
     /// # Errors
-    /// A file cannot be read or written, or a given certificate is not valid now.
+    /// A file cannot be read or written, or the configured certificate is not valid now.
     pub(super) fn load(&self) -> Result<Identity, Failure> {
         self.load_at(now())
     }
@@ -78,13 +78,13 @@ impl Source {
         }
     }
 
-    /// Whether the certificate has to be loaded again by now: it ends soon, has ended, or was made while the clock was
-    /// wrong. Never for a given one, which the user replaces.
+    /// Returns whether the certificate must be loaded again: it expires soon, has expired, or was generated with a
+    /// wrong clock. Always false for a configured one, which the user replaces.
     pub(super) fn is_due(&self, identity: &Identity) -> bool {
         matches!(self, Self::SelfMade { .. }) && !is_current(identity.not_before, identity.not_after, now())
     }
 
-    /// What to log of a certificate that ends soon or is not valid, if anything.
+    /// Returns the warning to log about a configured certificate that expires soon or is invalid.
     pub(super) fn warning(&self, identity: &Identity) -> Option<String> {
         let Self::Given { chain, .. } = self else { return None };
         identity.warning_at(chain, now())
@@ -94,12 +94,12 @@ impl Source {
 impl Identity {
     fn of(tls: TlsServerConfig, authority: Option<PathBuf>) -> Result<Self, Failure> {
         let certificate =
-            tls.certificate().ok_or_else(|| Failure::new(Kind::Configuration, "there is no certificate"))?;
+            tls.certificate().ok_or_else(|| Failure::new(Kind::Configuration, "no certificate"))?;
         let (not_before, not_after) = (certificate.not_before, certificate.not_after);
         Ok(Self { tls, certificate, authority, not_before, not_after })
     }
 
-    /// A given certificate that no client would accept is refused.
+    /// Rejects a configured certificate that no client would accept.
     fn check_validity(&self, chain: &Path, now: i64) -> Result<(), Failure> {
         let certificate = &self.certificate;
         let chain = chain.display();
@@ -121,7 +121,7 @@ impl Identity {
         let days = (self.not_after - now) / DAY;
         if now > self.not_after {
             return Some(format!(
-                "{chain}: the certificate expired on {day}, and clients refuse it: replace the file and send SIGHUP"
+                "{chain}: the certificate expired on {day}, and clients reject it: replace the file and send SIGHUP"
             ));
         }
         (days < WARN_DAYS).then(|| {
@@ -130,12 +130,12 @@ impl Identity {
     }
 }
 
-/// Whether a self-made certificate can still be used for a while.
+/// Returns whether a generated certificate can still be used for a while.
 const fn is_current(not_before: i64, not_after: i64, now: i64) -> bool {
     not_before <= now && not_after - now > RENEW_DAYS * DAY
 }
 
-/// The certificate kept in `directory`, made there where it is missing and renewed where that is due.
+/// Loads the certificate in `directory`. Generates it if it is missing, and renews it if that is due.
 fn self_made(directory: &Path, names: &[HostName], now: i64) -> Result<Identity, Failure> {
     std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
         .recursive(true)
@@ -169,7 +169,7 @@ fn self_made(directory: &Path, names: &[HostName], now: i64) -> Result<Identity,
     Identity::of(tls, Some(files.authority))
 }
 
-/// Every name that the leaf is for.
+/// Returns all names of the leaf.
 fn all_names(names: &[HostName]) -> Vec<String> {
     let mut all: Vec<String> = NAMES.map(str::to_owned).into();
     for name in names.iter().map(HostName::to_string) {
@@ -198,14 +198,14 @@ impl Files {
     }
 }
 
-/// What a certificate of this directory says.
+/// The content of a certificate in the directory.
 struct Kept {
     subject: String,
     issuer: String,
     not_before: i64,
     not_after: i64,
     names: Vec<String>,
-    /// The domains and networks that an authority may sign for.
+    /// The domains and networks that the authority may sign for.
     domains: Vec<String>,
     networks: Vec<Vec<u8>>,
 }
@@ -223,7 +223,7 @@ impl Kept {
     }
 }
 
-/// An address and a mask of all its bits, as a name constraint holds them.
+/// Returns an address with a full mask, as in a name constraint.
 fn network_of(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => [&address.octets()[..], &[0xff; 4]].concat(),
@@ -231,7 +231,7 @@ fn network_of(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// The first certificate of a file; `None` where there is no such file.
+/// Reads the first certificate of a file. Returns `None` if the file does not exist.
 fn read_certificate(file: &Path) -> Result<Option<Kept>, Failure> {
     let pem = match std::fs::read(file) {
         Ok(pem) => pem,
@@ -255,14 +255,14 @@ fn read_certificate(file: &Path) -> Result<Option<Kept>, Failure> {
 }
 
 fn damaged(file: &Path) -> Failure {
-    Failure::new(Kind::Configuration, format!("{}: there is no certificate in it", file.display()))
-        .advise("remove the file: a new one is made")
+    Failure::new(Kind::Configuration, format!("{}: no certificate in this file", file.display()))
+        .advise("remove the file: a new certificate is generated")
 }
 
 fn make_authority(files: &Files, names: &[HostName], now: i64) -> Result<(), Failure> {
     let key = KeyPair::generate().map_err(not_made)?;
     let mut params = CertificateParams::new(Vec::<String>::new()).map_err(not_made)?;
-    // The number keeps two authorities apart in a list of trusted ones.
+    // The number distinguishes two authorities in a list of trusted ones.
     params.distinguished_name.push(DnType::CommonName, format!("Mailwire local authority {now:x}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -303,20 +303,21 @@ fn make_leaf(files: &Files, names: &[HostName], now: i64) -> Result<(), Failure>
     valid(&mut params, now, LEAF_DAYS)?;
     let certificate = params.signed_by(&key, &issuer).map_err(not_made)?;
     write(&files.leaf_key, key.serialize_pem().as_bytes(), 0o600)?;
-    // The authority goes along: some clients want the whole chain.
+    // Some clients need the whole chain, so that the file includes the authority.
     write(&files.leaf, (certificate.pem() + &authority).as_bytes(), 0o644)
 }
 
-/// From an hour ago (clocks differ) until so many days from now.
+/// Sets the validity from an hour ago, because clocks differ, until `days` from now.
 fn valid(params: &mut CertificateParams, now: i64, days: i64) -> Result<(), Failure> {
-    let now = OffsetDateTime::from_unix_timestamp(now)
-        .map_err(|_| Failure::new(Kind::Unavailable, "this machine's clock is far off").advise("set it"))?;
+    let now = OffsetDateTime::from_unix_timestamp(now).map_err(|_| {
+        Failure::new(Kind::Unavailable, "this machine's clock is wrong").advise("set the clock")
+    })?;
     params.not_before = now - Duration::hours(1);
     params.not_after = now + Duration::days(days);
     Ok(())
 }
 
-/// Writes a file so that it is there whole or not at all.
+/// Writes a file atomically.
 fn write(file: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
     let new = file.with_extension("new");
     let written = (|| {
@@ -333,7 +334,7 @@ fn write(file: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
 }
 
 fn not_made(error: rcgen::Error) -> Failure {
-    Failure::new(Kind::Unavailable, format!("the server's own certificate could not be made: {error}"))
+    Failure::new(Kind::Unavailable, format!("cannot generate a certificate: {error}"))
         .advise("--cert FILE and --key FILE, or remove the directory \"tls\" in the data directory")
 }
 

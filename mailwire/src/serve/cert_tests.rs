@@ -1,4 +1,4 @@
-//! Certificates that are made, kept, renewed and refused.
+//! Tests of generating, keeping, renewing and rejecting certificates.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -21,7 +21,7 @@ fn directory() -> tempfile::TempDir {
 }
 
 #[test]
-fn it_is_made_once_kept_and_private() {
+fn generates_a_private_certificate_once() {
     let directory = directory();
     let tls = directory.path().join("tls");
     let first = made(&tls);
@@ -37,7 +37,7 @@ fn it_is_made_once_kept_and_private() {
 }
 
 #[test]
-fn a_leaf_that_ends_soon_is_renewed_by_the_same_authority() {
+fn renews_an_expiring_leaf_with_the_same_authority() {
     let directory = directory();
     let first = made(directory.path());
     let first_authority = authority(&first);
@@ -48,7 +48,7 @@ fn a_leaf_that_ends_soon_is_renewed_by_the_same_authority() {
 }
 
 #[test]
-fn certificates_made_while_the_clock_was_wrong_are_replaced() {
+fn replaces_certificates_generated_with_a_wrong_clock() {
     for wrong in [now() + 4000 * DAY, now() - 4000 * DAY] {
         let directory = directory();
         let source = Source::SelfMade { directory: directory.path().to_owned(), names: Vec::new() };
@@ -62,7 +62,7 @@ fn certificates_made_while_the_clock_was_wrong_are_replaced() {
 }
 
 #[test]
-fn the_leaf_is_for_loopback_and_names_its_authority() {
+fn the_leaf_is_valid_for_loopback_and_names_its_authority() {
     let directory = directory();
     made(directory.path());
     let pem = std::fs::read(directory.path().join("server.pem")).unwrap();
@@ -75,7 +75,7 @@ fn the_leaf_is_for_loopback_and_names_its_authority() {
 }
 
 #[test]
-fn names_are_added_and_the_authority_stays_while_it_may_sign_for_them() {
+fn keeps_the_authority_while_it_may_sign_for_the_names() {
     let directory = directory();
     let with = |names: &[&str]| {
         let names: Vec<HostName> = names.iter().map(|name| name.parse().unwrap()).collect();
@@ -95,14 +95,14 @@ fn names_are_added_and_the_authority_stays_while_it_may_sign_for_them() {
 }
 
 #[test]
-fn a_damaged_file_is_named() {
+fn names_a_damaged_file() {
     let directory = directory();
     std::fs::write(directory.path().join("ca.pem"), "no certificate").unwrap();
     let failure = self_made(directory.path(), &[], now()).unwrap_err();
     assert!(failure.to_string().contains("ca.pem"), "{failure}");
 }
 
-/// A certificate and its key in files of their own.
+/// A certificate and its key in their own files.
 struct Pair {
     directory: tempfile::TempDir,
 }
@@ -135,7 +135,7 @@ impl Pair {
 }
 
 #[test]
-fn a_given_certificate_that_is_not_valid_now_is_refused_and_one_that_ends_soon_is_warned_of() {
+fn rejects_an_invalid_certificate_and_warns_about_an_expiring_one() {
     for (from, to, what) in
         [(-20, -10, "the certificate expired on "), (10, 20, "the certificate is not valid before ")]
     {
@@ -154,7 +154,7 @@ fn a_given_certificate_that_is_not_valid_now_is_refused_and_one_that_ends_soon_i
     assert!(!source.is_due(&identity));
 }
 
-/// A certificate of X.509 version 1, and its key. Made for this test and used nowhere else.
+/// A certificate of X.509 version 1 and its key. It was made for this test and is used nowhere else.
 const VERSION_1: (&str, &str) = (
     "-----BEGIN CERTIFICATE-----\n\
      MIIBJDCBywIUIpV2q58RdeGMxIQvWw5YG1aCguUwCgYIKoZIzj0EAwIwFDESMBAG\n\
@@ -173,7 +173,7 @@ const VERSION_1: (&str, &str) = (
 );
 
 #[test]
-fn what_is_wrong_with_a_certificate_or_key_is_said_in_plain_words() {
+fn explains_problems_with_a_certificate_or_key() {
     let pair = Pair::new(now() - DAY, now() + 100 * DAY);
     let other = Pair::new(now() - DAY, now() + 100 * DAY);
     let read = |pair: &Pair, name: &str| std::fs::read(pair.path(name)).unwrap();
@@ -189,12 +189,12 @@ fn what_is_wrong_with_a_certificate_or_key_is_said_in_plain_words() {
     pair.write("text", b"hello\n");
     pair.write("broken.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     for (chain, key, what, advice) in [
-        ("cert.pem", "other.key", "the key does not belong to the certificate", "the key that"),
+        ("cert.pem", "other.key", "the key does not belong to the certificate", "the private key of"),
         ("chain.pem", "key.pem", "is not the first one in the file", "put it first"),
         ("cert.pem", "encrypted.key", "encrypted with a passphrase", "openssl pkey"),
         ("cert.pem", "old.key", "encrypted with a passphrase", "openssl pkey"),
-        ("key.pem", "key.pem", "holds a private key and no certificate", "changed places"),
-        ("cert.pem", "cert.pem", "holds a certificate and no private key", "changed places"),
+        ("key.pem", "key.pem", "contains a private key and no certificate", "swapped"),
+        ("cert.pem", "cert.pem", "contains a certificate and no private key", "swapped"),
         ("cert.der", "key.pem", "is not PEM but DER", "openssl x509"),
         ("version-1.pem", "version-1.key", "TLS cannot use this kind of certificate", "version 3"),
         ("empty", "key.pem", "the file is empty", "PEM"),

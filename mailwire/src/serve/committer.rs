@@ -1,7 +1,7 @@
-//! Commits messages to the store, many at a time: one sync of the disk for all that came while the last one ran.
+//! Commits messages to the store in batches: one disk sync covers all deliveries that arrived during the previous one.
 //!
-//! One thread does it. A session hands over a delivery and is woken when it is durable, or refused. This file knows
-//! nothing of the sessions but how to wake them.
+//! Commits run on one thread. A session hands over a delivery, and is woken when the delivery is durable or has
+//! failed.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,20 +12,20 @@ use std::thread::JoinHandle;
 use io_mio::SessionHandle;
 use mailstore::{Appended, Delivery, Error, Store};
 
-/// The most deliveries that one sync is for, and that may wait.
+/// The maximum number of deliveries in one batch, and in the queue.
 const BATCH: usize = 256;
 const WAITING: usize = 4096;
 
-/// The thread that commits. It ends when the value is dropped, after what was handed over to it.
+/// The thread that commits. Dropping the value ends it, after all queued deliveries.
 pub(super) struct Committer {
     queue: Option<SyncSender<Order>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What became of a delivery.
+/// The outcome of a delivery.
 pub(super) type Outcome = Result<Vec<Appended>, Error>;
 
-/// An outcome that will come. The session is woken when it is there.
+/// A commit in progress. The session is woken when its outcome is available.
 pub(super) struct Promise(Arc<Mutex<Option<Outcome>>>);
 
 struct Order {
@@ -43,7 +43,7 @@ impl Committer {
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Commits a delivery and then wakes the session. `None`: too many wait already.
+    /// Queues a delivery, and wakes the session after it was committed. Returns `None` if the queue is full.
     pub(super) fn commit(&self, delivery: Delivery, remote: SessionHandle) -> Option<Promise> {
         let place = Arc::default();
         let order = Order { delivery, place: Arc::clone(&place), remote };
@@ -55,7 +55,7 @@ impl Committer {
 }
 
 impl Promise {
-    /// The outcome, once; `None` while it is not there.
+    /// Returns the outcome, once; `None` while it is not available.
     pub(super) fn take(&self) -> Option<Outcome> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -91,13 +91,13 @@ fn commit(store: &dyn Store, orders: &Receiver<Order>) {
             deliveries.push(delivery);
             waiting.push((place, remote));
         }
-        // A store that panics must not leave sessions waiting for ever.
+        // If the store panics, sessions must not wait forever.
         let outcomes = catch_unwind(AssertUnwindSafe(|| store.append_batch(deliveries)))
-            .unwrap_or_else(|_| Err(Error::Io(std::io::Error::other("the store failed"))));
+            .unwrap_or_else(|_| Err(Error::Io(std::io::Error::other("the store panicked"))));
         let mut outcomes = match outcomes {
             Ok(outcomes) => outcomes.into_iter().map(Some).collect(),
             Err(error) => {
-                tracing::error!(%error, messages = waiting.len(), "messages could not be stored");
+                tracing::error!(%error, messages = waiting.len(), "cannot store messages");
                 waiting.iter().map(|_| Some(Err(same(&error)))).collect::<Vec<_>>()
             }
         };
@@ -110,7 +110,7 @@ fn commit(store: &dyn Store, orders: &Receiver<Order>) {
     }
 }
 
-/// The same failure for each of those whom it concerns.
+/// Copies an error, for each delivery of a batch.
 fn same(error: &Error) -> Error {
     match error {
         Error::Full => Error::Full,

@@ -1,11 +1,11 @@
-//! File descriptors: how many this process may have, and for how many sessions they suffice.
+//! File descriptors: raises this process's limit, and determines how many sessions fit in it.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Kept back from connections, for the store, its files and the messages that logged-in clients send and fetch.
+/// Descriptors reserved for the store, its files, and the messages that logged-in clients send and fetch.
 const RESERVE: u64 = 256;
 
-/// Raises the limit of this process to what the system allows, and returns it.
+/// Raises the soft limit of this process to the hard limit, and returns it.
 pub(super) fn raise_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let Some(soft) = current else { return u64::MAX };
@@ -13,14 +13,14 @@ pub(super) fn raise_limit() -> u64 {
     match setrlimit(Resource::Nofile, wanted) {
         Ok(()) => maximum.unwrap_or(u64::MAX),
         Err(error) => {
-            tracing::warn!(%error, limit = soft, "the limit of open files cannot be raised");
+            tracing::warn!(%error, limit = soft, "cannot raise the limit of open files");
             soft
         }
     }
 }
 
-/// How many connections a process with that many descriptors can have, so that enough are left for everything else: a
-/// quarter at least where there are few.
+/// Returns how many connections a process with this many descriptors can serve. At least a quarter of few descriptors
+/// is reserved.
 pub(super) fn connections(descriptors: u64) -> usize {
     let reserve = RESERVE.min(descriptors / 4).max(descriptors.min(64) / 2);
     usize::try_from(descriptors - reserve).unwrap_or(usize::MAX)
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptors_are_kept_back() {
+    fn reserves_descriptors() {
         assert_eq!(connections(1024), 768);
         assert_eq!(connections(4096), 4096 - 256);
         assert_eq!(connections(256), 192);

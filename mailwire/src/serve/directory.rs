@@ -1,4 +1,4 @@
-//! The directory that a server keeps everything in: where it is, and that only one server has it.
+//! The server's data directory: its location, and the lock that admits one server.
 
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -10,7 +10,7 @@ use crate::data;
 use crate::failure::{Failure, Kind};
 use crate::private;
 
-/// A data directory that this process has to itself, as long as the value lives.
+/// A locked data directory. The lock is released when the value is dropped.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
@@ -18,15 +18,15 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Where it is or will be.
+    /// Returns the path of the directory, which need not exist.
     pub(super) fn locate(given: Option<&Path>) -> Result<PathBuf, Failure> {
         given.map_or_else(default_path, |path| Ok(path.to_owned()))
     }
 
-    /// Makes the directory where it is missing, and locks it. Whatever this process creates from here on is private.
+    /// Creates the directory if it is missing, and locks it. Files that this process creates from now on are private.
     ///
     /// # Errors
-    /// The directory cannot be made, other users can change what is in it, or another server has it.
+    /// The directory cannot be created, other users can write to it, or another server has locked it.
     pub(super) fn open(given: Option<&Path>) -> Result<Self, Failure> {
         let path = Self::locate(given)?;
         rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
@@ -58,14 +58,14 @@ impl Directory {
         &self.path
     }
 
-    /// Where certificates and their keys are.
+    /// Returns the directory of certificates and their keys.
     pub(super) fn tls(&self) -> PathBuf {
         self.path.join("tls")
     }
 }
 
-/// Takes the rights of other users from what is directly in the directory and was made with a looser umask. Keys are left
-/// alone: one that other users could read is refused where it is opened.
+/// Removes the permissions of other users from the entries of the directory, which may have been created with a looser
+/// umask. Does not change keys: one that other users can read is rejected when it is opened.
 fn make_private(directory: &Path) -> Result<(), Failure> {
     let entries = std::fs::read_dir(directory).map_err(|error| not_writable(directory, &error))?;
     for entry in entries.flatten() {
@@ -74,7 +74,7 @@ fn make_private(directory: &Path) -> Result<(), Failure> {
         if !metadata.is_symlink() && mode & 0o077 != 0 && (metadata.is_file() || metadata.is_dir()) {
             let private = std::fs::Permissions::from_mode(mode & 0o700);
             if let Err(error) = std::fs::set_permissions(entry.path(), private) {
-                tracing::warn!(%error, "a file in the data directory cannot be made private");
+                tracing::warn!(%error, "cannot make a file in the data directory private");
             }
         }
     }
@@ -87,13 +87,14 @@ fn not_writable(path: &Path, error: &std::io::Error) -> Failure {
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
             failure.advise("a directory that this user can write to, with --dir DIR")
         }
-        std::io::ErrorKind::NotFound => failure
-            .advise("a directory on a disk that can be written to, with --dir DIR: a part of this name is missing there"),
+        std::io::ErrorKind::NotFound => {
+            failure.advise("a directory on a writable disk, with --dir DIR: a parent directory is missing")
+        }
         std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
-            failure.advise("a directory, with --dir DIR: a file has that name")
+            failure.advise("a directory, with --dir DIR: this is a file")
         }
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            failure.advise("make room on that disk, or take another directory with --dir DIR")
+            failure.advise("free space on that disk, or take another directory with --dir DIR")
         }
         _ => failure.advise("another directory with --dir DIR"),
     }
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_server_at_a_time() {
+    fn admits_one_server_at_a_time() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
         let first = Directory::open(Some(&path)).unwrap();

@@ -1,7 +1,7 @@
-//! Faults on demand, for people who test what sends to this server: refusals, delays and lost connections.
+//! Fault injection, for testing mail clients: rejections, delays and dropped connections.
 //!
-//! This file knows the options' grammar and draws; what a fault does to a session is done in `smtp.rs`. Draws are made
-//! of a seed and the session's number, so that a test that failed can be repeated.
+//! This module parses the options and draws the faults; see `smtp.rs` for their effect. Random numbers depend only on
+//! the seed and the session's number, so that a failed test can be repeated.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use proto_smtp::types::{Code, Severity};
 
-/// The longest delay: no client of mail waits longer.
+/// The maximum delay: no mail client waits longer.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
-/// Where in a session something can go wrong.
+/// The point in a session at which a fault is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// In place of the greeting.
@@ -25,7 +25,7 @@ pub(crate) enum Stage {
     Rcpt,
     /// At DATA or the first BDAT.
     Data,
-    /// When the message is complete.
+    /// At the end of the message.
     Dot,
 }
 
@@ -54,7 +54,7 @@ impl Stage {
         }
     }
 
-    /// The only codes that a session can say there, if not every one that refuses.
+    /// Returns the codes that a session can send at this stage; `None` if it can send all of them.
     const fn codes(self) -> Option<&'static [u16]> {
         match self {
             Self::StartTls => Some(&[454]),
@@ -74,22 +74,22 @@ impl FromStr for Stage {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|stage| stage.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            format!("there is no stage {text:?}; there are {names}")
+            format!("unknown stage {text:?}; expected one of {names}")
         })
     }
 }
 
-/// `STAGE=CODE[:PROBABILITY][,RECIPIENT-PATTERN]`
+/// `--fail STAGE=CODE[:PROBABILITY][,RECIPIENT-PATTERN]`
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fail {
     stage: Stage,
     code: Code,
     probability: f64,
-    /// For whom, with `*` and `?`; everybody if there is none.
+    /// A pattern of recipients, with `*` and `?`; all recipients if `None`.
     recipients: Option<String>,
 }
 
-/// `STAGE=DURATION[:PROBABILITY]`
+/// `--delay STAGE=DURATION[:PROBABILITY]`
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Delay {
     stage: Stage,
@@ -97,7 +97,7 @@ pub(crate) struct Delay {
     probability: f64,
 }
 
-/// `STAGE[:PROBABILITY]`
+/// `--drop STAGE[:PROBABILITY]`
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Drop {
     stage: Stage,
@@ -109,11 +109,11 @@ impl FromStr for Fail {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let example = "for example rcpt=450:0.3,*@example.test";
-        let (stage, rest) = text.split_once('=').ok_or(format!("STAGE=CODE is expected, {example}"))?;
+        let (stage, rest) = text.split_once('=').ok_or(format!("expected STAGE=CODE, {example}"))?;
         let stage: Stage = stage.parse()?;
         let (rest, recipients) = match rest.split_once(',') {
             Some((_, pattern)) if !stage.has_recipients() || pattern.is_empty() => {
-                return Err(format!("a pattern goes with rcpt, data and dot only, {example}"));
+                return Err(format!("a pattern is possible with rcpt, data and dot only, {example}"));
             }
             Some((rest, pattern)) => (rest, Some(pattern.to_owned())),
             None => (rest, None),
@@ -121,7 +121,7 @@ impl FromStr for Fail {
         let (code, probability) = with_probability(rest)?;
         let refuses = |code: &Code| matches!(code.severity(), Severity::Transient | Severity::Permanent);
         let code = code.parse().ok().and_then(Code::new).filter(refuses);
-        let code = code.ok_or(format!("a code between 400 and 599 is expected, {example}"))?;
+        let code = code.ok_or(format!("expected a code between 400 and 599, {example}"))?;
         match stage.codes() {
             Some(codes) if !codes.contains(&code.get()) => {
                 let codes: Vec<_> = codes.iter().map(u16::to_string).collect();
@@ -137,18 +137,17 @@ impl FromStr for Delay {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let example = "for example data=2s or rcpt=250ms:0.5";
-        let (stage, rest) = text.split_once('=').ok_or(format!("STAGE=DURATION is expected, {example}"))?;
+        let (stage, rest) = text.split_once('=').ok_or(format!("expected STAGE=DURATION, {example}"))?;
         let stage: Stage = stage.parse()?;
         let (duration, probability) = with_probability(rest)?;
         let duration: SignedDuration = duration.parse().map_err(|error| format!("{error}; {example}"))?;
-        let duration = Duration::try_from(duration).map_err(|_| format!("no time is negative, {example}"))?;
+        let duration =
+            Duration::try_from(duration).map_err(|_| format!("a delay must not be negative, {example}"))?;
         if duration > LONGEST_DELAY {
-            return Err(format!("nobody waits longer than an hour, {example}"));
+            return Err(format!("a delay is at most an hour, {example}"));
         }
         if stage == Stage::Connect && probability < 1.0 {
-            return Err(
-                "the delay of connect is that of every session: no probability goes with it".to_owned()
-            );
+            return Err("the delay of connect applies to every session: it has no probability".to_owned());
         }
         Ok(Self { stage, duration, probability })
     }
@@ -163,18 +162,18 @@ impl FromStr for Drop {
     }
 }
 
-/// `TEXT[:PROBABILITY]`
+/// Parses `TEXT[:PROBABILITY]`.
 fn with_probability(text: &str) -> Result<(&str, f64), String> {
     let Some((text, probability)) = text.split_once(':') else { return Ok((text, 1.0)) };
     match probability.parse() {
         Ok(number) if (0.0..=1.0).contains(&number) => Ok((text, number)),
         _ => Err(format!(
-            "{probability:?} is no probability: a number from 0 to 1 is expected, for example 0.25"
+            "invalid probability {probability:?}: expected a number from 0 to 1, for example 0.25"
         )),
     }
 }
 
-/// Everything that is to go wrong.
+/// All configured faults.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Faults {
     pub(crate) fail: Vec<Fail>,
@@ -183,16 +182,16 @@ pub(crate) struct Faults {
     pub(crate) seed: u64,
 }
 
-/// What goes wrong now.
+/// A drawn fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The connection is closed without an answer.
+    /// Close the connection without a reply.
     Drop,
-    /// This is answered.
+    /// Reply with this code.
     Fail(Code),
 }
 
-/// One session's draws.
+/// Draws the faults of one session.
 #[derive(Debug)]
 pub(super) struct Draws<'f> {
     faults: &'f Faults,
@@ -204,7 +203,7 @@ impl Faults {
         self.fail.is_empty() && self.delay.is_empty() && self.drop.is_empty()
     }
 
-    /// How long every greeting is held back, if something is to happen in its place.
+    /// Returns the delay of every greeting. It is not zero if a fault is configured in place of the greeting.
     pub(super) fn greeting_delay(&self) -> Option<Duration> {
         let at_connect = |stage: Stage| stage == Stage::Connect;
         let faulty = self.fail.iter().any(|fail| at_connect(fail.stage))
@@ -213,7 +212,7 @@ impl Faults {
         delay.or_else(|| faulty.then_some(Duration::from_millis(1)))
     }
 
-    /// The draws of a session.
+    /// Returns the random numbers of a session.
     pub(super) fn of_session(&self, number: u64) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
@@ -224,12 +223,12 @@ impl Faults {
 }
 
 impl Draws<'_> {
-    /// Where the draws have come to.
+    /// Returns the state of the random numbers.
     pub(super) fn into_random(self) -> fastrand::Rng {
         self.random
     }
 
-    /// How much later the answer comes.
+    /// Draws the delay of a stage.
     pub(super) fn delay(&mut self, stage: Stage) -> Option<Duration> {
         let Self { faults, random } = self;
         faults
@@ -240,7 +239,7 @@ impl Draws<'_> {
             .map(|delay| delay.duration)
     }
 
-    /// What goes wrong at this stage, for any of these recipients.
+    /// Draws the fault of a stage, for any of these recipients.
     pub(super) fn fault(&mut self, stage: Stage, recipients: &[&str]) -> Option<Fault> {
         let Self { faults, random } = self;
         let dropped =
@@ -258,12 +257,12 @@ impl Draws<'_> {
     }
 }
 
-/// Whether `text` is like `pattern`, in which `*` stands for anything and `?` for one character; in any case.
+/// Returns whether `text` matches `pattern`, in which `*` stands for anything and `?` for one character. Ignores case.
 fn like(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) =
         (pattern.to_lowercase().chars().collect(), text.to_lowercase().chars().collect());
     let (mut at, mut in_text) = (0, 0);
-    // Where to go back to: behind the last star, and one character further in the text.
+    // The position to return to: after the last star, and one character further in the text.
     let mut back = None;
     while in_text < text.len() {
         match pattern.get(at) {
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_read() {
+    fn parses_options() {
         let fail: Fail = "rcpt=450:0.3,*@example.test".parse().unwrap();
         assert_eq!((fail.stage, fail.code.get(), fail.probability), (Stage::Rcpt, 450, 0.3));
         assert_eq!(fail.recipients.as_deref(), Some("*@example.test"));
@@ -304,10 +303,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_option_is_said() {
+    fn explains_invalid_options() {
         for (option, said) in [
             ("rcpt", "STAGE=CODE"),
-            ("rcp=450", "there are connect, ehlo"),
+            ("rcp=450", "expected one of connect, ehlo"),
             ("rcpt=250", "between 400 and 599"),
             ("rcpt=abc", "between 400 and 599"),
             ("rcpt=450:2", "from 0 to 1"),
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_like_those_of_a_shell() {
+    fn matches_patterns_like_a_shell() {
         for (pattern, text, expected) in [
             ("*", "", true),
             ("*@example.test", "Ann@Example.TEST", true),
@@ -343,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_recipients_that_are_meant_fail() {
+    fn only_matching_recipients_fail() {
         let faults = fails(&["rcpt=550,bad*", "dot=451,*@late"]);
         let mut draws = faults.draws(faults.of_session(1));
         assert_eq!(draws.fault(Stage::Rcpt, &["good@x"]), None);
@@ -353,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_are_as_likely_as_they_should_be_and_the_same_again() {
+    fn draws_have_the_configured_probability_and_are_reproducible() {
         let mut faults = fails(&["rcpt=450:0.3"]);
         faults.seed = 7;
         let drawn = |faults: &Faults| {

@@ -1,10 +1,10 @@
-//! How often log-ins failed, per account, address and network, across all sessions of both protocols.
+//! Counts failed log-ins per account, address and network, across all sessions of both protocols.
 //!
-//! A failed log-in is answered later the more of them there were before. A right password is never held back: guessing
-//! does not lock an account's owner out. Failures are forgotten one by one.
+//! The more failures there were, the later a failed log-in is answered. A correct password is never delayed, so that
+//! guessing does not lock out the owner of an account. Failures are forgotten one by one.
 //!
-//! Names and addresses are kept as keyed hashes. The tables are bounded; a full one forgets those with the fewest
-//! failures first, so that a flood of new addresses cannot push out those that guess the most.
+//! Names and addresses are stored as keyed hashes. The tables are bounded. A full table drops the entry with the
+//! fewest failures, so that a flood of new addresses cannot displace the most active ones.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -13,24 +13,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The most entries of each table.
+/// The maximum number of entries in each table.
 const ENTRIES: usize = 4096;
 
-/// After so long, one failure is forgotten.
+/// The time after which one failure is forgotten.
 const FORGET: Duration = Duration::from_secs(30);
 
-/// How much later each failure beyond the free ones is answered than the one before.
+/// The additional delay of each failure beyond the free ones.
 const STEP: Duration = Duration::from_millis(500);
 
-/// A network has so many times the free failures of an address.
+/// The free failures of a network, as a multiple of those of an address.
 const NETWORK_SHARE: f64 = 4.0;
 
-/// How failures are answered.
+/// How failed log-ins are delayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GuessLimits {
-    /// So many failures of an account or an address cost nothing.
+    /// The number of failures of an account or an address without a delay.
     pub(super) free: u32,
-    /// The longest that a failure is held back, beyond what the machine does by itself.
+    /// The maximum delay, in addition to that of the state machine.
     pub(super) longest_delay: Duration,
 }
 
@@ -40,7 +40,7 @@ impl Default for GuessLimits {
     }
 }
 
-/// Who tries to log in, and from where.
+/// An attempt to log in, identified by account and address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Attempt {
     account: u64,
@@ -48,27 +48,27 @@ pub(super) struct Attempt {
     pub(super) network: u64,
     /// The account and the address together.
     pair: u64,
-    /// Whether it was counted as a failure before its outcome is known.
+    /// Whether it was counted as a failure before its outcome was known.
     counted: bool,
 }
 
 impl Attempt {
-    /// Whether both are of one account and one address.
+    /// Returns whether both have the same account and address.
     pub(super) const fn is_same(&self, other: &Self) -> bool {
         self.pair == other.pair
     }
 }
 
-/// What is known of those that make an attempt, before its outcome.
+/// The history of an attempt's account and address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Standing {
     /// Whether this account has logged in from this address before.
     pub(super) is_known: bool,
-    /// How many attempts of the address failed and are not forgotten yet.
+    /// The number of recent failures of the address.
     pub(super) failures: u32,
 }
 
-/// The failures of all sessions.
+/// The failed log-ins of all sessions.
 #[derive(Debug)]
 pub(super) struct Guesses {
     hasher: RandomState,
@@ -81,7 +81,7 @@ struct Tables {
     accounts: HashMap<u64, Failures>,
     addresses: HashMap<u64, Failures>,
     networks: HashMap<u64, Failures>,
-    /// The pairs that have logged in, and when they last did.
+    /// The pairs of account and address that have logged in, with the last time.
     known: HashMap<u64, Instant>,
 }
 
@@ -92,7 +92,7 @@ struct Failures {
 }
 
 impl Failures {
-    /// What is not forgotten yet.
+    /// Returns the failures that are not forgotten yet.
     fn now(self, now: Instant) -> f64 {
         let forgotten = now.saturating_duration_since(self.at).as_secs_f64() / FORGET.as_secs_f64();
         (self.count - forgotten).max(0.0)
@@ -115,7 +115,7 @@ impl Guesses {
         self.lock().limits = limits;
     }
 
-    /// An attempt to log in as `account` from `address`.
+    /// Returns an attempt to log in as `account` from `address`.
     pub(super) fn attempt(&self, account: &str, address: IpAddr) -> Attempt {
         let address = address.to_canonical();
         let account = account.to_ascii_lowercase();
@@ -132,15 +132,15 @@ impl Guesses {
         self.hasher.hash_one(value)
     }
 
-    /// What is known of the account and the address of an attempt.
+    /// Returns the history of an attempt's account and address.
     pub(super) fn standing(&self, attempt: &Attempt, now: Instant) -> Standing {
         let tables = self.lock();
         let failures = tables.addresses.get(&attempt.address).map_or(0.0, |found| found.now(now));
         Standing { is_known: tables.known.contains_key(&attempt.pair), failures: whole(failures) }
     }
 
-    /// Counts a failure, and returns how much later it is answered. An attempt whose outcome the machine decides is
-    /// counted before: [`succeeded`](Self::succeeded) takes that back.
+    /// Counts a failure and returns its delay. If the state machine decides the outcome, the attempt is counted in
+    /// advance, and [`succeeded`](Self::succeeded) reverts that.
     pub(super) fn failed(&self, attempt: &mut Attempt, now: Instant) -> Duration {
         let tables = &mut *self.lock();
         let free = f64::from(tables.limits.free);
@@ -160,7 +160,7 @@ impl Guesses {
             )
         };
         attempt.counted = true;
-        // The owner's own mistakes count, and the guesses of others do not.
+        // The owner's own mistakes count; the guesses of others do not.
         if tables.known.contains_key(&attempt.pair) {
             account = 0.0;
         }
@@ -168,7 +168,7 @@ impl Guesses {
         STEP.mul_f64(excess.min(1e6)).min(tables.limits.longest_delay)
     }
 
-    /// Notes that an attempt succeeded: this account and this address belong together.
+    /// Records a successful attempt, so that this account is known at this address.
     pub(super) fn succeeded(&self, attempt: &Attempt, now: Instant) {
         let tables = &mut *self.lock();
         if attempt.counted {
@@ -188,7 +188,7 @@ impl Guesses {
     }
 }
 
-/// Counts one more failure, and returns how many there are now.
+/// Counts one more failure and returns the current number.
 fn add(table: &mut HashMap<u64, Failures>, key: u64, now: Instant) -> f64 {
     if table.len() >= ENTRIES && !table.contains_key(&key) {
         table.retain(|_, failures| failures.now(now) > 0.0);
@@ -209,17 +209,13 @@ fn subtract(table: &mut HashMap<u64, Failures>, key: u64) {
     }
 }
 
-/// A number of failures, rounded up.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a count beyond the range is its end"
-)]
+/// Rounds a number of failures up.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
 fn whole(failures: f64) -> u32 {
     failures.ceil() as u32
 }
 
-/// The network of an address: /24 in IPv4, /64 in IPv6.
+/// Returns the network of an address: /24 in IPv4, /64 in IPv6.
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(address) => IpAddr::V4(Ipv4Addr::from(u32::from(address) >> 8 << 8)),
@@ -240,17 +236,21 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_answered_later_and_later_and_forgotten() {
+    fn delays_failures_increasingly_and_forgets_them() {
         let (guesses, now) = (guesses(), Instant::now());
         let delays: Vec<_> = (0..20).map(|_| fail(&guesses, "ann", "192.0.2.1", now)).collect();
         assert_eq!(delays[..5], [0, 0, 0, 500, 1000].map(Duration::from_millis));
-        assert_eq!(delays[19], Duration::from_secs(5), "there is a longest delay");
+        assert_eq!(delays[19], Duration::from_secs(5), "the delay is limited");
         assert_eq!(
             fail(&guesses, "Ann", "198.51.100.1", now),
             Duration::from_secs(5),
-            "the account is guessed at"
+            "failures of the account count"
         );
-        assert_eq!(fail(&guesses, "bob", "192.0.2.1", now), Duration::from_secs(5), "the address guesses");
+        assert_eq!(
+            fail(&guesses, "bob", "192.0.2.1", now),
+            Duration::from_secs(5),
+            "failures of the address count"
+        );
         assert_eq!(
             fail(&guesses, "bob", "198.51.100.2", now),
             Duration::ZERO,
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_throttled_as_a_whole() {
+    fn delays_failures_of_a_whole_network() {
         let (guesses, now) = (guesses(), Instant::now());
         for address in 1..40 {
             fail(&guesses, &format!("user-{address}"), &format!("192.0.2.{address}"), now);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_does_not_pay_for_the_guesses_of_others() {
+    fn does_not_delay_the_owner_for_the_guesses_of_others() {
         let (guesses, now) = (guesses(), Instant::now());
         let owner = guesses.attempt("ann", "203.0.113.1".parse().unwrap());
         guesses.succeeded(&owner, now);
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_was_counted_before_its_outcome_is_taken_back() {
+    fn success_reverts_a_failure_that_was_counted_in_advance() {
         let (guesses, now) = (guesses(), Instant::now());
         for _ in 0..20 {
             let mut attempt = guesses.attempt("ann", "192.0.2.1".parse().unwrap());
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_keeps_those_that_guess_the_most() {
+    fn a_full_table_keeps_the_most_active_addresses() {
         let (guesses, now) = (guesses(), Instant::now());
         for _ in 0..10 {
             fail(&guesses, "ann", "192.0.2.1", now);

@@ -1,7 +1,8 @@
-//! Who wants to know when a mailbox changes: the sessions that have it selected.
+//! Notifies sessions of changes to the mailbox that they have selected.
 //!
-//! The store tells about every change on the thread that made it. This file notes the change for each session that
-//! looks at the mailbox, and wakes those that are idle. It does not know what changed: a session asks the store.
+//! The store reports each change on the thread that made it. The notifier marks the change for each session that has
+//! selected the mailbox, and wakes those that are idle. It does not record what changed: the session reads that from
+//! the store.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,10 +13,10 @@ use io_mio::SessionHandle;
 use mailstore::{Change, ChangeCursor, Changes, MailboxId};
 use roaring::RoaringBitmap;
 
-/// From so many sessions on that look at one mailbox, a page of its changes is kept for the others.
+/// The number of sessions with one mailbox selected from which on they share a page of its changes.
 const KEEPS_PAGE: usize = 8;
 
-/// All watches.
+/// The watches of all sessions.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     mailboxes: Mutex<BTreeMap<MailboxId, Watched>>,
@@ -25,11 +26,11 @@ pub(super) struct Hub {
 #[derive(Debug, Default)]
 struct Watched {
     states: Vec<Arc<State>>,
-    /// The messages that most sessions know, so that they can share them.
+    /// The UIDs that most sessions know, so that they can share them.
     uids: Weak<RoaringBitmap>,
-    /// The highest mod-sequence that was told.
+    /// The highest mod-sequence that the store reported.
     modseq: u64,
-    /// The last page of changes that was read, and from where.
+    /// The last page of changes that was read, and its start.
     page: Option<(ChangeCursor, Arc<Changes>)>,
 }
 
@@ -41,7 +42,7 @@ struct State {
     remote: SessionHandle,
 }
 
-/// One session's watch on one mailbox; it ends when the value is dropped.
+/// One session's watch on one mailbox. Dropping it ends the watch.
 #[derive(Debug)]
 pub(super) struct Watch {
     mailbox: MailboxId,
@@ -50,11 +51,11 @@ pub(super) struct Watch {
 }
 
 impl Hub {
-    /// A mailbox changed.
+    /// Records a change, and wakes the idle sessions.
     pub(super) fn changed(&self, change: Change) {
         let mut mailboxes = lock(&self.mailboxes);
         let Some(watched) = mailboxes.get_mut(&change.mailbox) else { return };
-        // Of a mailbox that was deleted, no page is the last one.
+        // A deleted mailbox has mod-sequence 0: no page of its changes may be shared.
         watched.modseq = if change.modseq == 0 { u64::MAX } else { watched.modseq.max(change.modseq) };
         watched.page = None;
         for state in &watched.states {
@@ -66,7 +67,7 @@ impl Hub {
         }
     }
 
-    /// The page of changes from a cursor on that another session has read, if nothing has changed since.
+    /// Returns the page of changes from a cursor on, if another session has read it and nothing has changed since.
     pub(super) fn page(&self, mailbox: MailboxId, since: &ChangeCursor) -> Option<Arc<Changes>> {
         let mailboxes = lock(&self.mailboxes);
         let watched = mailboxes.get(&mailbox)?;
@@ -74,7 +75,7 @@ impl Hub {
         (cursor == since && page.highest_modseq >= watched.modseq).then(|| Arc::clone(page))
     }
 
-    /// Keeps a page of changes for the other sessions of its mailbox, if they are many.
+    /// Keeps a page of changes for the other sessions of its mailbox, if there are enough of them.
     pub(super) fn keep_page(&self, mailbox: MailboxId, since: ChangeCursor, page: &Arc<Changes>) {
         if let Some(watched) = lock(&self.mailboxes).get_mut(&mailbox)
             && watched.states.len() >= KEEPS_PAGE
@@ -83,7 +84,7 @@ impl Hub {
         }
     }
 
-    /// Watches a mailbox from now on.
+    /// Starts to watch a mailbox.
     pub(super) fn watch(self: &Arc<Self>, mailbox: MailboxId, remote: SessionHandle) -> Watch {
         let state = Arc::new(State {
             changed: AtomicBool::new(false),
@@ -97,22 +98,23 @@ impl Hub {
 }
 
 impl Watch {
-    /// Whether there was a change since the last [`take_changed`](Self::take_changed).
+    /// Returns whether there was a change since the last [`take_changed`](Self::take_changed).
     pub(super) fn has_changed(&self) -> bool {
         self.state.changed.load(Ordering::SeqCst)
     }
 
-    /// Whether there was a change since the last call.
+    /// Returns whether there was a change since the last call.
     pub(super) fn take_changed(&self) -> bool {
         self.state.changed.swap(false, Ordering::SeqCst)
     }
 
-    /// The highest mod-sequence of the mailbox, at least `known`.
+    /// Returns the highest mod-sequence of the mailbox, at least `known`.
     pub(super) fn highest_modseq(&self, known: u64) -> u64 {
         self.state.modseq.fetch_max(known, Ordering::SeqCst).max(known)
     }
 
-    /// The same set of messages as another session has, if there is one; otherwise this is the one that others get.
+    /// Returns an equal bitmap of another session, if there is one. Otherwise returns `uids`, and offers it to the
+    /// others.
     pub(super) fn share(&self, uids: Arc<RoaringBitmap>) -> Arc<RoaringBitmap> {
         let known = lock(&self.hub.mailboxes).get(&self.mailbox).and_then(|watched| watched.uids.upgrade());
         if let Some(known) = known
@@ -126,17 +128,17 @@ impl Watch {
         uids
     }
 
-    /// There may be something that this session was not told yet.
+    /// Marks a change as not yet reported.
     pub(super) fn mark_changed(&self) {
         self.state.changed.store(true, Ordering::SeqCst);
     }
 
-    /// The session waits for changes from now on: each wakes it.
+    /// From now on, each change wakes the session.
     pub(super) fn begin_idle(&self) {
         self.state.idle.store(true, Ordering::SeqCst);
     }
 
-    /// The session does something else.
+    /// From now on, changes no longer wake the session.
     pub(super) fn end_idle(&self) {
         self.state.idle.store(false, Ordering::SeqCst);
     }
@@ -165,7 +167,8 @@ impl fmt::Debug for State {
     }
 }
 
-/// No code of ours panics while it holds a lock, and what a lock guards is valid at any time.
+/// Locks a mutex, ignoring poisoning: no code panics while it holds the lock, and the guarded data is valid at any
+/// time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! The ports of the server: bound before anything is created, listened on when everything is there, and given other
-//! settings while they are.
+//! The server's ports: bound before anything is created, then listened on. Their settings can be replaced while the
+//! server runs.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,23 +16,23 @@ use super::settings::Settings;
 use super::{Site, imap, smtp};
 use crate::failure::{Failure, Kind};
 
-/// The ports that are bound, with the services that they are for.
+/// The bound ports and their services.
 pub(super) struct Ports(Vec<(Service, BoundPort)>);
 
-/// The services that listen, and what replaces the settings of each.
+/// The listening services, and the functions that replace their settings.
 pub(super) struct Listening {
     pub(super) addresses: Vec<(Service, SocketAddr)>,
     pub(super) replace: Vec<Replace>,
 }
 
-/// What replaces the settings of one listener.
+/// Replaces the settings of one listener.
 pub(super) type Replace = Box<dyn Fn(&Settings, &TlsServerConfig) + Send>;
 
 impl Ports {
-    /// Binds every port that is asked for.
+    /// Binds all configured ports.
     ///
     /// # Errors
-    /// A port cannot be had, is not on this machine where it must be, or every service is off.
+    /// A port is not available, an address must be on this machine but is not, or every service is off.
     pub(super) fn bind(arguments: &ServeArgs) -> Result<Self, Failure> {
         let wanted = Service::ALL.into_iter().filter_map(|service| {
             let listen = match service {
@@ -57,7 +57,7 @@ impl Ports {
                 && !address.ip().is_loopback()
             {
                 let what =
-                    format!("{option} is for this machine only, and --{} is {address}", service.name());
+                    format!("{option} is allowed on loopback only, and --{} is {address}", service.name());
                 return Err(Failure::new(Kind::Usage, what).advise(format!(
                     "--{} 127.0.0.1:{}",
                     service.name(),
@@ -72,10 +72,10 @@ impl Ports {
         Ok(Self(wanted.into_iter().map(bind).collect::<Result<_, _>>()?))
     }
 
-    /// Listens on all of them.
+    /// Listens on all ports.
     ///
     /// # Errors
-    /// The operating system gives no poll.
+    /// The operating system cannot create a poll.
     pub(super) fn listen(
         self,
         reactor: &mut Reactor,
@@ -88,7 +88,7 @@ impl Ports {
         arguments.proxy_from.iter().for_each(|network| proxies.add(network));
         let (mut listening, mut replace) = (Vec::new(), Vec::new());
         for (service, port) in self.0 {
-            // LMTP comes from programs on this machine, and no proxy stands before those.
+            // LMTP connections come from this machine, without a proxy.
             let proxies = (service != Service::Lmtp && !proxies.is_empty()).then(|| proxies.clone());
             let plaintext = arguments.danger_plaintext;
             let made_for = Arc::clone(site);
@@ -121,7 +121,7 @@ impl Ports {
     }
 }
 
-/// Listens on one port; `terms` makes its settings, now and whenever they change.
+/// Listens on one port. `terms` creates its settings, now and at each reload.
 fn start<P: ServerProtocol, H: Handler<P>>(
     reactor: &mut Reactor,
     port: BoundPort,
@@ -143,7 +143,7 @@ fn start<P: ServerProtocol, H: Handler<P>>(
 }
 
 fn listener_tls(service: Service, tls: &TlsServerConfig, plaintext: bool) -> ListenerTls {
-    // A client that wants another protocol is not let in: what it says must not be read as mail (ALPACA).
+    // ALPN rejects a client that negotiates another protocol, whose data must not be read as mail (ALPACA).
     let tls = |name: &str| tls.clone().application_protocols(&[name]);
     match service {
         Service::Lmtp => ListenerTls::TrustedLocal,
@@ -155,7 +155,7 @@ fn listener_tls(service: Service, tls: &TlsServerConfig, plaintext: bool) -> Lis
     }
 }
 
-/// How long is waited for a client: to log in only where it has to.
+/// Returns the time limits of a listener. Log-in is limited only where it is required.
 fn deadlines(settings: &Settings, logs_in: bool) -> Deadlines {
     let mut deadlines = settings.deadlines.clone();
     if !logs_in {
@@ -164,15 +164,15 @@ fn deadlines(settings: &Settings, logs_in: bool) -> Deadlines {
     deadlines
 }
 
-/// LMTP has no TLS and no log-in: only programs on this machine may speak it, and not where SMTP is expected
-/// (RFC 2033 §3).
+/// Checks the address for LMTP. LMTP has no TLS and no log-in here, so that only this machine may connect, and not on
+/// SMTP's port (RFC 2033 §3).
 fn lmtp_is_local(address: SocketAddr) -> Result<(), Failure> {
     let failure = |why: &str| Failure::new(Kind::Usage, format!("--lmtp {address}: {why}"));
     if !address.ip().is_loopback() {
-        return Err(failure("LMTP is for programs on this machine").advise("--lmtp 127.0.0.1:1024"));
+        return Err(failure("LMTP is allowed on this machine only").advise("--lmtp 127.0.0.1:1024"));
     }
     if address.port() == 25 {
-        return Err(failure("port 25 is SMTP's").advise("--lmtp 127.0.0.1:1024"));
+        return Err(failure("port 25 is reserved for SMTP").advise("--lmtp 127.0.0.1:1024"));
     }
     Ok(())
 }
@@ -189,7 +189,7 @@ fn not_bound(service: Service, address: SocketAddr, error: &io_mio::Error) -> Fa
             format!("--{name} {}:0 for any free port, or --{name} off", address.ip()),
         ),
         std::io::ErrorKind::PermissionDenied => (
-            "ports below 1024 need a privilege".to_owned(),
+            "ports below 1024 require privileges".to_owned(),
             format!("--{name} {}:{}", address.ip(), u32::from(address.port()) + 1000),
         ),
         std::io::ErrorKind::AddrNotAvailable => {

@@ -1,8 +1,8 @@
-//! Who may log in: what a worker answers to the questions of an authentication, for both protocols alike.
+//! Authentication for both protocols: answers the questions of the SASL exchange on worker threads.
 //!
-//! Beside its verifier, each password leaves SCRAM keys in the store, derived when it is set or, if it is older than
-//! that, at its next login by PLAIN or LOGIN. A name that nobody has is answered with decoy keys, at the same cost. This
-//! file knows nothing of what happens behind a login.
+//! The store keeps SCRAM keys beside each password hash. They are derived when the password is set, or at the next
+//! log-in by PLAIN or LOGIN if the password is older than that. An unknown name is answered with decoy keys, at the
+//! same cost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +17,13 @@ use super::Site;
 use super::guesses::Attempt;
 use super::login_queue::{Costly, Quick, Ticket};
 
-/// Iterations of the keys that are made here. RFC 7677 §4 asks for 4096 at least; these cost a phone some tens of
-/// milliseconds.
+/// The iterations of new keys. RFC 7677 §4 requires at least 4096; these take some tens of milliseconds on a phone.
 const ITERATIONS: u32 = 10_000;
 
-/// How many random octets a salt has.
+/// The length of a salt in bytes.
 const SALT: usize = 16;
 
-/// The answer, and who is logged in with it.
+/// The answer to a question, and the account that is logged in by it.
 pub(super) struct Answer {
     pub(super) verdict: AuthVerdict,
     pub(super) account: Option<AccountId>,
@@ -39,15 +38,15 @@ impl Answer {
             Ok(Some(account)) => Self { verdict: AuthVerdict::Accept, account: Some(account) },
             Ok(None) => Self::REJECT,
             Err(error) => {
-                tracing::error!(%error, "nobody can log in");
+                tracing::error!(%error, "cannot check a log-in");
                 Self::UNAVAILABLE
             }
         }
     }
 }
 
-/// The ways to log in that this server can verify. Where any password is right, only those that send it: SCRAM proves
-/// that both sides know it.
+/// Returns the offered mechanisms. With `--any-login` only those that send the password: SCRAM proves that both sides
+/// know it.
 pub(super) fn mechanisms(any_login: bool) -> Mechanisms {
     let scram =
         [Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::ScramSha1Plus, Mechanism::ScramSha1];
@@ -55,11 +54,11 @@ pub(super) fn mechanisms(any_login: bool) -> Mechanisms {
 }
 
 impl Site {
-    /// Begins to answer a question of an authentication. `attempt` is the session's: it lasts from the first question to
-    /// the outcome.
+    /// Starts to answer a question of an authentication. `attempt` belongs to the session, and lasts from the first
+    /// question to the outcome.
     ///
     /// # Errors
-    /// The answer, where it is known at once.
+    /// The answer, if it is known at once.
     pub(super) fn begin_login(
         &self,
         request: &AuthRequest,
@@ -79,7 +78,7 @@ impl Site {
         self.logins.submit(&current, standing, cx.session_handle(), quick, costly).ok_or(Answer::UNAVAILABLE)
     }
 
-    /// Notes what an answer means for this client and for those that try the same.
+    /// Records the outcome for the account and the address, and delays the answer to a failure.
     pub(super) fn end_login(
         &self,
         verdict: &AuthVerdict,
@@ -94,7 +93,7 @@ impl Site {
                 cx.logged_in();
                 *attempt = None;
             }
-            // With its keys the machine decides by itself, and what it says comes later only if the proof is wrong.
+            // With keys the state machine decides by itself, and delays its reply only if the proof is wrong.
             AuthVerdict::Reject | AuthVerdict::Keys(_) => {
                 let delay = self.guesses.failed(current, cx.now());
                 cx.extend_login_delay(delay);
@@ -104,7 +103,7 @@ impl Site {
     }
 }
 
-/// Who says who they are; empty where the question does not tell.
+/// Returns the user name in a question; empty if it contains none.
 fn username(question: &AuthQuestion) -> &str {
     match question {
         AuthQuestion::Verify(Credentials::Password { username, .. })
@@ -114,7 +113,8 @@ fn username(question: &AuthQuestion) -> &str {
     }
 }
 
-/// What is kept of a password for SCRAM. Nothing for one that SASLprep forbids: it still logs in by PLAIN.
+/// Returns the SCRAM keys of a password. Returns none for a password that SASLprep forbids, which can still log in by
+/// PLAIN.
 pub(super) fn keys(password: &[u8]) -> Vec<LoginKeys> {
     let Ok(password) = std::str::from_utf8(password) else { return Vec::new() };
     let mut made = Vec::new();
@@ -130,14 +130,14 @@ pub(super) fn keys(password: &[u8]) -> Vec<LoginKeys> {
     made
 }
 
-/// The two steps of answering a question; `None` where no answer but a rejection fits.
+/// Returns the two steps that answer a question; `None` if only a rejection is possible.
 pub(super) fn answer(
     store: &Arc<dyn Store>,
     request: &AuthRequest,
     any_login: Option<AccountId>,
 ) -> Option<(Quick, Costly)> {
     let store = Arc::clone(store);
-    // Never asked for: the quick step answers.
+    // Never called: the quick step always answers.
     let nothing: Costly = Box::new(|| Answer::UNAVAILABLE);
     match request.question() {
         AuthQuestion::Verify(Credentials::Password { .. }) if any_login.is_some() => Some((
@@ -177,7 +177,7 @@ pub(super) fn answer(
     }
 }
 
-/// Verifies a password. A wrong one is found out by its SCRAM keys, at a tenth of what the verifier costs.
+/// Verifies a password. The SCRAM keys reveal a wrong one at a tenth of the cost of the password hash.
 fn verify(store: &dyn Store, username: &str, password: &[u8]) -> Answer {
     match is_wrong(store, username, password) {
         Ok(true) => Answer::REJECT,
@@ -186,32 +186,32 @@ fn verify(store: &dyn Store, username: &str, password: &[u8]) -> Answer {
     }
 }
 
-/// Whether the SCRAM keys of that user are of another password. A name that no account has costs the same; an account
-/// without keys is left to the verifier.
+/// Returns whether the SCRAM keys show that the password is wrong. An unknown name costs the same. An account without
+/// keys is left to the password hash.
 fn is_wrong(store: &dyn Store, username: &str, password: &[u8]) -> mailstore::Result<bool> {
     if store.login_keys(username, kind(ScramHash::Sha256))?.is_none() && store.account(username)?.is_some() {
         return Ok(false);
     }
     let keys = kept(store, ScramHash::Sha256, username)?;
-    // What SCRAM cannot carry is not the password of an account that has keys.
+    // The account has keys, so that its password is one that SCRAM can carry.
     Ok(!std::str::from_utf8(password).is_ok_and(|password| keys.verify_password(password) == Ok(true)))
 }
 
-/// Nobody acts for somebody else here.
+/// Returns whether the authorization identity is the user's own. No user may act for another.
 fn are_same(authorization: &str, username: &str) -> bool {
     authorization.is_empty() || authorization == username
 }
 
-/// The keys of that user, or a decoy. The decoy is always made, so that time does not tell.
+/// Returns the keys of a user, or a decoy. The decoy is computed in any case, so that timing does not reveal which.
 fn kept(store: &dyn Store, hash: ScramHash, username: &str) -> mailstore::Result<ScramKeys> {
     let secret = Secret::new(store.own_secret()?);
     let found = store.login_keys(username, kind(hash))?;
-    // Names are the same in any case, and so their decoys are.
+    // Names are case-insensitive, and so must be their decoys.
     let decoy = ScramKeys::decoy(hash, &secret, &username.to_ascii_lowercase(), ITERATIONS, SALT);
     let real = found.and_then(|text| {
         let text = Secret::new(text);
         ScramKeys::from_text(text.expose())
-            .inspect_err(|error| tracing::error!(%error, "keys in the store cannot be read"))
+            .inspect_err(|error| tracing::error!(%error, "cannot read keys in the store"))
             .ok()
     });
     Ok(real.unwrap_or(decoy))
@@ -233,14 +233,14 @@ mod tests {
 
     use super::*;
 
-    /// Salt and iterations: what a stranger sees of keys.
+    /// Returns the salt and the iterations: the part of the keys that a client sees before it logs in.
     fn seen(store: &dyn Store, name: &str) -> String {
         let text = kept(store, ScramHash::Sha256, name).unwrap().to_text();
         text.expose().rsplit_once('$').unwrap().0.to_owned()
     }
 
     #[test]
-    fn a_stranger_cannot_tell_who_has_an_account() {
+    fn scram_keys_do_not_reveal_which_accounts_exist() {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path()).unwrap().deriving_keys(Arc::new(keys));
         store.create_account("ann", b"a password").unwrap();
@@ -248,7 +248,7 @@ mod tests {
         for (name, written_otherwise) in [("ann", "ANN"), ("bob", "Bob")] {
             let shown = seen(&store, name);
             assert!(shown.starts_with("SCRAM-SHA-256$10000:") && shown.len() == 44, "{shown}");
-            assert_eq!(shown, seen(&store, name), "asked twice");
+            assert_eq!(shown, seen(&store, name), "the same keys again");
             assert_eq!(shown, seen(&store, written_otherwise));
         }
         assert_ne!(seen(&store, "ann"), seen(&store, "bob"));
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(bob, seen(&SqliteStore::open(directory.path()).unwrap(), "bob"), "after a restart");
     }
 
-    /// How much longer the one question takes than the other, by the medians of tries that take turns.
+    /// Returns the ratio of the times that two questions take: of the medians of alternating tries.
     fn ratio(store: &Arc<dyn Store>, tries: usize, questions: [&dyn Fn() -> AuthQuestion; 2]) -> f64 {
         let mut took = [Vec::new(), Vec::new()];
         for _ in 0..tries {
@@ -277,10 +277,11 @@ mod tests {
         one / other
     }
 
-    /// The bounds are wide, since a test shares its machine with others: what a name that nobody has costs nothing for
-    /// would be beyond them by a thousand. That both run Argon2 once, and the same, `mailstore` counts.
+    /// The bounds are wide, because a test shares its machine with others: a name answered without hashing would
+    /// exceed them by a factor of a thousand. Tests in `mailstore` count that both cases run Argon2 once, with the
+    /// same parameters.
     #[test]
-    fn time_does_not_tell_who_has_an_account() {
+    fn timing_does_not_reveal_which_accounts_exist() {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path()).unwrap().deriving_keys(Arc::new(keys));
         store.create_account("ann", b"a password").unwrap();
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_password_is_accepted_with_keys_and_without_and_recalled_afterwards() {
+    fn accepts_the_correct_password_with_and_without_keys_and_caches_it() {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path()).unwrap().deriving_keys(Arc::new(keys));
         store.create_account("ann", b"a password").unwrap();
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_scram_cannot_carry_has_no_keys() {
+    fn derives_no_keys_from_a_password_that_scram_cannot_carry() {
         assert!(keys(b"\xff\xfe").is_empty() && keys(b"").is_empty() && keys("a\u{7}".as_bytes()).is_empty());
         assert_eq!(keys(b"good").len(), 2);
     }

@@ -1,12 +1,12 @@
 //! Threads that check passwords, and the order in which they do.
 //!
-//! Each attempt first takes a quick step, on a thread of its own: what needs no computing is answered there, whatever
-//! waits behind it. The costly step follows in an order that guesses cannot fill: those who have logged in from their
-//! address before come first, then those of whose address and network the fewest attempts wait and have failed, and of one
-//! source the newest. The owner of an account who shares an address with those that guess at it is not behind all of
-//! them, and new guesses do not get in front of an owner whose address has not guessed.
+//! Each attempt starts with a quick step on a thread of its own. An attempt that needs no password hash is answered
+//! there, whatever else is waiting. The costly step follows, in an order that guesses cannot exploit. First come
+//! clients that have logged in from their address before. Then come those whose address and network have the fewest
+//! waiting and failed attempts. Of one source, the newest attempt is first. An owner who shares an address with
+//! guessers is therefore not behind all of them, and new guesses do not get ahead of an owner at another address.
 //!
-//! An attempt whose session is gone is not computed.
+//! An attempt whose session has ended is skipped.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -21,37 +21,39 @@ use io_mio::SessionHandle;
 use super::guesses::{Attempt, Standing};
 use super::login::Answer;
 
-/// Threads for the costly step.
+/// The maximum number of threads for the costly step.
 const THREADS: usize = 2;
 
-/// A thread for the costly step ends after so long without work, and gives back the 19 MiB in which it computes.
+/// How long a thread waits for work before it ends, which frees the 19 MiB that it uses for hashing.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// The most attempts that wait. Each session has one at most, so that the default limit of sessions never reaches it.
+/// The maximum number of waiting attempts. Each session has at most one, so that the default session limit is reached
+/// first.
 const WAITING: usize = 8192;
 
-/// The step that needs no computing: `None` leaves the answer to the costly one.
+/// The step without hashing. `None` leaves the answer to the costly step.
 pub(super) type Quick = Box<dyn FnOnce() -> Option<Answer> + Send>;
 
-/// The step that computes.
+/// The step that computes a password hash.
 pub(super) type Costly = Box<dyn FnOnce() -> Answer + Send>;
 
-/// The threads. They end when the value is dropped; what waits then is not answered.
+/// The queue and its threads. Dropping it ends the threads; waiting attempts are not answered.
 pub(super) struct LoginQueue {
     shared: Arc<Shared>,
     quick: Option<JoinHandle<()>>,
 }
 
-/// An answer that will come. The session is woken when it is there; the attempt is given up with the value.
+/// A log-in attempt in progress. The session is woken when the answer is available. Dropping the value abandons the
+/// attempt.
 pub(super) struct Ticket(Place);
 
 type Place = Arc<Mutex<Option<Answer>>>;
 
 struct Shared {
     state: Mutex<State>,
-    /// A quick step waits.
+    /// Signals a waiting quick step.
     quick: Condvar,
-    /// A costly step waits.
+    /// Signals a waiting costly step.
     costly: Condvar,
 }
 
@@ -59,16 +61,16 @@ struct Shared {
 struct State {
     quick: VecDeque<(Quick, Waiting)>,
     costly: Vec<Waiting>,
-    /// How many costly steps of each address and network wait.
+    /// The number of waiting costly steps of each address and network.
     waiting: HashMap<u64, u32>,
     number: u64,
-    /// How many threads there are for the costly step.
+    /// The number of threads for the costly step.
     threads: usize,
     closed: bool,
 }
 
-/// The order, the smallest first: strangers behind those who are known, then by how many attempts of the same source wait
-/// or have failed, then the newest.
+/// The order of attempts, the smallest first: known clients before others, then by the waiting and failed attempts of
+/// the same source, then the newest.
 type Rank = (bool, u32, Reverse<u64>);
 
 struct Waiting {
@@ -76,7 +78,7 @@ struct Waiting {
     address: u64,
     network: u64,
     is_stranger: bool,
-    /// How many attempts of its address failed lately.
+    /// The number of recent failures of its address.
     failures: u32,
     number: u64,
     place: Place,
@@ -85,8 +87,10 @@ struct Waiting {
 }
 
 impl LoginQueue {
+    /// Starts the queue.
+    ///
     /// # Errors
-    /// The operating system gives no thread.
+    /// The operating system cannot start a thread.
     pub(super) fn start() -> std::io::Result<Self> {
         let shared =
             Arc::new(Shared { state: Mutex::default(), quick: Condvar::new(), costly: Condvar::new() });
@@ -95,7 +99,7 @@ impl LoginQueue {
         Ok(Self { shared, quick: Some(quick) })
     }
 
-    /// Answers an attempt and then wakes its session. `None`: too many wait, and none of them has less of a claim.
+    /// Queues an attempt, and wakes its session when the answer is available. Returns `None` if the queue is full.
     pub(super) fn submit(
         &self,
         attempt: &Attempt,
@@ -127,14 +131,14 @@ impl LoginQueue {
 }
 
 impl Ticket {
-    /// The answer, once; `None` while it is not there.
+    /// Returns the answer, once; `None` while it is not available.
     pub(super) fn take(&self) -> Option<Answer> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl State {
-    /// Queues a costly step, and returns the one that has to go where there is no room.
+    /// Queues a costly step. If the queue is full, returns the attempt to drop.
     fn push(&mut self, mut waiting: Waiting) -> Option<Waiting> {
         waiting.number = self.number;
         self.number += 1;
@@ -149,7 +153,7 @@ impl State {
         last.map(|index| self.take(index))
     }
 
-    /// The next step. Looking through all that wait costs a hundredth of what the step costs.
+    /// Takes the next step. Scanning the queue costs a hundredth of a password hash.
     fn pop(&mut self) -> Option<Waiting> {
         let first = (0..self.costly.len()).min_by_key(|index| self.rank(*index));
         first.map(|index| self.take(index))
@@ -188,7 +192,7 @@ impl Waiting {
         }
     }
 
-    /// Whether the session still waits for it.
+    /// Returns whether the session is still waiting for the answer.
     fn is_wanted(&self) -> bool {
         Arc::strong_count(&self.place) > 1
     }
@@ -199,7 +203,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a costly step, and starts a thread for it where there are too few.
+    /// Queues a costly step, and starts a thread for it if there are too few.
     fn push(self: &Arc<Self>, waiting: Waiting) {
         let mut state = self.lock();
         let mut given_up = state.push(waiting);
@@ -208,7 +212,7 @@ impl Shared {
             match spawn(move || compute(&worker)) {
                 Ok(_) => state.threads += 1,
                 Err(error) => {
-                    tracing::error!(%error, "a thread for passwords cannot be started");
+                    tracing::error!(%error, "cannot start a thread for passwords");
                     if state.threads == 0 {
                         given_up = state.pop();
                     }
@@ -236,7 +240,7 @@ fn answer_quickly(shared: &Arc<Shared>) {
         };
         drop(state);
         if waiting.is_wanted() {
-            // A step that panics costs itself only.
+            // A panic affects only this attempt.
             match catch_unwind(AssertUnwindSafe(quick)).unwrap_or(Some(Answer::UNAVAILABLE)) {
                 Some(answer) => waiting.give(answer),
                 None => shared.push(waiting),
@@ -279,7 +283,7 @@ impl Drop for LoginQueue {
         drop(state);
         self.shared.quick.notify_all();
         self.shared.costly.notify_all();
-        // A thread that computes ends with what it computes: it holds nothing that must be saved.
+        // The other threads are not joined: they hold nothing that must be saved.
         if let Some(quick) = self.quick.take() {
             let _ = quick.join();
         }
@@ -309,7 +313,7 @@ mod tests {
     use super::*;
     use crate::serve::guesses::{GuessLimits, Guesses};
 
-    /// Of which only the place in the order is looked at.
+    /// Returns an attempt of which only the rank matters.
     fn waiting(guesses: &Guesses, address: &str, is_known: bool) -> Waiting {
         let attempt = guesses.attempt("ann", address.parse::<IpAddr>().unwrap());
         Waiting {
@@ -325,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn known_clients_and_sources_with_few_attempts_come_first() {
+    fn prefers_known_clients_and_sources_with_few_attempts() {
         let guesses = Guesses::new(GuessLimits::default());
         let mut state = State::default();
         for _ in 0..100 {
@@ -342,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_source_the_newest_comes_first() {
+    fn prefers_the_newest_attempt_of_one_source() {
         let guesses = Guesses::new(GuessLimits::default());
         let mut state = State::default();
         for _ in 0..3 {
@@ -353,10 +357,10 @@ mod tests {
     }
 
     #[test]
-    fn new_guesses_do_not_get_in_front_of_an_address_that_has_not_guessed() {
+    fn prefers_an_address_without_failures_to_new_guesses() {
         let guesses = Guesses::new(GuessLimits::default());
         let mut state = State::default();
-        // All are of one network, whose attempts count alike.
+        // All addresses are in one network, whose attempts count for each of them.
         state.push(waiting(&guesses, "192.0.2.1", false));
         for host in 60..100 {
             state.push(Waiting { failures: 1, ..waiting(&guesses, &format!("192.0.2.{host}"), false) });
@@ -366,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_gives_up_an_attempt_of_the_largest_source() {
+    fn a_full_queue_drops_an_attempt_of_the_largest_source() {
         let guesses = Guesses::new(GuessLimits::default());
         let mut state = State::default();
         for _ in 0..WAITING {

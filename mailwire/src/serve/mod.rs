@@ -1,7 +1,7 @@
-//! `mailwire serve`: submission and IMAP over a local store.
+//! `mailwire serve`: a submission and IMAP server on a local store.
 //!
-//! This file puts the pieces together: directory, store, certificate, accounts, listeners, signals. What a session
-//! does is said in [`smtp`] and [`imap`]; neither blocks the loop: whatever touches the store runs on a worker.
+//! This module starts the server: data directory, store, certificate, accounts, listeners, signals. See [`smtp`] and
+//! [`imap`] for the sessions. Neither blocks the event loop: every access to the store runs on a worker thread.
 
 mod accounts;
 mod announce;
@@ -61,32 +61,32 @@ use settings::Settings;
 use signals::Signals;
 use upkeep::Upkeep;
 
-/// Threads for the store.
+/// The number of threads for the store.
 const STORE_THREADS: usize = 4;
 
-/// More jobs than sessions can have at a time: each has two at most.
+/// The maximum number of queued jobs: more than sessions can have, since each has at most two.
 const STORE_QUEUE: usize = 8192;
 
-/// How long the last lines of the log have to be written.
+/// How long the last lines of the log may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// What all sessions share.
+/// State shared by all sessions.
 pub(super) struct Site {
     store: Arc<dyn Store>,
     workers: Workers,
     logins: LoginQueue,
     guesses: Guesses,
-    /// The account of `--any-login`, which every log-in leads to.
+    /// The account of `--any-login`, into which every log-in leads.
     any_login: Option<AccountId>,
     committer: Committer,
     hub: Arc<Hub>,
     accounts: Accounts,
-    /// What the server calls itself.
+    /// The server's name in greetings and in Received.
     name: String,
     limits: RwLock<Arc<Limits>>,
-    /// Whether a quota is set that a recipient is refused for, before its message comes.
+    /// Whether a quota is set, so that a recipient may be rejected before the message.
     checks_quota: AtomicBool,
-    /// Whether messages get Return-Path and Received.
+    /// Whether Return-Path and Received are added to messages.
     trace_fields: bool,
     faults: Faults,
     sessions: AtomicU64,
@@ -94,7 +94,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// `account` is the one that `--catch-all` and `--any-login` mean.
+    /// `account` is the account of `--catch-all` and `--any-login`.
     fn new(
         store: Arc<dyn Store>,
         settings: &Settings,
@@ -105,7 +105,7 @@ impl Site {
         let told = Arc::clone(&hub);
         let subscription = store.subscribe_changes(Arc::new(move |change| told.changed(change)));
         let no_thread = |error: std::io::Error| {
-            Failure::new(Kind::Unavailable, format!("a thread could not be started: {error}"))
+            Failure::new(Kind::Unavailable, format!("cannot start a thread: {error}"))
         };
         let committer = Committer::start(Arc::clone(&store)).map_err(no_thread)?;
         let catch_all = match account.filter(|_| arguments.catch_all) {
@@ -133,12 +133,12 @@ impl Site {
         })
     }
 
-    /// The limits of the sessions that begin now.
+    /// Returns the limits for new sessions.
     fn limits(&self) -> Arc<Limits> {
         Arc::clone(&self.limits.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Uses other settings from now on.
+    /// Applies new settings.
     fn apply(&self, settings: &Settings) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings.limits.clone());
         self.guesses.set_limits(settings.guesses.clone());
@@ -146,7 +146,7 @@ impl Site {
         self.checks_quota.store(settings.quota != Quota::default(), Ordering::Relaxed);
     }
 
-    /// A number for a new session: all that a log says of it.
+    /// Returns a number for a new session, which identifies it in the log.
     fn number(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed)
     }
@@ -166,7 +166,7 @@ impl std::fmt::Debug for Site {
     }
 }
 
-/// Serves until it is told to stop by SIGTERM or SIGINT.
+/// Runs the server until SIGTERM or SIGINT stops it.
 pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), Failure> {
     if let Some(change) = accounts::Change::asked(arguments) {
         return change.make(arguments, output);
@@ -186,23 +186,23 @@ pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), Failure> 
     Ok(())
 }
 
-/// A server that listens.
+/// A server that is listening.
 struct Server {
     reactor: Reactor,
     listening: Vec<(Service, SocketAddr)>,
     identity: Identity,
     made_up: Option<MadeUp>,
     warnings: Vec<String>,
-    /// What goes on beside serving, until that begins.
+    /// The background tasks, until they are started.
     upkeep: Option<Upkeep>,
-    /// Whose name the examples bear.
+    /// The account name in the examples.
     user: String,
-    /// Kept as long as anything may touch what is in it.
+    /// Keeps the data directory locked while the server runs.
     _directory: Directory,
 }
 
 impl Server {
-    /// Binds every port first: what cannot listen creates nothing.
+    /// Binds all ports first, so that a server that cannot listen creates no files.
     fn start(arguments: &ServeArgs, log: &LineWriter) -> Result<Self, Failure> {
         let settings = Settings::read(arguments)?;
         let ports = Ports::bind(arguments)?;
@@ -227,10 +227,10 @@ impl Server {
         };
         let store: Arc<dyn Store> = Arc::new(open_store(directory.path())?);
         store.set_quota(settings.quota);
-        // This process has the directory for itself, and no session copies anything yet.
+        // The directory is locked, and no session is copying yet.
         let undone = store.undo_unfinished_copies()?;
         if undone > 0 {
-            tracing::warn!(messages = undone, "copies of a COPY that was cut short are removed");
+            tracing::warn!(messages = undone, "removed the copies of an interrupted COPY");
         }
         let made_up = accounts::prepare(&*store, arguments, password)?;
         let account = match &arguments.user {
@@ -263,21 +263,21 @@ impl Server {
             user: &self.user,
         };
         announcement.print(output);
-        // Shown once, and not kept.
+        // The password is shown once and then discarded.
         self.made_up = None;
     }
 }
 
-/// Logs and returns the warnings about options that weaken the protection of the server.
+/// Logs and returns warnings about options that weaken the server's protection.
 fn warnings(arguments: &ServeArgs) -> Vec<String> {
     let said = [
         (
             arguments.danger_plaintext,
-            "--danger-plaintext: without TLS, everything can be read and changed on the way",
+            "--danger-plaintext: without TLS, everything can be read and modified in transit",
         ),
-        (arguments.danger_plaintext, "--danger-plaintext: SMTP takes mail from every program without log-in"),
-        (arguments.any_login, "--any-login: every name and every password is let in, to one account"),
-        (arguments.catch_all, "--catch-all: every message goes to one account, for any recipient"),
+        (arguments.danger_plaintext, "--danger-plaintext: SMTP accepts mail without a log-in"),
+        (arguments.any_login, "--any-login: every name and password is accepted, for one account"),
+        (arguments.catch_all, "--catch-all: every message is delivered to one account, for any recipient"),
     ];
     let said: Vec<_> =
         said.into_iter().filter(|(given, _)| *given).map(|(_, text)| text.to_owned()).collect();
@@ -289,11 +289,11 @@ fn open_store(path: &Path) -> Result<SqliteStore, Failure> {
     Ok(SqliteStore::open(path)?.deriving_keys(Arc::new(login::keys)))
 }
 
-/// Logs go to standard error: numbers of sessions, counts and failures, never who or what. A log that cannot be written
-/// is lost, and the server goes on.
+/// Starts the log on standard error. It contains session numbers, counts and errors, but no names and no content. If
+/// the log cannot be written, its lines are lost and the server continues.
 fn start_log(output: crate::options::OutputOptions) -> Result<LineWriter, Failure> {
     let log = LineWriter::standard_error().map_err(|error| {
-        Failure::new(Kind::Unavailable, format!("a thread for the log could not be started: {error}"))
+        Failure::new(Kind::Unavailable, format!("cannot start a thread for the log: {error}"))
     })?;
     let level = if output.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
     let subscriber = tracing_subscriber::fmt()
@@ -301,9 +301,9 @@ fn start_log(output: crate::options::OutputOptions) -> Result<LineWriter, Failur
         .with_writer(log.clone())
         .log_internal_errors(false)
         .with_ansi(false);
-    // A second server in one process finds it set already.
+    // Fails for a second server in the same process, which then uses the same log.
     let _ = subscriber.try_init();
-    // The usual hook writes to standard error by itself, and would wait for its reader.
+    // The default hook writes to standard error directly, and would block if that is not read.
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked")));
     Ok(log)
 }

@@ -1,16 +1,16 @@
-//! The names of the server: `--name HOST`, which its certificate is for and with which it greets.
+//! The server's host names: `--name HOST`, used in its certificate and its greeting.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// The longest host name in bytes (RFC 1035 §2.3.4).
+/// The maximum length of a host name in bytes (RFC 1035 §2.3.4).
 const LONGEST: usize = 253;
 
-/// A name that a certificate can be for.
+/// A name that a certificate can be issued for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HostName {
-    /// A host.
+    /// A single host.
     Host(String),
     /// Every host directly in a domain: `*.example.org`. Holds the domain.
     Wildcard(String),
@@ -19,7 +19,7 @@ pub(crate) enum HostName {
 }
 
 impl HostName {
-    /// The name, if it is one that a server can greet with.
+    /// Returns the name, if a server can use it in its greeting.
     pub(crate) fn host(&self) -> Option<&str> {
         match self {
             Self::Host(name) => Some(name),
@@ -27,7 +27,7 @@ impl HostName {
         }
     }
 
-    /// The domain that the name is in, or the name itself.
+    /// Returns the host or domain, without the wildcard.
     pub(crate) fn domain(&self) -> Option<&str> {
         match self {
             Self::Host(name) | Self::Wildcard(name) => Some(name),
@@ -46,7 +46,7 @@ impl FromStr for HostName {
         }
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         if !name.is_ascii() {
-            return Err("write a name with other letters than a to z in its A-label form: xn--…".to_owned());
+            return Err("write an internationalized name in its A-label form: xn--…".to_owned());
         }
         match name.strip_prefix("*.") {
             Some(domain) if is_host(domain) && domain.contains('.') => Ok(Self::Wildcard(domain.to_owned())),
@@ -63,7 +63,7 @@ fn is_host(name: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    // A last label of digits only is a broken address.
+    // A numeric last label means an invalid address.
     let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
     name.len() <= LONGEST && name.split('.').all(is_label) && !name.rsplit('.').next().is_some_and(is_number)
 }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_wildcards_and_addresses_are_read() {
+    fn parses_hosts_wildcards_and_addresses() {
         for (text, shown) in [
             ("mail.example.org", "mail.example.org"),
             ("Mail.Example.", "mail.example"),

@@ -1,4 +1,4 @@
-//! Reads `--cert` and `--key`, and says in plain words what is wrong with them and what to do about it.
+//! Reads the files of `--cert` and `--key`, and explains what is wrong with them and how to fix it.
 
 use std::io::Read;
 use std::path::Path;
@@ -11,13 +11,13 @@ use rustls::sign::CertifiedKey;
 use crate::failure::{Failure, Kind};
 use crate::private;
 
-/// The largest file that is read, in bytes.
+/// The maximum size of a file, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// The certificate and key of these files.
+/// Loads a certificate chain and its key.
 ///
 /// # Errors
-/// A file cannot be read, holds something else, or the key does not belong to the certificate.
+/// A file cannot be read or contains something else, or the key does not match the certificate.
 pub(super) fn load(chain: &Path, key: &Path) -> Result<TlsServerConfig, Failure> {
     let key_text = read(private::open_key(key)?, key)?;
     let chain_file = std::fs::File::open(chain).map_err(|error| Failure::reading(chain, &error))?;
@@ -47,7 +47,7 @@ fn read(file: std::fs::File, path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-/// What the PEM sections of a file are, in their order.
+/// Returns the labels of the PEM sections in a file, in order.
 fn kinds(text: &[u8]) -> Vec<String> {
     let lines = text.split(|&byte| byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     let begins = lines.filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
@@ -60,15 +60,15 @@ fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>
     if !kinds.iter().any(|kind| kind == "CERTIFICATE") {
         let (what, advice) = match kinds.first().map(String::as_str) {
             Some(kind) if kind.ends_with("PRIVATE KEY") => (
-                "holds a private key and no certificate".to_owned(),
-                "--cert CERTIFICATE --key KEY: the files may have changed places".to_owned(),
+                "contains a private key and no certificate".to_owned(),
+                "--cert CERTIFICATE --key KEY: the files may be swapped".to_owned(),
             ),
             Some(kind) if kind.ends_with("CERTIFICATE REQUEST") => (
-                "holds a request for a certificate and no certificate".to_owned(),
+                "contains a certificate request and no certificate".to_owned(),
                 "the file that the authority sent back".to_owned(),
             ),
             Some(kind) => (
-                format!("holds no certificate but {kind}"),
+                format!("contains {kind} and no certificate"),
                 "a PEM file with CERTIFICATE sections".to_owned(),
             ),
             None if text.first() == Some(&0x30) => (
@@ -86,7 +86,7 @@ fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>
     let damaged = || wrong(format!("{shown}: the certificate is damaged")).advise("a new copy of the file");
     let read = read.map_err(|_| damaged())?;
     match read.first() {
-        // What cannot be read has no validity.
+        // `Certificate::read` returns no validity for an unreadable certificate.
         Some(leaf) if Certificate::read(leaf).not_after != 0 => Ok(read),
         _ => Err(damaged()),
     }
@@ -107,18 +107,19 @@ fn private_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, Failu
     }
     let (what, advice) = match kinds.iter().find(|kind| *kind != "EC PARAMETERS").map(String::as_str) {
         Some("CERTIFICATE") => (
-            "holds a certificate and no private key".to_owned(),
-            "--cert CERTIFICATE --key KEY: the files may have changed places".to_owned(),
+            "contains a certificate and no private key".to_owned(),
+            "--cert CERTIFICATE --key KEY: the files may be swapped".to_owned(),
         ),
         Some("OPENSSH PRIVATE KEY") => {
-            ("holds an SSH key".to_owned(), "the key that the certificate was made with".to_owned())
+            ("contains an SSH key".to_owned(), "the private key of the certificate".to_owned())
         }
         Some("RSA PRIVATE KEY" | "EC PRIVATE KEY" | "PRIVATE KEY") => {
             ("the key is damaged".to_owned(), "a new copy of the file".to_owned())
         }
-        Some(kind) => {
-            (format!("holds no private key but {kind}"), "a PEM file with a PRIVATE KEY section".to_owned())
-        }
+        Some(kind) => (
+            format!("contains {kind} and no private key"),
+            "a PEM file with a PRIVATE KEY section".to_owned(),
+        ),
         None if text.first() == Some(&0x30) => {
             ("is not PEM but DER".to_owned(), format!("openssl pkey -inform der -in {shown} -out key.pem"))
         }
@@ -129,7 +130,7 @@ fn private_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, Failu
     Err(wrong(format!("{shown}: {what}")).advise(advice))
 }
 
-/// Whether the key is of a kind that TLS can use, and belongs to the first certificate.
+/// Checks that TLS can use the key, and that it belongs to the first certificate.
 fn check_pair(
     chain: &Path,
     key: &Path,
@@ -137,7 +138,7 @@ fn check_pair(
     private_key: PrivateKeyDer<'static>,
 ) -> Result<(), Failure> {
     let signing = rustls::crypto::ring::sign::any_supported_type(&private_key).map_err(|_| {
-        wrong(format!("{}: the key is of a kind that TLS cannot use here", key.display()))
+        wrong(format!("{}: TLS cannot use this kind of key", key.display()))
             .advise("an RSA key of 2048 bits or more, or an ECDSA key (P-256, P-384) or Ed25519 key")
     })?;
     let belongs = |to: &CertificateDer<'static>| {
@@ -156,30 +157,29 @@ fn check_pair(
     if !belongs(leaf) {
         let pair = format!("{} with {}", chain.display(), key.display());
         return Err(if others.iter().any(belongs) {
-            wrong(format!("{pair}: the server's own certificate is not the first one in the file")).advise(
-                "put it first, then the certificates of its authorities, each behind the one that it signed",
-            )
+            wrong(format!("{pair}: the server's own certificate is not the first one in the file"))
+                .advise("put it first, then its authorities' certificates, each after the one that it signed")
         } else {
             wrong(format!("{pair}: the key does not belong to the certificate"))
-                .advise("the key that the certificate was made with")
+                .advise("the private key of the certificate")
         });
     }
     warn_of_chain(chain, leaf, others);
     Ok(())
 }
 
-/// A chain that is not complete works for some clients and not for others: it is taken, and the log says so.
+/// Logs a warning about an incomplete chain, which some clients accept and others reject.
 fn warn_of_chain(chain: &Path, leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>]) {
     let leaf = Certificate::read(leaf);
     let chain = chain.display();
     match others.first().map(Certificate::read) {
         None if !leaf.is_self_signed => tracing::warn!(
-            "{chain} holds the server's own certificate only: clients that do not know {} refuse it; add the \
-             certificates of the authorities in between, if there are any",
+            "{chain} contains only the server's own certificate: clients that do not know {} reject it; add the \
+             certificates of the intermediate authorities, if there are any",
             leaf.issuer
         ),
         Some(next) if next.subject != leaf.issuer => tracing::warn!(
-            "{chain}: the second certificate ({}) is not the one that signed the first: put {} there",
+            "{chain}: the second certificate ({}) did not sign the first: put {} there",
             next.subject,
             leaf.issuer
         ),

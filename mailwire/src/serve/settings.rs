@@ -1,4 +1,4 @@
-//! The limits of this server: those of the configuration file's `[serve]`, and for the rest its own.
+//! The server's limits: those of `[serve]` in the configuration file, and defaults for the rest.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use super::arguments::ServeArgs;
 use crate::config::{self, Serve};
 use crate::failure::Failure;
 
-/// The most sessions at a time, and from one address.
+/// The default maximum number of sessions, in total and from one address.
 const SESSIONS: usize = 4000;
 const SESSIONS_OF_ONE: usize = 1000;
 
-/// How long a client has to log in.
+/// The default time that a client has to log in.
 const LOGIN: Duration = Duration::from_secs(60);
 
-/// What is settled before anything listens.
+/// The settings of a server.
 pub(super) struct Settings {
-    /// How many sessions.
+    /// The limits of connections.
     pub(super) reactor: ReactorLimits,
-    /// How much in each.
+    /// The limits of each session.
     pub(super) limits: Limits,
-    /// How long each waits.
+    /// The time limits of each session.
     pub(super) deadlines: Deadlines,
-    /// How failed log-ins are answered.
+    /// The delays of failed log-ins.
     pub(super) guesses: GuessLimits,
-    /// How much an account may have.
+    /// The quota of each account.
     pub(super) quota: Quota,
 }
 
@@ -47,12 +47,12 @@ impl Settings {
             tracing::warn!(
                 wanted,
                 sessions = fit,
-                "there are too few file descriptors for all sessions: ulimit -n"
+                "too few file descriptors for all sessions: see ulimit -n"
             );
         }
         reactor.connections = wanted.min(fit);
         reactor.connections_per_address = file.sessions_per_address.map_or(SESSIONS_OF_ONE, usize::from);
-        // A quarter is kept for those who have logged in.
+        // A quarter is reserved for clients that have logged in.
         let before_login = (reactor.connections - reactor.connections / 4).max(1);
         reactor.connections_before_login = file.sessions_before_login.map_or(before_login, usize::from);
         let mut limits = Limits::default();
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_set_stays_and_the_command_line_wins() {
+    fn keeps_defaults_and_prefers_the_command_line() {
         let (own, default) = (Settings::of(&Serve::default(), None), Limits::default());
         assert_eq!(own.limits, default);
         assert_eq!((own.reactor.connections, own.reactor.connections_per_address), (4000, 1000));

@@ -1,7 +1,7 @@
-//! What the server does about signals: SIGTERM and SIGINT end it, SIGHUP makes it reload its settings.
+//! Signal handling: SIGTERM and SIGINT stop the server, SIGHUP reloads its settings.
 //!
-//! The process ends at [`DEADLINE`] after SIGTERM, whatever still runs: a job of the store, a password that is being
-//! computed, a log that cannot be written. Only work that no client was told of is lost then.
+//! The process ends at [`DEADLINE`] after SIGTERM, even if a job of the store, a password hash or a write to the log
+//! is still running. Only work that was not acknowledged to a client is lost.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,19 +13,19 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::failure::{Failure, Kind};
 use crate::line_writer::LineWriter;
 
-/// How long sessions have to finish when the server goes down.
+/// How long sessions may take to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(8);
 
-/// When the process ends at the latest, from the first SIGTERM on.
+/// When the process ends at the latest, after the first SIGTERM.
 const DEADLINE: Duration = Duration::from_millis(9500);
 
-/// How long threads have to end when every session is over.
+/// How long threads may take to end after the last session.
 const THREADS: Duration = Duration::from_secs(2);
 
-/// How long the last lines of the log have to be written.
+/// How long the last lines of the log may take to be written.
 const LAST_LINES: Duration = Duration::from_millis(200);
 
-/// The thread that waits for signals.
+/// The thread that handles signals.
 #[derive(Debug)]
 pub(super) struct Signals {
     server: Arc<Mutex<Option<ReactorHandle>>>,
@@ -33,15 +33,15 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Waits for signals from now on. Each SIGHUP puts something into the receiver, unless something is there.
+    /// Starts to handle signals. Each SIGHUP puts an item into the receiver, unless it already contains one.
     ///
-    /// Before [`serving`](Self::serving) is called, SIGTERM and SIGINT end the process at once.
+    /// Until [`serving`](Self::serving) is called, SIGTERM and SIGINT end the process at once.
     ///
     /// # Errors
-    /// The operating system gives no thread or no signals.
+    /// The operating system cannot start a thread or install the handlers.
     pub(super) fn wait(log: &LineWriter) -> Result<(Self, Receiver<()>), Failure> {
         let failed = |error: std::io::Error| {
-            Failure::new(Kind::Unavailable, format!("signals cannot be waited for: {error}"))
+            Failure::new(Kind::Unavailable, format!("cannot handle signals: {error}"))
         };
         let (hang_up, hung_up) = sync_channel(1);
         let signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
@@ -54,18 +54,18 @@ impl Signals {
         Ok((this, hung_up))
     }
 
-    /// The server runs: SIGTERM and SIGINT let its sessions finish from now on.
+    /// From now on, SIGTERM and SIGINT let the server's sessions finish.
     pub(super) fn serving(&self, server: ReactorHandle) {
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
     }
 
-    /// Every session is over: ends the process soon, even if a thread goes on.
+    /// Ends the process soon, even if a thread is still running. Called after the last session.
     pub(super) fn finished(&self) {
         exit_after(THREADS, &self.log);
     }
 }
 
-/// The first signal lets sessions finish, the second ends the process at once.
+/// The first signal lets sessions finish; the second ends the process at once.
 fn obey(
     mut signals: signal_hook::iterator::Signals,
     server: &Mutex<Option<ReactorHandle>>,
@@ -99,11 +99,11 @@ fn exit_after(delay: Duration, log: &LineWriter) {
         exit(0, &end);
     };
     if std::thread::Builder::new().name("deadline".to_owned()).spawn(wait).is_err() {
-        tracing::warn!("no thread for the deadline: the server ends when its last job does");
+        tracing::warn!("cannot start the deadline's thread: the server ends after its last job");
     }
 }
 
-/// Ends the process without waiting for any lock or thread but, for a moment, the log.
+/// Ends the process. Waits for no lock and no thread, except briefly for the log.
 fn exit(code: i32, log: &LineWriter) {
     log.flush(LAST_LINES);
     signal_hook::low_level::exit(code);

@@ -1,7 +1,7 @@
-//! One session of submission (RFC 6409) or LMTP (RFC 2033): who may send, to whom, and where the message goes.
+//! A session of submission (RFC 6409) or LMTP (RFC 2033): checks senders and recipients, and stores messages.
 //!
-//! A message is spooled as it comes and acknowledged when it is durable. Its octets stay as they were sent; with
-//! `--trace-fields`, Return-Path and Received are put in front of them (RFC 5321 §4.4).
+//! A message is spooled as it arrives, and acknowledged when it is durable. Its bytes are stored unchanged; with
+//! `--trace-fields`, Return-Path and Received are prepended (RFC 5321 §4.4).
 
 mod message;
 
@@ -29,43 +29,43 @@ use message::{Accepted, Transaction, writer};
 type Machine = Server<Secure>;
 type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
 
-/// The most refused commands of an LMTP session since its last message, unless the setting for SMTP is higher.
+/// The minimum error limit of an LMTP session: rejected commands since its last message.
 const LMTP_ERRORS: u32 = 1_000;
 
-/// A session of the server.
+/// An SMTP or LMTP session.
 pub(super) struct Session {
     site: Arc<Site>,
     number: u64,
-    /// Who is logged in.
+    /// The authenticated account.
     account: Option<AccountId>,
-    /// What the client calls itself, if that is a name.
+    /// The client's name in EHLO, if it is a domain name.
     client: Option<String>,
     dialect: Dialect,
     transaction: Transaction,
     task: Option<Task<Self, Machine>>,
-    /// The log-in that is going on.
+    /// The authentication in progress.
     attempt: Option<Attempt>,
-    /// Refused commands since the last message.
+    /// The number of rejected commands since the last message.
     refused: u32,
-    /// Where this session's faults come from.
+    /// The random numbers for this session's faults.
     random: fastrand::Rng,
-    /// How much later the next answer comes.
+    /// The injected delay of the next reply.
     delay: Option<Duration>,
     held: Option<(Instant, Owed)>,
 }
 
-/// An answer that is held back.
+/// A delayed reply.
 enum Owed {
     Reply(Reply, Response<'static>),
-    /// LMTP's at the end of a message: one for each recipient.
+    /// LMTP's final replies: one for each recipient.
     Replies(Reply, Vec<Response<'static>>),
     Verdict(AuthRequest, AuthVerdict),
     StartTls(StartTlsRequest),
-    /// EHLO's, which the machine gives by itself.
+    /// The reply to EHLO, which the state machine sends by itself.
     Nothing,
 }
 
-/// The settings of the machine. LMTP is spoken by programs on this machine, and none has to log in.
+/// Returns the configuration of the state machine. LMTP clients are programs on this machine, and need not log in.
 pub(super) fn config(site: &Site, limits: &Limits, dialect: Dialect, logs_in: bool) -> Arc<Config> {
     let mechanisms = login::mechanisms(site.any_login.is_some());
     let mut config = Config::default().limits(limits.clone()).offered_mechanisms(mechanisms).dialect(dialect);
@@ -100,7 +100,7 @@ impl Session {
         }
     }
 
-    /// What goes wrong at this stage, and how much later its answer comes.
+    /// Draws the fault and the delay of a stage.
     fn fault(&mut self, stage: Stage, recipients: &[&str]) -> Option<Fault> {
         if self.site.faults.is_empty() {
             return None;
@@ -108,7 +108,7 @@ impl Session {
         let (fault, delay) = self.draw(|draws| (draws.fault(stage, recipients), draws.delay(stage)));
         self.delay = delay;
         if fault.is_some() {
-            tracing::info!(session = self.number, ?stage, ?fault, "a fault as wanted");
+            tracing::info!(session = self.number, ?stage, ?fault, "injected fault");
         }
         fault
     }
@@ -120,7 +120,7 @@ impl Session {
         drawn
     }
 
-    /// Holds an answer back if it is to come later, and else gives it back.
+    /// Holds a reply if it is delayed; otherwise returns it.
     fn hold(&mut self, owed: Owed, cx: &mut Context<'_>) -> Option<Owed> {
         let Some(delay) = self.delay.take() else { return Some(owed) };
         self.held = Some((cx.now() + delay, owed));
@@ -128,7 +128,7 @@ impl Session {
         None
     }
 
-    /// Gives an answer, now or later.
+    /// Sends a reply, now or after its delay.
     fn settle(&mut self, owed: Owed, turn: &mut Turn<'_, '_>) -> Next {
         match self.hold(owed, turn.cx) {
             None => Next::Continue,
@@ -136,7 +136,7 @@ impl Session {
         }
     }
 
-    /// Gives an answer, and ends the session with it if too many commands were refused.
+    /// Sends a reply, or closes the session if too many commands were rejected.
     fn answer(&mut self, reply: Reply, response: Response<'static>, turn: &mut Turn<'_, '_>) -> Next {
         let response = if response.code().severity() == Severity::Permanent && self.is_one_too_many() {
             too_many_refused()
@@ -146,7 +146,7 @@ impl Session {
         self.settle(Owed::Reply(reply, response), turn)
     }
 
-    /// Counts a refused command. A program that speaks LMTP gives the mail of many senders, and may err more often.
+    /// Counts a rejected command. An LMTP client sends mail of many senders, so that its limit is higher.
     fn is_one_too_many(&mut self) -> bool {
         self.refused = self.refused.saturating_add(1);
         let errors = self.site.limits().errors;
@@ -157,7 +157,7 @@ impl Session {
         self.settle(Owed::Verdict(request, verdict), turn)
     }
 
-    /// Answers as the fault says; `None` if nothing is wrong.
+    /// Sends the reply of an injected fault. Returns the reply token if there is no fault.
     fn fail(
         &mut self,
         stage: Stage,
@@ -173,7 +173,7 @@ impl Session {
     }
 
     fn authenticate(&mut self, request: AuthRequest, turn: &mut Turn<'_, '_>) -> Next {
-        // A mechanism that asks twice fails once: with its first question.
+        // A mechanism with two questions draws a fault only once, at the first.
         let is_first = !matches!(request.question(), AuthQuestion::Authorize { .. });
         match is_first.then(|| self.fault(Stage::Auth, &[])).flatten() {
             None => {}
@@ -241,7 +241,7 @@ impl Session {
             Some(Task::job(later, |session: &mut Self, found, turn: &mut Turn<'_, '_>| match found {
                 Ok(recipient) => session.recipient(recipient, address, reply, turn),
                 Err(error) => {
-                    tracing::error!(%error, "a recipient could not be looked for");
+                    tracing::error!(%error, "cannot look up a recipient");
                     session.answer(reply, Response::try_again(), turn)
                 }
             }));
@@ -275,7 +275,7 @@ impl Session {
             Recipient::Inbox(inbox) => self.accept(inbox, address, reply, turn),
             Recipient::Unknown => self.answer(reply, Response::no_such_mailbox(), turn),
             Recipient::Elsewhere => {
-                let text = "This server keeps mail for its own accounts and relays none";
+                let text = "This server accepts mail for its own accounts only and does not relay";
                 self.answer(reply, response(Code::MAILBOX_UNAVAILABLE, (5, 7, 1), text), turn)
             }
         }
@@ -327,7 +327,7 @@ impl Handler<SmtpServer> for Session {
                 None => Next::Continue,
             },
             Event::Closed => Next::Close,
-            // The machine refuses mail on cleartext by itself.
+            // The state machine itself rejects mail before TLS.
             Event::Mail(_, reply)
             | Event::Rcpt(_, reply)
             | Event::Data(reply)
@@ -339,7 +339,7 @@ impl Handler<SmtpServer> for Session {
             | Event::Burl(_, _, reply)
             | Event::XClient(_, reply)
             | Event::XForward(_, reply) => {
-                let response = response(Code::REQUIRED, (5, 7, 0), "Begin TLS first: STARTTLS");
+                let response = response(Code::REQUIRED, (5, 7, 0), "Start TLS first: STARTTLS");
                 go_on(machine.reply(reply, &response, tx))
             }
             Event::DataChunk(_) | Event::Reset | Event::Refused(..) => Next::Continue,
@@ -368,20 +368,20 @@ impl Handler<SmtpServer> for Session {
             Event::Mail(mail, reply) => self.mail(&mail, reply, turn),
             Event::Rcpt(rcpt, reply) => self.rcpt(&rcpt, reply, turn),
             Event::Data(reply) => self.data(reply, turn),
-            Event::DataChunk(octets) => self.chunk(&octets, turn),
+            Event::DataChunk(bytes) => self.chunk(&bytes, turn),
             Event::DataEnd(reply) => self.end(reply, turn),
-            // Whether an address is good is told to nobody who does not send to it.
+            // VRFY does not reveal which addresses exist.
             Event::Vrfy(_, reply) => {
-                let text = "Cannot tell, but will take a message and try";
+                let text = "Cannot verify the address, but will accept a message and attempt delivery";
                 self.answer(reply, response(Code::CANNOT_VERIFY, (2, 5, 2), text), turn)
             }
             Event::Expn(_, reply) => self.answer(
                 reply,
-                response(Code::NOT_IMPLEMENTED, (5, 5, 1), "There are no lists here"),
+                response(Code::NOT_IMPLEMENTED, (5, 5, 1), "This server has no mailing lists"),
                 turn,
             ),
             Event::Help(_, reply) => self.answer(reply, Response::help(), turn),
-            // None of these is offered.
+            // None of these extensions is offered.
             Event::Etrn(_, reply)
             | Event::Burl(_, _, reply)
             | Event::XClient(_, reply)
@@ -439,16 +439,16 @@ impl Handler<SmtpServer> for Session {
             CloseReason::Failed(error) => {
                 tracing::info!(session = self.number, %error, "smtp session failed")
             }
-            _ => tracing::debug!(session = self.number, "smtp session over"),
+            _ => tracing::debug!(session = self.number, "smtp session ended"),
         }
     }
 }
 
 fn too_many_refused() -> Response<'static> {
-    response(Code::UNAVAILABLE, (4, 7, 0), "Too many refused commands; closing the connection")
+    response(Code::UNAVAILABLE, (4, 7, 0), "Too many rejected commands; closing the connection")
 }
 
-/// Gives an answer now.
+/// Sends a reply now.
 fn give(owed: Owed, turn: &mut Turn<'_, '_>) -> Next {
     go_on(match owed {
         Owed::Reply(reply, response) => turn.machine.reply(reply, &response, turn.tx),
@@ -458,12 +458,12 @@ fn give(owed: Owed, turn: &mut Turn<'_, '_>) -> Next {
     })
 }
 
-/// A machine refuses only what this file should not have asked for: the session is over then.
+/// Continues, or closes the session if the state machine rejected the call, which is a bug in this module.
 fn go_on(result: Result<(), proto_mail::Error>) -> Next {
     match result {
         Ok(()) => Next::Continue,
         Err(error) => {
-            tracing::warn!(%error, "an answer could not be given");
+            tracing::warn!(%error, "cannot send a response");
             Next::Close
         }
     }

@@ -1,18 +1,18 @@
-//! A message on its way in: bytes come on the loop, and a worker writes them to the store's upload.
+//! Receives a message: the session passes its bytes on, and a worker writes them to the store.
 //!
-//! Small messages stay here until they are complete and cost one step on a worker; of a large one no more than some
-//! tens of kilobytes are held, whatever its size. This file does not know which protocol the bytes came by.
+//! A small message stays in memory until it is complete, and takes one job on a worker. Of a large message at most
+//! some tens of kilobytes are held. The spool does not depend on the protocol.
 
 use std::sync::Arc;
 
 use io_mio::{JobGroup, JobHandle, SessionHandle, Workers};
 use mailstore::{Store, Upload};
 
-/// What is gathered before a worker writes it, and how much may wait while one is writing, in octets.
+/// How many bytes are collected before a worker writes them, and how many may wait while a worker is writing.
 const GATHER: usize = 32 * 1024;
 const HOLD: usize = 64 * 1024;
 
-/// A message on its way in.
+/// A message that is being received.
 #[derive(Debug)]
 pub(super) struct Spool {
     gathered: Vec<u8>,
@@ -29,11 +29,11 @@ enum State {
     Failed(mailstore::Error),
 }
 
-/// Whether more octets are welcome now.
+/// Whether the session should pass on more bytes now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
     Yes,
-    /// Not before the worker is done.
+    /// Not until the worker has finished.
     Wait,
 }
 
@@ -42,23 +42,23 @@ impl Spool {
         Self { gathered: Vec::new(), state: State::New, size: 0 }
     }
 
-    /// How many octets came.
+    /// Returns the number of bytes received.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Takes octets in. They are taken whatever the answer is; a failure shows at the end.
-    pub(super) fn push(&mut self, octets: &[u8], writer: &Writer<'_>) -> Room {
-        self.size = self.size.saturating_add(octets.len() as u64);
+    /// Adds bytes. They are accepted in any case; an error is reported at the end.
+    pub(super) fn push(&mut self, bytes: &[u8], writer: &Writer<'_>) -> Room {
+        self.size = self.size.saturating_add(bytes.len() as u64);
         if matches!(self.state, State::Failed(_)) {
-            // The rest is read and dropped, so that the session stays in step.
+            // The rest is read and discarded, so that the session stays in sync.
             return Room::Yes;
         }
-        self.gathered.extend_from_slice(octets);
+        self.gathered.extend_from_slice(bytes);
         self.advance(writer)
     }
 
-    /// The session was woken: the worker may be done.
+    /// Continues after a wake-up: the worker may have finished.
     pub(super) fn woken(&mut self, writer: &Writer<'_>) -> Room {
         self.advance(writer)
     }
@@ -85,39 +85,38 @@ impl Spool {
     }
 
     fn write(&mut self, writer: &Writer<'_>) {
-        let octets = std::mem::take(&mut self.gathered);
+        let bytes = std::mem::take(&mut self.gathered);
         let upload = match std::mem::replace(&mut self.state, State::New) {
             State::Here(upload) => Some(*upload),
             _ => None,
         };
         let store = Arc::clone(writer.store);
         let later =
-            writer.workers.run(writer.group, writer.remote.clone(), move || write(&*store, upload, &octets));
+            writer.workers.run(writer.group, writer.remote.clone(), move || write(&*store, upload, &bytes));
         self.state = match later {
             Ok(later) => State::Writing(later),
             Err(_) => State::Failed(mailstore::Error::Busy),
         };
     }
 
-    /// The message is complete: what is to be done on a worker to have the whole upload. `None` while one is still
-    /// writing.
+    /// Returns the job that completes the upload, to be run on a worker; `None` while a worker is still writing.
     pub(super) fn finish(
         &mut self,
     ) -> Option<impl FnOnce(&dyn Store) -> mailstore::Result<Upload> + Send + use<>> {
         if matches!(self.state, State::Writing(_)) {
             return None;
         }
-        let octets = std::mem::take(&mut self.gathered);
+        let bytes = std::mem::take(&mut self.gathered);
         let state = std::mem::replace(&mut self.state, State::New);
         Some(move |store: &dyn Store| match state {
             State::Failed(error) => Err(error),
-            State::Here(upload) => write(store, Some(*upload), &octets),
-            State::New | State::Writing(_) => write(store, None, &octets),
+            State::Here(upload) => write(store, Some(*upload), &bytes),
+            State::New | State::Writing(_) => write(store, None, &bytes),
         })
     }
 }
 
-/// Who writes.
+/// What a spool needs to write to the store on a worker.
 pub(super) struct Writer<'w> {
     pub(super) store: &'w Arc<dyn Store>,
     pub(super) workers: &'w Workers,
@@ -125,11 +124,11 @@ pub(super) struct Writer<'w> {
     pub(super) remote: SessionHandle,
 }
 
-fn write(store: &dyn Store, upload: Option<Upload>, octets: &[u8]) -> mailstore::Result<Upload> {
+fn write(store: &dyn Store, upload: Option<Upload>, bytes: &[u8]) -> mailstore::Result<Upload> {
     let mut upload = match upload {
         Some(upload) => upload,
         None => store.upload()?,
     };
-    upload.write(octets)?;
+    upload.write(bytes)?;
     Ok(upload)
 }

@@ -1,7 +1,7 @@
-//! What a session waits for: a result that another thread makes, and what to do with it.
+//! Asynchronous results for session handlers: waits for a result from another thread, then continues with a closure.
 //!
-//! A handler runs on the loop and must not block, so whatever touches the store goes to a worker; what follows is a
-//! closure, kept here until the session is woken. This file knows neither protocol.
+//! A handler runs on the event loop and must not block, so every access to the store is a job on a worker. The
+//! continuation is stored here until the session is woken. This module is independent of the protocol.
 
 use std::fmt;
 
@@ -13,26 +13,26 @@ use super::committer::{Outcome, Promise};
 use super::login::Answer;
 use super::login_queue::Ticket;
 
-/// What a handler has in hand while it is called.
+/// One turn of a session's handler: what it can use while it is called.
 pub(super) struct Turn<'t, 'c, M> {
     pub(super) machine: &'t mut M,
     pub(super) tx: &'t mut SendBuffer,
     pub(super) cx: &'t mut Context<'c>,
 }
 
-/// Whose turn a job of this session takes: the account's, and before log-in the address's.
+/// Returns the group in which the jobs of a session are scheduled: its account, or before log-in its address.
 pub(super) fn group(account: Option<AccountId>, cx: &Context<'_>) -> JobGroup {
     account.map_or_else(|| JobGroup::address(cx.peer().address.ip()), |account| JobGroup::account(account.0))
 }
 
-/// What to do with a result that is there.
+/// What to do with an available result.
 pub(super) type Then<H, M> = Box<dyn FnOnce(&mut H, &mut Turn<'_, '_, M>) -> Next + Send>;
 
-/// A result that will come, and what to do with it.
+/// A pending result, and what to do with it.
 pub(super) struct Task<H, M>(Box<dyn FnMut() -> Option<Then<H, M>> + Send>);
 
 impl<H: 'static, M: 'static> Task<H, M> {
-    /// Waits for a worker.
+    /// Waits for a job on a worker.
     pub(super) fn job<T: Send + 'static>(
         mut later: JobHandle<T>,
         then: impl FnOnce(&mut H, T, &mut Turn<'_, '_, M>) -> Next + Send + 'static,
@@ -43,7 +43,7 @@ impl<H: 'static, M: 'static> Task<H, M> {
             let then = then.take()?;
             Some(Box::new(move |handler, turn| match result {
                 Ok(result) => then(handler, result, turn),
-                // The job panicked: nobody knows how far it came, and the session ends here.
+                // The job panicked. Its effects are unknown, so that the session ends.
                 Err(_) => Next::Close,
             }))
         }))
@@ -62,7 +62,7 @@ impl<H: 'static, M: 'static> Task<H, M> {
         }))
     }
 
-    /// Waits for the committer.
+    /// Waits for a commit.
     pub(super) fn commit(
         promise: Promise,
         then: impl FnOnce(&mut H, Outcome, &mut Turn<'_, '_, M>) -> Next + Send + 'static,
@@ -75,7 +75,7 @@ impl<H: 'static, M: 'static> Task<H, M> {
         }))
     }
 
-    /// What to do now, if the result is there.
+    /// Returns the continuation, if the result is available.
     pub(super) fn poll(&mut self) -> Option<Then<H, M>> {
         (self.0)()
     }

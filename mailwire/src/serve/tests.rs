@@ -1,4 +1,4 @@
-//! A whole server in one process, spoken to by hand over real sockets and real TLS.
+//! Tests of a whole server in one process, with hand-written commands over real sockets and real TLS.
 
 mod mail;
 mod quota;
@@ -18,7 +18,7 @@ use super::arguments::ServeArgs;
 use super::{Server, Service};
 use crate::line_writer::LineWriter;
 
-/// A server on any free ports, and its account.
+/// A running server on free ports, with its account.
 struct Running {
     listening: Vec<(Service, SocketAddr)>,
     tls: Arc<ClientConfig>,
@@ -29,12 +29,12 @@ struct Running {
     directory: tempfile::TempDir,
 }
 
-/// A log that is not kept.
+/// Returns a log that discards its lines.
 fn log() -> LineWriter {
     LineWriter::start(std::io::sink()).unwrap()
 }
 
-/// The arguments of a server over this directory, on any free ports.
+/// Returns the arguments of a server on free ports that uses this directory.
 fn arguments(directory: &std::path::Path, options: &[&'static str]) -> ServeArgs {
     let any = "127.0.0.1:0";
     let words = ["--smtp", any, "--smtps", any, "--imap", any, "--imaps", any, "--dir"];
@@ -47,7 +47,7 @@ trait Stream: Read + Write {}
 
 impl<T: Read + Write> Stream for T {}
 
-/// A conversation.
+/// A connection of a test client.
 struct Talk(BufReader<Box<dyn Stream>>);
 
 impl Running {
@@ -82,7 +82,7 @@ impl Running {
         }
     }
 
-    /// The files of messages that are too large for the database.
+    /// Returns the files of messages that are too large for the database.
     fn files_of_messages(&self) -> Vec<std::path::PathBuf> {
         let mut folders = vec![self.directory.path().join("messages")];
         let mut files = Vec::new();
@@ -163,7 +163,7 @@ impl Talk {
         String::from_utf8(line).unwrap().trim_end_matches("\r\n").to_owned()
     }
 
-    /// The last line of an SMTP reply.
+    /// Reads an SMTP reply and returns its last line.
     fn reply(&mut self) -> String {
         loop {
             let line = self.line();
@@ -179,7 +179,7 @@ impl Talk {
         assert!(reply.starts_with(code), "{command}: {reply}");
     }
 
-    /// What came before the tagged answer, one element a response, literals included; and that answer.
+    /// Returns the untagged responses, with their literals, and the tagged response.
     fn command(&mut self, command: &str) -> (Vec<String>, String) {
         self.say(&format!("t {command}"));
         self.answer()
@@ -190,10 +190,10 @@ impl Talk {
         loop {
             let mut response = self.line();
             while let Some(size) = literal(&response) {
-                let mut octets = vec![0; size];
-                self.0.read_exact(&mut octets).unwrap();
+                let mut bytes = vec![0; size];
+                self.0.read_exact(&mut bytes).unwrap();
                 response.push_str("\r\n");
-                response.push_str(&String::from_utf8(octets).unwrap());
+                response.push_str(&String::from_utf8(bytes).unwrap());
                 response.push_str(&self.line());
             }
             match response.strip_prefix("t ") {
@@ -221,7 +221,7 @@ fn literal(line: &str) -> Option<usize> {
 const MESSAGE: &str = "From: a@example.test\r\nSubject: dots\r\n\r\n.\r\n..two\r\nend\r\n";
 
 #[test]
-fn what_is_sent_is_what_is_fetched() {
+fn fetches_a_message_exactly_as_it_was_sent() {
     let running = Running::start();
     running.deliver(MESSAGE);
     let mut imap = running.imap();
@@ -236,7 +236,7 @@ fn what_is_sent_is_what_is_fetched() {
 }
 
 #[test]
-fn both_protocols_begin_tls_when_asked() {
+fn both_protocols_support_starttls() {
     let running = Running::start();
     let mut imap = BufReader::new(running.connect(Service::Imap));
     let mut line = String::new();
@@ -267,7 +267,7 @@ fn both_protocols_begin_tls_when_asked() {
 }
 
 #[test]
-fn a_large_message_is_streamed_both_ways() {
+fn streams_large_messages_in_both_directions() {
     let running = Running::start();
     let large = format!("Subject: large\r\n\r\n{}", "0123456789abcde\r\n".repeat(100_000));
     running.deliver(&large);
@@ -306,7 +306,7 @@ fn files_below(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn a_message_that_cannot_be_opened_is_refused_and_stays_unseen() {
+fn fetching_an_unreadable_message_fails_and_leaves_it_unseen() {
     let large = format!("Subject: large\r\n\r\n{}", "0123456789abcde\r\n".repeat(10_000));
     for cut in [false, true] {
         let running = Running::start();
@@ -337,7 +337,7 @@ fn a_message_that_cannot_be_opened_is_refused_and_stays_unseen() {
 }
 
 #[test]
-fn many_sections_of_a_large_message_are_exact() {
+fn returns_many_exact_sections_of_a_large_message() {
     let body: String = (0..20_000).map(|number| format!("line {number} =3D\r\n")).collect();
     let decoded = body.replace("=3D", "=");
     let header: String = (0..3_000).map(|number| format!("X-{}: {number}\r\n", number % 7)).collect();
@@ -368,7 +368,7 @@ fn many_sections_of_a_large_message_are_exact() {
 }
 
 #[test]
-fn too_many_items_keys_and_patterns_are_bad() {
+fn rejects_too_many_items_keys_and_patterns() {
     let running = Running::start();
     let mut imap = running.imap();
     imap.append("INBOX", MESSAGE);
@@ -397,7 +397,7 @@ fn too_many_items_keys_and_patterns_are_bad() {
 }
 
 #[test]
-fn sequence_numbers_change_only_when_a_client_is_told() {
+fn sequence_numbers_change_only_with_an_expunge_response() {
     let running = Running::start();
     let (mut one, mut other) = (running.imap(), running.imap());
     for _ in 0..3 {
@@ -407,7 +407,7 @@ fn sequence_numbers_change_only_when_a_client_is_told() {
     other.ok("SELECT INBOX");
     other.ok("STORE 1 +FLAGS.SILENT (\\Deleted)");
     assert_eq!(other.ok("EXPUNGE"), ["* 1 EXPUNGE"]);
-    // The first is gone, and this session was not told yet: nothing moves under it.
+    // The first message is gone, but this session was not told yet: its sequence numbers stay.
     assert_eq!(one.ok("FETCH 1:3 UID"), ["* 2 FETCH (UID 2)", "* 3 FETCH (UID 3)"]);
     assert_eq!(one.ok("SEARCH ALL"), ["* SEARCH 2 3"]);
     assert_eq!(one.ok("STORE 3 +FLAGS (\\Flagged)"), ["* 3 FETCH (FLAGS (\\Flagged \\Recent))"]);
@@ -419,7 +419,7 @@ fn sequence_numbers_change_only_when_a_client_is_told() {
 }
 
 #[test]
-fn an_idle_session_is_told_at_once() {
+fn reports_changes_to_an_idle_session_at_once() {
     let running = Running::start();
     let (mut idle, mut other) = (running.imap(), running.imap());
     idle.ok("SELECT INBOX");
@@ -441,7 +441,7 @@ fn an_idle_session_is_told_at_once() {
 }
 
 #[test]
-fn mod_sequences_keep_two_clients_from_overwriting_each_other() {
+fn unchangedsince_prevents_overwriting_changes() {
     let running = Running::start();
     let mut imap = running.imap();
     imap.append("INBOX", MESSAGE);
@@ -461,7 +461,7 @@ fn mod_sequences_keep_two_clients_from_overwriting_each_other() {
 }
 
 #[test]
-fn the_second_revision_has_names_in_utf_8_and_no_recent_messages() {
+fn imap4rev2_uses_utf_8_names_and_no_recent_messages() {
     let running = Running::start();
     let mut imap = running.imap();
     imap.ok("CREATE Entw&APw-rfe");
@@ -476,7 +476,7 @@ fn the_second_revision_has_names_in_utf_8_and_no_recent_messages() {
 }
 
 #[test]
-fn messages_move_with_their_uids_told() {
+fn move_and_copy_report_uids() {
     let running = Running::start();
     let mut imap = running.imap();
     for _ in 0..3 {
@@ -493,7 +493,7 @@ fn messages_move_with_their_uids_told() {
 }
 
 #[test]
-fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
+fn answers_a_wrong_password_and_an_unknown_user_alike() {
     let running = Running::start();
     let answer = |user: &str| {
         let mut talk = running.secure(running.connect(Service::Imaps));
@@ -502,5 +502,5 @@ fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
     };
     let wrong = answer(&running.user);
     assert!(wrong.starts_with("NO [AUTHENTICATIONFAILED]"), "{wrong}");
-    assert_eq!(wrong, answer("nobody"));
+    assert_eq!(wrong, answer("unknown"));
 }

@@ -1,8 +1,8 @@
-//! What a server does while it runs, beside serving: it renews its own certificate, warns of one that ends, and reloads
-//! settings and certificates at SIGHUP.
+//! Background tasks of a running server: it renews its generated certificate, warns about an expiring one, and reloads
+//! settings and certificates on SIGHUP.
 //!
-//! New settings and certificates are for the sessions that begin from then on. What cannot be read or used is logged, and
-//! what was there before stays.
+//! New settings and certificates apply to new sessions. If they cannot be read or used, the error is logged and the
+//! previous ones stay in use.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -17,13 +17,13 @@ use super::listen::Replace;
 use super::settings::Settings;
 use crate::failure::{Failure, Kind};
 
-/// How often the validity of the certificate is checked. It costs next to nothing, and a clock may be set at any time.
+/// How often the validity of the certificate is checked. The check is cheap, and the clock may be set at any time.
 const CHECK: Duration = Duration::from_secs(60);
 
-/// How often the log warns of a certificate that ends.
+/// How often the log warns about an expiring certificate.
 const WARN: Duration = Duration::from_secs(24 * 3600);
 
-/// Everything that changes while a server runs.
+/// What the background tasks need.
 pub(super) struct Upkeep {
     pub(super) arguments: ServeArgs,
     pub(super) source: Source,
@@ -36,11 +36,11 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Works on a thread of its own, until nothing can be put into the receiver any more. Each item in it asks for a
-    /// reload.
+    /// Starts the thread of the background tasks. Each item in `reloads` requests a reload; the thread ends when the
+    /// sender is dropped.
     ///
     /// # Errors
-    /// The operating system gives no thread.
+    /// The operating system cannot start a thread.
     pub(super) fn start(mut self, reloads: Receiver<()>) -> Result<(), Failure> {
         self.warn();
         let work = move || {
@@ -53,9 +53,9 @@ impl Upkeep {
             }
         };
         let started = std::thread::Builder::new().name("upkeep".to_owned()).spawn(work);
-        started.map(|_| ()).map_err(|error| {
-            Failure::new(Kind::Unavailable, format!("a thread could not be started: {error}"))
-        })
+        started
+            .map(|_| ())
+            .map_err(|error| Failure::new(Kind::Unavailable, format!("cannot start a thread: {error}")))
     }
 
     fn warn(&mut self) {
@@ -79,7 +79,7 @@ impl Upkeep {
     fn reload(&mut self) {
         match Settings::read(&self.arguments) {
             Ok(settings) => self.settings = settings,
-            Err(failure) => tracing::error!("the settings stay as they were: {}", one_line(&failure)),
+            Err(failure) => tracing::error!("keeping the previous settings: {}", one_line(&failure)),
         }
         self.load_certificate();
         self.apply();
@@ -91,7 +91,7 @@ impl Upkeep {
     fn load_certificate(&mut self) {
         match self.source.load() {
             Ok(identity) => self.identity = identity,
-            Err(failure) => tracing::error!("the certificate stays as it was: {}", one_line(&failure)),
+            Err(failure) => tracing::error!("keeping the previous certificate: {}", one_line(&failure)),
         }
     }
 

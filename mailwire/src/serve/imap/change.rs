@@ -190,7 +190,7 @@ impl Session {
                 let recency = selected.recency(message.uid);
                 writer.item(&FetchItem::Flags(translate::flags(&arena, &message.flags, recency)));
             }
-            // Of a silent change nothing is said: such a response is not written.
+            // A silent change without CONDSTORE has no items: its response is discarded.
             let _ = writer.finish();
             arena.reset();
         }

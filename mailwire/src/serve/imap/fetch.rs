@@ -297,7 +297,7 @@ impl Writing {
             let flags = translate::flags(arena, &self.message.flags, self.recency);
             writer.item(&FetchItem::Flags(flags));
         }
-        // A message of which nothing can be said is left out.
+        // A response without items is discarded.
         let _ = writer.finish();
         self.is_finished = true;
     }

@@ -1,4 +1,4 @@
-//! The content of a message: from DATA or BDAT to the answer at its end (RFC 5321 §4.1.1.4, RFC 2033 §4.2).
+//! The content of a message, from DATA or BDAT to the final reply (RFC 5321 §4.1.1.4, RFC 2033 §4.2).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,23 +16,23 @@ use super::super::spool::{Room, Spool, Writer};
 use super::super::task::{self, Task};
 use super::{Owed, Session, Turn};
 
-/// A message and where it goes.
+/// A mail transaction.
 #[derive(Default)]
 pub(super) struct Transaction {
     pub(super) sender: String,
-    /// The size that MAIL named, in bytes; 0 if it named none.
+    /// The size that MAIL declared, in bytes; 0 if it declared none.
     pub(super) announced: u64,
     pub(super) recipients: Vec<Accepted>,
     pub(super) spool: Option<Spool>,
     pub(super) room: Option<Room>,
-    /// All bytes came, and a worker is still writing.
+    /// The reply token, once all bytes have arrived while a worker is still writing.
     pub(super) end: Option<Reply>,
 }
 
-/// For each recipient, the answer of its own that refuses the message.
+/// For each recipient, the reply that rejects the message, if any.
 type Refused = Vec<Option<Response<'static>>>;
 
-/// A recipient that was accepted.
+/// An accepted recipient.
 pub(super) struct Accepted {
     pub(super) inbox: MailboxId,
     pub(super) address: String,
@@ -55,10 +55,10 @@ impl Session {
         self.answer(reply, Response::start_data(), turn)
     }
 
-    pub(super) fn chunk(&mut self, octets: &[u8], turn: &mut Turn<'_, '_>) -> Next {
+    pub(super) fn chunk(&mut self, bytes: &[u8], turn: &mut Turn<'_, '_>) -> Next {
         let writer = writer(&self.site, self.account, turn.cx);
         let Some(spool) = &mut self.transaction.spool else { return Next::Close };
-        self.transaction.room = Some(spool.push(octets, &writer));
+        self.transaction.room = Some(spool.push(bytes, &writer));
         self.resting()
     }
 
@@ -91,7 +91,7 @@ impl Session {
         let inboxes: Vec<_> = transaction.recipients.iter().map(|recipient| recipient.inbox).collect();
         let job = move || {
             let upload = finish(&*store)?;
-            // LMTP answers for each recipient: a full mailbox takes nothing from the others.
+            // LMTP replies for each recipient, so that a full mailbox does not affect the others.
             targets.retain(|target| {
                 let room = if each { store.quota_check(target.mailbox, upload.size()) } else { Ok(()) };
                 let Err(error) = room else { return true };
@@ -125,7 +125,7 @@ impl Session {
                     let others = match outcome {
                         Ok(_) => {
                             session.refused = 0;
-                            tracing::info!(session = session.number, size, recipients, "message taken");
+                            tracing::info!(session = session.number, size, recipients, "message accepted");
                             Response::ok()
                         }
                         Err(error) => refusal(&error),
@@ -137,8 +137,8 @@ impl Session {
         Next::Continue
     }
 
-    /// What goes wrong at the end of the message: an answer for each recipient that has one of its own. `None` to drop
-    /// the connection.
+    /// Draws the faults at the end of a message: for each recipient, the code to reply with, if any. Returns `None` to
+    /// close the connection.
     fn dot(&mut self) -> Option<Vec<Option<Code>>> {
         let addresses = self.transaction.addresses();
         let each: Vec<&str> = addresses.iter().map(String::as_str).collect();
@@ -148,7 +148,7 @@ impl Session {
             Some(Fault::Fail(code)) => Some(Some(code)),
         };
         if self.dialect == Dialect::Lmtp {
-            // They are answered together: when the last may be.
+            // The replies are sent together, after the longest delay.
             let mut longest = None;
             let mut codes = Vec::with_capacity(each.len());
             for address in each {
@@ -162,7 +162,7 @@ impl Session {
         Some(vec![code; each.len()])
     }
 
-    /// Answers the end of the message: once, or in LMTP for each recipient.
+    /// Sends the final reply: one in SMTP, one for each recipient in LMTP.
     fn answer_all(
         &mut self,
         reply: Reply,
@@ -177,7 +177,7 @@ impl Session {
         self.answer(reply, response(refused.into_iter().next().flatten()), turn)
     }
 
-    /// What the driver should do while nothing new can be said.
+    /// Returns what the driver should do while the session is waiting.
     pub(super) const fn resting(&self) -> Next {
         match (self.transaction.room, &self.transaction.end) {
             (Some(Room::Wait), None) => Next::Pause,
@@ -185,10 +185,10 @@ impl Session {
         }
     }
 
-    /// `Return-Path` and `Received` (RFC 5321 §4.4, RFC 3848).
+    /// Returns the `Return-Path` and `Received` fields (RFC 5321 §4.4, RFC 3848).
     fn trace_fields(&self, cx: &Context<'_>) -> String {
         let client = self.client.as_deref().unwrap_or("unknown");
-        // A client has logged in under TLS before it sends mail. LMTP needs neither here.
+        // In SMTP, a client logs in under TLS before it sends mail. LMTP requires neither here.
         let protocol = if self.dialect == Dialect::Lmtp { "LMTP" } else { "ESMTPSA" };
         let address = match cx.peer().address.ip() {
             std::net::IpAddr::V4(address) => format!("[{address}]"),

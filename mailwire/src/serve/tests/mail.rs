@@ -1,4 +1,4 @@
-//! SMTP and LMTP: recipients, answers, faults and the PROXY header.
+//! SMTP and LMTP: recipients, replies, injected faults and the PROXY header.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -8,25 +8,25 @@ use super::super::{Server, Service};
 use super::{Running, log};
 
 #[test]
-fn mail_is_for_those_who_log_in_and_to_those_who_are_here() {
+fn requires_a_login_and_accepts_only_local_recipients() {
     let running = Running::start();
-    let mut stranger = running.secure(running.connect(Service::Smtps));
-    stranger.reply();
-    stranger.asks("EHLO client.test", "250");
-    stranger.asks("MAIL FROM:<a@example.test>", "530");
+    let mut talk = running.secure(running.connect(Service::Smtps));
+    talk.reply();
+    talk.asks("EHLO client.test", "250");
+    talk.asks("MAIL FROM:<a@example.test>", "530");
     let mut smtp = running.smtp();
     smtp.asks("MAIL FROM:<a@example.test>", "250");
-    smtp.asks("RCPT TO:<nobody@localhost>", "550 5.1.1");
-    smtp.asks("RCPT TO:<nobody@example.test>", "550 5.7.1");
+    smtp.asks("RCPT TO:<unknown@localhost>", "550 5.1.1");
+    smtp.asks("RCPT TO:<unknown@example.test>", "550 5.7.1");
     smtp.asks("DATA", "503");
     smtp.asks(&format!("RCPT TO:<{}+tag@example.test>", running.user), "250");
     smtp.asks("RCPT TO:<Postmaster>", "250");
     smtp.asks("RSET", "250");
-    smtp.asks("VRFY nobody", "252");
+    smtp.asks("VRFY unknown", "252");
 }
 
 #[test]
-fn faults_are_made_where_they_are_wanted() {
+fn injects_faults_at_the_configured_stages() {
     let server = Running::start_with(&[
         "--fail",
         "rcpt=450,busy*",
@@ -52,12 +52,12 @@ fn faults_are_made_where_they_are_wanted() {
     talk.asks(&format!("RCPT TO:<full+{}@localhost>", server.user), "550");
     talk.asks("DATA", "354");
     talk.asks("x\r\n.", "250");
-    // What failed was not kept, and what did not was.
+    // The message of the failed reply was not stored; the other two were.
     assert!(server.imap().ok("STATUS INBOX (MESSAGES)").concat().contains("MESSAGES 2"));
 }
 
 #[test]
-fn a_session_can_fail_from_its_beginning_and_be_dropped() {
+fn injects_faults_at_connect_ehlo_starttls_and_auth() {
     let server = Running::start_with(&["--fail", "connect=421"]);
     assert!(server.clear(Service::Smtp).reply().starts_with("421 "));
     assert!(server.secure(server.connect(Service::Smtps)).reply().starts_with("421 "));
@@ -81,7 +81,7 @@ fn a_session_can_fail_from_its_beginning_and_be_dropped() {
 }
 
 #[test]
-fn lmtp_answers_for_each_recipient() {
+fn lmtp_replies_for_each_recipient() {
     let server = Running::start_with(&["--lmtp", "127.0.0.1:0", "--fail", "dot=452,*@full.test"]);
     let mut talk = server.clear(Service::Lmtp);
     assert!(talk.reply().starts_with("220 "));
@@ -90,7 +90,7 @@ fn lmtp_answers_for_each_recipient() {
     talk.asks("MAIL FROM:<a@example.test>", "250");
     talk.asks(&format!("RCPT TO:<{}@localhost>", server.user), "250");
     talk.asks(&format!("RCPT TO:<{}@full.test>", server.user), "250");
-    talk.asks("RCPT TO:<nobody@localhost>", "550");
+    talk.asks("RCPT TO:<unknown@localhost>", "550");
     talk.asks(&format!("RCPT TO:<{}+box@localhost>", server.user), "250");
     talk.asks("DATA", "354");
     talk.asks("Subject: by lmtp\r\n\r\nx\r\n.", "250");
@@ -101,13 +101,13 @@ fn lmtp_answers_for_each_recipient() {
 }
 
 #[test]
-fn behind_a_proxy_every_session_begins_with_its_header() {
+fn requires_a_proxy_header_from_a_proxy() {
     let server = Running::start_with(&["--proxy-from", "127.0.0.0/8", "--trace-fields"]);
     let mut socket = server.connect(Service::Smtps);
     socket.write_all(b"PROXY TCP4 192.0.2.9 198.51.100.1 4000 465\r\n").unwrap();
     let mut talk = server.secure(socket);
     assert!(talk.reply().starts_with("220 "));
-    // Nothing is said to who does not begin with one.
+    // A connection without the header is closed without a reply.
     let mut socket = server.connect(Service::Smtp);
     socket.write_all(b"EHLO client.test\r\n").unwrap();
     let mut said = Vec::new();
@@ -116,7 +116,7 @@ fn behind_a_proxy_every_session_begins_with_its_header() {
 }
 
 #[test]
-fn lmtp_is_for_this_machine_only() {
+fn allows_lmtp_on_this_machine_only() {
     for (address, said) in [("0.0.0.0:2424", "this machine"), ("127.0.0.1:25", "port 25")] {
         let directory = tempfile::tempdir().unwrap();
         let words = ["--smtp", "off", "--smtps", "off", "--imap", "off", "--imaps", "off"];

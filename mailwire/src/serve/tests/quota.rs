@@ -1,9 +1,9 @@
-//! Quotas: what IMAP, SMTP and LMTP answer when an account is full.
+//! Quotas: the responses of IMAP, SMTP and LMTP when an account is full.
 
 use super::super::Service;
 use super::{MESSAGE, Running, Talk};
 
-/// A server with these lines in its `[serve]`.
+/// Starts a server with these lines in `[serve]`.
 fn with_settings(settings: &str, options: &[&'static str]) -> (Running, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.toml");
@@ -14,7 +14,7 @@ fn with_settings(settings: &str, options: &[&'static str]) -> (Running, tempfile
 }
 
 #[test]
-fn imap_refuses_what_is_over_quota() {
+fn imap_enforces_quotas() {
     let settings = "quota-messages = 3\nquota-bytes = 1000\nquota-mailboxes = 7\nquota-subscriptions = 7\nquota-keywords = 2";
     let (running, _directory) = with_settings(settings, &[]);
     let mut imap = running.imap();
@@ -22,7 +22,7 @@ fn imap_refuses_what_is_over_quota() {
         let (_, answer) = talk.command(command);
         assert!(answer.starts_with("NO [OVERQUOTA] "), "{command}: {answer}");
     };
-    // Refused before the literal: no continuation is given, and nothing is read as one.
+    // Rejected before the literal: there is no continuation request, and the next line is a command.
     refused(&mut imap, "APPEND INBOX {1001}");
     imap.append("INBOX", MESSAGE);
     imap.append("INBOX", MESSAGE);
@@ -48,14 +48,14 @@ fn imap_refuses_what_is_over_quota() {
 }
 
 #[test]
-fn smtp_refuses_recipients_that_are_over_quota() {
+fn smtp_rejects_recipients_over_quota() {
     let (running, _directory) = with_settings("quota-messages = 2\nquota-bytes = 500", &[]);
     let mut talk = running.smtp();
     let recipient = format!("RCPT TO:<{}@localhost>", running.user);
     talk.asks("MAIL FROM:<a@example.test> SIZE=501", "250");
     talk.asks(&recipient, "552 5.2.2");
     talk.asks("RSET", "250");
-    // A message whose size was not announced is refused at its end.
+    // A message whose size was not declared is rejected at its end.
     talk.asks("MAIL FROM:<a@example.test>", "250");
     talk.asks(&recipient, "250");
     talk.asks("DATA", "354");
@@ -72,7 +72,7 @@ fn smtp_refuses_recipients_that_are_over_quota() {
 }
 
 #[test]
-fn lmtp_answers_for_each_recipient_whose_mailbox_is_full() {
+fn lmtp_rejects_a_message_only_for_full_mailboxes() {
     let (running, _directory) = with_settings("quota-bytes = 500", &["--lmtp", "127.0.0.1:0"]);
     let store = mailstore::SqliteStore::open(running.directory.path()).unwrap();
     mailstore::Store::create_account(&store, "other", b"a password").unwrap();

@@ -1,9 +1,9 @@
-//! SEARCH: the forms of its answer, mod-sequences, EMAILID and charsets.
+//! SEARCH: the forms of its response, mod-sequences, EMAILID and charsets.
 
 use super::{MESSAGE, Running};
 
 #[test]
-fn a_search_answers_mod_sequences_of_what_it_returns() {
+fn search_returns_the_mod_sequence_of_its_results() {
     let running = Running::start();
     let mut imap = running.imap();
     for _ in 0..4 {
@@ -31,7 +31,7 @@ fn a_search_answers_mod_sequences_of_what_it_returns() {
 }
 
 #[test]
-fn searches_answer_in_both_forms() {
+fn search_answers_in_both_forms() {
     let running = Running::start();
     let mut imap = running.imap();
     for subject in ["one", "two", "three"] {
@@ -51,7 +51,7 @@ fn searches_answer_in_both_forms() {
 }
 
 #[test]
-fn an_email_id_is_no_counter_and_finds_its_message() {
+fn an_email_id_is_opaque_and_finds_its_message() {
     let running = Running::start();
     let mut imap = running.imap();
     imap.append("INBOX", MESSAGE);
@@ -72,7 +72,7 @@ fn an_email_id_is_no_counter_and_finds_its_message() {
 fn search_finds_text_in_the_charsets_of_mail() {
     let running = Running::start();
     let mut imap = running.imap();
-    // A charset, "order confirmation" or the like in it, and that as base64.
+    // A charset, a phrase that it can encode, and the phrase in that charset as base64.
     let samples = [
         ("gb2312", "新年快乐", "0MLE6r/swNY="),
         ("big5", "訂單確認", "rXGz5r1Uu3s="),
@@ -101,7 +101,7 @@ fn search_finds_text_in_the_charsets_of_mail() {
 }
 
 #[test]
-fn a_search_goes_on_behind_a_message_that_cannot_be_read() {
+fn search_skips_an_unreadable_message_with_a_warning() {
     let running = Running::start();
     let mut imap = running.imap();
     let long = |word: &str| format!("Subject: {word}\r\n\r\n{}{word}\r\n", "line of text\r\n".repeat(10_000));
@@ -125,9 +125,9 @@ fn a_search_goes_on_behind_a_message_that_cannot_be_read() {
     ] {
         assert_eq!(imap.ok(search), [warning, found], "{search}");
     }
-    // What needs no text finds it as before.
+    // A key that needs no text still finds the message.
     assert_eq!(imap.ok("SEARCH SUBJECT two"), ["* SEARCH 2"]);
-    // A file that cannot be read as one.
+    // A directory in place of the file.
     std::fs::create_dir(damaged).unwrap();
     assert_eq!(imap.ok("SEARCH BODY text").last().unwrap(), "* SEARCH 1 3");
 }

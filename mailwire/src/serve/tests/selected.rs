@@ -1,10 +1,10 @@
-//! A selected mailbox: what its sessions are told of changes, flags, recent messages and mod-sequences.
+//! A selected mailbox: how its sessions learn about changes, flags, recent messages and mod-sequences.
 
 use mailstore::{Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
 
 use super::{MESSAGE, Running, Server, Talk, arguments, log};
 
-/// The number behind `word` in a response.
+/// Returns the number after `word` in a response.
 fn number(response: &str, word: &str) -> u64 {
     let rest = response.split_once(word).unwrap_or_else(|| panic!("{word} in {response}")).1;
     let digits: String =
@@ -51,14 +51,14 @@ fn empty_lines_before_a_command_are_ignored() {
     }
     imap.say(&"\r\n".repeat(100));
     assert!(imap.line().starts_with("* BYE "), "a flood of empty lines ends the session");
-    // SMTP knows no empty line (RFC 5321 §4.1.1): it is a command that is none.
+    // SMTP has no empty lines (RFC 5321 §4.1.1): one is an unknown command.
     let mut smtp = running.smtp();
     smtp.asks("", "500");
     smtp.asks("NOOP", "250");
 }
 
 #[test]
-fn append_is_refused_before_its_literal_is_asked_for() {
+fn rejects_append_before_requesting_its_literal() {
     let running = Running::start();
     let mut imap = running.imap();
     let many: Vec<String> = (0..101).map(|n| format!("k{n}")).collect();
@@ -83,7 +83,7 @@ fn append_is_refused_before_its_literal_is_asked_for() {
     }
     assert!(imap.command("APPEND INBOX {9999999999999}").1.starts_with("NO [TOOBIG] "));
     assert!(imap.command("APPEND INBOX ~{16}").1.starts_with("BAD "));
-    // The others with flags are STORE's, and the session goes on.
+    // STORE rejects the same flags, and the session continues.
     imap.append("INBOX", MESSAGE);
     imap.ok("SELECT INBOX");
     assert!(imap.command("STORE 1 +FLAGS (\\Recent)").1.starts_with("BAD "));
@@ -92,7 +92,7 @@ fn append_is_refused_before_its_literal_is_asked_for() {
 }
 
 #[test]
-fn a_nul_in_a_literal_is_refused_and_the_session_goes_on() {
+fn rejects_nul_in_a_literal_and_continues() {
     let running = Running::start();
     let mut imap = running.imap();
     let (untagged, answer) = imap.command("APPEND INBOX {7+}\r\nab\0cd\r\n");
@@ -107,7 +107,7 @@ fn a_nul_in_a_literal_is_refused_and_the_session_goes_on() {
 }
 
 #[test]
-fn flags_are_announced_before_a_keyword_is_used() {
+fn announces_flags_before_using_a_new_keyword() {
     let running = Running::start();
     let (mut one, mut other) = (running.imap(), running.imap());
     one.append("INBOX", MESSAGE);
@@ -120,7 +120,7 @@ fn flags_are_announced_before_a_keyword_is_used() {
         assert!(permanent.starts_with("* OK [PERMANENTFLAGS (") && permanent.contains(keyword));
         assert!(permanent.contains("\\*"));
     };
-    // By this session, by another one, and with a message that comes.
+    // A keyword set by this session, by another one, and by an appended message.
     let stored = one.ok("STORE 1 +FLAGS ($Mine)");
     announced(&stored, "$Mine");
     assert!(stored[2].contains("FETCH (FLAGS ("), "{stored:?}");
@@ -157,7 +157,7 @@ fn a_message_is_recent_in_one_session_only() {
     assert_eq!(first.ok("SEARCH RECENT"), ["* SEARCH 1"]);
     assert_eq!(second.ok("SEARCH NEW"), ["* SEARCH"]);
     assert!(running.imap().ok("SELECT INBOX").contains(&"* 0 RECENT".to_owned()));
-    // Clients of IMAP4rev2 see no recent message, and take none from others.
+    // An IMAP4rev2 client sees no recent messages, and claims none from others.
     let mut modern = running.imap();
     modern.ok("ENABLE IMAP4rev2");
     modern.ok("SELECT INBOX");
@@ -168,7 +168,7 @@ fn a_message_is_recent_in_one_session_only() {
 }
 
 #[test]
-fn the_first_command_that_enables_condstore_tells_the_highest_mod_sequence() {
+fn reports_the_highest_mod_sequence_when_condstore_is_enabled() {
     let running = Running::start();
     let mut imap = running.imap();
     imap.append("INBOX", MESSAGE);
@@ -197,7 +197,7 @@ fn the_first_command_that_enables_condstore_tells_the_highest_mod_sequence() {
         let fetched = imap.ok("FETCH 1 MODSEQ");
         assert_eq!(number(&fetched[0], "MODSEQ"), told[0], "{command}");
         assert!(highest(&imap.ok(command)).is_empty(), "{command} again");
-        // From now on every FETCH has the mod-sequence.
+        // From now on, every FETCH response includes the mod-sequence.
         assert!(imap.ok("STORE 1 +FLAGS (\\Seen)")[0].contains("MODSEQ ("));
         let silent = imap.ok("STORE 1 -FLAGS.SILENT (\\Seen)");
         assert!(silent[0].contains("MODSEQ (") && !silent[0].contains("FLAGS ("), "{silent:?}");
@@ -214,7 +214,7 @@ fn the_first_command_that_enables_condstore_tells_the_highest_mod_sequence() {
 }
 
 #[test]
-fn a_conditional_store_leaves_alone_what_was_changed() {
+fn a_conditional_store_skips_changed_messages() {
     let running = Running::start();
     let mut imap = filled(&running, 4);
     let modseq = number(&imap.ok("FETCH 4 MODSEQ")[1], "MODSEQ");
@@ -229,7 +229,7 @@ fn a_conditional_store_leaves_alone_what_was_changed() {
 }
 
 #[test]
-fn a_large_store_is_told_in_pages_to_everyone() {
+fn reports_a_large_store_in_pages_to_all_sessions() {
     let running = Running::start();
     let count = 700;
     let mut imap = filled(&running, count);
@@ -247,8 +247,8 @@ fn a_large_store_is_told_in_pages_to_everyone() {
     let all: Vec<u64> = (1..=u64::from(count)).collect();
     assert_eq!(fetches(&stored), all);
     assert!(stored.last().unwrap().contains(keywords.last().unwrap()));
-    assert_eq!(imap.ok("NOOP"), Vec::<String>::new(), "a session's own change is not told again");
-    // Message 1 changes while the other has not read what was told before.
+    assert_eq!(imap.ok("NOOP"), Vec::<String>::new(), "a session's own change is not reported again");
+    // Message 1 changes while the idle client has not read the earlier responses.
     imap.ok("STORE 1 FLAGS (\\Seen)");
     let mut told = Vec::new();
     loop {
@@ -259,7 +259,7 @@ fn a_large_store_is_told_in_pages_to_everyone() {
         told.push(line);
     }
     let mut numbers = fetches(&told);
-    // Its earlier change may have been told with this one.
+    // The earlier change of message 1 may be reported together with this one.
     numbers.push(1);
     numbers.sort_unstable();
     numbers.dedup();
@@ -269,7 +269,7 @@ fn a_large_store_is_told_in_pages_to_everyone() {
 }
 
 #[test]
-fn a_copy_that_fails_leaves_no_message_behind() {
+fn a_failed_copy_leaves_no_messages() {
     let running = Running::start();
     let count = 600;
     let mut imap = filled(&running, count);
@@ -291,7 +291,7 @@ fn a_copy_that_fails_leaves_no_message_behind() {
     let answer = imap.command("COPY 1:* Archive").1;
     assert!(answer.starts_with("NO [LIMIT] "), "{answer}");
     assert_eq!(imap.ok("STATUS Archive (MESSAGES)"), ["* STATUS Archive (MESSAGES 1)"]);
-    // A MOVE leaves each message in one place, and tells where.
+    // A MOVE leaves each message in one of the mailboxes, and reports where.
     let (untagged, answer) = imap.command("MOVE 1:* Archive");
     assert!(answer.starts_with("NO [LIMIT] "), "{answer}");
     assert!(untagged[0].starts_with("* OK [COPYUID ") && untagged[0].contains(" 1:500 "), "{}", untagged[0]);
@@ -301,7 +301,7 @@ fn a_copy_that_fails_leaves_no_message_behind() {
 }
 
 #[test]
-fn a_client_that_leaves_in_the_middle_of_a_copy_leaves_no_message_behind() {
+fn a_copy_by_a_client_that_disconnects_leaves_no_messages() {
     let running = Running::start();
     let mut leaving = filled(&running, 2_048);
     let mut imap = running.imap();
@@ -318,12 +318,12 @@ fn a_client_that_leaves_in_the_middle_of_a_copy_leaves_no_message_behind() {
     leaving.say("t COPY 1:* Archive");
     copied(&|_, uid_next| uid_next > 1);
     drop(leaving);
-    // A copy that was complete before its client was missed stays.
+    // If the copy completed before the disconnect was noticed, the copies stay.
     copied(&|messages, _| messages == 0 || messages == 2_048);
 }
 
 #[test]
-fn many_messages_are_expunged_moved_and_deleted_in_slices() {
+fn expunges_moves_and_deletes_many_messages_in_slices() {
     let running = Running::start();
     let count = 1_100;
     let mut imap = filled(&running, count);
@@ -350,7 +350,7 @@ fn many_messages_are_expunged_moved_and_deleted_in_slices() {
 }
 
 #[test]
-fn copies_of_a_copy_that_a_crash_cut_short_are_gone_after_the_next_start() {
+fn removes_the_copies_of_an_interrupted_copy_at_startup() {
     let directory = tempfile::tempdir().unwrap();
     let messages = |name: &str| {
         let store = SqliteStore::open(directory.path()).unwrap();
