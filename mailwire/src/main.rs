@@ -73,7 +73,7 @@ policy), 78 configuration, 130 and 143 stopped by Ctrl-C or SIGTERM.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve submission and IMAP; by default on loopback, with a self-made certificate.
+    /// Serve submission and IMAP; by default on loopback, with a generated certificate.
     ///
     /// An account receives the mail for its name, with or without a +tag, at any domain. The server refuses mail for
     /// other names and relays nothing. A logged-in user may send with any sender address. The server acknowledges a

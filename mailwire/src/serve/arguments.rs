@@ -32,11 +32,11 @@ pub(crate) struct ServeArgs {
     /// Listen here for IMAP with implicit TLS; "off" for none.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1993")]
     pub(crate) imaps: Listen,
-    /// The server's name in its greeting, in Received fields and in its self-made certificate: a host name, *.DOMAIN
+    /// The server's name in its greeting, in Received fields and in its generated certificate: a host name, *.DOMAIN
     /// or an IP address. Several may be given; the certificate is valid for all of them.
     #[arg(long, value_name = "HOST", num_args = 1..)]
     pub(crate) name: Vec<HostName>,
-    /// Use this certificate chain (PEM) instead of a self-made one. SIGHUP reloads it.
+    /// Use this certificate chain (PEM) instead of a generated one. SIGHUP reloads it.
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,
     /// The private key of the certificate (PEM).

@@ -111,7 +111,7 @@ impl Identity {
         if now > self.not_after {
             let what = format!("{chain}: the certificate expired on {}", certificate.not_after_day());
             return Err(Failure::new(Kind::Configuration, what)
-                .advise("a renewed certificate, or leave --cert and --key out for a self-made one"));
+                .advise("a renewed certificate, or leave --cert and --key out for a generated one"));
         }
         Ok(())
     }
