@@ -402,7 +402,7 @@ impl World for TestClient {
 
     fn state(&self) -> String {
         // What is said leaves in one piece; the others count what is without limit here.
-        const LEFT_OUT: [&str; 6] = ["generation", "received", "head", "mails", "repairs", "count"];
+        const LEFT_OUT: [&str; 6] = ["generation", "received", "head", "mails", "mixed_codes", "count"];
         if self.outside().closed {
             return "closed".to_owned();
         }
@@ -415,7 +415,7 @@ impl World for TestClient {
         let (sent, head) = (self.tx.sent_total(), self.head());
         let machine = counted_from(counted_from(machine, "queued_at", sent), "received_at", head);
         // It is told to whoever asks, and decides nothing.
-        let machine = without_text(machine, "auth_failure: ", "initial_refused");
+        let machine = without_text(machine, "failure: ", "initial_response_rejected");
         let given = counted_from(counted_from(format!("{:?}", self.given), "sent", sent), "heard", head);
         let (rx, closed, recipients) = (self.rx.bytes().escape_ascii(), self.rx.is_closed(), self.recipients);
         let tx: Vec<_> =

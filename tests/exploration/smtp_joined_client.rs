@@ -239,7 +239,7 @@ impl End for Sending {
     fn view(&self) -> View {
         // What is said leaves before anything is heard.
         const LEFT_OUT: [&str; 7] =
-            ["generation", "repairs", "count", "received", "head", "received_at", "queued_at"];
+            ["generation", "mixed_codes", "count", "received", "head", "received_at", "queued_at"];
         let (stage, machine) = match &self.session {
             TestClient::Gone => (Stage::Over, String::new()),
             TestClient::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),

@@ -256,7 +256,8 @@ impl End for Receiving {
     }
 
     fn view(&self) -> View {
-        const LEFT_OUT: [&str; 4] = ["serial", "generation", "greeting_end", "commands"];
+        const LEFT_OUT: [&str; 5] =
+            ["serial", "generation", "greeting_end", "idle_commands", "commands_before_login"];
         let (stage, machine) = match &self.session {
             TestServer::Gone => (Stage::Over, String::new()),
             TestServer::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),

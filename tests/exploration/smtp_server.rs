@@ -337,10 +337,10 @@ impl TestServer {
 
     /// The machine without what cannot matter: each is read nowhere but where it is named here.
     fn description(&self) -> String {
-        let mut left_out = vec!["serial", "generation", "greeting_end"];
+        let mut left_out = vec!["serial", "generation", "greeting_end", "idle_commands"];
         if self.terms.bounds == Bounds::None {
             // How many, where there is no limit.
-            left_out.extend(["errors", "commands"]);
+            left_out.extend(["errors", "commands_before_login"]);
         }
         let whole = match &self.session {
             Session::Gone(error) => return format!("{error:?}"),
@@ -349,9 +349,9 @@ impl TestServer {
         };
         if whole.contains("authenticated: true") {
             // Who has authenticated cannot fail to any more, and is not counted.
-            left_out.extend(["failed_authentications", "commands"]);
+            left_out.extend(["failed_logins", "commands_before_login"]);
         }
-        if whole.contains("state: Swallow") {
+        if whole.contains("state: SkipLine") {
             // A line would have to be a million octets long.
             left_out.push("left");
         }
@@ -452,7 +452,7 @@ impl World for TestServer {
         let (closed, open) = (self.rx.is_closed(), self.open.as_ref().map(open_name));
         let (machine, reading) = (self.description(), self.conversation.reading());
         // What is swallowed is told to nobody.
-        let exchange = if machine.contains("state: Swallow") { &[] } else { self.exchange.as_slice() };
+        let exchange = if machine.contains("state: SkipLine") { &[] } else { self.exchange.as_slice() };
         let (exchange, proved) = (exchange.escape_ascii(), self.is_proved());
         format!("{machine} {rx} {closed} {open:?} {exchange} {proved} {reading}")
     }
