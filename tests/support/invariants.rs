@@ -418,7 +418,8 @@ mod tests {
         let given = Entry::CommandGiven("NOOP", 1);
         keeps(&[given.clone(), told(b"M1 CAPABILITY\r\nM2 NOOP\r\n")], Side::ImapClient);
         assert!(
-            broken(&[given.clone(), told(b"M2 NOOP\r\nM3 NOOP\r\n")], Side::ImapClient).contains("more often")
+            broken(&[given.clone(), told(b"M2 NOOP\r\nM3 NOOP\r\n")], Side::ImapClient)
+                .contains("more often")
         );
         assert!(broken(&[given, told(b"NOOP\r\nQUIT\r\n")], Side::SmtpClient).contains("QUIT"));
         assert!(broken(&[told(b"M1 X-EVIL\r\n")], Side::ImapClient).contains("no command was given"));
