@@ -18,7 +18,7 @@ const KEEPS_PAGE: usize = 8;
 
 /// The watches of all sessions.
 #[derive(Debug, Default)]
-pub(super) struct Hub {
+pub(super) struct ChangeNotifier {
     mailboxes: Mutex<BTreeMap<MailboxId, Watched>>,
 }
 
@@ -47,10 +47,10 @@ struct State {
 pub(super) struct Watch {
     mailbox: MailboxId,
     state: Arc<State>,
-    hub: Arc<Hub>,
+    hub: Arc<ChangeNotifier>,
 }
 
-impl Hub {
+impl ChangeNotifier {
     /// Records a change, and wakes the idle sessions.
     pub(super) fn changed(&self, change: Change) {
         let mut mailboxes = lock(&self.mailboxes);

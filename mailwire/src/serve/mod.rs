@@ -53,7 +53,7 @@ use committer::Committer;
 use directory::Directory;
 use faults::Faults;
 use guesses::Guesses;
-use hub::Hub;
+use hub::ChangeNotifier;
 use listen::Ports;
 use login_queue::LoginQueue;
 use names::HostName;
@@ -79,7 +79,7 @@ pub(super) struct Site {
     /// The account of `--any-login`, into which every log-in leads.
     any_login: Option<AccountId>,
     committer: Committer,
-    hub: Arc<Hub>,
+    hub: Arc<ChangeNotifier>,
     accounts: Accounts,
     /// The server's name in greetings and in Received.
     name: String,
@@ -101,7 +101,7 @@ impl Site {
         arguments: &ServeArgs,
         account: Option<&Account>,
     ) -> Result<Self, Failure> {
-        let hub = Arc::new(Hub::default());
+        let hub = Arc::new(ChangeNotifier::default());
         let told = Arc::clone(&hub);
         let subscription = store.subscribe_changes(Arc::new(move |change| told.changed(change)));
         let no_thread = |error: std::io::Error| {

@@ -7,13 +7,16 @@ use mailstore::{AccountId, Appended, Delivery, Flags, InternalDate, MailboxId, T
 use proto_imap::server::{LiteralOffer, Reply};
 use proto_imap::types::{DateTime, FlagList, MailboxName, Numbers, PlainCode, ResponseCode};
 
-use super::{Session, Turn, Work, bad, done_with, go_on, name, no, refuse, target_code_of, translate};
+use super::{
+    InProgress, Session, Turn, decode_name, next_or_close, no_status, reply_bad, reply_no,
+    reply_ok_with_code, target_code_of, translate,
+};
 use crate::serve::Site;
 use crate::serve::spool::{Room, Spool, Writer};
 use crate::serve::task::{self, Task};
 
 /// An APPEND whose message is being received.
-pub(super) struct Append {
+pub(super) struct AppendInProgress {
     spool: Spool,
     mailbox: MailboxId,
     flags: Flags,
@@ -25,8 +28,8 @@ pub(super) struct Append {
     has_nul: bool,
 }
 
-impl Append {
-    pub(super) const fn resting(&self) -> Next {
+impl AppendInProgress {
+    pub(super) const fn next_while_waiting(&self) -> Next {
         match (self.room, &self.end) {
             (Room::Wait, None) => Next::Pause,
             _ => Next::Continue,
@@ -45,7 +48,7 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let reject = |offer, code, text: &str, turn: &mut Turn<'_, '_>| {
-            go_on(turn.machine.reject_literal(offer, &no(code, text), turn.tx))
+            next_or_close(turn.machine.reject_literal(offer, &no_status(code, text), turn.tx))
         };
         let Some(account) = self.account else {
             return reject(offer, PlainCode::ClientBug, "log in first", turn);
@@ -53,17 +56,17 @@ impl Session {
         if size > self.site.limits().message {
             return reject(offer, PlainCode::TooBig, "the message is larger than this server accepts", turn);
         }
-        let Some(name) = name(mailbox, turn) else {
+        let Some(name) = decode_name(mailbox, turn) else {
             return reject(offer, PlainCode::Cannot, "invalid mailbox name", turn);
         };
         let flags = match translate::given_flags(flags) {
             Ok(flags) => flags,
             Err(refused) => {
-                return go_on(turn.machine.reject_literal(offer, &refused.status(), turn.tx));
+                return next_or_close(turn.machine.reject_literal(offer, &refused.status(), turn.tx));
             }
         };
         let internal_date = date.map_or_else(translate::now, translate::internal_date);
-        self.ask(
+        self.run_job(
             turn,
             move |store| match store.mailbox(account, &name) {
                 Ok(mailbox) if mailbox.no_select => Err(mailstore::Error::NoSelect),
@@ -76,10 +79,17 @@ impl Session {
             move |session, found, turn| match found {
                 Ok(mailbox) => {
                     let (spool, room) = (Spool::new(), Room::Yes);
-                    let append =
-                        Append { spool, mailbox, flags, internal_date, room, end: None, has_nul: false };
-                    session.work = Work::Append(Box::new(append));
-                    go_on(turn.machine.accept_literal(offer, turn.tx))
+                    let append = AppendInProgress {
+                        spool,
+                        mailbox,
+                        flags,
+                        internal_date,
+                        room,
+                        end: None,
+                        has_nul: false,
+                    };
+                    session.in_progress = InProgress::Append(Box::new(append));
+                    next_or_close(turn.machine.accept_literal(offer, turn.tx))
                 }
                 Err(error) => reject(offer, target_code_of(&error), &error.to_string(), turn),
             },
@@ -87,33 +97,33 @@ impl Session {
     }
 
     pub(super) fn append_chunk(&mut self, bytes: &[u8], turn: &mut Turn<'_, '_>) -> Next {
-        let Work::Append(append) = &mut self.work else { return Next::Close };
+        let InProgress::Append(append) = &mut self.in_progress else { return Next::Close };
         append.has_nul |= bytes.contains(&0);
         if append.has_nul {
-            return append.resting();
+            return append.next_while_waiting();
         }
         let writer = writer(&self.site, self.account, turn);
         append.room = append.spool.push(bytes, &writer);
-        append.resting()
+        append.next_while_waiting()
     }
 
     /// Continues after a wake-up: the worker may have finished.
     pub(super) fn append_woken(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        let Work::Append(append) = &mut self.work else { return Next::Close };
+        let InProgress::Append(append) = &mut self.in_progress else { return Next::Close };
         let writer = writer(&self.site, self.account, turn);
         append.room = append.spool.woken(&writer);
         match append.end.take() {
             Some(reply) => self.end_append(reply, turn),
-            None => append.resting(),
+            None => append.next_while_waiting(),
         }
     }
 
     pub(super) fn end_append(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-        let Work::Append(append) = &mut self.work else { return Next::Close };
+        let InProgress::Append(append) = &mut self.in_progress else { return Next::Close };
         if append.has_nul {
             // RFC 9051 §9: only a literal8 may contain NUL, and that requires BINARY (RFC 3516).
-            self.work = Work::None;
-            return bad(reply, "the message contains a NUL, which a literal must not", turn);
+            self.in_progress = InProgress::None;
+            return reply_bad(reply, "the message contains a NUL, which a literal must not", turn);
         }
         let Some(finish) = append.spool.finish() else {
             append.end = Some(reply);
@@ -124,12 +134,12 @@ impl Session {
             flags: append.flags.clone(),
             internal_date: append.internal_date,
         };
-        self.work = Work::None;
-        self.ask(turn, finish, move |session, upload, turn| match upload {
+        self.in_progress = InProgress::None;
+        self.run_job(turn, finish, move |session, upload, turn| match upload {
             Ok(upload) => {
                 let delivery = Delivery { upload, targets: vec![target] };
                 let Some(promise) = session.site.committer.commit(delivery, turn.cx.session_handle()) else {
-                    return refuse(
+                    return reply_no(
                         reply,
                         PlainCode::Unavailable,
                         "the server is busy: try again later",
@@ -141,15 +151,15 @@ impl Session {
                     move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| match outcome.as_deref() {
                         Ok([appended, ..]) => {
                             let appended = *appended;
-                            session.tell_then(turn, move |_, turn| acknowledge(reply, appended, turn))
+                            session.send_updates_then(turn, move |_, turn| acknowledge(reply, appended, turn))
                         }
-                        Ok([]) => refuse(reply, PlainCode::ServerBug, "the message was not stored", turn),
-                        Err(error) => refuse(reply, target_code_of(error), &error.to_string(), turn),
+                        Ok([]) => reply_no(reply, PlainCode::ServerBug, "the message was not stored", turn),
+                        Err(error) => reply_no(reply, target_code_of(error), &error.to_string(), turn),
                     },
                 ));
                 Next::Continue
             }
-            Err(error) => refuse(reply, target_code_of(&error), &error.to_string(), turn),
+            Err(error) => reply_no(reply, target_code_of(&error), &error.to_string(), turn),
         })
     }
 }
@@ -162,5 +172,5 @@ fn writer<'w>(site: &'w Site, account: Option<AccountId>, turn: &Turn<'_, '_>) -
 fn acknowledge(reply: Reply, appended: Appended, turn: &mut Turn<'_, '_>) -> Next {
     let uids = [appended.uid.into()];
     let code = ResponseCode::AppendUid { uid_validity: appended.uid_validity, uids: Numbers::new(&uids) };
-    done_with(reply, code, "append completed", turn)
+    reply_ok_with_code(reply, code, "append completed", turn)
 }

@@ -7,8 +7,8 @@
 use mailstore::mime::{self, ByteRange, Part, TextDecoder, decode};
 use mailstore::{Body, Message, Store};
 
-use super::needles::{self, Fact, Needles, Reading, Scope};
-use super::search::{AddressField, Key};
+use super::search_key::{AddressField, Cost, Key};
+use super::search_terms::{self, Scope, SearchTerms, TermId, TextProgress};
 
 /// The maximum number of bytes searched in one text part. Text after them is not found.
 const PART_LIMIT: u64 = 16 * 1024 * 1024;
@@ -21,15 +21,6 @@ const CHUNK: u64 = 32 * 1024;
 
 const DAY: i64 = 86_400;
 
-/// The part of a message that a key needs, from cheap to costly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Cost {
-    Row,
-    Envelope,
-    Header,
-    Body,
-}
-
 /// A key whose texts are replaced by search terms.
 #[derive(Debug)]
 pub(super) enum Condition {
@@ -39,26 +30,26 @@ pub(super) enum Condition {
     /// Decided by the message's row or envelope.
     Row(Key),
     /// Decided by a term that occurs in the part with this cost.
-    Fact(Cost, Fact),
+    Term(Cost, TermId),
 }
 
 impl Condition {
-    pub(super) fn of(key: Key, needles: &mut Needles) -> Self {
-        let mut fact = |cost, scope, text: &str| Self::Fact(cost, needles.add(scope, text));
+    pub(super) fn new(key: Key, terms: &mut SearchTerms) -> Self {
+        let mut term = |cost, scope, text: &str| Self::Term(cost, terms.add(scope, text));
         match key {
-            Key::All(keys) => Self::All(keys.into_iter().map(|key| Self::of(key, needles)).collect()),
+            Key::All(keys) => Self::All(keys.into_iter().map(|key| Self::new(key, terms)).collect()),
             Key::Or(keys) => {
                 let (one, other) = *keys;
-                Self::Or(Box::new((Self::of(one, needles), Self::of(other, needles))))
+                Self::Or(Box::new((Self::new(one, terms), Self::new(other, terms))))
             }
-            Key::Not(key) => Self::Not(Box::new(Self::of(*key, needles))),
-            Key::Address(field, text) => fact(Cost::Envelope, field.scope(), &text),
-            Key::Subject(text) => fact(Cost::Envelope, Scope::Subject, &text),
-            Key::Header(name, text) => fact(Cost::Header, Scope::Field(name.to_ascii_lowercase()), &text),
-            Key::Body(text) => fact(Cost::Body, Scope::Body, &text),
+            Key::Not(key) => Self::Not(Box::new(Self::new(*key, terms))),
+            Key::Address(field, text) => term(Cost::Envelope, field.scope(), &text),
+            Key::Subject(text) => term(Cost::Envelope, Scope::Subject, &text),
+            Key::Header(name, text) => term(Cost::Header, Scope::Field(name.to_ascii_lowercase()), &text),
+            Key::Body(text) => term(Cost::Body, Scope::Body, &text),
             Key::Text(text) => {
-                let header = fact(Cost::Header, Scope::Header, &text);
-                Self::Or(Box::new((header, fact(Cost::Body, Scope::Body, &text))))
+                let header = term(Cost::Header, Scope::Header, &text);
+                Self::Or(Box::new((header, term(Cost::Body, Scope::Body, &text))))
             }
             key => Self::Row(key),
         }
@@ -86,8 +77,8 @@ impl Condition {
             Self::Not(condition) => condition.holds(candidate).map(|holds| !holds),
             Self::Row(key) if key.cost() > candidate.done => None,
             Self::Row(key) => Some(row_matches(key, &candidate.message)),
-            Self::Fact(_, fact) if candidate.found.contains(*fact) => Some(true),
-            Self::Fact(cost, _) => (candidate.done >= *cost).then_some(false),
+            Self::Term(_, term) if candidate.found.contains(*term) => Some(true),
+            Self::Term(cost, _) => (candidate.done >= *cost).then_some(false),
         }
     }
 }
@@ -111,19 +102,19 @@ fn row_matches(key: &Key, message: &Message) -> bool {
 /// A message that is tested against the keys.
 pub(super) struct Candidate {
     pub(super) message: Message,
-    found: needles::Found,
+    found: search_terms::FoundTerms,
     /// The costliest part that was tested.
     done: Cost,
     /// The open message file, if it is needed.
     body: Option<Body>,
-    parts: Option<Parts>,
+    parts: Option<TextParts>,
 }
 
 /// The text parts of a message, and the progress of searching them.
-struct Parts {
+struct TextParts {
     rest: Vec<TextPart>,
     part: Option<TextPart>,
-    reading: Reading,
+    progress: TextProgress,
 }
 
 struct TextPart {
@@ -132,48 +123,48 @@ struct TextPart {
 }
 
 impl Candidate {
-    pub(super) fn new(message: Message, needles: &Needles) -> Self {
-        Self { message, found: needles.none_found(), done: Cost::Row, body: None, parts: None }
+    pub(super) fn new(message: Message, terms: &SearchTerms) -> Self {
+        Self { message, found: terms.none_found(), done: Cost::Row, body: None, parts: None }
     }
 
     /// Tests a little more of the message. Returns whether it matches, or `None` if that is not certain yet.
-    pub(super) fn look(
+    pub(super) fn test(
         &mut self,
         store: &dyn Store,
         condition: &Condition,
-        needles: &Needles,
+        terms: &SearchTerms,
     ) -> mailstore::Result<Option<bool>> {
-        let news = match (&self.parts, self.done) {
-            (Some(_), _) => self.look_at_parts(store, needles)?,
+        let has_new_terms = match (&self.parts, self.done) {
+            (Some(_), _) => self.search_parts(store, terms)?,
             (None, _) => true,
         };
-        if news && let Some(holds) = condition.holds(self) {
+        if has_new_terms && let Some(holds) = condition.holds(self) {
             return Ok(Some(holds));
         }
         match self.done {
             _ if self.parts.is_some() => {}
             Cost::Row => {
-                self.look_at_envelope(needles);
+                self.search_envelope(terms);
                 self.done = Cost::Envelope;
             }
             Cost::Envelope => {
-                if needles.has_fields() {
-                    self.look_at_header(store, needles)?;
+                if terms.has_fields() {
+                    self.search_header(store, terms)?;
                 }
                 self.done = Cost::Header;
             }
-            Cost::Header if needles.has(&Scope::Body) => self.parts = Some(self.text_parts()),
+            Cost::Header if terms.has(&Scope::Body) => self.parts = Some(self.text_parts()),
             // Everything was tested.
             Cost::Header | Cost::Body => return Ok(Some(false)),
         }
         Ok(None)
     }
 
-    fn look_at_envelope(&mut self, needles: &Needles) {
+    fn search_envelope(&mut self, terms: &SearchTerms) {
         let Some(envelope) = &self.message.envelope else { return };
         for field in [AddressField::From, AddressField::To, AddressField::Cc, AddressField::Bcc] {
             let scope = field.scope();
-            if !needles.has(&scope) {
+            if !terms.has(&scope) {
                 continue;
             }
             let addresses = match field {
@@ -183,38 +174,38 @@ impl Candidate {
                 AddressField::Bcc => &envelope.bcc,
             };
             for address in addresses {
-                needles.read_all(&scope, &written(address), &mut self.found);
+                terms.read_all(&scope, &format_address(address), &mut self.found);
             }
         }
-        if let Some(subject) = envelope.subject.as_deref().filter(|_| needles.has(&Scope::Subject)) {
+        if let Some(subject) = envelope.subject.as_deref().filter(|_| terms.has(&Scope::Subject)) {
             let subject = decode::header_text(subject.as_bytes());
-            needles.read_all(&Scope::Subject, &subject, &mut self.found);
+            terms.read_all(&Scope::Subject, &subject, &mut self.found);
         }
     }
 
-    fn look_at_header(&mut self, store: &dyn Store, needles: &Needles) -> mailstore::Result<()> {
+    fn search_header(&mut self, store: &dyn Store, terms: &SearchTerms) -> mailstore::Result<()> {
         let Some(range) = self.message.structure.as_ref().map(|root| root.header) else { return Ok(()) };
         let header = self.read(store, range, HEADER_LIMIT)?;
         for field in mime::Fields::new(&header) {
             let name = String::from_utf8_lossy(field.name);
             let scope = Scope::Field(name.to_ascii_lowercase());
-            let (by_name, by_text) = (needles.has(&scope), needles.has(&Scope::Header));
+            let (by_name, by_text) = (terms.has(&scope), terms.has(&Scope::Header));
             if !by_name && !by_text {
                 continue;
             }
             let value = decode::header_text(field.value);
             if by_name {
-                needles.read_all(&scope, &value, &mut self.found);
+                terms.read_all(&scope, &value, &mut self.found);
             }
             if by_text {
-                needles.read_all(&Scope::Header, &format!("{name}: {value}"), &mut self.found);
+                terms.read_all(&Scope::Header, &format!("{name}: {value}"), &mut self.found);
             }
         }
         Ok(())
     }
 
     /// Returns the text parts, including those of attached messages.
-    fn text_parts(&self) -> Parts {
+    fn text_parts(&self) -> TextParts {
         let mut rest = Vec::new();
         let mut parts: Vec<&Part> = self.message.structure.iter().collect();
         while let Some(part) = parts.pop() {
@@ -229,17 +220,17 @@ impl Candidate {
                 rest.push(TextPart { range, decoder });
             }
         }
-        Parts { rest, part: None, reading: Reading::default() }
+        TextParts { rest, part: None, progress: TextProgress::default() }
     }
 
     /// Searches the next piece of the text parts. Returns true if a term was found or a part is complete.
-    fn look_at_parts(&mut self, store: &dyn Store, needles: &Needles) -> mailstore::Result<bool> {
+    fn search_parts(&mut self, store: &dyn Store, terms: &SearchTerms) -> mailstore::Result<bool> {
         let Some(mut parts) = self.parts.take() else { return Ok(true) };
         let Some(mut part) = parts.part.take().or_else(|| parts.rest.pop()) else {
             self.done = Cost::Body;
             return Ok(true);
         };
-        needles.note_text(&Scope::Body, &mut self.found);
+        terms.record_text(&Scope::Body, &mut self.found);
         let piece = self.read(store, part.range, CHUNK)?;
         part.range.start += piece.len() as u64;
         let mut text = String::new();
@@ -250,12 +241,12 @@ impl Candidate {
         } else {
             parts.part = Some(part);
         }
-        let news = needles.read(&Scope::Body, &text, &mut parts.reading, &mut self.found);
+        let has_new_terms = terms.read(&Scope::Body, &text, &mut parts.progress, &mut self.found);
         if is_complete {
-            parts.reading.restart();
+            parts.progress.restart();
         }
         self.parts = Some(parts);
-        Ok(news || is_complete)
+        Ok(has_new_terms || is_complete)
     }
 
     /// Reads up to `limit` bytes from the start of a range.
@@ -279,7 +270,7 @@ impl Candidate {
 }
 
 /// Formats an address as in a header field.
-fn written(address: &mime::Address) -> String {
+fn format_address(address: &mime::Address) -> String {
     let name = address.name.as_deref().map(|name| decode::header_text(name.as_bytes()));
     let name = name.unwrap_or_default();
     let mailbox = address.mailbox.as_deref().unwrap_or_default();
@@ -299,11 +290,11 @@ fn internal_day(message: &Message) -> i64 {
 fn sent_day(message: &Message) -> Option<i64> {
     let seconds = message.sent_date?;
     let date = message.envelope.as_ref().and_then(|envelope| envelope.date.as_deref()).unwrap_or_default();
-    Some((seconds + zone(date) * 60).div_euclid(DAY))
+    Some((seconds + utc_offset(date) * 60).div_euclid(DAY))
 }
 
 /// Returns the UTC offset in a date, in minutes; 0 if there is no valid one.
-fn zone(date: &str) -> i64 {
+fn utc_offset(date: &str) -> i64 {
     let offset = date.split_ascii_whitespace().skip(1).find_map(|word| {
         let (sign, digits) = match word.split_at_checked(1)? {
             ("+", digits) => (1, digits),
@@ -326,20 +317,21 @@ mod tests {
     use io_mio::Slice;
     use mailstore::{Flags, UidSet};
 
-    use super::super::search::tests::{FIRST, Shelf};
-    use super::super::search::{Days, Need, Search};
+    use super::super::search::tests::{FIRST, TestStore};
+    use super::super::search::{Need, Search};
+    use super::super::search_key::Days;
     use super::*;
 
     const SECOND: &str = "From: bob@example.test\nSubject: second\nDate: Tue, 2 Jan 2024 23:30:00 -0500\n\
         Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\nR3LDvMOfZQ==\n";
 
-    fn shelf() -> Shelf {
-        Shelf::with(&[(FIRST, Flags::SEEN, DAY * 10), (SECOND, Flags::FLAGGED, DAY * 11 - 1800)])
+    fn store() -> TestStore {
+        TestStore::with(&[(FIRST, Flags::SEEN, DAY * 10), (SECOND, Flags::FLAGGED, DAY * 11 - 1800)])
     }
 
     #[test]
     fn decodes_text_and_ignores_case() {
-        let shelf = shelf();
+        let store = store();
         for (key, found) in [
             (Key::Subject("café".into()), &[1][..]),
             (Key::Address(AddressField::From, "jörg <joerg@".into()), &[1]),
@@ -354,13 +346,13 @@ mod tests {
             (Key::Text("bob".into()), &[2]),
             (Key::Text("subject: café".into()), &[1]),
         ] {
-            assert_eq!(shelf.find(key.clone()), found, "{key:?}");
+            assert_eq!(store.find(key.clone()), found, "{key:?}");
         }
     }
 
     #[test]
     fn tests_flags_sizes_and_days() {
-        let shelf = shelf();
+        let store = store();
         let not = |key| Key::Not(Box::new(key));
         for (key, found) in [
             (Key::All(vec![]), &[1, 2][..]),
@@ -381,24 +373,24 @@ mod tests {
             (Key::Sent(Days::On(19_723)), &[1]),
             (Key::Sent(Days::On(19_724)), &[2]),
         ] {
-            assert_eq!(shelf.find(key.clone()), found, "{key:?}");
+            assert_eq!(store.find(key.clone()), found, "{key:?}");
         }
     }
 
     #[test]
     fn reads_the_utc_offset_of_a_date() {
-        assert_eq!(zone("Mon, 7 Feb 1994 21:52:25 -0800 (PST)"), -480);
-        assert_eq!(zone("7 Feb 1994 21:52:25 +0530"), 330);
-        assert_eq!(zone("7 Feb 1994 21:52:25 GMT"), 0);
-        assert_eq!(zone("-0800"), 0);
+        assert_eq!(utc_offset("Mon, 7 Feb 1994 21:52:25 -0800 (PST)"), -480);
+        assert_eq!(utc_offset("7 Feb 1994 21:52:25 +0530"), 330);
+        assert_eq!(utc_offset("7 Feb 1994 21:52:25 GMT"), 0);
+        assert_eq!(utc_offset("-0800"), 0);
     }
 
     #[test]
     fn searches_large_messages() {
         let text = format!("Subject: large\n\n{}needle\n", "hay\n".repeat(40_000));
-        let shelf = Shelf::with(&[(&text, 0, 0)]);
-        assert_eq!(shelf.find(Key::Body("needle".into())), [1]);
-        assert_eq!(shelf.find(Key::Header("subject".into(), "large".into())), [1]);
+        let store = TestStore::with(&[(&text, 0, 0)]);
+        assert_eq!(store.find(Key::Body("needle".into())), [1]);
+        assert_eq!(store.find(Key::Header("subject".into(), "large".into())), [1]);
     }
 
     #[test]
@@ -406,21 +398,21 @@ mod tests {
         let needle = "Nadel im Heuhaufen, größer als ein Stück";
         for offset in [0, 32_700, 32_750, 32_768, 65_500, 98_304] {
             let text = format!("Subject: x\n\n{}{needle}{}", "h".repeat(offset), "u".repeat(100_000));
-            let shelf = Shelf::with(&[(&text, 0, 0)]);
-            assert_eq!(shelf.find(Key::Body(needle.to_lowercase())), [1], "{offset}");
-            assert!(shelf.find(Key::Body("nadel im stroh".into())).is_empty(), "{offset}");
+            let store = TestStore::with(&[(&text, 0, 0)]);
+            assert_eq!(store.find(Key::Body(needle.to_lowercase())), [1], "{offset}");
+            assert!(store.find(Key::Body("nadel im stroh".into())).is_empty(), "{offset}");
         }
     }
 
     #[test]
     fn finds_a_thousand_texts_in_one_pass() {
         let text = format!("Subject: x\n\n{}needle 7 \n", "hay and straw\n".repeat(80_000));
-        let shelf = Shelf::with(&[(&text, 0, 0)]);
+        let store = TestStore::with(&[(&text, 0, 0)]);
         let keys: Vec<_> = (0..1_000).map(|number| Key::Body(format!("needle {number} "))).collect();
         let start = std::time::Instant::now();
         let any = keys.iter().cloned().reduce(|one, other| Key::Or(Box::new((one, other)))).unwrap();
-        assert_eq!(shelf.find(any), [1]);
-        assert!(shelf.find(Key::All(keys)).is_empty());
+        assert_eq!(store.find(any), [1]);
+        assert!(store.find(Key::All(keys)).is_empty());
         // Two passes over 1 MiB; two thousand of them would take minutes.
         assert!(start.elapsed() < Duration::from_secs(20));
     }
@@ -428,11 +420,11 @@ mod tests {
     #[test]
     fn a_slice_can_end_within_a_message() {
         let text = format!("Subject: x\n\n{}", "hay\n".repeat(250_000));
-        let shelf = Shelf::with(&[(&text, 0, 0)]);
+        let store = TestStore::with(&[(&text, 0, 0)]);
         let key = Key::Body("needle".into());
-        let mut search = Search::new(shelf.mailbox, &UidSet::all(), key, Need::All).unwrap();
+        let mut search = Search::new(store.mailbox, &UidSet::all(), key, Need::All).unwrap();
         let mut slices = 1;
-        while !search.run(&shelf.store, &Slice::lasting(Duration::ZERO)).unwrap() {
+        while !search.run(&store.store, &Slice::lasting(Duration::ZERO)).unwrap() {
             slices += 1;
         }
         assert!(slices > 1_000_000 / 32_768, "{slices}");
@@ -454,10 +446,10 @@ mod tests {
                 "Subject: x\nContent-Type: text/plain; charset={charset}\nContent-Transfer-Encoding: base64\n\n\
                  {base64}\n"
             );
-            let shelf = Shelf::with(&[(&subject, 0, 0), (&body, 0, 0)]);
-            assert_eq!(shelf.find(Key::Subject(word.into())), [1], "{charset}");
-            assert_eq!(shelf.find(Key::Body(word.into())), [2], "{charset}");
-            assert_eq!(shelf.find(Key::Text(word.into())), [1, 2], "{charset}");
+            let store = TestStore::with(&[(&subject, 0, 0), (&body, 0, 0)]);
+            assert_eq!(store.find(Key::Subject(word.into())), [1], "{charset}");
+            assert_eq!(store.find(Key::Body(word.into())), [2], "{charset}");
+            assert_eq!(store.find(Key::Text(word.into())), [1, 2], "{charset}");
         }
     }
 }

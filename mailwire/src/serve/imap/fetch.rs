@@ -17,38 +17,41 @@ use proto_imap::types::{FetchCommand, FetchModifier};
 use proto_imap::types::{FetchItem, IString, LazyValue, PlainCode};
 use proto_mail::Error;
 
-use super::content::{Item, Unwanted, Wanted};
-use super::produce::{BecameSeen, Contents, Piece, Producer};
+use super::fetch_items::{FetchRequest, Item, RejectedFetch};
+use super::fetch_producer::{BecameSeen, FetchProducer, Piece, SectionContent};
 use super::translate::{self, Recency};
 use super::view::Numbering;
-use super::{Selected, Session, Turn, Work, bad, done, go_on, mailbox, refuse, refuse_for, too_much};
+use super::{
+    InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_bad, reply_limit, reply_no, reply_ok,
+    reply_store_error,
+};
 
 /// Once this many bytes of output are pending, nothing more is written until the client reads.
 const HIGH_WATER: usize = 128 * 1024;
 
 /// How long one session writes before it yields to the others.
-const TURN: Duration = Duration::from_millis(4);
+const WRITE_TIME: Duration = Duration::from_millis(4);
 
 /// A FETCH whose response is being written.
-pub(super) struct Fetching {
+pub(super) struct FetchInProgress {
     reply: Reply,
-    wanted: Arc<Wanted>,
+    request: Arc<FetchRequest>,
     numbering: Numbering,
     /// `None` while it is on a worker.
-    producer: Option<Box<Producer>>,
+    producer: Option<Box<FetchProducer>>,
     pieces: VecDeque<Piece>,
     /// Whether the producer has no more pieces.
     complete: bool,
     /// The message being written. `None` before the first message, and for a message that is not in this session's
     /// view.
-    message: Option<Writing>,
-    state: State,
+    message: Option<MessageWriter>,
+    state: FetchState,
     /// Whether a section could not be decoded.
     undecodable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum FetchState {
     /// Waiting for pieces from a worker.
     Waiting,
     /// Waiting for the client to read, or for other sessions to take their turn.
@@ -56,7 +59,7 @@ enum State {
 }
 
 /// A partially written message.
-struct Writing {
+struct MessageWriter {
     message: Arc<Message>,
     became_seen: BecameSeen,
     sequence: u32,
@@ -66,11 +69,11 @@ struct Writing {
     is_finished: bool,
 }
 
-impl Fetching {
-    pub(super) const fn resting(&self) -> Next {
+impl FetchInProgress {
+    pub(super) const fn next_while_waiting(&self) -> Next {
         match self.state {
-            State::Waiting => Next::Continue,
-            State::Full => Next::More,
+            FetchState::Waiting => Next::Continue,
+            FetchState::Full => Next::More,
         }
     }
 }
@@ -83,51 +86,51 @@ impl Session {
         numbering: Numbering,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let Some(selected) = &self.selected else { return bad(reply, "select a mailbox first", turn) };
+        let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
         let Ok(uids) = selected.resolve(arguments.messages, numbering) else {
-            return bad(reply, "no message has that number", turn);
+            return reply_bad(reply, "no message has that number", turn);
         };
-        let mut wanted = match Wanted::new(arguments.attributes.iter()) {
-            Ok(wanted) => wanted,
-            Err(Unwanted::TooMany) => return too_much(reply, "too many items in one FETCH", turn),
-            Err(Unwanted::Unsupported) => {
-                return refuse(reply, PlainCode::Cannot, "unsupported FETCH item", turn);
+        let mut request = match FetchRequest::new(arguments.attributes.iter()) {
+            Ok(request) => request,
+            Err(RejectedFetch::TooMany) => return reply_limit(reply, "too many items in one FETCH", turn),
+            Err(RejectedFetch::Unsupported) => {
+                return reply_no(reply, PlainCode::Cannot, "unsupported FETCH item", turn);
             }
         };
         if numbering == Numbering::Uid {
-            wanted.add(Item::Uid);
+            request.add(Item::Uid);
         }
-        wanted.sets_seen &= selected.access == Access::ReadWrite;
+        request.sets_seen &= selected.access == Access::ReadWrite;
         let mut changed_since = None;
         for modifier in arguments.modifiers.iter() {
             match modifier {
                 FetchModifier::ChangedSince(modseq) => {
                     changed_since = Some(modseq);
-                    wanted.add(Item::ModSeq);
+                    request.add(Item::ModSeq);
                 }
-                _ => return bad(reply, "unsupported modifier", turn),
+                _ => return reply_bad(reply, "unsupported modifier", turn),
             }
         }
         let (mailbox, keywords) = (selected.mailbox, selected.keywords);
-        if wanted.items.contains(&Item::ModSeq)
+        if request.items.contains(&Item::ModSeq)
             && let Err(error) = self.enable_condstore(turn)
         {
-            return go_on(Err(error));
+            return next_or_close(Err(error));
         }
-        if self.modseqs && (wanted.sets_seen || wanted.items.contains(&Item::Flags)) {
-            wanted.add(Item::ModSeq);
+        if self.condstore && (request.sets_seen || request.items.contains(&Item::Flags)) {
+            request.add(Item::ModSeq);
         }
-        let wanted = Arc::new(wanted);
-        let producer = Producer::new(mailbox, &uids, Arc::clone(&wanted), changed_since, keywords);
-        self.work = Work::Fetch(Box::new(Fetching {
+        let request = Arc::new(request);
+        let producer = FetchProducer::new(mailbox, &uids, Arc::clone(&request), changed_since, keywords);
+        self.in_progress = InProgress::Fetch(Box::new(FetchInProgress {
             reply,
-            wanted,
+            request,
             numbering,
             producer: Some(Box::new(producer)),
             pieces: VecDeque::new(),
             complete: false,
             message: None,
-            state: State::Waiting,
+            state: FetchState::Waiting,
             undecodable: false,
         }));
         self.write_fetch(turn)
@@ -138,28 +141,29 @@ impl Session {
         let start = Instant::now();
         let mut arena = Bump::new();
         loop {
-            let (Work::Fetch(fetching), Some(selected)) = (&mut self.work, &mut self.selected) else {
+            let (InProgress::Fetch(fetch), Some(selected)) = (&mut self.in_progress, &mut self.selected)
+            else {
                 return Next::Close;
             };
-            if turn.tx.len() >= HIGH_WATER || start.elapsed() >= TURN {
-                fetching.state = State::Full;
+            if turn.tx.len() >= HIGH_WATER || start.elapsed() >= WRITE_TIME {
+                fetch.state = FetchState::Full;
                 return Next::More;
             }
-            fetching.state = State::Waiting;
-            let Some(piece) = fetching.pieces.pop_front() else {
-                return if fetching.complete { self.end_fetch(turn) } else { self.ask_for_pieces(turn) };
+            fetch.state = FetchState::Waiting;
+            let Some(piece) = fetch.pieces.pop_front() else {
+                return if fetch.complete { self.end_fetch(turn) } else { self.request_pieces(turn) };
             };
-            if let Err(error) = fetching.write(piece, selected, &arena, turn) {
-                return go_on(Err(error));
+            if let Err(error) = fetch.write(piece, selected, &arena, turn) {
+                return next_or_close(Err(error));
             }
             arena.reset();
         }
     }
 
-    fn ask_for_pieces(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        let Work::Fetch(fetching) = &mut self.work else { return Next::Close };
-        let mut producer = fetching.producer.take();
-        self.ask_in_slices(
+    fn request_pieces(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        let InProgress::Fetch(fetch) = &mut self.in_progress else { return Next::Close };
+        let mut producer = fetch.producer.take();
+        self.run_in_slices(
             turn,
             move |store, slice| {
                 let Some(mut going) = producer.take() else { return JobStep::More };
@@ -173,23 +177,23 @@ impl Session {
                 }
             },
             |session, produced, turn| {
-                let Work::Fetch(fetching) = &mut session.work else { return Next::Close };
+                let InProgress::Fetch(fetch) = &mut session.in_progress else { return Next::Close };
                 match produced {
                     Ok((producer, batch)) => {
-                        fetching.producer = Some(producer);
-                        fetching.pieces = batch.pieces;
-                        fetching.complete = batch.complete;
+                        fetch.producer = Some(producer);
+                        fetch.pieces = batch.pieces;
+                        fetch.complete = batch.complete;
                         session.write_fetch(turn)
                     }
                     // The size was already announced, so that the error can only be signalled by closing the session.
-                    Err(error) if fetching.message.as_ref().is_some_and(|message| !message.is_finished) => {
+                    Err(error) if fetch.message.as_ref().is_some_and(|message| !message.is_finished) => {
                         tracing::error!(session = session.number, %error, "cannot read a message");
                         Next::Close
                     }
                     // The mailbox was deleted, and its messages with it.
                     Err(mailstore::Error::NotFound(_)) => session.end_fetch(turn),
-                    Err(error) => match std::mem::replace(&mut session.work, Work::None) {
-                        Work::Fetch(fetching) => refuse_for(fetching.reply, &error, turn),
+                    Err(error) => match std::mem::replace(&mut session.in_progress, InProgress::None) {
+                        InProgress::Fetch(fetch) => reply_store_error(fetch.reply, &error, turn),
                         _ => Next::Close,
                     },
                 }
@@ -198,23 +202,23 @@ impl Session {
     }
 
     fn end_fetch(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        let Work::Fetch(fetching) = std::mem::replace(&mut self.work, Work::None) else {
+        let InProgress::Fetch(fetch) = std::mem::replace(&mut self.in_progress, InProgress::None) else {
             return Next::Close;
         };
-        let failed = fetching.producer.as_ref().and_then(|producer| producer.failed);
-        match (failed, fetching.numbering) {
-            (Some(code), _) => refuse(fetching.reply, code, "some messages could not be read", turn),
-            _ if fetching.undecodable => {
-                refuse(fetching.reply, PlainCode::UnknownCte, "a part could not be decoded", turn)
+        let failed = fetch.producer.as_ref().and_then(|producer| producer.failed);
+        match (failed, fetch.numbering) {
+            (Some(code), _) => reply_no(fetch.reply, code, "some messages could not be read", turn),
+            _ if fetch.undecodable => {
+                reply_no(fetch.reply, PlainCode::UnknownCte, "a part could not be decoded", turn)
             }
             // An EXPUNGE would renumber the messages that this FETCH reported (RFC 9051 §7.5.1).
-            (None, Numbering::Sequence) => done(fetching.reply, "fetch completed", turn),
-            (None, Numbering::Uid) => self.finish(fetching.reply, "fetch completed", turn),
+            (None, Numbering::Sequence) => reply_ok(fetch.reply, "fetch completed", turn),
+            (None, Numbering::Uid) => self.finish_with_updates(fetch.reply, "fetch completed", turn),
         }
     }
 }
 
-impl Fetching {
+impl FetchInProgress {
     fn write(
         &mut self,
         piece: Piece,
@@ -223,58 +227,58 @@ impl Fetching {
         turn: &mut Turn<'_, '_>,
     ) -> Result<(), Error> {
         if let Piece::Keywords(keywords) = piece {
-            return mailbox::put_keywords(selected, &keywords, turn);
+            return mailbox::write_flags(selected, &keywords, turn);
         }
         if let Piece::Message(message, became_seen) = piece {
-            self.message = Writing::of(message, became_seen, selected);
+            self.message = MessageWriter::new(message, became_seen, selected);
             let Some(message) = &mut self.message else { return Ok(()) };
             let writer = turn.machine.fetch(message.sequence, turn.tx)?;
-            message.write_items(&self.wanted, arena, writer);
+            message.write_items(&self.request, arena, writer);
             return Ok(());
         }
         let Some(message) = &mut self.message else { return Ok(()) };
         if let Piece::Bytes(bytes) = piece {
             if turn.machine.write_body(bytes, turn.tx)? == 0 {
                 let writer = turn.machine.resume_fetch(turn.tx)?;
-                message.write_items(&self.wanted, arena, writer);
+                message.write_items(&self.request, arena, writer);
             }
             return Ok(());
         }
-        let (Some(Item::Section(named) | Item::BinarySize(named)), Piece::Section(contents)) =
-            (self.wanted.items.get(message.item), piece)
+        let (Some(Item::Section(section_name) | Item::BinarySize(section_name)), Piece::Section(content)) =
+            (self.request.items.get(message.item), piece)
         else {
             return Err(proto_mail::Misuse::WrongState.into());
         };
         message.item += 1;
         let mut writer = turn.machine.resume_fetch(turn.tx)?;
-        if let Some(section) = named.section() {
-            let origin = named.partial.map(|(offset, _)| offset);
-            match contents {
-                Contents::Missing => {
+        if let Some(section) = section_name.section() {
+            let origin = section_name.partial.map(|(offset, _)| offset);
+            match content {
+                SectionContent::Missing => {
                     writer.item(&FetchItem::Section { section, origin, value: None });
                 }
-                Contents::UnknownEncoding => self.undecodable = true,
-                Contents::Unreadable => {}
-                Contents::Size(size) => {
+                SectionContent::UnknownEncoding => self.undecodable = true,
+                SectionContent::Unreadable => {}
+                SectionContent::Size(size) => {
                     writer.item(&FetchItem::BinarySize { section, size });
                 }
-                Contents::Whole(bytes) => {
+                SectionContent::Whole(bytes) => {
                     writer.body(section, origin, bytes);
                 }
-                Contents::Announced(size) => {
+                SectionContent::Announced(size) => {
                     writer.stream_body(section, origin, size);
                     return Ok(());
                 }
             }
         }
-        message.write_items(&self.wanted, arena, writer);
+        message.write_items(&self.request, arena, writer);
         Ok(())
     }
 }
 
-impl Writing {
+impl MessageWriter {
     /// Starts a message, unless it is not in this session's view.
-    fn of(message: Arc<Message>, became_seen: BecameSeen, selected: &mut Selected) -> Option<Self> {
+    fn new(message: Arc<Message>, became_seen: BecameSeen, selected: &mut Selected) -> Option<Self> {
         let uid = message.uid;
         let sequence = selected.view.sequence(uid)?;
         if became_seen {
@@ -285,15 +289,15 @@ impl Writing {
     }
 
     /// Writes the items up to the next section, or to the end.
-    fn write_items(&mut self, wanted: &Wanted, arena: &Bump, mut writer: FetchWriter<'_>) {
-        while let Some(item) = wanted.items.get(self.item) {
+    fn write_items(&mut self, request: &FetchRequest, arena: &Bump, mut writer: FetchWriter<'_>) {
+        while let Some(item) = request.items.get(self.item) {
             if matches!(item, Item::Section(_) | Item::BinarySize(_)) {
                 return;
             }
             self.item += 1;
-            self.put(item, arena, &mut writer);
+            self.write_item(item, arena, &mut writer);
         }
-        if self.became_seen && !wanted.items.contains(&Item::Flags) {
+        if self.became_seen && !request.items.contains(&Item::Flags) {
             let flags = translate::flags(arena, &self.message.flags, self.recency);
             writer.item(&FetchItem::Flags(flags));
         }
@@ -302,7 +306,7 @@ impl Writing {
         self.is_finished = true;
     }
 
-    fn put(&self, item: &Item, arena: &Bump, writer: &mut FetchWriter<'_>) {
+    fn write_item(&self, item: &Item, arena: &Bump, writer: &mut FetchWriter<'_>) {
         let message = &self.message;
         let item = match item {
             Item::Flags => FetchItem::Flags(translate::flags(arena, &message.flags, self.recency)),

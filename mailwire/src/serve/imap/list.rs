@@ -7,16 +7,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use io_mio::{JobStep, Next, Slice};
-use mailstore::{AccountId, Mailbox as Stored, NameSelection, Status, Store, Subscription};
+use mailstore::{AccountId, Mailbox, NameSelection, Status, Store, Subscription};
 use proto_imap::server::Reply;
 use proto_imap::types::{
     ExtendedItem, IString, LazyList, ListResponse, MailboxAttribute, MailboxName, Namespace, Namespaces,
     Untagged,
 };
-use proto_imap::types::{ListCommand as ListOf, ListReturn, ListSelection, LsubCommand, StatusAttribute};
+use proto_imap::types::{ListCommand, ListReturn, ListSelection, LsubCommand, StatusAttribute};
 
-use super::pattern::{DELIMITER, Pattern, above};
-use super::{Session, Turn, Work, bad, encoding, go_on, mailbox, name, no_name, refuse_for, too_much};
+use super::pattern::{DELIMITER, Pattern, parents};
+use super::{
+    InProgress, Session, Turn, decode_name, encoding, mailbox, next_or_close, reply_bad, reply_invalid_name,
+    reply_limit, reply_store_error,
+};
 
 /// The maximum number of patterns in one LIST, and their maximum total length in bytes.
 const PATTERN_LIMIT: usize = 100;
@@ -31,7 +34,7 @@ const CHUNK: usize = 128;
 
 /// What a LIST or LSUB requests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Question {
+struct ListQuery {
     patterns: Vec<Pattern>,
     subscribed: bool,
     special_use: bool,
@@ -43,16 +46,16 @@ struct Question {
 }
 
 /// A LIST whose response is being written.
-pub(super) struct Listing {
+pub(super) struct ListInProgress {
     account: AccountId,
     reply: Reply,
-    question: Arc<Question>,
-    place: Place,
+    query: Arc<ListQuery>,
+    position: ListPosition,
 }
 
 /// The position at which the next page starts.
 #[derive(Debug, Default)]
-struct Place {
+struct ListPosition {
     /// The last name that was read.
     after: String,
     /// The last name that was selected.
@@ -60,15 +63,15 @@ struct Place {
 }
 
 /// One page of the response.
-struct Page {
-    answers: Vec<Answer>,
+struct ListPage {
+    entries: Vec<ListEntry>,
     /// The start of the next page; `None` on the last page.
-    next: Option<Place>,
+    next: Option<ListPosition>,
 }
 
 /// The response for one mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Answer {
+struct ListEntry {
     name: String,
     attributes: Vec<MailboxAttribute<'static>>,
     /// Whether a mailbox below this one was selected (`CHILDINFO`).
@@ -81,45 +84,50 @@ impl Session {
         &mut self,
         account: AccountId,
         reply: Reply,
-        arguments: ListOf<'_>,
+        arguments: ListCommand<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let Some(reference) = name(arguments.reference, turn) else { return no_name(reply, turn) };
+        let Some(reference) = decode_name(arguments.reference, turn) else {
+            return reply_invalid_name(reply, turn);
+        };
         let patterns: Option<Vec<_>> =
-            arguments.patterns.iter().map(|pattern| name(pattern.as_mailbox(), turn)).collect();
-        let Some(patterns) = patterns else { return no_name(reply, turn) };
+            arguments.patterns.iter().map(|pattern| decode_name(pattern.as_mailbox(), turn)).collect();
+        let Some(patterns) = patterns else { return reply_invalid_name(reply, turn) };
         let bytes: usize = patterns.iter().map(|pattern| reference.len() + pattern.len()).sum();
         if patterns.len() > PATTERN_LIMIT || bytes > PATTERN_BYTES_LIMIT {
-            return too_much(reply, "too many patterns, or they are too long", turn);
+            return reply_limit(reply, "too many patterns, or they are too long", turn);
         }
-        let mut question = Question::default();
+        let mut query = ListQuery::default();
         for selection in arguments.selection.iter() {
             match selection {
-                ListSelection::Subscribed => question.subscribed = true,
-                ListSelection::SpecialUse => question.special_use = true,
-                ListSelection::RecursiveMatch => question.recursive = true,
+                ListSelection::Subscribed => query.subscribed = true,
+                ListSelection::SpecialUse => query.special_use = true,
+                ListSelection::RecursiveMatch => query.recursive = true,
                 _ => {}
             }
         }
-        if question.recursive && !question.subscribed && !question.special_use {
-            return bad(reply, "RECURSIVEMATCH needs another selection", turn);
+        if query.recursive && !query.subscribed && !query.special_use {
+            return reply_bad(reply, "RECURSIVEMATCH needs another selection", turn);
         }
         for wanted in arguments.returns.iter() {
             if let ListReturn::Status(attributes) = wanted {
-                question.status = attributes.iter().collect();
+                query.status = attributes.iter().collect();
             }
         }
         let is_delimiter_asked =
             patterns == [""] && arguments.selection.is_empty() && arguments.returns.is_empty();
         if is_delimiter_asked {
-            let listed = listed(&[MailboxAttribute::NoSelect], IString::EMPTY, &[]);
+            let listed = list_response(&[MailboxAttribute::NoSelect], IString::EMPTY, &[]);
             return match turn.machine.data(&Untagged::List(listed), turn.tx) {
-                Ok(()) => self.finish(reply, "completed", turn),
-                Err(error) => go_on(Err(error)),
+                Ok(()) => self.finish_with_updates(reply, "completed", turn),
+                Err(error) => next_or_close(Err(error)),
             };
         }
-        question.patterns = patterns.iter().map(|pattern| Pattern::new(&reference, pattern)).collect();
-        self.list_on(Listing { account, reply, question: Arc::new(question), place: Place::default() }, turn)
+        query.patterns = patterns.iter().map(|pattern| Pattern::new(&reference, pattern)).collect();
+        self.run_list(
+            ListInProgress { account, reply, query: Arc::new(query), position: ListPosition::default() },
+            turn,
+        )
     }
 
     pub(super) fn lsub(
@@ -130,51 +138,60 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let (Some(reference), Some(pattern)) =
-            (name(arguments.reference, turn), name(arguments.pattern.as_mailbox(), turn))
+            (decode_name(arguments.reference, turn), decode_name(arguments.pattern.as_mailbox(), turn))
         else {
-            return no_name(reply, turn);
+            return reply_invalid_name(reply, turn);
         };
         if reference.len() + pattern.len() > PATTERN_BYTES_LIMIT {
-            return too_much(reply, "the pattern is too long", turn);
+            return reply_limit(reply, "the pattern is too long", turn);
         }
         let patterns = vec![Pattern::new(&reference, &pattern)];
-        let question = Question { patterns, subscribed: true, lsub: true, ..Question::default() };
-        self.list_on(Listing { account, reply, question: Arc::new(question), place: Place::default() }, turn)
+        let query = ListQuery { patterns, subscribed: true, lsub: true, ..ListQuery::default() };
+        self.run_list(
+            ListInProgress { account, reply, query: Arc::new(query), position: ListPosition::default() },
+            turn,
+        )
     }
 
     /// Continues with the next page, because the client has read the previous one.
-    pub(super) fn list_drained(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        match std::mem::replace(&mut self.work, Work::None) {
-            Work::List(listing) => self.list_on(*listing, turn),
+    pub(super) fn continue_list(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        match std::mem::replace(&mut self.in_progress, InProgress::None) {
+            InProgress::List(progress) => self.run_list(*progress, turn),
             other => {
-                self.work = other;
-                self.resting()
+                self.in_progress = other;
+                self.next_while_waiting()
             }
         }
     }
 
-    fn list_on(&mut self, listing: Listing, turn: &mut Turn<'_, '_>) -> Next {
-        let Listing { account, reply, question, mut place } = listing;
-        let asked = Arc::clone(&question);
-        self.ask_in_slices(
+    fn run_list(&mut self, progress: ListInProgress, turn: &mut Turn<'_, '_>) -> Next {
+        let ListInProgress { account, reply, query, mut position } = progress;
+        let asked = Arc::clone(&query);
+        self.run_in_slices(
             turn,
             move |store, slice| {
-                JobStep::Done(page(store, account, &asked, std::mem::take(&mut place), slice))
+                JobStep::Done(page(store, account, &asked, std::mem::take(&mut position), slice))
             },
             move |session, found, turn| match found {
                 Ok(page) => {
                     let limit = session.site.limits().message;
-                    let put = page.answers.iter().try_for_each(|answer| put(answer, &question, limit, turn));
+                    let put =
+                        page.entries.iter().try_for_each(|entry| write_entry(entry, &query, limit, turn));
                     match (put, page.next) {
-                        (Err(error), _) => go_on(Err(error)),
-                        (Ok(()), None) => session.finish(reply, "completed", turn),
-                        (Ok(()), Some(place)) => {
-                            session.work = Work::List(Box::new(Listing { account, reply, question, place }));
+                        (Err(error), _) => next_or_close(Err(error)),
+                        (Ok(()), None) => session.finish_with_updates(reply, "completed", turn),
+                        (Ok(()), Some(position)) => {
+                            session.in_progress = InProgress::List(Box::new(ListInProgress {
+                                account,
+                                reply,
+                                query,
+                                position,
+                            }));
                             Next::More
                         }
                     }
                 }
-                Err(error) => refuse_for(reply, &error, turn),
+                Err(error) => reply_store_error(reply, &error, turn),
             },
         )
     }
@@ -190,8 +207,8 @@ pub(super) fn namespace(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         shared: LazyList::EMPTY,
     };
     match turn.machine.data(&Untagged::Namespace(data), turn.tx) {
-        Ok(()) => super::done(reply, "completed", turn),
-        Err(error) => go_on(Err(error)),
+        Ok(()) => super::reply_ok(reply, "completed", turn),
+        Err(error) => next_or_close(Err(error)),
     }
 }
 
@@ -199,32 +216,32 @@ pub(super) fn namespace(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
 fn page(
     store: &dyn Store,
     account: AccountId,
-    question: &Question,
-    mut place: Place,
+    query: &ListQuery,
+    mut position: ListPosition,
     slice: &Slice,
-) -> mailstore::Result<Page> {
-    let mut answers = Answers { store, account, question, found: Vec::new(), bytes: 0 };
+) -> mailstore::Result<ListPage> {
+    let mut entries = PageBuilder { store, account, query, found: Vec::new(), bytes: 0 };
     loop {
-        let names = question.read(store, account, &place.after)?;
+        let names = query.read(store, account, &position.after)?;
         let is_last = names.len() < CHUNK;
         for name in names {
-            if question.is_selected(&name) {
-                answers.add_levels(&name.name, &place.selected)?;
-                answers.add_selected(&name)?;
-                place.selected.clone_from(&name.name);
+            if query.is_selected(&name) {
+                entries.add_parents(&name.name, &position.selected)?;
+                entries.add_selected(&name)?;
+                position.selected.clone_from(&name.name);
             }
-            place.after = name.name;
-            if answers.is_full() || slice.is_over() {
-                return Ok(Page { answers: answers.found, next: Some(place) });
+            position.after = name.name;
+            if entries.is_full() || slice.is_over() {
+                return Ok(ListPage { entries: entries.found, next: Some(position) });
             }
         }
         if is_last {
-            return Ok(Page { answers: answers.found, next: None });
+            return Ok(ListPage { entries: entries.found, next: None });
         }
     }
 }
 
-impl Question {
+impl ListQuery {
     /// Reads the next names that may be selected, with their mailboxes. Fewer than [`CHUNK`] means that these are the
     /// last.
     fn read(
@@ -237,7 +254,8 @@ impl Question {
             return store.subscriptions_page(account, after, CHUNK);
         }
         let mailboxes = store.list_page(account, after, CHUNK)?;
-        let with_name = |mailbox: Stored| Subscription { name: mailbox.name.clone(), mailbox: Some(mailbox) };
+        let with_name =
+            |mailbox: Mailbox| Subscription { name: mailbox.name.clone(), mailbox: Some(mailbox) };
         Ok(mailboxes.into_iter().map(with_name).collect())
     }
 
@@ -257,7 +275,7 @@ impl Question {
     }
 
     /// Returns whether parents of a selected name may match too.
-    fn asks_for_levels(&self) -> bool {
+    fn includes_parents(&self) -> bool {
         self.recursive || self.lsub && self.patterns.iter().any(Pattern::ends_with_level)
     }
 
@@ -267,27 +285,27 @@ impl Question {
 }
 
 /// A page under construction.
-struct Answers<'s> {
+struct PageBuilder<'s> {
     store: &'s dyn Store,
     account: AccountId,
-    question: &'s Question,
-    found: Vec<Answer>,
+    query: &'s ListQuery,
+    found: Vec<ListEntry>,
     /// The total length of the names in bytes.
     bytes: usize,
 }
 
-impl Answers<'_> {
+impl PageBuilder<'_> {
     /// Adds the responses for the parents of a selected name.
     ///
     /// Names below one parent are adjacent, so the first of them is the one whose predecessor is not below that
     /// parent.
-    fn add_levels(&mut self, name: &str, selected_before: &str) -> mailstore::Result<()> {
-        if !self.question.asks_for_levels() {
+    fn add_parents(&mut self, name: &str, selected_before: &str) -> mailstore::Result<()> {
+        if !self.query.includes_parents() {
             return Ok(());
         }
-        let mut levels: Vec<&str> = above(name)
+        let mut levels: Vec<&str> = parents(name)
             .take_while(|level| !is_below(selected_before, level))
-            .filter(|level| self.question.matches(level))
+            .filter(|level| self.query.matches(level))
             .collect();
         levels.reverse();
         for level in levels {
@@ -300,11 +318,11 @@ impl Answers<'_> {
                 Err(mailstore::Error::NotFound(_)) => None,
                 Err(error) => return Err(error),
             };
-            let attributes = match self.question.lsub {
+            let attributes = match self.query.lsub {
                 true => vec![MailboxAttribute::NoSelect],
-                false => attributes(mailbox.as_ref(), false, self.question),
+                false => attributes(mailbox.as_ref(), false, self.query),
             };
-            self.add(level, mailbox.as_ref(), attributes, self.question.recursive);
+            self.add(level, mailbox.as_ref(), attributes, self.query.recursive);
         }
         Ok(())
     }
@@ -312,12 +330,11 @@ impl Answers<'_> {
     /// Adds the response for a selected name, if it matches.
     fn add_selected(&mut self, name: &Subscription) -> mailstore::Result<()> {
         let Subscription { name, mailbox } = name;
-        if !self.question.matches(name) {
+        if !self.query.matches(name) {
             return Ok(());
         }
-        let for_child =
-            self.question.recursive && self.selects(&*format!("{name}/")..&*format!("{name}0"))?;
-        let attributes = attributes(mailbox.as_ref(), self.question.subscribed, self.question);
+        let for_child = self.query.recursive && self.selects(&*format!("{name}/")..&*format!("{name}0"))?;
+        let attributes = attributes(mailbox.as_ref(), self.query.subscribed, self.query);
         self.add(name, mailbox.as_ref(), attributes, for_child);
         Ok(())
     }
@@ -325,19 +342,19 @@ impl Answers<'_> {
     fn add(
         &mut self,
         name: &str,
-        mailbox: Option<&Stored>,
+        mailbox: Option<&Mailbox>,
         attributes: Vec<MailboxAttribute<'static>>,
         for_child: bool,
     ) {
-        let selectable = mailbox.filter(|mailbox| !mailbox.no_select && !self.question.status.is_empty());
+        let selectable = mailbox.filter(|mailbox| !mailbox.no_select && !self.query.status.is_empty());
         // A mailbox that was deleted in the meantime has no status.
         let status = selectable.and_then(|mailbox| self.store.status(mailbox.id).ok());
         self.bytes += name.len();
-        self.found.push(Answer { name: name.to_owned(), attributes, for_child, status });
+        self.found.push(ListEntry { name: name.to_owned(), attributes, for_child, status });
     }
 
     fn selects(&self, names: Range<&str>) -> mailstore::Result<bool> {
-        match self.question.selection() {
+        match self.query.selection() {
             Some(selection) => self.store.selects(self.account, selection, names),
             None => Ok(false),
         }
@@ -354,19 +371,19 @@ fn is_below(name: &str, level: &str) -> bool {
 }
 
 fn attributes(
-    mailbox: Option<&Stored>,
+    mailbox: Option<&Mailbox>,
     subscribed: bool,
-    question: &Question,
+    query: &ListQuery,
 ) -> Vec<MailboxAttribute<'static>> {
     let mut attributes = Vec::new();
     match mailbox {
-        None if question.lsub => attributes.push(MailboxAttribute::NoSelect),
+        None if query.lsub => attributes.push(MailboxAttribute::NoSelect),
         None => attributes.push(MailboxAttribute::NonExistent),
         Some(mailbox) => {
             if mailbox.no_select {
                 attributes.push(MailboxAttribute::NoSelect);
             }
-            if !question.lsub {
+            if !query.lsub {
                 attributes.push(if mailbox.has_children {
                     MailboxAttribute::HasChildren
                 } else {
@@ -376,7 +393,7 @@ fn attributes(
             }
         }
     }
-    if !question.lsub && (subscribed || mailbox.is_some_and(|mailbox| mailbox.subscribed)) {
+    if !query.lsub && (subscribed || mailbox.is_some_and(|mailbox| mailbox.subscribed)) {
         attributes.push(MailboxAttribute::Subscribed);
     }
     attributes
@@ -393,7 +410,7 @@ const fn special_use(special_use: mailstore::SpecialUse) -> MailboxAttribute<'st
     }
 }
 
-pub(super) fn listed<'a>(
+pub(super) fn list_response<'a>(
     attributes: &'a [MailboxAttribute<'static>],
     mailbox: IString<'a>,
     extended: &'a [ExtendedItem<'a>],
@@ -406,21 +423,21 @@ pub(super) fn listed<'a>(
     }
 }
 
-fn put(
-    answer: &Answer,
-    question: &Question,
+fn write_entry(
+    entry: &ListEntry,
+    query: &ListQuery,
     append_limit: u64,
     turn: &mut Turn<'_, '_>,
 ) -> Result<(), proto_mail::Error> {
-    let bytes = MailboxName::new(&answer.name).to_bytes(encoding(turn.machine));
-    let selected_by = if question.subscribed { &b"(\"SUBSCRIBED\")"[..] } else { b"(\"SPECIAL-USE\")" };
+    let bytes = MailboxName::new(&entry.name).to_bytes(encoding(turn.machine));
+    let selected_by = if query.subscribed { &b"(\"SUBSCRIBED\")"[..] } else { b"(\"SPECIAL-USE\")" };
     let child_info = [ExtendedItem { name: IString::new(b"CHILDINFO"), value: IString::new(selected_by) }];
-    let extended = if answer.for_child { &child_info[..] } else { &[] };
-    let listed = listed(&answer.attributes, IString::new(&bytes), extended);
-    let data = if question.lsub { Untagged::Lsub(listed) } else { Untagged::List(listed) };
+    let extended = if entry.for_child { &child_info[..] } else { &[] };
+    let listed = list_response(&entry.attributes, IString::new(&bytes), extended);
+    let data = if query.lsub { Untagged::Lsub(listed) } else { Untagged::List(listed) };
     turn.machine.data(&data, turn.tx)?;
-    match &answer.status {
-        Some(status) => mailbox::put_status(&answer.name, status, &question.status, append_limit, turn),
+    match &entry.status {
+        Some(status) => mailbox::write_status(&entry.name, status, &query.status, append_limit, turn),
         None => Ok(()),
     }
 }
@@ -442,21 +459,21 @@ mod tests {
     fn pages(
         store: &mailstore::SqliteStore,
         account: AccountId,
-        question: &Question,
+        query: &ListQuery,
         slice: &Slice,
-    ) -> Vec<Answer> {
-        let (mut answers, mut next) = (Vec::new(), Some(Place::default()));
-        while let Some(place) = next {
-            let page = page(store, account, question, place, slice).unwrap();
-            answers.extend(page.answers);
+    ) -> Vec<ListEntry> {
+        let (mut entries, mut next) = (Vec::new(), Some(ListPosition::default()));
+        while let Some(position) = next {
+            let page = page(store, account, query, position, slice).unwrap();
+            entries.extend(page.entries);
             next = page.next;
         }
-        answers
+        entries
     }
 
     /// Returns the response for the mailboxes INBOX, Sent, a (`\Noselect`) and a/b, and the subscriptions a/b and
     /// gone/x.
-    fn answers(question: Question) -> Vec<(String, Vec<MailboxAttribute<'static>>)> {
+    fn entries(query: ListQuery) -> Vec<(String, Vec<MailboxAttribute<'static>>)> {
         let (_directory, store, account) = store();
         for mailbox in store.list(account).unwrap() {
             store.unsubscribe(account, &mailbox.name).unwrap();
@@ -468,26 +485,26 @@ mod tests {
         store.delete_mailbox(account, "a").unwrap();
         store.subscribe(account, "a/b").unwrap();
         store.subscribe(account, "gone/x").unwrap();
-        let answers = pages(&store, account, &question, &Slice::lasting(Duration::from_secs(60)));
-        answers.into_iter().map(|answer| (answer.name, answer.attributes)).collect()
+        let entries = pages(&store, account, &query, &Slice::lasting(Duration::from_secs(60)));
+        entries.into_iter().map(|entry| (entry.name, entry.attributes)).collect()
     }
 
-    fn question(pattern: &str) -> Question {
-        Question { patterns: vec![Pattern::new("", pattern)], ..Question::default() }
+    fn query(pattern: &str) -> ListQuery {
+        ListQuery { patterns: vec![Pattern::new("", pattern)], ..ListQuery::default() }
     }
 
-    fn names(question: Question) -> Vec<String> {
-        answers(question).into_iter().map(|(name, _)| name).collect()
+    fn names(query: ListQuery) -> Vec<String> {
+        entries(query).into_iter().map(|(name, _)| name).collect()
     }
 
     #[test]
     fn lists_matches_with_their_attributes() {
-        assert_eq!(names(question("*")), ["INBOX", "Sent", "a", "a/b"]);
-        assert_eq!(names(question("%")), ["INBOX", "Sent", "a"]);
-        let found = answers(question("%"));
+        assert_eq!(names(query("*")), ["INBOX", "Sent", "a", "a/b"]);
+        assert_eq!(names(query("%")), ["INBOX", "Sent", "a"]);
+        let found = entries(query("%"));
         assert_eq!(found[1].1, [MailboxAttribute::HasNoChildren, MailboxAttribute::Sent]);
         assert_eq!(found[2].1, [MailboxAttribute::NoSelect, MailboxAttribute::HasChildren]);
-        assert_eq!(names(Question { special_use: true, ..question("*") }), ["Sent"]);
+        assert_eq!(names(ListQuery { special_use: true, ..query("*") }), ["Sent"]);
     }
 
     #[test]
@@ -497,21 +514,21 @@ mod tests {
             store.create_mailbox(account, &format!("box {number}/inner"), None).unwrap();
         }
         store.subscribe(account, "box 7/inner").unwrap();
-        let names = |question: &Question, slice: &Slice| -> Vec<String> {
-            let answers = pages(&store, account, question, slice);
-            answers.into_iter().map(|answer| answer.name).collect()
+        let names = |query: &ListQuery, slice: &Slice| -> Vec<String> {
+            let entries = pages(&store, account, query, slice);
+            entries.into_iter().map(|entry| entry.name).collect()
         };
-        for (question, count) in [
-            (question("*"), 306),
-            (question("%"), 156),
-            (Question { status: vec![StatusAttribute::Messages], ..question("box 1%/%") }, 61),
-            (Question { subscribed: true, recursive: true, ..question("*") }, 8),
-            (Question { subscribed: true, lsub: true, ..question("%") }, 7),
+        for (query, count) in [
+            (query("*"), 306),
+            (query("%"), 156),
+            (ListQuery { status: vec![StatusAttribute::Messages], ..query("box 1%/%") }, 61),
+            (ListQuery { subscribed: true, recursive: true, ..query("*") }, 8),
+            (ListQuery { subscribed: true, lsub: true, ..query("%") }, 7),
         ] {
-            let long = names(&question, &Slice::lasting(Duration::from_secs(60)));
-            let short = names(&question, &Slice::lasting(Duration::ZERO));
+            let long = names(&query, &Slice::lasting(Duration::from_secs(60)));
+            let short = names(&query, &Slice::lasting(Duration::ZERO));
             assert_eq!(short, long);
-            assert_eq!(long.len(), count, "{question:?} {long:?}");
+            assert_eq!(long.len(), count, "{query:?} {long:?}");
         }
     }
 
@@ -523,12 +540,12 @@ mod tests {
         }
         store.create_mailbox(account, "a!/x", None).unwrap();
         let recursive =
-            |pattern| Question { subscribed: true, recursive: true, ..question(&format!("{pattern}*")) };
+            |pattern| ListQuery { subscribed: true, recursive: true, ..query(&format!("{pattern}*")) };
         let long = Slice::lasting(Duration::from_secs(60));
-        let found = |question: Question| -> Vec<(String, bool)> {
-            let short = pages(&store, account, &question, &Slice::lasting(Duration::ZERO));
-            assert_eq!(pages(&store, account, &question, &long), short);
-            let mut found: Vec<_> = short.into_iter().map(|answer| (answer.name, answer.for_child)).collect();
+        let found = |query: ListQuery| -> Vec<(String, bool)> {
+            let short = pages(&store, account, &query, &Slice::lasting(Duration::ZERO));
+            assert_eq!(pages(&store, account, &query, &long), short);
+            let mut found: Vec<_> = short.into_iter().map(|entry| (entry.name, entry.for_child)).collect();
             found.sort();
             found
         };
@@ -558,12 +575,12 @@ mod tests {
             store.subscribe(account, &format!("list {number:04}/inner")).unwrap();
         }
         let start = Instant::now();
-        for question in [
-            Question { subscribed: true, recursive: true, ..question("%") },
-            Question { subscribed: true, lsub: true, ..question("%") },
+        for query in [
+            ListQuery { subscribed: true, recursive: true, ..query("%") },
+            ListQuery { subscribed: true, lsub: true, ..query("%") },
         ] {
-            let answers = pages(&store, account, &question, &Slice::lasting(Duration::ZERO));
-            assert_eq!(answers.len(), 3_006);
+            let entries = pages(&store, account, &query, &Slice::lasting(Duration::ZERO));
+            assert_eq!(entries.len(), 3_006);
         }
         // Takes about a second without optimization, even with one page per name.
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
@@ -571,7 +588,7 @@ mod tests {
 
     #[test]
     fn lists_subscriptions_without_a_mailbox() {
-        let found = answers(Question { subscribed: true, ..question("*") });
+        let found = entries(ListQuery { subscribed: true, ..query("*") });
         assert_eq!(
             found[0],
             ("a/b".to_owned(), vec![MailboxAttribute::HasNoChildren, MailboxAttribute::Subscribed])
@@ -580,15 +597,15 @@ mod tests {
             found[1],
             ("gone/x".to_owned(), vec![MailboxAttribute::NonExistent, MailboxAttribute::Subscribed])
         );
-        let recursive = Question { subscribed: true, recursive: true, ..question("%") };
+        let recursive = ListQuery { subscribed: true, recursive: true, ..query("%") };
         assert_eq!(names(recursive), ["a", "gone"]);
     }
 
     #[test]
     fn lsub_lists_parents_of_subscribed_names() {
-        let lsub = |pattern| Question { subscribed: true, lsub: true, ..question(pattern) };
+        let lsub = |pattern| ListQuery { subscribed: true, lsub: true, ..query(pattern) };
         assert_eq!(
-            answers(lsub("%")),
+            entries(lsub("%")),
             [
                 ("a".to_owned(), vec![MailboxAttribute::NoSelect]),
                 ("gone".to_owned(), vec![MailboxAttribute::NoSelect])

@@ -13,18 +13,19 @@ use proto_imap::types::{
     StatusResponse, Text, Untagged,
 };
 use proto_imap::types::{
-    CreateCommand, RenameCommand, SelectCommand, SelectParameter, StatusAttribute, StatusCommand as StatusOf,
+    CreateCommand, RenameCommand, SelectCommand, SelectParameter, StatusAttribute, StatusCommand,
 };
 use roaring::RoaringBitmap;
 
+use super::copy_move::Transfer;
 use super::list;
-use super::transfer::Transfer;
-use super::update::{OwnChanges, count};
+use super::updates::{OwnChanges, count};
 use super::view::View;
 use super::{
-    Selected, Session, Turn, bad, done, done_with, encoding, go_on, name, no_name, refuse, refuse_for,
+    Selected, Session, Turn, decode_name, encoding, next_or_close, reply_bad, reply_invalid_name, reply_no,
+    reply_ok, reply_ok_with_code, reply_store_error,
 };
-use crate::serve::hub::{Hub, Watch};
+use crate::serve::hub::{ChangeNotifier, Watch};
 
 /// The number of UIDs read at a time by SELECT.
 const UID_PAGE: usize = 5_000;
@@ -49,71 +50,72 @@ impl Session {
         for parameter in arguments.parameters.iter() {
             match parameter {
                 SelectParameter::CondStore => condstore = true,
-                _ => return bad(reply, "unsupported parameter", turn),
+                _ => return reply_bad(reply, "unsupported parameter", turn),
             }
         }
         // A failed SELECT also deselects the current mailbox.
         if self.selected.take().is_some() {
-            let closed =
-                information(ResponseCode::Plain(PlainCode::Closed), "the previous mailbox is closed");
+            let closed = ok_data(ResponseCode::Plain(PlainCode::Closed), "the previous mailbox is closed");
             if let Err(error) = turn.machine.data(&closed, turn.tx) {
-                return go_on(Err(error));
+                return next_or_close(Err(error));
             }
         }
         // SELECT reports the highest mod-sequence in any case.
-        self.modseqs |= condstore;
-        let Some(name) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
-        let mut selecting = Selecting {
+        self.condstore |= condstore;
+        let Some(name) = decode_name(arguments.mailbox, turn) else { return reply_invalid_name(reply, turn) };
+        let mut job = SelectJob {
             hub: Arc::clone(&self.site.hub),
             remote: turn.cx.session_handle(),
             account,
             name,
             // IMAP4rev2 has no recent messages, so such a client must not claim them from others.
-            claims: access == Access::ReadWrite && !turn.machine.is_enabled("IMAP4rev2"),
+            claims_recent: access == Access::ReadWrite && !turn.machine.is_enabled("IMAP4rev2"),
             access,
-            begun: None,
+            progress: None,
         };
-        self.ask_in_slices(
+        self.run_in_slices(
             turn,
-            move |store, slice| match selecting.run(store, slice) {
+            move |store, slice| match job.run(store, slice) {
                 Ok(None) => JobStep::More,
                 Ok(Some(opened)) => JobStep::Done(Ok(opened)),
                 Err(error) => JobStep::Done(Err(error)),
             },
             move |session, opened, turn| match opened {
-                Ok(opened) => session.selected(reply, opened, turn),
-                Err(error) => refuse_for(reply, &error, turn),
+                Ok(opened) => session.finish_select(reply, opened, turn),
+                Err(error) => reply_store_error(reply, &error, turn),
             },
         )
     }
 
-    fn selected(&mut self, reply: Reply, opened: Opened, turn: &mut Turn<'_, '_>) -> Next {
+    fn finish_select(&mut self, reply: Reply, opened: OpenedMailbox, turn: &mut Turn<'_, '_>) -> Next {
         let selected = self.selected.insert(Box::new(opened.selected));
         selected.watch.highest_modseq(opened.selection.status.highest_modseq);
-        if let Err(error) = announce(selected, &opened.selection, opened.first_unseen, &opened.name, turn) {
-            return go_on(Err(error));
+        if let Err(error) =
+            write_select_data(selected, &opened.selection, opened.first_unseen, &opened.name, turn)
+        {
+            return next_or_close(Err(error));
         }
         let code = match selected.access {
             Access::ReadOnly => PlainCode::ReadOnly,
             Access::ReadWrite => PlainCode::ReadWrite,
         };
-        done_with(reply, ResponseCode::Plain(code), "select completed", turn)
+        reply_ok_with_code(reply, ResponseCode::Plain(code), "select completed", turn)
     }
 
     pub(super) fn close(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-        let Some(selected) = self.selected.take() else { return done(reply, "close completed", turn) };
+        let Some(selected) = self.selected.take() else { return reply_ok(reply, "close completed", turn) };
         if selected.access == Access::ReadOnly {
-            return done(reply, "close completed", turn);
+            return reply_ok(reply, "close completed", turn);
         }
         self.expunge_then(selected.mailbox, UidSet::all(), turn, move |_, expunged, turn| match expunged {
-            Ok(()) | Err(mailstore::Error::NotFound(_)) => done(reply, "close completed", turn),
-            Err(error) => refuse_for(reply, &error, turn),
+            Ok(()) | Err(mailstore::Error::NotFound(_)) => reply_ok(reply, "close completed", turn),
+            Err(error) => reply_store_error(reply, &error, turn),
         })
     }
 
     pub(super) fn unselect(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         self.selected = None;
-        done(reply, "unselect completed", turn)
+        reply_ok(reply, "unselect completed", turn)
     }
 
     pub(super) fn create(
@@ -123,21 +125,21 @@ impl Session {
         arguments: CreateCommand<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let Some(name) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
+        let Some(name) = decode_name(arguments.mailbox, turn) else { return reply_invalid_name(reply, turn) };
         let mut uses = arguments.special_use.iter().map(|attribute| {
             SpecialUse::from_attribute(&format!("\\{}", String::from_utf8_lossy(attribute.name())))
         });
         let special_use = match (uses.next(), uses.next()) {
             (None, _) => None,
             (Some(Some(special_use)), None) => Some(special_use),
-            _ => return refuse(reply, PlainCode::UseAttr, "unsupported special use", turn),
+            _ => return reply_no(reply, PlainCode::UseAttr, "unsupported special use", turn),
         };
-        self.ask(
+        self.run_job(
             turn,
             move |store| store.create_mailbox(account, &name, special_use),
             move |session, made, turn| match made {
-                Ok(_) => session.finish(reply, "create completed", turn),
-                Err(error) => refuse_for(reply, &error, turn),
+                Ok(_) => session.finish_with_updates(reply, "create completed", turn),
+                Err(error) => reply_store_error(reply, &error, turn),
             },
         )
     }
@@ -149,9 +151,9 @@ impl Session {
         mailbox: MailboxName<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let Some(name) = name(mailbox, turn) else { return no_name(reply, turn) };
+        let Some(name) = decode_name(mailbox, turn) else { return reply_invalid_name(reply, turn) };
         let mut deleted = false;
-        self.ask_in_slices(
+        self.run_in_slices(
             turn,
             move |store, slice| {
                 if !deleted {
@@ -170,8 +172,8 @@ impl Session {
                 JobStep::More
             },
             move |session, deleted, turn| match deleted {
-                Ok(()) => session.finish(reply, "delete completed", turn),
-                Err(error) => refuse_for(reply, &error, turn),
+                Ok(()) => session.finish_with_updates(reply, "delete completed", turn),
+                Err(error) => reply_store_error(reply, &error, turn),
             },
         )
     }
@@ -183,12 +185,13 @@ impl Session {
         arguments: RenameCommand<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let (Some(from), Some(to)) = (name(arguments.from, turn), name(arguments.to, turn)) else {
-            return no_name(reply, turn);
+        let (Some(from), Some(to)) = (decode_name(arguments.from, turn), decode_name(arguments.to, turn))
+        else {
+            return reply_invalid_name(reply, turn);
         };
         if from.eq_ignore_ascii_case("INBOX") {
             // INBOX remains, and its messages are moved (RFC 9051 §6.3.6).
-            return self.ask(
+            return self.run_job(
                 turn,
                 move |store| {
                     Ok((store.mailbox(account, "INBOX")?.id, store.create_mailbox(account, &to, None)?))
@@ -197,16 +200,16 @@ impl Session {
                     Ok((from, to)) => {
                         session.transfer(reply, from, UidSet::all(), to, Transfer::Rename, turn)
                     }
-                    Err(error) => refuse_for(reply, &error, turn),
+                    Err(error) => reply_store_error(reply, &error, turn),
                 },
             );
         }
-        self.ask(
+        self.run_job(
             turn,
             move |store| store.rename_mailbox(account, &from, &to),
             move |session, renamed, turn| match renamed {
-                Ok(()) => session.finish(reply, "rename completed", turn),
-                Err(error) => refuse_for(reply, &error, turn),
+                Ok(()) => session.finish_with_updates(reply, "rename completed", turn),
+                Err(error) => reply_store_error(reply, &error, turn),
             },
         )
     }
@@ -219,16 +222,16 @@ impl Session {
         subscription: Subscription,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let Some(name) = name(mailbox, turn) else { return no_name(reply, turn) };
-        self.ask(
+        let Some(name) = decode_name(mailbox, turn) else { return reply_invalid_name(reply, turn) };
+        self.run_job(
             turn,
             move |store| match subscription {
                 Subscription::Add => store.subscribe(account, &name),
                 Subscription::Remove => store.unsubscribe(account, &name),
             },
             move |session, changed, turn| match changed {
-                Ok(()) => session.finish(reply, "completed", turn),
-                Err(error) => refuse_for(reply, &error, turn),
+                Ok(()) => session.finish_with_updates(reply, "completed", turn),
+                Err(error) => reply_store_error(reply, &error, turn),
             },
         )
     }
@@ -237,17 +240,17 @@ impl Session {
         &mut self,
         account: AccountId,
         reply: Reply,
-        arguments: StatusOf<'_>,
+        arguments: StatusCommand<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let Some(name) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
+        let Some(name) = decode_name(arguments.mailbox, turn) else { return reply_invalid_name(reply, turn) };
         let attributes: Vec<_> = arguments.attributes.iter().collect();
         if attributes.contains(&StatusAttribute::HighestModSeq)
             && let Err(error) = self.enable_condstore(turn)
         {
-            return go_on(Err(error));
+            return next_or_close(Err(error));
         }
-        self.ask(
+        self.run_job(
             turn,
             move |store| {
                 let mailbox = store.mailbox(account, &name)?;
@@ -259,19 +262,19 @@ impl Session {
             move |session, found, turn| match found {
                 Ok((status, name)) => {
                     let limit = session.site.limits().message;
-                    match put_status(&name, &status, &attributes, limit, turn) {
-                        Ok(()) => session.finish(reply, "completed", turn),
-                        Err(error) => go_on(Err(error)),
+                    match write_status(&name, &status, &attributes, limit, turn) {
+                        Ok(()) => session.finish_with_updates(reply, "completed", turn),
+                        Err(error) => next_or_close(Err(error)),
                     }
                 }
-                Err(error) => refuse_for(reply, &error, turn),
+                Err(error) => reply_store_error(reply, &error, turn),
             },
         )
     }
 }
 
 /// Writes a STATUS response.
-pub(super) fn put_status(
+pub(super) fn write_status(
     name: &str,
     status: &mailstore::Status,
     attributes: &[StatusAttribute],
@@ -301,17 +304,17 @@ pub(super) fn put_status(
 }
 
 /// A SELECT that is running on a worker. Reads the UIDs page by page.
-struct Selecting {
-    hub: Arc<Hub>,
+struct SelectJob {
+    hub: Arc<ChangeNotifier>,
     remote: SessionHandle,
     account: AccountId,
     name: String,
     access: Access,
-    claims: bool,
-    begun: Option<Begun>,
+    claims_recent: bool,
+    progress: Option<SelectProgress>,
 }
 
-struct Begun {
+struct SelectProgress {
     name: String,
     watch: Watch,
     selection: Selection,
@@ -321,53 +324,55 @@ struct Begun {
 }
 
 /// An opened mailbox, ready to be selected.
-struct Opened {
+struct OpenedMailbox {
     name: String,
     selection: Selection,
     selected: Selected,
     first_unseen: Option<u32>,
 }
 
-impl Selecting {
-    fn run(&mut self, store: &dyn Store, slice: &Slice) -> mailstore::Result<Option<Opened>> {
-        let mut begun = match self.begun.take() {
-            Some(begun) => begun,
+impl SelectJob {
+    fn run(&mut self, store: &dyn Store, slice: &Slice) -> mailstore::Result<Option<OpenedMailbox>> {
+        let mut progress = match self.progress.take() {
+            Some(progress) => progress,
             None => self.begin(store)?,
         };
-        let (mailbox, below): (MailboxId, u32) = (begun.selection.mailbox, begun.selection.status.uid_next);
+        let (mailbox, below): (MailboxId, u32) =
+            (progress.selection.mailbox, progress.selection.status.uid_next);
         while !slice.is_over() {
-            let page = store.uid_page(mailbox, begun.next, below, UID_PAGE)?;
-            begun.first_unseen = begun.first_unseen.or(page.first_unseen);
+            let page = store.uid_page(mailbox, progress.next, below, UID_PAGE)?;
+            progress.first_unseen = progress.first_unseen.or(page.first_unseen);
             // UIDs are ascending, so `append` cannot fail.
-            let _ = begun.uids.append(page.uids);
+            let _ = progress.uids.append(page.uids);
             match page.next {
-                Some(next) => begun.next = next,
-                None => return Ok(Some(begun.end(self.access, self.claims))),
+                Some(next) => progress.next = next,
+                None => return Ok(Some(progress.end(self.access, self.claims_recent))),
             }
         }
-        self.begun = Some(begun);
+        self.progress = Some(progress);
         Ok(None)
     }
 
-    fn begin(&self, store: &dyn Store) -> mailstore::Result<Begun> {
+    fn begin(&self, store: &dyn Store) -> mailstore::Result<SelectProgress> {
         let mailbox = store.mailbox(self.account, &self.name)?;
         if mailbox.no_select {
             return Err(mailstore::Error::NoSelect);
         }
         // Watch first: a change between these two steps is reported twice rather than never.
         let watch = self.hub.watch(mailbox.id, self.remote.clone());
-        let access = if self.claims { mailstore::Access::ReadWrite } else { mailstore::Access::ReadOnly };
+        let access =
+            if self.claims_recent { mailstore::Access::ReadWrite } else { mailstore::Access::ReadOnly };
         let selection = store.select(mailbox.id, access)?;
         let uids = RoaringBitmap::new();
-        Ok(Begun { name: mailbox.name, watch, selection, uids, first_unseen: None, next: 1 })
+        Ok(SelectProgress { name: mailbox.name, watch, selection, uids, first_unseen: None, next: 1 })
     }
 }
 
-impl Begun {
-    fn end(self, access: Access, claims: bool) -> Opened {
+impl SelectProgress {
+    fn end(self, access: Access, claims_recent: bool) -> OpenedMailbox {
         let Self { name, watch, selection, uids, first_unseen, .. } = self;
         let mut recent = RoaringBitmap::new();
-        if claims || access == Access::ReadOnly {
+        if claims_recent || access == Access::ReadOnly {
             recent = uids.range(selection.first_recent_uid..).collect();
             recent.optimize();
         }
@@ -385,13 +390,13 @@ impl Begun {
             saved: RoaringBitmap::new(),
             keywords: 0,
         };
-        Opened { name, selection, selected, first_unseen }
+        OpenedMailbox { name, selection, selected, first_unseen }
     }
 }
 
 /// Writes the responses that SELECT sends before its tagged one. IMAP4rev2 has no recent messages and requires the
 /// mailbox name (RFC 9051 §6.3.2).
-fn announce(
+fn write_select_data(
     selected: &mut Selected,
     selection: &Selection,
     first_unseen: Option<u32>,
@@ -403,27 +408,27 @@ fn announce(
     if is_revision_2 {
         selected.recent.clear();
     }
-    put_keywords(selected, &selection.keywords, turn)?;
+    write_flags(selected, &selection.keywords, turn)?;
     let status = &selection.status;
-    let mut put = |data: Untagged<'_>| turn.machine.data(&data, turn.tx);
-    put(Untagged::Exists(selected.view.exists()))?;
+    let mut write = |data: Untagged<'_>| turn.machine.data(&data, turn.tx);
+    write(Untagged::Exists(selected.view.exists()))?;
     if is_revision_2 {
         let bytes = MailboxName::new(name).to_bytes(encoding);
-        put(Untagged::List(list::listed(&[], IString::new(&bytes), &[])))?;
+        write(Untagged::List(list::list_response(&[], IString::new(&bytes), &[])))?;
     } else {
-        put(Untagged::Recent(count(&selected.recent)))?;
+        write(Untagged::Recent(count(&selected.recent)))?;
         if let Some(first) = first_unseen.and_then(NonZeroU32::new) {
-            put(information(ResponseCode::Unseen(Some(first)), "first unseen message"))?;
+            write(ok_data(ResponseCode::Unseen(Some(first)), "first unseen message"))?;
         }
     }
-    put(information(ResponseCode::UidValidity(status.uid_validity), "UIDs valid"))?;
-    put(information(ResponseCode::UidNext(NonZeroU32::new(status.uid_next)), "next UID"))?;
-    put(information(ResponseCode::HighestModSeq(status.highest_modseq), "highest mod-sequence"))
+    write(ok_data(ResponseCode::UidValidity(status.uid_validity), "UIDs valid"))?;
+    write(ok_data(ResponseCode::UidNext(NonZeroU32::new(status.uid_next)), "next UID"))?;
+    write(ok_data(ResponseCode::HighestModSeq(status.highest_modseq), "highest mod-sequence"))
 }
 
 /// Writes the flags of a mailbox: at SELECT, and before a keyword is used that the client has not been told about (RFC
 /// 9051 §7.3.5).
-pub(super) fn put_keywords(
+pub(super) fn write_flags(
     selected: &mut Selected,
     keywords: &KeywordsInUse,
     turn: &mut Turn<'_, '_>,
@@ -438,10 +443,10 @@ pub(super) fn put_keywords(
         Access::ReadWrite => flags.iter().copied().chain(any).collect(),
         Access::ReadOnly => Vec::new(),
     };
-    let information = information(ResponseCode::PermanentFlags(LazyList::new(&permanent)), "permanent flags");
-    turn.machine.data(&information, turn.tx)
+    let ok_data = ok_data(ResponseCode::PermanentFlags(LazyList::new(&permanent)), "permanent flags");
+    turn.machine.data(&ok_data, turn.tx)
 }
 
-fn information<'a>(code: ResponseCode<'a>, text: &'a str) -> Untagged<'a> {
+fn ok_data<'a>(code: ResponseCode<'a>, text: &'a str) -> Untagged<'a> {
     Untagged::Status(StatusResponse::new(Condition::Ok, Text::first_line(text)).with_code(code))
 }

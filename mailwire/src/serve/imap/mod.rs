@@ -4,12 +4,12 @@
 //! |---|---|
 //! | [`mailbox`] | SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
 //! | [`list`], [`pattern`] | LIST, LSUB, NAMESPACE |
-//! | [`fetch`], [`content`], [`produce`], [`stream`] | FETCH: a worker produces pieces, the session writes them |
-//! | [`change`], [`transfer`] | STORE, EXPUNGE; COPY, MOVE |
-//! | [`find`], [`search`], [`candidate`], [`needles`] | SEARCH |
-//! | [`paging`] | sets of UIDs, processed window by window |
+//! | [`fetch`], [`fetch_items`], [`fetch_producer`], [`section_reader`] | FETCH: a worker produces pieces, the session writes them |
+//! | [`store`], [`expunge`], [`copy_move`] | STORE; EXPUNGE; COPY and MOVE |
+//! | [`search_command`], [`search_key`], [`search`], [`candidate`], [`search_terms`] | SEARCH |
+//! | [`uid_windows`] | sets of UIDs, processed window by window |
 //! | [`append`] | APPEND |
-//! | [`update`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
+//! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
 //! | [`view`] | sequence numbers |
 //! | [`translate`] | conversion between the store's types and the protocol's |
 //!
@@ -18,21 +18,23 @@
 
 mod append;
 mod candidate;
-mod change;
-mod content;
+mod copy_move;
+mod expunge;
 mod fetch;
-mod find;
+mod fetch_items;
+mod fetch_producer;
 mod list;
 mod mailbox;
-mod needles;
-mod paging;
 mod pattern;
-mod produce;
 mod search;
-mod stream;
-mod transfer;
+mod search_command;
+mod search_key;
+mod search_terms;
+mod section_reader;
+mod store;
 mod translate;
-mod update;
+mod uid_windows;
+mod updates;
 mod view;
 
 use std::sync::Arc;
@@ -68,25 +70,25 @@ pub(super) struct Session {
     account: Option<AccountId>,
     selected: Option<Box<Selected>>,
     task: Option<Task<Self, Machine>>,
-    work: Work,
+    in_progress: InProgress,
     /// Changes that are being sent to the client.
-    telling: Option<Box<update::Telling>>,
+    updates: Option<Box<updates::PendingUpdates>>,
     /// Whether the client has enabled mod-sequences (CONDSTORE, RFC 7162 §3.1).
-    modseqs: bool,
+    condstore: bool,
     /// The authentication in progress.
     attempt: Option<Attempt>,
 }
 
 /// A command that takes more than one step.
-enum Work {
+enum InProgress {
     None,
-    Append(Box<append::Append>),
-    Idle(Box<update::Idling>),
-    Fetch(Box<fetch::Fetching>),
-    Store(Box<change::Storing>),
-    CopyUid(Box<transfer::CopyUid>),
-    List(Box<list::Listing>),
-    Search(Box<find::Answering>),
+    Append(Box<append::AppendInProgress>),
+    Idle(Box<updates::IdleInProgress>),
+    Fetch(Box<fetch::FetchInProgress>),
+    Store(Box<store::StoreInProgress>),
+    CopyUid(Box<copy_move::CopyUidInProgress>),
+    List(Box<list::ListInProgress>),
+    Search(Box<search_command::SearchInProgress>),
 }
 
 /// The selected mailbox.
@@ -99,7 +101,7 @@ struct Selected {
     cursor: ChangeCursor,
     /// The messages that are recent in this session.
     recent: RoaringBitmap,
-    own: update::OwnChanges,
+    own: updates::OwnChanges,
     /// The saved search result `$` (RFC 5182).
     saved: RoaringBitmap,
     /// The newest keyword that the client was told about.
@@ -154,15 +156,15 @@ impl Session {
             account: None,
             selected: None,
             task: None,
-            work: Work::None,
-            telling: None,
-            modseqs: false,
+            in_progress: InProgress::None,
+            updates: None,
+            condstore: false,
             attempt: None,
         }
     }
 
     /// Runs a job of a few milliseconds on a worker, then calls `then` with its result.
-    fn ask<T: Send + 'static>(
+    fn run_job<T: Send + 'static>(
         &mut self,
         turn: &mut Turn<'_, '_>,
         job: impl FnOnce(&dyn Store) -> mailstore::Result<T> + Send + 'static,
@@ -177,7 +179,7 @@ impl Session {
     /// Runs a longer job on a worker in slices, then calls `then` with its result. The job returns [`JobStep::More`]
     /// when its slice is over and is called again after the jobs of other accounts and sessions. It is dropped when
     /// the session ends.
-    fn ask_in_slices<T: Send + 'static>(
+    fn run_in_slices<T: Send + 'static>(
         &mut self,
         turn: &mut Turn<'_, '_>,
         mut job: impl FnMut(&dyn Store, &Slice) -> JobStep<mailstore::Result<T>> + Send + 'static,
@@ -209,7 +211,9 @@ impl Session {
                 turn,
             ),
             // One change wakes all idle sessions, perhaps more than the queue can hold: they retry a little later.
-            Err(_) if matches!(self.work, Work::Idle(_)) => then(self, Err(mailstore::Error::Busy), turn),
+            Err(_) if matches!(self.in_progress, InProgress::Idle(_)) => {
+                then(self, Err(mailstore::Error::Busy), turn)
+            }
             Err(_) => {
                 turn.machine.shutdown("the server is too busy: try again later", turn.tx);
                 Next::Close
@@ -220,20 +224,20 @@ impl Session {
     fn command(&mut self, reply: Reply, command: Command<'_>, turn: &mut Turn<'_, '_>) -> Next {
         // These commands need no authentication (RFC 9051 §6.1, RFC 2971).
         match command {
-            Command::Noop => return self.finish(reply, "completed", turn),
+            Command::Noop => return self.finish_with_updates(reply, "completed", turn),
             Command::Id(_) => return identify(reply, turn),
             _ => {}
         }
         let Some(account) = self.account else {
-            return refuse(reply, PlainCode::ClientBug, "log in first", turn);
+            return reply_no(reply, PlainCode::ClientBug, "log in first", turn);
         };
         if turn.machine.is_enabled("CONDSTORE")
             && let Err(error) = self.enable_condstore(turn)
         {
-            return go_on(Err(error));
+            return next_or_close(Err(error));
         }
         match command {
-            Command::Check => self.finish(reply, "completed", turn),
+            Command::Check => self.finish_with_updates(reply, "completed", turn),
             Command::Namespace => list::namespace(reply, turn),
             Command::List(arguments) => self.list(account, reply, arguments, turn),
             Command::Lsub(arguments) => self.lsub(account, reply, arguments, turn),
@@ -264,37 +268,37 @@ impl Session {
                 reply,
                 arguments,
                 view::Numbering::Sequence,
-                transfer::Transfer::Copy,
+                copy_move::Transfer::Copy,
                 turn,
             ),
             Command::UidCopy(arguments) => {
-                self.copy(account, reply, arguments, view::Numbering::Uid, transfer::Transfer::Copy, turn)
+                self.copy(account, reply, arguments, view::Numbering::Uid, copy_move::Transfer::Copy, turn)
             }
             Command::Move(arguments) => self.copy(
                 account,
                 reply,
                 arguments,
                 view::Numbering::Sequence,
-                transfer::Transfer::Move,
+                copy_move::Transfer::Move,
                 turn,
             ),
             Command::UidMove(arguments) => {
-                self.copy(account, reply, arguments, view::Numbering::Uid, transfer::Transfer::Move, turn)
+                self.copy(account, reply, arguments, view::Numbering::Uid, copy_move::Transfer::Move, turn)
             }
-            _ => bad(reply, "unsupported command", turn),
+            _ => reply_bad(reply, "unsupported command", turn),
         }
     }
 
     /// Enables mod-sequences. If they were not enabled before and a mailbox is selected, reports the highest
     /// mod-sequence (RFC 7162 §3.1).
     fn enable_condstore(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), proto_mail::Error> {
-        if std::mem::replace(&mut self.modseqs, true) {
+        if std::mem::replace(&mut self.condstore, true) {
             return Ok(());
         }
         let Some(selected) = &self.selected else { return Ok(()) };
         let highest = selected.watch.highest_modseq(selected.cursor.flags.0);
         let code = ResponseCode::HighestModSeq(highest);
-        let status = ok("mod-sequences enabled").with_code(code);
+        let status = ok_status("mod-sequences enabled").with_code(code);
         turn.machine.data(&Untagged::Status(status), turn.tx)
     }
 
@@ -319,7 +323,7 @@ impl Session {
         if !matches!(verdict, AuthVerdict::Keys(_)) {
             tracing::info!(session = self.number, ?verdict, "imap login");
         }
-        go_on(turn.machine.answer_auth(request, verdict, turn.tx))
+        next_or_close(turn.machine.answer_auth(request, verdict, turn.tx))
     }
 
     /// Returns whether the server has rejected too many commands of this session: as many with BAD as the error limit,
@@ -332,16 +336,18 @@ impl Session {
     }
 
     /// Returns what the driver should do while the session is waiting.
-    fn resting(&self) -> Next {
-        if self.telling.is_some() {
+    fn next_while_waiting(&self) -> Next {
+        if self.updates.is_some() {
             return Next::More;
         }
-        match &self.work {
-            Work::Append(append) => append.resting(),
-            Work::Fetch(fetching) => fetching.resting(),
+        match &self.in_progress {
+            InProgress::Append(append) => append.next_while_waiting(),
+            InProgress::Fetch(fetch) => fetch.next_while_waiting(),
             // A piece was written. Continue once the client has read it.
-            Work::Store(_) | Work::CopyUid(_) | Work::List(_) | Work::Search(_) => Next::More,
-            Work::None | Work::Idle(_) => Next::Continue,
+            InProgress::Store(_) | InProgress::CopyUid(_) | InProgress::List(_) | InProgress::Search(_) => {
+                Next::More
+            }
+            InProgress::None | InProgress::Idle(_) => Next::Continue,
         }
     }
 }
@@ -357,11 +363,15 @@ impl Handler<ImapServer> for Session {
         match event {
             Event::StartTls(request) => Next::StartTls(request),
             Event::Closed => Next::Close,
-            Event::Command(Command::Noop, reply) => go_on(machine.reply(reply, &ok("completed"), tx)),
-            Event::Command(Command::Id(_), reply) => {
-                go_on(machine.data(&identity(), tx).and_then(|()| machine.reply(reply, &ok("completed"), tx)))
+            Event::Command(Command::Noop, reply) => {
+                next_or_close(machine.reply(reply, &ok_status("completed"), tx))
             }
-            Event::Command(_, reply) => go_on(machine.reply(
+            Event::Command(Command::Id(_), reply) => next_or_close(
+                machine
+                    .data(&identity(), tx)
+                    .and_then(|()| machine.reply(reply, &ok_status("completed"), tx)),
+            ),
+            Event::Command(_, reply) => next_or_close(machine.reply(
                 reply,
                 &StatusResponse::new(Condition::Bad, Text::first_line("start TLS first")),
                 tx,
@@ -391,7 +401,7 @@ impl Handler<ImapServer> for Session {
             Event::AppendChunk(bytes) => self.append_chunk(bytes, turn),
             Event::AppendEnd(reply) => self.end_append(reply, turn),
             Event::AppendAborted => {
-                self.work = Work::None;
+                self.in_progress = InProgress::None;
                 Next::Continue
             }
             Event::Idle(reply) => self.begin_idle(reply, turn),
@@ -410,19 +420,19 @@ impl Handler<ImapServer> for Session {
         let MachineMut::Secure(machine) = machine else { return Next::Continue };
         let turn = &mut Turn { machine, tx, cx };
         if let Some(task) = &mut self.task {
-            let Some(then) = task.poll() else { return self.resting() };
+            let Some(then) = task.poll() else { return self.next_while_waiting() };
             self.task = None;
             return then(self, turn);
         }
-        match &mut self.work {
-            Work::Append(_) => self.append_woken(turn),
-            Work::Idle(_) => self.tell_idle(turn),
-            Work::None
-            | Work::Fetch(_)
-            | Work::Store(_)
-            | Work::CopyUid(_)
-            | Work::List(_)
-            | Work::Search(_) => self.resting(),
+        match &mut self.in_progress {
+            InProgress::Append(_) => self.append_woken(turn),
+            InProgress::Idle(_) => self.update_idle(turn),
+            InProgress::None
+            | InProgress::Fetch(_)
+            | InProgress::Store(_)
+            | InProgress::CopyUid(_)
+            | InProgress::List(_)
+            | InProgress::Search(_) => self.next_while_waiting(),
         }
     }
 
@@ -434,16 +444,16 @@ impl Handler<ImapServer> for Session {
     ) -> Next {
         let MachineMut::Secure(machine) = machine else { return Next::Continue };
         let turn = &mut Turn { machine, tx, cx };
-        if self.telling.is_some() {
-            return self.write_telling(turn);
+        if self.updates.is_some() {
+            return self.write_updates(turn);
         }
-        match &self.work {
-            Work::Fetch(_) => self.write_fetch(turn),
-            Work::Store(_) => self.write_store(turn),
-            Work::CopyUid(_) => self.write_copy_uid(turn),
-            Work::List(_) => self.list_drained(turn),
-            Work::Search(_) => self.write_found(turn),
-            _ => self.resting(),
+        match &self.in_progress {
+            InProgress::Fetch(_) => self.write_fetch(turn),
+            InProgress::Store(_) => self.write_store(turn),
+            InProgress::CopyUid(_) => self.write_copy_uid(turn),
+            InProgress::List(_) => self.continue_list(turn),
+            InProgress::Search(_) => self.write_search(turn),
+            _ => self.next_while_waiting(),
         }
     }
 
@@ -458,7 +468,7 @@ impl Handler<ImapServer> for Session {
 }
 
 /// Continues, or closes the session if the state machine rejected the call, which is a bug in this module.
-fn go_on(result: Result<(), proto_mail::Error>) -> Next {
+fn next_or_close(result: Result<(), proto_mail::Error>) -> Next {
     match result {
         Ok(()) => Next::Continue,
         Err(error) => {
@@ -468,44 +478,48 @@ fn go_on(result: Result<(), proto_mail::Error>) -> Next {
     }
 }
 
-fn ok(text: &str) -> StatusResponse<'_> {
+fn ok_status(text: &str) -> StatusResponse<'_> {
     StatusResponse::new(Condition::Ok, Text::first_line(text))
 }
 
 /// Answers OK.
-fn done(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
-    go_on(turn.machine.reply(reply, &ok(text), turn.tx))
+fn reply_ok(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    next_or_close(turn.machine.reply(reply, &ok_status(text), turn.tx))
 }
 
 /// Answers OK with a code.
-fn done_with(reply: Reply, code: ResponseCode<'_>, text: &str, turn: &mut Turn<'_, '_>) -> Next {
-    go_on(turn.machine.reply(reply, &ok(text).with_code(code), turn.tx))
+fn reply_ok_with_code(reply: Reply, code: ResponseCode<'_>, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    next_or_close(turn.machine.reply(reply, &ok_status(text).with_code(code), turn.tx))
 }
 
 /// Answers BAD.
-fn bad(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
-    go_on(turn.machine.reply(reply, &StatusResponse::new(Condition::Bad, Text::first_line(text)), turn.tx))
+fn reply_bad(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    next_or_close(turn.machine.reply(
+        reply,
+        &StatusResponse::new(Condition::Bad, Text::first_line(text)),
+        turn.tx,
+    ))
 }
 
 /// Answers BAD with LIMIT.
-fn too_much(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+fn reply_limit(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
     let status = StatusResponse::new(Condition::Bad, Text::first_line(text))
         .with_code(ResponseCode::Plain(PlainCode::Limit));
-    go_on(turn.machine.reply(reply, &status, turn.tx))
+    next_or_close(turn.machine.reply(reply, &status, turn.tx))
 }
 
 /// Answers NO.
-fn refuse(reply: Reply, code: PlainCode, text: &str, turn: &mut Turn<'_, '_>) -> Next {
-    go_on(turn.machine.reply(reply, &no(code, text), turn.tx))
+fn reply_no(reply: Reply, code: PlainCode, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    next_or_close(turn.machine.reply(reply, &no_status(code, text), turn.tx))
 }
 
-fn no(code: PlainCode, text: &str) -> StatusResponse<'_> {
+fn no_status(code: PlainCode, text: &str) -> StatusResponse<'_> {
     StatusResponse::new(Condition::No, Text::first_line(text)).with_code(ResponseCode::Plain(code))
 }
 
 /// Answers NO for an error of the store.
-fn refuse_for(reply: Reply, error: &mailstore::Error, turn: &mut Turn<'_, '_>) -> Next {
-    refuse(reply, code_of(error), &error.to_string(), turn)
+fn reply_store_error(reply: Reply, error: &mailstore::Error, turn: &mut Turn<'_, '_>) -> Next {
+    reply_no(reply, code_of(error), &error.to_string(), turn)
 }
 
 fn code_of(error: &mailstore::Error) -> PlainCode {
@@ -539,19 +553,19 @@ fn encoding(machine: &Machine) -> NameEncoding {
 }
 
 /// Decodes a mailbox name. Returns `None` if it is invalid.
-fn name(mailbox: MailboxName<'_>, turn: &Turn<'_, '_>) -> Option<String> {
+fn decode_name(mailbox: MailboxName<'_>, turn: &Turn<'_, '_>) -> Option<String> {
     mailbox.decode(encoding(turn.machine)).ok().map(std::borrow::Cow::into_owned)
 }
 
 /// Answers a command whose mailbox name is invalid.
-fn no_name(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-    refuse(reply, PlainCode::Cannot, "invalid mailbox name", turn)
+fn reply_invalid_name(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+    reply_no(reply, PlainCode::Cannot, "invalid mailbox name", turn)
 }
 
 fn identify(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
     match turn.machine.data(&identity(), turn.tx) {
-        Ok(()) => done(reply, "completed", turn),
-        Err(error) => go_on(Err(error)),
+        Ok(()) => reply_ok(reply, "completed", turn),
+        Err(error) => next_or_close(Err(error)),
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) const DELIMITER: char = '/';
 pub(super) struct Pattern {
     /// The number of bytes that are not wildcards, and the number of positions.
     literal: usize,
-    places: usize,
+    positions: usize,
     /// For each byte, the positions that expect it.
     bytes: BTreeMap<u8, Box<[u64]>>,
     /// The positions of the wildcards `%` and `*`.
@@ -26,7 +26,7 @@ pub(super) struct Pattern {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Token {
     Byte(u8),
     /// `%`
     Level,
@@ -36,25 +36,25 @@ enum Part {
 
 impl Pattern {
     pub(super) fn new(reference: &str, pattern: &str) -> Self {
-        let parts = parts(reference, pattern);
-        let literal = parts.iter().filter(|part| matches!(part, Part::Byte(_))).count();
-        let words = parts.len() / 64 + 1;
+        let tokens = tokens(reference, pattern);
+        let literal = tokens.iter().filter(|part| matches!(part, Token::Byte(_))).count();
+        let words = tokens.len() / 64 + 1;
         let none = || vec![0_u64; words].into_boxed_slice();
         let (mut bytes, mut level, mut anything) = (BTreeMap::new(), none(), none());
         // A pattern that no name can match needs no bits.
-        let used = if literal > NAME_LIMIT { &[][..] } else { &parts[..] };
-        for (place, part) in used.iter().enumerate() {
+        let used = if literal > NAME_LIMIT { &[][..] } else { &tokens[..] };
+        for (position, part) in used.iter().enumerate() {
             let bits = match part {
-                Part::Byte(byte) => bytes.entry(*byte).or_insert_with(none),
-                Part::Level => &mut level,
-                Part::Anything => &mut anything,
+                Token::Byte(byte) => bytes.entry(*byte).or_insert_with(none),
+                Token::Level => &mut level,
+                Token::Anything => &mut anything,
             };
-            if let Some(word) = bits.get_mut(place / 64) {
-                *word |= 1 << (place % 64);
+            if let Some(word) = bits.get_mut(position / 64) {
+                *word |= 1 << (position % 64);
             }
         }
-        let ends_with_level = parts.last() == Some(&Part::Level);
-        Self { literal, places: parts.len(), bytes, level, anything, ends_with_level }
+        let ends_with_level = tokens.last() == Some(&Token::Level);
+        Self { literal, positions: tokens.len(), bytes, level, anything, ends_with_level }
     }
 
     /// Returns whether the pattern ends with `%`: then LSUB also returns levels above a match.
@@ -68,42 +68,42 @@ impl Pattern {
             return false;
         }
         let inbox = name.eq_ignore_ascii_case("INBOX");
-        let mut reached = vec![0_u64; self.level.len()];
-        if let Some(first) = reached.first_mut() {
+        let mut active = vec![0_u64; self.level.len()];
+        if let Some(first) = active.first_mut() {
             *first = 1;
         }
-        self.skip_wildcards(&mut reached);
+        self.skip_wildcards(&mut active);
         for byte in name.bytes() {
-            self.step(&mut reached, byte, inbox);
-            if reached.iter().all(|word| *word == 0) {
+            self.step(&mut active, byte, inbox);
+            if active.iter().all(|word| *word == 0) {
                 return false;
             }
         }
-        reached.get(self.places / 64).is_some_and(|word| word >> (self.places % 64) & 1 == 1)
+        active.get(self.positions / 64).is_some_and(|word| word >> (self.positions % 64) & 1 == 1)
     }
 
     /// Consumes one byte of the name: each active position advances if its byte matches, and stays if it is a
     /// wildcard.
-    fn step(&self, reached: &mut [u64], byte: u8, inbox: bool) {
+    fn step(&self, active: &mut [u64], byte: u8, inbox: bool) {
         let same = self.bytes.get(&byte);
         let folded = byte ^ 0x20;
         let same_folded = self.bytes.get(&folded).filter(|_| inbox && folded.is_ascii_alphabetic());
         let mut carry = 0;
-        for (index, word) in reached.iter_mut().enumerate() {
+        for (index, word) in active.iter_mut().enumerate() {
             let at = |bits: &[u64]| bits.get(index).copied().unwrap_or(0);
             let advance = *word & (same.map_or(0, |bits| at(bits)) | same_folded.map_or(0, |bits| at(bits)));
             let level = if char::from(byte) == DELIMITER { 0 } else { at(&self.level) };
             *word = (advance << 1) | carry | (*word & (at(&self.anything) | level));
             carry = advance >> 63;
         }
-        self.skip_wildcards(reached);
+        self.skip_wildcards(active);
     }
 
     /// Activates the position after each active wildcard, since a wildcard may match nothing. No two wildcards are
     /// adjacent.
-    fn skip_wildcards(&self, reached: &mut [u64]) {
+    fn skip_wildcards(&self, active: &mut [u64]) {
         let mut carry = 0;
-        for (word, (level, anything)) in reached.iter_mut().zip(self.level.iter().zip(&self.anything)) {
+        for (word, (level, anything)) in active.iter_mut().zip(self.level.iter().zip(&self.anything)) {
             // A bit carried from the previous word is not itself a wildcard, because no two wildcards are adjacent.
             let wild = *word & (level | anything);
             *word |= (wild << 1) | carry;
@@ -112,28 +112,28 @@ impl Pattern {
     }
 }
 
-fn parts(reference: &str, pattern: &str) -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::new();
-    for part in reference.bytes().map(Part::Byte).chain(pattern.bytes().map(|byte| match byte {
-        b'*' => Part::Anything,
-        b'%' => Part::Level,
-        byte => Part::Byte(byte),
+fn tokens(reference: &str, pattern: &str) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::new();
+    for part in reference.bytes().map(Token::Byte).chain(pattern.bytes().map(|byte| match byte {
+        b'*' => Token::Anything,
+        b'%' => Token::Level,
+        byte => Token::Byte(byte),
     })) {
-        match (parts.last(), part) {
+        match (tokens.last(), part) {
             // Adjacent wildcards are merged, so that a pattern is never much longer than the names it can match.
-            (Some(Part::Anything), Part::Anything | Part::Level) | (Some(Part::Level), Part::Level) => {}
-            (Some(Part::Level), Part::Anything) => {
-                parts.pop();
-                parts.push(Part::Anything);
+            (Some(Token::Anything), Token::Anything | Token::Level) | (Some(Token::Level), Token::Level) => {}
+            (Some(Token::Level), Token::Anything) => {
+                tokens.pop();
+                tokens.push(Token::Anything);
             }
-            _ => parts.push(part),
+            _ => tokens.push(part),
         }
     }
-    parts
+    tokens
 }
 
 /// Returns the parents of a mailbox name, the nearest first.
-pub(super) fn above(name: &str) -> impl Iterator<Item = &str> {
+pub(super) fn parents(name: &str) -> impl Iterator<Item = &str> {
     let mut rest = name;
     std::iter::from_fn(move || {
         let end = rest.rfind(DELIMITER)?;
@@ -181,15 +181,15 @@ mod tests {
     }
 
     /// A reference implementation with backtracking.
-    fn matches_by_trying(pattern: &[u8], name: &[u8]) -> bool {
+    fn matches_by_backtracking(pattern: &[u8], name: &[u8]) -> bool {
         match (pattern.split_first(), name.split_first()) {
             (None, rest) => rest.is_none(),
-            (Some((b'*' | b'%', after)), None) => matches_by_trying(after, name),
+            (Some((b'*' | b'%', after)), None) => matches_by_backtracking(after, name),
             (Some((wildcard @ (b'*' | b'%'), after)), Some((byte, rest))) => {
-                matches_by_trying(after, name)
-                    || (*wildcard == b'*' || *byte != b'/') && matches_by_trying(pattern, rest)
+                matches_by_backtracking(after, name)
+                    || (*wildcard == b'*' || *byte != b'/') && matches_by_backtracking(pattern, rest)
             }
-            (Some((one, after)), Some((byte, rest))) => one == byte && matches_by_trying(after, rest),
+            (Some((one, after)), Some((byte, rest))) => one == byte && matches_by_backtracking(after, rest),
             (Some(_), None) => false,
         }
     }
@@ -204,7 +204,7 @@ mod tests {
         let mut matched = 0;
         for _ in 0..20_000 {
             let (pattern, name) = (text(&['a', 'b', '/', '*', '%', '*'], 9), text(&['a', 'b', '/'], 9));
-            let expected = matches_by_trying(pattern.as_bytes(), name.as_bytes());
+            let expected = matches_by_backtracking(pattern.as_bytes(), name.as_bytes());
             assert_eq!(Pattern::new("", &pattern).matches(&name), expected, "{pattern} {name}");
             matched += usize::from(expected);
         }
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn lists_the_parents_of_a_name() {
-        assert_eq!(above("a/b/c").collect::<Vec<_>>(), ["a/b", "a"]);
-        assert_eq!(above("a").count(), 0);
+        assert_eq!(parents("a/b/c").collect::<Vec<_>>(), ["a/b", "a"]);
+        assert_eq!(parents("a").count(), 0);
     }
 }

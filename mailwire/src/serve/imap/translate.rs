@@ -16,7 +16,7 @@ use proto_imap::types::{
     Section, SectionText, StatusResponse, Text,
 };
 
-use super::{Turn, go_on};
+use super::{Turn, next_or_close};
 
 /// Converts the flags of a message.
 pub(super) fn flags<'a>(arena: &'a Bump, flags: &'a Flags, recent: Recency) -> FlagList<'a> {
@@ -44,14 +44,14 @@ impl RefusedFlag {
     /// Returns the status that reports the error.
     pub(super) fn status(&self) -> StatusResponse<'_> {
         if self.limit {
-            return super::no(PlainCode::Limit, &self.text);
+            return super::no_status(PlainCode::Limit, &self.text);
         }
         StatusResponse::new(Condition::Bad, Text::first_line(&self.text))
     }
 
     /// Answers a command with this error.
     pub(super) fn answer(&self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-        go_on(turn.machine.reply(reply, &self.status(), turn.tx))
+        next_or_close(turn.machine.reply(reply, &self.status(), turn.tx))
     }
 }
 

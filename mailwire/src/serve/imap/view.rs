@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use mailstore::UidSet;
-use proto_imap::types::{SequenceNumber, SequenceSet};
+use proto_imap::types::{NumberRange, SequenceNumber, SequenceSet};
 use roaring::RoaringBitmap;
 
 /// Whether a set contains sequence numbers or UIDs.
@@ -154,11 +154,11 @@ pub(super) fn bitmap(set: &UidSet) -> RoaringBitmap {
 
 /// Returns the UIDs of a bitmap as a set.
 pub(super) fn uid_set(bitmap: &RoaringBitmap) -> UidSet {
-    ranges(bitmap).collect()
+    uid_ranges(bitmap).collect()
 }
 
 /// Returns the ranges of a bitmap, in ascending order.
-pub(super) fn ranges(bitmap: &RoaringBitmap) -> impl Iterator<Item = RangeInclusive<u32>> + '_ {
+pub(super) fn uid_ranges(bitmap: &RoaringBitmap) -> impl Iterator<Item = RangeInclusive<u32>> + '_ {
     let mut iter = bitmap.iter();
     let mut next = iter.next_range();
     std::iter::from_fn(move || {
@@ -178,9 +178,35 @@ pub(super) fn ranges(bitmap: &RoaringBitmap) -> impl Iterator<Item = RangeInclus
     })
 }
 
+/// Combines ascending numbers into ranges.
+pub(super) fn number_ranges(numbers: impl IntoIterator<Item = u32>) -> Vec<NumberRange> {
+    let mut ranges: Vec<NumberRange> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some(last) if last.last().checked_add(1) == Some(number) => {
+                *last = NumberRange::new(last.first(), number);
+            }
+            _ => ranges.push(number.into()),
+        }
+    }
+    ranges
+}
+
+/// Returns the ranges of a bitmap, in ascending order.
+pub(super) fn bitmap_ranges(bitmap: &RoaringBitmap) -> Vec<NumberRange> {
+    uid_ranges(bitmap).map(|range| NumberRange::new(*range.start(), *range.end())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn combines_numbers_into_ranges() {
+        let of = |numbers: &[u32]| number_ranges(numbers.iter().copied());
+        assert_eq!(of(&[1, 2, 3, 7]), [NumberRange::new(1, 3), 7.into()]);
+        assert!(of(&[]).is_empty());
+    }
 
     fn view() -> View {
         View::new([3, 5, 9, 10].into_iter().collect())

@@ -14,7 +14,7 @@ pub(super) const ITEM_LIMIT: usize = 256;
 
 /// The items that a FETCH requests of each message.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(super) struct FetchRequest {
     pub(super) items: Vec<Item>,
     pub(super) sets_seen: bool,
 }
@@ -32,13 +32,13 @@ pub(super) enum Item {
     ModSeq,
     EmailId,
     ThreadId,
-    Section(Named),
-    BinarySize(Named),
+    Section(RequestedSection),
+    BinarySize(RequestedSection),
 }
 
 /// A requested section, with its name in the response and its name in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct RequestedSection {
     item: SectionItem,
     spec: String,
     pub(super) path: Vec<u32>,
@@ -48,14 +48,14 @@ pub(super) struct Named {
 
 /// Why a FETCH was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unwanted {
+pub(super) enum RejectedFetch {
     /// The server does not support an item.
     Unsupported,
     /// There are more than [`ITEM_LIMIT`] items.
     TooMany,
 }
 
-impl Named {
+impl RequestedSection {
     /// Returns the requested section, or `None` if it has no name that a response could use.
     fn new(section: Section<'_>, partial: Option<Partial>) -> Option<Self> {
         let (path, text) = translate::section(section);
@@ -87,14 +87,17 @@ impl Named {
     }
 }
 
-impl Wanted {
+impl FetchRequest {
     /// Collects the items that these attributes request.
-    pub(super) fn new<'i>(attributes: impl Iterator<Item = FetchAttribute<'i>>) -> Result<Self, Unwanted> {
-        let named = |section, partial| Named::new(section, partial).ok_or(Unwanted::Unsupported);
-        let mut wanted = Self { items: Vec::new(), sets_seen: false };
+    pub(super) fn new<'i>(
+        attributes: impl Iterator<Item = FetchAttribute<'i>>,
+    ) -> Result<Self, RejectedFetch> {
+        let named =
+            |section, partial| RequestedSection::new(section, partial).ok_or(RejectedFetch::Unsupported);
+        let mut request = Self { items: Vec::new(), sets_seen: false };
         for attribute in attributes {
-            wanted.sets_seen |= attribute.sets_seen();
-            wanted.add(match attribute {
+            request.sets_seen |= attribute.sets_seen();
+            request.add(match attribute {
                 FetchAttribute::Flags => Item::Flags,
                 FetchAttribute::Uid => Item::Uid,
                 FetchAttribute::Size => Item::Size,
@@ -107,13 +110,13 @@ impl Wanted {
                 FetchAttribute::ThreadId => Item::ThreadId,
                 FetchAttribute::Section { section, partial, .. } => Item::Section(named(section, partial)?),
                 FetchAttribute::BinarySize(section) => Item::BinarySize(named(section, None)?),
-                _ => return Err(Unwanted::Unsupported),
+                _ => return Err(RejectedFetch::Unsupported),
             });
-            if wanted.items.len() > ITEM_LIMIT {
-                return Err(Unwanted::TooMany);
+            if request.items.len() > ITEM_LIMIT {
+                return Err(RejectedFetch::TooMany);
             }
         }
-        Ok(wanted)
+        Ok(request)
     }
 
     /// Adds an item unless it is already present.
@@ -150,10 +153,10 @@ mod tests {
     #[test]
     fn returns_a_repeated_item_once() {
         let one = FetchAttribute::read(Section::FULL);
-        let wanted = Wanted::new([one, FetchAttribute::Uid, one].into_iter()).unwrap();
-        assert_eq!(wanted.items.len(), 2);
-        assert!(wanted.sets_seen);
-        let unsupported = Wanted::new([FetchAttribute::Preview].into_iter());
-        assert_eq!(unsupported.unwrap_err(), Unwanted::Unsupported);
+        let request = FetchRequest::new([one, FetchAttribute::Uid, one].into_iter()).unwrap();
+        assert_eq!(request.items.len(), 2);
+        assert!(request.sets_seen);
+        let unsupported = FetchRequest::new([FetchAttribute::Preview].into_iter());
+        assert_eq!(unsupported.unwrap_err(), RejectedFetch::Unsupported);
     }
 }

@@ -14,11 +14,11 @@ use proto_imap::types::CopyCommand;
 use proto_imap::types::{NumberRange, Numbers, PlainCode, ResponseCode, Untagged};
 use roaring::RoaringBitmap;
 
-use super::change::{ranges, runs};
-use super::update::is_enough;
-use super::view::{self, Numbering};
+use super::updates::should_yield;
+use super::view::{self, Numbering, bitmap_ranges, number_ranges};
 use super::{
-    Session, Turn, Work, bad, done, done_with, go_on, name, no, no_name, ok, refuse, target_code_of,
+    InProgress, Session, Turn, decode_name, next_or_close, no_status, ok_status, reply_bad,
+    reply_invalid_name, reply_no, reply_ok, reply_ok_with_code, target_code_of,
 };
 use crate::serve::{Site, task};
 
@@ -37,13 +37,13 @@ pub(super) enum Transfer {
 }
 
 /// The remaining work of a COPY or MOVE, and its results so far.
-pub(super) struct Transferring {
+pub(super) struct TransferJob {
     site: Arc<Site>,
     group: JobGroup,
     transfer: Transfer,
     from: MailboxId,
     to: MailboxId,
-    rest: UidSet,
+    remaining: UidSet,
     uid_validity: u32,
     /// The source and target UIDs of the copied messages. Both ascend, so that they correspond by position.
     source: RoaringBitmap,
@@ -55,7 +55,7 @@ pub(super) struct Transferring {
     complete: bool,
 }
 
-impl Transferring {
+impl TransferJob {
     /// Copies or moves until nothing is left or the slice is over. After an error, removes the copies of a COPY.
     fn run(&mut self, store: &dyn Store, slice: &Slice) -> bool {
         while !slice.is_over() {
@@ -72,9 +72,11 @@ impl Transferring {
 
     fn step(&mut self, store: &dyn Store) -> bool {
         let copied = match self.transfer {
-            Transfer::Copy => store.copy_part(self.from, &self.rest, self.to, WRITE_SLICE, self.unfinished),
+            Transfer::Copy => {
+                store.copy_part(self.from, &self.remaining, self.to, WRITE_SLICE, self.unfinished)
+            }
             Transfer::Move | Transfer::Rename => {
-                store.move_messages(self.from, &self.rest, self.to, WRITE_SLICE)
+                store.move_messages(self.from, &self.remaining, self.to, WRITE_SLICE)
             }
         };
         match copied {
@@ -83,9 +85,9 @@ impl Transferring {
                 self.unfinished = copied.unfinished;
                 self.source.extend(copied.pairs.iter().map(|(source, _)| *source));
                 self.target.extend(copied.pairs.iter().map(|(_, target)| *target));
-                self.rest = copied.next.map(|next| self.rest.starting_at(next)).unwrap_or_default();
-                self.complete = self.rest.is_empty() || self.transfer != Transfer::Copy;
-                !self.rest.is_empty()
+                self.remaining = copied.next.map(|next| self.remaining.starting_at(next)).unwrap_or_default();
+                self.complete = self.remaining.is_empty() || self.transfer != Transfer::Copy;
+                !self.remaining.is_empty()
             }
             Err(error) => {
                 self.failed = Some(error);
@@ -117,7 +119,7 @@ impl Transferring {
     }
 }
 
-impl Drop for Transferring {
+impl Drop for TransferJob {
     /// Removes the copies if the client disconnected during a COPY, because it was not told about any of them.
     fn drop(&mut self) {
         if self.complete || self.target.is_empty() {
@@ -129,7 +131,7 @@ impl Drop for Transferring {
             transfer: self.transfer,
             from: self.from,
             to: self.to,
-            rest: UidSet::default(),
+            remaining: UidSet::default(),
             uid_validity: self.uid_validity,
             source: RoaringBitmap::new(),
             target: std::mem::take(&mut self.target),
@@ -149,16 +151,16 @@ impl Drop for Transferring {
 }
 
 /// The untagged COPYUID responses that are being written.
-pub(super) struct CopyUid {
+pub(super) struct CopyUidInProgress {
     reply: Reply,
     uid_validity: u32,
     source: RoaringBitmap,
     target: RoaringBitmap,
-    end: End,
+    outcome: Outcome,
 }
 
 /// The outcome of a COPY or MOVE.
-enum End {
+enum Outcome {
     Copied,
     Moved,
     Renamed,
@@ -175,21 +177,21 @@ impl Session {
         transfer: Transfer,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let Some(to) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
-        let Some(selected) = &self.selected else { return bad(reply, "select a mailbox first", turn) };
+        let Some(to) = decode_name(arguments.mailbox, turn) else { return reply_invalid_name(reply, turn) };
+        let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
         if transfer == Transfer::Move && selected.access == Access::ReadOnly {
-            return refuse(reply, PlainCode::NoPerm, "the mailbox is read-only", turn);
+            return reply_no(reply, PlainCode::NoPerm, "the mailbox is read-only", turn);
         }
         let Ok(uids) = selected.resolve(arguments.messages, numbering) else {
-            return bad(reply, "no message has that number", turn);
+            return reply_bad(reply, "no message has that number", turn);
         };
         let from = selected.mailbox;
-        self.ask(
+        self.run_job(
             turn,
             move |store| store.mailbox(account, &to),
             move |session, found, turn| match found {
                 Ok(to) => session.transfer(reply, from, uids, to.id, transfer, turn),
-                Err(error) => refuse(reply, target_code_of(&error), &error.to_string(), turn),
+                Err(error) => reply_no(reply, target_code_of(&error), &error.to_string(), turn),
             },
         )
     }
@@ -199,18 +201,18 @@ impl Session {
         &mut self,
         reply: Reply,
         from: MailboxId,
-        rest: UidSet,
+        remaining: UidSet,
         to: MailboxId,
         transfer: Transfer,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let going = Transferring {
+        let going = TransferJob {
             site: Arc::clone(&self.site),
             group: task::group(self.account, turn.cx),
             transfer,
             from,
             to,
-            rest,
+            remaining,
             uid_validity: 0,
             source: RoaringBitmap::new(),
             target: RoaringBitmap::new(),
@@ -219,31 +221,31 @@ impl Session {
             complete: false,
         };
         let mut going = Some(going);
-        self.ask_in_slices(
+        self.run_in_slices(
             turn,
             move |store, slice| {
-                let Some(mut transferring) = going.take() else { return JobStep::More };
-                if transferring.run(store, slice) {
-                    return JobStep::Done(Ok(transferring));
+                let Some(mut job) = going.take() else { return JobStep::More };
+                if job.run(store, slice) {
+                    return JobStep::Done(Ok(job));
                 }
-                going = Some(transferring);
+                going = Some(job);
                 JobStep::More
             },
             move |session, transferred, turn| match transferred {
                 Ok(transferred) => session.transferred(reply, transferred, turn),
-                Err(error) => refuse(reply, target_code_of(&error), &error.to_string(), turn),
+                Err(error) => reply_no(reply, target_code_of(&error), &error.to_string(), turn),
             },
         )
     }
 
-    fn transferred(&mut self, reply: Reply, mut done: Transferring, turn: &mut Turn<'_, '_>) -> Next {
-        let end = match (done.failed.take(), done.transfer) {
-            (Some(error), _) => End::Failed(error),
-            (None, Transfer::Copy) => End::Copied,
-            (None, Transfer::Move) => End::Moved,
-            (None, Transfer::Rename) => End::Renamed,
+    fn transferred(&mut self, reply: Reply, mut done: TransferJob, turn: &mut Turn<'_, '_>) -> Next {
+        let outcome = match (done.failed.take(), done.transfer) {
+            (Some(error), _) => Outcome::Failed(error),
+            (None, Transfer::Copy) => Outcome::Copied,
+            (None, Transfer::Move) => Outcome::Moved,
+            (None, Transfer::Rename) => Outcome::Renamed,
         };
-        let copy_uid = CopyUid {
+        let copy_uid = CopyUidInProgress {
             reply,
             uid_validity: done.uid_validity,
             source: if done.complete && done.transfer != Transfer::Rename {
@@ -252,19 +254,19 @@ impl Session {
                 RoaringBitmap::new()
             },
             target: std::mem::take(&mut done.target),
-            end,
+            outcome,
         };
         if copy_uid.source.is_empty() {
             return self.end_transfer(copy_uid, turn);
         }
-        if matches!(copy_uid.end, End::Copied) && copy_uid.is_short() {
-            return self.tell_then(turn, move |_, turn| {
-                let CopyUid { reply, uid_validity, source, target, .. } = copy_uid;
-                let (source, target) = (runs(&source), runs(&target));
-                done_with(reply, code(uid_validity, &source, &target), "copy completed", turn)
+        if matches!(copy_uid.outcome, Outcome::Copied) && copy_uid.is_short() {
+            return self.send_updates_then(turn, move |_, turn| {
+                let CopyUidInProgress { reply, uid_validity, source, target, .. } = copy_uid;
+                let (source, target) = (bitmap_ranges(&source), bitmap_ranges(&target));
+                reply_ok_with_code(reply, code(uid_validity, &source, &target), "copy completed", turn)
             });
         }
-        self.work = Work::CopyUid(Box::new(copy_uid));
+        self.in_progress = InProgress::CopyUid(Box::new(copy_uid));
         self.write_copy_uid(turn)
     }
 
@@ -273,8 +275,8 @@ impl Session {
     pub(super) fn write_copy_uid(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let before = turn.tx.len();
         loop {
-            let Work::CopyUid(copy_uid) = &mut self.work else { return Next::Close };
-            if is_enough(before, turn.tx.len()) {
+            let InProgress::CopyUid(copy_uid) = &mut self.in_progress else { return Next::Close };
+            if should_yield(before, turn.tx.len()) {
                 return Next::More;
             }
             if copy_uid.source.is_empty() {
@@ -284,37 +286,37 @@ impl Session {
             let target: Vec<u32> = copy_uid.target.iter().take(COPY_UID_PIECE).collect();
             copy_uid.source.remove_smallest(source.len() as u64);
             copy_uid.target.remove_smallest(target.len() as u64);
-            let (source, target) = (ranges(source), ranges(target));
-            let text = if matches!(copy_uid.end, End::Copied) { "copied" } else { "moved" };
-            let status = ok(text).with_code(code(copy_uid.uid_validity, &source, &target));
+            let (source, target) = (number_ranges(source), number_ranges(target));
+            let text = if matches!(copy_uid.outcome, Outcome::Copied) { "copied" } else { "moved" };
+            let status = ok_status(text).with_code(code(copy_uid.uid_validity, &source, &target));
             if let Err(error) = turn.machine.data(&Untagged::Status(status), turn.tx) {
-                return go_on(Err(error));
+                return next_or_close(Err(error));
             }
         }
-        match std::mem::replace(&mut self.work, Work::None) {
-            Work::CopyUid(copy_uid) => self.end_transfer(*copy_uid, turn),
+        match std::mem::replace(&mut self.in_progress, InProgress::None) {
+            InProgress::CopyUid(copy_uid) => self.end_transfer(*copy_uid, turn),
             _ => Next::Close,
         }
     }
 
-    fn end_transfer(&mut self, copy_uid: CopyUid, turn: &mut Turn<'_, '_>) -> Next {
-        let CopyUid { reply, end, .. } = copy_uid;
-        self.tell_then(turn, move |_, turn| match end {
-            End::Copied => done(reply, "copy completed", turn),
-            End::Moved => done(reply, "move completed", turn),
-            End::Renamed => done(reply, "rename completed", turn),
-            End::Failed(error) => {
+    fn end_transfer(&mut self, copy_uid: CopyUidInProgress, turn: &mut Turn<'_, '_>) -> Next {
+        let CopyUidInProgress { reply, outcome, .. } = copy_uid;
+        self.send_updates_then(turn, move |_, turn| match outcome {
+            Outcome::Copied => reply_ok(reply, "copy completed", turn),
+            Outcome::Moved => reply_ok(reply, "move completed", turn),
+            Outcome::Renamed => reply_ok(reply, "rename completed", turn),
+            Outcome::Failed(error) => {
                 let text = error.to_string();
-                go_on(turn.machine.reply(reply, &no(target_code_of(&error), &text), turn.tx))
+                next_or_close(turn.machine.reply(reply, &no_status(target_code_of(&error), &text), turn.tx))
             }
         })
     }
 }
 
-impl CopyUid {
+impl CopyUidInProgress {
     /// Returns whether it fits in the tagged response.
     fn is_short(&self) -> bool {
-        let count = |bitmap| view::ranges(bitmap).take(COPY_UID_RANGES as usize).count() as u64;
+        let count = |bitmap| view::uid_ranges(bitmap).take(COPY_UID_RANGES as usize).count() as u64;
         count(&self.source) + count(&self.target) <= COPY_UID_RANGES
     }
 }

@@ -13,10 +13,12 @@ use mailstore::mime::{self, HeaderFilter, Located, Part, TransferDecoder};
 use mailstore::{Flags, KeywordsInUse, MailboxId, Message, Store, StoreMode, UidSet};
 use proto_imap::types::PlainCode;
 
-use super::content::{Item, Named, Wanted};
-use super::paging::Pending;
-use super::stream::{Broken, Count, Counted, Sending, Source, Transform, cut};
-use super::update::new_keywords;
+use super::fetch_items::{FetchRequest, Item, RequestedSection};
+use super::section_reader::{
+    CountedSection, InvalidEncoding, MessageContent, SectionReader, SizeCounter, Transform, clip,
+};
+use super::uid_windows::PendingUids;
+use super::updates::new_keywords;
 
 /// The maximum number of messages in one page.
 const PAGE: usize = 256;
@@ -36,7 +38,7 @@ pub(super) enum Piece {
     /// The start of a message.
     Message(Arc<Message>, BecameSeen),
     /// The next section of the message.
-    Section(Contents),
+    Section(SectionContent),
     /// The next bytes of the announced section.
     Bytes(Bytes),
 }
@@ -46,7 +48,7 @@ pub(super) type BecameSeen = bool;
 
 /// The content of a section.
 #[derive(Debug)]
-pub(super) enum Contents {
+pub(super) enum SectionContent {
     /// The section does not exist: NIL.
     Missing,
     /// The transfer encoding of the part is unknown or invalid.
@@ -74,8 +76,8 @@ impl Batch {
         // Other memory that a piece takes, approximately.
         self.bytes += 64
             + match &piece {
-                Piece::Section(Contents::Whole(bytes)) | Piece::Bytes(bytes) => bytes.len(),
-                Piece::Message(message, _) => weight(message),
+                Piece::Section(SectionContent::Whole(bytes)) | Piece::Bytes(bytes) => bytes.len(),
+                Piece::Message(message, _) => memory_size(message),
                 Piece::Keywords(keywords) => keywords.names.iter().map(|name| name.len() + 32).sum(),
                 Piece::Section(_) => 0,
             };
@@ -83,7 +85,7 @@ impl Batch {
     }
 }
 
-fn weight(message: &Message) -> usize {
+fn memory_size(message: &Message) -> usize {
     message.envelope.as_ref().map_or(0, mime::Envelope::weight)
         + message.structure.as_ref().map_or(0, Part::weight)
         + message.flags.names().map(|name| name.len() + 1).sum::<usize>()
@@ -91,56 +93,56 @@ fn weight(message: &Message) -> usize {
 
 /// Produces the response to one FETCH.
 #[derive(Debug)]
-pub(super) struct Producer {
+pub(super) struct FetchProducer {
     mailbox: MailboxId,
-    wanted: Arc<Wanted>,
+    request: Arc<FetchRequest>,
     changed_since: Option<u64>,
     /// The newest keyword that the client has been told about.
     keywords: u32,
-    pending: Pending,
+    pending: PendingUids,
     window: UidSet,
     page: VecDeque<Message>,
-    ready: VecDeque<Ready>,
-    current: Option<Current>,
+    ready: VecDeque<ReadyMessage>,
+    current: Option<CurrentMessage>,
     /// The response code for the first message that could not be read.
     pub(super) failed: Option<PlainCode>,
 }
 
 /// A message that is open and ready to be sent.
 #[derive(Debug)]
-struct Ready {
+struct ReadyMessage {
     message: Message,
-    source: Option<Source>,
+    source: Option<MessageContent>,
     became_seen: BecameSeen,
 }
 
 /// The message that is being sent.
 #[derive(Debug)]
-struct Current {
+struct CurrentMessage {
     message: Arc<Message>,
-    source: Source,
+    source: MessageContent,
     /// The index of the next item.
     item: usize,
-    counting: Option<Count>,
-    sending: Option<Sending>,
+    counting: Option<SizeCounter>,
+    sending: Option<SectionReader>,
     /// The decoded parts whose size is known.
-    decoded: HashMap<Vec<u32>, Result<Counted, Broken>>,
+    decoded: HashMap<Vec<u32>, Result<CountedSection, InvalidEncoding>>,
 }
 
-impl Producer {
+impl FetchProducer {
     pub(super) fn new(
         mailbox: MailboxId,
         uids: &UidSet,
-        wanted: Arc<Wanted>,
+        request: Arc<FetchRequest>,
         changed_since: Option<u64>,
         keywords: u32,
     ) -> Self {
         Self {
             mailbox,
-            wanted,
+            request,
             changed_since,
             keywords,
-            pending: Pending::new(uids),
+            pending: PendingUids::new(uids),
             window: UidSet::default(),
             page: VecDeque::new(),
             ready: VecDeque::new(),
@@ -157,13 +159,13 @@ impl Producer {
         let mut batch = Batch::default();
         loop {
             if let Some(current) = &mut self.current {
-                if !current.step(&self.wanted, &mut self.failed, &mut batch)? {
+                if !current.step(&self.request, &mut self.failed, &mut batch)? {
                     self.current = None;
                 }
             } else if let Some(ready) = self.ready.pop_front() {
                 let message = Arc::new(ready.message);
                 batch.push(Piece::Message(Arc::clone(&message), ready.became_seen));
-                self.current = ready.source.map(|source| Current::new(message, source));
+                self.current = ready.source.map(|source| CurrentMessage::new(message, source));
             } else if !self.page.is_empty() {
                 self.make_ready(store)?;
             } else if !self.read_page(store, &mut batch)? {
@@ -184,7 +186,7 @@ impl Producer {
             }
             self.window = self.pending.take_first();
         }
-        let page = store.fetch_page(self.mailbox, &self.window, self.wanted.columns(), PAGE)?;
+        let page = store.fetch_page(self.mailbox, &self.window, self.request.columns(), PAGE)?;
         self.window = page.next.map(|next| self.window.starting_at(next)).unwrap_or_default();
         self.page = page.messages.into();
         if let Some(since) = self.changed_since {
@@ -205,9 +207,9 @@ impl Producer {
             && let Some(mut message) = self.page.pop_front()
         {
             let mut source = None;
-            if self.wanted.has_sections() {
+            if self.request.has_sections() {
                 source = match message.body.take() {
-                    Some(body) => Some(Source::Memory(Bytes::from(body))),
+                    Some(body) => Some(MessageContent::Memory(Bytes::from(body))),
                     None => {
                         open += 1;
                         match self.open(store, &message)? {
@@ -217,21 +219,21 @@ impl Producer {
                     }
                 };
             }
-            self.ready.push_back(Ready { message, source, became_seen: false });
+            self.ready.push_back(ReadyMessage { message, source, became_seen: false });
         }
-        if self.wanted.sets_seen {
-            see(store, self.mailbox, &mut self.ready)?;
+        if self.request.sets_seen {
+            mark_seen(store, self.mailbox, &mut self.ready)?;
         }
         Ok(())
     }
 
     /// Opens a message. Returns `None` if it was expunged, or if it cannot be read; the latter is recorded in
     /// `failed`.
-    fn open(&mut self, store: &dyn Store, message: &Message) -> mailstore::Result<Option<Source>> {
+    fn open(&mut self, store: &dyn Store, message: &Message) -> mailstore::Result<Option<MessageContent>> {
         let opened = store.open_content(message.content).and_then(|body| {
             // A file can exist and still be unreadable.
             body.read(0, 1)?;
-            Ok(Source::File(body))
+            Ok(MessageContent::File(body))
         });
         let error = match opened {
             Ok(source) => return Ok(Some(source)),
@@ -249,18 +251,22 @@ impl Producer {
             }
         }
         tracing::error!(mailbox = self.mailbox.0, uid = message.uid, %error, "cannot open a message");
-        self.failed.get_or_insert(code_of(&error));
+        self.failed.get_or_insert(failure_code(&error));
         Ok(None)
     }
 }
 
 /// Returns UNAVAILABLE if the client may retry, SERVERBUG otherwise.
-fn code_of(error: &mailstore::Error) -> PlainCode {
+fn failure_code(error: &mailstore::Error) -> PlainCode {
     if error.is_retryable() { PlainCode::Unavailable } else { PlainCode::ServerBug }
 }
 
 /// Sets `\Seen` on the messages that do not have it.
-fn see(store: &dyn Store, mailbox: MailboxId, ready: &mut VecDeque<Ready>) -> mailstore::Result<()> {
+fn mark_seen(
+    store: &dyn Store,
+    mailbox: MailboxId,
+    ready: &mut VecDeque<ReadyMessage>,
+) -> mailstore::Result<()> {
     let unseen = ready.iter().filter(|one| !one.message.flags.contains(Flags::SEEN));
     let unseen: UidSet = unseen.map(|one| one.message.uid).collect();
     if unseen.is_empty() {
@@ -281,21 +287,21 @@ fn see(store: &dyn Store, mailbox: MailboxId, ready: &mut VecDeque<Ready>) -> ma
 }
 
 /// How to produce a section.
-enum Plan {
-    Contents(Contents),
+enum SectionPlan {
+    Content(SectionContent),
     Range(mime::ByteRange),
-    Counted(mime::ByteRange, Transform),
+    CountedSection(mime::ByteRange, Transform),
 }
 
-impl Current {
-    fn new(message: Arc<Message>, source: Source) -> Self {
+impl CurrentMessage {
+    fn new(message: Arc<Message>, source: MessageContent) -> Self {
         Self { message, source, item: 0, counting: None, sending: None, decoded: HashMap::new() }
     }
 
     /// Does one step. Returns false once the message is complete.
     fn step(
         &mut self,
-        wanted: &Wanted,
+        request: &FetchRequest,
         failed: &mut Option<PlainCode>,
         batch: &mut Batch,
     ) -> mailstore::Result<bool> {
@@ -309,29 +315,29 @@ impl Current {
             }
             return Ok(true);
         }
-        let (named, is_size) = loop {
-            match wanted.items.get(self.item) {
+        let (section_name, is_size) = loop {
+            match request.items.get(self.item) {
                 None => return Ok(false),
-                Some(Item::Section(named)) => break (named, false),
-                Some(Item::BinarySize(named)) => break (named, true),
+                Some(Item::Section(section_name)) => break (section_name, false),
+                Some(Item::BinarySize(section_name)) => break (section_name, true),
                 Some(_) => self.item += 1,
             }
         };
-        let contents = match self.section(named, is_size) {
-            Ok(Some(contents)) => contents,
+        let content = match self.section(section_name, is_size) {
+            Ok(Some(content)) => content,
             Ok(None) => return Ok(true),
             Err(error) => {
                 tracing::error!(uid = self.message.uid, %error, "cannot read a message");
-                failed.get_or_insert(code_of(&error));
+                failed.get_or_insert(failure_code(&error));
                 (self.counting, self.sending) = (None, None);
-                Answer::Contents(Contents::Unreadable)
+                SectionStart::Content(SectionContent::Unreadable)
             }
         };
         self.item += 1;
-        match contents {
-            Answer::Contents(contents) => batch.push(Piece::Section(contents)),
-            Answer::First(size, bytes) => {
-                batch.push(Piece::Section(Contents::Announced(size)));
+        match content {
+            SectionStart::Content(content) => batch.push(Piece::Section(content)),
+            SectionStart::First(size, bytes) => {
+                batch.push(Piece::Section(SectionContent::Announced(size)));
                 if !bytes.is_empty() {
                     batch.push(Piece::Bytes(bytes));
                 }
@@ -341,24 +347,34 @@ impl Current {
     }
 
     /// Starts a section. Returns `None` while its bytes are still being counted.
-    fn section(&mut self, named: &Named, is_size: bool) -> mailstore::Result<Option<Answer>> {
+    fn section(
+        &mut self,
+        section_name: &RequestedSection,
+        is_size: bool,
+    ) -> mailstore::Result<Option<SectionStart>> {
         if let Some(counting) = &mut self.counting {
             let Some(counted) = counting.step(&self.source)? else { return Ok(None) };
             self.counting = None;
-            if named.is_decoded() {
-                self.decoded.insert(named.path.clone(), counted.clone());
+            if section_name.is_decoded() {
+                self.decoded.insert(section_name.path.clone(), counted.clone());
             }
-            return self.counted(&counted, named, is_size).map(Some);
+            return self.counted(&counted, section_name, is_size).map(Some);
         }
-        if let Some(counted) = self.decoded.get(&named.path).filter(|_| named.is_decoded()).cloned() {
-            return self.counted(&counted, named, is_size).map(Some);
+        if let Some(counted) =
+            self.decoded.get(&section_name.path).filter(|_| section_name.is_decoded()).cloned()
+        {
+            return self.counted(&counted, section_name, is_size).map(Some);
         }
-        match plan(self.message.structure.as_ref(), named) {
-            Plan::Contents(contents) => Ok(Some(Answer::Contents(contents))),
-            Plan::Range(range) if is_size => Ok(Some(Answer::Contents(Contents::Size(range.len())))),
-            Plan::Range(range) => self.begin(Sending::range(cut(range, named.partial))).map(Some),
-            Plan::Counted(range, transform) => {
-                self.counting = Some(Count::new(range, transform));
+        match plan(self.message.structure.as_ref(), section_name) {
+            SectionPlan::Content(content) => Ok(Some(SectionStart::Content(content))),
+            SectionPlan::Range(range) if is_size => {
+                Ok(Some(SectionStart::Content(SectionContent::Size(range.len()))))
+            }
+            SectionPlan::Range(range) => {
+                self.begin(SectionReader::range(clip(range, section_name.partial))).map(Some)
+            }
+            SectionPlan::CountedSection(range, transform) => {
+                self.counting = Some(SizeCounter::new(range, transform));
                 Ok(None)
             }
         }
@@ -366,57 +382,59 @@ impl Current {
 
     fn counted(
         &mut self,
-        counted: &Result<Counted, Broken>,
-        named: &Named,
+        counted: &Result<CountedSection, InvalidEncoding>,
+        section_name: &RequestedSection,
         is_size: bool,
-    ) -> mailstore::Result<Answer> {
-        Ok(Answer::Contents(match counted {
-            Err(Broken) => Contents::UnknownEncoding,
-            Ok(counted) if is_size => Contents::Size(counted.size),
-            Ok(counted) => match counted.piece(named.partial) {
-                Ok(bytes) => Contents::Whole(bytes),
+    ) -> mailstore::Result<SectionStart> {
+        Ok(SectionStart::Content(match counted {
+            Err(InvalidEncoding) => SectionContent::UnknownEncoding,
+            Ok(counted) if is_size => SectionContent::Size(counted.size),
+            Ok(counted) => match counted.piece(section_name.partial) {
+                Ok(bytes) => SectionContent::Whole(bytes),
                 Err(sending) => return self.begin(sending),
             },
         }))
     }
 
     /// Reads the first bytes before the size is announced, so that an unreadable message is never started.
-    fn begin(&mut self, mut sending: Sending) -> mailstore::Result<Answer> {
+    fn begin(&mut self, mut sending: SectionReader) -> mailstore::Result<SectionStart> {
         let size = sending.left;
         let bytes = sending.step(&self.source)?;
         if sending.left == 0 {
-            return Ok(Answer::Contents(Contents::Whole(bytes)));
+            return Ok(SectionStart::Content(SectionContent::Whole(bytes)));
         }
         self.sending = Some(sending);
-        Ok(Answer::First(size, bytes))
+        Ok(SectionStart::First(size, bytes))
     }
 }
 
 /// The start of a section.
-enum Answer {
-    Contents(Contents),
+enum SectionStart {
+    Content(SectionContent),
     /// The size of the section, and its first bytes.
     First(u64, Bytes),
 }
 
-fn plan(root: Option<&Part>, named: &Named) -> Plan {
-    let Some(root) = root else { return Plan::Contents(Contents::Missing) };
-    if named.is_decoded() {
-        let Some(part) = root.part(&named.path) else { return Plan::Contents(Contents::Missing) };
+fn plan(root: Option<&Part>, section_name: &RequestedSection) -> SectionPlan {
+    let Some(root) = root else { return SectionPlan::Content(SectionContent::Missing) };
+    if section_name.is_decoded() {
+        let Some(part) = root.part(&section_name.path) else {
+            return SectionPlan::Content(SectionContent::Missing);
+        };
         if part.is_multipart() {
-            return Plan::Range(part.body);
+            return SectionPlan::Range(part.body);
         }
         return match TransferDecoder::new(&part.encoding) {
-            None => Plan::Contents(Contents::UnknownEncoding),
-            Some(decoder) if decoder.is_identity() => Plan::Range(part.body),
-            Some(decoder) => Plan::Counted(part.body, Transform::Decode(decoder)),
+            None => SectionPlan::Content(SectionContent::UnknownEncoding),
+            Some(decoder) if decoder.is_identity() => SectionPlan::Range(part.body),
+            Some(decoder) => SectionPlan::CountedSection(part.body, Transform::Decode(decoder)),
         };
     }
-    match mime::section(root, &named.path, &named.text) {
-        None => Plan::Contents(Contents::Missing),
-        Some(Located::Range(range)) => Plan::Range(range),
+    match mime::section(root, &section_name.path, &section_name.text) {
+        None => SectionPlan::Content(SectionContent::Missing),
+        Some(Located::Range(range)) => SectionPlan::Range(range),
         Some(Located::Fields { header, names, subset }) => {
-            Plan::Counted(header, Transform::Fields(HeaderFilter::new(names, subset)))
+            SectionPlan::CountedSection(header, Transform::Fields(HeaderFilter::new(names, subset)))
         }
     }
 }

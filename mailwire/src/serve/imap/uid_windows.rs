@@ -13,11 +13,11 @@ pub(super) const SPAN: u32 = 1_000;
 
 /// The remaining UIDs.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pending {
+pub(super) struct PendingUids {
     ranges: VecDeque<RangeInclusive<u32>>,
 }
 
-impl Pending {
+impl PendingUids {
     pub(super) fn new(uids: &UidSet) -> Self {
         Self { ranges: uids.ranges().iter().cloned().collect() }
     }
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn takes_windows_from_both_ends() {
-        let mut pending = Pending::new(&set(&[(1, 5), (10, 10), (2_000, 5_000)]));
+        let mut pending = PendingUids::new(&set(&[(1, 5), (10, 10), (2_000, 5_000)]));
         assert_eq!(pending.take_last(SPAN), set(&[(4_001, 5_000)]));
         assert_eq!(pending.take_last(SPAN), set(&[(3_001, 4_000)]));
         let window = pending.take_first();

@@ -20,18 +20,18 @@ use proto_imap::types::{FetchItem, Untagged};
 use roaring::RoaringBitmap;
 
 use super::translate::{self, Recency};
-use super::{Selected, Session, Turn, Work, done, go_on, mailbox};
-use crate::serve::hub::Hub;
+use super::{InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_ok};
+use crate::serve::hub::ChangeNotifier;
 
 /// Once this many bytes of output are pending, no more changes are written until the client reads.
 const HIGH_WATER: usize = 128 * 1024;
 
 /// The number of bytes that a session writes before it yields to the others.
-const PIECE: usize = 32 * 1024;
+const BYTES_PER_TURN: usize = 32 * 1024;
 
 /// Returns whether enough was written for now, given the pending output before and now.
-pub(super) fn is_enough(before: usize, now: usize) -> bool {
-    now >= HIGH_WATER || now.saturating_sub(before) >= PIECE
+pub(super) fn should_yield(before: usize, now: usize) -> bool {
+    now >= HIGH_WATER || now.saturating_sub(before) >= BYTES_PER_TURN
 }
 
 /// The maximum number of messages in a page of changes.
@@ -42,26 +42,26 @@ const PAGE: usize = 250;
 const COALESCE: Duration = Duration::from_millis(50);
 
 /// What to do once all changes are written.
-type After = Box<dyn FnOnce(&mut Session, &mut Turn<'_, '_>) -> Next + Send>;
+type Continuation = Box<dyn FnOnce(&mut Session, &mut Turn<'_, '_>) -> Next + Send>;
 
 /// A page of changes that is being written.
-pub(super) struct Telling {
+pub(super) struct PendingUpdates {
     keywords: Option<KeywordsInUse>,
     /// Shared by the sessions at the same position.
     changes: Arc<Changes>,
     /// How many of the removed messages, and of those with changed flags, were reported.
     vanished: usize,
     changed: usize,
-    new_told: bool,
+    new_reported: bool,
     /// New messages from this UID on are recent; `None` if this session has no recent messages.
     recent_from: Option<u32>,
     /// Whether the mailbox was deleted, so that it has no messages any more.
     deleted: bool,
-    then: After,
+    then: Continuation,
 }
 
 /// An IDLE command in progress.
-pub(super) struct Idling {
+pub(super) struct IdleInProgress {
     reply: Reply,
     /// Whether the client has sent DONE.
     done: bool,
@@ -70,7 +70,7 @@ pub(super) struct Idling {
 }
 
 /// A page of changes, as read by a worker.
-struct Found {
+struct ChangePage {
     changes: Arc<Changes>,
     recent_from: Option<u32>,
     keywords: Option<KeywordsInUse>,
@@ -118,36 +118,46 @@ impl OwnChanges {
 
 impl Session {
     /// Reports changes, then answers OK.
-    pub(super) fn finish(&mut self, reply: Reply, text: &'static str, turn: &mut Turn<'_, '_>) -> Next {
-        self.tell_then(turn, move |_, turn| done(reply, text, turn))
+    pub(super) fn finish_with_updates(
+        &mut self,
+        reply: Reply,
+        text: &'static str,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        self.send_updates_then(turn, move |_, turn| reply_ok(reply, text, turn))
     }
 
     /// Reports changes, then calls `then`.
-    pub(super) fn tell_then(
+    pub(super) fn send_updates_then(
         &mut self,
         turn: &mut Turn<'_, '_>,
         then: impl FnOnce(&mut Self, &mut Turn<'_, '_>) -> Next + Send + 'static,
     ) -> Next {
         match &self.selected {
-            Some(selected) if selected.watch.take_changed() => self.ask_for_changes(Box::new(then), turn),
+            Some(selected) if selected.watch.take_changed() => self.read_changes(Box::new(then), turn),
             _ => then(self, turn),
         }
     }
 
-    fn ask_for_changes(&mut self, then: After, turn: &mut Turn<'_, '_>) -> Next {
+    fn read_changes(&mut self, then: Continuation, turn: &mut Turn<'_, '_>) -> Next {
         let Some(selected) = &mut self.selected else { return then(self, turn) };
         selected.own.skip(&mut selected.cursor);
         let (mailbox, cursor, keywords) = (selected.mailbox, selected.cursor, selected.keywords);
         let recent = selected.recent_access(turn);
         let hub = Arc::clone(&self.site.hub);
-        self.ask(
+        self.run_job(
             turn,
             move |store| changes(store, &hub, mailbox, &cursor, keywords, recent),
-            move |session, found, turn| session.tell(found, then, turn),
+            move |session, found, turn| session.start_updates(found, then, turn),
         )
     }
 
-    fn tell(&mut self, found: mailstore::Result<Found>, then: After, turn: &mut Turn<'_, '_>) -> Next {
+    fn start_updates(
+        &mut self,
+        found: mailstore::Result<ChangePage>,
+        then: Continuation,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
         let Some(selected) = &mut self.selected else { return then(self, turn) };
         let mut deleted = false;
         let found = match found {
@@ -155,7 +165,7 @@ impl Session {
             Err(mailstore::Error::NotFound(_) | mailstore::Error::NoSelect) => {
                 deleted = true;
                 let changes = Changes { cursor: selected.cursor, ..Changes::default() };
-                Found { changes: Arc::new(changes), recent_from: None, keywords: None }
+                ChangePage { changes: Arc::new(changes), recent_from: None, keywords: None }
             }
             Err(error) => {
                 tracing::info!(session = self.number, %error, "cannot read changes");
@@ -164,68 +174,68 @@ impl Session {
             }
         };
         selected.cursor = found.changes.cursor;
-        self.telling = Some(Box::new(Telling {
+        self.updates = Some(Box::new(PendingUpdates {
             keywords: found.keywords,
             changes: found.changes,
             vanished: 0,
             changed: 0,
-            new_told: false,
+            new_reported: false,
             recent_from: found.recent_from,
             deleted,
             then,
         }));
-        self.write_telling(turn)
+        self.write_updates(turn)
     }
 
     /// Writes as many changes as the client accepts.
-    pub(super) fn write_telling(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+    pub(super) fn write_updates(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let mut arena = Bump::new();
         let before = turn.tx.len();
         loop {
-            let (Some(telling), Some(selected)) = (&mut self.telling, &mut self.selected) else {
+            let (Some(updates), Some(selected)) = (&mut self.updates, &mut self.selected) else {
                 return Next::Close;
             };
-            if is_enough(before, turn.tx.len()) {
+            if should_yield(before, turn.tx.len()) {
                 return Next::More;
             }
-            match telling.write_next(selected, self.modseqs, &arena, turn) {
+            match updates.write_next(selected, self.condstore, &arena, turn) {
                 Ok(true) => arena.reset(),
                 Ok(false) => break,
-                Err(error) => return go_on(Err(error)),
+                Err(error) => return next_or_close(Err(error)),
             }
         }
-        let (Some(telling), Some(selected)) = (self.telling.take(), &mut self.selected) else {
+        let (Some(updates), Some(selected)) = (self.updates.take(), &mut self.selected) else {
             return Next::Close;
         };
-        if telling.changes.more {
-            return self.ask_for_changes(telling.then, turn);
+        if updates.changes.more {
+            return self.read_changes(updates.then, turn);
         }
         let Selected { view, watch, .. } = &mut **selected;
         view.share(|uids| watch.share(uids));
-        (telling.then)(self, turn)
+        (updates.then)(self, turn)
     }
 
     pub(super) fn begin_idle(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-        self.work = Work::Idle(Box::new(Idling { reply, done: false, next: None }));
+        self.in_progress = InProgress::Idle(Box::new(IdleInProgress { reply, done: false, next: None }));
         if let Some(selected) = &self.selected {
             selected.watch.begin_idle();
         }
         // Changes before `begin_idle` did not wake this session.
-        self.tell_idle(turn)
+        self.update_idle(turn)
     }
 
     /// Reports changes to an idle client, and completes IDLE after DONE.
-    pub(super) fn tell_idle(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        if self.task.is_some() || self.telling.is_some() {
-            return self.resting();
+    pub(super) fn update_idle(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        if self.task.is_some() || self.updates.is_some() {
+            return self.next_while_waiting();
         }
-        let Work::Idle(idling) = &mut self.work else { return Next::Continue };
+        let InProgress::Idle(idling) = &mut self.in_progress else { return Next::Continue };
         if idling.done {
             if let Some(selected) = &self.selected {
                 selected.watch.end_idle();
             }
-            return match std::mem::replace(&mut self.work, Work::None) {
-                Work::Idle(idling) => self.finish(idling.reply, "idle completed", turn),
+            return match std::mem::replace(&mut self.in_progress, InProgress::None) {
+                InProgress::Idle(idling) => self.finish_with_updates(idling.reply, "idle completed", turn),
                 _ => Next::Close,
             };
         }
@@ -239,26 +249,26 @@ impl Session {
         }
         idling.next = now.checked_add(COALESCE);
         // A change during the read does not wake the session again: check once more afterwards.
-        self.tell_then(turn, |session, turn| session.tell_idle(turn))
+        self.send_updates_then(turn, |session, turn| session.update_idle(turn))
     }
 
     pub(super) fn end_idle(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        if let Work::Idle(idling) = &mut self.work {
+        if let InProgress::Idle(idling) = &mut self.in_progress {
             idling.done = true;
         }
-        self.tell_idle(turn)
+        self.update_idle(turn)
     }
 }
 
 /// Reads a page of changes, on a worker.
 fn changes(
     store: &dyn Store,
-    hub: &Hub,
+    hub: &ChangeNotifier,
     mailbox: MailboxId,
     cursor: &ChangeCursor,
     known_keywords: u32,
     recent: Option<mailstore::Access>,
-) -> mailstore::Result<Found> {
+) -> mailstore::Result<ChangePage> {
     let changes = match hub.page(mailbox, cursor) {
         Some(page) => page,
         None => {
@@ -275,7 +285,7 @@ fn changes(
     };
     let flags = changes.changed.iter().map(|message| &message.flags);
     let keywords = new_keywords(store, mailbox, known_keywords, flags)?;
-    Ok(Found { changes, recent_from, keywords })
+    Ok(ChangePage { changes, recent_from, keywords })
 }
 
 /// Returns the keywords of a mailbox if these flags contain one that the client has not been told about.
@@ -289,17 +299,17 @@ pub(super) fn new_keywords<'f>(
     if newest > known { store.keywords(mailbox).map(Some) } else { Ok(None) }
 }
 
-impl Telling {
+impl PendingUpdates {
     /// Writes the next response. Returns false if this page is complete.
     fn write_next(
         &mut self,
         selected: &mut Selected,
-        modseqs: bool,
+        condstore: bool,
         arena: &Bump,
         turn: &mut Turn<'_, '_>,
     ) -> Result<bool, proto_mail::Error> {
         if let Some(keywords) = self.keywords.take() {
-            mailbox::put_keywords(selected, &keywords, turn)?;
+            mailbox::write_flags(selected, &keywords, turn)?;
             return Ok(true);
         }
         if self.deleted {
@@ -314,7 +324,7 @@ impl Telling {
             }
             return Ok(true);
         }
-        if !std::mem::replace(&mut self.new_told, true) {
+        if !std::mem::replace(&mut self.new_reported, true) {
             let new = || self.changes.new.iter().copied();
             if let Some(first) = self.recent_from {
                 selected.recent.extend(new().filter(|uid| *uid >= first));
@@ -336,7 +346,7 @@ impl Telling {
         let recency = selected.recency(message.uid);
         let mut writer = turn.machine.fetch(number, turn.tx)?;
         writer.item(&FetchItem::Uid(message.uid));
-        if modseqs {
+        if condstore {
             writer.item(&FetchItem::ModSeq(message.modseq));
         }
         writer.item(&FetchItem::Flags(translate::flags(arena, &message.flags, recency)));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use io_mio::{JobStep, Next};
 use mailstore::{AccountId, Store, UidSet};
 use proto_imap::server::{Reply, SearchForm};
-use proto_imap::types::SearchCommand as SearchFor;
+use proto_imap::types::SearchCommand;
 use proto_imap::types::{
     Condition, Date, EsearchResponse, IString, LazyList, NumberKind, NumberRange, Numbers, PlainCode,
     ResponseCode, SearchKey, SearchReturnData, SearchReturnOption, StatusResponse, Text, Untagged,
@@ -18,9 +18,13 @@ use proto_mail::Error;
 
 use roaring::RoaringBitmap;
 
-use super::search::{AddressField, Days, Key, Need, Results, Search, Unread, flag_bit};
+use super::search::{Need, Results, Search, Unread};
+use super::search_key::{AddressField, Days, Key, flag_bit};
 use super::view::{self, Numbering};
-use super::{Selected, Session, Turn, Work, bad, done, go_on, no, refuse_for, too_much, translate};
+use super::{
+    InProgress, Selected, Session, Turn, next_or_close, no_status, reply_bad, reply_limit, reply_ok,
+    reply_store_error, translate,
+};
 
 /// The maximum number of keys in one search, and the maximum nesting depth.
 const KEY_LIMIT: usize = 1_000;
@@ -31,17 +35,17 @@ const TEXT_LIMIT: usize = 4 * 1024;
 const TEXTS_LIMIT: usize = 16 * 1024;
 
 /// The maximum number of numbers or ranges written at a time.
-const PIECE: usize = 2_048;
+const NUMBERS_PER_PIECE: usize = 2_048;
 
 /// Once this many bytes of output are pending, no more numbers are written until the client reads.
 const HIGH_WATER: usize = 128 * 1024;
 
 /// How long one session writes before it yields to the others.
-const TURN: Duration = Duration::from_millis(4);
+const WRITE_TIME: Duration = Duration::from_millis(4);
 
 /// The form of the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Form {
+struct ResponseForm {
     numbering: Numbering,
     /// The requested results; `None` for a SEARCH response.
     returns: Option<Vec<SearchReturnOption>>,
@@ -51,28 +55,28 @@ struct Form {
 
 /// Why a search key was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
+enum RejectedKey {
     NoSuchMessage,
     TooLarge,
     Unsupported,
 }
 
 /// A search whose result is being written.
-pub(super) struct Answering {
+pub(super) struct SearchInProgress {
     reply: Reply,
     numbering: Numbering,
-    form: Listing,
+    form: NumberForm,
     found: Results,
     /// The next UID to write, if any.
     next: Option<u32>,
     /// The last range, which the next UID may extend.
-    held: Option<NumberRange>,
+    open_range: Option<NumberRange>,
     /// The results written after the numbers.
     tail: Vec<SearchReturnData<'static>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Listing {
+enum NumberForm {
     Singles,
     Ranges,
 }
@@ -81,11 +85,11 @@ impl Session {
     pub(super) fn search(
         &mut self,
         reply: Reply,
-        arguments: SearchFor<'_>,
+        arguments: SearchCommand<'_>,
         numbering: Numbering,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let Some(selected) = &self.selected else { return bad(reply, "select a mailbox first", turn) };
+        let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
         let known = |charset: IString<'_>| {
             [&b"UTF-8"[..], b"US-ASCII"].iter().any(|one| charset.eq_ignore_ascii_case(one))
         };
@@ -93,24 +97,24 @@ impl Session {
             let charsets = [IString::new(b"UTF-8"), IString::new(b"US-ASCII")];
             let status = StatusResponse::new(Condition::No, Text::first_line("unsupported charset"))
                 .with_code(ResponseCode::BadCharset(LazyList::new(&charsets)));
-            return go_on(turn.machine.reply(reply, &status, turn.tx));
+            return next_or_close(turn.machine.reply(reply, &status, turn.tx));
         }
-        let translation = Translation {
+        let translator = KeyTranslator {
             selected,
             now: translate::now().seconds,
             store: &*self.site.store,
             account: self.account,
             keys: Cell::new(0),
-            texts: Cell::new(0),
+            text_bytes: Cell::new(0),
         };
-        let keys: Result<Vec<_>, _> = arguments.keys.iter().map(|key| translation.key(key, 0)).collect();
+        let keys: Result<Vec<_>, _> = arguments.keys.iter().map(|key| translator.key(key, 0)).collect();
         let key = match keys {
             Ok(keys) => Key::All(keys),
-            Err(Refusal::NoSuchMessage) => return bad(reply, "no message has that number", turn),
-            Err(Refusal::TooLarge) => {
-                return too_much(reply, "too many search keys, or their text is too long", turn);
+            Err(RejectedKey::NoSuchMessage) => return reply_bad(reply, "no message has that number", turn),
+            Err(RejectedKey::TooLarge) => {
+                return reply_limit(reply, "too many search keys, or their text is too long", turn);
             }
-            Err(Refusal::Unsupported) => return bad(reply, "unsupported search key", turn),
+            Err(RejectedKey::Unsupported) => return reply_bad(reply, "unsupported search key", turn),
         };
         let returns: Option<Vec<_>> = arguments.returns.map(|returns| returns.iter().collect());
         let unknown = returns.iter().flatten().any(|wanted| {
@@ -124,26 +128,36 @@ impl Session {
             )
         });
         if unknown {
-            return bad(reply, "unsupported result option", turn);
+            return reply_bad(reply, "unsupported result option", turn);
         }
         // IMAP4rev2 replaces the SEARCH response by ESEARCH (RFC 9051 Appendix E).
         let returns = returns.or_else(|| turn.machine.is_enabled("IMAP4rev2").then(Vec::new));
         let modseq = key.has_modseq();
-        let form =
-            Form { numbering, returns, tag: turn.machine.tag().map(|tag| tag.as_bytes().to_vec()), modseq };
+        let form = ResponseForm {
+            numbering,
+            returns,
+            tag: turn.machine.tag().map(|tag| tag.as_bytes().to_vec()),
+            modseq,
+        };
         let among: UidSet = selected.view.bounds().into_iter().collect();
         let Ok(search) = Search::new(selected.mailbox, &among, key, need(form.returns.as_deref())) else {
-            return too_much(reply, "too many search keys, or their text is too long", turn);
+            return reply_limit(reply, "too many search keys, or their text is too long", turn);
         };
         if modseq && let Err(error) = self.enable_condstore(turn) {
-            return go_on(Err(error));
+            return next_or_close(Err(error));
         }
-        self.search_on(reply, search, form, turn)
+        self.run_search(reply, search, form, turn)
     }
 
-    fn search_on(&mut self, reply: Reply, search: Search, form: Form, turn: &mut Turn<'_, '_>) -> Next {
+    fn run_search(
+        &mut self,
+        reply: Reply,
+        search: Search,
+        form: ResponseForm,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
         let mut search = Some(search);
-        self.ask_in_slices(
+        self.run_in_slices(
             turn,
             move |store, slice| {
                 let Some(mut going) = search.take() else { return JobStep::More };
@@ -157,17 +171,23 @@ impl Session {
                 }
             },
             move |session, searched, turn| match searched {
-                Ok(found) => session.found(reply, found, &form, turn),
-                Err(mailstore::Error::NotFound(_)) => done(reply, "the mailbox was deleted", turn),
-                Err(error) => refuse_for(reply, &error, turn),
+                Ok(found) => session.start_search_response(reply, found, &form, turn),
+                Err(mailstore::Error::NotFound(_)) => reply_ok(reply, "the mailbox was deleted", turn),
+                Err(error) => reply_store_error(reply, &error, turn),
             },
         )
     }
 
-    fn found(&mut self, reply: Reply, found: Results, form: &Form, turn: &mut Turn<'_, '_>) -> Next {
-        let Some(selected) = &mut self.selected else { return done(reply, "search completed", turn) };
-        if let Err(error) = tell_unread(found.unread, turn) {
-            return go_on(Err(error));
+    fn start_search_response(
+        &mut self,
+        reply: Reply,
+        found: Results,
+        form: &ResponseForm,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let Some(selected) = &mut self.selected else { return reply_ok(reply, "search completed", turn) };
+        if let Err(error) = warn_unread(found.unread, turn) {
+            return next_or_close(Err(error));
         }
         let asked = |wanted| form.returns.as_ref().is_some_and(|returns| returns.contains(&wanted));
         if asked(SearchReturnOption::Save) {
@@ -176,35 +196,35 @@ impl Session {
         let first = found.uids.min();
         let mod_sequence = form.modseq.then(|| mod_sequence(&found, need(form.returns.as_deref()))).flatten();
         let mod_sequence = mod_sequence.map(SearchReturnData::ModSeq);
-        let mut answering = Answering {
+        let mut progress = SearchInProgress {
             reply,
             numbering: form.numbering,
-            form: Listing::Singles,
+            form: NumberForm::Singles,
             found,
             next: first,
-            held: None,
+            open_range: None,
             tail: mod_sequence.into_iter().collect(),
         };
         let begun = match &form.returns {
             None => turn.machine.begin_search(&SearchForm::Search, turn.tx),
             Some(returns) if returns[..] == [SearchReturnOption::Save] => {
-                return self.search_done(answering.reply, form.numbering, turn);
+                return self.finish_search(progress.reply, form.numbering, turn);
             }
             Some(returns) => {
-                answering.form = Listing::Ranges;
+                progress.form = NumberForm::Ranges;
                 if !asked(SearchReturnOption::All) && !returns.is_empty() {
-                    answering.next = None;
+                    progress.next = None;
                 }
                 if asked(SearchReturnOption::Count) {
-                    let count = u32::try_from(answering.found.uids.len()).unwrap_or(u32::MAX);
-                    answering.tail.insert(0, SearchReturnData::Count(count));
+                    let count = u32::try_from(progress.found.uids.len()).unwrap_or(u32::MAX);
+                    progress.tail.insert(0, SearchReturnData::Count(count));
                 }
-                let number = |found: Option<super::search::Found>| {
+                let number = |found: Option<super::search::Match>| {
                     let uid = found?.uid;
                     if form.numbering == Numbering::Uid { Some(uid) } else { selected.view.sequence(uid) }
                 };
-                let min = number(answering.found.first).filter(|_| asked(SearchReturnOption::Min));
-                let max = number(answering.found.last).filter(|_| asked(SearchReturnOption::Max));
+                let min = number(progress.found.first).filter(|_| asked(SearchReturnOption::Min));
+                let max = number(progress.found.last).filter(|_| asked(SearchReturnOption::Max));
                 let head: Vec<_> = min
                     .map(SearchReturnData::Min)
                     .into_iter()
@@ -215,57 +235,57 @@ impl Session {
         };
         match begun {
             Ok(()) => {
-                self.work = Work::Search(Box::new(answering));
-                self.write_found(turn)
+                self.in_progress = InProgress::Search(Box::new(progress));
+                self.write_search(turn)
             }
-            Err(error) => go_on(Err(error)),
+            Err(error) => next_or_close(Err(error)),
         }
     }
 
     /// Writes as many numbers as the client accepts.
-    pub(super) fn write_found(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        let (Work::Search(answering), Some(selected)) = (&mut self.work, &self.selected) else {
+    pub(super) fn write_search(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        let (InProgress::Search(progress), Some(selected)) = (&mut self.in_progress, &self.selected) else {
             return Next::Close;
         };
         let start = Instant::now();
-        while answering.next.is_some() {
-            if turn.tx.len() >= HIGH_WATER || start.elapsed() >= TURN {
+        while progress.next.is_some() {
+            if turn.tx.len() >= HIGH_WATER || start.elapsed() >= WRITE_TIME {
                 return Next::More;
             }
-            let piece = answering.piece(selected);
+            let piece = progress.piece(selected);
             if let Err(error) = turn.machine.search_numbers(Numbers::new(&piece), turn.tx) {
-                return go_on(Err(error));
+                return next_or_close(Err(error));
             }
         }
-        match std::mem::replace(&mut self.work, Work::None) {
-            Work::Search(answering) => match turn.machine.finish_search(&answering.tail, turn.tx) {
-                Ok(()) => self.search_done(answering.reply, answering.numbering, turn),
-                Err(error) => go_on(Err(error)),
+        match std::mem::replace(&mut self.in_progress, InProgress::None) {
+            InProgress::Search(progress) => match turn.machine.finish_search(&progress.tail, turn.tx) {
+                Ok(()) => self.finish_search(progress.reply, progress.numbering, turn),
+                Err(error) => next_or_close(Err(error)),
             },
             _ => Next::Close,
         }
     }
 
-    fn search_done(&mut self, reply: Reply, numbering: Numbering, turn: &mut Turn<'_, '_>) -> Next {
+    fn finish_search(&mut self, reply: Reply, numbering: Numbering, turn: &mut Turn<'_, '_>) -> Next {
         match numbering {
-            Numbering::Uid => self.finish(reply, "search completed", turn),
+            Numbering::Uid => self.finish_with_updates(reply, "search completed", turn),
             // An EXPUNGE would renumber the messages that this SEARCH reported (RFC 9051 §7.5.1).
-            Numbering::Sequence => done(reply, "search completed", turn),
+            Numbering::Sequence => reply_ok(reply, "search completed", turn),
         }
     }
 }
 
-impl Answering {
+impl SearchInProgress {
     /// Returns the next numbers, as ranges if the form allows them. Messages that this session has not been told about
     /// are left out.
     fn piece(&mut self, selected: &Selected) -> Vec<NumberRange> {
-        let mut piece: Vec<NumberRange> = self.held.take().into_iter().collect();
+        let mut piece: Vec<NumberRange> = self.open_range.take().into_iter().collect();
         let Some(from) = self.next.take() else { return piece };
         for (count, uid) in self.found.uids.range(from..).enumerate() {
-            if count >= PIECE {
+            if count >= NUMBERS_PER_PIECE {
                 self.next = Some(uid);
                 // The next UID may extend this range.
-                self.held = piece.pop();
+                self.open_range = piece.pop();
                 break;
             }
             let number = match self.numbering {
@@ -276,7 +296,9 @@ impl Answering {
                 },
             };
             match piece.last_mut() {
-                Some(last) if self.form == Listing::Ranges && last.last().checked_add(1) == Some(number) => {
+                Some(last)
+                    if self.form == NumberForm::Ranges && last.last().checked_add(1) == Some(number) =>
+                {
                     *last = NumberRange::new(last.first(), number);
                 }
                 _ => piece.push(number.into()),
@@ -293,7 +315,7 @@ fn need(returns: Option<&[SearchReturnOption]>) -> Need {
         return Need::All;
     }
     match (has(SearchReturnOption::Min), has(SearchReturnOption::Max)) {
-        (true, true) => Need::Ends,
+        (true, true) => Need::FirstAndLast,
         (true, false) => Need::First,
         (false, true) => Need::Last,
         (false, false) => Need::All,
@@ -308,24 +330,24 @@ fn mod_sequence(found: &Results, need: Need) -> Option<u64> {
         Need::All => found.highest_modseq,
         Need::First => first,
         Need::Last => last,
-        Need::Ends => first.max(last),
+        Need::FirstAndLast => first.max(last),
     })
 }
 
 /// Returns the messages that `$` stands for after this search (RFC 5182 §2.1): with MIN or MAX alone, only those.
 fn saved(found: &Results, need: Need) -> RoaringBitmap {
-    let uid = |found: Option<super::search::Found>| found.map(|found| found.uid);
+    let uid = |found: Option<super::search::Match>| found.map(|found| found.uid);
     match need {
         Need::All => found.uids.clone(),
         Need::First => uid(found.first).into_iter().collect(),
         Need::Last => uid(found.last).into_iter().collect(),
-        Need::Ends => uid(found.first).into_iter().chain(uid(found.last)).collect(),
+        Need::FirstAndLast => uid(found.first).into_iter().chain(uid(found.last)).collect(),
     }
 }
 
 /// Reports messages that could not be read. An untagged NO is a warning: the command continues without them (RFC 9051
 /// §7.1.2).
-fn tell_unread(unread: Unread, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
+fn warn_unread(unread: Unread, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
     if unread.count == 0 {
         return Ok(());
     }
@@ -334,10 +356,14 @@ fn tell_unread(unread: Unread, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
         1 => "1 message could not be read and was not searched".to_owned(),
         count => format!("{count} messages could not be read and were not searched"),
     };
-    turn.machine.data(&Untagged::Status(no(code, &text)), turn.tx)
+    turn.machine.data(&Untagged::Status(no_status(code, &text)), turn.tx)
 }
 
-fn begin_esearch(form: &Form, head: &[SearchReturnData<'_>], turn: &mut Turn<'_, '_>) -> Result<(), Error> {
+fn begin_esearch(
+    form: &ResponseForm,
+    head: &[SearchReturnData<'_>],
+    turn: &mut Turn<'_, '_>,
+) -> Result<(), Error> {
     let number_kind = match form.numbering {
         Numbering::Uid => NumberKind::Uids,
         Numbering::Sequence => NumberKind::SequenceNumbers,
@@ -348,7 +374,7 @@ fn begin_esearch(form: &Form, head: &[SearchReturnData<'_>], turn: &mut Turn<'_,
     turn.machine.begin_search(&SearchForm::Esearch(esearch), turn.tx)
 }
 
-struct Translation<'s> {
+struct KeyTranslator<'s> {
     store: &'s dyn Store,
     account: Option<AccountId>,
     selected: &'s Selected,
@@ -356,19 +382,19 @@ struct Translation<'s> {
     now: i64,
     /// The number of keys so far, and the bytes of text in them.
     keys: Cell<usize>,
-    texts: Cell<usize>,
+    text_bytes: Cell<usize>,
 }
 
-impl Translation<'_> {
-    fn key(&self, key: SearchKey<'_>, depth: usize) -> Result<Key, Refusal> {
+impl KeyTranslator<'_> {
+    fn key(&self, key: SearchKey<'_>, depth: usize) -> Result<Key, RejectedKey> {
         self.keys.set(self.keys.get() + 1);
         if depth > DEPTH_LIMIT || self.keys.get() > KEY_LIMIT {
-            return Err(Refusal::TooLarge);
+            return Err(RejectedKey::TooLarge);
         }
         let not = |key| Key::Not(Box::new(key));
         let flag = |name| flag_bit(name).map_or(Key::Never, Key::Flag);
         let recent = || Key::Uids(view::uid_set(&self.selected.recent));
-        let inner = |key: Option<SearchKey<'_>>| self.key(key.ok_or(Refusal::Unsupported)?, depth + 1);
+        let inner = |key: Option<SearchKey<'_>>| self.key(key.ok_or(RejectedKey::Unsupported)?, depth + 1);
         Ok(match key {
             SearchKey::All => Key::All(Vec::new()),
             SearchKey::Answered => flag("\\Answered"),
@@ -409,12 +435,12 @@ impl Translation<'_> {
         })
     }
 
-    fn text_key(&self, key: SearchKey<'_>) -> Result<Key, Refusal> {
+    fn text_key(&self, key: SearchKey<'_>) -> Result<Key, RejectedKey> {
         let text = |text: IString<'_>| {
             let text = text.to_str_lossy();
-            self.texts.set(self.texts.get() + text.len());
-            if text.len() > TEXT_LIMIT || self.texts.get() > TEXTS_LIMIT {
-                return Err(Refusal::TooLarge);
+            self.text_bytes.set(self.text_bytes.get() + text.len());
+            if text.len() > TEXT_LIMIT || self.text_bytes.get() > TEXTS_LIMIT {
+                return Err(RejectedKey::TooLarge);
             }
             Ok(text.into_owned())
         };
@@ -427,12 +453,16 @@ impl Translation<'_> {
             SearchKey::Header { name, text: needle } => Key::Header(text(name)?, text(needle)?),
             SearchKey::Body(needle) => Key::Body(text(needle)?),
             SearchKey::Text(needle) => Key::Text(text(needle)?),
-            _ => return Err(Refusal::Unsupported),
+            _ => return Err(RejectedKey::Unsupported),
         })
     }
 
-    fn uids(&self, set: proto_imap::types::SequenceSet<'_>, numbering: Numbering) -> Result<UidSet, Refusal> {
-        self.selected.resolve(set, numbering).map_err(|_| Refusal::NoSuchMessage)
+    fn uids(
+        &self,
+        set: proto_imap::types::SequenceSet<'_>,
+        numbering: Numbering,
+    ) -> Result<UidSet, RejectedKey> {
+        self.selected.resolve(set, numbering).map_err(|_| RejectedKey::NoSuchMessage)
     }
 }
 

@@ -29,53 +29,53 @@ pub(super) enum Scope {
 }
 
 /// Identifies one text in one scope.
-pub(super) type Fact = usize;
+pub(super) type TermId = usize;
 
 /// All texts of a search.
 #[derive(Debug, Default)]
-pub(super) struct Needles {
+pub(super) struct SearchTerms {
     automaton: Option<NFA>,
     texts: Vec<String>,
     /// For each scope, the texts searched there.
-    scopes: BTreeMap<Scope, Wanted>,
-    facts: usize,
+    scopes: BTreeMap<Scope, ScopeTerms>,
+    count: usize,
 }
 
 #[derive(Debug, Default)]
-struct Wanted {
-    by_text: HashMap<usize, Fact>,
-    empty: Option<Fact>,
+struct ScopeTerms {
+    by_text: HashMap<usize, TermId>,
+    empty: Option<TermId>,
 }
 
 /// The terms that were found.
 #[derive(Debug, Clone)]
-pub(super) struct Found(Vec<bool>);
+pub(super) struct FoundTerms(Vec<bool>);
 
 /// The progress within one text.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(super) struct TextProgress {
     state: Option<StateID>,
     /// The matching states of the automaton that were already recorded.
-    noted: HashSet<StateID>,
+    recorded: HashSet<StateID>,
 }
 
-impl Needles {
+impl SearchTerms {
     /// Adds a text to search for.
-    pub(super) fn add(&mut self, scope: Scope, text: &str) -> Fact {
+    pub(super) fn add(&mut self, scope: Scope, text: &str) -> TermId {
         let text = fold(text);
-        let next = self.facts;
-        let wanted = self.scopes.entry(scope).or_default();
-        let fact = if text.is_empty() {
-            *wanted.empty.get_or_insert(next)
+        let next = self.count;
+        let scope_terms = self.scopes.entry(scope).or_default();
+        let term = if text.is_empty() {
+            *scope_terms.empty.get_or_insert(next)
         } else {
             let number = self.texts.iter().position(|one| *one == text).unwrap_or_else(|| {
                 self.texts.push(text);
                 self.texts.len() - 1
             });
-            *wanted.by_text.entry(number).or_insert(next)
+            *scope_terms.by_text.entry(number).or_insert(next)
         };
-        self.facts = self.facts.max(fact + 1);
-        fact
+        self.count = self.count.max(term + 1);
+        term
     }
 
     /// Builds the automaton, once all texts are added.
@@ -90,8 +90,8 @@ impl Needles {
     }
 
     /// Returns the initial result, in which no term is found.
-    pub(super) fn none_found(&self) -> Found {
-        Found(vec![false; self.facts])
+    pub(super) fn none_found(&self) -> FoundTerms {
+        FoundTerms(vec![false; self.count])
     }
 
     pub(super) fn has(&self, scope: &Scope) -> bool {
@@ -104,24 +104,32 @@ impl Needles {
     }
 
     /// Records that a text of this scope exists, which matches the empty term.
-    pub(super) fn note_text(&self, scope: &Scope, found: &mut Found) {
-        if let Some(fact) = self.scopes.get(scope).and_then(|wanted| wanted.empty) {
-            found.note(fact);
+    pub(super) fn record_text(&self, scope: &Scope, found: &mut FoundTerms) {
+        if let Some(term) = self.scopes.get(scope).and_then(|scope_terms| scope_terms.empty) {
+            found.record(term);
         }
     }
 
     /// Reads the next piece of a text. Returns true if a new term was found.
-    pub(super) fn read(&self, scope: &Scope, text: &str, reading: &mut Reading, found: &mut Found) -> bool {
-        let (Some(automaton), Some(wanted)) = (&self.automaton, self.scopes.get(scope)) else { return false };
+    pub(super) fn read(
+        &self,
+        scope: &Scope,
+        text: &str,
+        progress: &mut TextProgress,
+        found: &mut FoundTerms,
+    ) -> bool {
+        let (Some(automaton), Some(scope_terms)) = (&self.automaton, self.scopes.get(scope)) else {
+            return false;
+        };
         let Ok(start) = automaton.start_state(Anchored::No) else { return false };
-        let mut state = reading.state.unwrap_or(start);
+        let mut state = progress.state.unwrap_or(start);
         let mut news = false;
         let mut step = |byte: u8| {
             state = automaton.next_state(Anchored::No, state, byte);
-            if automaton.is_special(state) && automaton.is_match(state) && reading.noted.insert(state) {
+            if automaton.is_special(state) && automaton.is_match(state) && progress.recorded.insert(state) {
                 for index in 0..automaton.match_len(state) {
                     let text = automaton.match_pattern(state, index).as_usize();
-                    news |= wanted.by_text.get(&text).is_some_and(|fact| found.note(*fact));
+                    news |= scope_terms.by_text.get(&text).is_some_and(|term| found.record(*term));
                 }
             }
         };
@@ -132,29 +140,29 @@ impl Needles {
                 folded(character).for_each(|one| one.encode_utf8(&mut [0; 4]).bytes().for_each(&mut step));
             }
         }
-        reading.state = Some(state);
+        progress.state = Some(state);
         news
     }
 
     /// Reads a whole text.
-    pub(super) fn read_all(&self, scope: &Scope, text: &str, found: &mut Found) {
-        self.note_text(scope, found);
-        self.read(scope, text, &mut Reading::default(), found);
+    pub(super) fn read_all(&self, scope: &Scope, text: &str, found: &mut FoundTerms) {
+        self.record_text(scope, found);
+        self.read(scope, text, &mut TextProgress::default(), found);
     }
 }
 
-impl Found {
-    pub(super) fn contains(&self, fact: Fact) -> bool {
-        self.0.get(fact).copied().unwrap_or(false)
+impl FoundTerms {
+    pub(super) fn contains(&self, term: TermId) -> bool {
+        self.0.get(term).copied().unwrap_or(false)
     }
 
     /// Records a term. Returns true if it is new.
-    fn note(&mut self, fact: Fact) -> bool {
-        self.0.get_mut(fact).is_some_and(|found| !std::mem::replace(found, true))
+    fn record(&mut self, term: TermId) -> bool {
+        self.0.get_mut(term).is_some_and(|found| !std::mem::replace(found, true))
     }
 }
 
-impl Reading {
+impl TextProgress {
     /// Starts a new text.
     pub(super) fn restart(&mut self) {
         self.state = None;
@@ -175,22 +183,22 @@ mod tests {
 
     #[test]
     fn finds_all_terms_in_one_pass_of_pieces_of_any_length() {
-        let mut needles = Needles::default();
+        let mut terms = SearchTerms::default();
         let texts = ["GRÜSSE", "sse", "grüß", "ΟΔΟΣ", "never", "s", ""];
-        let facts: Vec<_> = texts.iter().map(|text| needles.add(Scope::Body, text)).collect();
-        assert_eq!(needles.add(Scope::Body, "grüsse"), facts[0], "the same text in another case");
-        let elsewhere = needles.add(Scope::Subject, "sse");
-        needles.build().unwrap();
+        let count: Vec<_> = texts.iter().map(|text| terms.add(Scope::Body, text)).collect();
+        assert_eq!(terms.add(Scope::Body, "grüsse"), count[0], "the same text in another case");
+        let elsewhere = terms.add(Scope::Subject, "sse");
+        terms.build().unwrap();
         let text = "Viele Grüsse, οδος";
         for length in 1..6 {
-            let (mut found, mut reading) = (needles.none_found(), Reading::default());
-            needles.note_text(&Scope::Body, &mut found);
+            let (mut found, mut progress) = (terms.none_found(), TextProgress::default());
+            terms.record_text(&Scope::Body, &mut found);
             let characters: Vec<char> = text.chars().collect();
             for piece in characters.chunks(length) {
                 let piece: String = piece.iter().collect();
-                needles.read(&Scope::Body, &piece, &mut reading, &mut found);
+                terms.read(&Scope::Body, &piece, &mut progress, &mut found);
             }
-            let of: Vec<bool> = facts.iter().map(|fact| found.contains(*fact)).collect();
+            let of: Vec<bool> = count.iter().map(|term| found.contains(*term)).collect();
             assert_eq!(of, [true, true, false, true, false, true, true], "{length}");
             assert!(!found.contains(elsewhere));
         }
@@ -198,13 +206,13 @@ mod tests {
 
     #[test]
     fn finds_nothing_across_two_texts() {
-        let mut needles = Needles::default();
-        let fact = needles.add(Scope::Body, "ab");
-        needles.build().unwrap();
-        let (mut found, mut reading) = (needles.none_found(), Reading::default());
-        needles.read(&Scope::Body, "a", &mut reading, &mut found);
-        reading.restart();
-        assert!(!needles.read(&Scope::Body, "b", &mut reading, &mut found));
-        assert!(!found.contains(fact));
+        let mut terms = SearchTerms::default();
+        let term = terms.add(Scope::Body, "ab");
+        terms.build().unwrap();
+        let (mut found, mut progress) = (terms.none_found(), TextProgress::default());
+        terms.read(&Scope::Body, "a", &mut progress, &mut found);
+        progress.restart();
+        assert!(!terms.read(&Scope::Body, "b", &mut progress, &mut found));
+        assert!(!found.contains(term));
     }
 }
