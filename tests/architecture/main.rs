@@ -123,7 +123,6 @@ const CIRCLES: &[Circle] = &[
         ],
         reason: "to be removed",
     },
-    Circle { folder: "mailwire", files: &["classify.rs", "failure.rs"], reason: "to be removed" },
     Circle {
         folder: "mailwire",
         files: &["compose/field.rs", "compose/mailbox.rs"],
