@@ -139,7 +139,6 @@ const CIRCLES: &[Circle] = &[
         ],
         reason: "to be removed",
     },
-    Circle { folder: "mailwire", files: &["folders.rs", "sync/mod.rs"], reason: "to be removed" },
     Circle {
         folder: "mailwire",
         files: &[
