@@ -168,7 +168,6 @@ const CIRCLES: &[Circle] = &[
         ],
         reason: "to be removed",
     },
-    Circle { folder: "mailwire", files: &["sync/opened.rs", "sync/sink.rs"], reason: "to be removed" },
 ];
 
 fn workspace() -> PathBuf {
