@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// A machine with its application, whom an attacker feeds.
 pub(crate) trait End {
     /// The peer says something, in one read.
-    fn hear(&mut self, octets: &[u8]);
+    fn hear(&mut self, bytes: &[u8]);
 
     /// The peer says no more.
     fn cut(&mut self);
@@ -33,7 +33,7 @@ pub(crate) trait End {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) stage: Stage,
-    /// How many octets lie unread.
+    /// How many bytes lie unread.
     pub(crate) unread: usize,
     pub(crate) beliefs: Beliefs,
     /// Everything else that what follows depends on.
@@ -69,21 +69,21 @@ pub(crate) enum Belief {
     Yes,
 }
 
-/// Octets, by number.
+/// Bytes, by number.
 pub(crate) type Piece = u16;
 
 /// All pieces that were ever said.
 #[derive(Default)]
 pub(crate) struct Pieces {
-    pub(crate) octets: Vec<Vec<u8>>,
+    pub(crate) bytes: Vec<Vec<u8>>,
     numbers: HashMap<Vec<u8>, Piece>,
 }
 
 impl Pieces {
-    pub(crate) fn number(&mut self, octets: Vec<u8>) -> Piece {
-        let next = self.octets.len() as Piece;
-        *self.numbers.entry(octets).or_insert_with_key(|octets| {
-            self.octets.push(octets.clone());
+    pub(crate) fn number(&mut self, bytes: Vec<u8>) -> Piece {
+        let next = self.bytes.len() as Piece;
+        *self.numbers.entry(bytes).or_insert_with_key(|bytes| {
+            self.bytes.push(bytes.clone());
             next
         })
     }
@@ -126,7 +126,7 @@ impl<'p, E: End> Automaton<'p, E> {
     /// With what it says first.
     pub(crate) fn new(start: &'p dyn Fn() -> E, pieces: &mut Pieces) -> (Self, Vec<Piece>) {
         let mut end = start();
-        let said = end.said().into_iter().map(|octets| pieces.number(octets)).collect();
+        let said = end.said().into_iter().map(|bytes| pieces.number(bytes)).collect();
         let mut automaton = Self {
             start,
             nodes: Vec::new(),
@@ -185,9 +185,9 @@ impl<'p, E: End> Automaton<'p, E> {
         let mut said = end.said();
         for &input in way {
             match input {
-                Input::Hear(piece) => end.hear(&pieces.octets[usize::from(piece)]),
+                Input::Hear(piece) => end.hear(&pieces.bytes[usize::from(piece)]),
                 Input::HearTwo(first, second) => {
-                    let both = [first, second].map(|piece| pieces.octets[usize::from(piece)].as_slice());
+                    let both = [first, second].map(|piece| pieces.bytes[usize::from(piece)].as_slice());
                     end.hear(&both.concat());
                 }
                 Input::Cut => end.cut(),
@@ -195,7 +195,7 @@ impl<'p, E: End> Automaton<'p, E> {
             }
             said = end.said();
         }
-        (end, said.into_iter().map(|octets| pieces.number(octets)).collect())
+        (end, said.into_iter().map(|bytes| pieces.number(bytes)).collect())
     }
 
     /// Makes the steps of each state again from the last way that led there; and each step behind the gate behind every
@@ -225,10 +225,10 @@ impl<'p, E: End> Automaton<'p, E> {
 }
 
 fn shown(way: &[Input], pieces: &Pieces) -> String {
-    let octets = |piece: Piece| pieces.octets[usize::from(piece)].escape_ascii().to_string();
+    let bytes = |piece: Piece| pieces.bytes[usize::from(piece)].escape_ascii().to_string();
     let lines = way.iter().map(|&input| match input {
-        Input::Hear(piece) => octets(piece),
-        Input::HearTwo(first, second) => format!("{} and {}", octets(first), octets(second)),
+        Input::Hear(piece) => bytes(piece),
+        Input::HearTwo(first, second) => format!("{} and {}", bytes(first), bytes(second)),
         other => format!("{other:?}"),
     });
     lines.collect::<Vec<_>>().join("\n  ")

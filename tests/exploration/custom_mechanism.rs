@@ -1,5 +1,5 @@
 //! A mechanism of an application's own that is not to be trusted: its client says that it has finished before it said
-//! anything, and its server that it accepts whoever it has heard, whatever the application said.
+//! anything, and its server that it accepts every client, whatever the application answered.
 
 use proto_mail::sasl::{
     CleartextRisk, ClientExchange, CustomMechanism, SaslContext, SaslError, ServerExchange, ServerMechanism,

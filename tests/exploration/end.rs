@@ -38,9 +38,9 @@ impl Common {
         }
     }
 
-    pub(crate) fn hear(&mut self, octets: &[u8]) {
-        self.rx.extend(octets);
-        self.record.heard(octets.iter().filter(|&&octet| octet == b'\n').count());
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        self.rx.extend(bytes);
+        self.record.heard(bytes.iter().filter(|&&byte| byte == b'\n').count());
     }
 
     /// TLS is in place, and everything begins anew.
@@ -73,7 +73,7 @@ impl Common {
         self.send();
         let out = std::mem::take(&mut self.out);
         let mut pieces = vec![Vec::new()];
-        for line in out.split_inclusive(|&octet| octet == b'\n') {
+        for line in out.split_inclusive(|&byte| byte == b'\n') {
             pieces.last_mut().unwrap().extend_from_slice(line);
             if clear && ends(line) {
                 pieces.push(Vec::new());

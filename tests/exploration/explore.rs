@@ -194,8 +194,8 @@ pub(crate) fn counted_from(text: String, name: &str, base: u64) -> String {
 /// Where the braces that open behind `from` are closed.
 fn closing(text: &str, from: usize) -> usize {
     let mut open = 0_usize;
-    for (at, octet) in text.bytes().enumerate().skip(from) {
-        match octet {
+    for (at, byte) in text.bytes().enumerate().skip(from) {
+        match byte {
             b'{' => open += 1,
             b'}' if open == 1 => return at + 1,
             b'}' => open -= 1,

@@ -129,7 +129,7 @@ pub(crate) const DANGER: Room = Room {
     answers: ANSWERS,
 };
 
-/// A session of somebody who has authenticated.
+/// A session of an authenticated client.
 pub(crate) const SESSION: Room = Room {
     secure: true,
     danger: false,

@@ -1,4 +1,4 @@
-//! The IMAP client: a server, or somebody on the way, that says anything, and an application that gives any command.
+//! The IMAP client: a server or an attacker that sends anything, and an application that gives any command.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) struct TestClient {
     last: u32,
     secured: Secured,
     hearing: Hearing,
-    /// How many octets of what was put out the hearing knows, since the channel is what it is.
+    /// How many bytes of what was put out the hearing knows, since the channel is what it is.
     told: usize,
     /// What an event did not agree with.
     broken: Option<String>,
@@ -55,7 +55,7 @@ pub(crate) enum Whose {
     /// The command's that was given last.
     Newest,
     /// One's that was answered, or never given.
-    Nobodys,
+    Unknown,
     /// The next command's.
     Next,
 }
@@ -78,9 +78,9 @@ pub(crate) enum Move {
     Strongest,
     Select,
     Append,
-    /// An octet of the message.
+    /// A byte of the message.
     Payload,
-    /// More octets than were announced.
+    /// More bytes than were announced.
     TooMuch,
     /// A command with a literal.
     List,
@@ -174,7 +174,7 @@ impl TestClient {
                 if due.as_ref().is_none_or(|(_, how)| how != "OK") {
                     self.broken = Some(format!("TLS begins, and was heard: {due:?}"));
                 }
-                // Where nobody is there any more, there is no handshake.
+                // After the peer has closed there is no handshake.
                 if self.rx.is_closed() {
                     return;
                 }
@@ -241,10 +241,10 @@ impl TestClient {
         }
     }
 
-    fn hear(&mut self, octets: &[u8]) {
-        self.rx.extend(octets);
-        self.hearing.hear(octets);
-        self.record.heard(octets.iter().filter(|&&octet| octet == b'\n').count());
+    fn hear(&mut self, bytes: &[u8]) {
+        self.rx.extend(bytes);
+        self.hearing.hear(bytes);
+        self.record.heard(bytes.iter().filter(|&&byte| byte == b'\n').count());
     }
 
     /// The numbers of the commands in progress, said or not, oldest first.
@@ -257,7 +257,7 @@ impl TestClient {
         let number = match whose {
             Whose::Oldest => self.numbers().next(),
             Whose::Newest => self.numbers().next_back(),
-            Whose::Nobodys => None,
+            Whose::Unknown => None,
             Whose::Next => Some(self.last + 1),
         };
         format!("M{}", number.unwrap_or(77))
@@ -317,18 +317,18 @@ impl World for TestClient {
         moves.push(Move::Close);
         if !self.rx.is_empty() {
             let goes_on = self.rx.len() < 40;
-            moves.extend(RESPONSE_ENDINGS.iter().filter(|_| goes_on).map(|octets| Move::Hear(octets)));
+            moves.extend(RESPONSE_ENDINGS.iter().filter(|_| goes_on).map(|bytes| Move::Hear(bytes)));
             return moves;
         }
-        moves.extend(self.room.sayings.iter().map(|octets| Move::Hear(octets)));
-        let answers = |whose| self.room.answers.iter().map(move |octets| Move::Answer(whose, octets));
+        moves.extend(self.room.sayings.iter().map(|bytes| Move::Hear(bytes)));
+        let answers = |whose| self.room.answers.iter().map(move |bytes| Move::Answer(whose, bytes));
         if open > 0 {
             moves.extend(answers(Whose::Oldest));
         }
         if open > 1 {
             moves.extend(answers(Whose::Newest));
         }
-        moves.extend([Move::Answer(Whose::Nobodys, " OK x\r\n"), Move::Answer(Whose::Next, " OK x\r\n")]);
+        moves.extend([Move::Answer(Whose::Unknown, " OK x\r\n"), Move::Answer(Whose::Next, " OK x\r\n")]);
         moves
     }
 
@@ -340,9 +340,9 @@ impl World for TestClient {
         }
         let heard = matches!(next, Move::Hear(_) | Move::Answer(..));
         match next {
-            Move::Hear(octets) => self.hear(octets.as_bytes()),
-            Move::Answer(whose, octets) => {
-                let line = [self.tag(whose).as_str(), octets].concat();
+            Move::Hear(bytes) => self.hear(bytes.as_bytes()),
+            Move::Answer(whose, bytes) => {
+                let line = [self.tag(whose).as_str(), bytes].concat();
                 self.hear(line.as_bytes());
             }
             Move::Send => {
@@ -365,7 +365,7 @@ impl World for TestClient {
                 self.broken = Some("a correct server was left".to_owned());
             }
             _ if !over && !self.hearing.due.is_empty() => {
-                self.broken = Some(format!("nobody was told of {:?}", self.hearing.due));
+                self.broken = Some(format!("unreported: {:?}", self.hearing.due));
             }
             _ => {}
         }
@@ -465,8 +465,8 @@ fn without_numbers(text: &str) -> String {
 /// Notes an event: what it reports the completion of, and how.
 fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Option<(CommandId, &'static str)>> {
     let event = event?;
-    if let Event::BodyChunk(octets) = event {
-        record.piece(octets);
+    if let Event::BodyChunk(bytes) = event {
+        record.piece(bytes);
         return Some(None);
     }
     record.event(&event);

@@ -1,5 +1,5 @@
 //! What an IMAP client may say, and what of a server it may believe: a second reading of the conversation, from its
-//! octets alone and in the order in which they were said, left and came.
+//! bytes alone and in the order in which they were said, left and came.
 //!
 //! It is written from RFC 9051, 2177, 4959 and 7888 and shares nothing with the client.
 
@@ -10,7 +10,7 @@ use crate::imap_server_model::announced;
 /// Both sides of a conversation on one channel.
 #[derive(Debug, Default)]
 pub(crate) struct Hearing {
-    /// How many octets were said, and how many of them have left.
+    /// How many bytes were said, and how many of them have left.
     said: u64,
     left: u64,
     /// What was said and is no whole line.
@@ -19,7 +19,7 @@ pub(crate) struct Hearing {
     /// The number of the last that was said.
     pub(crate) last: u32,
     floor: Floor,
-    /// What was heard and is no whole line, and how many octets stood before it.
+    /// What was heard and is no whole line, and how many bytes stood before it.
     heard: Vec<u8>,
     before: u64,
     greeted: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Hearing {
 pub(crate) enum Verdict {
     #[default]
     GoesOn,
-    /// It makes no sense; nobody says what follows.
+    /// It is invalid; no result is defined.
     MayEnd,
     /// It cannot be believed, or says so.
     MustEnd,
@@ -73,8 +73,8 @@ enum Floor {
     Free,
     /// The server: this literal waits to be asked for.
     Waits(String, usize),
-    /// The client: so many octets of a literal are missing.
-    Octets(String, usize),
+    /// The client: so many bytes of a literal are missing.
+    Bytes(String, usize),
     /// The client: the line behind a literal is.
     Rest(String),
     /// The server, or the client when it was asked.
@@ -95,7 +95,7 @@ impl Floor {
     fn tag(&self) -> Option<&str> {
         match self {
             Self::Free => None,
-            Self::Waits(tag, _) | Self::Octets(tag, _) | Self::Rest(tag) => Some(tag),
+            Self::Waits(tag, _) | Self::Bytes(tag, _) | Self::Rest(tag) => Some(tag),
             Self::Exchange(tag, _) | Self::Idle(tag, _) | Self::Tls(tag) => Some(tag),
         }
     }
@@ -123,8 +123,8 @@ impl Hearing {
     }
 
     /// The client says more.
-    pub(crate) fn say(&mut self, octets: &[u8]) {
-        self.begun.extend_from_slice(octets);
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        self.begun.extend_from_slice(bytes);
         while let Some(len) = self.part() {
             let part: Vec<u8> = self.begun.drain(..len).collect();
             self.said += len as u64;
@@ -137,10 +137,10 @@ impl Hearing {
         }
     }
 
-    /// How long the next part is of what was said: a line, or octets of a literal.
+    /// How long the next part is of what was said: a line, or bytes of a literal.
     fn part(&self) -> Option<usize> {
         match self.floor {
-            Floor::Octets(_, size) => Some(size.min(self.begun.len())).filter(|len| *len > 0),
+            Floor::Bytes(_, size) => Some(size.min(self.begun.len())).filter(|len| *len > 0),
             _ => self.begun.windows(2).position(|two| two == b"\r\n").map(|at| at + 2),
         }
     }
@@ -172,9 +172,9 @@ impl Hearing {
                 self.line(tag, part)
             }
             Floor::Rest(tag) => self.line(tag, part),
-            Floor::Octets(tag, size) => {
+            Floor::Bytes(tag, size) => {
                 let left = size - part.len();
-                self.floor = if left > 0 { Floor::Octets(tag, left) } else { Floor::Rest(tag) };
+                self.floor = if left > 0 { Floor::Bytes(tag, left) } else { Floor::Rest(tag) };
                 Ok(())
             }
             Floor::Exchange(tag, Asked::Yes) => {
@@ -207,7 +207,7 @@ impl Hearing {
                 if !(self.offers("LITERAL+") || small && size <= 4096) {
                     return Err("a literal comes unasked, and that was not offered");
                 }
-                self.floor = Floor::Octets(tag, size);
+                self.floor = Floor::Bytes(tag, size);
             }
             (Some((size, false)), _) => self.floor = Floor::Waits(tag, size),
             (None, Some("AUTHENTICATE")) => self.floor = Floor::Exchange(tag, Asked::No),
@@ -258,8 +258,8 @@ impl Hearing {
     }
 
     /// The server says more.
-    pub(crate) fn hear(&mut self, octets: &[u8]) {
-        self.heard.extend_from_slice(octets);
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        self.heard.extend_from_slice(bytes);
         let (left, heard) = (self.left, self.before + self.heard.len() as u64);
         // Nor is what began to come before all of it had left.
         self.commands
@@ -267,7 +267,7 @@ impl Hearing {
             .filter(|command| command.end > left)
             .for_each(|command| command.heard = heard);
         // What may be TLS makes no sense here.
-        let tls = self.heard.first().is_some_and(|octet| [0x15, 0x16].contains(octet));
+        let tls = self.heard.first().is_some_and(|byte| [0x15, 0x16].contains(byte));
         self.verdict = if tls { Verdict::MayEnd } else { Verdict::GoesOn };
         while let Some(end) = self.heard.windows(2).position(|two| two == b"\r\n") {
             let line = self.heard[..end].to_vec();
@@ -288,7 +288,7 @@ impl Hearing {
         }
     }
 
-    /// A line of the server, behind so many octets.
+    /// A line of the server, behind so many bytes.
     fn believe(&mut self, line: &str, at: u64) -> Verdict {
         let mut words = line.split(' ');
         let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -326,7 +326,7 @@ impl Hearing {
             return Verdict::MustEnd;
         }
         self.floor = match &self.floor {
-            Floor::Waits(_, size) => Floor::Octets(tag, *size),
+            Floor::Waits(_, size) => Floor::Bytes(tag, *size),
             Floor::Exchange(_, Asked::No) => Floor::Exchange(tag, Asked::Yes),
             Floor::Idle(_, Asked::No) => Floor::Idle(tag, Asked::Yes),
             _ => return Verdict::MustEnd,
@@ -352,7 +352,7 @@ impl Hearing {
             return Verdict::MustEnd;
         }
         let command = self.commands.remove(place);
-        if self.floor.tag() == Some(tag) && !matches!(self.floor, Floor::Octets(..) | Floor::Rest(_)) {
+        if self.floor.tag() == Some(tag) && !matches!(self.floor, Floor::Bytes(..) | Floor::Rest(_)) {
             self.floor = Floor::Free;
         }
         match (command.verb.as_str(), condition) {

@@ -18,7 +18,7 @@ use crate::end::{Common, next};
 use crate::explore::described;
 use crate::imap_joined_server::MESSAGE;
 
-/// What somebody on the way says to a client. What he offers is marked: nothing of it may be known under TLS.
+/// What an attacker sends to a client. Its offers are marked: the client must not know them under TLS.
 pub(crate) const TO_CLIENT: &[&str] = &[
     "* OK [CAPABILITY IMAP4rev2 STARTTLS AUTH=PLAIN X-MARK] x\r\n",
     "* CAPABILITY IMAP4rev2 AUTH=PLAIN X-MARK\r\n",
@@ -187,8 +187,8 @@ impl Sending {
 }
 
 impl End for Sending {
-    fn hear(&mut self, octets: &[u8]) {
-        self.common.hear(octets);
+    fn hear(&mut self, bytes: &[u8]) {
+        self.common.hear(bytes);
         if matches!(self.session, TestClient::Gate(_)) {
             self.common.crossed = true;
             return;
@@ -197,9 +197,9 @@ impl End for Sending {
         self.pump();
         if matches!(self.session, TestClient::Gate(_)) {
             // What opens the gate is the last line: the only one with a tag.
-            let last = unread.split_inclusive(|&octet| octet == b'\n').next_back().unwrap_or_default();
+            let last = unread.split_inclusive(|&byte| byte == b'\n').next_back().unwrap_or_default();
             let tagged =
-                unread.split_inclusive(|&octet| octet == b'\n').filter(|line| line.starts_with(b"M")).count();
+                unread.split_inclusive(|&byte| byte == b'\n').filter(|line| line.starts_with(b"M")).count();
             self.common.crossed = tagged > 1 || !last.starts_with(b"M") || !last.ends_with(b"\r\n");
         }
     }

@@ -1,5 +1,5 @@
-//! The IMAP server at its end of a joined conversation: its application accepts TLS, or not; whoever asks to log in, or
-//! nobody; and every command and message.
+//! The IMAP server at its end of a joined conversation: its application accepts TLS or not, every
+//! log-in or none, and every command and message.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::automaton::{Belief, End, Stage, View};
 use crate::end::{Common, next};
 use crate::explore::described;
 
-/// What somebody on the way says to a server.
+/// What an attacker sends to a server.
 pub(crate) const TO_SERVER: &[&str] = &[
     "M1 STARTTLS\r\n",
     "M2 STARTTLS\r\n",
@@ -42,7 +42,7 @@ pub(crate) struct Receiving {
 pub(crate) struct Terms {
     /// It begins TLS when it is asked to.
     pub(crate) has_tls: bool,
-    /// It believes whoever logs in, or nobody.
+    /// Whether it accepts every log-in, or none.
     pub(crate) believes: bool,
 }
 
@@ -163,9 +163,9 @@ fn answer<C: Channel>(
     record: &mut Record,
     message: &mut Vec<u8>,
 ) -> Took {
-    if let Event::AppendChunk(octets) = event {
-        message.extend_from_slice(octets);
-        record.piece(octets);
+    if let Event::AppendChunk(bytes) = event {
+        message.extend_from_slice(bytes);
+        record.piece(bytes);
         return Took::Nothing;
     }
     record.event(&event);
@@ -193,8 +193,8 @@ fn answer<C: Channel>(
 }
 
 impl End for Receiving {
-    fn hear(&mut self, octets: &[u8]) {
-        self.common.hear(octets);
+    fn hear(&mut self, bytes: &[u8]) {
+        self.common.hear(bytes);
         if matches!(self.session, TestServer::Gate(_)) {
             self.common.crossed = true;
             return;
@@ -259,7 +259,7 @@ impl End for Receiving {
             _ => false,
         };
         if authenticated && self.common.beliefs.identity != Belief::Yes {
-            return Err("authenticated, and nobody gave a verdict on this channel".to_owned());
+            return Err("authenticated without a verdict on this channel".to_owned());
         }
         Ok(invariants + 1)
     }

@@ -227,7 +227,7 @@ impl TestServer {
         // What was put out is the last of the cleartext.
         self.send();
         if self.rx.is_closed() {
-            // Nobody is there to shake hands with.
+            // There is no peer for a handshake.
             return;
         }
         match upgrade.and_then(|upgrade| upgrade.complete(Secure::trusted_local(), &mut self.rx)) {
@@ -397,14 +397,14 @@ impl World for TestServer {
         if self.rx.is_empty() {
             // What the driver had read already when the machine wanted no more is a way, too.
             let sayings = if wants_read { CLIENT_LINES } else { &CLIENT_LINES[..AHEAD] };
-            moves.extend(sayings.iter().map(|octets| Move::Hear(octets)));
+            moves.extend(sayings.iter().map(|bytes| Move::Hear(bytes)));
         } else if wants_read {
             // Only what was begun just now goes on in every way.
             let unread = self.rx.bytes();
             let begun = BEGUN.iter().any(|begun| begun.as_bytes() == unread);
             let begun = begun || unread.ends_with(b"}\r\n") && unread.len() < 24;
             let endings = if begun { ENDINGS } else { &ENDINGS[..1] };
-            moves.extend(endings.iter().map(|octets| Move::Hear(octets)));
+            moves.extend(endings.iter().map(|bytes| Move::Hear(bytes)));
         }
         moves
     }
@@ -416,10 +416,10 @@ impl World for TestServer {
             self.record.heard(0);
         }
         match next {
-            Move::Hear(octets) => {
-                self.rx.extend(octets.as_bytes());
-                self.conversation.hear(octets.as_bytes());
-                self.record.heard(octets.bytes().filter(|&octet| octet == b'\n').count());
+            Move::Hear(bytes) => {
+                self.rx.extend(bytes.as_bytes());
+                self.conversation.hear(bytes.as_bytes());
+                self.record.heard(bytes.bytes().filter(|&byte| byte == b'\n').count());
             }
             Move::Close => self.rx.close(),
             Move::Tick => self.time_out(),
@@ -477,10 +477,10 @@ impl World for TestServer {
         let here = self.record.entries.iter().rev().take_while(|entry| **entry != Entry::TlsEstablished);
         let proved = here.into_iter().any(|entry| *entry == Entry::Authenticated);
         if [Standing::Authenticated, Standing::Selected].contains(&standing) && !proved {
-            return Err("authenticated, and nobody was proved on this channel".to_owned());
+            return Err("authenticated without a proof on this channel".to_owned());
         }
         if self.secured == Secured::JustNow && !self.rx.is_empty() {
-            return Err("octets of cleartext lie under TLS".to_owned());
+            return Err("bytes of cleartext lie under TLS".to_owned());
         }
         Ok(invariants::INVARIANTS + outcome.lines + 4)
     }
@@ -502,8 +502,8 @@ fn open_name(open: &Open) -> String {
 
 /// Notes an event, and says what is to be decided.
 fn seen<C: Channel>(event: Event<'_, C>, idle: &mut Option<Reply>, record: &mut Record) -> Option<Open> {
-    if let Event::AppendChunk(octets) = event {
-        record.piece(octets);
+    if let Event::AppendChunk(bytes) = event {
+        record.piece(bytes);
         return None;
     }
     record.event(&event);

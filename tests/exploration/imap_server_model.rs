@@ -1,4 +1,4 @@
-//! Who answers what: a second reading of an IMAP conversation, from its octets alone.
+//! Who answers what: a second reading of an IMAP conversation, from its bytes alone.
 //!
 //! It is written from RFC 9051, 2177, 4959 and 7888 and shares nothing with the server. It knows where a command ends,
 //! which of the server's lines answers it, in which state it can succeed, and what may be offered there.
@@ -58,13 +58,13 @@ impl Conversation {
     }
 
     /// The client said more.
-    pub(crate) fn hear(&mut self, octets: &[u8]) {
-        self.heard.extend_from_slice(octets);
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        self.heard.extend_from_slice(bytes);
     }
 
     /// The server said more.
-    pub(crate) fn say(&mut self, octets: &[u8]) {
-        self.said.extend_from_slice(octets);
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        self.said.extend_from_slice(bytes);
     }
 
     /// Every line of the server answers the command that it stands behind; and if the server is `at_rest`, every
@@ -78,7 +78,7 @@ impl Conversation {
             Reader { rest: &self.heard, unit: None, state: Standing::NotAuthenticated, secure: self.secure };
         let (mut lines, mut body) = (0, false);
         for line in text.split_inclusive("\r\n") {
-            // A message is streamed: its only octet, and the end of the response.
+            // A message is streamed: its only byte, and the end of the response.
             if std::mem::replace(&mut body, line.starts_with("* 1 FETCH")) && line != "x)\r\n" {
                 return Err(format!("in the middle of a message: {line:?}"));
             }
@@ -143,12 +143,12 @@ impl Reader<'_> {
         }
         if self.unit.is_none() {
             let line: Vec<u8> =
-                self.rest.iter().copied().take_while(|octet| !b"\r\n".contains(octet)).collect();
+                self.rest.iter().copied().take_while(|byte| !b"\r\n".contains(byte)).collect();
             let line = String::from_utf8_lossy(&line).into_owned();
             let mut words = line.split(' ').map(str::to_owned);
             let tag = words.next().unwrap_or_default();
             let verb = words.next().unwrap_or_default().to_uppercase();
-            let is_tag = |octet: u8| octet.is_ascii_graphic() && !b"(){%*\"\\+".contains(&octet);
+            let is_tag = |byte: u8| byte.is_ascii_graphic() && !b"(){%*\"\\+".contains(&byte);
             let tag = if !tag.is_empty() && tag.bytes().all(is_tag) { tag } else { "*".to_owned() };
             self.unit = Some(Unit { tag, verb, stage: Stage::Begun });
         }
@@ -207,7 +207,7 @@ impl Reader<'_> {
         match (unit.verb.as_str(), &unit.stage) {
             (_, Stage::Waits(size)) => unit.stage = Stage::Literal(*size),
             ("AUTHENTICATE" | "IDLE", Stage::Whole) => unit.stage = Stage::Asked,
-            _ => return Err("nobody waits to go on".to_owned()),
+            _ => return Err("no command waits for a continuation".to_owned()),
         }
         Ok(())
     }
@@ -278,12 +278,12 @@ impl Reader<'_> {
     }
 }
 
-/// What the end of a line announces: how many octets, and whether they come unasked.
+/// What the end of a line announces: how many bytes, and whether they come unasked.
 pub(crate) fn announced(line: &[u8]) -> Option<(usize, bool)> {
     let text = std::str::from_utf8(line).ok()?.strip_suffix('}')?;
     let (text, unasked) = text.strip_suffix('+').map_or((text, false), |text| (text, true));
     let (_, digits) = text.rsplit_once('{')?;
-    if digits.is_empty() || !digits.bytes().all(|octet| octet.is_ascii_digit()) {
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     Some((digits.parse().unwrap_or(usize::MAX), unasked))
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(check("a LOGIN {1}\r\nx {1}\r\nx\r\n", said), Ok(Standing::Authenticated));
         refused("a LOGIN {1}\r\n", "a OK x\r\n", "what is Waits");
         assert_eq!(check("a LOGIN {1}\r\n", "a NO x\r\n"), Ok(Standing::NotAuthenticated));
-        refused("a LOGIN {1+}\r\nx x\r\n", "+ x\r\na OK x\r\n", "nobody waits");
+        refused("a LOGIN {1+}\r\nx x\r\n", "+ x\r\na OK x\r\n", "no command waits");
         refused("a LOGIN {1+}\r\nx x\r\n", "", "no answer");
         let sasl = "a AUTHENTICATE PLAIN\r\nAHgAeA==\r\n";
         assert_eq!(check(sasl, "+ \r\na OK x\r\n"), Ok(Standing::Authenticated));

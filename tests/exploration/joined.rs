@@ -1,4 +1,4 @@
-//! Client and server joined through somebody on the way, who has everything between them in his hands.
+//! Client and server joined through an attacker who controls everything between them.
 //!
 //! Until both are through the gate he may deliver, drop, repeat, swap, glue together, inject and cut, as often as he
 //! likes; under TLS he may only deliver and cut. The walk goes through pairs of states, with what lies on the wire between
@@ -16,7 +16,7 @@ pub(crate) struct Pair<'p, C, S> {
     pub(crate) to_server: &'p [&'p str],
     /// An end hears nothing more while so many pieces of its own lie on the wire.
     pub(crate) room: usize,
-    /// What a client believes of its message where a session ends that nobody cuts off behind the gate; `None`: they do
+    /// The client's result for its message in a session that is not cut after the upgrade; `None`: they do
     /// not both get there.
     pub(crate) ends: Option<Belief>,
 }
@@ -100,7 +100,7 @@ struct Joint {
     to_client: Wire,
     to_server: Wire,
     secure: bool,
-    /// Under TLS somebody has heard the end.
+    /// Under TLS a side has received the end.
     cut: bool,
 }
 
@@ -140,8 +140,8 @@ impl Joint {
 /// If a statement does not hold, with the way that leads there.
 pub(crate) fn join<C: End, S: End>(pair: &Pair<'_, C, S>) -> Figures {
     let mut pieces = Pieces::default();
-    let numbers = |octets: &[&str], pieces: &mut Pieces| {
-        octets.iter().map(|octets| pieces.number(octets.as_bytes().to_vec())).collect()
+    let numbers = |bytes: &[&str], pieces: &mut Pieces| {
+        bytes.iter().map(|bytes| pieces.number(bytes.as_bytes().to_vec())).collect()
     };
     let (to_client, to_server) = (numbers(pair.to_client, &mut pieces), numbers(pair.to_server, &mut pieces));
     let (client, first) = Automaton::new(pair.client, &mut pieces);
@@ -167,7 +167,7 @@ pub(crate) fn join<C: End, S: End>(pair: &Pair<'_, C, S>) -> Figures {
         if here.secure && !here.cut && here.is_quiet() {
             ends += 1;
             let taken = walk.client.view(here.client).beliefs.message;
-            assert_eq!(Some(taken), pair.ends, "a session under TLS that nobody cuts off");
+            assert_eq!(Some(taken), pair.ends, "a session that is not cut under TLS");
         }
         for next in moves {
             figures.transitions += 1;
@@ -246,7 +246,7 @@ impl<C: End, S: End> Walk<'_, C, S> {
 
     /// Whether more may come there: nothing is heaped up that the machine does not look at yet.
     fn fits(&self, view: &View, piece: Piece) -> bool {
-        let whole = self.pieces.octets[usize::from(piece)].ends_with(b"\n");
+        let whole = self.pieces.bytes[usize::from(piece)].ends_with(b"\n");
         view.unread == 0 || (whole && view.stage == Stage::Cleartext && view.unread < 64)
     }
 
@@ -284,7 +284,7 @@ impl<C: End, S: End> Walk<'_, C, S> {
                 (here.server, here.to_client) = (step.to, here.to_client.with(&step.said));
             }
         }
-        // What is on the way to somebody who is gone is heard by nobody.
+        // Lines in transit to a closed side are lost.
         if self.client.view(here.client).stage == Stage::Over {
             here.to_client = Wire::default();
         }
@@ -348,8 +348,8 @@ impl<C: End, S: End> Walk<'_, C, S> {
         }
         let lines = moves.iter().rev().map(|next| match next {
             Move::Inject(to, piece) | Move::Glue(to, piece) => {
-                let octets = self.pieces.octets[usize::from(*piece)].escape_ascii();
-                format!("{next:?}: {octets} to the {to:?}")
+                let bytes = self.pieces.bytes[usize::from(*piece)].escape_ascii();
+                format!("{next:?}: {bytes} to the {to:?}")
             }
             next => format!("{next:?}"),
         });

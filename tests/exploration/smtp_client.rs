@@ -1,4 +1,4 @@
-//! The SMTP client: a server, or somebody on the way, that says anything, and an application that gives any command.
+//! The SMTP client: a server or an attacker that sends anything, and an application that gives any command.
 
 use std::collections::VecDeque;
 
@@ -214,7 +214,7 @@ impl TestClient {
             }
             Ok(Negotiation::Ready(upgrade)) => {
                 self.answered(Step::StartTls);
-                // Where nobody is there any more, there is no handshake.
+                // After the peer has closed there is no handshake.
                 if self.rx.is_closed() {
                     return;
                 }
@@ -311,11 +311,10 @@ impl TestClient {
 
     /// Only to what was heard just now the machine says something by itself, and no more than a line for each.
     fn says_by_itself(&mut self, next: Move, queued: u64) {
-        let heard = if let Move::Hear(octets) = next { lines(octets) } else { 0 };
+        let heard = if let Move::Hear(bytes) = next { lines(bytes) } else { 0 };
         let new = (self.tx.queued_total() - queued) as usize;
         let unsent: Vec<u8> = self.tx.chunks().flat_map(|chunk| chunk.bytes.to_vec()).collect();
-        let said =
-            unsent[unsent.len().saturating_sub(new)..].split_inclusive(|&octet| octet == b'\n').count();
+        let said = unsent[unsent.len().saturating_sub(new)..].split_inclusive(|&byte| byte == b'\n').count();
         if said > heard {
             self.broken = Some(format!("{said} lines of its own to {heard} that it heard"));
         }
@@ -359,7 +358,7 @@ impl World for TestClient {
         moves.push(Move::Close);
         let sayings = if self.rx.is_empty() { sayings } else { ENDINGS };
         if self.rx.len() < 8 {
-            moves.extend(sayings.iter().map(|octets| Move::Hear(octets)));
+            moves.extend(sayings.iter().map(|bytes| Move::Hear(bytes)));
         }
         moves
     }
@@ -372,9 +371,9 @@ impl World for TestClient {
             self.record.heard(0);
         }
         match next {
-            Move::Hear(octets) => {
-                self.rx.extend(octets.as_bytes());
-                self.record.heard(lines(octets));
+            Move::Hear(bytes) => {
+                self.rx.extend(bytes.as_bytes());
+                self.record.heard(lines(bytes));
             }
             Move::Send => drop(self.record.send(&mut self.tx)),
             Move::Close => self.rx.close(),
@@ -389,7 +388,7 @@ impl World for TestClient {
         self.mark();
         if self.given.front().is_some_and(|given| given.step == Step::Auth) {
             match next {
-                Move::Hear(octets) => self.exchange.push_str(octets),
+                Move::Hear(bytes) => self.exchange.push_str(bytes),
                 Move::Authenticate(mechanism) if self.exchange.is_empty() => {
                     self.exchange.push_str(mechanism.name());
                 }
@@ -414,7 +413,7 @@ impl World for TestClient {
         };
         let (sent, head) = (self.tx.sent_total(), self.head());
         let machine = counted_from(counted_from(machine, "queued_at", sent), "received_at", head);
-        // It is told to whoever asks, and decides nothing.
+        // It is only reported, and influences nothing.
         let machine = without_text(machine, "failure: ", "initial_response_rejected");
         let given = counted_from(counted_from(format!("{:?}", self.given), "sent", sent), "heard", head);
         let (rx, closed, recipients) = (self.rx.bytes().escape_ascii(), self.rx.is_closed(), self.recipients);
@@ -442,7 +441,7 @@ impl World for TestClient {
         if clear && self.record.entries.iter().any(told) {
             return Err("a part of a message or its envelope leaves in cleartext".to_owned());
         }
-        let helo = |entry: &Entry| matches!(entry, Entry::Sent(octets, _) if octets.starts_with(b"HELO"));
+        let helo = |entry: &Entry| matches!(entry, Entry::Sent(bytes, _) if bytes.starts_with(b"HELO"));
         if clear && self.record.entries.iter().any(helo) {
             return Err("HELO, that offers no TLS, leaves in cleartext".to_owned());
         }
@@ -465,8 +464,8 @@ fn config(terms: Terms) -> Config {
     if terms.danger { config.danger_cleartext() } else { config }
 }
 
-fn lines(octets: &str) -> usize {
-    octets.matches('\n').count()
+fn lines(bytes: &str) -> usize {
+    bytes.matches('\n').count()
 }
 
 /// What an event answers.

@@ -15,7 +15,7 @@ use crate::end::{Common, next};
 use crate::explore::{capped, described};
 use crate::smtp_joined_server::{MESSAGE, ends_reply};
 
-/// What somebody on the way says to a client. What he offers is marked: nothing of it may be known under TLS.
+/// What an attacker sends to a client. Its offers are marked: the client must not know them under TLS.
 pub(crate) const TO_CLIENT: &[&str] = &[
     "220 x\r\n",
     "250 x\r\n",
@@ -194,8 +194,8 @@ impl Sending {
 }
 
 impl End for Sending {
-    fn hear(&mut self, octets: &[u8]) {
-        self.common.hear(octets);
+    fn hear(&mut self, bytes: &[u8]) {
+        self.common.hear(bytes);
         if matches!(self.session, TestClient::Gate(_)) {
             self.common.crossed = true;
             return;
@@ -204,7 +204,7 @@ impl End for Sending {
         self.pump();
         if matches!(self.session, TestClient::Gate(_)) {
             let replies =
-                unread.split_inclusive(|&octet| octet == b'\n').filter(|line| ends_reply(line)).count();
+                unread.split_inclusive(|&byte| byte == b'\n').filter(|line| ends_reply(line)).count();
             self.common.crossed = replies > 1 || !unread.ends_with(b"\r\n");
         }
     }

@@ -1,5 +1,5 @@
-//! The SMTP server at its end of a joined conversation: its application accepts TLS, or not; whoever asks to log in, or
-//! nobody; and every message.
+//! The SMTP server at its end of a joined conversation: its application accepts TLS or not, every
+//! log-in or none, and every message.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::end::{Common, next};
 use crate::explore::{capped, described};
 use crate::smtp_server_model::Conversation;
 
-/// What somebody on the way says to a server.
+/// What an attacker sends to a server.
 pub(crate) const TO_SERVER: &[&str] = &[
     "EHLO mark\r\n",
     "STARTTLS\r\n",
@@ -33,7 +33,7 @@ pub(crate) const TO_SERVER: &[&str] = &[
 /// The one message.
 pub(crate) const MESSAGE: &[u8] = b"x\r\n.x\r\n";
 
-/// The most octets of a message.
+/// The most bytes of a message.
 const LIMIT: u64 = 8;
 
 /// The server, its application and everything that was said.
@@ -57,7 +57,7 @@ enum TestServer {
 pub(crate) struct Terms {
     /// It begins TLS when it is asked to.
     pub(crate) has_tls: bool,
-    /// It believes whoever logs in, or nobody.
+    /// Whether it accepts every log-in, or none.
     pub(crate) believes: bool,
     /// It takes no mail before a login.
     pub(crate) needs_proof: bool,
@@ -186,9 +186,9 @@ fn answer<C: Channel>(
     record: &mut Record,
     message: &mut Vec<u8>,
 ) -> Took {
-    if let server::Event::DataChunk(octets) = event {
-        message.extend_from_slice(&octets);
-        record.piece(&octets);
+    if let server::Event::DataChunk(bytes) = event {
+        message.extend_from_slice(&bytes);
+        record.piece(&bytes);
         return Took::Nothing;
     }
     record.event(&event);
@@ -212,13 +212,13 @@ fn answer<C: Channel>(
 }
 
 impl End for Receiving {
-    fn hear(&mut self, octets: &[u8]) {
-        self.common.hear(octets);
+    fn hear(&mut self, bytes: &[u8]) {
+        self.common.hear(bytes);
         if matches!(self.session, TestServer::Gate(_)) {
             self.common.crossed = true;
             return;
         }
-        self.conversation.hear(octets);
+        self.conversation.hear(bytes);
         let unread = self.common.rx.bytes().to_vec();
         self.pump();
         if matches!(self.session, TestServer::Gate(_)) {
@@ -285,7 +285,7 @@ impl End for Receiving {
             _ => (false, false),
         };
         if authenticated && self.common.beliefs.identity != Belief::Yes {
-            return Err("authenticated, and nobody gave a verdict on this channel".to_owned());
+            return Err("authenticated without a verdict on this channel".to_owned());
         }
         Ok(invariants + 1 + self.conversation.check(rests && self.common.rx.is_empty())?)
     }

@@ -51,7 +51,7 @@ pub(crate) enum Bounds {
     Few,
 }
 
-/// The most octets of a message.
+/// The most bytes of a message.
 const LIMIT: u64 = 8;
 
 enum Session {
@@ -287,7 +287,7 @@ impl TestServer {
         // What was put out is the last of the cleartext.
         self.send();
         if self.rx.is_closed() {
-            // Nobody is there to shake hands with.
+            // There is no peer for a handshake.
             return;
         }
         match upgrade.and_then(|upgrade| upgrade.complete(channel(), &mut self.rx)) {
@@ -352,7 +352,7 @@ impl TestServer {
             left_out.extend(["failed_logins", "commands_before_login"]);
         }
         if whole.contains("state: SkipLine") {
-            // A line would have to be a million octets long.
+            // A line would have to be a million bytes long.
             left_out.push("left");
         }
         // What is too large is swallowed, however large; and MAIL is counted where there is a limit to it, only.
@@ -387,11 +387,11 @@ impl World for TestServer {
             // What the driver had read already when the machine wanted no more is a way, too.
             let all = if self.terms.bounds == Bounds::Few { COUNTED } else { CLIENT_LINES };
             let sayings = if wants_read { all } else { &all[..4] };
-            moves.extend(sayings.iter().map(|octets| Move::Hear(octets)));
+            moves.extend(sayings.iter().map(|bytes| Move::Hear(bytes)));
         } else if wants_read {
             // A line that was begun ends; one that was only just begun goes on, too.
             let endings = if self.rx.len() < 4 { ENDINGS } else { &ENDINGS[..1] };
-            moves.extend(endings.iter().map(|octets| Move::Hear(octets)));
+            moves.extend(endings.iter().map(|bytes| Move::Hear(bytes)));
         }
         moves
     }
@@ -403,10 +403,10 @@ impl World for TestServer {
             self.record.heard(0);
         }
         match next {
-            Move::Hear(octets) => {
-                self.rx.extend(octets.as_bytes());
-                self.conversation.hear(octets.as_bytes());
-                self.record.heard(octets.bytes().filter(|&octet| octet == b'\n').count());
+            Move::Hear(bytes) => {
+                self.rx.extend(bytes.as_bytes());
+                self.conversation.hear(bytes.as_bytes());
+                self.record.heard(bytes.bytes().filter(|&byte| byte == b'\n').count());
             }
             Move::Close => self.rx.close(),
             Move::Tick => self.time_out(),
@@ -428,7 +428,7 @@ impl World for TestServer {
             _ if awaits != WaitFor::Remainder && !matches!(self.open, Some(Open::Auth(_))) => {
                 self.exchange.clear()
             }
-            Move::Hear(octets) => self.exchange.extend(octets.as_bytes()),
+            Move::Hear(bytes) => self.exchange.extend(bytes.as_bytes()),
             _ => {}
         }
         if self.exchange.is_empty() && !authenticated && !closed && self.is_proved() {
@@ -451,7 +451,7 @@ impl World for TestServer {
         let rx = self.rx.bytes().escape_ascii();
         let (closed, open) = (self.rx.is_closed(), self.open.as_ref().map(open_name));
         let (machine, reading) = (self.description(), self.conversation.reading());
-        // What is swallowed is told to nobody.
+        // Discarded bytes are not reported.
         let exchange = if machine.contains("state: SkipLine") { &[] } else { self.exchange.as_slice() };
         let (exchange, proved) = (exchange.escape_ascii(), self.is_proved());
         format!("{machine} {rx} {closed} {open:?} {exchange} {proved} {reading}")
@@ -471,10 +471,10 @@ impl World for TestServer {
         let at_rest = awaits == WaitFor::Command && !closed && self.rx.is_empty();
         let answers = self.conversation.check(at_rest)?;
         if authenticated && !self.is_proved() {
-            return Err("authenticated, and nobody was proved on this channel".to_owned());
+            return Err("authenticated without a proof on this channel".to_owned());
         }
         if self.secured == Secured::JustNow && !self.rx.is_empty() {
-            return Err("octets of cleartext lie under TLS".to_owned());
+            return Err("bytes of cleartext lie under TLS".to_owned());
         }
         Ok(invariants::INVARIANTS + answers + 2)
     }
@@ -496,8 +496,8 @@ fn open_name(open: &Open) -> String {
 
 /// Notes an event, and says what is to be decided.
 fn seen<C: Channel>(event: Event<'_, C>, terms: Terms, record: &mut Record) -> Option<Open> {
-    if let Event::DataChunk(octets) = event {
-        record.piece(&octets);
+    if let Event::DataChunk(bytes) = event {
+        record.piece(&bytes);
         return None;
     }
     record.event(&event);

@@ -1,4 +1,4 @@
-//! Who answers what: a second reading of an SMTP conversation, from its octets alone.
+//! Who answers what: a second reading of an SMTP conversation, from its bytes alone.
 //!
 //! It is written from RFC 5321, 2033, 3030 and 4954 and shares nothing with the machines. It knows which replies fit
 //! which command, and how many there are.
@@ -37,13 +37,13 @@ impl Conversation {
     }
 
     /// The client said more.
-    pub(crate) fn hear(&mut self, octets: &[u8]) {
-        self.heard.extend_from_slice(octets);
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        self.heard.extend_from_slice(bytes);
     }
 
     /// The server said more.
-    pub(crate) fn say(&mut self, octets: &[u8]) {
-        self.said.extend_from_slice(octets);
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        self.said.extend_from_slice(bytes);
     }
 
     /// Every reply answers the command that it stands behind, and if the server is `at_rest` each has been answered.
@@ -92,7 +92,7 @@ impl Conversation {
                 at += 1;
             }
         }
-        // What has no reply: the last chunk of a message for nobody, in LMTP.
+        // No reply: in LMTP, the last chunk of a message without recipients.
         while at_rest && let Some((unit, replies)) = reader.next() {
             if replies > 0 {
                 return Err(format!("no answer to {unit}: {codes:?} to {}", self.shown()));
@@ -198,7 +198,7 @@ fn fits(unit: &str, code: u16) -> bool {
     }
 }
 
-/// How many octets of the end of a message have come. Its beginning is that of a line.
+/// How many bytes of the end of a message have come. Its beginning is that of a line.
 fn ended(message: &[u8]) -> usize {
     let lines = [b"\r\n", message].concat();
     (0..END.len()).rev().find(|&len| lines.ends_with(&END[..len])).unwrap_or_default()
@@ -210,8 +210,8 @@ fn is_broken(line: &[u8]) -> bool {
 }
 
 /// The length up to the end of the first such part.
-fn behind(octets: &[u8], part: &[u8]) -> Option<usize> {
-    octets.windows(part.len()).position(|window| window == part).map(|at| at + part.len())
+fn behind(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part).map(|at| at + part.len())
 }
 
 #[cfg(test)]
