@@ -1,10 +1,9 @@
-//! Building a message: checks each field against its limits, writes the header and lets `mail-builder` write the MIME.
-//!
-//! It knows RFC 5322 fields and their limits; it knows nothing of how a message is sent.
+//! Builds a message: checks the fields against their limits, writes the header, and uses `mail-builder` for the MIME body.
 
 mod encoded_word;
 mod field;
 mod mailbox;
+mod structured;
 
 use std::fmt;
 use std::path::Path;
@@ -14,18 +13,18 @@ use mail_builder::MessageBuilder;
 pub(crate) use self::mailbox::{Mailbox, addresses_in};
 use crate::failure::{Failure, Kind};
 
-/// How much of anything a built message may hold.
+/// The limits of a built message.
 #[derive(Debug, Clone)]
 pub(crate) struct ComposeLimits {
-    /// A subject, in characters (RFC 5322 §2.1.1).
+    /// The longest subject, in characters (RFC 5322 §2.1.1).
     pub(crate) subject: usize,
-    /// A text or HTML body, in octets.
+    /// The largest text or HTML body, in bytes.
     pub(crate) body: usize,
-    /// One attachment, in octets.
+    /// The largest attachment, in bytes.
     pub(crate) attachment: usize,
-    /// All attachments, in octets.
+    /// The largest total of all attachments, in bytes.
     pub(crate) attachments: usize,
-    /// To, Cc and Bcc together.
+    /// The most recipients in To, Cc and Bcc together.
     pub(crate) recipients: usize,
 }
 
@@ -35,10 +34,10 @@ impl Default for ComposeLimits {
     }
 }
 
-/// A field that cannot be used, and why.
+/// An invalid field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FieldError {
-    /// The field, as the command line calls it.
+    /// The option of the field.
     pub(crate) field: &'static str,
     pub(crate) why: String,
 }
@@ -60,8 +59,8 @@ pub(crate) struct Draft {
     pub(crate) html: Option<String>,
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) headers: Vec<(String, String)>,
-    /// Keep the addresses of To and Cc in ASCII: one whose local part is not becomes the name of an empty group (as
-    /// RFC 6857 §3.1 has it), so that the other recipients get the message where SMTPUTF8 is not offered.
+    /// Whether to keep the addresses of To and Cc in ASCII. An address with a non-ASCII local part becomes the name of an
+    /// empty group (RFC 6857 §3.1), so that a server without SMTPUTF8 delivers the message to the other recipients.
     pub(crate) ascii_recipients: bool,
 }
 
@@ -82,14 +81,17 @@ impl fmt::Debug for Attachment {
 }
 
 impl Attachment {
-    /// Reads a file, unless it is larger than the limit.
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is larger than the limit.
     pub(crate) fn read(path: &Path, limits: &ComposeLimits) -> Result<Self, Failure> {
         let size = std::fs::metadata(path).map_err(|error| Failure::file(path, &error))?.len();
         if size > limits.attachment as u64 {
             return Err(Failure::new(
                 Kind::Data,
                 format!(
-                    "{}: {size} octets, and {} is the most for one attachment",
+                    "{}: {size} bytes, and the limit for one attachment is {}",
                     path.display(),
                     limits.attachment
                 ),
@@ -102,7 +104,7 @@ impl Attachment {
     }
 }
 
-/// The media type that a file's ending suggests.
+/// Returns the media type for a file name extension.
 fn media_type(name: &str) -> &'static str {
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
     match ending.as_str() {
@@ -128,7 +130,7 @@ fn media_type(name: &str) -> &'static str {
     }
 }
 
-/// Fields that the builder or the server writes: a second one would contradict it.
+/// The fields that the builder or the server writes, which the user cannot add.
 const RESERVED: [&str; 13] = [
     "from",
     "to",
@@ -146,37 +148,37 @@ const RESERVED: [&str; 13] = [
 ];
 
 impl Draft {
-    /// Every field that cannot be used: all of them, not the first.
+    /// Returns all invalid fields.
     pub(crate) fn check(&self, limits: &ComposeLimits) -> Vec<FieldError> {
         let mut errors = Vec::new();
-        let mut wrong = |field, why: String| errors.push(FieldError { field, why });
+        let mut invalid = |field, why: String| errors.push(FieldError { field, why });
         if let Some(subject) = &self.subject {
             if subject.chars().count() > limits.subject {
-                wrong("subject", format!("longer than {} characters", limits.subject));
+                invalid("subject", format!("longer than {} characters", limits.subject));
             }
             if subject.chars().any(char::is_control) {
-                wrong("subject", "holds a control character or a line end".to_owned());
+                invalid("subject", "contains a control character or a line end".to_owned());
             }
         }
         for (field, body) in [("text", &self.text), ("html", &self.html)] {
             if body.as_ref().is_some_and(|body| body.len() > limits.body) {
-                wrong(field, format!("longer than {} octets", limits.body));
+                invalid(field, format!("longer than {} bytes", limits.body));
             }
         }
         if self.attachments.iter().map(|attachment| attachment.content.len()).sum::<usize>()
             > limits.attachments
         {
-            wrong("attach", format!("more than {} octets in all", limits.attachments));
+            invalid("attach", format!("more than {} bytes in total", limits.attachments));
         }
         for (name, value) in &self.headers {
             if let Err(why) = check_field(name, value).and_then(|()| field::write(name, value)) {
-                wrong("header", why);
+                invalid("header", why);
             }
         }
         errors
     }
 
-    /// The message, with CRLF line ends, and its Message-ID without brackets.
+    /// Builds the message with CRLF line ends. Also returns its Message-ID without brackets.
     pub(crate) fn build(&self, now: &jiff::Zoned) -> Result<(Vec<u8>, String), Failure> {
         let from = self
             .from
@@ -233,7 +235,7 @@ impl Draft {
     }
 }
 
-/// The fields that a whole message lacks: From, Date and Message-ID (RFC 6409 §8), each with its line end.
+/// Returns the fields that a complete message lacks: From, Date and Message-ID (RFC 6409 §8), each with its line end.
 pub(crate) fn added_fields(
     from: Option<&Mailbox>,
     date: bool,
@@ -256,7 +258,7 @@ pub(crate) fn added_fields(
     fields.into_iter().flatten().collect()
 }
 
-/// Reads `Name: value`.
+/// Parses `Name: value`.
 pub(crate) fn parse_field(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("expected 'Name: value'")?;
     let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
@@ -264,31 +266,31 @@ pub(crate) fn parse_field(text: &str) -> Result<(String, String), String> {
     Ok((name, value))
 }
 
-/// `field-name` is printable ASCII without a colon (RFC 5322 §2.2); a value must not begin a line of its own.
+/// Checks that a field name is printable ASCII without a colon (RFC 5322 §2.2), and that the value cannot begin a new line.
 fn check_field(name: &str, value: &str) -> Result<(), String> {
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
-        return Err(format!("{name:?} is no field name"));
+        return Err(format!("{name:?} is not a field name"));
     }
     if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
-        return Err(format!("{name} is written from the other options"));
+        return Err(format!("{name} is set by other options"));
     }
     if value.chars().any(|char| char.is_control() && char != '\t') {
-        return Err(format!("the value of {name} holds a control character or a line end"));
+        return Err(format!("the value of {name} contains a control character or a line end"));
     }
     if value.len() > 8192 {
-        return Err(format!("the value of {name} is longer than 8192 octets"));
+        return Err(format!("the value of {name} is longer than 8192 bytes"));
     }
     Ok(())
 }
 
-/// A left part for a Message-ID that no other message has. It says nothing about the machine.
+/// Returns a unique left part of a Message-ID, which reveals nothing about the machine.
 fn unique(now: &jiff::Zoned) -> String {
     use std::hash::{BuildHasher, Hasher};
     let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
     format!("{:x}.{:016x}{:016x}", now.timestamp().as_microsecond(), random(), random())
 }
 
-/// A domain that may stand in a Message-ID: one beyond ASCII stays out of it.
+/// Returns a domain for a Message-ID, which must be ASCII.
 fn ascii_domain(domain: &str) -> &str {
     if domain.is_ascii() { domain } else { "mailwire.invalid" }
 }
@@ -315,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_what_it_was_given() {
+    fn a_message_contains_all_given_parts() {
         let mut draft = draft();
         draft.html = Some("<p>one</p>".to_owned());
         draft.attachments.push(Attachment {
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_add_a_line_to_the_header() {
+    fn rejects_values_that_add_header_lines() {
         for bad in ["X: a\r\nBcc: x@y", "X: a\nb", "X y: a", ": a", "no colon", "Bcc: a@b", "X: a\0b"] {
             assert!(parse_field(bad).is_err(), "{bad:?}");
         }
@@ -353,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wrong_field_is_named() {
+    fn reports_every_invalid_field() {
         let limits = ComposeLimits { subject: 3, body: 4, attachments: 1, ..ComposeLimits::default() };
         let mut draft = draft();
         draft.attachments.push(Attachment {
@@ -366,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_checked() {
+    fn checks_addresses() {
         for good in [
             "user@example.com",
             "test.user@example.co.uk",

@@ -125,22 +125,6 @@ const CIRCLES: &[Circle] = &[
     },
     Circle {
         folder: "mailwire",
-        files: &["compose/field.rs", "compose/mailbox.rs"],
-        reason: "to be removed",
-    },
-    Circle {
-        folder: "mailwire",
-        files: &[
-            "decode/imap/command.rs",
-            "decode/imap/mod.rs",
-            "decode/imap/response.rs",
-            "decode/mod.rs",
-            "decode/smtp.rs",
-        ],
-        reason: "to be removed",
-    },
-    Circle {
-        folder: "mailwire",
         files: &[
             "serve/accounts.rs",
             "serve/announce.rs",

@@ -1,4 +1,4 @@
-//! Encoded words (RFC 2047): text beyond ASCII in a header that is ASCII.
+//! Encoded words (RFC 2047): non-ASCII text in an ASCII header.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,24 +9,23 @@ const LONGEST: usize = 75;
 const LINE: usize = 76;
 const PREFIX: &str = "=?utf-8?Q?";
 const SUFFIX: &str = "?=";
-/// What an encoded word has besides its text.
+/// The parts of an encoded word around its text.
 const AROUND: usize = PREFIX.len() + SUFFIX.len();
 
-/// Writes a text as encoded words, which belong together with white space between them. The first fits into a line
-/// that has `column` bytes before it, if there is enough room for one. "Q" is taken where most characters are ASCII, and
-/// else "B" (RFC 2047 §4).
+/// Encodes a text as encoded words, which the caller joins with white space. The first one fits into a line with `column`
+/// bytes before it, if there is enough space. Uses "Q" if most characters are ASCII, and "B" otherwise (RFC 2047 §4).
 ///
-/// "Q" leaves only those characters as they are that a phrase allows (RFC 2047 §5 rule 3), so that the words can be used
-/// in text, comments and phrases.
+/// "Q" leaves only the characters unchanged that a phrase allows (RFC 2047 §5 rule 3), so that the words can be used in
+/// text, comments and phrases.
 pub(super) fn encode(text: &str, column: usize) -> Vec<String> {
     let is_base64 = text.chars().filter(|char| !char.is_ascii()).count() * 2 > text.chars().count();
     let mut words = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let most = if words.is_empty() { LINE.saturating_sub(column).min(LONGEST) } else { LONGEST };
-        // Too little room for a word that says something: it begins the next line.
-        let most = if most < AROUND + 12 { LONGEST } else { most } - AROUND;
-        let end = end_of_word(rest, most, is_base64);
+        let max = if words.is_empty() { LINE.saturating_sub(column).min(LONGEST) } else { LONGEST };
+        // Too little space for a useful word: it begins the next line.
+        let max = if max < AROUND + 12 { LONGEST } else { max } - AROUND;
+        let end = end_of_word(rest, max, is_base64);
         let (part, after) = rest.split_at(end);
         words.push(if is_base64 {
             format!("=?utf-8?B?{}{SUFFIX}", STANDARD.encode(part))
@@ -38,8 +37,8 @@ pub(super) fn encode(text: &str, column: usize) -> Vec<String> {
     words
 }
 
-/// How much of a text fits into `most` bytes: whole characters, and at least one.
-fn end_of_word(text: &str, most: usize, is_base64: bool) -> usize {
+/// Returns the length of the longest prefix that fits into `max` bytes: whole characters, and at least one.
+fn end_of_word(text: &str, max: usize, is_base64: bool) -> usize {
     let (mut end, mut length) = (0, 0);
     for (at, char) in text.char_indices() {
         let next = at + char.len_utf8();
@@ -48,7 +47,7 @@ fn end_of_word(text: &str, most: usize, is_base64: bool) -> usize {
         } else {
             length + text.get(at..next).unwrap_or_default().bytes().map(quoted_length).sum::<usize>()
         };
-        if length > most && end > 0 {
+        if length > max && end > 0 {
             break;
         }
         end = next;
@@ -77,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_short_and_hold_whole_characters() {
+    fn words_are_short_and_contain_whole_characters() {
         for text in ["Grüße", "日本語のテキスト", "a=b?c_d (x) <y@z>, \"ü\"", "🎉🎉🎉"] {
             let text = text.repeat(20);
             for column in [1, 10, 60, 70, 200] {

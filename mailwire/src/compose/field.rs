@@ -1,37 +1,38 @@
-//! One header field of a built message: its syntax, its encoded words and where it is folded.
+//! Writes one header field of a built message: syntax, encoded words and folding.
 //!
-//! RFC 2047 §5 allows an encoded word in unstructured text, in a phrase and in a comment, and nowhere else. An address,
-//! a message id, a URL or a token is therefore never encoded: it is written as it is, or refused. Fields are folded at
-//! white space that is there already (RFC 5322 §2.2.3), so that unfolding restores the value.
+//! RFC 2047 §5 allows encoded words only in unstructured text, phrases and comments. Addresses, message IDs, URLs and
+//! tokens are therefore never encoded: they are written unchanged or rejected. Fields are folded only at existing white
+//! space (RFC 5322 §2.2.3), so that unfolding restores the value.
 
 use super::encoded_word;
 use super::mailbox::ascii_address;
+use super::structured::{comment_end, split, top_level};
 
-/// The length of a line that is aimed for, in bytes without CRLF (RFC 5322 §2.1.1).
-const AIM: usize = 78;
+/// The preferred maximum length of a line, in bytes without CRLF (RFC 5322 §2.1.1).
+const PREFERRED_LINE: usize = 78;
 /// The same for a line with an encoded word in it (RFC 2047 §2).
-const ENCODED_AIM: usize = 76;
+const PREFERRED_ENCODED_LINE: usize = 76;
 /// The longest line, in bytes without CRLF (RFC 5322 §2.1.1).
-const LONGEST: usize = 998;
+const MAX_LINE_BYTES: usize = 998;
 
-/// What the value of a field is made of.
+/// The syntax of a field's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Syntax {
     /// Unstructured text: any word may be encoded.
     Text,
-    /// Mailboxes and groups with commas between them: phrases and comments may be encoded.
+    /// Mailboxes and groups separated by commas: phrases and comments may be encoded.
     Addresses,
-    /// Phrases with commas between them.
+    /// Phrases separated by commas.
     Phrases,
-    /// Message ids.
+    /// Message IDs.
     Ids,
-    /// An optional phrase in front of an identifier in angle brackets (RFC 2919).
+    /// An optional phrase before an identifier in angle brackets (RFC 2919).
     PhraseAndId,
     /// Tokens, URLs, numbers or dates: only comments may be encoded.
     Tokens,
 }
 
-/// The structured fields that a message may be given. Every other field is unstructured (RFC 5322 §3.6.8).
+/// The known structured fields. Every other field is unstructured (RFC 5322 §3.6.8).
 const STRUCTURED: &[(Syntax, &[&str])] = &[
     (
         Syntax::Addresses,
@@ -152,25 +153,25 @@ const STRUCTURED: &[(Syntax, &[&str])] = &[
 /// Writes the field `name: value` with its line ends.
 ///
 /// # Errors
-/// The value cannot be written: a structured field has characters beyond ASCII where no encoded word may be, or a word
-/// is longer than a line.
+/// A structured field has non-ASCII characters where no encoded word is allowed, or a word is longer than a line.
 pub(super) fn write(name: &str, value: &str) -> Result<String, String> {
     let value = value.trim_matches([' ', '\t']);
     let failed = |why: String| format!("the value of {name} {why}");
-    // The first line has the name in front.
+    // The name comes first in the first line.
     let column = name.len() + 2;
-    let (value, aim) = match syntax(name) {
-        Syntax::Ids => (ids(value).map_err(failed)?, AIM),
-        _ if value.is_ascii() => (value.to_owned(), AIM),
-        Syntax::Text => (text(value, column), ENCODED_AIM),
-        Syntax::Addresses => (addresses(value, column).map_err(failed)?, ENCODED_AIM),
-        Syntax::Phrases => {
-            (split(value, b",").into_iter().map(phrase_of).collect::<Vec<_>>().join(", "), ENCODED_AIM)
-        }
-        Syntax::PhraseAndId => (phrase_and_id(value).map_err(failed)?, ENCODED_AIM),
-        Syntax::Tokens => (tokens(value).map_err(failed)?, ENCODED_AIM),
+    let (value, preferred) = match syntax(name) {
+        Syntax::Ids => (ids(value).map_err(failed)?, PREFERRED_LINE),
+        _ if value.is_ascii() => (value.to_owned(), PREFERRED_LINE),
+        Syntax::Text => (text(value, column), PREFERRED_ENCODED_LINE),
+        Syntax::Addresses => (addresses(value, column).map_err(failed)?, PREFERRED_ENCODED_LINE),
+        Syntax::Phrases => (
+            split(value, b",").into_iter().map(phrase_of).collect::<Vec<_>>().join(", "),
+            PREFERRED_ENCODED_LINE,
+        ),
+        Syntax::PhraseAndId => (phrase_and_id(value).map_err(failed)?, PREFERRED_ENCODED_LINE),
+        Syntax::Tokens => (tokens(value).map_err(failed)?, PREFERRED_ENCODED_LINE),
     };
-    fold(name, &value, aim)
+    fold(name, &value, preferred)
 }
 
 fn syntax(name: &str) -> Syntax {
@@ -178,8 +179,8 @@ fn syntax(name: &str) -> Syntax {
     STRUCTURED.iter().find(listed).map_or(Syntax::Text, |(syntax, _)| *syntax)
 }
 
-/// Breaks lines at white space so that they have at most `aim` bytes where the words allow it.
-fn fold(name: &str, value: &str, aim: usize) -> Result<String, String> {
+/// Folds a field at white space, so that lines have at most `preferred` bytes if possible.
+fn fold(name: &str, value: &str, preferred: usize) -> Result<String, String> {
     let mut field = format!("{name}:");
     let mut column = field.len();
     let mut rest = value;
@@ -192,19 +193,19 @@ fn fold(name: &str, value: &str, aim: usize) -> Result<String, String> {
         if word.is_empty() {
             break;
         }
-        if word.len() >= LONGEST {
+        if word.len() >= MAX_LINE_BYTES {
             return Err(format!(
-                "the value of {name} holds a word of {} bytes: a line has at most {LONGEST}, and a field is folded at \
-                 white space only",
+                "the value of {name} contains a word of {} bytes; a line has at most {MAX_LINE_BYTES} and can be folded only \
+                 at white space",
                 word.len()
             ));
         }
         let is_first = column == name.len() + 1;
-        let space = if is_first || space.len() + word.len() > LONGEST { " " } else { space };
+        let space = if is_first || space.len() + word.len() > MAX_LINE_BYTES { " " } else { space };
         let length = space.len() + word.len();
-        // A line break right behind the colon is avoided: some programs then take the field for an empty one.
-        let most = if is_first { LONGEST } else { aim };
-        if column + length > most {
+        // Avoid a line break right after the colon: some programs then treat the field as empty.
+        let max = if is_first { MAX_LINE_BYTES } else { preferred };
+        if column + length > max {
             field.push_str("\r\n");
             column = 0;
         }
@@ -216,7 +217,7 @@ fn fold(name: &str, value: &str, aim: usize) -> Result<String, String> {
     Ok(field)
 }
 
-/// Unstructured text: each run of words beyond ASCII is encoded, and the other words stay as they are.
+/// Encodes each run of non-ASCII words in unstructured text, and leaves other words unchanged.
 fn text(value: &str, column: usize) -> String {
     let mut written = String::new();
     let mut run: Option<(usize, usize)> = None;
@@ -241,7 +242,7 @@ fn text(value: &str, column: usize) -> String {
             written.push_str(bare);
         } else {
             match &mut run {
-                // White space between two encoded words is ignored: it is encoded with them.
+                // Readers ignore white space between encoded words, so it is encoded with them.
                 Some((_, end)) => *end = to,
                 None => {
                     written.push_str(space);
@@ -255,7 +256,7 @@ fn text(value: &str, column: usize) -> String {
     written
 }
 
-/// A list of mailboxes and groups. What is ASCII in it stays as it is.
+/// Encodes a list of mailboxes and groups. ASCII parts stay unchanged.
 fn addresses(value: &str, column: usize) -> Result<String, String> {
     let mut written: Vec<String> = Vec::new();
     for part in split(value, b",") {
@@ -265,7 +266,7 @@ fn addresses(value: &str, column: usize) -> Result<String, String> {
     Ok(written.join(", "))
 }
 
-/// A mailbox, or the beginning, a member or the end of a group.
+/// Encodes a mailbox, or the beginning, a member or the end of a group.
 fn address(part: &str, room: usize) -> Result<String, String> {
     if part.is_ascii() {
         return Ok(part.to_owned());
@@ -282,7 +283,7 @@ fn address(part: &str, room: usize) -> Result<String, String> {
     let (part, comment) = trailing_comment(part);
     let comment = comment.map(|comment| format!(" {}", encoded_comment(comment))).unwrap_or_default();
     if let Some((name, rest)) = top_level(part, b'<') {
-        let address = rest.trim_end().strip_suffix('>').ok_or("has an angle bracket that is not closed")?;
+        let address = rest.trim_end().strip_suffix('>').ok_or("has an unclosed angle bracket")?;
         let address = ascii_address(address.trim())?;
         let name = name.trim();
         let name = if name.is_empty() { String::new() } else { format!("{} ", phrase(name, room)) };
@@ -290,7 +291,7 @@ fn address(part: &str, room: usize) -> Result<String, String> {
     }
     let bare = part.trim();
     if bare.contains([' ', '\t']) || !bare.contains('@') {
-        return Err(format!("is no list of addresses: {bare:?} (expected Name <local@domain>)"));
+        return Err(format!("is not a list of addresses: {bare:?} (expected Name <local@domain>)"));
     }
     Ok(format!("{}{comment}", ascii_address(bare)?))
 }
@@ -299,7 +300,7 @@ fn phrase_of(text: &str) -> String {
     phrase(text, 1)
 }
 
-/// A phrase: as it is where it is ASCII, and encoded as a whole where it is not.
+/// Encodes a phrase as a whole, unless it is ASCII.
 fn phrase(text: &str, room: usize) -> String {
     if text.is_ascii() {
         return text.to_owned();
@@ -307,7 +308,7 @@ fn phrase(text: &str, room: usize) -> String {
     encoded_word::encode(&unquoted(text), room).join(" ")
 }
 
-/// The text of a quoted string, without quotes and backslashes; any other text as it is.
+/// Removes the quotes and backslashes of quoted strings.
 fn unquoted(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let (mut quoted, mut chars) = (false, text.chars());
@@ -321,20 +322,20 @@ fn unquoted(text: &str) -> String {
     plain
 }
 
-/// Message ids with white space between them.
+/// Separates message IDs with white space.
 fn ids(value: &str) -> Result<String, String> {
     if !value.is_ascii() {
-        return Err("holds characters beyond ASCII: a message id has none".to_owned());
+        return Err("contains non-ASCII characters, which a message ID cannot have".to_owned());
     }
     Ok(value.replace("><", "> <"))
 }
 
 fn phrase_and_id(value: &str) -> Result<String, String> {
     let Some((name, id)) = top_level(value, b'<') else {
-        return Err("holds characters beyond ASCII outside of a phrase in front of <…>".to_owned());
+        return Err("contains non-ASCII characters outside the phrase before <…>".to_owned());
     };
     if !id.is_ascii() {
-        return Err("holds characters beyond ASCII in its identifier".to_owned());
+        return Err("contains non-ASCII characters in its identifier".to_owned());
     }
     Ok(format!("{} <{id}", phrase(name.trim(), 1)))
 }
@@ -355,7 +356,7 @@ fn tokens(value: &str) -> Result<String, String> {
     }
     if !rest.is_ascii() {
         return Err(
-            "holds characters beyond ASCII where none may be: write a URL with %XX, a domain as xn--…"
+            "contains non-ASCII characters where none are allowed: write a URL with %XX and a domain as xn--…"
                 .to_owned(),
         );
     }
@@ -363,7 +364,7 @@ fn tokens(value: &str) -> Result<String, String> {
     Ok(written)
 }
 
-/// A comment with its parentheses; the text between them is encoded where it is not ASCII.
+/// Encodes a comment, and adds its parentheses.
 fn encoded_comment(text: &str) -> String {
     if text.is_ascii() {
         return format!("({text})");
@@ -372,7 +373,7 @@ fn encoded_comment(text: &str) -> String {
     format!("({})", encoded_word::encode(&plain, 2).join(" "))
 }
 
-/// Splits a comment off that ends a mailbox.
+/// Splits off a comment at the end of a mailbox.
 fn trailing_comment(part: &str) -> (&str, Option<&str>) {
     let found = part.trim_end().strip_suffix(')').and_then(|inner| {
         let (before, comment) = top_level(inner, b'(')?;
@@ -381,98 +382,6 @@ fn trailing_comment(part: &str) -> (&str, Option<&str>) {
     match found {
         Some((before, comment)) => (before, Some(comment)),
         None => (part, None),
-    }
-}
-
-/// Where a comment ends that begins before this text.
-fn comment_end(text: &str) -> Option<usize> {
-    let (mut depth, mut escaped) = (0_usize, false);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'(' => depth += 1,
-            b')' if depth == 0 => return Some(at),
-            b')' => depth -= 1,
-            _ => {}
-        }
-    }
-    None
-}
-
-/// The text around the first such byte that is in no quoted string, comment or angle brackets.
-fn top_level(text: &str, wanted: u8) -> Option<(&str, &str)> {
-    let at = TopLevel::of(text).find(|(_, byte)| *byte == wanted)?.0;
-    Some((text.get(..at)?, text.get(at + 1..)?))
-}
-
-/// The parts of a text between such bytes, trimmed; empty ones are left out.
-fn split<'t>(text: &'t str, at: &[u8]) -> Vec<&'t str> {
-    split_at(text, at).into_iter().map(|(part, _)| part).filter(|part| !part.is_empty()).collect()
-}
-
-/// The parts of a text between such bytes, trimmed, each with the byte that ends it.
-pub(super) fn split_at<'t>(text: &'t str, at: &[u8]) -> Vec<(&'t str, Option<u8>)> {
-    let part = |from, to| text.get(from..to).unwrap_or_default().trim_matches([' ', '\t']);
-    let (mut parts, mut begin) = (Vec::new(), 0);
-    for (end, byte) in TopLevel::of(text).filter(|(_, byte)| at.contains(byte)) {
-        parts.push((part(begin, end), Some(byte)));
-        begin = end + 1;
-    }
-    parts.push((part(begin, text.len()), None));
-    parts
-}
-
-/// A text without its comments.
-pub(super) fn without_comments(text: &str) -> String {
-    let (mut plain, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some((before, comment)) = top_level(rest, b'(') {
-        plain.push_str(before);
-        rest = comment_end(comment).and_then(|end| comment.get(end + 1..)).unwrap_or_default();
-    }
-    plain.push_str(rest);
-    plain
-}
-
-/// The bytes of a text that are in no quoted string, comment or angle brackets, with their offsets. What opens one of
-/// these is among them.
-struct TopLevel<'t> {
-    bytes: std::iter::Enumerate<std::str::Bytes<'t>>,
-    quoted: bool,
-    comments: usize,
-    angle: bool,
-}
-
-impl<'t> TopLevel<'t> {
-    fn of(text: &'t str) -> Self {
-        Self { bytes: text.bytes().enumerate(), quoted: false, comments: 0, angle: false }
-    }
-}
-
-impl Iterator for TopLevel<'_> {
-    type Item = (usize, u8);
-
-    fn next(&mut self) -> Option<(usize, u8)> {
-        loop {
-            let (at, byte) = self.bytes.next()?;
-            let inside = self.quoted || self.comments > 0 || self.angle;
-            match byte {
-                b'\\' if self.quoted || self.comments > 0 => {
-                    self.bytes.next();
-                }
-                b'"' if self.comments == 0 => self.quoted = !self.quoted,
-                _ if self.quoted => {}
-                b'(' => self.comments += 1,
-                b')' if self.comments > 0 => self.comments -= 1,
-                _ if self.comments > 0 => {}
-                b'<' => self.angle = true,
-                b'>' => self.angle = false,
-                _ => {}
-            }
-            if !inside {
-                return Some((at, byte));
-            }
-        }
     }
 }
 
@@ -515,12 +424,15 @@ mod tests {
     }
 
     #[test]
-    fn message_ids_are_folded_between_ids_and_never_encoded() {
+    fn folds_between_message_ids_and_never_encodes_them() {
         let ids: Vec<String> =
             (0..12).map(|number| format!("<{number:02}{}@mail.example.org>", "a".repeat(25))).collect();
         for name in ["References", "In-Reply-To"] {
             let field = written(name, &ids.join(" "));
-            assert!(field.lines().count() > 6 && field.lines().all(|line| line.len() <= AIM), "{field}");
+            assert!(
+                field.lines().count() > 6 && field.lines().all(|line| line.len() <= PREFERRED_LINE),
+                "{field}"
+            );
             assert_eq!(unfolded(&field), format!("{name}: {}", ids.join(" ")));
         }
         assert_eq!(written("References", "<a@x><b@y>"), "References: <a@x> <b@y>\r\n");
@@ -528,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_and_tokens_are_sent_bare_and_folded_at_white_space_only() {
+    fn writes_urls_and_tokens_unencoded_and_folds_at_white_space() {
         let url = format!("<https://example.org/{}>", "u".repeat(90));
         let field = written("List-Unsubscribe", &format!("{url}, <mailto:leave@example.org?subject=x>"));
         assert_eq!(field, format!("List-Unsubscribe: {url},\r\n <mailto:leave@example.org?subject=x>\r\n"));
@@ -552,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_encoded_word_by_word_and_unknown_fields_are_text() {
+    fn encodes_text_word_by_word_and_treats_unknown_fields_as_text() {
         assert_eq!(
             written("Comments", "Grüße aus Köln"),
             "Comments: =?utf-8?Q?Gr=C3=BC=C3=9Fe?= aus =?utf-8?Q?K=C3=B6ln?=\r\n"
@@ -570,19 +482,19 @@ mod tests {
             "Keywords: =?utf-8?Q?K=C3=B6ln?=, plain, \"a b\"\r\n"
         );
         let long = written("X-Long", &"日本語のテキスト".repeat(40));
-        assert!(long.lines().all(|line| line.len() <= ENCODED_AIM), "{long}");
+        assert!(long.lines().all(|line| line.len() <= PREFERRED_ENCODED_LINE), "{long}");
         let plain = written("X-Long", &"word ".repeat(60));
-        assert!(plain.lines().all(|line| line.len() <= AIM) && !plain.contains("=?"), "{plain}");
+        assert!(plain.lines().all(|line| line.len() <= PREFERRED_LINE) && !plain.contains("=?"), "{plain}");
         assert_eq!(unfolded(&plain), format!("X-Long: {}", "word ".repeat(60).trim_end()));
     }
 
     #[test]
-    fn a_word_longer_than_a_line_is_refused() {
+    fn rejects_a_word_longer_than_a_line() {
         for name in ["X-Token", "References", "List-Unsubscribe"] {
             let why = write(name, &format!("a {}", "t".repeat(998))).unwrap_err();
             assert!(why.contains(name) && why.contains("998"), "{why}");
             let field = written(name, &format!("a {}", "t".repeat(997)));
-            assert!(field.lines().all(|line| line.len() <= LONGEST), "{name}");
+            assert!(field.lines().all(|line| line.len() <= MAX_LINE_BYTES), "{name}");
         }
     }
 }

@@ -1,23 +1,23 @@
-//! Mailboxes: an address with or without a name, on the command line and in a header.
+//! Mailboxes: an address with an optional name, on the command line and in a header.
 //!
-//! A domain beyond ASCII becomes A-labels (RFC 5890, UTS 46 without transitional processing), which every server takes.
-//! A local part beyond ASCII stays as it is: it needs SMTPUTF8.
+//! A non-ASCII domain is converted to A-labels (RFC 5890, UTS 46 without transitional processing), which every server
+//! accepts. A non-ASCII local part stays unchanged and needs SMTPUTF8.
 
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 
-use super::field::{split_at, without_comments};
+use super::structured::{split_at, without_comments};
 
-/// A mailbox: an address, perhaps with a name.
+/// An address with an optional name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mailbox {
     pub(crate) name: Option<String>,
-    /// `local@domain`, checked, the domain in ASCII.
+    /// The valid address `local@domain`, with the domain in ASCII.
     pub(crate) address: String,
 }
 
 impl Mailbox {
-    /// Reads `local@domain` or `Name <local@domain>`.
+    /// Parses `local@domain` or `Name <local@domain>`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim_matches(' ');
         let (name, address) = match text.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
@@ -27,12 +27,12 @@ impl Mailbox {
             None => (None, text),
         };
         if name.is_some_and(|name| name.chars().any(char::is_control)) {
-            return Err("the name holds a control character".to_owned());
+            return Err("the name contains a control character".to_owned());
         }
         Ok(Self { name: name.map(str::to_owned), address: ascii_address(address)? })
     }
 
-    /// The mailbox as a header field has it.
+    /// Formats the mailbox for a header field.
     pub(super) fn header(&self) -> String {
         match &self.name {
             Some(name) => {
@@ -42,17 +42,15 @@ impl Mailbox {
             None => format!("<{}>", self.address),
         }
     }
-}
 
-impl Mailbox {
-    /// The address as the name of a group without members: readable, and not an address any more.
+    /// Formats the address as the name of an empty group: readable, but not an address.
     pub(super) fn as_empty_group(&self) -> String {
         format!("\"{}\":;", self.address.replace('\\', "\\\\").replace('"', "\\\""))
     }
 }
 
-/// The address with its domain in ASCII: `Mailbox` of RFC 5321 §4.1.2, with a local part beyond ASCII as RFC 6531 §3.3
-/// adds.
+/// Checks an address and converts its domain to ASCII: `Mailbox` of RFC 5321 §4.1.2, with a non-ASCII local part allowed
+/// (RFC 6531 §3.3).
 pub(super) fn ascii_address(address: &str) -> Result<String, String> {
     let checked = |text: &str| match proto_smtp::types::Address::parse(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -64,17 +62,17 @@ pub(super) fn ascii_address(address: &str) -> Result<String, String> {
     }
 }
 
-/// The A-labels of a domain name.
+/// Converts a domain name to A-labels.
 fn ascii_domain(domain: &str) -> Result<String, String> {
     let (deny, hyphens) = (AsciiDenyList::STD3, Hyphens::CheckFirstLast);
     match Uts46::new().to_ascii(domain.as_bytes(), deny, hyphens, DnsLength::Verify) {
         Ok(ascii) => Ok(ascii.into_owned()),
-        Err(_) => Err(format!("{domain:?} is no domain name (IDNA)")),
+        Err(_) => Err(format!("{domain:?} is not a domain name (IDNA)")),
     }
 }
 
-/// The addresses in the value of To, Cc or Bcc as they are written there: those of groups too, without names and
-/// comments. Whether each is one is not checked.
+/// Returns the addresses in the value of To, Cc or Bcc, including those in groups, as written and without names and
+/// comments. Does not check whether they are valid.
 pub(crate) fn addresses_in(value: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (part, end) in split_at(value, b",;:") {
@@ -105,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn domains_beyond_ascii_become_a_labels() {
+    fn converts_non_ascii_domains_to_a_labels() {
         for (text, expected) in [
             ("joe@bücher.example", "joe@xn--bcher-kva.example"),
             ("Joe <joe@BÜCHER.example>", "joe@xn--bcher-kva.example"),

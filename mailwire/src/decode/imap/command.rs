@@ -10,11 +10,11 @@ use proto_imap::types::{
 use proto_imap::types::{FetchCommand, ListCommand, ListReturn, SearchCommand, StoreAction};
 use serde_json::{Value, json};
 
-use super::super::lines::{text, unparsed};
 use super::frame::{Quotes, announced, context, repairs, split_message, with_repairs};
+use crate::decode::lines::{text, unparsed};
 
 /// Decodes commands and the messages of APPEND.
-pub(in super::super) fn commands(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
+pub(crate) fn commands(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
     let cx = context(strict);
     while !input.is_empty() {
         let (frame, rest) = split_message(input, |line| !parse::is_append_payload(line), Quotes::End);

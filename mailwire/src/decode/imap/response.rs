@@ -8,11 +8,11 @@ use proto_imap::types::{
 };
 use serde_json::{Map, Value, json};
 
-use super::super::lines::{text, unparsed};
 use super::frame::{Quotes, context, repairs, split_message, with_repairs};
+use crate::decode::lines::{text, unparsed};
 
 /// Decodes responses.
-pub(in super::super) fn responses(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
+pub(crate) fn responses(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
     let cx = context(strict);
     while !input.is_empty() {
         let (frame, rest) = split_message(input, |line| !is_text(line), Quotes::Span);
