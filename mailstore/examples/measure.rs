@@ -111,7 +111,7 @@ fn measure_lookups(store: &SqliteStore, account: AccountId) -> Result<()> {
         store.fetch_page(large, &set, Columns::summary(), 500).map(drop)
     })?;
     repeat("status of 100,000", &mut |_| store.status(large).map(drop))?;
-    repeat("quota check", &mut |_| store.quota_check(large, 1_000))?;
+    repeat("quota check", &mut |_| store.check_quota(large, 1_000))?;
     for n in 0..9_900 {
         store.create_mailbox(account, &format!("box {n}"), None)?;
     }

@@ -1,7 +1,7 @@
-//! The octets of messages: uploads on their way in, and bodies on their way out.
+//! The bytes of messages: uploads on their way in, and bodies on their way out.
 //!
 //! Knows how to spool a message of any size in bounded memory while it is scanned for its structure. Does not know
-//! mailboxes. An upload of at most [`SMALL_LIMIT`] octets stays in memory; a larger one becomes a file of its final
+//! mailboxes. An upload of at most [`SMALL_LIMIT`] bytes stays in memory; a larger one becomes a file of its final
 //! random name, which means nothing until a database row names it: so no rename is needed, and a file that no row
 //! names is swept at the next start.
 
@@ -12,11 +12,11 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The largest message, in octets, that is kept in the database and not in a file of its own.
+/// The largest message, in bytes, that is kept in the database and not in a file of its own.
 pub const SMALL_LIMIT: usize = 64 * 1024;
 
 /// What is read at a time where an upload is read back, in bytes.
-const CHUNK: usize = 16 * 1024;
+const READ_CHUNK: usize = 16 * 1024;
 
 /// A message on its way in. Dropped without being appended, it leaves nothing behind.
 pub struct Upload {
@@ -64,23 +64,23 @@ impl Upload {
         }
     }
 
-    /// Takes the next octets of the message.
+    /// Takes the next bytes of the message.
     ///
     /// # Errors
     /// `Full` or `Io`; the upload is useless then.
     pub fn write(&mut self, chunk: &[u8]) -> Result<()> {
-        if let Spool::Memory(octets) = &mut self.spool {
-            let length = octets.len() + chunk.len();
+        if let Spool::Memory(bytes) = &mut self.spool {
+            let length = bytes.len() + chunk.len();
             if length <= SMALL_LIMIT {
-                if length > octets.capacity() {
+                if length > bytes.capacity() {
                     // At most twice what is there, and never more than a small message has.
-                    let wanted = (2 * octets.capacity()).clamp(length, SMALL_LIMIT);
-                    octets.reserve_exact(wanted - octets.len());
+                    let wanted = (2 * bytes.capacity()).clamp(length, SMALL_LIMIT);
+                    bytes.reserve_exact(wanted - bytes.len());
                 }
-                octets.extend_from_slice(chunk);
+                bytes.extend_from_slice(chunk);
             } else {
                 let mut spool = SpoolFile::create(&self.directory)?;
-                spool.file.write_all(octets)?;
+                spool.file.write_all(bytes)?;
                 spool.file.write_all(chunk)?;
                 self.spool = Spool::File(spool);
             }
@@ -92,7 +92,7 @@ impl Upload {
         Ok(())
     }
 
-    /// How many octets were written.
+    /// How many bytes were written.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -103,10 +103,10 @@ impl Upload {
     /// `Io`.
     pub fn for_each_chunk(&mut self, mut each: impl FnMut(&[u8])) -> Result<()> {
         match &mut self.spool {
-            Spool::Memory(octets) => each(octets),
+            Spool::Memory(bytes) => each(bytes),
             Spool::File(spool) => {
                 spool.file.seek(SeekFrom::Start(0))?;
-                let mut buffer = vec![0; CHUNK];
+                let mut buffer = vec![0; READ_CHUNK];
                 loop {
                     let length = spool.file.read(&mut buffer)?;
                     if length == 0 {
@@ -119,29 +119,29 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes the octets durable and hands out what an engine writes to its tables. Whoever calls it for a batch
+    /// Makes the bytes durable and hands out what an engine writes to its tables. Whoever calls it for a batch
     /// syncs the directory once behind all of them.
-    pub(crate) fn seal(self) -> Result<Sealed> {
+    pub(crate) fn seal(self) -> Result<SealedUpload> {
         let summary = self.scanner.finish_summary();
         if let Spool::File(spool) = &self.spool {
             spool.file.sync_all()?;
         }
-        Ok(Sealed { size: self.size, summary, spool: self.spool })
+        Ok(SealedUpload { size: self.size, summary, spool: self.spool })
     }
 }
 
 /// An upload that is complete, analysed and on disk, but not yet named by a row.
-pub(crate) struct Sealed {
+pub(crate) struct SealedUpload {
     pub(crate) size: u64,
     pub(crate) summary: Summary,
     spool: Spool,
 }
 
-impl Sealed {
-    /// The octets of a small message.
+impl SealedUpload {
+    /// The bytes of a small message.
     pub(crate) fn inline(&self) -> Option<&[u8]> {
         match &self.spool {
-            Spool::Memory(octets) => Some(octets),
+            Spool::Memory(bytes) => Some(bytes),
             Spool::File(_) => None,
         }
     }
@@ -171,23 +171,23 @@ impl SpoolFile {
     }
 }
 
-/// The octets of a message, open for reading. Stays readable when the message is expunged meanwhile.
+/// The bytes of a message, open for reading. Stays readable when the message is expunged meanwhile.
 #[derive(Debug)]
 pub struct Body {
     size: u64,
-    source: Source,
+    source: BodySource,
 }
 
 #[derive(Debug)]
-enum Source {
+enum BodySource {
     Memory(Vec<u8>),
     File(File),
 }
 
 impl Body {
     /// A body that stands in memory.
-    pub fn from_octets(octets: Vec<u8>) -> Self {
-        Self { size: octets.len() as u64, source: Source::Memory(octets) }
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self { size: bytes.len() as u64, source: BodySource::Memory(bytes) }
     }
 
     pub(crate) fn from_file(path: &Path, size: u64) -> Result<Self> {
@@ -200,23 +200,23 @@ impl Body {
         if file.metadata()?.len() != size {
             return Err(Error::Corrupt("the file of a message"));
         }
-        Ok(Self { size, source: Source::File(file) })
+        Ok(Self { size, source: BodySource::File(file) })
     }
 
-    /// The number of octets.
+    /// The number of bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// All octets, where they stand in memory.
-    pub fn as_octets(&self) -> Option<&[u8]> {
+    /// All bytes, where they stand in memory.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
         match &self.source {
-            Source::Memory(octets) => Some(octets),
-            Source::File(_) => None,
+            BodySource::Memory(bytes) => Some(bytes),
+            BodySource::File(_) => None,
         }
     }
 
-    /// Reads from `offset` into `into` and returns how many octets: fewer only at the end of the message.
+    /// Reads from `offset` into `into` and returns how many bytes: fewer only at the end of the message.
     ///
     /// # Errors
     /// `Io`.
@@ -225,27 +225,27 @@ impl Body {
         let length = into.len().min(left);
         let Some(into) = into.get_mut(..length) else { return Ok(0) };
         match &self.source {
-            Source::Memory(octets) => {
+            BodySource::Memory(bytes) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
-                if let Some(from) = octets.get(start..start.saturating_add(length)) {
+                if let Some(from) = bytes.get(start..start.saturating_add(length)) {
                     into.copy_from_slice(from);
                 }
             }
-            Source::File(file) => file.read_exact_at(into, offset)?,
+            BodySource::File(file) => file.read_exact_at(into, offset)?,
         }
         Ok(length)
     }
 
-    /// The octets from `offset` on, at most `length` of them: a section.
+    /// The bytes from `offset` on, at most `length` of them: a section.
     ///
     /// # Errors
     /// `Io`.
     pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
         let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let mut octets = vec![0; length.min(left)];
-        let read = self.read_at(offset, &mut octets)?;
-        octets.truncate(read);
-        Ok(octets)
+        let mut bytes = vec![0; length.min(left)];
+        let read = self.read_at(offset, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
     }
 }
 
@@ -254,15 +254,20 @@ pub(crate) fn create_private_directory(path: &Path) -> Result<()> {
     Ok(std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?)
 }
 
+/// Opens a file that only its owner can read or write, and creates it if it is missing.
+pub(crate) fn open_private_file(path: &Path) -> Result<File> {
+    Ok(OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?)
+}
+
 /// Makes the names in a directory durable.
 pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     Ok(File::open(path)?.sync_all()?)
 }
 
 fn random_name() -> Result<String> {
-    let mut octets = [0_u8; 16];
-    getrandom::fill(&mut octets).map_err(|_| Error::Crypto)?;
-    Ok(octets.iter().map(|octet| format!("{octet:02x}")).collect())
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|_| Error::Crypto)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl ObjectIds {
     }
 
     /// The identifier of a row of an account.
-    pub(crate) fn show(&self, account: i64, row: i64) -> String {
+    pub(crate) fn encode(&self, account: i64, row: i64) -> String {
         let (mut left, mut right) = (to_bits(account), to_bits(row));
         for round in 0..ROUNDS {
             (left, right) = (right, left ^ self.round(round, right));
@@ -60,7 +60,7 @@ impl ObjectIds {
     }
 
     /// The row of an identifier, if it is one of this account's.
-    pub(crate) fn find(&self, account: i64, id: &str) -> Option<i64> {
+    pub(crate) fn decode(&self, account: i64, id: &str) -> Option<i64> {
         if id.len() != LENGTH {
             return None;
         }
@@ -101,17 +101,17 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for account in 1..20 {
             for row in (0..50).chain([i64::MAX]) {
-                let id = ids.show(account, row);
+                let id = ids.encode(account, row);
                 assert!(id.len() == LENGTH && id.bytes().all(|byte| ALPHABET.contains(&byte)), "{id}");
-                assert_eq!(ids.find(account, &id), Some(row));
-                assert_eq!(ids.find(account + 1, &id), None, "another account's");
+                assert_eq!(ids.decode(account, &id), Some(row));
+                assert_eq!(ids.decode(account + 1, &id), None, "another account's");
                 assert!(seen.insert(id));
             }
         }
-        let id = ids.show(1, 1);
-        assert_eq!(ids.show(1, 1), id);
-        assert_ne!(ObjectIds::new(b"other", "email").show(1, 1), id);
-        assert_ne!(ObjectIds::new(b"secret", "mailbox").show(1, 1), id);
+        let id = ids.encode(1, 1);
+        assert_eq!(ids.encode(1, 1), id);
+        assert_ne!(ObjectIds::new(b"other", "email").encode(1, 1), id);
+        assert_ne!(ObjectIds::new(b"secret", "mailbox").encode(1, 1), id);
         for bad in [
             "",
             "1",
@@ -120,7 +120,7 @@ mod tests {
             "_____________________-",
             "éaaaaaaaaaaaaaaaaaaaa",
         ] {
-            assert_eq!(ids.find(1, bad), None, "{bad}");
+            assert_eq!(ids.decode(1, bad), None, "{bad}");
         }
     }
 }

@@ -526,7 +526,7 @@ pub struct RemoteMessage {
 
 /// What became of a [`RemoteMessage`]; the number is the local UID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Import {
+pub enum ImportOutcome {
     /// It is new here.
     Imported(u32),
     /// The same octets came under an earlier UIDVALIDITY and are still here.

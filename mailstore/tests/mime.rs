@@ -1,6 +1,6 @@
 //! MIME structure and sections, on well-formed, odd, and random messages.
 
-use mailstore::mime::{Part, Scanner, SectionText, Structure, extract};
+use mailstore::mime::{Part, Scanner, SectionText, Structure, extract_section};
 use proptest::prelude::*;
 
 const NESTED: &str = concat!(
@@ -21,7 +21,8 @@ const NESTED: &str = concat!(
 
 fn get(message: &[u8], path: &[u32], text: SectionText) -> Option<String> {
     let structure = Structure::of(message);
-    extract(message, &structure.root, path, &text).map(|octets| String::from_utf8_lossy(&octets).into_owned())
+    extract_section(message, &structure.root, path, &text)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn structure_says_what_bodystructure_needs() {
     let Structure { envelope, root } = Structure::of(NESTED.as_bytes());
     assert_eq!(envelope.subject.as_deref(), Some("outer"));
     assert_eq!(root.children.len(), 3);
-    assert_eq!((root.children[0].lines, root.children[0].octets()), (2, 12));
+    assert_eq!((root.children[0].lines, root.children[0].body_size()), (2, 12));
     assert_eq!(root.children[1].children[1].encoding, "quoted-printable");
     let forwarded = root.children[2].message.as_ref().unwrap();
     assert_eq!(forwarded.envelope.subject.as_deref(), Some("inner"));
@@ -68,13 +69,13 @@ fn structure_says_what_bodystructure_needs() {
 fn messages_without_mime() {
     let plain = b"Subject: x\r\n\r\none\r\ntwo\r\n";
     let root = Structure::of(plain).root;
-    assert_eq!((root.lines, root.octets(), root.header.end), (2, 10, 14));
+    assert_eq!((root.lines, root.body_size(), root.header.end), (2, 10, 14));
     assert_eq!(get(plain, &[1], SectionText::Whole).unwrap(), "one\r\ntwo\r\n");
     assert_eq!(get(plain, &[1], SectionText::Text), None, "a part that is no message has no TEXT");
     assert_eq!(get(plain, &[], SectionText::Text).unwrap(), "one\r\ntwo\r\n");
 
     let empty = Structure::of(b"").root;
-    assert_eq!((empty.media_type.as_str(), empty.octets(), empty.lines), ("text", 0, 0));
+    assert_eq!((empty.media_type.as_str(), empty.body_size(), empty.lines), ("text", 0, 0));
     assert_eq!(get(b"", &[], SectionText::Header).unwrap(), "");
 
     assert_eq!(get(b"\r\nbody", &[], SectionText::Header).unwrap(), "\r\n");
@@ -97,7 +98,7 @@ fn lines_count_like_text_lines() {
 fn malformed_multiparts_still_have_a_structure() {
     let none = Structure::of(b"Content-Type: multipart/mixed\r\n\r\ntext\r\n").root;
     assert_eq!(none.children.len(), 1, "IMAP can't say a multipart without parts");
-    assert_eq!(none.children[0].octets(), 0);
+    assert_eq!(none.children[0].body_size(), 0);
 
     let cut = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n";
     let root = Structure::of(cut).root;
@@ -280,8 +281,8 @@ proptest! {
                     prop_assert_eq!(open, address.mailbox.is_none());
                     open = !open;
                 }
-                prop_assert_eq!(address.shown_host().is_none(), address.host.is_none());
-                prop_assert_ne!(address.shown_host(), Some(""));
+                prop_assert_eq!(address.envelope_host().is_none(), address.host.is_none());
+                prop_assert_ne!(address.envelope_host(), Some(""));
             }
             prop_assert!(!open);
         }

@@ -66,8 +66,8 @@ fn messages_beyond_the_quota_are_refused_and_nothing_else_is() {
 fn bytes_count_with_every_copy_and_a_message_that_never_fits_is_told_apart() {
     let f = fixture(|quota| quota.bytes = 1_000);
     f.append(&[f.inbox], 400, &[]).unwrap();
-    assert!(f.store.quota_check(f.inbox, 600).is_ok() && over(f.store.quota_check(f.inbox, 601)));
-    assert!(matches!(f.store.quota_check(f.inbox, 1_001), Err(Error::OverQuota { permanent: true, .. })));
+    assert!(f.store.check_quota(f.inbox, 600).is_ok() && over(f.store.check_quota(f.inbox, 601)));
+    assert!(matches!(f.store.check_quota(f.inbox, 1_001), Err(Error::OverQuota { permanent: true, .. })));
     assert!(matches!(f.append(&[f.inbox], 1_001, &[]), Err(Error::OverQuota { permanent: true, .. })));
     assert!(over(f.append(&[f.inbox, f.trash], 400, &[])));
     f.store.copy(f.inbox, &UidSet::one(1), f.trash, 100).unwrap();

@@ -408,7 +408,7 @@ fn mailboxes_have_a_hierarchy() {
         (NameSelection::SubscribedSpecialUse, "Junk".."Sent", false),
         (NameSelection::SubscribedSpecialUse, "Junk".."Sent\0", true),
     ] {
-        let found = f.store.selects(f.account, selection, range.clone()).unwrap();
+        let found = f.store.has_selected_name(f.account, selection, range.clone()).unwrap();
         assert_eq!(found, expected, "{selection:?} {range:?}");
     }
 }
@@ -453,10 +453,13 @@ fn imports_are_recorded_once_and_claimed_after_a_new_uid_validity() {
     };
     let mailbox = f.store.remote_mailbox(remote.id, "INBOX", f.inbox, 7).unwrap();
     let first = f.store.record_imports(mailbox.id, vec![message(3, "a"), message(5, "a"), message(9, "b")]);
-    assert_eq!(first.unwrap(), [Import::Imported(1), Import::Imported(2), Import::Imported(3)]);
+    assert_eq!(
+        first.unwrap(),
+        [ImportOutcome::Imported(1), ImportOutcome::Imported(2), ImportOutcome::Imported(3)]
+    );
     assert_eq!(f.store.known_uids(mailbox.id).unwrap(), [3, 5, 9].into_iter().collect());
     let again = f.store.record_imports(mailbox.id, vec![message(5, "a"), message(10, "c")]).unwrap();
-    assert_eq!(again, [Import::Known(2), Import::Imported(4)]);
+    assert_eq!(again, [ImportOutcome::Known(2), ImportOutcome::Imported(4)]);
     f.expunge(f.inbox, &Expunge::Exactly(UidSet::one(3)));
     assert_eq!(
         f.store.known_uids(mailbox.id).unwrap().ranges().len(),
@@ -469,7 +472,12 @@ fn imports_are_recorded_once_and_claimed_after_a_new_uid_validity() {
     let batch = vec![message(1, "a"), message(2, "a"), message(3, "a"), message(4, "b")];
     assert_eq!(
         f.store.record_imports(mailbox.id, batch).unwrap(),
-        [Import::Duplicate(1), Import::Duplicate(2), Import::Imported(5), Import::Imported(6)]
+        [
+            ImportOutcome::Duplicate(1),
+            ImportOutcome::Duplicate(2),
+            ImportOutcome::Imported(5),
+            ImportOutcome::Imported(6)
+        ]
     );
     f.store.record_sync(remote.id, 1_700_000_000, "failed", Some("timed out")).unwrap();
     let listed = f.store.remote_accounts(f.account).unwrap();

@@ -4,7 +4,8 @@
 //! back as it is, with replacement characters where it is not UTF-8. No result is longer than four times its input,
 //! and every function is linear.
 
-use super::Part;
+use super::header::unfold;
+use super::structure::Part;
 use encoding_rs::Encoding;
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::charsets::map::charset_decoder;
@@ -44,7 +45,7 @@ const ALIASES: [(&str, &str); 21] = [
 /// The bytes of adjacent words of one charset are put together before they are decoded: some senders split a word in
 /// the middle of a character.
 pub fn header_text(value: &[u8]) -> String {
-    let text = super::unfold(value);
+    let text = unfold(value);
     let mut out = String::with_capacity(text.len());
     // The words that wait to be decoded together: their charset and bytes.
     let mut pending: Option<(&str, Vec<u8>)> = None;
@@ -180,7 +181,7 @@ fn canonical(name: &str) -> &str {
 }
 
 /// The encoding of a charset that can be decoded piece by piece.
-pub(super) fn streaming(charset: &str) -> Option<&'static Encoding> {
+pub(super) fn streaming_encoding(charset: &str) -> Option<&'static Encoding> {
     let name = charset.trim().to_ascii_lowercase();
     match canonical(&name) {
         // Much mail that says ASCII, or nothing, is UTF-8.

@@ -3,11 +3,11 @@
 //! Knows address syntax, read tolerantly, and the limits of an envelope. Does not decode encoded words: IMAP hands
 //! them out as they came.
 
-use super::Address;
 use super::field::{AddressField, Field, FieldKind};
 use super::header::{filled, skip_comment};
 use super::limits::{ADDRESS_LIMIT, ENVELOPE_ADDRESS_LIMIT, WORD_LIMIT};
-use super::record::{Writer, text_size};
+use super::record::{RecordWriter, text_size};
+use super::structure::Address;
 use std::str::Chars;
 
 /// The most bytes that are collected of the words, or of the `<…>`, of one address.
@@ -25,7 +25,7 @@ pub(super) struct EnvelopeWriter {
 
 /// How far a record may grow.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct RecordRoom {
     pub(super) bytes: usize,
     pub(super) texts: usize,
 }
@@ -44,7 +44,7 @@ impl EnvelopeWriter {
     }
 
     /// Takes a field of the header.
-    pub(super) fn field(&mut self, field: &Field, record: &mut Writer, room: Room) {
+    pub(super) fn field(&mut self, field: &Field, record: &mut RecordWriter, room: RecordRoom) {
         match field.kind {
             FieldKind::Addresses(name) => self.addresses(name, field, record, room),
             kind => {
@@ -68,7 +68,7 @@ impl EnvelopeWriter {
     }
 
     /// Ends the envelope.
-    pub(super) fn end(self, record: &mut Writer) {
+    pub(super) fn end(self, record: &mut RecordWriter) {
         if self.truncated {
             record.mark(b'T');
         }
@@ -80,7 +80,7 @@ impl EnvelopeWriter {
         entries >= ADDRESS_LIMIT || self.entries.iter().sum::<usize>() >= ENVELOPE_ADDRESS_LIMIT
     }
 
-    fn addresses(&mut self, name: AddressField, field: &Field, record: &mut Writer, room: Room) {
+    fn addresses(&mut self, name: AddressField, field: &Field, record: &mut RecordWriter, room: RecordRoom) {
         let others = self.entries.iter().sum::<usize>();
         let own = self.entries.get(name as usize).copied().unwrap_or_default();
         let mut list = ListWriter {
@@ -142,7 +142,7 @@ fn at_element(kind: FieldKind, text: &str) -> &str {
 
 /// Writes the entries of an address list as long as there is room; a group that was begun is always ended.
 struct ListWriter<'r> {
-    record: &'r mut Writer,
+    record: &'r mut RecordWriter,
     mark: u8,
     entries_left: usize,
     bytes_end: usize,
@@ -223,10 +223,10 @@ enum Entry {
 /// Reads an address list of unfolded text. Of a text that was `cut`, the last address is left out, because it may
 /// lack something. Returns false where an entry was refused, left out, or shortened.
 fn read_addresses(text: &str, cut: bool, sink: &mut dyn FnMut(Entry) -> bool) -> bool {
-    let mut reader = Reader {
+    let mut reader = AddressReader {
         sink,
         complete: true,
-        words: Collected::default(),
+        words: BoundedText::default(),
         at: None,
         blank: false,
         comment: None,
@@ -260,12 +260,12 @@ fn read_addresses(text: &str, cut: bool, sink: &mut dyn FnMut(Entry) -> bool) ->
 
 /// Text of bounded length.
 #[derive(Debug, Default)]
-struct Collected {
+struct BoundedText {
     text: String,
     over: bool,
 }
 
-impl Collected {
+impl BoundedText {
     fn push(&mut self, c: char) {
         if self.text.len() + c.len_utf8() <= COLLECTED_LIMIT {
             self.text.push(c);
@@ -276,23 +276,23 @@ impl Collected {
 }
 
 /// The state of one pass over an address list.
-struct Reader<'s> {
+struct AddressReader<'s> {
     sink: &'s mut dyn FnMut(Entry) -> bool,
     complete: bool,
     /// The sink takes no more.
     full: bool,
     /// Words so far, a blank between them: a phrase, or an addr-spec without `<`.
-    words: Collected,
+    words: BoundedText,
     /// Where the last unquoted `@` is in `words`.
     at: Option<usize>,
     /// A blank was read behind the last word.
     blank: bool,
     comment: Option<String>,
-    angle: Option<Collected>,
+    angle: Option<BoundedText>,
     in_group: bool,
 }
 
-impl Reader<'_> {
+impl AddressReader<'_> {
     fn put(&mut self, entry: Entry) {
         if !self.full && !(self.sink)(entry) {
             self.full = true;
@@ -339,7 +339,7 @@ impl Reader<'_> {
     }
 
     fn angle(&mut self, chars: &mut Chars<'_>) {
-        let mut inner = Collected::default();
+        let mut inner = BoundedText::default();
         while let Some(c) = chars.next() {
             match c {
                 '>' => break,
@@ -470,7 +470,7 @@ fn read_until(chars: &mut Chars<'_>, end: char, mut push: impl FnMut(char)) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Structure;
+    use super::super::structure::Structure;
     use super::*;
 
     fn address_list(text: &str) -> Vec<Address> {

@@ -18,7 +18,7 @@ const NAME_LIMIT: usize = 4 * 1024;
 pub struct HeaderFilter {
     names: Arc<BTreeSet<Vec<u8>>>,
     subset: Subset,
-    place: Place,
+    state: FilterState,
     /// The start of a line whose field is not known yet.
     held: Vec<u8>,
     /// Whether there was a field, and whether the last one is passed on.
@@ -27,7 +27,7 @@ pub struct HeaderFilter {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum FilterState {
     LineStart,
     Name,
     /// Behind the name, on any line of the field.
@@ -42,7 +42,7 @@ impl HeaderFilter {
         Self {
             names: Arc::new(names.iter().map(|name| name.as_ref().to_ascii_lowercase()).collect()),
             subset,
-            place: Place::LineStart,
+            state: FilterState::LineStart,
             held: Vec::new(),
             has_field: false,
             passes: false,
@@ -52,11 +52,11 @@ impl HeaderFilter {
     /// Filters the next piece of the header and appends what passes to `out`.
     pub fn push(&mut self, mut piece: &[u8], out: &mut Vec<u8>) {
         while !piece.is_empty() {
-            let used = match self.place {
-                Place::LineStart => self.line_start(piece),
-                Place::Name => self.name(piece, out),
-                Place::Value => self.value(piece, out),
-                Place::End => return,
+            let used = match self.state {
+                FilterState::LineStart => self.line_start(piece),
+                FilterState::Name => self.name(piece, out),
+                FilterState::Value => self.value(piece, out),
+                FilterState::End => return,
             };
             piece = piece.get(used..).unwrap_or_default();
         }
@@ -64,15 +64,15 @@ impl HeaderFilter {
 
     /// The header is complete: appends what is left, and the empty line at the end.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        if self.place == Place::Name {
+        if self.state == FilterState::Name {
             // A last line without colon and line end.
             self.decide(false, out);
-            self.place = Place::Value;
+            self.state = FilterState::Value;
         }
-        if self.place == Place::Value && self.passes {
+        if self.state == FilterState::Value && self.passes {
             out.extend_from_slice(b"\r\n");
         }
-        self.place = Place::End;
+        self.state = FilterState::End;
         out.extend_from_slice(b"\r\n");
     }
 
@@ -80,7 +80,7 @@ impl HeaderFilter {
         let after_cr = !self.held.is_empty();
         match piece.first() {
             Some(b'\n') => {
-                self.place = Place::End;
+                self.state = FilterState::End;
                 1
             }
             Some(b'\r') if !after_cr => {
@@ -88,11 +88,11 @@ impl HeaderFilter {
                 1
             }
             Some(b' ' | b'\t') if self.has_field && !after_cr => {
-                self.place = Place::Value;
+                self.state = FilterState::Value;
                 0
             }
             _ => {
-                self.place = Place::Name;
+                self.state = FilterState::Name;
                 0
             }
         }
@@ -108,7 +108,7 @@ impl HeaderFilter {
         if end.is_some() || self.held.len() >= NAME_LIMIT {
             let ends_line = end.is_some() && !is_colon;
             self.decide(is_colon, out);
-            self.place = if ends_line { Place::LineStart } else { Place::Value };
+            self.state = if ends_line { FilterState::LineStart } else { FilterState::Value };
         }
         used
     }
@@ -134,7 +134,7 @@ impl HeaderFilter {
             out.extend_from_slice(piece.get(..used).unwrap_or_default());
         }
         if end.is_some() {
-            self.place = Place::LineStart;
+            self.state = FilterState::LineStart;
         }
         used
     }
@@ -144,7 +144,7 @@ impl HeaderFilter {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::header_fields;
+    use super::super::header::header_fields;
     use super::*;
 
     fn filter(header: &[u8], names: &[&str], subset: Subset, length: usize) -> Vec<u8> {

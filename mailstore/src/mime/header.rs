@@ -5,7 +5,7 @@
 
 use super::field::{Field as CompleteField, FieldKind};
 use super::limits::{LANGUAGE_LIMIT, PARAMETER_LIMIT, TOKEN_LIMIT};
-use super::{Disposition, Part};
+use super::structure::{Disposition, Part};
 use memchr::memchr;
 use std::collections::BTreeSet;
 
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_type_without_subtype_is_plain_text() {
-        let part = super::super::Structure::of(b"Content-Type: text\r\n\r\n").root;
+        let part = super::super::structure::Structure::of(b"Content-Type: text\r\n\r\n").root;
         assert_eq!((part.media_type.as_str(), part.media_subtype.as_str()), ("text", "plain"));
         assert_eq!(part.parameter("charset"), Some("us-ascii"));
     }

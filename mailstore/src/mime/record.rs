@@ -12,7 +12,7 @@
 //! Earlier versions kept JSON, which begins with `{`.
 
 use super::limits::DEPTH_LIMIT;
-use super::{Address, ByteRange, Disposition, Envelope, Part, Structure};
+use super::structure::{Address, ByteRange, Disposition, Envelope, Part, Structure};
 
 /// Common words, one letter each. Append only: the position is what is kept.
 const WORDS: [&str; 50] = [
@@ -76,13 +76,13 @@ const FIRST_PIECE: usize = 1_024;
 
 /// A record that is being written. Kept in pieces: it grows without being copied.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
+pub(super) struct RecordWriter {
     pieces: Vec<Vec<u8>>,
     length: usize,
     texts: usize,
 }
 
-impl Writer {
+impl RecordWriter {
     /// The number of bytes written.
     pub(super) fn len(&self) -> usize {
         self.length
@@ -152,7 +152,7 @@ impl Writer {
     }
 }
 
-/// The most bytes that [`Writer::text`] writes for a text.
+/// The most bytes that [`RecordWriter::text`] writes for a text.
 pub(super) fn text_size(text: &str) -> usize {
     if word_letter(text).is_some() { 1 } else { text.len() + 2 }
 }
@@ -176,24 +176,24 @@ fn word(letter: u8) -> Option<&'static str> {
 
 /// Reads an envelope back; `None` for a record that is damaged.
 pub(crate) fn read_envelope(record: &str) -> Option<Envelope> {
-    let mut reader = Reader { rest: record };
+    let mut reader = RecordReader { rest: record };
     let envelope = reader.envelope()?;
     reader.rest.is_empty().then_some(envelope)
 }
 
 /// Reads a tree of parts back; `None` for a record that is damaged.
 pub(crate) fn read_part(record: &str) -> Option<Part> {
-    let mut reader = Reader { rest: record };
+    let mut reader = RecordReader { rest: record };
     (reader.mark()? == b'P').then_some(())?;
     let part = reader.part(0)?;
     reader.rest.is_empty().then_some(part)
 }
 
-struct Reader<'r> {
+struct RecordReader<'r> {
     rest: &'r str,
 }
 
-impl Reader<'_> {
+impl RecordReader<'_> {
     fn peek(&self) -> Option<u8> {
         self.rest.as_bytes().first().copied()
     }
@@ -341,14 +341,14 @@ mod tests {
             assert_eq!(word(letter), Some(text));
         }
         let long = "ü".repeat(20_000);
-        let mut writer = Writer::default();
+        let mut writer = RecordWriter::default();
         for text in ["", "text", "=", "-", "Text", &long] {
             writer.text(text);
         }
         let (length, texts) = (writer.len(), writer.texts());
         let record = writer.finish();
         assert_eq!((record.len(), 6), (length, texts));
-        let mut reader = Reader { rest: &record };
+        let mut reader = RecordReader { rest: &record };
         for text in ["", "text", "=", "-", "Text", &long] {
             assert_eq!(reader.text().as_deref(), Some(text));
         }
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn a_damaged_record_is_refused() {
         let structure = Structure::of(b"From: a@b\r\nContent-Type: text/html\r\n\r\nx");
-        let mut writer = super::super::Scanner::new();
+        let mut writer = super::super::scan::Scanner::new();
         writer.push(b"From: a@b\r\nContent-Type: text/html\r\n\r\nx");
         let summary = writer.finish_summary();
         assert_eq!(read_part(&summary.structure), Some(structure.root));

@@ -4,15 +4,15 @@
 //! nor a header: one field at a time, up to a limit, so its memory does not grow with the message. The same input
 //! gives the same structure however it is divided.
 
-use super::envelope::{EnvelopeWriter, Room};
+use super::envelope::{EnvelopeWriter, RecordRoom};
 use super::field::{Field, FieldBuffer, FieldKind};
 use super::header::MimeFields;
 use super::limits::{
     BOUNDARY_LINE_LIMIT, CLOSING_RESERVE, DEPTH_LIMIT, DERIVED_BASE, DERIVED_LIMIT, ENVELOPE_LIMIT,
     PART_LIMIT, PART_RESERVE, TEXT_LIMIT,
 };
-use super::record::{self, Writer, text_size};
-use super::{Part, Structure};
+use super::record::{self, RecordWriter, text_size};
+use super::structure::{Part, Structure};
 use memchr::memchr;
 
 /// Reads a message chunk by chunk and yields its [`Structure`]. Holds at most about 200 KiB, whatever the message is.
@@ -29,9 +29,9 @@ pub struct Scanner {
     header: Option<Header>,
     parts: usize,
     /// Open parts from the root to the innermost.
-    open: Vec<Open>,
-    envelope: Writer,
-    structure: Writer,
+    open: Vec<OpenPart>,
+    envelope: RecordWriter,
+    structure: RecordWriter,
     date: Option<String>,
 }
 
@@ -44,6 +44,15 @@ pub(crate) struct Summary {
     pub(crate) structure: String,
     /// The text of Date.
     pub(crate) date: Option<String>,
+}
+
+impl Structure {
+    /// Reads a whole message that stands in memory. Never fails: a malformed message has a simpler structure.
+    pub fn of(message: &[u8]) -> Self {
+        let mut scanner = Scanner::new();
+        scanner.push(message);
+        scanner.finish()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -80,15 +89,15 @@ struct NestedEnvelope {
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenPart {
     body_start: u64,
     first_line: u64,
-    role: Role,
+    kind: PartKind,
     truncated: bool,
 }
 
 #[derive(Debug)]
-enum Role {
+enum PartKind {
     Leaf,
     Multipart {
         /// `None` once closed.
@@ -123,8 +132,8 @@ impl Scanner {
             header: Some(Header::new(0, Some(envelope))),
             parts: 0,
             open: Vec::new(),
-            envelope: Writer::default(),
-            structure: Writer::default(),
+            envelope: RecordWriter::default(),
+            structure: RecordWriter::default(),
             date: None,
         }
     }
@@ -222,7 +231,7 @@ impl Scanner {
             return None;
         }
         self.open.iter().enumerate().rev().find_map(|(level, open)| {
-            let Role::Multipart { boundary: Some(boundary), .. } = &open.role else { return None };
+            let PartKind::Multipart { boundary: Some(boundary), .. } = &open.kind else { return None };
             match text.strip_prefix(&**boundary)?.trim_ascii_end() {
                 b"" => Some((level, false)),
                 b"--" => Some((level, true)),
@@ -243,7 +252,8 @@ impl Scanner {
             self.close_innermost(end, last_line);
         }
         let full = !self.has_room_for_part();
-        if let Some(Open { role: Role::Multipart { boundary, .. }, truncated, .. }) = self.open.last_mut()
+        if let Some(OpenPart { kind: PartKind::Multipart { boundary, .. }, truncated, .. }) =
+            self.open.last_mut()
             && (closing || full)
         {
             *boundary = None;
@@ -280,7 +290,7 @@ impl Scanner {
         }
         let Some(NestedEnvelope { writer, start, inside }) = envelope else { return };
         let record = if *inside { &mut self.structure } else { &mut self.envelope };
-        let room = Room {
+        let room = RecordRoom {
             bytes: room.min(ENVELOPE_LIMIT.saturating_sub(record.len() - *start)),
             texts: if *inside { TEXT_LIMIT.saturating_sub(record.texts() + 8) } else { usize::MAX },
         };
@@ -300,7 +310,7 @@ impl Scanner {
             writer.end(if inside { &mut self.structure } else { &mut self.envelope });
         }
         let digest = match self.open.last_mut() {
-            Some(Open { role: Role::Multipart { digest, has_parts, .. }, .. }) => {
+            Some(OpenPart { kind: PartKind::Multipart { digest, has_parts, .. }, .. }) => {
                 *has_parts = true;
                 *digest
             }
@@ -308,11 +318,11 @@ impl Scanner {
         };
         let mut part = mime.into_part(if digest { ("message", "rfc822") } else { ("text", "plain") });
         self.parts += 1;
-        let role = self.role_of(&mut part);
-        let message = matches!(role, Role::Message);
+        let kind = self.kind_of(&mut part);
+        let message = matches!(kind, PartKind::Message);
         let first_line = self.newlines - u64::from(end == self.line.start && self.line_was_ended());
         self.write_part(&mut part, start, end);
-        self.open.push(Open { body_start: end, first_line, role, truncated: part.truncated });
+        self.open.push(OpenPart { body_start: end, first_line, kind, truncated: part.truncated });
         if message {
             self.structure.mark(b'M');
             let start = self.structure.len();
@@ -321,9 +331,9 @@ impl Scanner {
         }
     }
 
-    fn role_of(&self, part: &mut Part) -> Role {
-        let role = match (part.media_type.as_str(), part.media_subtype.as_str()) {
-            ("multipart", subtype) => Role::Multipart {
+    fn kind_of(&self, part: &mut Part) -> PartKind {
+        let kind = match (part.media_type.as_str(), part.media_subtype.as_str()) {
+            ("multipart", subtype) => PartKind::Multipart {
                 boundary: part
                     .parameter("boundary")
                     .map(|boundary| boundary.trim_end().as_bytes())
@@ -332,37 +342,37 @@ impl Scanner {
                 digest: subtype == "digest",
                 has_parts: false,
             },
-            ("message", "rfc822" | "global") => Role::Message,
-            _ => return Role::Leaf,
+            ("message", "rfc822" | "global") => PartKind::Message,
+            _ => return PartKind::Leaf,
         };
         // Beside this part there must be room for one inside it.
         if self.open.len() + 1 >= DEPTH_LIMIT || !self.has_room_for_part() || self.room() < 2 * PART_RESERVE {
             (part.media_type, part.media_subtype) = ("application".to_owned(), "octet-stream".to_owned());
             part.parameters.clear();
             part.truncated = true;
-            return Role::Leaf;
+            return PartKind::Leaf;
         }
-        role
+        kind
     }
 
     /// Writes what the header of a part says; what there is no room for is left out.
     fn write_part(&mut self, part: &mut Part, start: u64, end: u64) {
-        let mut allowance = Allowance {
+        let mut budget = PartBudget {
             bytes: self.room().saturating_sub(PART_RESERVE),
             texts: TEXT_LIMIT.saturating_sub(self.structure.texts() + 4),
             all: true,
         };
-        allowance.keep_parameters(&mut part.parameters);
+        budget.keep_parameters(&mut part.parameters);
         for text in [&mut part.id, &mut part.location, &mut part.description, &mut part.md5] {
-            allowance.keep_text(text);
+            budget.keep_text(text);
         }
         if let Some(disposition) = &mut part.disposition {
-            allowance.keep_parameters(&mut disposition.parameters);
+            budget.keep_parameters(&mut disposition.parameters);
         }
-        part.languages.retain(|tag| allowance.takes(&[tag]));
-        part.truncated |= !allowance.all;
+        part.languages.retain(|tag| budget.takes(&[tag]));
+        part.truncated |= !budget.all;
         let record = &mut self.structure;
-        let parameters = |record: &mut Writer, list: &[(String, String)]| {
+        let parameters = |record: &mut RecordWriter, list: &[(String, String)]| {
             for (name, value) in list {
                 record.text(name);
                 record.text(value);
@@ -388,9 +398,9 @@ impl Scanner {
     }
 
     fn close_innermost(&mut self, end: u64, last_line: u64) {
-        let Some(Open { body_start, first_line, role, truncated }) = self.open.pop() else { return };
+        let Some(OpenPart { body_start, first_line, kind, truncated }) = self.open.pop() else { return };
         let end = end.max(body_start);
-        if matches!(role, Role::Multipart { has_parts: false, .. }) {
+        if matches!(kind, PartKind::Multipart { has_parts: false, .. }) {
             let mut empty = MimeFields::default().into_part(("text", "plain"));
             self.write_part(&mut empty, end, end);
             self.write_end(0, 0, empty.truncated);
@@ -410,14 +420,14 @@ impl Scanner {
 }
 
 /// What may be written of a part beside its type and place.
-struct Allowance {
+struct PartBudget {
     bytes: usize,
     texts: usize,
     /// Nothing was left out.
     all: bool,
 }
 
-impl Allowance {
+impl PartBudget {
     fn takes(&mut self, texts: &[&str]) -> bool {
         let size = texts.iter().map(|text| text_size(text)).sum::<usize>();
         let fits = size <= self.bytes && texts.len() <= self.texts;

@@ -4,7 +4,7 @@
 //! that the caller reads and then passes to [`header_fields`].
 
 use super::header::{Subset, header_fields};
-use super::{ByteRange, Part, Structure};
+use super::structure::{ByteRange, Part, Structure};
 use std::borrow::Cow;
 
 /// section-text, and the whole part where none is given.
@@ -26,7 +26,7 @@ pub enum SectionText {
 
 /// Where a section stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Located<'a> {
+pub enum SectionLocation<'a> {
     /// These octets of the message.
     Range(ByteRange),
     /// A subset of the header that stands in `header`: read it and pass it to [`header_fields`].
@@ -44,10 +44,10 @@ pub enum Located<'a> {
 ///
 /// `None` where the message has no such part, or the part no such text (`HEADER` of a part that is no message,
 /// `MIME` without a part number): IMAP answers NIL.
-pub fn section<'a>(root: &Part, path: &[u32], text: &'a SectionText) -> Option<Located<'a>> {
+pub fn locate_section<'a>(root: &Part, path: &[u32], text: &'a SectionText) -> Option<SectionLocation<'a>> {
     let (part, message) = match find(root, path)? {
-        Found::Message => (root, Some(root)),
-        Found::Part(part) => (part, part.message.as_deref().map(|message: &Structure| &message.root)),
+        SectionOwner::Message => (root, Some(root)),
+        SectionOwner::Part(part) => (part, part.message.as_deref().map(|message: &Structure| &message.root)),
     };
     let range = match text {
         SectionText::Whole if path.is_empty() => ByteRange { start: root.header.start, end: root.body.end },
@@ -57,25 +57,29 @@ pub fn section<'a>(root: &Part, path: &[u32], text: &'a SectionText) -> Option<L
         SectionText::Text => message?.body,
         SectionText::Header => message?.header,
         SectionText::HeaderFields(names) => {
-            return Some(Located::Fields { header: message?.header, names, subset: Subset::Listed });
+            return Some(SectionLocation::Fields { header: message?.header, names, subset: Subset::Listed });
         }
         SectionText::HeaderFieldsNot(names) => {
-            return Some(Located::Fields { header: message?.header, names, subset: Subset::NotListed });
+            return Some(SectionLocation::Fields {
+                header: message?.header,
+                names,
+                subset: Subset::NotListed,
+            });
         }
     };
-    Some(Located::Range(range))
+    Some(SectionLocation::Range(range))
 }
 
 /// The octets of a section of a message that stands in memory.
-pub fn extract<'m>(
+pub fn extract_section<'m>(
     message: &'m [u8],
     root: &Part,
     path: &[u32],
     text: &SectionText,
 ) -> Option<Cow<'m, [u8]>> {
-    Some(match section(root, path, text)? {
-        Located::Range(range) => Cow::Borrowed(slice(message, range)),
-        Located::Fields { header, names, subset } => {
+    Some(match locate_section(root, path, text)? {
+        SectionLocation::Range(range) => Cow::Borrowed(slice(message, range)),
+        SectionLocation::Fields { header, names, subset } => {
             Cow::Owned(header_fields(slice(message, header), names, subset))
         }
     })
@@ -85,21 +89,21 @@ impl Part {
     /// The part of that number path, as in BODY[1.2]; `None` where there is none. The empty path is the root.
     pub fn part(&self, path: &[u32]) -> Option<&Self> {
         match find(self, path)? {
-            Found::Message => Some(self),
-            Found::Part(part) => Some(part),
+            SectionOwner::Message => Some(self),
+            SectionOwner::Part(part) => Some(part),
         }
     }
 }
 
-enum Found<'p> {
+enum SectionOwner<'p> {
     Message,
     Part(&'p Part),
 }
 
 /// Follows the numbers. A message that is no multipart has one part, 1, which is its body.
-fn find<'p>(root: &'p Part, path: &[u32]) -> Option<Found<'p>> {
+fn find<'p>(root: &'p Part, path: &[u32]) -> Option<SectionOwner<'p>> {
     let mut inside = Some(root);
-    let mut found = Found::Message;
+    let mut found = SectionOwner::Message;
     for &number in path {
         let container = inside?;
         let index = usize::try_from(number.checked_sub(1)?).ok()?;
@@ -112,7 +116,7 @@ fn find<'p>(root: &'p Part, path: &[u32]) -> Option<Found<'p>> {
             Some(message) => Some(&message.root),
             None => part.is_multipart().then_some(part),
         };
-        found = Found::Part(part);
+        found = SectionOwner::Part(part);
     }
     Some(found)
 }

@@ -5,7 +5,7 @@
 
 use encoding_rs::Decoder;
 
-use super::decode::{charset_text, streaming};
+use super::decode::{charset_text, streaming_encoding};
 use super::transfer::TransferDecoder;
 
 /// The longest line that a charset without a streaming decoder is decoded in one piece for, in bytes.
@@ -69,7 +69,7 @@ impl TextDecoder {
 impl Charset {
     fn of(name: Option<&str>) -> Self {
         let name = name.unwrap_or("utf-8");
-        match streaming(name) {
+        match streaming_encoding(name) {
             Some(encoding) => Self::Streaming(Box::new(encoding.new_decoder())),
             None => Self::Lines { name: name.to_owned(), rest: Vec::new() },
         }

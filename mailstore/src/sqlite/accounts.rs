@@ -3,8 +3,9 @@
 //! Knows Argon2id verifiers (PHC strings), the keys that a [`KeyMaker`] derives beside them, and a cache of passwords
 //! that were right. The cache holds keyed digests that mean nothing outside this process, never a password.
 
-use super::{lock, mailboxes};
-use crate::KeyMaker;
+use super::lock::lock;
+use super::mailboxes;
+use crate::callback::KeyMaker;
 use crate::error::{Error, Result};
 use crate::types::{Account, AccountId, LoginKeys, Quota, SpecialUse};
 use argon2::password_hash::PasswordHasher;
@@ -26,24 +27,24 @@ const CACHE_LIMIT: usize = 1_024;
 const ACCOUNT_NAME_LIMIT: usize = 255;
 
 /// What the password of an unknown account is compared with: the cost of a real verifier, and right for nobody.
-const NOBODY: &str =
+const DUMMY_VERIFIER: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// An account as it is kept.
-pub(super) struct Kept {
+/// An account as it is stored.
+pub(super) struct StoredAccount {
     pub(super) account: Account,
     pub(super) verifier: String,
     /// Whether keys were derived from this password.
     pub(super) has_keys: bool,
 }
 
-/// What is kept instead of a password.
-pub(super) struct Derived {
+/// What is stored instead of a password.
+pub(super) struct PasswordRecord {
     verifier: String,
     keys: Vec<LoginKeys>,
 }
 
-impl Derived {
+impl PasswordRecord {
     pub(super) fn from(password: &[u8], maker: Option<&KeyMaker>) -> Result<Self> {
         Ok(Self {
             verifier: make_verifier(password)?,
@@ -53,12 +54,12 @@ impl Derived {
 }
 
 /// Checks passwords.
-pub(super) struct Verifier {
+pub(super) struct PasswordVerifier {
     key: [u8; 32],
     right: Mutex<HashMap<[u8; 32], AccountId>>,
 }
 
-impl Verifier {
+impl PasswordVerifier {
     pub(super) fn new() -> Result<Self> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|_| Error::Crypto)?;
@@ -66,11 +67,11 @@ impl Verifier {
     }
 
     /// The account, if this password was verified before and is still right.
-    pub(super) fn recall(&self, kept: &Kept, password: &[u8]) -> Option<AccountId> {
+    pub(super) fn recall(&self, stored: &StoredAccount, password: &[u8]) -> Option<AccountId> {
         if password.len() > PASSWORD_LIMIT {
             return None;
         }
-        lock(&self.right).get(&self.digest(&kept.verifier, password)).copied()
+        lock(&self.right).get(&self.digest(&stored.verifier, password)).copied()
     }
 
     /// What is remembered of a right password. The verifier is part of it: a new password forgets the old one.
@@ -85,20 +86,20 @@ impl Verifier {
     }
 
     /// Does the same work whether the account was found or not.
-    pub(super) fn verify(&self, found: Option<&Kept>, password: &[u8]) -> Result<Option<AccountId>> {
+    pub(super) fn verify(&self, found: Option<&StoredAccount>, password: &[u8]) -> Result<Option<AccountId>> {
         if password.len() > PASSWORD_LIMIT {
             return Ok(None);
         }
         let (account, verifier) = match found {
-            Some(kept) => (Some(kept.account.id), kept.verifier.as_str()),
-            None => (None, NOBODY),
+            Some(stored) => (Some(stored.account.id), stored.verifier.as_str()),
+            None => (None, DUMMY_VERIFIER),
         };
         let digest = self.digest(verifier, password);
         if let Some(known) = lock(&self.right).get(&digest) {
             return Ok(Some(*known));
         }
         let hash = PasswordHash::new(verifier).map_err(|_| Error::Corrupt("a password verifier"))?;
-        let right = is_right(password, &hash).ok_or(Error::Corrupt("a password verifier"))?;
+        let right = matches_verifier(password, &hash).ok_or(Error::Corrupt("a password verifier"))?;
         let account = account.filter(|_| right);
         if let Some(account) = account {
             let mut cache = lock(&self.right);
@@ -112,13 +113,13 @@ impl Verifier {
 }
 
 thread_local! {
-    /// What Argon2 works in, kept from one password to the next. Asked anew for each, the allocator would soon keep many
+    /// What Argon2 works in, stored from one password to the next. Asked anew for each, the allocator would soon keep many
     /// such blocks, and so whoever guesses passwords could fill the memory.
-    static MEMORY: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
+    static ARGON2_MEMORY: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Whether this is the password, by the verifier's own parameters; `None` if the verifier has not all of them.
-fn is_right(password: &[u8], verifier: &PasswordHash) -> Option<bool> {
+fn matches_verifier(password: &[u8], verifier: &PasswordHash) -> Option<bool> {
     let algorithm = Algorithm::try_from(verifier.algorithm.as_str()).ok()?;
     let version = Version::try_from(verifier.version?).ok()?;
     let params = Params::try_from(verifier).ok()?;
@@ -127,7 +128,7 @@ fn is_right(password: &[u8], verifier: &PasswordHash) -> Option<bool> {
     let derived = derived.get_mut(..expected.as_bytes().len())?;
     #[cfg(test)]
     tests::RUNS.with(|runs| runs.set(runs.get() + 1));
-    MEMORY.with_borrow_mut(|memory| {
+    ARGON2_MEMORY.with_borrow_mut(|memory| {
         memory.resize(params.block_count(), Block::new());
         Argon2::new(algorithm, version, params)
             .hash_password_into_with_memory(password, salt, derived, memory.as_mut_slice())
@@ -137,7 +138,7 @@ fn is_right(password: &[u8], verifier: &PasswordHash) -> Option<bool> {
     Some(Output::new(derived).ok()? == *expected)
 }
 
-/// Derives what is kept instead of a password.
+/// Derives what is stored instead of a password.
 fn make_verifier(password: &[u8]) -> Result<String> {
     if password.len() > PASSWORD_LIMIT {
         return Err(Error::Limit("the length of a password"));
@@ -158,7 +159,7 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     }
 }
 
-pub(super) fn create(tx: &Connection, name: &str, derived: &Derived) -> Result<Account> {
+pub(super) fn create(tx: &Connection, name: &str, derived: &PasswordRecord) -> Result<Account> {
     if find(tx, name)?.is_some() {
         return Err(Error::Exists("account"));
     }
@@ -185,20 +186,20 @@ pub(super) fn list(tx: &rusqlite::Transaction<'_>) -> Result<Vec<Account>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-pub(super) fn find(tx: &Connection, name: &str) -> Result<Option<Kept>> {
+pub(super) fn find(tx: &Connection, name: &str) -> Result<Option<StoredAccount>> {
     let text = "SELECT id, name, verifier, EXISTS (SELECT 1 FROM login_keys WHERE account = id) \
                 FROM accounts WHERE name = ?1";
     Ok(tx
         .prepare_cached(text)?
         .query_row([name], |row| {
             let account = Account { id: AccountId(row.get(0)?), name: row.get(1)? };
-            Ok(Kept { account, verifier: row.get(2)?, has_keys: row.get(3)? })
+            Ok(StoredAccount { account, verifier: row.get(2)?, has_keys: row.get(3)? })
         })
         .optional()?)
 }
 
 /// A new password: the keys of the old one go with it.
-pub(super) fn replace(tx: &Connection, account: AccountId, derived: &Derived) -> Result<()> {
+pub(super) fn replace(tx: &Connection, account: AccountId, derived: &PasswordRecord) -> Result<()> {
     if tx.execute("UPDATE accounts SET verifier = ?2 WHERE id = ?1", (account.0, &derived.verifier))? == 0 {
         return Err(Error::NotFound("account"));
     }
@@ -206,10 +207,12 @@ pub(super) fn replace(tx: &Connection, account: AccountId, derived: &Derived) ->
     insert_keys(tx, account, &derived.keys)
 }
 
-/// Keeps keys of the password that `kept` was verified with, unless it was changed since.
-pub(super) fn add_keys(tx: &Connection, kept: &Kept, keys: &[LoginKeys]) -> Result<()> {
-    match find(tx, &kept.account.name)? {
-        Some(now) if now.verifier == kept.verifier && !now.has_keys => insert_keys(tx, now.account.id, keys),
+/// Keeps keys of the password that `stored` was verified with, unless it was changed since.
+pub(super) fn add_keys(tx: &Connection, stored: &StoredAccount, keys: &[LoginKeys]) -> Result<()> {
+    match find(tx, &stored.account.name)? {
+        Some(now) if now.verifier == stored.verifier && !now.has_keys => {
+            insert_keys(tx, now.account.id, keys)
+        }
         _ => Ok(()),
     }
 }
@@ -219,7 +222,7 @@ pub(super) fn login_keys(tx: &Connection, name: &str, kind: &str) -> Result<Opti
     Ok(tx.prepare_cached(text)?.query_row((name, kind), |row| row.get(0)).optional()?)
 }
 
-pub(super) fn own_secret(tx: &Connection) -> Result<Vec<u8>> {
+pub(super) fn store_secret(tx: &Connection) -> Result<Vec<u8>> {
     Ok(tx.query_row("SELECT secret FROM own_secret", [], |row| row.get(0))?)
 }
 
@@ -251,34 +254,37 @@ mod tests {
 
     #[test]
     fn argon2_runs_once_for_whoever_is_not_let_in() {
-        let kept = Kept {
+        let stored = StoredAccount {
             account: Account { id: AccountId(1), name: "ann".to_owned() },
             verifier: make_verifier(b"secret").unwrap(),
             has_keys: true,
         };
-        let verifier = Verifier::new().unwrap();
-        let runs = |found: Option<&Kept>, password: &[u8]| {
+        let verifier = PasswordVerifier::new().unwrap();
+        let runs = |found: Option<&StoredAccount>, password: &[u8]| {
             let before = RUNS.get();
             assert_eq!(verifier.verify(found, password).unwrap(), None);
             RUNS.get() - before
         };
         for _ in 0..2 {
-            assert_eq!((runs(Some(&kept), b"wrong"), runs(None, b"wrong"), runs(None, b"secret")), (1, 1, 1));
+            assert_eq!(
+                (runs(Some(&stored), b"wrong"), runs(None, b"wrong"), runs(None, b"secret")),
+                (1, 1, 1)
+            );
         }
         // Nobody's password is that long, whoever they are.
         let long = [b'x'; PASSWORD_LIMIT + 1];
-        assert_eq!((runs(Some(&kept), &long), runs(None, &long)), (0, 0));
-        assert_eq!(verifier.verify(Some(&kept), b"secret").unwrap(), Some(AccountId(1)));
+        assert_eq!((runs(Some(&stored), &long), runs(None, &long)), (0, 0));
+        assert_eq!(verifier.verify(Some(&stored), b"secret").unwrap(), Some(AccountId(1)));
     }
 
     #[test]
     fn nobody_costs_what_everybody_costs() {
         let real = make_verifier(b"secret").unwrap();
         let cost = |verifier: &str| verifier.rsplitn(3, '$').last().map(str::to_owned);
-        assert_eq!(cost(&real), cost(NOBODY));
-        assert_eq!(real.len(), NOBODY.len());
+        assert_eq!(cost(&real), cost(DUMMY_VERIFIER));
+        assert_eq!(real.len(), DUMMY_VERIFIER.len());
         assert!(!real.contains("secret"));
-        let verifier = Verifier::new().unwrap();
+        let verifier = PasswordVerifier::new().unwrap();
         assert_eq!(verifier.verify(None, b"anything").unwrap(), None);
     }
 
@@ -289,13 +295,13 @@ mod tests {
             let made = make_verifier(password).unwrap();
             let hash = PasswordHash::new(&made).unwrap();
             assert!(argon2().unwrap().verify_password(password, &hash).is_ok(), "the library agrees");
-            assert_eq!(is_right(password, &hash), Some(true));
-            assert_eq!(is_right(b"wrong", &hash), Some(false));
-            assert_eq!(is_right(password, &hash), Some(true));
+            assert_eq!(matches_verifier(password, &hash), Some(true));
+            assert_eq!(matches_verifier(b"wrong", &hash), Some(false));
+            assert_eq!(matches_verifier(password, &hash), Some(true));
         }
         for broken in ["$argon2id$v=19$m=19456,t=2,p=1", "$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA"]
         {
-            assert_eq!(is_right(b"x", &PasswordHash::new(broken).unwrap()), None);
+            assert_eq!(matches_verifier(b"x", &PasswordHash::new(broken).unwrap()), None);
         }
     }
 

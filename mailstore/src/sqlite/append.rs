@@ -1,160 +1,28 @@
-//! Appending: group commit of what many threads bring at the same time.
-//!
-//! A thread puts its messages in the queue. If nobody leads it becomes the leader and commits everything that is queued
-//! by then; if somebody does it waits, and finds its work done or leads the next commit. So the disk is synced once for
-//! all that came during the sync before. Large bodies are synced earlier, by the thread that brings them.
+//! Appending messages to mailboxes in one transaction.
 
-use super::{Aftermath, MailboxRow, SqliteStore, lock, quota, transact};
-use crate::content::{Sealed, sync_directory};
+use super::after_commit::{AfterCommit, transact};
+use super::mailbox_row::MailboxRow;
+use super::quota;
+use crate::content::SealedUpload;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::mime::decode;
-use crate::types::{AccountId, Appended, ContentId, Delivery, InternalDate, MailboxId, Quota, Target, Usage};
+use crate::types::{AccountId, Appended, ContentId, InternalDate, MailboxId, Quota, Target, Usage};
 use rusqlite::Connection;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// What one call appends.
-type Work = Vec<(Sealed, Vec<Target>)>;
-type Outcome = Result<Vec<Result<Vec<Appended>>>>;
-
-#[derive(Default)]
-pub(super) struct Queue {
-    state: Mutex<QueueState>,
-    committed: Condvar,
-}
-
-#[derive(Default)]
-struct QueueState {
-    jobs: Vec<Arc<Job>>,
-    led: bool,
-}
-
-/// Ends the lead when it goes, be it by a panic.
-struct Lead<'a>(&'a Queue);
-
-impl Drop for Lead<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.state).led = false;
-        self.0.committed.notify_all();
-    }
-}
-
-impl Queue {
-    /// The lead, or none once `job` is done by another.
-    fn enter(&self, job: &Arc<Job>) -> Option<Lead<'_>> {
-        let mut state = lock(&self.state);
-        state.jobs.push(Arc::clone(job));
-        loop {
-            // Done, or (without a leader) lost to a panic of the one who led.
-            if job.is_done() || (!state.led && !job.is_waiting()) {
-                return None;
-            }
-            if !state.led {
-                state.led = true;
-                return Some(Lead(self));
-            }
-            state = self.committed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-struct Job {
-    state: Mutex<JobState>,
-}
-
-enum JobState {
-    Waiting(Work),
-    Done(Outcome),
-    Taken,
-}
-
-impl SqliteStore {
-    pub(super) fn append_grouped(&self, deliveries: Vec<Delivery>) -> Outcome {
-        let work: Work = deliveries
-            .into_iter()
-            .map(|delivery| Ok((delivery.upload.seal()?, delivery.targets)))
-            .collect::<Result<_>>()?;
-        if work.iter().any(|(sealed, _)| sealed.file_name().is_some()) {
-            sync_directory(&self.messages)?;
-        }
-        let job = Arc::new(Job { state: Mutex::new(JobState::Waiting(work)) });
-        let mut aftermath = Aftermath::default();
-        if let Some(lead) = self.queue.enter(&job) {
-            let mut writer = self.writer.lock();
-            // What came while the writer was busy goes along.
-            let jobs = std::mem::take(&mut lock(&self.queue.state).jobs);
-            commit_jobs(&mut writer, &mut aftermath, &self.quota(), &jobs);
-            drop(writer);
-            drop(lead);
-        }
-        self.conclude(aftermath);
-        match std::mem::replace(&mut *lock(&job.state), JobState::Taken) {
-            JobState::Done(outcome) => outcome,
-            JobState::Waiting(_) | JobState::Taken => Err(Error::Busy),
-        }
-    }
-}
-
-/// Commits all jobs at once; where that fails, one by one, so that each gets its own error.
-fn commit_jobs(writer: &mut Connection, aftermath: &mut Aftermath, quota: &Quota, jobs: &[Arc<Job>]) {
-    let mut works: Vec<Work> = jobs.iter().map(|job| job.take_work()).collect();
-    let mut together = Aftermath::default();
-    let mut outcomes: Vec<Outcome> = match append_all(writer, &mut together, quota, &works) {
-        Ok(outcomes) => {
-            aftermath.changed.extend(together.changed);
-            outcomes.into_iter().map(Ok).collect()
-        }
-        Err(error) if works.len() == 1 => vec![Err(error)],
-        Err(_) => works
-            .iter()
-            .map(|work| {
-                let mut alone = Aftermath::default();
-                let mut outcome = append_all(writer, &mut alone, quota, std::slice::from_ref(work))?;
-                aftermath.changed.extend(alone.changed);
-                outcome.pop().ok_or(Error::Busy)
-            })
-            .collect(),
-    };
-    for ((job, work), outcome) in jobs.iter().zip(&mut works).zip(outcomes.drain(..)) {
-        if let Ok(results) = &outcome {
-            for ((sealed, _), result) in work.iter_mut().zip(results) {
-                if result.as_ref().is_ok_and(|appended| !appended.is_empty()) {
-                    sealed.keep();
-                }
-            }
-        }
-        *lock(&job.state) = JobState::Done(outcome);
-    }
-}
-
-impl Job {
-    fn is_done(&self) -> bool {
-        matches!(*lock(&self.state), JobState::Done(_))
-    }
-
-    fn is_waiting(&self) -> bool {
-        matches!(*lock(&self.state), JobState::Waiting(_))
-    }
-
-    fn take_work(&self) -> Work {
-        match std::mem::replace(&mut *lock(&self.state), JobState::Taken) {
-            JobState::Waiting(work) => work,
-            JobState::Done(_) | JobState::Taken => Vec::new(),
-        }
-    }
-}
-
+/// The outcome of each delivery, by the call that brought it.
 type Results = Vec<Vec<Result<Vec<Appended>>>>;
 
-fn append_all(
+/// Appends the deliveries of several calls in one transaction.
+pub(super) fn append_all(
     writer: &mut Connection,
-    aftermath: &mut Aftermath,
+    after_commit: &mut AfterCommit,
     quota: &Quota,
-    works: &[Work],
+    works: &[Vec<(SealedUpload, Vec<Target>)>],
 ) -> Result<Results> {
-    transact(writer, aftermath, |tx, aftermath| {
+    transact(writer, after_commit, |tx, after_commit| {
         let mut batch = Batch { quota, mailboxes: BTreeMap::new(), usages: BTreeMap::new() };
         let results = works
             .iter()
@@ -164,7 +32,7 @@ fn append_all(
             results.iter().flatten().flatten().flatten().map(|appended| appended.mailbox).collect();
         for mailbox in batch.mailboxes.values().filter(|mailbox: &&MailboxRow| touched.contains(&mailbox.id))
         {
-            mailbox.save(tx, aftermath)?;
+            mailbox.save(tx, after_commit)?;
         }
         Ok(results)
     })
@@ -183,7 +51,7 @@ impl Batch<'_> {
     fn deliver(
         &mut self,
         tx: &Connection,
-        sealed: &Sealed,
+        sealed: &SealedUpload,
         targets: &[Target],
     ) -> Result<Result<Vec<Appended>>> {
         match self.admit(tx, sealed, targets) {
@@ -219,7 +87,7 @@ impl Batch<'_> {
     }
 
     /// Whether the mailboxes are there and may have the message; if so, it counts.
-    fn admit(&mut self, tx: &Connection, sealed: &Sealed, targets: &[Target]) -> Result<()> {
+    fn admit(&mut self, tx: &Connection, sealed: &SealedUpload, targets: &[Target]) -> Result<()> {
         let mut usages = BTreeMap::new();
         for target in targets {
             let account = match self.mailboxes.entry(target.mailbox) {
@@ -281,14 +149,14 @@ impl NewMessage<'_> {
     }
 }
 
-impl Sealed {
+impl SealedUpload {
     pub(super) fn sent_date(&self) -> Option<i64> {
         self.summary.date.as_deref().and_then(decode::date)
     }
 }
 
 /// The row of the octets, with the envelope and the tree of parts read already.
-pub(super) fn insert_content(tx: &Connection, sealed: &Sealed) -> Result<ContentId> {
+pub(super) fn insert_content(tx: &Connection, sealed: &SealedUpload) -> Result<ContentId> {
     let (envelope, structure) = (&sealed.summary.envelope, &sealed.summary.structure);
     tx.prepare_cached(
         "INSERT INTO contents (size, file, envelope, structure, body) VALUES (?1, ?2, ?3, ?4, ?5)",

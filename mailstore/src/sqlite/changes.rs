@@ -1,7 +1,8 @@
 //! Changes: of flags, and what changed since a cursor (RFC 7162).
 
+use super::after_commit::AfterCommit;
 use super::keywords::Bits;
-use super::{Aftermath, MailboxRow};
+use super::mailbox_row::MailboxRow;
 use crate::error::Result;
 use crate::flags::Flags;
 use crate::types::{ChangeCursor, Changes, MailboxId, MessageFlags, Quota, StoreMode, Stored, UidSet};
@@ -36,7 +37,7 @@ impl Edit<'_> {
 #[allow(clippy::too_many_arguments, reason = "the arguments of STORE, and how much of it")]
 pub(super) fn store_flags(
     tx: &Connection,
-    aftermath: &mut Aftermath,
+    after_commit: &mut AfterCommit,
     quota: &Quota,
     mailbox: MailboxId,
     uids: &UidSet,
@@ -82,7 +83,7 @@ pub(super) fn store_flags(
     }
     if !stored.changed.is_empty() {
         stored.modseq = Some(row.modseq);
-        row.save(tx, aftermath)?;
+        row.save(tx, after_commit)?;
     }
     Ok(stored)
 }
@@ -122,13 +123,13 @@ pub(super) fn changes_since(
     let mut row = MailboxRow::load(tx, mailbox)?;
     let mut changes = Changes { cursor: *since, highest_modseq: row.modseq, ..Changes::default() };
     let limit = limit.clamp(1, super::messages::ROWS_LIMIT);
-    vanished(tx, mailbox, row.modseq, limit, &mut changes)?;
-    changed(tx, &mut row, since.uid_next, limit, &mut changes)?;
-    came(tx, mailbox, row.uid_next, limit, &mut changes)?;
+    add_vanished(tx, mailbox, row.modseq, limit, &mut changes)?;
+    add_changed(tx, &mut row, since.uid_next, limit, &mut changes)?;
+    add_new(tx, mailbox, row.uid_next, limit, &mut changes)?;
     Ok(changes)
 }
 
-fn vanished(
+fn add_vanished(
     tx: &Connection,
     mailbox: MailboxId,
     now: u64,
@@ -156,7 +157,7 @@ fn vanished(
     Ok(())
 }
 
-fn changed(
+fn add_changed(
     tx: &Connection,
     mailbox: &mut MailboxRow,
     known_below: u32,
@@ -190,7 +191,7 @@ fn changed(
     Ok(())
 }
 
-fn came(
+fn add_new(
     tx: &Connection,
     mailbox: MailboxId,
     uid_next: u32,

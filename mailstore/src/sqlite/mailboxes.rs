@@ -3,12 +3,14 @@
 //! Knows RFC 9051 §5.1 and §6.3.3 to §6.3.11. UIDVALIDITY is taken from a counter of the account that only grows and
 //! is at least the time of creation, so no two mailboxes of an account ever share one, whatever is renamed.
 
-use super::{Aftermath, MailboxRow, keywords, messages, quota};
+use super::after_commit::AfterCommit;
+use super::mailbox_row::MailboxRow;
+use super::{keywords, messages, quota};
 use crate::error::{Error, Result};
+use crate::limits::{LEVEL_LIMIT, NAME_LIMIT};
 use crate::types::{
     AccountId, Mailbox, MailboxId, NameSelection, Quota, Selection, SpecialUse, Status, Subscription, UidSet,
 };
-use crate::{LEVEL_LIMIT, NAME_LIMIT};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::ops::Range;
 use std::time::SystemTime;
@@ -95,7 +97,7 @@ pub(super) fn create(
 
 pub(super) fn delete(
     tx: &Connection,
-    aftermath: &mut Aftermath,
+    after_commit: &mut AfterCommit,
     account: AccountId,
     name: &str,
 ) -> Result<()> {
@@ -115,14 +117,14 @@ pub(super) fn delete(
         let id = insert(tx, &Quota::UNLIMITED, account, &mailbox.name, None)?;
         tx.execute("UPDATE mailboxes SET no_select = 1 WHERE id = ?1", [id.0])?;
     }
-    aftermath.changed.insert(mailbox.id, 0);
+    after_commit.changed.insert(mailbox.id, 0);
     Ok(())
 }
 
 /// Removes a part of what deleted mailboxes of this account left behind. Whether there is more.
 pub(super) fn purge(
     tx: &Connection,
-    aftermath: &mut Aftermath,
+    after_commit: &mut AfterCommit,
     account: AccountId,
     limit: usize,
 ) -> Result<bool> {
@@ -131,13 +133,13 @@ pub(super) fn purge(
         .query_row([account.0], |row| row.get(0))
         .optional()?;
     let Some(deleted) = deleted else { return Ok(false) };
-    messages::purge(tx, aftermath, MailboxId(deleted), limit)?;
+    messages::purge(tx, after_commit, MailboxId(deleted), limit)?;
     Ok(true)
 }
 
 pub(super) fn rename(
     tx: &Connection,
-    aftermath: &mut Aftermath,
+    after_commit: &mut AfterCommit,
     quota: &Quota,
     account: AccountId,
     from: &str,
@@ -151,7 +153,15 @@ pub(super) fn rename(
     if mailbox.name == "INBOX" {
         create_parents(tx, quota, account, &to)?;
         let destination = insert(tx, quota, account, &to, None)?;
-        messages::relocate(tx, aftermath, quota, mailbox.id, &UidSet::all(), destination, usize::MAX)?;
+        messages::move_messages(
+            tx,
+            after_commit,
+            quota,
+            mailbox.id,
+            &UidSet::all(),
+            destination,
+            usize::MAX,
+        )?;
         return Ok(());
     }
     let below = format!("{}/", mailbox.name);
@@ -226,7 +236,7 @@ pub(super) fn subscriptions(
 }
 
 /// Whether `selection` selects a name in the range.
-pub(super) fn selects(
+pub(super) fn has_selected_name(
     tx: &Connection,
     account: AccountId,
     selection: NameSelection,
@@ -275,7 +285,7 @@ pub(super) fn select(tx: &Connection, quota: &Quota, mailbox: MailboxId) -> Resu
 }
 
 /// From now on the messages of this selection are recent nowhere else.
-pub(super) fn see_recent(tx: &Connection, selection: &Selection) -> Result<()> {
+pub(super) fn claim_recent_of(tx: &Connection, selection: &Selection) -> Result<()> {
     claim_recent(tx, selection.mailbox, selection.status.uid_next).map(drop)
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Knows that copies share their octets and frees those that nobody refers to any more.
 
+use super::after_commit::AfterCommit;
 use super::append::NewMessage;
-use super::{Aftermath, MailboxRow, quota};
+use super::mailbox_row::MailboxRow;
+use super::quota;
 use crate::content::Body;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
@@ -80,7 +82,7 @@ pub(super) fn fetch_page(
     let mut mailbox = MailboxRow::load(tx, mailbox)?;
     let mut statement = tx.prepare_cached(&page_query(columns))?;
     let mut page = Page::default();
-    let mut weight = 0;
+    let mut page_size = 0;
     for (index, range) in uids.ranges().iter().enumerate() {
         if index >= RANGE_LIMIT {
             page.next = Some(*range.start());
@@ -88,21 +90,21 @@ pub(super) fn fetch_page(
         }
         let mut rows = statement.query((mailbox.id.0, range.start(), range.end()))?;
         while let Some(row) = rows.next()? {
-            if page.messages.len() >= limit || weight >= PAGE_LIMIT {
+            if page.messages.len() >= limit || page_size >= PAGE_LIMIT {
                 page.next = Some(row.get(0)?);
                 return Ok(page);
             }
             let mut message = read_summary(tx, &mut mailbox, row)?;
             // Keywords are shared: a message holds references to them.
-            weight += size_of::<Message>() + message.flags.keywords().len() * 16;
+            page_size += size_of::<Message>() + message.flags.keywords().len() * 16;
             if columns.envelope || columns.structure {
                 read_records(tx, directory, row, columns, &mut message)?;
             }
             if columns.body {
                 message.body = row.get(11)?;
             }
-            weight += message.envelope.as_ref().map_or(0, Envelope::weight)
-                + message.structure.as_ref().map_or(0, Part::weight)
+            page_size += message.envelope.as_ref().map_or(0, Envelope::memory_size)
+                + message.structure.as_ref().map_or(0, Part::memory_size)
                 + message.body.as_ref().map_or(0, Vec::len);
             page.messages.push(message);
         }
@@ -175,21 +177,21 @@ pub(super) fn open_content(tx: &Connection, directory: &Path, content: ContentId
         .optional()?;
     match found.ok_or(Error::NotFound("message content"))? {
         (size, Some(file), _) => Body::from_file(&directory.join(file), size),
-        (_, None, Some(octets)) => Ok(Body::from_octets(octets)),
+        (_, None, Some(octets)) => Ok(Body::from_bytes(octets)),
         (_, None, None) => Err(Error::Corrupt("a message")),
     }
 }
 
 pub(super) fn copy(
     tx: &Connection,
-    aftermath: &mut Aftermath,
+    after_commit: &mut AfterCommit,
     quota: &Quota,
     from: MailboxId,
     uids: &UidSet,
     to: MailboxId,
     limit: usize,
 ) -> Result<Copied> {
-    let copied = copy_all(tx, aftermath, quota, from, uids, to, limit)?;
+    let copied = copy_all(tx, after_commit, quota, from, uids, to, limit)?;
     if !copied.pairs.is_empty() {
         quota::check_after(tx, quota, MailboxRow::load(tx, to)?.account)?;
     }
@@ -198,7 +200,7 @@ pub(super) fn copy(
 
 fn copy_all(
     tx: &Connection,
-    aftermath: &mut Aftermath,
+    after_commit: &mut AfterCommit,
     quota: &Quota,
     from: MailboxId,
     uids: &UidSet,
@@ -231,14 +233,14 @@ fn copy_all(
         }
     }
     if !pairs.is_empty() {
-        destination.save(tx, aftermath)?;
+        destination.save(tx, after_commit)?;
     }
     Ok(Copied { uid_validity: destination.uid_validity, pairs, next, unfinished: None })
 }
 
-pub(super) fn relocate(
+pub(super) fn move_messages(
     tx: &Connection,
-    aftermath: &mut Aftermath,
+    after_commit: &mut AfterCommit,
     quota: &Quota,
     from: MailboxId,
     uids: &UidSet,
@@ -246,14 +248,14 @@ pub(super) fn relocate(
     limit: usize,
 ) -> Result<Copied> {
     // A mailbox over quota can still be tidied up: nothing comes that does not go elsewhere.
-    let copied = copy_all(tx, aftermath, quota, from, uids, to, limit)?;
+    let copied = copy_all(tx, after_commit, quota, from, uids, to, limit)?;
     let moved: Vec<u32> = copied.pairs.iter().map(|(uid, _)| *uid).collect();
-    remove(tx, aftermath, from, &moved, 0)?;
+    remove(tx, after_commit, from, &moved, 0)?;
     Ok(copied)
 }
 
 /// Finds messages to remove, at most `limit`, without changing anything.
-pub(super) fn doomed(
+pub(super) fn find_to_delete(
     tx: &Connection,
     mailbox: MailboxId,
     which: &Expunge,
@@ -297,7 +299,7 @@ fn has_deleted(tx: &Connection, mailbox: MailboxId) -> Result<bool> {
 /// Removes those of these messages that are there and have the flags `bits`. Returns their UIDs.
 pub(super) fn remove(
     tx: &Connection,
-    aftermath: &mut Aftermath,
+    after_commit: &mut AfterCommit,
     mailbox: MailboxId,
     uids: &[u32],
     bits: u8,
@@ -315,11 +317,11 @@ pub(super) fn remove(
             delete.query_row((mailbox.0, uid, bits), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some((created, content)) = gone else { continue };
         note.execute((mailbox.0, uid, row.modseq, created))?;
-        free_content(tx, aftermath, content)?;
+        free_content(tx, after_commit, content)?;
         removed.push(uid);
     }
     if !removed.is_empty() {
-        row.save(tx, aftermath)?;
+        row.save(tx, after_commit)?;
     }
     Ok(removed)
 }
@@ -327,7 +329,7 @@ pub(super) fn remove(
 /// Removes messages of a mailbox that was deleted, at most `limit`, and then the rest of it. Whether there is more.
 pub(super) fn purge(
     tx: &Connection,
-    aftermath: &mut Aftermath,
+    after_commit: &mut AfterCommit,
     mailbox: MailboxId,
     limit: usize,
 ) -> Result<bool> {
@@ -338,7 +340,7 @@ pub(super) fn purge(
     let contents: Vec<i64> =
         statement.query_map((mailbox.0, limit), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     for content in &contents {
-        free_content(tx, aftermath, *content)?;
+        free_content(tx, after_commit, *content)?;
     }
     if contents.len() >= limit {
         return Ok(true);
@@ -358,12 +360,12 @@ pub(super) fn purge(
 }
 
 /// Frees octets that no message refers to.
-fn free_content(tx: &Connection, aftermath: &mut Aftermath, content: i64) -> Result<()> {
+fn free_content(tx: &Connection, after_commit: &mut AfterCommit, content: i64) -> Result<()> {
     let mut statement = tx.prepare_cached(
         "DELETE FROM contents WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM messages WHERE content = ?1) RETURNING file",
     )?;
     let freed: Option<Option<String>> = statement.query_row([content], |row| row.get(0)).optional()?;
-    aftermath.freed_files.extend(freed.flatten());
+    after_commit.freed_files.extend(freed.flatten());
     Ok(())
 }
 

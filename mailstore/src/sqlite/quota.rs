@@ -3,7 +3,7 @@
 //! The counters are columns of the account that the database's triggers keep. A check reads one row, in the transaction
 //! of what it is for.
 
-use super::MailboxRow;
+use super::mailbox_row::MailboxRow;
 use crate::error::{Error, Result};
 use crate::types::{AccountId, MailboxId, Quota, Usage};
 use rusqlite::{Connection, OptionalExtension};

@@ -2,28 +2,31 @@
 //!
 //! Knows nothing of the protocol that brought them. A message is recorded in the transaction that appends it.
 
+use super::after_commit::AfterCommit;
 use super::append::{NewMessage, insert_content};
-use super::{Aftermath, MailboxRow, quota};
-use crate::content::Sealed;
+use super::mailbox_row::MailboxRow;
+use super::quota;
+use crate::content::SealedUpload;
 use crate::error::{Error, Result};
+use crate::flags::Flags;
+use crate::limits::NAME_LIMIT;
 use crate::types::{
-    AccountId, Import, InternalDate, MailboxId, Quota, RemoteAccount, RemoteAccountId, RemoteMailbox,
+    AccountId, ImportOutcome, InternalDate, MailboxId, Quota, RemoteAccount, RemoteAccountId, RemoteMailbox,
     RemoteMailboxId, RemoteMessage, UidSet,
 };
-use crate::{Flags, NAME_LIMIT};
 use rusqlite::{Connection, OptionalExtension, Row};
 use sha2::{Digest, Sha256};
 
 /// A fetched message whose octets are on disk and digested.
-pub(super) struct Prepared {
+pub(super) struct PreparedImport {
     uid: u32,
     flags: Flags,
     internal_date: InternalDate,
     digest: [u8; 32],
-    sealed: Sealed,
+    sealed: SealedUpload,
 }
 
-impl Prepared {
+impl PreparedImport {
     pub(super) fn has_file(&self) -> bool {
         self.sealed.file_name().is_some()
     }
@@ -33,13 +36,13 @@ impl Prepared {
     }
 }
 
-pub(super) fn prepare(messages: Vec<RemoteMessage>) -> Result<Vec<Prepared>> {
+pub(super) fn prepare(messages: Vec<RemoteMessage>) -> Result<Vec<PreparedImport>> {
     messages
         .into_iter()
         .map(|mut message| {
             let mut digest = Sha256::new();
             message.upload.for_each_chunk(|chunk| digest.update(chunk))?;
-            Ok(Prepared {
+            Ok(PreparedImport {
                 uid: message.uid,
                 flags: message.flags,
                 internal_date: message.internal_date,
@@ -131,23 +134,23 @@ pub(super) fn known_uids(tx: &Connection, remote: RemoteMailboxId) -> Result<Uid
 
 pub(super) fn record(
     tx: &Connection,
-    aftermath: &mut Aftermath,
+    after_commit: &mut AfterCommit,
     quota: &Quota,
     remote: RemoteMailboxId,
-    messages: &[Prepared],
-) -> Result<Vec<Import>> {
+    messages: &[PreparedImport],
+) -> Result<Vec<ImportOutcome>> {
     let (mailbox, uid_validity) = load(tx, remote)?;
     let mut row = MailboxRow::load(tx, mailbox)?;
     let mut imports = Vec::with_capacity(messages.len());
     for message in messages {
-        let import = match earlier(tx, remote, uid_validity, mailbox, message)? {
+        let import = match find_existing(tx, remote, uid_validity, mailbox, message)? {
             Some(import) => import,
             None => {
                 row.keywords.check(tx, mailbox, &message.flags, quota.keywords)?;
-                Import::Imported(append(tx, &mut row, message)?)
+                ImportOutcome::Imported(append(tx, &mut row, message)?)
             }
         };
-        if let Import::Imported(local) | Import::Duplicate(local) = import {
+        if let ImportOutcome::Imported(local) | ImportOutcome::Duplicate(local) = import {
             tx.prepare_cached(
                 "INSERT OR REPLACE INTO remote_messages (remote_mailbox, uid_validity, uid, local_mailbox, local_uid, digest)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -156,14 +159,14 @@ pub(super) fn record(
         }
         imports.push(import);
     }
-    if imports.iter().any(|import| matches!(import, Import::Imported(_))) {
-        row.save(tx, aftermath)?;
+    if imports.iter().any(|import| matches!(import, ImportOutcome::Imported(_))) {
+        row.save(tx, after_commit)?;
         quota::check_after(tx, quota, row.account)?;
     }
     Ok(imports)
 }
 
-fn append(tx: &Connection, mailbox: &mut MailboxRow, message: &Prepared) -> Result<u32> {
+fn append(tx: &Connection, mailbox: &mut MailboxRow, message: &PreparedImport) -> Result<u32> {
     let content = insert_content(tx, &message.sealed)?;
     mailbox.modseq += 1;
     let uid = mailbox.take_uid()?;
@@ -179,15 +182,15 @@ fn append(tx: &Connection, mailbox: &mut MailboxRow, message: &Prepared) -> Resu
     Ok(uid)
 }
 
-/// Whether the message is here. One that came under an earlier UIDVALIDITY is claimed for its new UID, once: two equal
+/// Whether the message is here. One that came under an find_existing UIDVALIDITY is claimed for its new UID, once: two equal
 /// messages of a mailbox stay two.
-fn earlier(
+fn find_existing(
     tx: &Connection,
     remote: RemoteMailboxId,
     uid_validity: u32,
     mailbox: MailboxId,
-    message: &Prepared,
-) -> Result<Option<Import>> {
+    message: &PreparedImport,
+) -> Result<Option<ImportOutcome>> {
     let known: Option<u32> = tx
         .prepare_cached(
             "SELECT local_uid FROM remote_messages
@@ -196,11 +199,11 @@ fn earlier(
         .query_row((remote.0, uid_validity, message.uid, mailbox.0), |row| row.get(0))
         .optional()?;
     if let Some(local) = known {
-        return Ok(Some(Import::Known(local)));
+        return Ok(Some(ImportOutcome::Known(local)));
     }
     // Both sides of the UIDVALIDITY in force, so that its own rows are not read: there may be as many as messages.
-    let claimed = match claimable(tx, EARLIER, remote, uid_validity, mailbox, message)? {
-        None => claimable(tx, LATER, remote, uid_validity, mailbox, message)?,
+    let claimed = match find_claimable(tx, EARLIER, remote, uid_validity, mailbox, message)? {
+        None => find_claimable(tx, LATER, remote, uid_validity, mailbox, message)?,
         found => found,
     };
     let Some((old_validity, old_uid, local)) = claimed else { return Ok(None) };
@@ -208,7 +211,7 @@ fn earlier(
         "DELETE FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2 AND uid = ?3",
     )?
     .execute((remote.0, old_validity, old_uid))?;
-    Ok(Some(Import::Duplicate(local)))
+    Ok(Some(ImportOutcome::Duplicate(local)))
 }
 
 /// A row of the same content under another UIDVALIDITY, of a message that is still here. The index is named: the planner
@@ -229,13 +232,13 @@ SELECT r.uid_validity, r.uid, r.local_uid FROM (
 JOIN messages m ON m.mailbox = r.local_mailbox AND m.uid = r.local_uid
 WHERE r.local_mailbox = ?4 LIMIT 1";
 
-fn claimable(
+fn find_claimable(
     tx: &Connection,
     query: &str,
     remote: RemoteMailboxId,
     uid_validity: u32,
     mailbox: MailboxId,
-    message: &Prepared,
+    message: &PreparedImport,
 ) -> Result<Option<(u32, u32, u32)>> {
     Ok(tx
         .prepare_cached(query)?

@@ -233,7 +233,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
         transaction.execute_batch(COUNTERS)?;
     }
     if found < 5 {
-        transaction.execute_batch(super::copies::TABLE)?;
+        transaction.execute_batch(super::unfinished_copies::TABLE)?;
     }
     if found != VERSION {
         transaction.pragma_update(None, "user_version", VERSION)?;

@@ -3,7 +3,7 @@
 //! A thread that writes slice after slice would take a plain mutex again before a waiting thread wakes. Here each
 //! gets a number, and its turn when all before it had theirs.
 
-use super::lock;
+use super::lock::lock;
 use rusqlite::Connection;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,49 +11,49 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(super) struct Writer {
     connection: Mutex<Connection>,
-    turns: Mutex<Turns>,
-    moved: Condvar,
+    tickets: Mutex<Tickets>,
+    next_turn: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Turns {
+struct Tickets {
     next: u64,
     serving: u64,
 }
 
 /// The right to write, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'w> {
+pub(super) struct WriteGuard<'w> {
     writer: &'w Writer,
     connection: MutexGuard<'w, Connection>,
 }
 
 impl Writer {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection: Mutex::new(connection), turns: Mutex::default(), moved: Condvar::new() }
+        Self { connection: Mutex::new(connection), tickets: Mutex::default(), next_turn: Condvar::new() }
     }
 
     /// Waits until it is this thread's turn.
-    pub(super) fn lock(&self) -> Turn<'_> {
-        let mut turns = lock(&self.turns);
-        let mine = turns.next;
-        turns.next += 1;
-        while turns.serving != mine {
-            turns = self.moved.wait(turns).unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn lock(&self) -> WriteGuard<'_> {
+        let mut tickets = lock(&self.tickets);
+        let ticket = tickets.next;
+        tickets.next += 1;
+        while tickets.serving != ticket {
+            tickets = self.next_turn.wait(tickets).unwrap_or_else(PoisonError::into_inner);
         }
-        drop(turns);
-        Turn { writer: self, connection: lock(&self.connection) }
+        drop(tickets);
+        WriteGuard { writer: self, connection: lock(&self.connection) }
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for WriteGuard<'_> {
     fn drop(&mut self) {
-        lock(&self.writer.turns).serving += 1;
-        self.writer.moved.notify_all();
+        lock(&self.writer.tickets).serving += 1;
+        self.writer.next_turn.notify_all();
     }
 }
 
-impl Deref for Turn<'_> {
+impl Deref for WriteGuard<'_> {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -61,7 +61,7 @@ impl Deref for Turn<'_> {
     }
 }
 
-impl DerefMut for Turn<'_> {
+impl DerefMut for WriteGuard<'_> {
     fn deref_mut(&mut self) -> &mut Connection {
         &mut self.connection
     }
@@ -85,7 +85,7 @@ mod tests {
                 order.send("waiting").unwrap();
             }
         });
-        while lock(&writer.turns).next < 2 {
+        while lock(&writer.tickets).next < 2 {
             std::thread::sleep(Duration::from_millis(1));
         }
         drop(first);

@@ -130,7 +130,7 @@ fn keys_come_with_a_password_and_go_with_it_and_old_accounts_get_them_when_they_
     drop(connection);
 
     let make = |password: &[u8]| vec![LoginKeys { kind: "LENGTH", text: password.len().to_string() }];
-    let store = SqliteStore::open(f.directory.path()).unwrap().deriving_keys(std::sync::Arc::new(make));
+    let store = SqliteStore::open(f.directory.path()).unwrap().with_key_maker(std::sync::Arc::new(make));
     let keys = || store.login_keys("ANN@example.org", "LENGTH").unwrap();
     assert_eq!(store.verify_password("ann@example.org", b"wrong").unwrap(), None);
     assert_eq!(keys(), None, "a wrong password leaves nothing");
@@ -144,6 +144,6 @@ fn keys_come_with_a_password_and_go_with_it_and_old_accounts_get_them_when_they_
     // Another process that knows of no keys sets a password: those of the old one must not stay.
     SqliteStore::open(f.directory.path()).unwrap().set_password(f.account, b"third").unwrap();
     assert_eq!(keys(), None);
-    let secret = store.own_secret().unwrap();
-    assert!(secret.len() == 32 && secret == store.own_secret().unwrap());
+    let secret = store.store_secret().unwrap();
+    assert!(secret.len() == 32 && secret == store.store_secret().unwrap());
 }

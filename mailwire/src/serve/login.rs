@@ -151,7 +151,7 @@ pub(super) fn answer(
             let (recalled, for_recall) = (Arc::clone(&question), Arc::clone(&store));
             let quick = move || {
                 let (username, password) = &*recalled;
-                for_recall.recall_password(username, password.expose()).map_or_else(
+                for_recall.verify_cached_password(username, password.expose()).map_or_else(
                     |error| Some(Answer::of(Err(error))),
                     |found| found.map(|account| Answer::of(Ok(Some(account)))),
                 )
@@ -204,7 +204,7 @@ fn are_same(authorization: &str, username: &str) -> bool {
 
 /// Returns the keys of a user, or a decoy. The decoy is computed in any case, so that timing does not reveal which.
 fn kept(store: &dyn Store, hash: ScramHash, username: &str) -> mailstore::Result<ScramKeys> {
-    let secret = Secret::new(store.own_secret()?);
+    let secret = Secret::new(store.store_secret()?);
     let found = store.login_keys(username, kind(hash))?;
     // Names are case-insensitive, and so must be their decoys.
     let decoy = ScramKeys::decoy(hash, &secret, &username.to_ascii_lowercase(), ITERATIONS, SALT);
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn scram_keys_do_not_reveal_which_accounts_exist() {
         let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path()).unwrap().deriving_keys(Arc::new(keys));
+        let store = SqliteStore::open(directory.path()).unwrap().with_key_maker(Arc::new(keys));
         store.create_account("ann", b"a password").unwrap();
         assert!(store.login_keys("ann", "SCRAM-SHA-1").unwrap().unwrap().starts_with("SCRAM-SHA-1$10000:"));
         for (name, written_otherwise) in [("ann", "ANN"), ("bob", "Bob")] {
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn timing_does_not_reveal_which_accounts_exist() {
         let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path()).unwrap().deriving_keys(Arc::new(keys));
+        let store = SqliteStore::open(directory.path()).unwrap().with_key_maker(Arc::new(keys));
         store.create_account("ann", b"a password").unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
         let verify = |name: &'static str| {
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn accepts_the_correct_password_with_and_without_keys_and_caches_it() {
         let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path()).unwrap().deriving_keys(Arc::new(keys));
+        let store = SqliteStore::open(directory.path()).unwrap().with_key_maker(Arc::new(keys));
         store.create_account("ann", b"a password").unwrap();
         store.create_account("bob", b"\xff\xfe no text").unwrap();
         let store: Arc<dyn Store> = Arc::new(store);

@@ -286,7 +286,7 @@ fn warnings(arguments: &ServeArgs) -> Vec<String> {
 }
 
 fn open_store(path: &Path) -> Result<SqliteStore, Failure> {
-    Ok(SqliteStore::open(path)?.deriving_keys(Arc::new(login::keys)))
+    Ok(SqliteStore::open(path)?.with_key_maker(Arc::new(login::keys)))
 }
 
 /// Starts the log on standard error. It contains session numbers, counts and errors, but no names and no content. If

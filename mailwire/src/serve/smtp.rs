@@ -258,7 +258,7 @@ impl Session {
         match recipient {
             Recipient::Inbox(inbox) if self.site.checks_quota.load(Ordering::Relaxed) => {
                 let (store, size) = (Arc::clone(&self.site.store), self.transaction.announced);
-                let job = move || store.quota_check(inbox, size);
+                let job = move || store.check_quota(inbox, size);
                 let group = task::group(self.account, turn.cx);
                 let Ok(later) = self.site.workers.run(group, turn.cx.session_handle(), job) else {
                     return self.answer(reply, Response::try_again(), turn);

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use indicatif::ProgressBar;
 use mailstore::{
-    Flags, Import, InternalDate, RemoteMailboxId, RemoteMessage, SqliteStore, Store, UidSet, Upload,
+    Flags, ImportOutcome, InternalDate, RemoteMailboxId, RemoteMessage, SqliteStore, Store, UidSet, Upload,
 };
 use proto_imap::client::{CommandId, Event};
 use proto_imap::types::{Condition, FetchItem, FlagList, Section, StatusResponse};
@@ -327,9 +327,9 @@ impl<'a> Sink<'a> {
         };
         for import in imports {
             match import {
-                Import::Imported(_) => self.report.imported += 1,
-                Import::Duplicate(_) => self.report.duplicates += 1,
-                Import::Known(_) => self.report.known += 1,
+                ImportOutcome::Imported(_) => self.report.imported += 1,
+                ImportOutcome::Duplicate(_) => self.report.duplicates += 1,
+                ImportOutcome::Known(_) => self.report.known += 1,
             }
         }
         Ok(())

@@ -72,7 +72,7 @@ impl Session {
                 Ok(mailbox) if mailbox.no_select => Err(mailstore::Error::NoSelect),
                 found => {
                     let mailbox = found?.id;
-                    store.quota_check(mailbox, size)?;
+                    store.check_quota(mailbox, size)?;
                     Ok(mailbox)
                 }
             },

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use io_mio::Slice;
-use mailstore::mime::{self, HeaderFilter, Located, Part, TransferDecoder};
+use mailstore::mime::{self, HeaderFilter, Part, SectionLocation, TransferDecoder};
 use mailstore::{Flags, KeywordsInUse, MailboxId, Message, Store, StoreMode, UidSet};
 use proto_imap::types::PlainCode;
 
@@ -86,8 +86,8 @@ impl Batch {
 }
 
 fn memory_size(message: &Message) -> usize {
-    message.envelope.as_ref().map_or(0, mime::Envelope::weight)
-        + message.structure.as_ref().map_or(0, Part::weight)
+    message.envelope.as_ref().map_or(0, mime::Envelope::memory_size)
+        + message.structure.as_ref().map_or(0, Part::memory_size)
         + message.flags.names().map(|name| name.len() + 1).sum::<usize>()
 }
 
@@ -430,10 +430,10 @@ fn plan(root: Option<&Part>, section_name: &RequestedSection) -> SectionPlan {
             Some(decoder) => SectionPlan::CountedSection(part.body, Transform::Decode(decoder)),
         };
     }
-    match mime::section(root, &section_name.path, &section_name.text) {
+    match mime::locate_section(root, &section_name.path, &section_name.text) {
         None => SectionPlan::Content(SectionContent::Missing),
-        Some(Located::Range(range)) => SectionPlan::Range(range),
-        Some(Located::Fields { header, names, subset }) => {
+        Some(SectionLocation::Range(range)) => SectionPlan::Range(range),
+        Some(SectionLocation::Fields { header, names, subset }) => {
             SectionPlan::CountedSection(header, Transform::Fields(HeaderFilter::new(names, subset)))
         }
     }

@@ -355,7 +355,7 @@ impl PageBuilder<'_> {
 
     fn selects(&self, names: Range<&str>) -> mailstore::Result<bool> {
         match self.query.selection() {
-            Some(selection) => self.store.selects(self.account, selection, names),
+            Some(selection) => self.store.has_selected_name(self.account, selection, names),
             None => Ok(false),
         }
     }

@@ -122,8 +122,8 @@ fn addresses<'a>(arena: &'a Bump, from: &'a [mime::Address]) -> AddressList<'a> 
         from.iter().map(|address| Address {
             name: text(&address.name),
             adl: text(&address.adl),
-            mailbox: address.shown_mailbox().map(IString::from),
-            host: address.shown_host().map(IString::from),
+            mailbox: address.envelope_mailbox().map(IString::from),
+            host: address.envelope_host().map(IString::from),
         }),
     ))
 }
@@ -163,7 +163,7 @@ pub(super) fn structure<'a>(arena: &'a Bump, part: &'a mime::Part) -> BodyStruct
         id: text(&part.id),
         description: text(&part.description),
         encoding: IString::from(part.encoding.as_str()),
-        size: part.octets(),
+        size: part.body_size(),
         content,
         md5: text(&part.md5),
         extension,

@@ -93,7 +93,7 @@ impl Session {
             let upload = finish(&*store)?;
             // LMTP replies for each recipient, so that a full mailbox does not affect the others.
             targets.retain(|target| {
-                let room = if each { store.quota_check(target.mailbox, upload.size()) } else { Ok(()) };
+                let room = if each { store.check_quota(target.mailbox, upload.size()) } else { Ok(()) };
                 let Err(error) = room else { return true };
                 for (inbox, answer) in inboxes.iter().zip(&mut refused) {
                     if *inbox == target.mailbox && answer.is_none() {

@@ -4,7 +4,7 @@
 //! length. This file cuts the lists of addresses of an envelope that was read. It does not know how a record is written.
 
 use super::limits::ENVELOPE_LIMIT;
-use super::{Address, Envelope};
+use super::structure::{Address, Envelope};
 
 /// `NIL`, and an address of which nothing is known: the end of a group.
 const NIL: usize = 3;
@@ -61,8 +61,12 @@ fn fit(list: &mut Vec<Address>, room: &mut usize) -> bool {
 
 /// The parentheses of an address, three spaces, and its texts.
 fn address_size(address: &Address) -> usize {
-    let texts =
-        [address.name.as_deref(), address.adl.as_deref(), address.shown_mailbox(), address.shown_host()];
+    let texts = [
+        address.name.as_deref(),
+        address.adl.as_deref(),
+        address.envelope_mailbox(),
+        address.envelope_host(),
+    ];
     5 + texts.into_iter().map(size).sum::<usize>()
 }
 
@@ -77,7 +81,7 @@ fn size(text: Option<&str>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Structure;
+    use super::super::structure::Structure;
     use super::*;
 
     fn list_size(list: &[Address]) -> usize {

@@ -1,0 +1,27 @@
+//! Write transactions, and the actions that wait for their commit.
+
+use crate::error::Result;
+use crate::types::MailboxId;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::collections::BTreeMap;
+
+/// The actions to take after a commit.
+#[derive(Debug, Default)]
+pub(super) struct AfterCommit {
+    /// The mailboxes that changed, with their mod-sequences: subscribers are notified.
+    pub(super) changed: BTreeMap<MailboxId, u64>,
+    /// The files of messages that no row refers to any more: they are deleted.
+    pub(super) freed_files: Vec<String>,
+}
+
+/// Runs `work` in a write transaction and commits it; an error rolls everything back.
+pub(super) fn transact<T>(
+    writer: &mut Connection,
+    after_commit: &mut AfterCommit,
+    work: impl FnOnce(&Transaction<'_>, &mut AfterCommit) -> Result<T>,
+) -> Result<T> {
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let outcome = work(&transaction, after_commit)?;
+    transaction.commit()?;
+    Ok(outcome)
+}

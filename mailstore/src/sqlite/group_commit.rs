@@ -1,0 +1,171 @@
+//! Group commit: appends of many threads share one sync of the disk.
+//!
+//! A thread puts its messages in the queue. If no thread leads, it becomes the leader and commits everything that is
+//! queued. Otherwise it waits; then its messages are committed, or it leads the next commit. So one sync serves all
+//! appends that arrived during the previous one. Each thread syncs its own large files before it queues.
+
+use super::after_commit::AfterCommit;
+use super::append::append_all;
+use super::lock::lock;
+use super::writer::Writer;
+use crate::content::{SealedUpload, sync_directory};
+use crate::error::{Error, Result};
+use crate::types::{Appended, Delivery, Quota, Target};
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+/// What one call appends.
+type SealedDeliveries = Vec<(SealedUpload, Vec<Target>)>;
+type Outcome = Result<Vec<Result<Vec<Appended>>>>;
+
+#[derive(Default)]
+pub(super) struct AppendQueue {
+    state: Mutex<AppendQueueState>,
+    committed: Condvar,
+}
+
+#[derive(Default)]
+struct AppendQueueState {
+    jobs: Vec<Arc<PendingAppend>>,
+    has_leader: bool,
+}
+
+/// Ends the lead when it goes, be it by a panic.
+struct CommitLeader<'a>(&'a AppendQueue);
+
+impl Drop for CommitLeader<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).has_leader = false;
+        self.0.committed.notify_all();
+    }
+}
+
+impl AppendQueue {
+    /// The lead, or none once `job` is done by another.
+    fn enter(&self, job: &Arc<PendingAppend>) -> Option<CommitLeader<'_>> {
+        let mut state = lock(&self.state);
+        state.jobs.push(Arc::clone(job));
+        loop {
+            // Done, or (without a leader) lost to a panic of the one who has_leader.
+            if job.is_done() || (!state.has_leader && !job.is_waiting()) {
+                return None;
+            }
+            if !state.has_leader {
+                state.has_leader = true;
+                return Some(CommitLeader(self));
+            }
+            state = self.committed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+struct PendingAppend {
+    state: Mutex<AppendState>,
+}
+
+enum AppendState {
+    Waiting(SealedDeliveries),
+    Done(Outcome),
+    Taken,
+}
+
+impl AppendQueue {
+    /// Appends deliveries, together with those of other threads. Returns what to do after the commit, and the outcome.
+    /// `quota` is called right before the commit.
+    pub(super) fn append(
+        &self,
+        writer: &Writer,
+        quota: impl FnOnce() -> Quota,
+        directory: &Path,
+        deliveries: Vec<Delivery>,
+    ) -> (AfterCommit, Outcome) {
+        let mut after_commit = AfterCommit::default();
+        let outcome = self.append_or_wait(writer, quota, directory, deliveries, &mut after_commit);
+        (after_commit, outcome)
+    }
+
+    fn append_or_wait(
+        &self,
+        writer: &Writer,
+        quota: impl FnOnce() -> Quota,
+        directory: &Path,
+        deliveries: Vec<Delivery>,
+        after_commit: &mut AfterCommit,
+    ) -> Outcome {
+        let work: SealedDeliveries = deliveries
+            .into_iter()
+            .map(|delivery| Ok((delivery.upload.seal()?, delivery.targets)))
+            .collect::<Result<_>>()?;
+        if work.iter().any(|(sealed, _)| sealed.file_name().is_some()) {
+            sync_directory(directory)?;
+        }
+        let job = Arc::new(PendingAppend { state: Mutex::new(AppendState::Waiting(work)) });
+        if let Some(lead) = self.enter(&job) {
+            let mut writer = writer.lock();
+            // What came while the writer was busy goes along.
+            let jobs = std::mem::take(&mut lock(&self.state).jobs);
+            commit_jobs(&mut writer, after_commit, &quota(), &jobs);
+            drop(writer);
+            drop(lead);
+        }
+        match std::mem::replace(&mut *lock(&job.state), AppendState::Taken) {
+            AppendState::Done(outcome) => outcome,
+            AppendState::Waiting(_) | AppendState::Taken => Err(Error::Busy),
+        }
+    }
+}
+
+/// Commits all jobs at once; where that fails, one by one, so that each gets its own error.
+fn commit_jobs(
+    writer: &mut Connection,
+    after_commit: &mut AfterCommit,
+    quota: &Quota,
+    jobs: &[Arc<PendingAppend>],
+) {
+    let mut works: Vec<SealedDeliveries> = jobs.iter().map(|job| job.take_work()).collect();
+    let mut together = AfterCommit::default();
+    let mut outcomes: Vec<Outcome> = match append_all(writer, &mut together, quota, &works) {
+        Ok(outcomes) => {
+            after_commit.changed.extend(together.changed);
+            outcomes.into_iter().map(Ok).collect()
+        }
+        Err(error) if works.len() == 1 => vec![Err(error)],
+        Err(_) => works
+            .iter()
+            .map(|work| {
+                let mut alone = AfterCommit::default();
+                let mut outcome = append_all(writer, &mut alone, quota, std::slice::from_ref(work))?;
+                after_commit.changed.extend(alone.changed);
+                outcome.pop().ok_or(Error::Busy)
+            })
+            .collect(),
+    };
+    for ((job, work), outcome) in jobs.iter().zip(&mut works).zip(outcomes.drain(..)) {
+        if let Ok(results) = &outcome {
+            for ((sealed, _), result) in work.iter_mut().zip(results) {
+                if result.as_ref().is_ok_and(|appended| !appended.is_empty()) {
+                    sealed.keep();
+                }
+            }
+        }
+        *lock(&job.state) = AppendState::Done(outcome);
+    }
+}
+
+impl PendingAppend {
+    fn is_done(&self) -> bool {
+        matches!(*lock(&self.state), AppendState::Done(_))
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(*lock(&self.state), AppendState::Waiting(_))
+    }
+
+    fn take_work(&self) -> SealedDeliveries {
+        match std::mem::replace(&mut *lock(&self.state), AppendState::Taken) {
+            AppendState::Waiting(work) => work,
+            AppendState::Done(_) | AppendState::Taken => Vec::new(),
+        }
+    }
+}

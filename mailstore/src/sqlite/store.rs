@@ -1,0 +1,523 @@
+//! [`SqliteStore`]: how threads share the database, and what happens after a commit.
+//!
+//! One connection writes, behind a lock; a pool of connections reads. After a commit the store deletes the files of freed
+//! messages and calls the subscribers.
+
+use super::accounts::{self, PasswordRecord, PasswordVerifier};
+use super::after_commit::{AfterCommit, transact};
+use super::group_commit::AppendQueue;
+use super::lock::lock;
+use super::mailbox_row::MailboxRow;
+use super::writer::Writer;
+use super::{changes, keywords, mailboxes, messages, quota, remote, schema, unfetched, unfinished_copies};
+use crate::callback::{ChangeCallback, ChangeSubscription, KeyMaker};
+use crate::content::{Body, Upload, create_private_directory, open_private_file, sync_directory};
+use crate::error::{Error, Result};
+use crate::flags::Flags;
+use crate::limits::WRITE_SLICE;
+use crate::object_id::ObjectIds;
+use crate::store::Store;
+use crate::types::*;
+use rusqlite::{Connection, Transaction};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+
+/// How many idle readers are stored open.
+const IDLE_READERS: usize = 8;
+
+/// A store in a directory: `mail.db` (SQLite, with its `-wal` and `-shm`), `messages/` with one file for each message
+/// above [`SMALL_LIMIT`](crate::SMALL_LIMIT), and `lock`. The directory has mode 0700 and its files 0600.
+///
+/// Several processes may have the same directory open. Only one that is alone sweeps files that no message refers to.
+pub struct SqliteStore {
+    database: PathBuf,
+    messages: PathBuf,
+    writer: Writer,
+    readers: Mutex<Vec<Connection>>,
+    append_queue: AppendQueue,
+    passwords: PasswordVerifier,
+    key_maker: Option<Arc<KeyMaker>>,
+    subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
+    quota: Mutex<Quota>,
+    email_ids: ObjectIds,
+    /// Held shared as long as the store is open.
+    _lock: File,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Opens the store in a directory, made where it is missing.
+    ///
+    /// # Errors
+    /// `NewerSchema` where a newer version wrote it; `Io`, `Busy`, `Corrupt`.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        let directory = directory.as_ref();
+        let (database, messages) = (directory.join("mail.db"), directory.join("messages"));
+        create_private_directory(directory)?;
+        create_private_directory(&messages)?;
+        let lock = open_private_file(&directory.join("lock"))?;
+        let alone = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        open_private_file(&database)?;
+        let writer = schema::open_writer(&database)?;
+        if alone {
+            sweep(&writer, &messages)?;
+        }
+        flock(&lock, FlockOperation::LockShared).map_err(std::io::Error::from)?;
+        sync_directory(directory)?;
+        let secret = accounts::store_secret(&writer)?;
+        Ok(Self {
+            database,
+            messages,
+            email_ids: ObjectIds::new(&secret, "email"),
+            writer: Writer::new(writer),
+            readers: Mutex::default(),
+            append_queue: AppendQueue::default(),
+            passwords: PasswordVerifier::new()?,
+            key_maker: None,
+            subscribers: Mutex::default(),
+            quota: Mutex::default(),
+            _lock: lock,
+        })
+    }
+
+    /// Has `make` derive keys from every password that is set, and from those that were set without it as soon as
+    /// somebody logs in with them.
+    #[must_use]
+    pub fn with_key_maker(mut self, make: Arc<KeyMaker>) -> Self {
+        self.key_maker = Some(make);
+        self
+    }
+
+    /// Limits what each account may have from now on; without it, [`Quota::default`] does.
+    #[must_use]
+    pub fn with_quota(self, quota: Quota) -> Self {
+        *lock(&self.quota) = quota;
+        self
+    }
+
+    fn quota(&self) -> Quota {
+        *lock(&self.quota)
+    }
+
+    /// Runs `work` on a consistent picture of the database.
+    fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let idle = lock(&self.readers).pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => schema::open_reader(&self.database)?,
+        };
+        let transaction = connection.transaction()?;
+        let outcome = work(&transaction);
+        let ended = transaction.finish();
+        let mut readers = lock(&self.readers);
+        if ended.is_ok() && readers.len() < IDLE_READERS {
+            readers.push(connection);
+        }
+        outcome
+    }
+
+    /// Runs `work` and commits, or takes everything back.
+    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>, &mut AfterCommit) -> Result<T>) -> Result<T> {
+        let mut writer = self.writer.lock();
+        let mut after_commit = AfterCommit::default();
+        let outcome = transact(&mut writer, &mut after_commit, work)?;
+        drop(writer);
+        self.run_after_commit(after_commit);
+        Ok(outcome)
+    }
+
+    /// The same for what may be lost with the power: the disk is not waited for.
+    fn write_unsynced<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut writer = self.writer.lock();
+        writer.pragma_update(None, "synchronous", "NORMAL")?;
+        let outcome = transact(&mut writer, &mut AfterCommit::default(), |tx, _| work(tx));
+        writer.pragma_update(None, "synchronous", "FULL")?;
+        outcome
+    }
+
+    fn run_after_commit(&self, after_commit: AfterCommit) {
+        for name in after_commit.freed_files {
+            // No row names it any more; should this fail, the next start sweeps it.
+            let _ = std::fs::remove_file(self.messages.join(name));
+        }
+        if after_commit.changed.is_empty() {
+            return;
+        }
+        let callbacks: Vec<Arc<ChangeCallback>> = {
+            let mut subscribers = lock(&self.subscribers);
+            subscribers.retain(|callback| callback.strong_count() > 0);
+            subscribers.iter().filter_map(Weak::upgrade).collect()
+        };
+        for (&mailbox, &modseq) in &after_commit.changed {
+            callbacks.iter().for_each(|callback| callback(Change { mailbox, modseq }));
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn create_account(&self, name: &str, password: &[u8]) -> Result<Account> {
+        accounts::check_name(name)?;
+        let derived = PasswordRecord::from(password, self.key_maker.as_deref())?;
+        self.write(|tx, _| accounts::create(tx, name, &derived))
+    }
+
+    fn accounts(&self) -> Result<Vec<Account>> {
+        self.read(accounts::list)
+    }
+
+    fn account(&self, name: &str) -> Result<Option<Account>> {
+        self.read(|tx| Ok(accounts::find(tx, name)?.map(|stored| stored.account)))
+    }
+
+    fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()> {
+        let derived = PasswordRecord::from(password, self.key_maker.as_deref())?;
+        self.write(|tx, _| accounts::replace(tx, account, &derived))
+    }
+
+    fn verify_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>> {
+        let found = self.read(|tx| accounts::find(tx, name))?;
+        let verified = self.passwords.verify(found.as_ref(), password)?;
+        if let (Some(_), Some(stored), Some(make)) = (verified, found, &self.key_maker)
+            && !stored.has_keys
+        {
+            let keys = make(password);
+            // Who has the right password is let in, whether or not this can be written now.
+            let _ = self.write(|tx, _| accounts::add_keys(tx, &stored, &keys));
+        }
+        Ok(verified)
+    }
+
+    fn verify_cached_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>> {
+        let found = self.read(|tx| accounts::find(tx, name))?;
+        Ok(found.and_then(|stored| self.passwords.recall(&stored, password)))
+    }
+
+    fn login_keys(&self, name: &str, kind: &str) -> Result<Option<String>> {
+        self.read(|tx| accounts::login_keys(tx, name, kind))
+    }
+
+    fn store_secret(&self) -> Result<Vec<u8>> {
+        self.read(|tx| accounts::store_secret(tx))
+    }
+
+    fn list(&self, account: AccountId) -> Result<Vec<Mailbox>> {
+        self.read(|tx| mailboxes::list(tx, account, "", usize::MAX))
+    }
+
+    fn usage(&self, account: AccountId) -> Result<Usage> {
+        self.read(|tx| quota::usage(tx, account))
+    }
+
+    fn set_quota(&self, quota: Quota) {
+        *lock(&self.quota) = quota;
+    }
+
+    fn check_quota(&self, mailbox: MailboxId, bytes: u64) -> Result<()> {
+        self.read(|tx| quota::check_mailbox(tx, &self.quota(), mailbox, bytes))
+    }
+
+    fn list_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Mailbox>> {
+        self.read(|tx| mailboxes::list(tx, account, after, limit))
+    }
+
+    fn mailbox(&self, account: AccountId, name: &str) -> Result<Mailbox> {
+        self.read(|tx| mailboxes::find(tx, account, name))
+    }
+
+    fn create_mailbox(
+        &self,
+        account: AccountId,
+        name: &str,
+        special: Option<SpecialUse>,
+    ) -> Result<MailboxId> {
+        self.write(|tx, _| mailboxes::create(tx, &self.quota(), account, name, special))
+    }
+
+    fn delete_mailbox(&self, account: AccountId, name: &str) -> Result<()> {
+        self.write(|tx, after_commit| mailboxes::delete(tx, after_commit, account, name))?;
+        self.purge_deleted(account).map(|_| ())
+    }
+
+    fn purge_deleted(&self, account: AccountId) -> Result<bool> {
+        self.write(|tx, after_commit| mailboxes::purge(tx, after_commit, account, WRITE_SLICE))
+    }
+
+    fn rename_mailbox(&self, account: AccountId, from: &str, to: &str) -> Result<()> {
+        self.write(|tx, after_commit| mailboxes::rename(tx, after_commit, &self.quota(), account, from, to))
+    }
+
+    fn subscribe(&self, account: AccountId, name: &str) -> Result<()> {
+        self.write(|tx, _| mailboxes::subscribe(tx, &self.quota(), account, name))
+    }
+
+    fn unsubscribe(&self, account: AccountId, name: &str) -> Result<()> {
+        self.write(|tx, _| mailboxes::unsubscribe(tx, account, name))
+    }
+
+    fn subscriptions_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Subscription>> {
+        self.read(|tx| mailboxes::subscriptions(tx, account, after, limit))
+    }
+
+    fn has_selected_name(
+        &self,
+        account: AccountId,
+        selection: NameSelection,
+        names: Range<&str>,
+    ) -> Result<bool> {
+        self.read(|tx| mailboxes::has_selected_name(tx, account, selection, &names))
+    }
+
+    fn status(&self, mailbox: MailboxId) -> Result<Status> {
+        self.read(|tx| mailboxes::status(tx, mailbox))
+    }
+
+    fn select(&self, mailbox: MailboxId, access: Access) -> Result<Selection> {
+        let selection = self.read(|tx| mailboxes::select(tx, &self.quota(), mailbox))?;
+        if access == Access::ReadOnly || selection.first_recent_uid == selection.status.uid_next {
+            return Ok(selection);
+        }
+        self.write_unsynced(|tx| {
+            let selection = mailboxes::select(tx, &self.quota(), mailbox)?;
+            mailboxes::claim_recent_of(tx, &selection)?;
+            Ok(selection)
+        })
+    }
+
+    fn claim_recent(&self, mailbox: MailboxId, below: u32, access: Access) -> Result<u32> {
+        // Of many sessions that learn of a message, one writes.
+        let first = self.read(|tx| mailboxes::first_recent(tx, mailbox))?;
+        if access == Access::ReadOnly || first >= below {
+            return Ok(first);
+        }
+        self.write_unsynced(|tx| mailboxes::claim_recent(tx, mailbox, below))
+    }
+
+    fn keywords(&self, mailbox: MailboxId) -> Result<KeywordsInUse> {
+        self.read(|tx| keywords::in_use(tx, mailbox, self.quota().keywords))
+    }
+
+    fn uid_page(&self, mailbox: MailboxId, from: u32, below: u32, limit: usize) -> Result<UidPage> {
+        self.read(|tx| messages::uid_page(tx, mailbox, from, below, limit))
+    }
+
+    fn upload(&self) -> Result<Upload> {
+        Ok(Upload::new(&self.messages))
+    }
+
+    fn append_batch(&self, deliveries: Vec<Delivery>) -> Result<Vec<Result<Vec<Appended>>>> {
+        let (after_commit, outcome) =
+            self.append_queue.append(&self.writer, || self.quota(), &self.messages, deliveries);
+        self.run_after_commit(after_commit);
+        outcome
+    }
+
+    fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page> {
+        self.read(|tx| {
+            let mut page = messages::fetch_page(tx, &self.messages, mailbox, uids, columns, limit.max(1))?;
+            if columns.email_id {
+                let account = MailboxRow::load(tx, mailbox)?.account;
+                for message in &mut page.messages {
+                    message.email_id = Some(self.email_id(account, message.content));
+                }
+            }
+            Ok(page)
+        })
+    }
+
+    fn open_content(&self, content: ContentId) -> Result<Body> {
+        match self.read(|tx| messages::open_content(tx, &self.messages, content)) {
+            // Expunged since its row was read, or its file is lost: a file goes only after its row.
+            Err(Error::NotFound(_)) if self.read(|tx| messages::has_content(tx, content))? => {
+                Err(Error::Corrupt("the file of a message"))
+            }
+            opened => opened,
+        }
+    }
+
+    fn email_id(&self, account: AccountId, content: ContentId) -> String {
+        self.email_ids.encode(account.0, content.0)
+    }
+
+    fn find_email_id(&self, account: AccountId, id: &str) -> Option<ContentId> {
+        self.email_ids.decode(account.0, id).map(ContentId)
+    }
+
+    fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {
+        self.read(|tx| messages::uids_of_content(tx, mailbox, content))
+    }
+
+    fn store_flags(
+        &self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        mode: StoreMode,
+        flags: &Flags,
+        unchanged_since: Option<u64>,
+        limit: usize,
+    ) -> Result<Stored> {
+        self.write(|tx, after_commit| {
+            changes::store_flags(
+                tx,
+                after_commit,
+                &self.quota(),
+                mailbox,
+                uids,
+                mode,
+                flags,
+                unchanged_since,
+                limit,
+            )
+        })
+    }
+
+    fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
+        self.write(|tx, after_commit| messages::copy(tx, after_commit, &self.quota(), from, uids, to, limit))
+    }
+
+    fn copy_part(
+        &self,
+        from: MailboxId,
+        uids: &UidSet,
+        to: MailboxId,
+        limit: usize,
+        part_of: Option<CopyId>,
+    ) -> Result<Copied> {
+        self.write(|tx, after_commit| {
+            unfinished_copies::copy_part(tx, after_commit, &self.quota(), (from, uids, to), limit, part_of)
+        })
+    }
+
+    fn forget_copy(&self, copy: CopyId) -> Result<()> {
+        self.write(|tx, _| unfinished_copies::forget(tx, copy))
+    }
+
+    fn undo_unfinished_copies(&self) -> Result<u64> {
+        let mut removed = 0;
+        while let Some(part) = self.read(|tx| unfinished_copies::first_part(tx))? {
+            let mut rest: UidSet = [part.first..=part.last].into_iter().collect();
+            while !rest.is_empty() {
+                match self.expunge(part.mailbox, &Expunge::Exactly(rest.clone()), WRITE_SLICE) {
+                    Ok(expunged) => {
+                        removed += expunged.uids.len() as u64;
+                        rest = expunged.next.map(|next| rest.starting_at(next)).unwrap_or_default();
+                    }
+                    // The mailbox was deleted together with the copies.
+                    Err(Error::NotFound(_) | Error::NoSelect) => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            self.write(|tx, _| unfinished_copies::forget_part(tx, &part))?;
+        }
+        Ok(removed)
+    }
+
+    fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
+        self.write(|tx, after_commit| {
+            messages::move_messages(tx, after_commit, &self.quota(), from, uids, to, limit)
+        })
+    }
+
+    fn expunge(&self, mailbox: MailboxId, which: &Expunge, limit: usize) -> Result<Expunged> {
+        // Looked for without holding up those who write.
+        let (mut found, bits) = self.read(|tx| messages::find_to_delete(tx, mailbox, which, limit))?;
+        if !found.uids.is_empty() {
+            found.uids = self
+                .write(|tx, after_commit| messages::remove(tx, after_commit, mailbox, &found.uids, bits))?;
+        }
+        Ok(found)
+    }
+
+    fn changes_since(&self, mailbox: MailboxId, since: &ChangeCursor, limit: usize) -> Result<Changes> {
+        self.read(|tx| changes::changes_since(tx, mailbox, since, limit))
+    }
+
+    fn subscribe_changes(&self, callback: Arc<ChangeCallback>) -> ChangeSubscription {
+        lock(&self.subscribers).push(Arc::downgrade(&callback));
+        ChangeSubscription(callback)
+    }
+
+    fn remote_account(&self, account: AccountId, url_key: &str) -> Result<RemoteAccount> {
+        self.write(|tx, _| remote::account(tx, &self.quota(), account, url_key))
+    }
+
+    fn remote_accounts(&self, account: AccountId) -> Result<Vec<RemoteAccount>> {
+        self.read(|tx| remote::accounts(tx, account))
+    }
+
+    fn record_sync(&self, remote: RemoteAccountId, at: i64, status: &str, error: Option<&str>) -> Result<()> {
+        self.write(|tx, _| remote::record_sync(tx, remote, at, status, error))
+    }
+
+    fn remote_mailbox(
+        &self,
+        remote: RemoteAccountId,
+        name: &str,
+        mailbox: MailboxId,
+        uid_validity: u32,
+    ) -> Result<RemoteMailbox> {
+        self.write(|tx, _| remote::mailbox(tx, remote, name, mailbox, uid_validity))
+    }
+
+    fn remote_mailboxes(&self, remote: RemoteAccountId) -> Result<Vec<(String, MailboxId)>> {
+        self.read(|tx| unfetched::mailboxes(tx, remote))
+    }
+
+    fn record_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {
+        self.write(|tx, _| unfetched::record(tx, remote, uids))
+    }
+
+    fn unfetched(&self, remote: RemoteMailboxId) -> Result<UidSet> {
+        self.read(|tx| unfetched::list(tx, remote))
+    }
+
+    fn forget_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {
+        self.write(|tx, _| unfetched::forget(tx, remote, uids))
+    }
+
+    fn known_uids(&self, remote: RemoteMailboxId) -> Result<UidSet> {
+        self.read(|tx| remote::known_uids(tx, remote))
+    }
+
+    fn record_imports(
+        &self,
+        remote: RemoteMailboxId,
+        messages: Vec<RemoteMessage>,
+    ) -> Result<Vec<ImportOutcome>> {
+        let mut prepared = remote::prepare(messages)?;
+        if prepared.iter().any(remote::PreparedImport::has_file) {
+            sync_directory(&self.messages)?;
+        }
+        let imports = self
+            .write(|tx, after_commit| remote::record(tx, after_commit, &self.quota(), remote, &prepared))?;
+        for (message, import) in prepared.iter_mut().zip(&imports) {
+            if matches!(import, ImportOutcome::Imported(_)) {
+                message.keep();
+            }
+        }
+        Ok(imports)
+    }
+}
+
+/// Removes the files that no message refers to: uploads that a crash cut short, and freed ones.
+fn sweep(connection: &Connection, messages: &Path) -> Result<()> {
+    let mut known = connection.prepare("SELECT 1 FROM contents WHERE file = ?1")?;
+    for entry in std::fs::read_dir(messages)? {
+        let entry = entry?;
+        let orphan = match entry.file_name().to_str() {
+            Some(name) => !known.exists([name])?,
+            None => true,
+        };
+        if orphan {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
