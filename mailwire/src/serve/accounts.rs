@@ -13,7 +13,8 @@ use proto_mail::Secret;
 use serde_json::json;
 
 use super::arguments::ServeArgs;
-use super::directory::Directory;
+use super::data_directory::DataDirectory;
+use super::store::open_store;
 use crate::credentials::{CredentialSource, VARIABLE};
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
@@ -22,11 +23,11 @@ use crate::output::Output;
 pub(super) const POSTMASTER: &str = "postmaster";
 
 /// The account that is created if there is none.
-const FIRST: &str = "mailwire";
+const DEFAULT_ACCOUNT: &str = "mailwire";
 
 /// The characters of a generated password, without easily confused ones, and its length: 100 bits of entropy.
-const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-const LENGTH: usize = 20;
+const PASSWORD_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+const PASSWORD_LENGTH: usize = 20;
 
 /// The accounts and the destinations of their mail.
 pub(super) struct Accounts {
@@ -45,11 +46,11 @@ pub(super) enum Recipient {
     /// The domain is local, but it has no such account.
     Unknown,
     /// The domain is not local: mail for it is rejected.
-    Elsewhere,
+    NotLocal,
 }
 
 /// An account with a generated password, to be shown once.
-pub(super) struct MadeUp {
+pub(super) struct GeneratedAccount {
     pub(super) name: &'static str,
     pub(super) password: Secret<String>,
 }
@@ -86,7 +87,7 @@ impl Accounts {
         let found = names(local_part, domain).into_iter().find_map(|name| inboxes.get(&name).copied());
         match found {
             Some(inbox) => Recipient::Inbox(inbox),
-            None if !self.is_local(domain) => Recipient::Elsewhere,
+            None if !self.is_local(domain) => Recipient::NotLocal,
             // Mail for the postmaster must be accepted (RFC 5321 §4.5.1): the first account receives it.
             None if local_part.eq_ignore_ascii_case(POSTMASTER) => {
                 inboxes.values().min().map_or(Recipient::Unknown, |inbox| Recipient::Inbox(*inbox))
@@ -150,7 +151,7 @@ pub(super) fn machine_name() -> String {
 }
 
 /// Obtains the password of the account of `--user` if there is no account yet, before anything is created.
-pub(super) fn password_of_first(
+pub(super) fn ask_password_of_new_account(
     directory: &Path,
     arguments: &ServeArgs,
 ) -> Result<Option<Secret<Vec<u8>>>, Failure> {
@@ -161,11 +162,11 @@ pub(super) fn password_of_first(
 }
 
 /// Creates the account of `--user`. Without that option, creates one if there is no account at all, and returns it.
-pub(super) fn prepare(
+pub(super) fn create_initial_account(
     store: &dyn Store,
     arguments: &ServeArgs,
     password: Option<Secret<Vec<u8>>>,
-) -> Result<Option<MadeUp>, Failure> {
+) -> Result<Option<GeneratedAccount>, Failure> {
     if let Some(name) = &arguments.user {
         if store.account(name)?.is_none() {
             let password = password.map_or_else(|| given_password(arguments, name), Ok)?;
@@ -176,33 +177,33 @@ pub(super) fn prepare(
     if !store.accounts()?.is_empty() {
         return Ok(None);
     }
-    let password = make_up()?;
-    create(store, FIRST, password.expose().as_bytes())?;
-    Ok(Some(MadeUp { name: FIRST, password }))
+    let password = generate_password()?;
+    create(store, DEFAULT_ACCOUNT, password.expose().as_bytes())?;
+    Ok(Some(GeneratedAccount { name: DEFAULT_ACCOUNT, password }))
 }
 
 /// A change of the accounts, in place of serving.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Change<'a> {
+pub(super) enum AccountChange<'a> {
     Add(&'a str),
     Reset(&'a str),
 }
 
-impl<'a> Change<'a> {
-    pub(super) fn asked(arguments: &'a ServeArgs) -> Option<Self> {
+impl<'a> AccountChange<'a> {
+    pub(super) fn from_arguments(arguments: &'a ServeArgs) -> Option<Self> {
         let add = arguments.add_account.as_deref().map(Self::Add);
         add.or_else(|| arguments.reset_password.as_deref().map(Self::Reset))
     }
 
     /// Makes the change, even while a server is running, and shows the password if it was generated.
-    pub(super) fn make(self, arguments: &ServeArgs, output: Output) -> Result<(), Failure> {
-        let path = Directory::locate(arguments.dir.as_deref())?;
+    pub(super) fn apply(self, arguments: &ServeArgs, output: Output) -> Result<(), Failure> {
+        let path = DataDirectory::locate(arguments.dir.as_deref())?;
         if !path.join("mail.db").is_file() {
             let what = format!("there are no accounts in {}", path.display());
             return Err(Failure::new(Kind::Data, what)
                 .advise("start mailwire serve once, or take another directory with --dir DIR"));
         }
-        let store = super::open_store(&path)?;
+        let store = open_store(&path)?;
         let (Self::Add(name) | Self::Reset(name)) = self;
         let found = store.account(name)?;
         let advice = match (self, &found) {
@@ -214,7 +215,7 @@ impl<'a> Change<'a> {
             return Err(Failure::new(Kind::Data, format!("{} {what}", path.display())).advise(advice));
         }
         let given = arguments.password_command.is_some() || std::env::var_os(VARIABLE).is_some();
-        let password = if given { given_password(arguments, name)? } else { made_up_password()? };
+        let password = if given { given_password(arguments, name)? } else { generated_password()? };
         match found {
             Some(account) => store.set_password(account.id, password.expose())?,
             None => create(&store, name, password.expose())?,
@@ -237,8 +238,8 @@ fn given_password(arguments: &ServeArgs, name: &str) -> Result<Secret<Vec<u8>>, 
     CredentialSource { password_command, token_command: None, timeout: None }.password(name)
 }
 
-fn made_up_password() -> Result<Secret<Vec<u8>>, Failure> {
-    Ok(Secret::new(make_up()?.expose().clone().into_bytes()))
+fn generated_password() -> Result<Secret<Vec<u8>>, Failure> {
+    Ok(Secret::new(generate_password()?.expose().clone().into_bytes()))
 }
 
 fn create(store: &dyn Store, name: &str, password: &[u8]) -> Result<(), Failure> {
@@ -252,11 +253,11 @@ fn create(store: &dyn Store, name: &str, password: &[u8]) -> Result<(), Failure>
     }
 }
 
-fn make_up() -> Result<Secret<String>, Failure> {
-    let mut random = [0; LENGTH];
+fn generate_password() -> Result<Secret<String>, Failure> {
+    let mut random = [0; PASSWORD_LENGTH];
     getrandom::fill(&mut random)
         .map_err(|error| Failure::new(Kind::Unavailable, format!("no random numbers available: {error}")))?;
-    let characters = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
+    let characters = random.iter().map(|byte| char::from(PASSWORD_ALPHABET[usize::from(byte % 32)]));
     Ok(Secret::new(characters.collect()))
 }
 
@@ -279,7 +280,7 @@ mod tests {
         for domain in ["localhost", "LOCALHOST", "[127.0.0.1]", machine_name().as_str()] {
             assert_eq!(accounts.recipient("bob", domain), Recipient::Unknown, "{domain}");
         }
-        assert_eq!(accounts.recipient("bob", "example.test"), Recipient::Elsewhere);
+        assert_eq!(accounts.recipient("bob", "example.test"), Recipient::NotLocal);
         // Another process adds accounts.
         let other = SqliteStore::open(directory.path()).unwrap();
         for name in ["bob", "eve@example.test"] {
@@ -296,8 +297,8 @@ mod tests {
 
     #[test]
     fn generated_passwords_differ() {
-        let (one, other) = (make_up().unwrap(), make_up().unwrap());
-        assert_eq!(one.expose().len(), LENGTH);
+        let (one, other) = (generate_password().unwrap(), generate_password().unwrap());
+        assert_eq!(one.expose().len(), PASSWORD_LENGTH);
         assert_ne!(one.expose(), other.expose());
     }
 }

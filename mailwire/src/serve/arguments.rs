@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use io_mio::TrustedProxies;
 
-use super::faults::{Delay, Drop, Fail, Faults};
-use super::names::HostName;
+use super::faults::{DelayRule, DropRule, FailRule, Faults};
+use super::host_name::HostName;
 use crate::options::{OutputOptions, TraceOptions};
 
 /// The arguments of `mailwire serve`.
@@ -87,13 +87,13 @@ pub(crate) struct ServeArgs {
     /// Test clients: answer with this code at a stage of SMTP or LMTP (connect, ehlo, starttls, auth, mail, rcpt,
     /// data, dot), always or with a probability, for all recipients or for some: rcpt=450:0.3,*@example.test.
     #[arg(long, value_name = "STAGE=CODE[:PROBABILITY][,PATTERN]", help_heading = "Faults")]
-    pub(crate) fail: Vec<Fail>,
+    pub(crate) fail: Vec<FailRule>,
     /// Delay the answer at a stage: data=2s, rcpt=250ms:0.5.
     #[arg(long, value_name = "STAGE=DURATION[:PROBABILITY]", help_heading = "Faults")]
-    pub(crate) delay: Vec<Delay>,
+    pub(crate) delay: Vec<DelayRule>,
     /// Close the connection at a stage instead of answering: dot:0.1.
     #[arg(long, value_name = "STAGE[:PROBABILITY]", help_heading = "Faults")]
-    pub(crate) drop: Vec<Drop>,
+    pub(crate) drop: Vec<DropRule>,
     /// Seed the random faults, so that the same sessions get the same faults again.
     #[arg(long, value_name = "NUMBER", help_heading = "Faults")]
     pub(crate) seed: Option<u64>,

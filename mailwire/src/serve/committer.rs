@@ -18,45 +18,45 @@ const WAITING: usize = 4096;
 
 /// The thread that commits. Dropping the value ends it, after all queued deliveries.
 pub(super) struct Committer {
-    queue: Option<SyncSender<Order>>,
+    queue: Option<SyncSender<CommitRequest>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// The outcome of a delivery.
-pub(super) type Outcome = Result<Vec<Appended>, Error>;
+pub(super) type CommitOutcome = Result<Vec<Appended>, Error>;
 
 /// A commit in progress. The session is woken when its outcome is available.
-pub(super) struct Promise(Arc<Mutex<Option<Outcome>>>);
+pub(super) struct PendingCommit(Arc<Mutex<Option<CommitOutcome>>>);
 
-struct Order {
+struct CommitRequest {
     delivery: Delivery,
-    place: Arc<Mutex<Option<Outcome>>>,
-    remote: SessionHandle,
+    slot: Arc<Mutex<Option<CommitOutcome>>>,
+    session: SessionHandle,
 }
 
 impl Committer {
     pub(super) fn start(store: Arc<dyn Store>) -> std::io::Result<Self> {
-        let (queue, orders) = sync_channel(WAITING);
+        let (queue, requests) = sync_channel(WAITING);
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || commit(&*store, &orders))?;
+            .spawn(move || commit(&*store, &requests))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
     /// Queues a delivery, and wakes the session after it was committed. Returns `None` if the queue is full.
-    pub(super) fn commit(&self, delivery: Delivery, remote: SessionHandle) -> Option<Promise> {
-        let place = Arc::default();
-        let order = Order { delivery, place: Arc::clone(&place), remote };
-        match self.queue.as_ref()?.try_send(order) {
-            Ok(()) => Some(Promise(place)),
+    pub(super) fn commit(&self, delivery: Delivery, session: SessionHandle) -> Option<PendingCommit> {
+        let slot = Arc::default();
+        let request = CommitRequest { delivery, slot: Arc::clone(&slot), session };
+        match self.queue.as_ref()?.try_send(request) {
+            Ok(()) => Some(PendingCommit(slot)),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => None,
         }
     }
 }
 
-impl Promise {
+impl PendingCommit {
     /// Returns the outcome, once; `None` while it is not available.
-    pub(super) fn take(&self) -> Option<Outcome> {
+    pub(super) fn take(&self) -> Option<CommitOutcome> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -76,20 +76,21 @@ impl fmt::Debug for Committer {
     }
 }
 
-impl fmt::Debug for Promise {
+impl fmt::Debug for PendingCommit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Promise")
+        f.write_str("PendingCommit")
     }
 }
 
-fn commit(store: &dyn Store, orders: &Receiver<Order>) {
-    while let Ok(first) = orders.recv() {
-        let batch: Vec<Order> = std::iter::once(first).chain(orders.try_iter()).take(BATCH).collect();
+fn commit(store: &dyn Store, requests: &Receiver<CommitRequest>) {
+    while let Ok(first) = requests.recv() {
+        let batch: Vec<CommitRequest> =
+            std::iter::once(first).chain(requests.try_iter()).take(BATCH).collect();
         let mut deliveries = Vec::with_capacity(batch.len());
         let mut waiting = Vec::with_capacity(batch.len());
-        for Order { delivery, place, remote } in batch {
+        for CommitRequest { delivery, slot, session } in batch {
             deliveries.push(delivery);
-            waiting.push((place, remote));
+            waiting.push((slot, session));
         }
         // If the store panics, sessions must not wait forever.
         let outcomes = catch_unwind(AssertUnwindSafe(|| store.append_batch(deliveries)))
@@ -98,20 +99,20 @@ fn commit(store: &dyn Store, orders: &Receiver<Order>) {
             Ok(outcomes) => outcomes.into_iter().map(Some).collect(),
             Err(error) => {
                 tracing::error!(%error, messages = waiting.len(), "cannot store messages");
-                waiting.iter().map(|_| Some(Err(same(&error)))).collect::<Vec<_>>()
+                waiting.iter().map(|_| Some(Err(copy_error(&error)))).collect::<Vec<_>>()
             }
         };
         outcomes.resize_with(waiting.len(), || None);
-        for ((place, remote), outcome) in waiting.into_iter().zip(outcomes) {
+        for ((slot, session), outcome) in waiting.into_iter().zip(outcomes) {
             let outcome = outcome.unwrap_or(Err(Error::NotFound("delivery")));
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-            remote.wake();
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+            session.wake();
         }
     }
 }
 
 /// Copies an error, for each delivery of a batch.
-fn same(error: &Error) -> Error {
+fn copy_error(error: &Error) -> Error {
     match error {
         Error::Full => Error::Full,
         Error::OverQuota { what, permanent } => Error::OverQuota { what, permanent: *permanent },

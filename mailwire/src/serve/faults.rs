@@ -1,6 +1,6 @@
 //! Fault injection, for testing mail clients: rejections, delays and dropped connections.
 //!
-//! This module parses the options and draws the faults; see `smtp.rs` for their effect. Random numbers depend only on
+//! This module parses the options and draws the faults; see `smtp` for their effect. Random numbers depend only on
 //! the seed and the session's number, so that a failed test can be repeated.
 
 use std::str::FromStr;
@@ -81,7 +81,7 @@ impl FromStr for Stage {
 
 /// `--fail STAGE=CODE[:PROBABILITY][,RECIPIENT-PATTERN]`
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Fail {
+pub(crate) struct FailRule {
     stage: Stage,
     code: Code,
     probability: f64,
@@ -91,7 +91,7 @@ pub(crate) struct Fail {
 
 /// `--delay STAGE=DURATION[:PROBABILITY]`
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Delay {
+pub(crate) struct DelayRule {
     stage: Stage,
     duration: Duration,
     probability: f64,
@@ -99,12 +99,12 @@ pub(crate) struct Delay {
 
 /// `--drop STAGE[:PROBABILITY]`
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Drop {
+pub(crate) struct DropRule {
     stage: Stage,
     probability: f64,
 }
 
-impl FromStr for Fail {
+impl FromStr for FailRule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -118,7 +118,7 @@ impl FromStr for Fail {
             Some((rest, pattern)) => (rest, Some(pattern.to_owned())),
             None => (rest, None),
         };
-        let (code, probability) = with_probability(rest)?;
+        let (code, probability) = split_probability(rest)?;
         let refuses = |code: &Code| matches!(code.severity(), Severity::Transient | Severity::Permanent);
         let code = code.parse().ok().and_then(Code::new).filter(refuses);
         let code = code.ok_or(format!("expected a code between 400 and 599, {example}"))?;
@@ -132,14 +132,14 @@ impl FromStr for Fail {
     }
 }
 
-impl FromStr for Delay {
+impl FromStr for DelayRule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let example = "for example data=2s or rcpt=250ms:0.5";
         let (stage, rest) = text.split_once('=').ok_or(format!("expected STAGE=DURATION, {example}"))?;
         let stage: Stage = stage.parse()?;
-        let (duration, probability) = with_probability(rest)?;
+        let (duration, probability) = split_probability(rest)?;
         let duration: SignedDuration = duration.parse().map_err(|error| format!("{error}; {example}"))?;
         let duration =
             Duration::try_from(duration).map_err(|_| format!("a delay must not be negative, {example}"))?;
@@ -153,17 +153,17 @@ impl FromStr for Delay {
     }
 }
 
-impl FromStr for Drop {
+impl FromStr for DropRule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (stage, probability) = with_probability(text)?;
+        let (stage, probability) = split_probability(text)?;
         Ok(Self { stage: stage.parse()?, probability })
     }
 }
 
 /// Parses `TEXT[:PROBABILITY]`.
-fn with_probability(text: &str) -> Result<(&str, f64), String> {
+fn split_probability(text: &str) -> Result<(&str, f64), String> {
     let Some((text, probability)) = text.split_once(':') else { return Ok((text, 1.0)) };
     match probability.parse() {
         Ok(number) if (0.0..=1.0).contains(&number) => Ok((text, number)),
@@ -176,9 +176,9 @@ fn with_probability(text: &str) -> Result<(&str, f64), String> {
 /// All configured faults.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Faults {
-    pub(crate) fail: Vec<Fail>,
-    pub(crate) delay: Vec<Delay>,
-    pub(crate) drop: Vec<Drop>,
+    pub(crate) fail: Vec<FailRule>,
+    pub(crate) delay: Vec<DelayRule>,
+    pub(crate) drop: Vec<DropRule>,
     pub(crate) seed: u64,
 }
 
@@ -193,7 +193,7 @@ pub(super) enum Fault {
 
 /// Draws the faults of one session.
 #[derive(Debug)]
-pub(super) struct Draws<'f> {
+pub(super) struct FaultSampler<'f> {
     faults: &'f Faults,
     random: fastrand::Rng,
 }
@@ -213,16 +213,16 @@ impl Faults {
     }
 
     /// Returns the random numbers of a session.
-    pub(super) fn of_session(&self, number: u64) -> fastrand::Rng {
+    pub(super) fn session_rng(&self, number: u64) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    pub(super) const fn draws(&self, random: fastrand::Rng) -> Draws<'_> {
-        Draws { faults: self, random }
+    pub(super) const fn sampler(&self, random: fastrand::Rng) -> FaultSampler<'_> {
+        FaultSampler { faults: self, random }
     }
 }
 
-impl Draws<'_> {
+impl FaultSampler<'_> {
     /// Returns the state of the random numbers.
     pub(super) fn into_random(self) -> fastrand::Rng {
         self.random
@@ -247,8 +247,9 @@ impl Draws<'_> {
         if dropped {
             return Some(Fault::Drop);
         }
-        let concerns = |fail: &Fail| {
-            let matches = |pattern: &String| recipients.iter().any(|recipient| like(pattern, recipient));
+        let concerns = |fail: &FailRule| {
+            let matches =
+                |pattern: &String| recipients.iter().any(|recipient| matches_pattern(pattern, recipient));
             fail.stage == stage && fail.recipients.as_ref().is_none_or(matches)
         };
         let failed =
@@ -258,7 +259,7 @@ impl Draws<'_> {
 }
 
 /// Returns whether `text` matches `pattern`, in which `*` stands for anything and `?` for one character. Ignores case.
-fn like(pattern: &str, text: &str) -> bool {
+fn matches_pattern(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) =
         (pattern.to_lowercase().chars().collect(), text.to_lowercase().chars().collect());
     let (mut at, mut in_text) = (0, 0);
@@ -294,12 +295,15 @@ mod tests {
 
     #[test]
     fn parses_options() {
-        let fail: Fail = "rcpt=450:0.3,*@example.test".parse().unwrap();
+        let fail: FailRule = "rcpt=450:0.3,*@example.test".parse().unwrap();
         assert_eq!((fail.stage, fail.code.get(), fail.probability), (Stage::Rcpt, 450, 0.3));
         assert_eq!(fail.recipients.as_deref(), Some("*@example.test"));
-        let delay: Delay = "dot=1s500ms".parse().unwrap();
+        let delay: DelayRule = "dot=1s500ms".parse().unwrap();
         assert_eq!((delay.stage, delay.duration), (Stage::Dot, Duration::from_millis(1500)));
-        assert_eq!("mail:0.5".parse::<Drop>().unwrap(), Drop { stage: Stage::Mail, probability: 0.5 });
+        assert_eq!(
+            "mail:0.5".parse::<DropRule>().unwrap(),
+            DropRule { stage: Stage::Mail, probability: 0.5 }
+        );
     }
 
     #[test]
@@ -314,16 +318,16 @@ mod tests {
             ("starttls=550", "454 only"),
             ("auth=550", "454 or 535 only"),
         ] {
-            assert!(option.parse::<Fail>().unwrap_err().contains(said), "{option}");
+            assert!(option.parse::<FailRule>().unwrap_err().contains(said), "{option}");
         }
-        assert!("data=soon".parse::<Delay>().unwrap_err().contains("data=2s"));
-        assert!("data=-1s".parse::<Delay>().unwrap_err().contains("negative"));
-        assert!("connect=1s:0.5".parse::<Delay>().is_err());
-        assert!("data=1h".parse::<Delay>().is_ok());
+        assert!("data=soon".parse::<DelayRule>().unwrap_err().contains("data=2s"));
+        assert!("data=-1s".parse::<DelayRule>().unwrap_err().contains("negative"));
+        assert!("connect=1s:0.5".parse::<DelayRule>().is_err());
+        assert!("data=1h".parse::<DelayRule>().is_ok());
         for long in ["data=1h1ms", "data=9223372036854775807s"] {
-            assert!(long.parse::<Delay>().unwrap_err().contains("an hour"), "{long}");
+            assert!(long.parse::<DelayRule>().unwrap_err().contains("an hour"), "{long}");
         }
-        assert!("data:x".parse::<Drop>().is_err());
+        assert!("data:x".parse::<DropRule>().is_err());
     }
 
     #[test]
@@ -337,18 +341,18 @@ mod tests {
             ("**a**", "bab", true),
             ("a", "ab", false),
         ] {
-            assert_eq!(like(pattern, text), expected, "{pattern} {text}");
+            assert_eq!(matches_pattern(pattern, text), expected, "{pattern} {text}");
         }
     }
 
     #[test]
     fn only_matching_recipients_fail() {
         let faults = fails(&["rcpt=550,bad*", "dot=451,*@late"]);
-        let mut draws = faults.draws(faults.of_session(1));
-        assert_eq!(draws.fault(Stage::Rcpt, &["good@x"]), None);
-        assert_eq!(draws.fault(Stage::Rcpt, &["bad@x"]), Some(Fault::Fail(Code::MAILBOX_UNAVAILABLE)));
-        assert_eq!(draws.fault(Stage::Dot, &["a@x", "b@late"]), Code::new(451).map(Fault::Fail));
-        assert_eq!(draws.fault(Stage::Mail, &[]), None);
+        let mut sampler = faults.sampler(faults.session_rng(1));
+        assert_eq!(sampler.fault(Stage::Rcpt, &["good@x"]), None);
+        assert_eq!(sampler.fault(Stage::Rcpt, &["bad@x"]), Some(Fault::Fail(Code::MAILBOX_UNAVAILABLE)));
+        assert_eq!(sampler.fault(Stage::Dot, &["a@x", "b@late"]), Code::new(451).map(Fault::Fail));
+        assert_eq!(sampler.fault(Stage::Mail, &[]), None);
     }
 
     #[test]
@@ -356,8 +360,8 @@ mod tests {
         let mut faults = fails(&["rcpt=450:0.3"]);
         faults.seed = 7;
         let drawn = |faults: &Faults| {
-            let mut draws = faults.draws(faults.of_session(3));
-            (0..10_000).map(|_| draws.fault(Stage::Rcpt, &["a@b"]).is_some()).collect::<Vec<_>>()
+            let mut sampler = faults.sampler(faults.session_rng(3));
+            (0..10_000).map(|_| sampler.fault(Stage::Rcpt, &["a@b"]).is_some()).collect::<Vec<_>>()
         };
         let first = drawn(&faults);
         let times = first.iter().filter(|failed| **failed).count();

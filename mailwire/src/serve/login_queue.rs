@@ -17,9 +17,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use io_mio::SessionHandle;
+use mailstore::AccountId;
+use proto_mail::AuthVerdict;
 
-use super::guesses::{Attempt, Standing};
-use super::login::Answer;
+use super::failed_logins::{AttemptHistory, LoginAttempt};
 
 /// The maximum number of threads for the costly step.
 const THREADS: usize = 2;
@@ -31,25 +32,47 @@ const IDLE: Duration = Duration::from_secs(5);
 /// first.
 const WAITING: usize = 8192;
 
+/// The answer to a question, and the account that is logged in by it.
+pub(super) struct LoginAnswer {
+    pub(super) verdict: AuthVerdict,
+    pub(super) account: Option<AccountId>,
+}
+
+impl LoginAnswer {
+    pub(super) const REJECT: Self = Self { verdict: AuthVerdict::Reject, account: None };
+    pub(super) const UNAVAILABLE: Self = Self { verdict: AuthVerdict::Unavailable, account: None };
+
+    pub(super) fn of(found: mailstore::Result<Option<AccountId>>) -> Self {
+        match found {
+            Ok(Some(account)) => Self { verdict: AuthVerdict::Accept, account: Some(account) },
+            Ok(None) => Self::REJECT,
+            Err(error) => {
+                tracing::error!(%error, "cannot check a log-in");
+                Self::UNAVAILABLE
+            }
+        }
+    }
+}
+
 /// The step without hashing. `None` leaves the answer to the costly step.
-pub(super) type Quick = Box<dyn FnOnce() -> Option<Answer> + Send>;
+pub(super) type QuickStep = Box<dyn FnOnce() -> Option<LoginAnswer> + Send>;
 
 /// The step that computes a password hash.
-pub(super) type Costly = Box<dyn FnOnce() -> Answer + Send>;
+pub(super) type CostlyStep = Box<dyn FnOnce() -> LoginAnswer + Send>;
 
 /// The queue and its threads. Dropping it ends the threads; waiting attempts are not answered.
 pub(super) struct LoginQueue {
-    shared: Arc<Shared>,
+    shared: Arc<SharedQueue>,
     quick: Option<JoinHandle<()>>,
 }
 
 /// A log-in attempt in progress. The session is woken when the answer is available. Dropping the value abandons the
 /// attempt.
-pub(super) struct Ticket(Place);
+pub(super) struct PendingLogin(AnswerSlot);
 
-type Place = Arc<Mutex<Option<Answer>>>;
+type AnswerSlot = Arc<Mutex<Option<LoginAnswer>>>;
 
-struct Shared {
+struct SharedQueue {
     state: Mutex<State>,
     /// Signals a waiting quick step.
     quick: Condvar,
@@ -59,8 +82,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    quick: VecDeque<(Quick, Waiting)>,
-    costly: Vec<Waiting>,
+    quick: VecDeque<(QuickStep, QueuedLogin)>,
+    costly: Vec<QueuedLogin>,
     /// The number of waiting costly steps of each address and network.
     waiting: HashMap<u64, u32>,
     number: u64,
@@ -71,19 +94,19 @@ struct State {
 
 /// The order of attempts, the smallest first: known clients before others, then by the waiting and failed attempts of
 /// the same source, then the newest.
-type Rank = (bool, u32, Reverse<u64>);
+type Priority = (bool, u32, Reverse<u64>);
 
-struct Waiting {
-    costly: Option<Costly>,
+struct QueuedLogin {
+    costly: Option<CostlyStep>,
     address: u64,
     network: u64,
-    is_stranger: bool,
+    is_unknown: bool,
     /// The number of recent failures of its address.
     failures: u32,
     number: u64,
-    place: Place,
+    slot: AnswerSlot,
     /// The session to wake.
-    remote: Option<SessionHandle>,
+    session: Option<SessionHandle>,
 }
 
 impl LoginQueue {
@@ -93,7 +116,7 @@ impl LoginQueue {
     /// The operating system cannot start a thread.
     pub(super) fn start() -> std::io::Result<Self> {
         let shared =
-            Arc::new(Shared { state: Mutex::default(), quick: Condvar::new(), costly: Condvar::new() });
+            Arc::new(SharedQueue { state: Mutex::default(), quick: Condvar::new(), costly: Condvar::new() });
         let worker = Arc::clone(&shared);
         let quick = spawn(move || answer_quickly(&worker))?;
         Ok(Self { shared, quick: Some(quick) })
@@ -102,22 +125,22 @@ impl LoginQueue {
     /// Queues an attempt, and wakes its session when the answer is available. Returns `None` if the queue is full.
     pub(super) fn submit(
         &self,
-        attempt: &Attempt,
-        standing: Standing,
-        remote: SessionHandle,
-        quick: Quick,
-        costly: Costly,
-    ) -> Option<Ticket> {
-        let place = Place::default();
-        let waiting = Waiting {
+        attempt: &LoginAttempt,
+        history: AttemptHistory,
+        session: SessionHandle,
+        quick: QuickStep,
+        costly: CostlyStep,
+    ) -> Option<PendingLogin> {
+        let slot = AnswerSlot::default();
+        let waiting = QueuedLogin {
             costly: Some(costly),
             address: attempt.address,
             network: attempt.network,
-            is_stranger: !standing.is_known,
-            failures: standing.failures,
+            is_unknown: !history.is_known,
+            failures: history.failures,
             number: 0,
-            place: Arc::clone(&place),
-            remote: Some(remote),
+            slot: Arc::clone(&slot),
+            session: Some(session),
         };
         let mut state = self.shared.lock();
         if state.closed || state.quick.len() >= WAITING {
@@ -126,20 +149,20 @@ impl LoginQueue {
         state.quick.push_back((quick, waiting));
         drop(state);
         self.shared.quick.notify_one();
-        Some(Ticket(place))
+        Some(PendingLogin(slot))
     }
 }
 
-impl Ticket {
+impl PendingLogin {
     /// Returns the answer, once; `None` while it is not available.
-    pub(super) fn take(&self) -> Option<Answer> {
+    pub(super) fn take(&self) -> Option<LoginAnswer> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl State {
     /// Queues a costly step. If the queue is full, returns the attempt to drop.
-    fn push(&mut self, mut waiting: Waiting) -> Option<Waiting> {
+    fn push(&mut self, mut waiting: QueuedLogin) -> Option<QueuedLogin> {
         waiting.number = self.number;
         self.number += 1;
         for key in [waiting.address, waiting.network] {
@@ -149,30 +172,30 @@ impl State {
         if self.costly.len() <= WAITING {
             return None;
         }
-        let last = (0..self.costly.len()).max_by_key(|index| self.rank(*index));
+        let last = (0..self.costly.len()).max_by_key(|index| self.priority(*index));
         last.map(|index| self.take(index))
     }
 
     /// Takes the next step. Scanning the queue costs a hundredth of a password hash.
-    fn pop(&mut self) -> Option<Waiting> {
-        let first = (0..self.costly.len()).min_by_key(|index| self.rank(*index));
+    fn pop(&mut self) -> Option<QueuedLogin> {
+        let first = (0..self.costly.len()).min_by_key(|index| self.priority(*index));
         first.map(|index| self.take(index))
     }
 
-    fn rank(&self, index: usize) -> Option<Rank> {
+    fn priority(&self, index: usize) -> Option<Priority> {
         let waiting = self.costly.get(index)?;
         let count = |key: &u64| self.waiting.get(key).copied().unwrap_or(0);
         let of_source = count(&waiting.address).max(count(&waiting.network) / 4);
-        Some((waiting.is_stranger, of_source.saturating_add(waiting.failures), Reverse(waiting.number)))
+        Some((waiting.is_unknown, of_source.saturating_add(waiting.failures), Reverse(waiting.number)))
     }
 
-    fn take(&mut self, index: usize) -> Waiting {
+    fn take(&mut self, index: usize) -> QueuedLogin {
         let waiting = self.costly.swap_remove(index);
         self.forget(&waiting);
         waiting
     }
 
-    fn forget(&mut self, waiting: &Waiting) {
+    fn forget(&mut self, waiting: &QueuedLogin) {
         for key in [waiting.address, waiting.network] {
             if let Some(count) = self.waiting.get_mut(&key) {
                 *count = count.saturating_sub(1);
@@ -184,29 +207,29 @@ impl State {
     }
 }
 
-impl Waiting {
-    fn give(&self, answer: Answer) {
-        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-        if let Some(remote) = &self.remote {
-            remote.wake();
+impl QueuedLogin {
+    fn answer(&self, answer: LoginAnswer) {
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        if let Some(session) = &self.session {
+            session.wake();
         }
     }
 
     /// Returns whether the session is still waiting for the answer.
     fn is_wanted(&self) -> bool {
-        Arc::strong_count(&self.place) > 1
+        Arc::strong_count(&self.slot) > 1
     }
 }
 
-impl Shared {
+impl SharedQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queues a costly step, and starts a thread for it if there are too few.
-    fn push(self: &Arc<Self>, waiting: Waiting) {
+    fn push(self: &Arc<Self>, waiting: QueuedLogin) {
         let mut state = self.lock();
-        let mut given_up = state.push(waiting);
+        let mut dropped = state.push(waiting);
         if state.threads < THREADS {
             let worker = Arc::clone(self);
             match spawn(move || compute(&worker)) {
@@ -214,15 +237,15 @@ impl Shared {
                 Err(error) => {
                     tracing::error!(%error, "cannot start a thread for passwords");
                     if state.threads == 0 {
-                        given_up = state.pop();
+                        dropped = state.pop();
                     }
                 }
             }
         }
         drop(state);
         self.costly.notify_one();
-        if let Some(given_up) = given_up {
-            given_up.give(Answer::UNAVAILABLE);
+        if let Some(dropped) = dropped {
+            dropped.answer(LoginAnswer::UNAVAILABLE);
         }
     }
 }
@@ -231,7 +254,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>
     std::thread::Builder::new().name("passwords".to_owned()).spawn(work)
 }
 
-fn answer_quickly(shared: &Arc<Shared>) {
+fn answer_quickly(shared: &Arc<SharedQueue>) {
     let mut state = shared.lock();
     while !state.closed {
         let Some((quick, waiting)) = state.quick.pop_front() else {
@@ -241,8 +264,8 @@ fn answer_quickly(shared: &Arc<Shared>) {
         drop(state);
         if waiting.is_wanted() {
             // A panic affects only this attempt.
-            match catch_unwind(AssertUnwindSafe(quick)).unwrap_or(Some(Answer::UNAVAILABLE)) {
-                Some(answer) => waiting.give(answer),
+            match catch_unwind(AssertUnwindSafe(quick)).unwrap_or(Some(LoginAnswer::UNAVAILABLE)) {
+                Some(answer) => waiting.answer(answer),
                 None => shared.push(waiting),
             }
         }
@@ -250,7 +273,7 @@ fn answer_quickly(shared: &Arc<Shared>) {
     }
 }
 
-fn compute(shared: &Arc<Shared>) {
+fn compute(shared: &Arc<SharedQueue>) {
     let mut state = shared.lock();
     while !state.closed {
         let Some(mut waiting) = state.pop() else {
@@ -266,8 +289,8 @@ fn compute(shared: &Arc<Shared>) {
         if waiting.is_wanted()
             && let Some(costly) = waiting.costly.take()
         {
-            let answer = catch_unwind(AssertUnwindSafe(costly)).unwrap_or(Answer::UNAVAILABLE);
-            waiting.give(answer);
+            let answer = catch_unwind(AssertUnwindSafe(costly)).unwrap_or(LoginAnswer::UNAVAILABLE);
+            waiting.answer(answer);
         }
         state = shared.lock();
     }
@@ -300,9 +323,9 @@ impl fmt::Debug for LoginQueue {
     }
 }
 
-impl fmt::Debug for Ticket {
+impl fmt::Debug for PendingLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ticket")
+        f.write_str("PendingLogin")
     }
 }
 
@@ -311,35 +334,35 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::serve::guesses::{GuessLimits, Guesses};
+    use crate::serve::failed_logins::{FailedLoginLimits, FailedLogins};
 
-    /// Returns an attempt of which only the rank matters.
-    fn waiting(guesses: &Guesses, address: &str, is_known: bool) -> Waiting {
-        let attempt = guesses.attempt("ann", address.parse::<IpAddr>().unwrap());
-        Waiting {
+    /// Returns an attempt of which only the priority matters.
+    fn waiting(failed_logins: &FailedLogins, address: &str, is_known: bool) -> QueuedLogin {
+        let attempt = failed_logins.attempt("ann", address.parse::<IpAddr>().unwrap());
+        QueuedLogin {
             costly: None,
             address: attempt.address,
             network: attempt.network,
-            is_stranger: !is_known,
+            is_unknown: !is_known,
             failures: 0,
             number: 0,
-            place: Place::default(),
-            remote: None,
+            slot: AnswerSlot::default(),
+            session: None,
         }
     }
 
     #[test]
     fn prefers_known_clients_and_sources_with_few_attempts() {
-        let guesses = Guesses::new(GuessLimits::default());
+        let failed_logins = FailedLogins::new(FailedLoginLimits::default());
         let mut state = State::default();
         for _ in 0..100 {
-            assert!(state.push(waiting(&guesses, "192.0.2.1", false)).is_none());
+            assert!(state.push(waiting(&failed_logins, "192.0.2.1", false)).is_none());
         }
-        state.push(waiting(&guesses, "198.51.100.1", false));
-        state.push(waiting(&guesses, "203.0.113.1", true));
+        state.push(waiting(&failed_logins, "198.51.100.1", false));
+        state.push(waiting(&failed_logins, "203.0.113.1", true));
         let order: Vec<u64> = std::iter::from_fn(|| state.pop()).map(|waiting| waiting.address).collect();
         let [known, flood, other] = ["203.0.113.1", "192.0.2.1", "198.51.100.1"]
-            .map(|address| waiting(&guesses, address, true).address);
+            .map(|address| waiting(&failed_logins, address, true).address);
         assert_eq!(order[..4], [known, other, flood, flood]);
         assert_eq!(order.len(), 102);
         assert!(state.waiting.is_empty());
@@ -347,10 +370,10 @@ mod tests {
 
     #[test]
     fn prefers_the_newest_attempt_of_one_source() {
-        let guesses = Guesses::new(GuessLimits::default());
+        let failed_logins = FailedLogins::new(FailedLoginLimits::default());
         let mut state = State::default();
         for _ in 0..3 {
-            state.push(waiting(&guesses, "192.0.2.1", false));
+            state.push(waiting(&failed_logins, "192.0.2.1", false));
         }
         let order: Vec<u64> = std::iter::from_fn(|| state.pop()).map(|waiting| waiting.number).collect();
         assert_eq!(order, [2, 1, 0]);
@@ -358,25 +381,28 @@ mod tests {
 
     #[test]
     fn prefers_an_address_without_failures_to_new_guesses() {
-        let guesses = Guesses::new(GuessLimits::default());
+        let failed_logins = FailedLogins::new(FailedLoginLimits::default());
         let mut state = State::default();
         // All addresses are in one network, whose attempts count for each of them.
-        state.push(waiting(&guesses, "192.0.2.1", false));
+        state.push(waiting(&failed_logins, "192.0.2.1", false));
         for host in 60..100 {
-            state.push(Waiting { failures: 1, ..waiting(&guesses, &format!("192.0.2.{host}"), false) });
+            state.push(QueuedLogin {
+                failures: 1,
+                ..waiting(&failed_logins, &format!("192.0.2.{host}"), false)
+            });
         }
         let first = state.pop().unwrap();
-        assert_eq!(first.address, waiting(&guesses, "192.0.2.1", false).address);
+        assert_eq!(first.address, waiting(&failed_logins, "192.0.2.1", false).address);
     }
 
     #[test]
     fn a_full_queue_drops_an_attempt_of_the_largest_source() {
-        let guesses = Guesses::new(GuessLimits::default());
+        let failed_logins = FailedLogins::new(FailedLoginLimits::default());
         let mut state = State::default();
         for _ in 0..WAITING {
-            assert!(state.push(waiting(&guesses, "192.0.2.1", false)).is_none());
+            assert!(state.push(waiting(&failed_logins, "192.0.2.1", false)).is_none());
         }
-        let given_up = state.push(waiting(&guesses, "198.51.100.1", false)).unwrap();
-        assert_eq!(given_up.address, waiting(&guesses, "192.0.2.1", false).address);
+        let dropped = state.push(waiting(&failed_logins, "198.51.100.1", false)).unwrap();
+        assert_eq!(dropped.address, waiting(&failed_logins, "192.0.2.1", false).address);
     }
 }

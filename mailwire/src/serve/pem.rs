@@ -12,7 +12,7 @@ use crate::failure::{Failure, Kind};
 use crate::private;
 
 /// The maximum size of a file, in bytes.
-const LARGEST: u64 = 1 << 20;
+const SIZE_LIMIT: u64 = 1 << 20;
 
 /// Loads a certificate chain and its key.
 ///
@@ -27,28 +27,31 @@ pub(super) fn load(chain: &Path, key: &Path) -> Result<TlsServerConfig, Failure>
     check_pair(chain, key, &certificates, private_key)?;
     TlsServerConfig::from_pem(&chain_text, &key_text, TlsVersions::Both).map_err(|error| {
         let what = format!("{} with {}: {error}", chain.display(), key.display());
-        wrong(what).advise("another certificate and its key with --cert FILE and --key FILE")
+        configuration_error(what).advise("another certificate and its key with --cert FILE and --key FILE")
     })
 }
 
-fn wrong(what: String) -> Failure {
+fn configuration_error(what: String) -> Failure {
     Failure::new(Kind::Configuration, what)
 }
 
 fn read(file: std::fs::File, path: &Path) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut text).map_err(|error| Failure::reading(path, &error))?;
+    file.take(SIZE_LIMIT + 1).read_to_end(&mut text).map_err(|error| Failure::reading(path, &error))?;
     if text.is_empty() {
-        return Err(wrong(format!("{}: the file is empty", path.display())).advise("a PEM file"));
+        return Err(
+            configuration_error(format!("{}: the file is empty", path.display())).advise("a PEM file")
+        );
     }
-    if text.len() as u64 > LARGEST {
-        return Err(wrong(format!("{}: the file is larger than 1 MiB", path.display())).advise("a PEM file"));
+    if text.len() as u64 > SIZE_LIMIT {
+        return Err(configuration_error(format!("{}: the file is larger than 1 MiB", path.display()))
+            .advise("a PEM file"));
     }
     Ok(text)
 }
 
 /// Returns the labels of the PEM sections in a file, in order.
-fn kinds(text: &[u8]) -> Vec<String> {
+fn labels(text: &[u8]) -> Vec<String> {
     let lines = text.split(|&byte| byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     let begins = lines.filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
     begins.map(str::to_owned).collect()
@@ -56,9 +59,9 @@ fn kinds(text: &[u8]) -> Vec<String> {
 
 fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let shown = path.display();
-    let kinds = kinds(text);
-    if !kinds.iter().any(|kind| kind == "CERTIFICATE") {
-        let (what, advice) = match kinds.first().map(String::as_str) {
+    let labels = labels(text);
+    if !labels.iter().any(|kind| kind == "CERTIFICATE") {
+        let (what, advice) = match labels.first().map(String::as_str) {
             Some(kind) if kind.ends_with("PRIVATE KEY") => (
                 "contains a private key and no certificate".to_owned(),
                 "--cert CERTIFICATE --key KEY: the files may be swapped".to_owned(),
@@ -80,10 +83,12 @@ fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>
                 "a file that begins with -----BEGIN CERTIFICATE-----".to_owned(),
             ),
         };
-        return Err(wrong(format!("{shown}: {what}")).advise(advice));
+        return Err(configuration_error(format!("{shown}: {what}")).advise(advice));
     }
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    let damaged = || wrong(format!("{shown}: the certificate is damaged")).advise("a new copy of the file");
+    let damaged = || {
+        configuration_error(format!("{shown}: the certificate is damaged")).advise("a new copy of the file")
+    };
     let read = read.map_err(|_| damaged())?;
     match read.first() {
         // `Certificate::read` returns no validity for an unreadable certificate.
@@ -94,18 +99,20 @@ fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>
 
 fn private_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, Failure> {
     let shown = path.display();
-    let kinds = kinds(text);
+    let labels = labels(text);
     const OLD_MARK: &[u8] = b"Proc-Type: 4,ENCRYPTED";
-    let is_encrypted = kinds.iter().any(|kind| kind == "ENCRYPTED PRIVATE KEY")
+    let is_encrypted = labels.iter().any(|kind| kind == "ENCRYPTED PRIVATE KEY")
         || text.windows(OLD_MARK.len()).any(|piece| piece == OLD_MARK);
     if is_encrypted {
         let advice = format!("openssl pkey -in {shown} -out key.pem && chmod 600 key.pem, and --key key.pem");
-        return Err(wrong(format!("{shown}: the key is encrypted with a passphrase")).advise(advice));
+        return Err(
+            configuration_error(format!("{shown}: the key is encrypted with a passphrase")).advise(advice)
+        );
     }
     if let Ok(key) = PrivateKeyDer::from_pem_slice(text) {
         return Ok(key);
     }
-    let (what, advice) = match kinds.iter().find(|kind| *kind != "EC PARAMETERS").map(String::as_str) {
+    let (what, advice) = match labels.iter().find(|kind| *kind != "EC PARAMETERS").map(String::as_str) {
         Some("CERTIFICATE") => (
             "contains a certificate and no private key".to_owned(),
             "--cert CERTIFICATE --key KEY: the files may be swapped".to_owned(),
@@ -127,7 +134,7 @@ fn private_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, Failu
             ("is not a PEM file".to_owned(), "a file that begins with -----BEGIN PRIVATE KEY-----".to_owned())
         }
     };
-    Err(wrong(format!("{shown}: {what}")).advise(advice))
+    Err(configuration_error(format!("{shown}: {what}")).advise(advice))
 }
 
 /// Checks that TLS can use the key, and that it belongs to the first certificate.
@@ -138,7 +145,7 @@ fn check_pair(
     private_key: PrivateKeyDer<'static>,
 ) -> Result<(), Failure> {
     let signing = rustls::crypto::ring::sign::any_supported_type(&private_key).map_err(|_| {
-        wrong(format!("{}: TLS cannot use this kind of key", key.display()))
+        configuration_error(format!("{}: TLS cannot use this kind of key", key.display()))
             .advise("an RSA key of 2048 bits or more, or an ECDSA key (P-256, P-384) or Ed25519 key")
     })?;
     let belongs = |to: &CertificateDer<'static>| {
@@ -151,16 +158,21 @@ fn check_pair(
     if let Err(rustls::Error::InvalidCertificate(_)) =
         CertifiedKey::new(vec![leaf.clone()], signing.clone()).keys_match()
     {
-        return Err(wrong(format!("{}: TLS cannot use this kind of certificate", chain.display()))
-            .advise("an X.509 certificate of version 3, with the server's names as subjectAltName"));
+        return Err(configuration_error(format!(
+            "{}: TLS cannot use this kind of certificate",
+            chain.display()
+        ))
+        .advise("an X.509 certificate of version 3, with the server's names as subjectAltName"));
     }
     if !belongs(leaf) {
         let pair = format!("{} with {}", chain.display(), key.display());
         return Err(if others.iter().any(belongs) {
-            wrong(format!("{pair}: the server's own certificate is not the first one in the file"))
-                .advise("put it first, then its authorities' certificates, each after the one that it signed")
+            configuration_error(format!(
+                "{pair}: the server's own certificate is not the first one in the file"
+            ))
+            .advise("put it first, then its authorities' certificates, each after the one that it signed")
         } else {
-            wrong(format!("{pair}: the key does not belong to the certificate"))
+            configuration_error(format!("{pair}: the key does not belong to the certificate"))
                 .advise("the private key of the certificate")
         });
     }

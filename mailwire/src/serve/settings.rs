@@ -7,7 +7,7 @@ use mailstore::Quota;
 use proto_mail::Limits;
 
 use super::descriptors;
-use super::guesses::GuessLimits;
+use super::failed_logins::FailedLoginLimits;
 
 use super::arguments::ServeArgs;
 use crate::config::{self, Serve};
@@ -15,10 +15,10 @@ use crate::failure::Failure;
 
 /// The default maximum number of sessions, in total and from one address.
 const SESSIONS: usize = 4000;
-const SESSIONS_OF_ONE: usize = 1000;
+const SESSIONS_PER_ADDRESS: usize = 1000;
 
 /// The default time that a client has to log in.
-const LOGIN: Duration = Duration::from_secs(60);
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The settings of a server.
 pub(super) struct Settings {
@@ -29,7 +29,7 @@ pub(super) struct Settings {
     /// The time limits of each session.
     pub(super) deadlines: Deadlines,
     /// The delays of failed log-ins.
-    pub(super) guesses: GuessLimits,
+    pub(super) failed_logins: FailedLoginLimits,
     /// The quota of each account.
     pub(super) quota: Quota,
 }
@@ -51,7 +51,7 @@ impl Settings {
             );
         }
         reactor.connections = wanted.min(fit);
-        reactor.connections_per_address = file.sessions_per_address.map_or(SESSIONS_OF_ONE, usize::from);
+        reactor.connections_per_address = file.sessions_per_address.map_or(SESSIONS_PER_ADDRESS, usize::from);
         // A quarter is reserved for clients that have logged in.
         let before_login = (reactor.connections - reactor.connections / 4).max(1);
         reactor.connections_before_login = file.sessions_before_login.map_or(before_login, usize::from);
@@ -64,17 +64,17 @@ impl Settings {
         deadlines.command = file.command_timeout.map_or(deadlines.command, config::seconds);
         deadlines.reply = file.message_timeout.map_or(deadlines.reply, config::seconds);
         deadlines.tls = file.tls_timeout.map_or(deadlines.tls, config::seconds);
-        deadlines.login = file.login_timeout.map_or(LOGIN, config::seconds);
-        let mut guesses = GuessLimits::default();
-        guesses.free = file.failed_logins.map_or(guesses.free, u32::from);
-        guesses.longest_delay = file.login_delay.map_or(guesses.longest_delay, config::seconds);
+        deadlines.login = file.login_timeout.map_or(LOGIN_TIMEOUT, config::seconds);
+        let mut failed_logins = FailedLoginLimits::default();
+        failed_logins.free = file.failed_logins.map_or(failed_logins.free, u32::from);
+        failed_logins.longest_delay = file.login_delay.map_or(failed_logins.longest_delay, config::seconds);
         let mut quota = Quota::default();
         quota.messages = file.quota_messages.map_or(quota.messages, u64::from);
         quota.bytes = file.quota_bytes.map_or(quota.bytes, u64::from);
         quota.mailboxes = file.quota_mailboxes.map_or(quota.mailboxes, u64::from);
         quota.subscriptions = file.quota_subscriptions.map_or(quota.subscriptions, u64::from);
         quota.keywords = file.quota_keywords.map_or(quota.keywords, u64::from);
-        Self { reactor, limits, deadlines, guesses, quota }
+        Self { reactor, limits, deadlines, failed_logins, quota }
     }
 }
 

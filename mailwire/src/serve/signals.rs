@@ -39,19 +39,19 @@ impl Signals {
     ///
     /// # Errors
     /// The operating system cannot start a thread or install the handlers.
-    pub(super) fn wait(log: &LineWriter) -> Result<(Self, Receiver<()>), Failure> {
+    pub(super) fn listen(log: &LineWriter) -> Result<(Self, Receiver<()>), Failure> {
         let failed = |error: std::io::Error| {
             Failure::new(Kind::Unavailable, format!("cannot handle signals: {error}"))
         };
-        let (hang_up, hung_up) = sync_channel(1);
+        let (reload, reloads) = sync_channel(1);
         let signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
         let this = Self { server: Arc::default(), log: log.clone() };
         let (server, log) = (Arc::clone(&this.server), log.clone());
         std::thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || obey(signals, &server, &hang_up, &log))
+            .spawn(move || handle(signals, &server, &reload, &log))
             .map_err(failed)?;
-        Ok((this, hung_up))
+        Ok((this, reloads))
     }
 
     /// From now on, SIGTERM and SIGINT let the server's sessions finish.
@@ -66,16 +66,16 @@ impl Signals {
 }
 
 /// The first signal lets sessions finish; the second ends the process at once.
-fn obey(
+fn handle(
     mut signals: signal_hook::iterator::Signals,
     server: &Mutex<Option<ReactorHandle>>,
-    hang_up: &SyncSender<()>,
+    reload: &SyncSender<()>,
     log: &LineWriter,
 ) {
     let mut stopping = false;
     for signal in signals.forever() {
         if signal == SIGHUP {
-            let _ = hang_up.try_send(());
+            let _ = reload.try_send(());
             continue;
         }
         let server = server.lock().unwrap_or_else(PoisonError::into_inner).clone();

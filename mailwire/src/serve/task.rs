@@ -9,9 +9,8 @@ use io_mio::{Context, JobGroup, JobHandle, Next};
 use mailstore::AccountId;
 use proto_mail::SendBuffer;
 
-use super::committer::{Outcome, Promise};
-use super::login::Answer;
-use super::login_queue::Ticket;
+use super::committer::{CommitOutcome, PendingCommit};
+use super::login_queue::{LoginAnswer, PendingLogin};
 
 /// One turn of a session's handler: what it can use while it is called.
 pub(super) struct Turn<'t, 'c, M> {
@@ -26,20 +25,20 @@ pub(super) fn group(account: Option<AccountId>, cx: &Context<'_>) -> JobGroup {
 }
 
 /// What to do with an available result.
-pub(super) type Then<H, M> = Box<dyn FnOnce(&mut H, &mut Turn<'_, '_, M>) -> Next + Send>;
+pub(super) type Continuation<H, M> = Box<dyn FnOnce(&mut H, &mut Turn<'_, '_, M>) -> Next + Send>;
 
 /// A pending result, and what to do with it.
-pub(super) struct Task<H, M>(Box<dyn FnMut() -> Option<Then<H, M>> + Send>);
+pub(super) struct Task<H, M>(Box<dyn FnMut() -> Option<Continuation<H, M>> + Send>);
 
 impl<H: 'static, M: 'static> Task<H, M> {
     /// Waits for a job on a worker.
     pub(super) fn job<T: Send + 'static>(
-        mut later: JobHandle<T>,
+        mut job: JobHandle<T>,
         then: impl FnOnce(&mut H, T, &mut Turn<'_, '_, M>) -> Next + Send + 'static,
     ) -> Self {
         let mut then = Some(then);
         Self(Box::new(move || {
-            let result = later.take()?;
+            let result = job.take()?;
             let then = then.take()?;
             Some(Box::new(move |handler, turn| match result {
                 Ok(result) => then(handler, result, turn),
@@ -51,12 +50,12 @@ impl<H: 'static, M: 'static> Task<H, M> {
 
     /// Waits for the answer to an authentication.
     pub(super) fn login(
-        ticket: Ticket,
-        then: impl FnOnce(&mut H, Answer, &mut Turn<'_, '_, M>) -> Next + Send + 'static,
+        pending: PendingLogin,
+        then: impl FnOnce(&mut H, LoginAnswer, &mut Turn<'_, '_, M>) -> Next + Send + 'static,
     ) -> Self {
         let mut then = Some(then);
         Self(Box::new(move || {
-            let answer = ticket.take()?;
+            let answer = pending.take()?;
             let then = then.take()?;
             Some(Box::new(move |handler, turn| then(handler, answer, turn)))
         }))
@@ -64,19 +63,19 @@ impl<H: 'static, M: 'static> Task<H, M> {
 
     /// Waits for a commit.
     pub(super) fn commit(
-        promise: Promise,
-        then: impl FnOnce(&mut H, Outcome, &mut Turn<'_, '_, M>) -> Next + Send + 'static,
+        pending: PendingCommit,
+        then: impl FnOnce(&mut H, CommitOutcome, &mut Turn<'_, '_, M>) -> Next + Send + 'static,
     ) -> Self {
         let mut then = Some(then);
         Self(Box::new(move || {
-            let outcome = promise.take()?;
+            let outcome = pending.take()?;
             let then = then.take()?;
             Some(Box::new(move |handler, turn| then(handler, outcome, turn)))
         }))
     }
 
     /// Returns the continuation, if the result is available.
-    pub(super) fn poll(&mut self) -> Option<Then<H, M>> {
+    pub(super) fn poll(&mut self) -> Option<Continuation<H, M>> {
         (self.0)()
     }
 }

@@ -19,7 +19,7 @@ use super::{Server, Service};
 use crate::line_writer::LineWriter;
 
 /// A running server on free ports, with its account.
-struct Running {
+struct RunningServer {
     listening: Vec<(Service, SocketAddr)>,
     tls: Arc<ClientConfig>,
     user: String,
@@ -48,9 +48,9 @@ trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 /// A connection of a test client.
-struct Talk(BufReader<Box<dyn Stream>>);
+struct Connection(BufReader<Box<dyn Stream>>);
 
-impl Running {
+impl RunningServer {
     fn start() -> Self {
         Self::start_with(&[])
     }
@@ -59,7 +59,7 @@ impl Running {
         let directory = tempfile::tempdir().unwrap();
         let arguments = arguments(directory.path(), options);
         let mut server = Server::start(&arguments, &log()).unwrap();
-        let account = server.made_up.take().unwrap();
+        let account = server.generated_account.take().unwrap();
         let mut roots = RootCertStore::empty();
         let authority = server.identity.authority.clone().unwrap();
         roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
@@ -102,46 +102,49 @@ impl Running {
         socket
     }
 
-    fn secure(&self, socket: TcpStream) -> Talk {
+    fn secure(&self, socket: TcpStream) -> Connection {
         let name = ServerName::try_from("localhost").unwrap();
         let connection = ClientConnection::new(self.tls.clone(), name).unwrap();
-        Talk(BufReader::new(Box::new(StreamOwned::new(connection, socket))))
+        Connection(BufReader::new(Box::new(StreamOwned::new(connection, socket))))
     }
 
-    fn clear(&self, service: Service) -> Talk {
-        Talk(BufReader::new(Box::new(self.connect(service))))
+    fn clear(&self, service: Service) -> Connection {
+        Connection(BufReader::new(Box::new(self.connect(service))))
     }
 
-    fn imap(&self) -> Talk {
-        let mut talk = self.secure(self.connect(Service::Imaps));
-        assert!(talk.line().starts_with("* OK [CAPABILITY "));
+    fn imap(&self) -> Connection {
+        let mut connection = self.secure(self.connect(Service::Imaps));
+        assert!(connection.line().starts_with("* OK [CAPABILITY "));
         let login = format!("LOGIN {} {}", self.user, self.password);
-        talk.ok(&login);
-        talk
+        connection.ok(&login);
+        connection
     }
 
-    fn smtp(&self) -> Talk {
-        let mut talk = self.secure(self.connect(Service::Smtps));
-        assert!(talk.reply().starts_with("220 "));
-        talk.asks("EHLO client.test", "250");
+    fn smtp(&self) -> Connection {
+        let mut connection = self.secure(self.connect(Service::Smtps));
+        assert!(connection.reply().starts_with("220 "));
+        connection.expect_reply("EHLO client.test", "250");
         let identity = format!("\0{}\0{}", self.user, self.password);
         let encoded = proto_mail::sasl::encode_base64(identity.as_bytes());
-        talk.asks(&format!("AUTH PLAIN {}", String::from_utf8_lossy(encoded.expose())), "235");
-        talk
+        connection.expect_reply(&format!("AUTH PLAIN {}", String::from_utf8_lossy(encoded.expose())), "235");
+        connection
     }
 
     /// Sends a message through submission.
     fn deliver(&self, message: &str) {
-        let mut talk = self.smtp();
-        talk.asks("MAIL FROM:<a@example.test>", "250");
-        talk.asks(&format!("RCPT TO:<{}@localhost>", self.user), "250");
-        talk.asks("DATA", "354");
-        talk.asks(&format!("{}\r\n.", message.replace("\r\n.", "\r\n..").trim_end_matches("\r\n")), "250");
-        talk.asks("QUIT", "221");
+        let mut connection = self.smtp();
+        connection.expect_reply("MAIL FROM:<a@example.test>", "250");
+        connection.expect_reply(&format!("RCPT TO:<{}@localhost>", self.user), "250");
+        connection.expect_reply("DATA", "354");
+        connection.expect_reply(
+            &format!("{}\r\n.", message.replace("\r\n.", "\r\n..").trim_end_matches("\r\n")),
+            "250",
+        );
+        connection.expect_reply("QUIT", "221");
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         self.handle.shut_down(Duration::from_secs(5));
         let ended = self.thread.take().map(JoinHandle::join);
@@ -149,8 +152,8 @@ impl Drop for Running {
     }
 }
 
-impl Talk {
-    fn say(&mut self, line: &str) {
+impl Connection {
+    fn send(&mut self, line: &str) {
         let stream = self.0.get_mut();
         stream.write_all(line.as_bytes()).unwrap();
         stream.write_all(b"\r\n").unwrap();
@@ -173,15 +176,15 @@ impl Talk {
         }
     }
 
-    fn asks(&mut self, command: &str, code: &str) {
-        self.say(command);
+    fn expect_reply(&mut self, command: &str, code: &str) {
+        self.send(command);
         let reply = self.reply();
         assert!(reply.starts_with(code), "{command}: {reply}");
     }
 
     /// Returns the untagged responses, with their literals, and the tagged response.
     fn command(&mut self, command: &str) -> (Vec<String>, String) {
-        self.say(&format!("t {command}"));
+        self.send(&format!("t {command}"));
         self.answer()
     }
 
@@ -222,9 +225,9 @@ const MESSAGE: &str = "From: a@example.test\r\nSubject: dots\r\n\r\n.\r\n..two\r
 
 #[test]
 fn fetches_a_message_exactly_as_it_was_sent() {
-    let running = Running::start();
-    running.deliver(MESSAGE);
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    server.deliver(MESSAGE);
+    let mut imap = server.imap();
     let selected = imap.ok("SELECT INBOX");
     assert!(selected.contains(&"* 1 EXISTS".to_owned()), "{selected:?}");
     let fetched = imap.ok("FETCH 1 BODY.PEEK[]");
@@ -237,8 +240,8 @@ fn fetches_a_message_exactly_as_it_was_sent() {
 
 #[test]
 fn both_protocols_support_starttls() {
-    let running = Running::start();
-    let mut imap = BufReader::new(running.connect(Service::Imap));
+    let server = RunningServer::start();
+    let mut imap = BufReader::new(server.connect(Service::Imap));
     let mut line = String::new();
     imap.read_line(&mut line).unwrap();
     assert!(line.contains("STARTTLS LOGINDISABLED") && !line.contains("AUTH="), "{line}");
@@ -246,9 +249,9 @@ fn both_protocols_support_starttls() {
     line.clear();
     imap.read_line(&mut line).unwrap();
     assert!(line.starts_with("a OK"), "{line}");
-    let mut imap = running.secure(imap.into_inner());
-    imap.ok(&format!("LOGIN {} {}", running.user, running.password));
-    let mut smtp = BufReader::new(running.connect(Service::Smtp));
+    let mut imap = server.secure(imap.into_inner());
+    imap.ok(&format!("LOGIN {} {}", server.user, server.password));
+    let mut smtp = BufReader::new(server.connect(Service::Smtp));
     let mut asks = |command: &[u8], code: &str| {
         smtp.get_mut().write_all(command).unwrap();
         let mut line = String::from("250-");
@@ -263,15 +266,15 @@ fn both_protocols_support_starttls() {
     asks(b"EHLO client.test\r\n", "250");
     asks(b"MAIL FROM:<a@example.test>\r\n", "530 5.7.0");
     asks(b"STARTTLS\r\n", "220");
-    running.secure(smtp.into_inner()).asks("EHLO client.test", "250");
+    server.secure(smtp.into_inner()).expect_reply("EHLO client.test", "250");
 }
 
 #[test]
 fn streams_large_messages_in_both_directions() {
-    let running = Running::start();
+    let server = RunningServer::start();
     let large = format!("Subject: large\r\n\r\n{}", "0123456789abcde\r\n".repeat(100_000));
-    running.deliver(&large);
-    let mut imap = running.imap();
+    server.deliver(&large);
+    let mut imap = server.imap();
     imap.append("INBOX", &large);
     imap.ok("SELECT INBOX");
     let fetched = imap.ok("FETCH 1:2 (UID BODY.PEEK[] RFC822.SIZE)");
@@ -291,8 +294,8 @@ fn streams_large_messages_in_both_directions() {
 }
 
 /// Damages the only message file of the store.
-fn damage(running: &Running, how: impl Fn(&std::path::Path)) {
-    let files: Vec<_> = files_below(running.directory.path())
+fn damage(server: &RunningServer, how: impl Fn(&std::path::Path)) {
+    let files: Vec<_> = files_below(server.directory.path())
         .into_iter()
         .filter(|path| path.parent().is_some_and(|directory| directory.ends_with("messages")))
         .collect();
@@ -309,13 +312,13 @@ fn files_below(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
 fn fetching_an_unreadable_message_fails_and_leaves_it_unseen() {
     let large = format!("Subject: large\r\n\r\n{}", "0123456789abcde\r\n".repeat(10_000));
     for cut in [false, true] {
-        let running = Running::start();
-        let mut imap = running.imap();
+        let server = RunningServer::start();
+        let mut imap = server.imap();
         imap.append("INBOX", MESSAGE);
         imap.append("INBOX", &large);
         imap.append("INBOX", MESSAGE);
         imap.ok("SELECT INBOX");
-        damage(&running, |path| match cut {
+        damage(&server, |path| match cut {
             false => std::fs::remove_file(path).unwrap(),
             true => std::fs::File::options().write(true).open(path).unwrap().set_len(9).unwrap(),
         });
@@ -343,8 +346,8 @@ fn returns_many_exact_sections_of_a_large_message() {
     let header: String = (0..3_000).map(|number| format!("X-{}: {number}\r\n", number % 7)).collect();
     let header = format!("{header}Content-Transfer-Encoding: quoted-printable\r\n\r\n");
     let message = format!("{header}{body}");
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     imap.append("INBOX", &message);
     imap.ok("SELECT INBOX");
     let without: String = header.split_inclusive("\r\n").filter(|line| !line.starts_with("X-3:")).collect();
@@ -369,8 +372,8 @@ fn returns_many_exact_sections_of_a_large_message() {
 
 #[test]
 fn rejects_too_many_items_keys_and_patterns() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     imap.append("INBOX", MESSAGE);
     imap.ok("SELECT INBOX");
     let many = |count: usize, of: &dyn Fn(usize) -> String| -> String {
@@ -398,8 +401,8 @@ fn rejects_too_many_items_keys_and_patterns() {
 
 #[test]
 fn sequence_numbers_change_only_with_an_expunge_response() {
-    let running = Running::start();
-    let (mut one, mut other) = (running.imap(), running.imap());
+    let server = RunningServer::start();
+    let (mut one, mut other) = (server.imap(), server.imap());
     for _ in 0..3 {
         one.append("INBOX", MESSAGE);
     }
@@ -420,13 +423,13 @@ fn sequence_numbers_change_only_with_an_expunge_response() {
 
 #[test]
 fn reports_changes_to_an_idle_session_at_once() {
-    let running = Running::start();
-    let (mut idle, mut other) = (running.imap(), running.imap());
+    let server = RunningServer::start();
+    let (mut idle, mut other) = (server.imap(), server.imap());
     idle.ok("SELECT INBOX");
     other.ok("SELECT INBOX");
-    idle.say("t IDLE");
+    idle.send("t IDLE");
     assert!(idle.line().starts_with("+ "));
-    running.deliver(MESSAGE);
+    server.deliver(MESSAGE);
     assert_eq!(idle.line(), "* 1 EXISTS");
     assert_eq!(idle.line(), "* 1 RECENT");
     other.ok("NOOP");
@@ -436,20 +439,20 @@ fn reports_changes_to_an_idle_session_at_once() {
     assert_eq!(idle.line(), "* 1 FETCH (UID 1 FLAGS (\\Deleted \\Seen \\Recent))");
     other.ok("EXPUNGE");
     assert_eq!(idle.line(), "* 1 EXPUNGE");
-    idle.say("DONE");
+    idle.send("DONE");
     assert!(idle.answer().1.starts_with("OK "));
 }
 
 #[test]
 fn unchangedsince_prevents_overwriting_changes() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     imap.append("INBOX", MESSAGE);
     imap.append("INBOX", MESSAGE);
     imap.ok("SELECT INBOX (CONDSTORE)");
     let first = imap.ok("FETCH 1 MODSEQ")[0].clone();
     let modseq: u64 = first.split_once("MODSEQ (").unwrap().1.trim_end_matches(')').parse().unwrap();
-    running.imap().ok("SELECT INBOX");
+    server.imap().ok("SELECT INBOX");
     imap.ok("STORE 1 +FLAGS.SILENT (\\Seen)");
     let (_, refused) = imap.command(&format!("STORE 1 (UNCHANGEDSINCE {modseq}) +FLAGS (\\Deleted)"));
     assert!(refused.starts_with("OK [MODIFIED 1] "), "{refused}");
@@ -462,8 +465,8 @@ fn unchangedsince_prevents_overwriting_changes() {
 
 #[test]
 fn imap4rev2_uses_utf_8_names_and_no_recent_messages() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     imap.ok("CREATE Entw&APw-rfe");
     imap.append("Entw&APw-rfe", MESSAGE);
     imap.ok("ENABLE IMAP4rev2");
@@ -477,8 +480,8 @@ fn imap4rev2_uses_utf_8_names_and_no_recent_messages() {
 
 #[test]
 fn move_and_copy_report_uids() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     for _ in 0..3 {
         imap.append("INBOX", MESSAGE);
     }
@@ -494,13 +497,13 @@ fn move_and_copy_report_uids() {
 
 #[test]
 fn answers_a_wrong_password_and_an_unknown_user_alike() {
-    let running = Running::start();
+    let server = RunningServer::start();
     let answer = |user: &str| {
-        let mut talk = running.secure(running.connect(Service::Imaps));
-        talk.line();
-        talk.command(&format!("LOGIN {user} wrong")).1
+        let mut connection = server.secure(server.connect(Service::Imaps));
+        connection.line();
+        connection.command(&format!("LOGIN {user} wrong")).1
     };
-    let wrong = answer(&running.user);
+    let wrong = answer(&server.user);
     assert!(wrong.starts_with("NO [AUTHENTICATIONFAILED]"), "{wrong}");
     assert_eq!(wrong, answer("unknown"));
 }

@@ -11,8 +11,8 @@ use super::{
     InProgress, Session, Turn, decode_name, next_or_close, no_status, reply_bad, reply_no,
     reply_ok_with_code, target_code_of, translate,
 };
-use crate::serve::Site;
-use crate::serve::spool::{Room, Spool, Writer};
+use crate::serve::server_context::ServerContext;
+use crate::serve::spool::{Readiness, Spool, SpoolWriter};
 use crate::serve::task::{self, Task};
 
 /// An APPEND whose message is being received.
@@ -21,7 +21,7 @@ pub(super) struct AppendInProgress {
     mailbox: MailboxId,
     flags: Flags,
     internal_date: InternalDate,
-    room: Room,
+    readiness: Readiness,
     /// The reply token, once all bytes have arrived while a worker is still writing.
     end: Option<Reply>,
     /// The message contains a NUL: the rest is read and discarded.
@@ -30,8 +30,8 @@ pub(super) struct AppendInProgress {
 
 impl AppendInProgress {
     pub(super) const fn next_while_waiting(&self) -> Next {
-        match (self.room, &self.end) {
-            (Room::Wait, None) => Next::Pause,
+        match (self.readiness, &self.end) {
+            (Readiness::Wait, None) => Next::Pause,
             _ => Next::Continue,
         }
     }
@@ -53,7 +53,7 @@ impl Session {
         let Some(account) = self.account else {
             return reject(offer, PlainCode::ClientBug, "log in first", turn);
         };
-        if size > self.site.limits().message {
+        if size > self.context.limits().message {
             return reject(offer, PlainCode::TooBig, "the message is larger than this server accepts", turn);
         }
         let Some(name) = decode_name(mailbox, turn) else {
@@ -78,13 +78,13 @@ impl Session {
             },
             move |session, found, turn| match found {
                 Ok(mailbox) => {
-                    let (spool, room) = (Spool::new(), Room::Yes);
+                    let (spool, readiness) = (Spool::new(), Readiness::Ready);
                     let append = AppendInProgress {
                         spool,
                         mailbox,
                         flags,
                         internal_date,
-                        room,
+                        readiness,
                         end: None,
                         has_nul: false,
                     };
@@ -102,16 +102,16 @@ impl Session {
         if append.has_nul {
             return append.next_while_waiting();
         }
-        let writer = writer(&self.site, self.account, turn);
-        append.room = append.spool.push(bytes, &writer);
+        let writer = writer(&self.context, self.account, turn);
+        append.readiness = append.spool.push(bytes, &writer);
         append.next_while_waiting()
     }
 
     /// Continues after a wake-up: the worker may have finished.
     pub(super) fn append_woken(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let InProgress::Append(append) = &mut self.in_progress else { return Next::Close };
-        let writer = writer(&self.site, self.account, turn);
-        append.room = append.spool.woken(&writer);
+        let writer = writer(&self.context, self.account, turn);
+        append.readiness = append.spool.resume(&writer);
         match append.end.take() {
             Some(reply) => self.end_append(reply, turn),
             None => append.next_while_waiting(),
@@ -138,7 +138,8 @@ impl Session {
         self.run_job(turn, finish, move |session, upload, turn| match upload {
             Ok(upload) => {
                 let delivery = Delivery { upload, targets: vec![target] };
-                let Some(promise) = session.site.committer.commit(delivery, turn.cx.session_handle()) else {
+                let Some(pending) = session.context.committer.commit(delivery, turn.cx.session_handle())
+                else {
                     return reply_no(
                         reply,
                         PlainCode::Unavailable,
@@ -147,7 +148,7 @@ impl Session {
                     );
                 };
                 session.task = Some(Task::commit(
-                    promise,
+                    pending,
                     move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| match outcome.as_deref() {
                         Ok([appended, ..]) => {
                             let appended = *appended;
@@ -164,9 +165,13 @@ impl Session {
     }
 }
 
-fn writer<'w>(site: &'w Site, account: Option<AccountId>, turn: &Turn<'_, '_>) -> Writer<'w> {
+fn writer<'w>(
+    context: &'w ServerContext,
+    account: Option<AccountId>,
+    turn: &Turn<'_, '_>,
+) -> SpoolWriter<'w> {
     let group = task::group(account, turn.cx);
-    Writer { store: &site.store, workers: &site.workers, group, remote: turn.cx.session_handle() }
+    SpoolWriter { store: &context.store, workers: &context.workers, group, session: turn.cx.session_handle() }
 }
 
 fn acknowledge(reply: Reply, appended: Appended, turn: &mut Turn<'_, '_>) -> Next {

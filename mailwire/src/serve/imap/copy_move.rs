@@ -20,7 +20,8 @@ use super::{
     InProgress, Session, Turn, decode_name, next_or_close, no_status, ok_status, reply_bad,
     reply_invalid_name, reply_no, reply_ok, reply_ok_with_code, target_code_of,
 };
-use crate::serve::{Site, task};
+use crate::serve::server_context::ServerContext;
+use crate::serve::task;
 
 /// The maximum number of ranges in the COPYUID of a tagged response. A longer one is sent before it in untagged
 /// responses, of this many messages each.
@@ -38,7 +39,7 @@ pub(super) enum Transfer {
 
 /// The remaining work of a COPY or MOVE, and its results so far.
 pub(super) struct TransferJob {
-    site: Arc<Site>,
+    context: Arc<ServerContext>,
     group: JobGroup,
     transfer: Transfer,
     from: MailboxId,
@@ -126,7 +127,7 @@ impl Drop for TransferJob {
             return;
         }
         let mut undo = Self {
-            site: Arc::clone(&self.site),
+            context: Arc::clone(&self.context),
             group: self.group,
             transfer: self.transfer,
             from: self.from,
@@ -139,9 +140,9 @@ impl Drop for TransferJob {
             failed: None,
             complete: true,
         };
-        let (site, group) = (Arc::clone(&self.site), self.group);
-        let taken = site.workers.detach(group, move || {
-            let store = Arc::clone(&undo.site.store);
+        let (context, group) = (Arc::clone(&self.context), self.group);
+        let taken = context.workers.detach(group, move || {
+            let store = Arc::clone(&undo.context.store);
             while undo.undo_step(&*store) {}
         });
         if taken.is_err() {
@@ -207,7 +208,7 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let going = TransferJob {
-            site: Arc::clone(&self.site),
+            context: Arc::clone(&self.context),
             group: task::group(self.account, turn.cx),
             transfer,
             from,

@@ -290,7 +290,7 @@ fn mark_seen(
 enum SectionPlan {
     Content(SectionContent),
     Range(mime::ByteRange),
-    CountedSection(mime::ByteRange, Transform),
+    Counted(mime::ByteRange, Transform),
 }
 
 impl CurrentMessage {
@@ -373,7 +373,7 @@ impl CurrentMessage {
             SectionPlan::Range(range) => {
                 self.begin(SectionReader::range(clip(range, section_name.partial))).map(Some)
             }
-            SectionPlan::CountedSection(range, transform) => {
+            SectionPlan::Counted(range, transform) => {
                 self.counting = Some(SizeCounter::new(range, transform));
                 Ok(None)
             }
@@ -427,14 +427,14 @@ fn plan(root: Option<&Part>, section_name: &RequestedSection) -> SectionPlan {
         return match TransferDecoder::new(&part.encoding) {
             None => SectionPlan::Content(SectionContent::UnknownEncoding),
             Some(decoder) if decoder.is_identity() => SectionPlan::Range(part.body),
-            Some(decoder) => SectionPlan::CountedSection(part.body, Transform::Decode(decoder)),
+            Some(decoder) => SectionPlan::Counted(part.body, Transform::Decode(decoder)),
         };
     }
     match mime::locate_section(root, &section_name.path, &section_name.text) {
         None => SectionPlan::Content(SectionContent::Missing),
         Some(SectionLocation::Range(range)) => SectionPlan::Range(range),
         Some(SectionLocation::Fields { header, names, subset }) => {
-            SectionPlan::CountedSection(header, Transform::Fields(HeaderFilter::new(names, subset)))
+            SectionPlan::Counted(header, Transform::Fields(HeaderFilter::new(names, subset)))
         }
     }
 }

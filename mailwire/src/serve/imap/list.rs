@@ -174,7 +174,7 @@ impl Session {
             },
             move |session, found, turn| match found {
                 Ok(page) => {
-                    let limit = session.site.limits().message;
+                    let limit = session.context.limits().message;
                     let put =
                         page.entries.iter().try_for_each(|entry| write_entry(entry, &query, limit, turn));
                     match (put, page.next) {

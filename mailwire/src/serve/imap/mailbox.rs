@@ -25,7 +25,7 @@ use super::{
     Selected, Session, Turn, decode_name, encoding, next_or_close, reply_bad, reply_invalid_name, reply_no,
     reply_ok, reply_ok_with_code, reply_store_error,
 };
-use crate::serve::hub::{ChangeNotifier, Watch};
+use crate::serve::change_notifier::{ChangeNotifier, Watch};
 
 /// The number of UIDs read at a time by SELECT.
 const UID_PAGE: usize = 5_000;
@@ -64,7 +64,7 @@ impl Session {
         self.condstore |= condstore;
         let Some(name) = decode_name(arguments.mailbox, turn) else { return reply_invalid_name(reply, turn) };
         let mut job = SelectJob {
-            hub: Arc::clone(&self.site.hub),
+            notifier: Arc::clone(&self.context.notifier),
             remote: turn.cx.session_handle(),
             account,
             name,
@@ -261,7 +261,7 @@ impl Session {
             },
             move |session, found, turn| match found {
                 Ok((status, name)) => {
-                    let limit = session.site.limits().message;
+                    let limit = session.context.limits().message;
                     match write_status(&name, &status, &attributes, limit, turn) {
                         Ok(()) => session.finish_with_updates(reply, "completed", turn),
                         Err(error) => next_or_close(Err(error)),
@@ -305,7 +305,7 @@ pub(super) fn write_status(
 
 /// A SELECT that is running on a worker. Reads the UIDs page by page.
 struct SelectJob {
-    hub: Arc<ChangeNotifier>,
+    notifier: Arc<ChangeNotifier>,
     remote: SessionHandle,
     account: AccountId,
     name: String,
@@ -359,7 +359,7 @@ impl SelectJob {
             return Err(mailstore::Error::NoSelect);
         }
         // Watch first: a change between these two steps is reported twice rather than never.
-        let watch = self.hub.watch(mailbox.id, self.remote.clone());
+        let watch = self.notifier.watch(mailbox.id, self.remote.clone());
         let access =
             if self.claims_recent { mailstore::Access::ReadWrite } else { mailstore::Access::ReadOnly };
         let selection = store.select(mailbox.id, access)?;

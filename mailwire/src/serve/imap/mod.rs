@@ -50,10 +50,11 @@ use proto_imap::{Access, Config};
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer};
 use roaring::RoaringBitmap;
 
-use super::Site;
-use super::guesses::Attempt;
-use super::hub::Watch;
-use super::login::{self, Answer};
+use super::change_notifier::Watch;
+use super::failed_logins::LoginAttempt;
+use super::login;
+use super::login_queue::LoginAnswer;
+use super::server_context::ServerContext;
 use super::task::{self, Task};
 
 /// The state machine under TLS. Every command that needs an account runs on this one.
@@ -65,7 +66,7 @@ const REFUSED_IN_A_ROW: u32 = 5;
 
 /// An IMAP session. Rarely used state is boxed, because thousands of sessions may be idle.
 pub(super) struct Session {
-    site: Arc<Site>,
+    context: Arc<ServerContext>,
     number: u64,
     account: Option<AccountId>,
     selected: Option<Box<Selected>>,
@@ -76,7 +77,7 @@ pub(super) struct Session {
     /// Whether the client has enabled mod-sequences (CONDSTORE, RFC 7162 §3.1).
     condstore: bool,
     /// The authentication in progress.
-    attempt: Option<Attempt>,
+    attempt: Option<LoginAttempt>,
 }
 
 /// A command that takes more than one step.
@@ -120,7 +121,7 @@ impl Selected {
 }
 
 /// Returns the configuration of the state machine.
-pub(super) fn config(site: &Site, limits: &Limits) -> Arc<Config> {
+pub(super) fn config(context: &ServerContext, limits: &Limits) -> Arc<Config> {
     let extensions = [
         "CHILDREN",
         "CONDSTORE",
@@ -140,18 +141,18 @@ pub(super) fn config(site: &Site, limits: &Limits) -> Arc<Config> {
     Arc::new(
         Config::default()
             .limits(limits.clone())
-            .offered_mechanisms(login::mechanisms(site.any_login.is_some()))
-            .server_name(format!("{} Mailwire", site.name))
+            .offered_mechanisms(login::mechanisms(context.any_login.is_some()))
+            .server_name(format!("{} Mailwire", context.name))
             .extensions(extensions)
             .enableable(["IMAP4rev2", "CONDSTORE"]),
     )
 }
 
 impl Session {
-    pub(super) fn new(site: Arc<Site>) -> Self {
-        let number = site.number();
+    pub(super) fn new(context: Arc<ServerContext>) -> Self {
+        let number = context.number();
         Self {
-            site,
+            context,
             number,
             account: None,
             selected: None,
@@ -170,9 +171,9 @@ impl Session {
         job: impl FnOnce(&dyn Store) -> mailstore::Result<T> + Send + 'static,
         then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
     ) -> Next {
-        let store = Arc::clone(&self.site.store);
+        let store = Arc::clone(&self.context.store);
         let group = task::group(self.account, turn.cx);
-        let later = self.site.workers.run(group, turn.cx.session_handle(), move || job(&*store));
+        let later = self.context.workers.run(group, turn.cx.session_handle(), move || job(&*store));
         self.wait_for(later, then, turn)
     }
 
@@ -185,10 +186,10 @@ impl Session {
         mut job: impl FnMut(&dyn Store, &Slice) -> JobStep<mailstore::Result<T>> + Send + 'static,
         then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
     ) -> Next {
-        let store = Arc::clone(&self.site.store);
+        let store = Arc::clone(&self.context.store);
         let group = task::group(self.account, turn.cx);
         let job = move |slice: &Slice| job(&*store, slice);
-        let later = self.site.workers.run_in_slices(group, turn.cx.session_handle(), job);
+        let later = self.context.workers.run_in_slices(group, turn.cx.session_handle(), job);
         self.wait_for(later, then, turn)
     }
 
@@ -304,11 +305,11 @@ impl Session {
 
     /// Starts to check credentials on a worker.
     fn authenticate(&mut self, request: AuthRequest, turn: &mut Turn<'_, '_>) -> Next {
-        match self.site.begin_login(&request, &mut self.attempt, turn.cx) {
+        match self.context.begin_login(&request, &mut self.attempt, turn.cx) {
             Err(answer) => self.log_in(request, answer, turn),
-            Ok(ticket) => {
+            Ok(pending) => {
                 self.task =
-                    Some(Task::login(ticket, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
+                    Some(Task::login(pending, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
                         session.log_in(request, answer, turn)
                     }));
                 Next::Continue
@@ -316,9 +317,9 @@ impl Session {
         }
     }
 
-    fn log_in(&mut self, request: AuthRequest, answer: Answer, turn: &mut Turn<'_, '_>) -> Next {
-        let Answer { verdict, account } = answer;
-        self.site.end_login(&verdict, &mut self.attempt, turn.cx);
+    fn log_in(&mut self, request: AuthRequest, answer: LoginAnswer, turn: &mut Turn<'_, '_>) -> Next {
+        let LoginAnswer { verdict, account } = answer;
+        self.context.end_login(&verdict, &mut self.attempt, turn.cx);
         self.account = account;
         if !matches!(verdict, AuthVerdict::Keys(_)) {
             tracing::info!(session = self.number, ?verdict, "imap login");
@@ -331,7 +332,7 @@ impl Session {
     /// exist gets many NO responses, with successful commands in between.
     fn is_refused_too_often(&self, machine: &Machine) -> bool {
         let refusals = machine.refusals();
-        let errors = self.site.limits().errors;
+        let errors = self.context.limits().errors;
         refusals.bad >= errors || refusals.in_a_row >= errors.saturating_mul(REFUSED_IN_A_ROW)
     }
 

@@ -102,7 +102,7 @@ impl Session {
         let translator = KeyTranslator {
             selected,
             now: translate::now().seconds,
-            store: &*self.site.store,
+            store: &*self.context.store,
             account: self.account,
             keys: Cell::new(0),
             text_bytes: Cell::new(0),

@@ -21,7 +21,7 @@ use roaring::RoaringBitmap;
 
 use super::translate::{self, Recency};
 use super::{InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_ok};
-use crate::serve::hub::ChangeNotifier;
+use crate::serve::change_notifier::ChangeNotifier;
 
 /// Once this many bytes of output are pending, no more changes are written until the client reads.
 const HIGH_WATER: usize = 128 * 1024;
@@ -144,10 +144,10 @@ impl Session {
         selected.own.skip(&mut selected.cursor);
         let (mailbox, cursor, keywords) = (selected.mailbox, selected.cursor, selected.keywords);
         let recent = selected.recent_access(turn);
-        let hub = Arc::clone(&self.site.hub);
+        let notifier = Arc::clone(&self.context.notifier);
         self.run_job(
             turn,
-            move |store| changes(store, &hub, mailbox, &cursor, keywords, recent),
+            move |store| changes(store, &notifier, mailbox, &cursor, keywords, recent),
             move |session, found, turn| session.start_updates(found, then, turn),
         )
     }
@@ -263,17 +263,17 @@ impl Session {
 /// Reads a page of changes, on a worker.
 fn changes(
     store: &dyn Store,
-    hub: &ChangeNotifier,
+    notifier: &ChangeNotifier,
     mailbox: MailboxId,
     cursor: &ChangeCursor,
     known_keywords: u32,
     recent: Option<mailstore::Access>,
 ) -> mailstore::Result<ChangePage> {
-    let changes = match hub.page(mailbox, cursor) {
+    let changes = match notifier.page(mailbox, cursor) {
         Some(page) => page,
         None => {
             let page = Arc::new(store.changes_since(mailbox, cursor, PAGE)?);
-            hub.keep_page(mailbox, *cursor, &page);
+            notifier.keep_page(mailbox, *cursor, &page);
             page
         }
     };

@@ -4,133 +4,114 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use io_mio::{Context, Next};
-use mailstore::{AccountId, Delivery, Flags, InternalDate, MailboxId, Target};
+use mailstore::{Delivery, Flags, InternalDate, Target};
 use proto_smtp::Dialect;
 use proto_smtp::server::Reply;
 use proto_smtp::types::{Code, Response};
 
-use super::super::Site;
-use super::super::answers::{as_wanted, refusal};
-use super::super::faults::{Fault, Stage};
-use super::super::spool::{Room, Spool, Writer};
-use super::super::task::{self, Task};
-use super::{Owed, Session, Turn};
-
-/// A mail transaction.
-#[derive(Default)]
-pub(super) struct Transaction {
-    pub(super) sender: String,
-    /// The size that MAIL declared, in bytes; 0 if it declared none.
-    pub(super) announced: u64,
-    pub(super) recipients: Vec<Accepted>,
-    pub(super) spool: Option<Spool>,
-    pub(super) room: Option<Room>,
-    /// The reply token, once all bytes have arrived while a worker is still writing.
-    pub(super) end: Option<Reply>,
-}
+use super::replies::{injected, store_error};
+use super::transaction::writer;
+use super::{HeldReply, Session, Turn};
+use crate::serve::faults::{Fault, Stage};
+use crate::serve::spool::{Readiness, Spool};
+use crate::serve::task::{self, Task};
 
 /// For each recipient, the reply that rejects the message, if any.
-type Refused = Vec<Option<Response<'static>>>;
-
-/// An accepted recipient.
-pub(super) struct Accepted {
-    pub(super) inbox: MailboxId,
-    pub(super) address: String,
-}
+type Rejections = Vec<Option<Response<'static>>>;
 
 impl Session {
     pub(super) fn data(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         let addresses = self.transaction.addresses();
         let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
-        let reply = match self.fail(Stage::Data, &addresses, reply, turn) {
+        let reply = match self.inject_fault(Stage::Data, &addresses, reply, turn) {
             Ok(next) => return next,
             Err(reply) => reply,
         };
         let mut spool = Spool::new();
-        if self.site.trace_fields {
+        if self.context.trace_fields {
             let fields = self.trace_fields(turn.cx);
-            spool.push(fields.as_bytes(), &writer(&self.site, self.account, turn.cx));
+            spool.push(fields.as_bytes(), &writer(&self.context, self.account, turn.cx));
         }
         self.transaction.spool = Some(spool);
-        self.answer(reply, Response::start_data(), turn)
+        self.send(reply, Response::start_data(), turn)
     }
 
     pub(super) fn chunk(&mut self, bytes: &[u8], turn: &mut Turn<'_, '_>) -> Next {
-        let writer = writer(&self.site, self.account, turn.cx);
+        let writer = writer(&self.context, self.account, turn.cx);
         let Some(spool) = &mut self.transaction.spool else { return Next::Close };
-        self.transaction.room = Some(spool.push(bytes, &writer));
-        self.resting()
+        self.transaction.readiness = Some(spool.push(bytes, &writer));
+        self.next_while_waiting()
     }
 
     pub(super) fn end(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         let Some(spool) = &mut self.transaction.spool else {
-            return self.answer(reply, Response::try_again(), turn);
+            return self.send(reply, Response::try_again(), turn);
         };
         let size = spool.size();
         let Some(finish) = spool.finish() else {
             self.transaction.end = Some(reply);
             return Next::Continue;
         };
-        let Some(refused) = self.dot() else { return Next::Close };
-        let mut refused: Refused = refused.into_iter().map(|code| code.map(as_wanted)).collect();
+        let Some(rejected) = self.draw_final_faults() else { return Next::Close };
+        let mut rejected: Rejections = rejected.into_iter().map(|code| code.map(injected)).collect();
         let transaction = std::mem::take(&mut self.transaction);
         let internal_date = now();
-        let kept = transaction.recipients.iter().zip(&refused).filter(|(_, refused)| refused.is_none());
+        let kept = transaction.recipients.iter().zip(&rejected).filter(|(_, rejected)| rejected.is_none());
         let inboxes: BTreeSet<_> = kept.map(|(recipient, _)| recipient.inbox).collect();
         let mut targets: Vec<_> = inboxes
             .into_iter()
             .map(|mailbox| Target { mailbox, flags: Flags::new(), internal_date })
             .collect();
         if targets.is_empty() {
-            return self.answer_all(reply, refused, &Response::try_again(), turn);
+            return self.send_final(reply, rejected, &Response::try_again(), turn);
         }
-        let store = Arc::clone(&self.site.store);
+        let store = Arc::clone(&self.context.store);
         let group = task::group(self.account, turn.cx);
         let each = self.dialect == Dialect::Lmtp;
-        let wanted = refused.clone();
+        let wanted = rejected.clone();
         let inboxes: Vec<_> = transaction.recipients.iter().map(|recipient| recipient.inbox).collect();
         let job = move || {
             let upload = finish(&*store)?;
             // LMTP replies for each recipient, so that a full mailbox does not affect the others.
             targets.retain(|target| {
-                let room = if each { store.check_quota(target.mailbox, upload.size()) } else { Ok(()) };
-                let Err(error) = room else { return true };
-                for (inbox, answer) in inboxes.iter().zip(&mut refused) {
+                let checked = if each { store.check_quota(target.mailbox, upload.size()) } else { Ok(()) };
+                let Err(error) = checked else { return true };
+                for (inbox, answer) in inboxes.iter().zip(&mut rejected) {
                     if *inbox == target.mailbox && answer.is_none() {
-                        *answer = Some(refusal(&error));
+                        *answer = Some(store_error(&error));
                     }
                 }
                 false
             });
-            Ok((upload, targets, refused))
+            Ok((upload, targets, rejected))
         };
-        let Ok(later) = self.site.workers.run(group, turn.cx.session_handle(), job) else {
-            return self.answer_all(reply, wanted, &Response::try_again(), turn);
+        let Ok(later) = self.context.workers.run(group, turn.cx.session_handle(), job) else {
+            return self.send_final(reply, wanted, &Response::try_again(), turn);
         };
         self.task = Some(Task::job(later, move |session: &mut Self, ready, turn: &mut Turn<'_, '_>| {
-            let (upload, targets, refused) = match ready {
+            let (upload, targets, rejected) = match ready {
                 Ok(ready) => ready,
-                Err(error) => return session.answer_all(reply, wanted, &refusal(&error), turn),
+                Err(error) => return session.send_final(reply, wanted, &store_error(&error), turn),
             };
             if targets.is_empty() {
-                return session.answer_all(reply, refused, &Response::try_again(), turn);
+                return session.send_final(reply, rejected, &Response::try_again(), turn);
             }
             let recipients = targets.len();
             let delivery = Delivery { upload, targets };
-            let Some(promise) = session.site.committer.commit(delivery, turn.cx.session_handle()) else {
-                return session.answer_all(reply, refused, &Response::try_again(), turn);
+            let Some(pending) = session.context.committer.commit(delivery, turn.cx.session_handle()) else {
+                return session.send_final(reply, rejected, &Response::try_again(), turn);
             };
             session.task =
-                Some(Task::commit(promise, move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| {
+                Some(Task::commit(pending, move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| {
                     let others = match outcome {
                         Ok(_) => {
-                            session.refused = 0;
+                            session.rejected = 0;
                             tracing::info!(session = session.number, size, recipients, "message accepted");
                             Response::ok()
                         }
-                        Err(error) => refusal(&error),
+                        Err(error) => store_error(&error),
                     };
-                    session.answer_all(reply, refused, &others, turn)
+                    session.send_final(reply, rejected, &others, turn)
                 }));
             Next::Continue
         }));
@@ -139,7 +120,7 @@ impl Session {
 
     /// Draws the faults at the end of a message: for each recipient, the code to reply with, if any. Returns `None` to
     /// close the connection.
-    fn dot(&mut self) -> Option<Vec<Option<Code>>> {
+    fn draw_final_faults(&mut self) -> Option<Vec<Option<Code>>> {
         let addresses = self.transaction.addresses();
         let each: Vec<&str> = addresses.iter().map(String::as_str).collect();
         let code = |fault| match fault {
@@ -163,24 +144,25 @@ impl Session {
     }
 
     /// Sends the final reply: one in SMTP, one for each recipient in LMTP.
-    fn answer_all(
+    fn send_final(
         &mut self,
         reply: Reply,
-        refused: Refused,
+        rejected: Rejections,
         others: &Response<'static>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let response = |own: Option<Response<'static>>| own.unwrap_or_else(|| others.clone());
         if self.dialect == Dialect::Lmtp {
-            return self.settle(Owed::Replies(reply, refused.into_iter().map(response).collect()), turn);
+            return self
+                .send_or_hold(HeldReply::Replies(reply, rejected.into_iter().map(response).collect()), turn);
         }
-        self.answer(reply, response(refused.into_iter().next().flatten()), turn)
+        self.send(reply, response(rejected.into_iter().next().flatten()), turn)
     }
 
     /// Returns what the driver should do while the session is waiting.
-    pub(super) const fn resting(&self) -> Next {
-        match (self.transaction.room, &self.transaction.end) {
-            (Some(Room::Wait), None) => Next::Pause,
+    pub(super) const fn next_while_waiting(&self) -> Next {
+        match (self.transaction.readiness, &self.transaction.end) {
+            (Some(Readiness::Wait), None) => Next::Pause,
             _ => Next::Continue,
         }
     }
@@ -197,20 +179,9 @@ impl Session {
         let date = jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
         format!(
             "Return-Path: <{}>\r\nReceived: from {client} ({address})\r\n\tby {} (Mailwire) with {protocol} id {};\r\n\t{date}\r\n",
-            self.transaction.sender, self.site.name, self.number
+            self.transaction.sender, self.context.name, self.number
         )
     }
-}
-
-impl Transaction {
-    fn addresses(&self) -> Vec<String> {
-        self.recipients.iter().map(|recipient| recipient.address.clone()).collect()
-    }
-}
-
-pub(super) fn writer<'w>(site: &'w Site, account: Option<AccountId>, cx: &Context<'_>) -> Writer<'w> {
-    let group = task::group(account, cx);
-    Writer { store: &site.store, workers: &site.workers, group, remote: cx.session_handle() }
 }
 
 fn now() -> InternalDate {

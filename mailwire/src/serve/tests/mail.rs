@@ -5,29 +5,29 @@ use std::time::Duration;
 
 use super::super::arguments::ServeArgs;
 use super::super::{Server, Service};
-use super::{Running, log};
+use super::{RunningServer, log};
 
 #[test]
 fn requires_a_login_and_accepts_only_local_recipients() {
-    let running = Running::start();
-    let mut talk = running.secure(running.connect(Service::Smtps));
-    talk.reply();
-    talk.asks("EHLO client.test", "250");
-    talk.asks("MAIL FROM:<a@example.test>", "530");
-    let mut smtp = running.smtp();
-    smtp.asks("MAIL FROM:<a@example.test>", "250");
-    smtp.asks("RCPT TO:<unknown@localhost>", "550 5.1.1");
-    smtp.asks("RCPT TO:<unknown@example.test>", "550 5.7.1");
-    smtp.asks("DATA", "503");
-    smtp.asks(&format!("RCPT TO:<{}+tag@example.test>", running.user), "250");
-    smtp.asks("RCPT TO:<Postmaster>", "250");
-    smtp.asks("RSET", "250");
-    smtp.asks("VRFY unknown", "252");
+    let server = RunningServer::start();
+    let mut connection = server.secure(server.connect(Service::Smtps));
+    connection.reply();
+    connection.expect_reply("EHLO client.test", "250");
+    connection.expect_reply("MAIL FROM:<a@example.test>", "530");
+    let mut smtp = server.smtp();
+    smtp.expect_reply("MAIL FROM:<a@example.test>", "250");
+    smtp.expect_reply("RCPT TO:<unknown@localhost>", "550 5.1.1");
+    smtp.expect_reply("RCPT TO:<unknown@example.test>", "550 5.7.1");
+    smtp.expect_reply("DATA", "503");
+    smtp.expect_reply(&format!("RCPT TO:<{}+tag@example.test>", server.user), "250");
+    smtp.expect_reply("RCPT TO:<Postmaster>", "250");
+    smtp.expect_reply("RSET", "250");
+    smtp.expect_reply("VRFY unknown", "252");
 }
 
 #[test]
 fn injects_faults_at_the_configured_stages() {
-    let server = Running::start_with(&[
+    let server = RunningServer::start_with(&[
         "--fail",
         "rcpt=450,busy*",
         "--fail",
@@ -39,74 +39,74 @@ fn injects_faults_at_the_configured_stages() {
         "--drop",
         "data:0",
     ]);
-    let mut talk = server.smtp();
+    let mut connection = server.smtp();
     let before = std::time::Instant::now();
-    talk.asks("MAIL FROM:<a@example.test>", "250");
+    connection.expect_reply("MAIL FROM:<a@example.test>", "250");
     assert!(before.elapsed() >= Duration::from_millis(300));
-    talk.asks("RCPT TO:<busy@localhost>", "450 4.0.0 ");
-    talk.asks(&format!("RCPT TO:<{}@localhost>", server.user), "250");
-    talk.asks("DATA", "354");
-    talk.asks("x\r\n.", "250");
-    talk.asks("MAIL FROM:<a@example.test>", "250");
-    talk.asks(&format!("RCPT TO:<{}@full.test>", server.user), "250");
-    talk.asks(&format!("RCPT TO:<full+{}@localhost>", server.user), "550");
-    talk.asks("DATA", "354");
-    talk.asks("x\r\n.", "250");
+    connection.expect_reply("RCPT TO:<busy@localhost>", "450 4.0.0 ");
+    connection.expect_reply(&format!("RCPT TO:<{}@localhost>", server.user), "250");
+    connection.expect_reply("DATA", "354");
+    connection.expect_reply("x\r\n.", "250");
+    connection.expect_reply("MAIL FROM:<a@example.test>", "250");
+    connection.expect_reply(&format!("RCPT TO:<{}@full.test>", server.user), "250");
+    connection.expect_reply(&format!("RCPT TO:<full+{}@localhost>", server.user), "550");
+    connection.expect_reply("DATA", "354");
+    connection.expect_reply("x\r\n.", "250");
     // The message of the failed reply was not stored; the other two were.
     assert!(server.imap().ok("STATUS INBOX (MESSAGES)").concat().contains("MESSAGES 2"));
 }
 
 #[test]
 fn injects_faults_at_connect_ehlo_starttls_and_auth() {
-    let server = Running::start_with(&["--fail", "connect=421"]);
+    let server = RunningServer::start_with(&["--fail", "connect=421"]);
     assert!(server.clear(Service::Smtp).reply().starts_with("421 "));
     assert!(server.secure(server.connect(Service::Smtps)).reply().starts_with("421 "));
-    let server = Running::start_with(&["--drop", "ehlo", "--delay", "connect=200ms"]);
+    let server = RunningServer::start_with(&["--drop", "ehlo", "--delay", "connect=200ms"]);
     let before = std::time::Instant::now();
-    let mut talk = server.clear(Service::Smtp);
-    assert!(talk.reply().starts_with("220 "));
+    let mut connection = server.clear(Service::Smtp);
+    assert!(connection.reply().starts_with("220 "));
     assert!(before.elapsed() >= Duration::from_millis(200));
-    talk.say("EHLO client.test");
-    assert_eq!(talk.line(), "");
+    connection.send("EHLO client.test");
+    assert_eq!(connection.line(), "");
     let server =
-        Running::start_with(&["--fail", "starttls=454", "--fail", "auth=454", "--fail", "ehlo=550:0"]);
-    let mut talk = server.clear(Service::Smtp);
-    talk.reply();
-    talk.asks("EHLO client.test", "250");
-    talk.asks("STARTTLS", "454");
-    let mut talk = server.secure(server.connect(Service::Smtps));
-    talk.reply();
-    talk.asks("EHLO client.test", "250");
-    talk.asks("AUTH PLAIN AGEAYg==", "454");
+        RunningServer::start_with(&["--fail", "starttls=454", "--fail", "auth=454", "--fail", "ehlo=550:0"]);
+    let mut connection = server.clear(Service::Smtp);
+    connection.reply();
+    connection.expect_reply("EHLO client.test", "250");
+    connection.expect_reply("STARTTLS", "454");
+    let mut connection = server.secure(server.connect(Service::Smtps));
+    connection.reply();
+    connection.expect_reply("EHLO client.test", "250");
+    connection.expect_reply("AUTH PLAIN AGEAYg==", "454");
 }
 
 #[test]
 fn lmtp_replies_for_each_recipient() {
-    let server = Running::start_with(&["--lmtp", "127.0.0.1:0", "--fail", "dot=452,*@full.test"]);
-    let mut talk = server.clear(Service::Lmtp);
-    assert!(talk.reply().starts_with("220 "));
-    talk.asks("EHLO client.test", "500");
-    talk.asks("LHLO client.test", "250");
-    talk.asks("MAIL FROM:<a@example.test>", "250");
-    talk.asks(&format!("RCPT TO:<{}@localhost>", server.user), "250");
-    talk.asks(&format!("RCPT TO:<{}@full.test>", server.user), "250");
-    talk.asks("RCPT TO:<unknown@localhost>", "550");
-    talk.asks(&format!("RCPT TO:<{}+box@localhost>", server.user), "250");
-    talk.asks("DATA", "354");
-    talk.asks("Subject: by lmtp\r\n\r\nx\r\n.", "250");
-    assert!(talk.reply().starts_with("452 4.0.0 "));
-    assert!(talk.reply().starts_with("250 "));
-    talk.asks("QUIT", "221");
+    let server = RunningServer::start_with(&["--lmtp", "127.0.0.1:0", "--fail", "dot=452,*@full.test"]);
+    let mut connection = server.clear(Service::Lmtp);
+    assert!(connection.reply().starts_with("220 "));
+    connection.expect_reply("EHLO client.test", "500");
+    connection.expect_reply("LHLO client.test", "250");
+    connection.expect_reply("MAIL FROM:<a@example.test>", "250");
+    connection.expect_reply(&format!("RCPT TO:<{}@localhost>", server.user), "250");
+    connection.expect_reply(&format!("RCPT TO:<{}@full.test>", server.user), "250");
+    connection.expect_reply("RCPT TO:<unknown@localhost>", "550");
+    connection.expect_reply(&format!("RCPT TO:<{}+box@localhost>", server.user), "250");
+    connection.expect_reply("DATA", "354");
+    connection.expect_reply("Subject: by lmtp\r\n\r\nx\r\n.", "250");
+    assert!(connection.reply().starts_with("452 4.0.0 "));
+    assert!(connection.reply().starts_with("250 "));
+    connection.expect_reply("QUIT", "221");
     assert!(server.imap().ok("STATUS INBOX (MESSAGES)").concat().contains("MESSAGES 1"));
 }
 
 #[test]
 fn requires_a_proxy_header_from_a_proxy() {
-    let server = Running::start_with(&["--proxy-from", "127.0.0.0/8", "--trace-fields"]);
+    let server = RunningServer::start_with(&["--proxy-from", "127.0.0.0/8", "--trace-fields"]);
     let mut socket = server.connect(Service::Smtps);
     socket.write_all(b"PROXY TCP4 192.0.2.9 198.51.100.1 4000 465\r\n").unwrap();
-    let mut talk = server.secure(socket);
-    assert!(talk.reply().starts_with("220 "));
+    let mut connection = server.secure(socket);
+    assert!(connection.reply().starts_with("220 "));
     // A connection without the header is closed without a reply.
     let mut socket = server.connect(Service::Smtp);
     socket.write_all(b"EHLO client.test\r\n").unwrap();

@@ -1,11 +1,11 @@
 //! SEARCH: the forms of its response, mod-sequences, EMAILID and charsets.
 
-use super::{MESSAGE, Running};
+use super::{MESSAGE, RunningServer};
 
 #[test]
 fn search_returns_the_mod_sequence_of_its_results() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     for _ in 0..4 {
         imap.append("INBOX", MESSAGE);
     }
@@ -32,8 +32,8 @@ fn search_returns_the_mod_sequence_of_its_results() {
 
 #[test]
 fn search_answers_in_both_forms() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     for subject in ["one", "two", "three"] {
         imap.append("INBOX", &format!("Subject: {subject}\r\n\r\nbody of {subject}\r\n"));
     }
@@ -52,8 +52,8 @@ fn search_answers_in_both_forms() {
 
 #[test]
 fn an_email_id_is_opaque_and_finds_its_message() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     imap.append("INBOX", MESSAGE);
     imap.append("INBOX", "Subject: other\r\n\r\nx");
     imap.ok("SELECT INBOX");
@@ -70,8 +70,8 @@ fn an_email_id_is_opaque_and_finds_its_message() {
 
 #[test]
 fn search_finds_text_in_the_charsets_of_mail() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     // A charset, a phrase that it can encode, and the phrase in that charset as base64.
     let samples = [
         ("gb2312", "新年快乐", "0MLE6r/swNY="),
@@ -102,13 +102,13 @@ fn search_finds_text_in_the_charsets_of_mail() {
 
 #[test]
 fn search_skips_an_unreadable_message_with_a_warning() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     let long = |word: &str| format!("Subject: {word}\r\n\r\n{}{word}\r\n", "line of text\r\n".repeat(10_000));
     for word in ["one", "two", "three"] {
         imap.append("INBOX", &long(word));
     }
-    let messages = running.files_of_messages();
+    let messages = server.files_of_messages();
     assert_eq!(messages.len(), 3);
     let damaged = messages.iter().find(|path| {
         let content = std::fs::read(path).unwrap();

@@ -2,7 +2,7 @@
 
 use mailstore::{Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
 
-use super::{MESSAGE, Running, Server, Talk, arguments, log};
+use super::{Connection, MESSAGE, RunningServer, Server, arguments, log};
 
 /// Returns the number after `word` in a response.
 fn number(response: &str, word: &str) -> u64 {
@@ -13,8 +13,8 @@ fn number(response: &str, word: &str) -> u64 {
 }
 
 /// Fills INBOX with `count` messages and selects it.
-fn filled(running: &Running, count: u32) -> Talk {
-    let mut imap = running.imap();
+fn filled(server: &RunningServer, count: u32) -> Connection {
+    let mut imap = server.imap();
     imap.append("INBOX", MESSAGE);
     imap.ok("SELECT INBOX");
     let mut have = 1;
@@ -29,38 +29,38 @@ fn filled(running: &Running, count: u32) -> Talk {
 
 #[test]
 fn noop_id_capability_and_logout_are_allowed_before_login() {
-    let running = Running::start();
-    let mut talk = running.secure(running.connect(super::Service::Imaps));
-    talk.line();
-    talk.ok("NOOP");
-    assert!(talk.ok("ID NIL")[0].starts_with("* ID ("));
-    talk.ok("ID (\"name\" \"probe\")");
-    assert!(talk.ok("CAPABILITY")[0].contains("AUTH="));
-    assert!(!talk.command("CHECK").1.starts_with("OK"));
-    assert!(!talk.command("LIST \"\" *").1.starts_with("OK"));
-    assert!(talk.ok("LOGOUT")[0].starts_with("* BYE "));
+    let server = RunningServer::start();
+    let mut connection = server.secure(server.connect(super::Service::Imaps));
+    connection.line();
+    connection.ok("NOOP");
+    assert!(connection.ok("ID NIL")[0].starts_with("* ID ("));
+    connection.ok("ID (\"name\" \"probe\")");
+    assert!(connection.ok("CAPABILITY")[0].contains("AUTH="));
+    assert!(!connection.command("CHECK").1.starts_with("OK"));
+    assert!(!connection.command("LIST \"\" *").1.starts_with("OK"));
+    assert!(connection.ok("LOGOUT")[0].starts_with("* BYE "));
 }
 
 #[test]
 fn empty_lines_before_a_command_are_ignored() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     for _ in 0..30 {
-        imap.say("");
+        imap.send("");
         imap.ok("NOOP");
     }
-    imap.say(&"\r\n".repeat(100));
+    imap.send(&"\r\n".repeat(100));
     assert!(imap.line().starts_with("* BYE "), "a flood of empty lines ends the session");
     // SMTP has no empty lines (RFC 5321 §4.1.1): one is an unknown command.
-    let mut smtp = running.smtp();
-    smtp.asks("", "500");
-    smtp.asks("NOOP", "250");
+    let mut smtp = server.smtp();
+    smtp.expect_reply("", "500");
+    smtp.expect_reply("NOOP", "250");
 }
 
 #[test]
 fn rejects_append_before_requesting_its_literal() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     let many: Vec<String> = (0..101).map(|n| format!("k{n}")).collect();
     let refused = [
         ("INBOX (\\Recent)", "BAD ", "\\Recent"),
@@ -93,26 +93,26 @@ fn rejects_append_before_requesting_its_literal() {
 
 #[test]
 fn rejects_nul_in_a_literal_and_continues() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     let (untagged, answer) = imap.command("APPEND INBOX {7+}\r\nab\0cd\r\n");
     assert!(untagged.is_empty() && answer.starts_with("BAD ") && answer.contains("NUL"), "{answer}");
     assert!(imap.command("SELECT {3+}\r\na\0b").1.starts_with("BAD "));
     assert!(imap.command("CREATE {3+}\r\na\0b").1.starts_with("BAD "));
     assert_eq!(imap.ok("STATUS INBOX (MESSAGES)"), ["* STATUS INBOX (MESSAGES 0)"]);
-    let mut talk = running.secure(running.connect(super::Service::Imaps));
-    talk.line();
-    assert!(talk.command("LOGIN {3+}\r\na\0b x").1.starts_with("BAD "));
-    talk.ok("NOOP");
+    let mut connection = server.secure(server.connect(super::Service::Imaps));
+    connection.line();
+    assert!(connection.command("LOGIN {3+}\r\na\0b x").1.starts_with("BAD "));
+    connection.ok("NOOP");
 }
 
 #[test]
 fn announces_flags_before_using_a_new_keyword() {
-    let running = Running::start();
-    let (mut one, mut other) = (running.imap(), running.imap());
+    let server = RunningServer::start();
+    let (mut one, mut other) = (server.imap(), server.imap());
     one.append("INBOX", MESSAGE);
-    for talk in [&mut one, &mut other] {
-        talk.ok("SELECT INBOX");
+    for connection in [&mut one, &mut other] {
+        connection.ok("SELECT INBOX");
     }
     let announced = |responses: &[String], keyword: &str| {
         assert!(responses[0].starts_with("* FLAGS (") && responses[0].contains(keyword), "{responses:?}");
@@ -140,28 +140,28 @@ fn announces_flags_before_using_a_new_keyword() {
 
 #[test]
 fn a_message_is_recent_in_one_session_only() {
-    let running = Running::start();
-    let (mut first, mut second, mut reader) = (running.imap(), running.imap(), running.imap());
+    let server = RunningServer::start();
+    let (mut first, mut second, mut reader) = (server.imap(), server.imap(), server.imap());
     first.ok("SELECT INBOX");
     second.ok("SELECT INBOX");
     reader.ok("EXAMINE INBOX");
-    running.deliver(MESSAGE);
+    server.deliver(MESSAGE);
     let status = "STATUS INBOX (RECENT)";
     assert_eq!(reader.ok("NOOP"), ["* 1 EXISTS", "* 1 RECENT"], "EXAMINE leaves it recent");
-    assert_eq!(running.imap().ok(status), ["* STATUS INBOX (RECENT 1)"]);
+    assert_eq!(server.imap().ok(status), ["* STATUS INBOX (RECENT 1)"]);
     assert_eq!(first.ok("NOOP"), ["* 1 EXISTS", "* 1 RECENT"]);
-    assert_eq!(running.imap().ok(status), ["* STATUS INBOX (RECENT 0)"]);
+    assert_eq!(server.imap().ok(status), ["* STATUS INBOX (RECENT 0)"]);
     assert_eq!(second.ok("NOOP"), ["* 1 EXISTS", "* 0 RECENT"]);
     assert_eq!(first.ok("FETCH 1 FLAGS"), ["* 1 FETCH (FLAGS (\\Recent))"]);
     assert_eq!(second.ok("FETCH 1 FLAGS"), ["* 1 FETCH (FLAGS ())"]);
     assert_eq!(first.ok("SEARCH RECENT"), ["* SEARCH 1"]);
     assert_eq!(second.ok("SEARCH NEW"), ["* SEARCH"]);
-    assert!(running.imap().ok("SELECT INBOX").contains(&"* 0 RECENT".to_owned()));
+    assert!(server.imap().ok("SELECT INBOX").contains(&"* 0 RECENT".to_owned()));
     // An IMAP4rev2 client sees no recent messages, and claims none from others.
-    let mut modern = running.imap();
+    let mut modern = server.imap();
     modern.ok("ENABLE IMAP4rev2");
     modern.ok("SELECT INBOX");
-    running.deliver(MESSAGE);
+    server.deliver(MESSAGE);
     assert_eq!(modern.ok("NOOP"), ["* 2 EXISTS"]);
     assert_eq!(modern.ok("FETCH 2 FLAGS"), ["* 2 FETCH (FLAGS ())"]);
     assert_eq!(second.ok("NOOP"), ["* 2 EXISTS", "* 1 RECENT"]);
@@ -169,8 +169,8 @@ fn a_message_is_recent_in_one_session_only() {
 
 #[test]
 fn reports_the_highest_mod_sequence_when_condstore_is_enabled() {
-    let running = Running::start();
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut imap = server.imap();
     imap.append("INBOX", MESSAGE);
     let enabling = [
         "FETCH 1 MODSEQ",
@@ -183,7 +183,7 @@ fn reports_the_highest_mod_sequence_when_condstore_is_enabled() {
         "UID SEARCH RETURN (MIN) MODSEQ 1",
     ];
     for command in enabling {
-        let mut imap = running.imap();
+        let mut imap = server.imap();
         imap.ok("SELECT INBOX");
         imap.ok("STORE 1 +FLAGS.SILENT (\\Flagged)");
         imap.ok("STORE 1 -FLAGS.SILENT (\\Flagged)");
@@ -201,22 +201,22 @@ fn reports_the_highest_mod_sequence_when_condstore_is_enabled() {
         assert!(imap.ok("STORE 1 +FLAGS (\\Seen)")[0].contains("MODSEQ ("));
         let silent = imap.ok("STORE 1 -FLAGS.SILENT (\\Seen)");
         assert!(silent[0].contains("MODSEQ (") && !silent[0].contains("FLAGS ("), "{silent:?}");
-        running.imap().ok("SELECT INBOX");
-        let mut other = running.imap();
+        server.imap().ok("SELECT INBOX");
+        let mut other = server.imap();
         other.ok("SELECT INBOX");
         other.ok("STORE 1 +FLAGS (\\Answered)");
         other.ok("STORE 1 -FLAGS (\\Answered)");
         assert!(imap.ok("NOOP")[0].contains("MODSEQ ("));
     }
-    let mut imap = running.imap();
+    let mut imap = server.imap();
     let selected = imap.ok("SELECT INBOX (CONDSTORE)");
     assert_eq!(selected.iter().filter(|one| one.contains("HIGHESTMODSEQ")).count(), 1);
 }
 
 #[test]
 fn a_conditional_store_skips_changed_messages() {
-    let running = Running::start();
-    let mut imap = filled(&running, 4);
+    let server = RunningServer::start();
+    let mut imap = filled(&server, 4);
     let modseq = number(&imap.ok("FETCH 4 MODSEQ")[1], "MODSEQ");
     let (untagged, answer) = imap.command("STORE 1:4 (UNCHANGEDSINCE 0) +FLAGS (\\Seen)");
     assert!(untagged.is_empty() && answer.starts_with("OK [MODIFIED 1:4] "), "{untagged:?} {answer}");
@@ -230,12 +230,12 @@ fn a_conditional_store_skips_changed_messages() {
 
 #[test]
 fn reports_a_large_store_in_pages_to_all_sessions() {
-    let running = Running::start();
+    let server = RunningServer::start();
     let count = 700;
-    let mut imap = filled(&running, count);
-    let mut idle = running.imap();
+    let mut imap = filled(&server, count);
+    let mut idle = server.imap();
     idle.ok("SELECT INBOX");
-    idle.say("t IDLE");
+    idle.send("t IDLE");
     assert!(idle.line().starts_with("+ "));
     let keywords: Vec<String> = (0..25).map(|n| format!("keyword-{n:0>60}")).collect();
     let command = format!("STORE 1:* +FLAGS ({})", keywords.join(" "));
@@ -264,15 +264,15 @@ fn reports_a_large_store_in_pages_to_all_sessions() {
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers, all);
-    idle.say("DONE");
+    idle.send("DONE");
     assert!(idle.answer().1.starts_with("OK "));
 }
 
 #[test]
 fn a_failed_copy_leaves_no_messages() {
-    let running = Running::start();
+    let server = RunningServer::start();
     let count = 600;
-    let mut imap = filled(&running, count);
+    let mut imap = filled(&server, count);
     imap.append("Archive", MESSAGE);
     imap.ok("SELECT Archive");
     // The destination has no room for another keyword.
@@ -302,9 +302,9 @@ fn a_failed_copy_leaves_no_messages() {
 
 #[test]
 fn a_copy_by_a_client_that_disconnects_leaves_no_messages() {
-    let running = Running::start();
-    let mut leaving = filled(&running, 2_048);
-    let mut imap = running.imap();
+    let server = RunningServer::start();
+    let mut leaving = filled(&server, 2_048);
+    let mut imap = server.imap();
     let mut copied = |until: &dyn Fn(u64, u64) -> bool| {
         let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
         loop {
@@ -315,7 +315,7 @@ fn a_copy_by_a_client_that_disconnects_leaves_no_messages() {
             assert!(std::time::Instant::now() < end, "{status}");
         }
     };
-    leaving.say("t COPY 1:* Archive");
+    leaving.send("t COPY 1:* Archive");
     copied(&|_, uid_next| uid_next > 1);
     drop(leaving);
     // If the copy completed before the disconnect was noticed, the copies stay.
@@ -324,10 +324,10 @@ fn a_copy_by_a_client_that_disconnects_leaves_no_messages() {
 
 #[test]
 fn expunges_moves_and_deletes_many_messages_in_slices() {
-    let running = Running::start();
+    let server = RunningServer::start();
     let count = 1_100;
-    let mut imap = filled(&running, count);
-    let mut other = running.imap();
+    let mut imap = filled(&server, count);
+    let mut other = server.imap();
     other.ok("SELECT INBOX");
     assert!(imap.command("COPY 1:* Archive").1.contains(" 1:1100 1:1100] "));
     let moved = imap.ok("MOVE 1:550 Trash");

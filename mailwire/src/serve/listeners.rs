@@ -10,25 +10,26 @@ use io_mio::{
 };
 use proto_smtp::Dialect;
 
-use super::announce::Service;
 use super::arguments::ServeArgs;
+use super::server_context::ServerContext;
+use super::service::Service;
 use super::settings::Settings;
-use super::{Site, imap, smtp};
+use super::{imap, smtp};
 use crate::failure::{Failure, Kind};
 
 /// The bound ports and their services.
-pub(super) struct Ports(Vec<(Service, BoundPort)>);
+pub(super) struct BoundPorts(Vec<(Service, BoundPort)>);
 
 /// The listening services, and the functions that replace their settings.
-pub(super) struct Listening {
+pub(super) struct Listeners {
     pub(super) addresses: Vec<(Service, SocketAddr)>,
-    pub(super) replace: Vec<Replace>,
+    pub(super) replace: Vec<ReplaceSettings>,
 }
 
 /// Replaces the settings of one listener.
-pub(super) type Replace = Box<dyn Fn(&Settings, &TlsServerConfig) + Send>;
+pub(super) type ReplaceSettings = Box<dyn Fn(&Settings, &TlsServerConfig) + Send>;
 
-impl Ports {
+impl BoundPorts {
     /// Binds all configured ports.
     ///
     /// # Errors
@@ -51,7 +52,7 @@ impl Ports {
         }
         for &(service, address) in &wanted {
             if service == Service::Lmtp {
-                lmtp_is_local(address)?;
+                check_lmtp_address(address)?;
             }
             if let Some(option) = arguments.weakening_option()
                 && !address.ip().is_loopback()
@@ -79,11 +80,11 @@ impl Ports {
     pub(super) fn listen(
         self,
         reactor: &mut Reactor,
-        site: &Arc<Site>,
+        context: &Arc<ServerContext>,
         settings: &Settings,
         tls: &TlsServerConfig,
         arguments: &ServeArgs,
-    ) -> Result<Listening, Failure> {
+    ) -> Result<Listeners, Failure> {
         let mut proxies = TrustedProxies::default();
         arguments.proxy_from.iter().for_each(|network| proxies.add(network));
         let (mut listening, mut replace) = (Vec::new(), Vec::new());
@@ -91,51 +92,51 @@ impl Ports {
             // LMTP connections come from this machine, without a proxy.
             let proxies = (service != Service::Lmtp && !proxies.is_empty()).then(|| proxies.clone());
             let plaintext = arguments.danger_plaintext;
-            let made_for = Arc::clone(site);
+            let made_for = Arc::clone(context);
             let (address, replaced) = match service {
                 Service::Smtp | Service::Smtps | Service::Lmtp => {
                     let dialect = if service == Service::Lmtp { Dialect::Lmtp } else { Dialect::Smtp };
                     let asks = dialect == Dialect::Smtp && !(plaintext && service == Service::Smtp);
-                    let configured = Arc::clone(site);
-                    let terms = move |settings: &Settings, tls: &TlsServerConfig| {
+                    let configured = Arc::clone(context);
+                    let make_settings = move |settings: &Settings, tls: &TlsServerConfig| {
                         let config = smtp::config(&configured, &settings.limits, dialect, asks);
                         (config, listener_tls(service, tls, plaintext), deadlines(settings, asks))
                     };
                     let make = move |_: &Peer| smtp::Session::new(Arc::clone(&made_for), dialect);
-                    start::<SmtpServer, _>(reactor, port, proxies, (settings, tls), terms, make)?
+                    start::<SmtpServer, _>(reactor, port, proxies, (settings, tls), make_settings, make)?
                 }
                 Service::Imap | Service::Imaps => {
-                    let configured = Arc::clone(site);
-                    let terms = move |settings: &Settings, tls: &TlsServerConfig| {
+                    let configured = Arc::clone(context);
+                    let make_settings = move |settings: &Settings, tls: &TlsServerConfig| {
                         let config = imap::config(&configured, &settings.limits);
                         (config, listener_tls(service, tls, plaintext), deadlines(settings, true))
                     };
                     let make = move |_: &Peer| imap::Session::new(Arc::clone(&made_for));
-                    start::<ImapServer, _>(reactor, port, proxies, (settings, tls), terms, make)?
+                    start::<ImapServer, _>(reactor, port, proxies, (settings, tls), make_settings, make)?
                 }
             };
             listening.push((service, address));
             replace.push(replaced);
         }
-        Ok(Listening { addresses: listening, replace })
+        Ok(Listeners { addresses: listening, replace })
     }
 }
 
-/// Listens on one port. `terms` creates its settings, now and at each reload.
+/// Listens on one port. `make_settings` creates its settings, now and at each reload.
 fn start<P: ServerProtocol, H: Handler<P>>(
     reactor: &mut Reactor,
     port: BoundPort,
     proxies: Option<TrustedProxies>,
     (settings, tls): (&Settings, &TlsServerConfig),
-    terms: impl Fn(&Settings, &TlsServerConfig) -> (P::Config, ListenerTls, Deadlines) + Send + 'static,
+    make_settings: impl Fn(&Settings, &TlsServerConfig) -> (P::Config, ListenerTls, Deadlines) + Send + 'static,
     make: impl Fn(&Peer) -> H + Send + Sync + 'static,
-) -> Result<(SocketAddr, Replace), Failure> {
-    let (config, listener_tls, deadlines) = terms(settings, tls);
+) -> Result<(SocketAddr, ReplaceSettings), Failure> {
+    let (config, listener_tls, deadlines) = make_settings(settings, tls);
     let shared = ListenerSettings::<P>::new(config, listener_tls, deadlines);
     let address = port.address().as_socket_addr();
     reactor.listen_on::<P, H>(port, proxies, &shared, make)?;
     let replace = move |settings: &Settings, tls: &TlsServerConfig| {
-        let (config, listener_tls, deadlines) = terms(settings, tls);
+        let (config, listener_tls, deadlines) = make_settings(settings, tls);
         shared.replace(config, listener_tls, deadlines);
     };
     let address = address.ok_or_else(|| Failure::new(Kind::Configuration, "the port has no IP address"))?;
@@ -166,7 +167,7 @@ fn deadlines(settings: &Settings, logs_in: bool) -> Deadlines {
 
 /// Checks the address for LMTP. LMTP has no TLS and no log-in here, so that only this machine may connect, and not on
 /// SMTP's port (RFC 2033 §3).
-fn lmtp_is_local(address: SocketAddr) -> Result<(), Failure> {
+fn check_lmtp_address(address: SocketAddr) -> Result<(), Failure> {
     let failure = |why: &str| Failure::new(Kind::Usage, format!("--lmtp {address}: {why}"));
     if !address.ip().is_loopback() {
         return Err(failure("LMTP is allowed on this machine only").advise("--lmtp 127.0.0.1:1024"));

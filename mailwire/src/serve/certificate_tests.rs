@@ -13,7 +13,7 @@ fn authority(identity: &Identity) -> Vec<u8> {
 }
 
 fn made(directory: &Path) -> Identity {
-    self_made(directory, &[], now()).unwrap()
+    load_or_generate(directory, &[], now()).unwrap()
 }
 
 fn directory() -> tempfile::TempDir {
@@ -42,7 +42,7 @@ fn renews_an_expiring_leaf_with_the_same_authority() {
     let first = made(directory.path());
     let first_authority = authority(&first);
     let soon = now() + (LEAF_DAYS - RENEW_DAYS + 1) * DAY;
-    let later = self_made(directory.path(), &[], soon).unwrap();
+    let later = load_or_generate(directory.path(), &[], soon).unwrap();
     assert_ne!(fingerprint(&first), fingerprint(&later));
     assert_eq!(first_authority, authority(&later));
 }
@@ -51,13 +51,14 @@ fn renews_an_expiring_leaf_with_the_same_authority() {
 fn replaces_certificates_generated_with_a_wrong_clock() {
     for wrong in [now() + 4000 * DAY, now() - 4000 * DAY] {
         let directory = directory();
-        let source = Source::SelfMade { directory: directory.path().to_owned(), names: Vec::new() };
+        let source =
+            CertificateSource::Generated { directory: directory.path().to_owned(), names: Vec::new() };
         let first = source.load_at(wrong).unwrap();
         let first_authority = authority(&first);
-        assert!(source.is_due(&first));
+        assert!(source.needs_reload(&first));
         let second = source.load().unwrap();
         assert_ne!(first_authority, authority(&second));
-        assert!(!source.is_due(&second) && is_current(second.not_before, second.not_after, now()));
+        assert!(!source.needs_reload(&second) && is_current(second.not_before, second.not_after, now()));
     }
 }
 
@@ -79,7 +80,7 @@ fn keeps_the_authority_while_it_may_sign_for_the_names() {
     let directory = directory();
     let with = |names: &[&str]| {
         let names: Vec<HostName> = names.iter().map(|name| name.parse().unwrap()).collect();
-        let identity = self_made(directory.path(), &names, now()).unwrap();
+        let identity = load_or_generate(directory.path(), &names, now()).unwrap();
         (fingerprint(&identity), authority(&identity), identity.certificate.names)
     };
     let loopback = with(&[]);
@@ -98,7 +99,7 @@ fn keeps_the_authority_while_it_may_sign_for_the_names() {
 fn names_a_damaged_file() {
     let directory = directory();
     std::fs::write(directory.path().join("ca.pem"), "no certificate").unwrap();
-    let failure = self_made(directory.path(), &[], now()).unwrap_err();
+    let failure = load_or_generate(directory.path(), &[], now()).unwrap_err();
     assert!(failure.to_string().contains("ca.pem"), "{failure}");
 }
 
@@ -129,8 +130,8 @@ impl Pair {
         self.directory.path().join(name)
     }
 
-    fn source(&self, chain: &str, key: &str) -> Source {
-        Source::Given { chain: self.path(chain), key: self.path(key) }
+    fn source(&self, chain: &str, key: &str) -> CertificateSource {
+        CertificateSource::Configured { chain: self.path(chain), key: self.path(key) }
     }
 }
 
@@ -151,7 +152,7 @@ fn rejects_an_invalid_certificate_and_warns_about_an_expiring_one() {
     let soon = identity.warning_at(&chain, now() + 15 * DAY).unwrap();
     assert!(soon.contains("in 24 days") || soon.contains("in 25 days"), "{soon}");
     assert!(identity.warning_at(&chain, now() + 41 * DAY).unwrap().contains("expired on"));
-    assert!(!source.is_due(&identity));
+    assert!(!source.needs_reload(&identity));
 }
 
 /// A certificate of X.509 version 1 and its key. It was made for this test and is used nowhere else.

@@ -14,18 +14,18 @@ use mailstore::{Change, ChangeCursor, Changes, MailboxId};
 use roaring::RoaringBitmap;
 
 /// The number of sessions with one mailbox selected from which on they share a page of its changes.
-const KEEPS_PAGE: usize = 8;
+const SHARES_PAGE_FROM: usize = 8;
 
 /// The watches of all sessions.
 #[derive(Debug, Default)]
 pub(super) struct ChangeNotifier {
-    mailboxes: Mutex<BTreeMap<MailboxId, Watched>>,
+    mailboxes: Mutex<BTreeMap<MailboxId, WatchedMailbox>>,
 }
 
 /// A mailbox that sessions have selected.
 #[derive(Debug, Default)]
-struct Watched {
-    states: Vec<Arc<State>>,
+struct WatchedMailbox {
+    states: Vec<Arc<WatchState>>,
     /// The UIDs that most sessions know, so that they can share them.
     uids: Weak<RoaringBitmap>,
     /// The highest mod-sequence that the store reported.
@@ -34,20 +34,20 @@ struct Watched {
     page: Option<(ChangeCursor, Arc<Changes>)>,
 }
 
-struct State {
+struct WatchState {
     changed: AtomicBool,
     /// The highest mod-sequence of the mailbox.
     modseq: AtomicU64,
     idle: AtomicBool,
-    remote: SessionHandle,
+    session: SessionHandle,
 }
 
 /// One session's watch on one mailbox. Dropping it ends the watch.
 #[derive(Debug)]
 pub(super) struct Watch {
     mailbox: MailboxId,
-    state: Arc<State>,
-    hub: Arc<ChangeNotifier>,
+    state: Arc<WatchState>,
+    notifier: Arc<ChangeNotifier>,
 }
 
 impl ChangeNotifier {
@@ -62,7 +62,7 @@ impl ChangeNotifier {
             state.modseq.fetch_max(change.modseq, Ordering::SeqCst);
             let new = !state.changed.swap(true, Ordering::SeqCst);
             if new && state.idle.load(Ordering::SeqCst) {
-                state.remote.wake();
+                state.session.wake();
             }
         }
     }
@@ -78,22 +78,22 @@ impl ChangeNotifier {
     /// Keeps a page of changes for the other sessions of its mailbox, if there are enough of them.
     pub(super) fn keep_page(&self, mailbox: MailboxId, since: ChangeCursor, page: &Arc<Changes>) {
         if let Some(watched) = lock(&self.mailboxes).get_mut(&mailbox)
-            && watched.states.len() >= KEEPS_PAGE
+            && watched.states.len() >= SHARES_PAGE_FROM
         {
             watched.page = Some((since, Arc::clone(page)));
         }
     }
 
     /// Starts to watch a mailbox.
-    pub(super) fn watch(self: &Arc<Self>, mailbox: MailboxId, remote: SessionHandle) -> Watch {
-        let state = Arc::new(State {
+    pub(super) fn watch(self: &Arc<Self>, mailbox: MailboxId, session: SessionHandle) -> Watch {
+        let state = Arc::new(WatchState {
             changed: AtomicBool::new(false),
             modseq: AtomicU64::new(0),
             idle: AtomicBool::new(false),
-            remote,
+            session,
         });
         lock(&self.mailboxes).entry(mailbox).or_default().states.push(Arc::clone(&state));
-        Watch { mailbox, state, hub: Arc::clone(self) }
+        Watch { mailbox, state, notifier: Arc::clone(self) }
     }
 }
 
@@ -116,13 +116,14 @@ impl Watch {
     /// Returns an equal bitmap of another session, if there is one. Otherwise returns `uids`, and offers it to the
     /// others.
     pub(super) fn share(&self, uids: Arc<RoaringBitmap>) -> Arc<RoaringBitmap> {
-        let known = lock(&self.hub.mailboxes).get(&self.mailbox).and_then(|watched| watched.uids.upgrade());
+        let known =
+            lock(&self.notifier.mailboxes).get(&self.mailbox).and_then(|watched| watched.uids.upgrade());
         if let Some(known) = known
             && known == uids
         {
             return known;
         }
-        if let Some(watched) = lock(&self.hub.mailboxes).get_mut(&self.mailbox) {
+        if let Some(watched) = lock(&self.notifier.mailboxes).get_mut(&self.mailbox) {
             watched.uids = Arc::downgrade(&uids);
         }
         uids
@@ -146,7 +147,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut mailboxes = lock(&self.hub.mailboxes);
+        let mut mailboxes = lock(&self.notifier.mailboxes);
         if let Some(watched) = mailboxes.get_mut(&self.mailbox) {
             if let Some(index) = watched.states.iter().position(|state| Arc::ptr_eq(state, &self.state)) {
                 watched.states.swap_remove(index);
@@ -158,9 +159,9 @@ impl Drop for Watch {
     }
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for WatchState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State")
+        f.debug_struct("WatchState")
             .field("changed", &self.changed)
             .field("idle", &self.idle)
             .finish_non_exhaustive()

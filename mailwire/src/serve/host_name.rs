@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 /// The maximum length of a host name in bytes (RFC 1035 §2.3.4).
-const LONGEST: usize = 253;
+const LENGTH_LIMIT: usize = 253;
 
 /// A name that a certificate can be issued for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,9 @@ fn is_host(name: &str) -> bool {
     };
     // A numeric last label means an invalid address.
     let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
-    name.len() <= LONGEST && name.split('.').all(is_label) && !name.rsplit('.').next().is_some_and(is_number)
+    name.len() <= LENGTH_LIMIT
+        && name.split('.').all(is_label)
+        && !name.rsplit('.').next().is_some_and(is_number)
 }
 
 impl fmt::Display for HostName {

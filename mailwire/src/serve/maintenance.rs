@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use io_mio::ReactorHandle;
 
-use super::Site;
 use super::arguments::ServeArgs;
-use super::cert::{Identity, Source};
-use super::listen::Replace;
+use super::certificate::{CertificateSource, Identity};
+use super::listeners::ReplaceSettings;
+use super::server_context::ServerContext;
 use super::settings::Settings;
 use crate::failure::{Failure, Kind};
 
@@ -24,18 +24,18 @@ const CHECK: Duration = Duration::from_secs(60);
 const WARN: Duration = Duration::from_secs(24 * 3600);
 
 /// What the background tasks need.
-pub(super) struct Upkeep {
+pub(super) struct Maintenance {
     pub(super) arguments: ServeArgs,
-    pub(super) source: Source,
+    pub(super) source: CertificateSource,
     pub(super) identity: Identity,
     pub(super) settings: Settings,
-    pub(super) site: Arc<Site>,
-    pub(super) replace: Vec<Replace>,
+    pub(super) context: Arc<ServerContext>,
+    pub(super) replace: Vec<ReplaceSettings>,
     pub(super) server: ReactorHandle,
     pub(super) warned: Option<Instant>,
 }
 
-impl Upkeep {
+impl Maintenance {
     /// Starts the thread of the background tasks. Each item in `reloads` requests a reload; the thread ends when the
     /// sender is dropped.
     ///
@@ -52,7 +52,7 @@ impl Upkeep {
                 }
             }
         };
-        let started = std::thread::Builder::new().name("upkeep".to_owned()).spawn(work);
+        let started = std::thread::Builder::new().name("maintenance".to_owned()).spawn(work);
         started
             .map(|_| ())
             .map_err(|error| Failure::new(Kind::Unavailable, format!("cannot start a thread: {error}")))
@@ -69,7 +69,7 @@ impl Upkeep {
     }
 
     fn check(&mut self) {
-        if self.source.is_due(&self.identity) {
+        if self.source.needs_reload(&self.identity) {
             self.load_certificate();
             self.apply();
         }
@@ -99,7 +99,7 @@ impl Upkeep {
         for replace in &self.replace {
             replace(&self.settings, &self.identity.tls);
         }
-        self.site.apply(&self.settings);
+        self.context.apply(&self.settings);
         self.server.set_limits(self.settings.reactor.clone());
     }
 }

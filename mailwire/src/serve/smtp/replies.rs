@@ -3,13 +3,13 @@
 use proto_smtp::types::{Code, EnhancedCode, Response, Severity};
 
 /// Returns the reply of an injected fault.
-pub(super) fn as_wanted(code: Code) -> Response<'static> {
+pub(super) fn injected(code: Code) -> Response<'static> {
     let class = if code.severity() == Severity::Transient { 4 } else { 5 };
     response(code, (class, 0, 0), "Injected fault")
 }
 
 /// Returns the reply for an error of the store: temporary, unless retrying cannot help.
-pub(super) fn refusal(error: &mailstore::Error) -> Response<'static> {
+pub(super) fn store_error(error: &mailstore::Error) -> Response<'static> {
     if let mailstore::Error::OverQuota { permanent, .. } = error {
         tracing::info!(%error, "rejected a message");
         return over_quota(*permanent);

@@ -20,7 +20,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::names::HostName;
+use super::host_name::HostName;
 use super::pem;
 use crate::failure::{Failure, Kind};
 use crate::private;
@@ -51,14 +51,14 @@ pub(super) struct Identity {
 
 /// The origin of the certificate.
 #[derive(Debug, Clone)]
-pub(super) enum Source {
+pub(super) enum CertificateSource {
     /// The files of `--cert` and `--key`.
-    Given { chain: PathBuf, key: PathBuf },
+    Configured { chain: PathBuf, key: PathBuf },
     /// A directory in which the certificate is generated when needed, for these names and those of loopback.
-    SelfMade { directory: PathBuf, names: Vec<HostName> },
+    Generated { directory: PathBuf, names: Vec<HostName> },
 }
 
-impl Source {
+impl CertificateSource {
     /// Reads the certificate. Generates or renews it first if that is due.
     ///
     /// # Errors
@@ -69,24 +69,24 @@ impl Source {
 
     fn load_at(&self, now: i64) -> Result<Identity, Failure> {
         match self {
-            Self::Given { chain, key } => {
+            Self::Configured { chain, key } => {
                 let identity = Identity::of(pem::load(chain, key)?, None)?;
                 identity.check_validity(chain, now)?;
                 Ok(identity)
             }
-            Self::SelfMade { directory, names } => self_made(directory, names, now),
+            Self::Generated { directory, names } => load_or_generate(directory, names, now),
         }
     }
 
     /// Returns whether the certificate must be loaded again: it expires soon, has expired, or was generated with a
     /// wrong clock. Always false for a configured one, which the user replaces.
-    pub(super) fn is_due(&self, identity: &Identity) -> bool {
-        matches!(self, Self::SelfMade { .. }) && !is_current(identity.not_before, identity.not_after, now())
+    pub(super) fn needs_reload(&self, identity: &Identity) -> bool {
+        matches!(self, Self::Generated { .. }) && !is_current(identity.not_before, identity.not_after, now())
     }
 
     /// Returns the warning to log about a configured certificate that expires soon or is invalid.
     pub(super) fn warning(&self, identity: &Identity) -> Option<String> {
-        let Self::Given { chain, .. } = self else { return None };
+        let Self::Configured { chain, .. } = self else { return None };
         identity.warning_at(chain, now())
     }
 }
@@ -136,7 +136,7 @@ const fn is_current(not_before: i64, not_after: i64, now: i64) -> bool {
 }
 
 /// Loads the certificate in `directory`. Generates it if it is missing, and renews it if that is due.
-fn self_made(directory: &Path, names: &[HostName], now: i64) -> Result<Identity, Failure> {
+fn load_or_generate(directory: &Path, names: &[HostName], now: i64) -> Result<Identity, Failure> {
     std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
         .recursive(true)
         .create(directory)
@@ -199,7 +199,7 @@ impl Files {
 }
 
 /// The content of a certificate in the directory.
-struct Kept {
+struct StoredCertificate {
     subject: String,
     issuer: String,
     not_before: i64,
@@ -210,7 +210,7 @@ struct Kept {
     networks: Vec<Vec<u8>>,
 }
 
-impl Kept {
+impl StoredCertificate {
     fn may_sign_for(&self, names: &[HostName]) -> bool {
         names.iter().all(|name| match name {
             HostName::Address(address) => {
@@ -232,7 +232,7 @@ fn network_of(address: IpAddr) -> Vec<u8> {
 }
 
 /// Reads the first certificate of a file. Returns `None` if the file does not exist.
-fn read_certificate(file: &Path) -> Result<Option<Kept>, Failure> {
+fn read_certificate(file: &Path) -> Result<Option<StoredCertificate>, Failure> {
     let pem = match std::fs::read(file) {
         Ok(pem) => pem,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -251,7 +251,7 @@ fn read_certificate(file: &Path) -> Result<Option<Kept>, Failure> {
             _ => {}
         }
     }
-    Ok(Some(Kept { subject, issuer, not_before, not_after, names, domains, networks }))
+    Ok(Some(StoredCertificate { subject, issuer, not_before, not_after, names, domains, networks }))
 }
 
 fn damaged(file: &Path) -> Failure {
@@ -260,8 +260,8 @@ fn damaged(file: &Path) -> Failure {
 }
 
 fn make_authority(files: &Files, names: &[HostName], now: i64) -> Result<(), Failure> {
-    let key = KeyPair::generate().map_err(not_made)?;
-    let mut params = CertificateParams::new(Vec::<String>::new()).map_err(not_made)?;
+    let key = KeyPair::generate().map_err(generation_error)?;
+    let mut params = CertificateParams::new(Vec::<String>::new()).map_err(generation_error)?;
     // The number distinguishes two authorities in a list of trusted ones.
     params.distinguished_name.push(DnType::CommonName, format!("Mailwire local authority {now:x}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -282,7 +282,7 @@ fn make_authority(files: &Files, names: &[HostName], now: i64) -> Result<(), Fai
     }));
     params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
     valid(&mut params, now, AUTHORITY_DAYS)?;
-    let certificate = params.self_signed(&key).map_err(not_made)?;
+    let certificate = params.self_signed(&key).map_err(generation_error)?;
     write(&files.authority_key, key.serialize_pem().as_bytes(), 0o600)?;
     write(&files.authority, certificate.pem().as_bytes(), 0o644)
 }
@@ -291,17 +291,17 @@ fn make_leaf(files: &Files, names: &[HostName], now: i64) -> Result<(), Failure>
     let read = |file: &Path| std::fs::read_to_string(file).map_err(|error| Failure::reading(file, &error));
     let authority = read(&files.authority)?;
     private::open_key(&files.authority_key)?;
-    let authority_key = KeyPair::from_pem(&read(&files.authority_key)?).map_err(not_made)?;
-    let issuer = Issuer::from_ca_cert_pem(&authority, authority_key).map_err(not_made)?;
-    let key = KeyPair::generate().map_err(not_made)?;
-    let mut params = CertificateParams::new(all_names(names)).map_err(not_made)?;
+    let authority_key = KeyPair::from_pem(&read(&files.authority_key)?).map_err(generation_error)?;
+    let issuer = Issuer::from_ca_cert_pem(&authority, authority_key).map_err(generation_error)?;
+    let key = KeyPair::generate().map_err(generation_error)?;
+    let mut params = CertificateParams::new(all_names(names)).map_err(generation_error)?;
     let common = names.iter().find_map(HostName::host).unwrap_or("localhost");
     params.distinguished_name.push(DnType::CommonName, common);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
     valid(&mut params, now, LEAF_DAYS)?;
-    let certificate = params.signed_by(&key, &issuer).map_err(not_made)?;
+    let certificate = params.signed_by(&key, &issuer).map_err(generation_error)?;
     write(&files.leaf_key, key.serialize_pem().as_bytes(), 0o600)?;
     // Some clients need the whole chain, so that the file includes the authority.
     write(&files.leaf, (certificate.pem() + &authority).as_bytes(), 0o644)
@@ -333,7 +333,7 @@ fn write(file: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
     written.map_err(|error| Failure::file(file, &error))
 }
 
-fn not_made(error: rcgen::Error) -> Failure {
+fn generation_error(error: rcgen::Error) -> Failure {
     Failure::new(Kind::Unavailable, format!("cannot generate a certificate: {error}"))
         .advise("--cert FILE and --key FILE, or remove the directory \"tls\" in the data directory")
 }
@@ -344,5 +344,5 @@ fn now() -> i64 {
 }
 
 #[cfg(test)]
-#[path = "cert_tests.rs"]
+#[path = "certificate_tests.rs"]
 mod tests;

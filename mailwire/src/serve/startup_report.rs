@@ -6,47 +6,22 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::accounts::MadeUp;
+use super::accounts::GeneratedAccount;
+use super::service::Service;
 use crate::output::Output;
 
-/// The protocol of a listening port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Service {
-    Smtp,
-    Smtps,
-    /// LMTP, for programs on this machine.
-    Lmtp,
-    Imap,
-    Imaps,
-}
-
-impl Service {
-    pub(super) const ALL: [Self; 5] = [Self::Smtp, Self::Smtps, Self::Lmtp, Self::Imap, Self::Imaps];
-
-    /// Returns the service's name, which is also its option and the scheme of its URLs.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Smtp => "smtp",
-            Self::Smtps => "smtps",
-            Self::Lmtp => "lmtp",
-            Self::Imap => "imap",
-            Self::Imaps => "imaps",
-        }
-    }
-}
-
 /// What the server reports at startup.
-pub(super) struct Announcement<'a> {
+pub(super) struct StartupReport<'a> {
     pub(super) listening: &'a [(Service, SocketAddr)],
     pub(super) authority: Option<&'a Path>,
-    pub(super) made_up: Option<&'a MadeUp>,
+    pub(super) generated_account: Option<&'a GeneratedAccount>,
     /// Warnings about options that weaken the server's protection.
     pub(super) warnings: &'a [String],
     /// The account used in the examples.
     pub(super) user: &'a str,
 }
 
-impl Announcement<'_> {
+impl StartupReport<'_> {
     pub(super) fn print(&self, output: Output) {
         for (service, address) in self.listening {
             output.line(format!("listening {} {address}", service.name()));
@@ -56,7 +31,7 @@ impl Announcement<'_> {
             output.line(format!("ca {}", authority.display()));
             output.json(&json!({ "ca": authority.display().to_string() }));
         }
-        if let Some(account) = self.made_up {
+        if let Some(account) = self.generated_account {
             // The only place where a password is shown. It was generated, and it is not shown again.
             output.line(format!("account {} {}", account.name, account.password.expose()));
             output.json(&json!({ "account": account.name, "password": account.password.expose() }));
@@ -145,15 +120,15 @@ mod tests {
             (Service::Smtp, "127.0.0.1:1587".parse().unwrap()),
             (Service::Imaps, "0.0.0.0:1993".parse().unwrap()),
         ];
-        let made_up = MadeUp { name: "mailwire", password: "hunter2".to_owned().into() };
-        let announcement = Announcement {
+        let generated_account = GeneratedAccount { name: "mailwire", password: "hunter2".to_owned().into() };
+        let report = StartupReport {
             listening: &listening,
             authority: Some(Path::new("/tmp/a dir/ca.pem")),
-            made_up: Some(&made_up),
+            generated_account: Some(&generated_account),
             warnings: &[],
             user: "mailwire",
         };
-        let examples = announcement.examples();
+        let examples = report.examples();
         assert_eq!(examples.len(), 4);
         assert!(
             examples.iter().all(|line| !line.contains("hunter2") && line.contains("'/tmp/a dir/ca.pem'"))

@@ -12,12 +12,12 @@ use crate::private;
 
 /// A locked data directory. The lock is released when the value is dropped.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(super) struct DataDirectory {
     path: PathBuf,
     _lock: File,
 }
 
-impl Directory {
+impl DataDirectory {
     /// Returns the path of the directory, which need not exist.
     pub(super) fn locate(given: Option<&Path>) -> Result<PathBuf, Failure> {
         given.map_or_else(default_path, |path| Ok(path.to_owned()))
@@ -115,11 +115,11 @@ mod tests {
     fn admits_one_server_at_a_time() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
-        let first = Directory::open(Some(&path)).unwrap();
+        let first = DataDirectory::open(Some(&path)).unwrap();
         assert_eq!(std::fs::metadata(first.path()).unwrap().permissions().mode() & 0o777, 0o700);
-        let failure = Directory::open(Some(&path)).unwrap_err();
+        let failure = DataDirectory::open(Some(&path)).unwrap_err();
         assert!(failure.to_string().contains("another mailwire") && failure.advice.is_some(), "{failure}");
         drop(first);
-        assert!(Directory::open(Some(&path)).is_ok());
+        assert!(DataDirectory::open(Some(&path)).is_ok());
     }
 }

@@ -4,6 +4,8 @@
 //! `--trace-fields`, Return-Path and Received are prepended (RFC 5321 §4.4).
 
 mod message;
+mod replies;
+mod transaction;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,14 +19,15 @@ use proto_smtp::server::{Event, Reply, Server};
 use proto_smtp::types::{Code, Domain, ForwardPath, Mail, Rcpt, Response, Severity};
 use proto_smtp::{Config, Dialect};
 
-use super::Site;
 use super::accounts::{POSTMASTER, Recipient};
-use super::answers::{as_wanted, refusal, response};
-use super::faults::{Draws, Fault, Stage};
-use super::guesses::Attempt;
-use super::login::{self, Answer};
+use super::failed_logins::LoginAttempt;
+use super::faults::{Fault, FaultSampler, Stage};
+use super::login;
+use super::login_queue::LoginAnswer;
+use super::server_context::ServerContext;
 use super::task::{self, Task};
-use message::{Accepted, Transaction, writer};
+use replies::{injected, response, store_error};
+use transaction::{AcceptedRecipient, Transaction, writer};
 
 type Machine = Server<Secure>;
 type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
@@ -34,7 +37,7 @@ const LMTP_ERRORS: u32 = 1_000;
 
 /// An SMTP or LMTP session.
 pub(super) struct Session {
-    site: Arc<Site>,
+    context: Arc<ServerContext>,
     number: u64,
     /// The authenticated account.
     account: Option<AccountId>,
@@ -44,18 +47,18 @@ pub(super) struct Session {
     transaction: Transaction,
     task: Option<Task<Self, Machine>>,
     /// The authentication in progress.
-    attempt: Option<Attempt>,
+    attempt: Option<LoginAttempt>,
     /// The number of rejected commands since the last message.
-    refused: u32,
+    rejected: u32,
     /// The random numbers for this session's faults.
     random: fastrand::Rng,
     /// The injected delay of the next reply.
     delay: Option<Duration>,
-    held: Option<(Instant, Owed)>,
+    held: Option<(Instant, HeldReply)>,
 }
 
 /// A delayed reply.
-enum Owed {
+enum HeldReply {
     Reply(Reply, Response<'static>),
     /// LMTP's final replies: one for each recipient.
     Replies(Reply, Vec<Response<'static>>),
@@ -66,27 +69,32 @@ enum Owed {
 }
 
 /// Returns the configuration of the state machine. LMTP clients are programs on this machine, and need not log in.
-pub(super) fn config(site: &Site, limits: &Limits, dialect: Dialect, logs_in: bool) -> Arc<Config> {
-    let mechanisms = login::mechanisms(site.any_login.is_some());
+pub(super) fn config(
+    context: &ServerContext,
+    limits: &Limits,
+    dialect: Dialect,
+    requires_login: bool,
+) -> Arc<Config> {
+    let mechanisms = login::mechanisms(context.any_login.is_some());
     let mut config = Config::default().limits(limits.clone()).offered_mechanisms(mechanisms).dialect(dialect);
-    if logs_in {
+    if requires_login {
         config = config.require_authentication();
     }
-    if let Some(delay) = site.faults.greeting_delay() {
+    if let Some(delay) = context.faults.greeting_delay() {
         config.waits.greeting_delay = delay;
     }
-    Arc::new(match Domain::parse(&site.name) {
+    Arc::new(match Domain::parse(&context.name) {
         Ok(name) => config.name(name.into_owned()),
         Err(_) => config,
     })
 }
 
 impl Session {
-    pub(super) fn new(site: Arc<Site>, dialect: Dialect) -> Self {
-        let number = site.number();
+    pub(super) fn new(context: Arc<ServerContext>, dialect: Dialect) -> Self {
+        let number = context.number();
         Self {
-            random: site.faults.of_session(number),
-            site,
+            random: context.faults.session_rng(number),
+            context,
             number,
             client: None,
             account: None,
@@ -94,7 +102,7 @@ impl Session {
             transaction: Transaction::default(),
             task: None,
             attempt: None,
-            refused: 0,
+            rejected: 0,
             delay: None,
             held: None,
         }
@@ -102,10 +110,10 @@ impl Session {
 
     /// Draws the fault and the delay of a stage.
     fn fault(&mut self, stage: Stage, recipients: &[&str]) -> Option<Fault> {
-        if self.site.faults.is_empty() {
+        if self.context.faults.is_empty() {
             return None;
         }
-        let (fault, delay) = self.draw(|draws| (draws.fault(stage, recipients), draws.delay(stage)));
+        let (fault, delay) = self.draw(|sampler| (sampler.fault(stage, recipients), sampler.delay(stage)));
         self.delay = delay;
         if fault.is_some() {
             tracing::info!(session = self.number, ?stage, ?fault, "injected fault");
@@ -113,52 +121,52 @@ impl Session {
         fault
     }
 
-    fn draw<T>(&mut self, how: impl FnOnce(&mut Draws<'_>) -> T) -> T {
-        let mut draws = self.site.faults.draws(self.random.clone());
-        let drawn = how(&mut draws);
-        self.random = draws.into_random();
+    fn draw<T>(&mut self, how: impl FnOnce(&mut FaultSampler<'_>) -> T) -> T {
+        let mut sampler = self.context.faults.sampler(self.random.clone());
+        let drawn = how(&mut sampler);
+        self.random = sampler.into_random();
         drawn
     }
 
     /// Holds a reply if it is delayed; otherwise returns it.
-    fn hold(&mut self, owed: Owed, cx: &mut Context<'_>) -> Option<Owed> {
-        let Some(delay) = self.delay.take() else { return Some(owed) };
-        self.held = Some((cx.now() + delay, owed));
+    fn hold(&mut self, reply_to_send: HeldReply, cx: &mut Context<'_>) -> Option<HeldReply> {
+        let Some(delay) = self.delay.take() else { return Some(reply_to_send) };
+        self.held = Some((cx.now() + delay, reply_to_send));
         cx.wake_after(delay);
         None
     }
 
     /// Sends a reply, now or after its delay.
-    fn settle(&mut self, owed: Owed, turn: &mut Turn<'_, '_>) -> Next {
-        match self.hold(owed, turn.cx) {
+    fn send_or_hold(&mut self, reply_to_send: HeldReply, turn: &mut Turn<'_, '_>) -> Next {
+        match self.hold(reply_to_send, turn.cx) {
             None => Next::Continue,
-            Some(owed) => give(owed, turn),
+            Some(reply_to_send) => send_now(reply_to_send, turn),
         }
     }
 
     /// Sends a reply, or closes the session if too many commands were rejected.
-    fn answer(&mut self, reply: Reply, response: Response<'static>, turn: &mut Turn<'_, '_>) -> Next {
-        let response = if response.code().severity() == Severity::Permanent && self.is_one_too_many() {
-            too_many_refused()
+    fn send(&mut self, reply: Reply, response: Response<'static>, turn: &mut Turn<'_, '_>) -> Next {
+        let response = if response.code().severity() == Severity::Permanent && self.exceeds_error_limit() {
+            too_many_rejected()
         } else {
             response
         };
-        self.settle(Owed::Reply(reply, response), turn)
+        self.send_or_hold(HeldReply::Reply(reply, response), turn)
     }
 
     /// Counts a rejected command. An LMTP client sends mail of many senders, so that its limit is higher.
-    fn is_one_too_many(&mut self) -> bool {
-        self.refused = self.refused.saturating_add(1);
-        let errors = self.site.limits().errors;
-        self.refused >= if self.dialect == Dialect::Lmtp { errors.max(LMTP_ERRORS) } else { errors }
+    fn exceeds_error_limit(&mut self) -> bool {
+        self.rejected = self.rejected.saturating_add(1);
+        let errors = self.context.limits().errors;
+        self.rejected >= if self.dialect == Dialect::Lmtp { errors.max(LMTP_ERRORS) } else { errors }
     }
 
     fn verdict(&mut self, request: AuthRequest, verdict: AuthVerdict, turn: &mut Turn<'_, '_>) -> Next {
-        self.settle(Owed::Verdict(request, verdict), turn)
+        self.send_or_hold(HeldReply::Verdict(request, verdict), turn)
     }
 
     /// Sends the reply of an injected fault. Returns the reply token if there is no fault.
-    fn fail(
+    fn inject_fault(
         &mut self,
         stage: Stage,
         recipients: &[&str],
@@ -168,7 +176,7 @@ impl Session {
         match self.fault(stage, recipients) {
             None => Err(reply),
             Some(Fault::Drop) => Ok(Next::Close),
-            Some(Fault::Fail(code)) => Ok(self.settle(Owed::Reply(reply, as_wanted(code)), turn)),
+            Some(Fault::Fail(code)) => Ok(self.send_or_hold(HeldReply::Reply(reply, injected(code)), turn)),
         }
     }
 
@@ -181,11 +189,11 @@ impl Session {
             Some(Fault::Fail(Code::CREDENTIALS)) => return self.verdict(request, AuthVerdict::Reject, turn),
             Some(Fault::Fail(_)) => return self.verdict(request, AuthVerdict::Unavailable, turn),
         }
-        match self.site.begin_login(&request, &mut self.attempt, turn.cx) {
+        match self.context.begin_login(&request, &mut self.attempt, turn.cx) {
             Err(answer) => self.log_in(request, answer, turn),
-            Ok(ticket) => {
+            Ok(pending) => {
                 self.task =
-                    Some(Task::login(ticket, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
+                    Some(Task::login(pending, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
                         session.log_in(request, answer, turn)
                     }));
                 Next::Continue
@@ -193,9 +201,9 @@ impl Session {
         }
     }
 
-    fn log_in(&mut self, request: AuthRequest, answer: Answer, turn: &mut Turn<'_, '_>) -> Next {
-        let Answer { verdict, account } = answer;
-        self.site.end_login(&verdict, &mut self.attempt, turn.cx);
+    fn log_in(&mut self, request: AuthRequest, answer: LoginAnswer, turn: &mut Turn<'_, '_>) -> Next {
+        let LoginAnswer { verdict, account } = answer;
+        self.context.end_login(&verdict, &mut self.attempt, turn.cx);
         self.account = account;
         if !matches!(verdict, AuthVerdict::Keys(_)) {
             tracing::info!(session = self.number, ?verdict, "smtp login");
@@ -204,45 +212,45 @@ impl Session {
     }
 
     fn mail(&mut self, mail: &Mail<'_>, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-        let reply = match self.fail(Stage::Mail, &[], reply, turn) {
+        let reply = match self.inject_fault(Stage::Mail, &[], reply, turn) {
             Ok(next) => return next,
             Err(reply) => reply,
         };
         let announced = mail.size.unwrap_or_default();
         self.transaction =
             Transaction { sender: mail.from.as_str().to_owned(), announced, ..Transaction::default() };
-        self.answer(reply, Response::ok(), turn)
+        self.send(reply, Response::ok(), turn)
     }
 
     fn rcpt(&mut self, rcpt: &Rcpt<'_>, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         let address = rcpt.to.as_str();
-        let reply = match self.fail(Stage::Rcpt, &[address], reply, turn) {
+        let reply = match self.inject_fault(Stage::Rcpt, &[address], reply, turn) {
             Ok(next) => return next,
             Err(reply) => reply,
         };
         let (local_part, domain) = match &rcpt.to {
-            ForwardPath::Postmaster => (POSTMASTER.to_owned(), self.site.name.clone()),
+            ForwardPath::Postmaster => (POSTMASTER.to_owned(), self.context.name.clone()),
             ForwardPath::Address(to) => {
                 (to.unquoted_local_part().into_owned(), to.domain().as_str().to_owned())
             }
         };
         let address = address.to_owned();
-        let known = self.site.accounts.recipient(&local_part, &domain);
+        let known = self.context.accounts.recipient(&local_part, &domain);
         if matches!(known, Recipient::Inbox(_)) {
             return self.recipient(known, address, reply, turn);
         }
-        let site = Arc::clone(&self.site);
-        let job = move || site.accounts.look_up(&*site.store, &local_part, &domain);
+        let context = Arc::clone(&self.context);
+        let job = move || context.accounts.look_up(&*context.store, &local_part, &domain);
         let group = task::group(self.account, turn.cx);
-        let Ok(later) = self.site.workers.run(group, turn.cx.session_handle(), job) else {
-            return self.answer(reply, Response::try_again(), turn);
+        let Ok(later) = self.context.workers.run(group, turn.cx.session_handle(), job) else {
+            return self.send(reply, Response::try_again(), turn);
         };
         self.task =
             Some(Task::job(later, |session: &mut Self, found, turn: &mut Turn<'_, '_>| match found {
                 Ok(recipient) => session.recipient(recipient, address, reply, turn),
                 Err(error) => {
                     tracing::error!(%error, "cannot look up a recipient");
-                    session.answer(reply, Response::try_again(), turn)
+                    session.send(reply, Response::try_again(), turn)
                 }
             }));
         Next::Continue
@@ -256,34 +264,34 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         match recipient {
-            Recipient::Inbox(inbox) if self.site.checks_quota.load(Ordering::Relaxed) => {
-                let (store, size) = (Arc::clone(&self.site.store), self.transaction.announced);
+            Recipient::Inbox(inbox) if self.context.checks_quota.load(Ordering::Relaxed) => {
+                let (store, size) = (Arc::clone(&self.context.store), self.transaction.announced);
                 let job = move || store.check_quota(inbox, size);
                 let group = task::group(self.account, turn.cx);
-                let Ok(later) = self.site.workers.run(group, turn.cx.session_handle(), job) else {
-                    return self.answer(reply, Response::try_again(), turn);
+                let Ok(later) = self.context.workers.run(group, turn.cx.session_handle(), job) else {
+                    return self.send(reply, Response::try_again(), turn);
                 };
-                self.task = Some(Task::job(
-                    later,
-                    move |session: &mut Self, room, turn: &mut Turn<'_, '_>| match room {
-                        Ok(()) => session.accept(inbox, address, reply, turn),
-                        Err(error) => session.answer(reply, refusal(&error), turn),
-                    },
-                ));
+                self.task =
+                    Some(Task::job(later, move |session: &mut Self, checked, turn: &mut Turn<'_, '_>| {
+                        match checked {
+                            Ok(()) => session.accept(inbox, address, reply, turn),
+                            Err(error) => session.send(reply, store_error(&error), turn),
+                        }
+                    }));
                 Next::Continue
             }
             Recipient::Inbox(inbox) => self.accept(inbox, address, reply, turn),
-            Recipient::Unknown => self.answer(reply, Response::no_such_mailbox(), turn),
-            Recipient::Elsewhere => {
+            Recipient::Unknown => self.send(reply, Response::no_such_mailbox(), turn),
+            Recipient::NotLocal => {
                 let text = "This server accepts mail for its own accounts only and does not relay";
-                self.answer(reply, response(Code::MAILBOX_UNAVAILABLE, (5, 7, 1), text), turn)
+                self.send(reply, response(Code::MAILBOX_UNAVAILABLE, (5, 7, 1), text), turn)
             }
         }
     }
 
     fn accept(&mut self, inbox: MailboxId, address: String, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-        self.transaction.recipients.push(Accepted { inbox, address });
-        self.answer(reply, Response::ok(), turn)
+        self.transaction.recipients.push(AcceptedRecipient { inbox, address });
+        self.send(reply, Response::ok(), turn)
     }
 }
 
@@ -297,9 +305,9 @@ impl Handler<SmtpServer> for Session {
         match self.fault(Stage::Connect, &[]) {
             None => Next::Continue,
             Some(Fault::Drop) => Next::Close,
-            Some(Fault::Fail(code)) => go_on(match machine {
-                MachineMut::Cleartext(machine) => machine.reject_connection(&as_wanted(code), tx),
-                MachineMut::Secure(machine) => machine.reject_connection(&as_wanted(code), tx),
+            Some(Fault::Fail(code)) => next_or_close(match machine {
+                MachineMut::Cleartext(machine) => machine.reject_connection(&injected(code), tx),
+                MachineMut::Secure(machine) => machine.reject_connection(&injected(code), tx),
             }),
         }
     }
@@ -314,16 +322,16 @@ impl Handler<SmtpServer> for Session {
         match event {
             Event::StartTls(request) => match self.fault(Stage::StartTls, &[]) {
                 Some(Fault::Drop) => Next::Close,
-                Some(Fault::Fail(_)) => go_on(machine.refuse(request, tx)),
-                None => match self.hold(Owed::StartTls(request), cx) {
-                    Some(Owed::StartTls(request)) => Next::StartTls(request),
+                Some(Fault::Fail(_)) => next_or_close(machine.refuse(request, tx)),
+                None => match self.hold(HeldReply::StartTls(request), cx) {
+                    Some(HeldReply::StartTls(request)) => Next::StartTls(request),
                     _ => Next::Continue,
                 },
             },
             Event::Hello(..) => match self.fault(Stage::Ehlo, &[]) {
                 Some(Fault::Drop) => Next::Close,
-                Some(Fault::Fail(code)) => go_on(machine.refuse_hello(&as_wanted(code), tx)),
-                None if self.hold(Owed::Nothing, cx).is_none() => Next::Pause,
+                Some(Fault::Fail(code)) => next_or_close(machine.refuse_hello(&injected(code), tx)),
+                None if self.hold(HeldReply::Nothing, cx).is_none() => Next::Pause,
                 None => Next::Continue,
             },
             Event::Closed => Next::Close,
@@ -340,7 +348,7 @@ impl Handler<SmtpServer> for Session {
             | Event::XClient(_, reply)
             | Event::XForward(_, reply) => {
                 let response = response(Code::REQUIRED, (5, 7, 0), "Start TLS first: STARTTLS");
-                go_on(machine.reply(reply, &response, tx))
+                next_or_close(machine.reply(reply, &response, tx))
             }
             Event::DataChunk(_) | Event::Reset | Event::Refused(..) => Next::Continue,
         }
@@ -359,8 +367,10 @@ impl Handler<SmtpServer> for Session {
                 self.client = name.domain().map(|domain| domain.as_str().to_owned());
                 match self.fault(Stage::Ehlo, &[]) {
                     Some(Fault::Drop) => Next::Close,
-                    Some(Fault::Fail(code)) => go_on(turn.machine.refuse_hello(&as_wanted(code), turn.tx)),
-                    None if self.hold(Owed::Nothing, turn.cx).is_none() => Next::Pause,
+                    Some(Fault::Fail(code)) => {
+                        next_or_close(turn.machine.refuse_hello(&injected(code), turn.tx))
+                    }
+                    None if self.hold(HeldReply::Nothing, turn.cx).is_none() => Next::Pause,
                     None => Next::Continue,
                 }
             }
@@ -373,19 +383,19 @@ impl Handler<SmtpServer> for Session {
             // VRFY does not reveal which addresses exist.
             Event::Vrfy(_, reply) => {
                 let text = "Cannot verify the address, but will accept a message and attempt delivery";
-                self.answer(reply, response(Code::CANNOT_VERIFY, (2, 5, 2), text), turn)
+                self.send(reply, response(Code::CANNOT_VERIFY, (2, 5, 2), text), turn)
             }
-            Event::Expn(_, reply) => self.answer(
+            Event::Expn(_, reply) => self.send(
                 reply,
                 response(Code::NOT_IMPLEMENTED, (5, 5, 1), "This server has no mailing lists"),
                 turn,
             ),
-            Event::Help(_, reply) => self.answer(reply, Response::help(), turn),
+            Event::Help(_, reply) => self.send(reply, Response::help(), turn),
             // None of these extensions is offered.
             Event::Etrn(_, reply)
             | Event::Burl(_, _, reply)
             | Event::XClient(_, reply)
-            | Event::XForward(_, reply) => self.answer(reply, Response::not_implemented(), turn),
+            | Event::XForward(_, reply) => self.send(reply, Response::not_implemented(), turn),
             Event::Reset => {
                 self.transaction = Transaction::default();
                 Next::Continue
@@ -401,36 +411,38 @@ impl Handler<SmtpServer> for Session {
         tx: &mut SendBuffer,
         cx: &mut Context<'_>,
     ) -> Next {
-        if let Some((until, owed)) = self.held.take() {
+        if let Some((until, reply_to_send)) = self.held.take() {
             if cx.now() < until {
-                self.held = Some((until, owed));
-                return if matches!(self.held, Some((_, Owed::Nothing))) {
+                self.held = Some((until, reply_to_send));
+                return if matches!(self.held, Some((_, HeldReply::Nothing))) {
                     Next::Pause
                 } else {
                     Next::Continue
                 };
             }
-            return match (owed, machine) {
-                (Owed::Nothing, _) => Next::Continue,
-                (Owed::StartTls(request), _) => Next::StartTls(request),
-                (owed, MachineMut::Secure(machine)) => give(owed, &mut Turn { machine, tx, cx }),
+            return match (reply_to_send, machine) {
+                (HeldReply::Nothing, _) => Next::Continue,
+                (HeldReply::StartTls(request), _) => Next::StartTls(request),
+                (reply_to_send, MachineMut::Secure(machine)) => {
+                    send_now(reply_to_send, &mut Turn { machine, tx, cx })
+                }
                 _ => Next::Close,
             };
         }
         let MachineMut::Secure(machine) = machine else { return Next::Continue };
         let turn = &mut Turn { machine, tx, cx };
         if let Some(task) = &mut self.task {
-            let Some(then) = task.poll() else { return self.resting() };
+            let Some(then) = task.poll() else { return self.next_while_waiting() };
             self.task = None;
             return then(self, turn);
         }
-        let writer = writer(&self.site, self.account, turn.cx);
+        let writer = writer(&self.context, self.account, turn.cx);
         if let Some(spool) = &mut self.transaction.spool {
-            self.transaction.room = Some(spool.woken(&writer));
+            self.transaction.readiness = Some(spool.resume(&writer));
         }
         match self.transaction.end.take() {
             Some(reply) => self.end(reply, turn),
-            None => self.resting(),
+            None => self.next_while_waiting(),
         }
     }
 
@@ -444,22 +456,22 @@ impl Handler<SmtpServer> for Session {
     }
 }
 
-fn too_many_refused() -> Response<'static> {
+fn too_many_rejected() -> Response<'static> {
     response(Code::UNAVAILABLE, (4, 7, 0), "Too many rejected commands; closing the connection")
 }
 
 /// Sends a reply now.
-fn give(owed: Owed, turn: &mut Turn<'_, '_>) -> Next {
-    go_on(match owed {
-        Owed::Reply(reply, response) => turn.machine.reply(reply, &response, turn.tx),
-        Owed::Replies(reply, responses) => turn.machine.reply_each(reply, &responses, turn.tx),
-        Owed::Verdict(request, verdict) => turn.machine.answer_auth(request, verdict, turn.tx),
-        Owed::StartTls(_) | Owed::Nothing => Ok(()),
+fn send_now(reply_to_send: HeldReply, turn: &mut Turn<'_, '_>) -> Next {
+    next_or_close(match reply_to_send {
+        HeldReply::Reply(reply, response) => turn.machine.reply(reply, &response, turn.tx),
+        HeldReply::Replies(reply, responses) => turn.machine.reply_each(reply, &responses, turn.tx),
+        HeldReply::Verdict(request, verdict) => turn.machine.answer_auth(request, verdict, turn.tx),
+        HeldReply::StartTls(_) | HeldReply::Nothing => Ok(()),
     })
 }
 
 /// Continues, or closes the session if the state machine rejected the call, which is a bug in this module.
-fn go_on(result: Result<(), proto_mail::Error>) -> Next {
+fn next_or_close(result: Result<(), proto_mail::Error>) -> Next {
     match result {
         Ok(()) => Next::Continue,
         Err(error) => {

@@ -17,24 +17,24 @@ use std::time::{Duration, Instant};
 const ENTRIES: usize = 4096;
 
 /// The time after which one failure is forgotten.
-const FORGET: Duration = Duration::from_secs(30);
+const FORGET_AFTER: Duration = Duration::from_secs(30);
 
 /// The additional delay of each failure beyond the free ones.
 const STEP: Duration = Duration::from_millis(500);
 
 /// The free failures of a network, as a multiple of those of an address.
-const NETWORK_SHARE: f64 = 4.0;
+const NETWORK_FACTOR: f64 = 4.0;
 
 /// How failed log-ins are delayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GuessLimits {
+pub(super) struct FailedLoginLimits {
     /// The number of failures of an account or an address without a delay.
     pub(super) free: u32,
     /// The maximum delay, in addition to that of the state machine.
     pub(super) longest_delay: Duration,
 }
 
-impl Default for GuessLimits {
+impl Default for FailedLoginLimits {
     fn default() -> Self {
         Self { free: 10, longest_delay: Duration::from_secs(20) }
     }
@@ -42,7 +42,7 @@ impl Default for GuessLimits {
 
 /// An attempt to log in, identified by account and address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Attempt {
+pub(super) struct LoginAttempt {
     account: u64,
     pub(super) address: u64,
     pub(super) network: u64,
@@ -52,7 +52,7 @@ pub(super) struct Attempt {
     counted: bool,
 }
 
-impl Attempt {
+impl LoginAttempt {
     /// Returns whether both have the same account and address.
     pub(super) const fn is_same(&self, other: &Self) -> bool {
         self.pair == other.pair
@@ -61,7 +61,7 @@ impl Attempt {
 
 /// The history of an attempt's account and address.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Standing {
+pub(super) struct AttemptHistory {
     /// Whether this account has logged in from this address before.
     pub(super) is_known: bool,
     /// The number of recent failures of the address.
@@ -70,37 +70,37 @@ pub(super) struct Standing {
 
 /// The failed log-ins of all sessions.
 #[derive(Debug)]
-pub(super) struct Guesses {
+pub(super) struct FailedLogins {
     hasher: RandomState,
     tables: Mutex<Tables>,
 }
 
 #[derive(Debug)]
 struct Tables {
-    limits: GuessLimits,
-    accounts: HashMap<u64, Failures>,
-    addresses: HashMap<u64, Failures>,
-    networks: HashMap<u64, Failures>,
+    limits: FailedLoginLimits,
+    accounts: HashMap<u64, FailureCount>,
+    addresses: HashMap<u64, FailureCount>,
+    networks: HashMap<u64, FailureCount>,
     /// The pairs of account and address that have logged in, with the last time.
     known: HashMap<u64, Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Failures {
+struct FailureCount {
     count: f64,
     at: Instant,
 }
 
-impl Failures {
+impl FailureCount {
     /// Returns the failures that are not forgotten yet.
     fn now(self, now: Instant) -> f64 {
-        let forgotten = now.saturating_duration_since(self.at).as_secs_f64() / FORGET.as_secs_f64();
+        let forgotten = now.saturating_duration_since(self.at).as_secs_f64() / FORGET_AFTER.as_secs_f64();
         (self.count - forgotten).max(0.0)
     }
 }
 
-impl Guesses {
-    pub(super) fn new(limits: GuessLimits) -> Self {
+impl FailedLogins {
+    pub(super) fn new(limits: FailedLoginLimits) -> Self {
         let tables = Tables {
             limits,
             accounts: HashMap::new(),
@@ -111,15 +111,15 @@ impl Guesses {
         Self { hasher: RandomState::new(), tables: Mutex::new(tables) }
     }
 
-    pub(super) fn set_limits(&self, limits: GuessLimits) {
+    pub(super) fn set_limits(&self, limits: FailedLoginLimits) {
         self.lock().limits = limits;
     }
 
     /// Returns an attempt to log in as `account` from `address`.
-    pub(super) fn attempt(&self, account: &str, address: IpAddr) -> Attempt {
+    pub(super) fn attempt(&self, account: &str, address: IpAddr) -> LoginAttempt {
         let address = address.to_canonical();
         let account = account.to_ascii_lowercase();
-        Attempt {
+        LoginAttempt {
             account: self.hash(&account),
             address: self.hash(&address),
             network: self.hash(&network(address)),
@@ -133,20 +133,20 @@ impl Guesses {
     }
 
     /// Returns the history of an attempt's account and address.
-    pub(super) fn standing(&self, attempt: &Attempt, now: Instant) -> Standing {
+    pub(super) fn history(&self, attempt: &LoginAttempt, now: Instant) -> AttemptHistory {
         let tables = self.lock();
         let failures = tables.addresses.get(&attempt.address).map_or(0.0, |found| found.now(now));
-        Standing { is_known: tables.known.contains_key(&attempt.pair), failures: whole(failures) }
+        AttemptHistory { is_known: tables.known.contains_key(&attempt.pair), failures: round_up(failures) }
     }
 
     /// Counts a failure and returns its delay. If the state machine decides the outcome, the attempt is counted in
     /// advance, and [`succeeded`](Self::succeeded) reverts that.
-    pub(super) fn failed(&self, attempt: &mut Attempt, now: Instant) -> Duration {
+    pub(super) fn failed(&self, attempt: &mut LoginAttempt, now: Instant) -> Duration {
         let tables = &mut *self.lock();
         let free = f64::from(tables.limits.free);
         let (mut account, address, network) = if attempt.counted {
             let current =
-                |table: &HashMap<u64, Failures>, key| table.get(key).map_or(0.0, |found| found.now(now));
+                |table: &HashMap<u64, FailureCount>, key| table.get(key).map_or(0.0, |found| found.now(now));
             (
                 current(&tables.accounts, &attempt.account),
                 current(&tables.addresses, &attempt.address),
@@ -164,12 +164,12 @@ impl Guesses {
         if tables.known.contains_key(&attempt.pair) {
             account = 0.0;
         }
-        let excess = (account - free).max(address - free).max(network / NETWORK_SHARE - free).max(0.0);
+        let excess = (account - free).max(address - free).max(network / NETWORK_FACTOR - free).max(0.0);
         STEP.mul_f64(excess.min(1e6)).min(tables.limits.longest_delay)
     }
 
     /// Records a successful attempt, so that this account is known at this address.
-    pub(super) fn succeeded(&self, attempt: &Attempt, now: Instant) {
+    pub(super) fn succeeded(&self, attempt: &LoginAttempt, now: Instant) {
         let tables = &mut *self.lock();
         if attempt.counted {
             subtract(&mut tables.accounts, attempt.account);
@@ -189,7 +189,7 @@ impl Guesses {
 }
 
 /// Counts one more failure and returns the current number.
-fn add(table: &mut HashMap<u64, Failures>, key: u64, now: Instant) -> f64 {
+fn add(table: &mut HashMap<u64, FailureCount>, key: u64, now: Instant) -> f64 {
     if table.len() >= ENTRIES && !table.contains_key(&key) {
         table.retain(|_, failures| failures.now(now) > 0.0);
         if table.len() >= ENTRIES {
@@ -198,12 +198,12 @@ fn add(table: &mut HashMap<u64, Failures>, key: u64, now: Instant) -> f64 {
             fewest.and_then(|fewest| table.remove(&fewest));
         }
     }
-    let failures = table.entry(key).or_insert(Failures { count: 0.0, at: now });
-    *failures = Failures { count: failures.now(now) + 1.0, at: now };
+    let failures = table.entry(key).or_insert(FailureCount { count: 0.0, at: now });
+    *failures = FailureCount { count: failures.now(now) + 1.0, at: now };
     failures.count
 }
 
-fn subtract(table: &mut HashMap<u64, Failures>, key: u64) {
+fn subtract(table: &mut HashMap<u64, FailureCount>, key: u64) {
     if let Some(failures) = table.get_mut(&key) {
         failures.count = (failures.count - 1.0).max(0.0);
     }
@@ -211,7 +211,7 @@ fn subtract(table: &mut HashMap<u64, Failures>, key: u64) {
 
 /// Rounds a number of failures up.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-fn whole(failures: f64) -> u32 {
+fn round_up(failures: f64) -> u32 {
     failures.ceil() as u32
 }
 
@@ -227,45 +227,45 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn guesses() -> Guesses {
-        Guesses::new(GuessLimits { free: 3, longest_delay: Duration::from_secs(5) })
+    fn failed_logins() -> FailedLogins {
+        FailedLogins::new(FailedLoginLimits { free: 3, longest_delay: Duration::from_secs(5) })
     }
 
-    fn fail(guesses: &Guesses, account: &str, address: &str, now: Instant) -> Duration {
-        guesses.failed(&mut guesses.attempt(account, address.parse().unwrap()), now)
+    fn fail(failed_logins: &FailedLogins, account: &str, address: &str, now: Instant) -> Duration {
+        failed_logins.failed(&mut failed_logins.attempt(account, address.parse().unwrap()), now)
     }
 
     #[test]
     fn delays_failures_increasingly_and_forgets_them() {
-        let (guesses, now) = (guesses(), Instant::now());
-        let delays: Vec<_> = (0..20).map(|_| fail(&guesses, "ann", "192.0.2.1", now)).collect();
+        let (failed_logins, now) = (failed_logins(), Instant::now());
+        let delays: Vec<_> = (0..20).map(|_| fail(&failed_logins, "ann", "192.0.2.1", now)).collect();
         assert_eq!(delays[..5], [0, 0, 0, 500, 1000].map(Duration::from_millis));
         assert_eq!(delays[19], Duration::from_secs(5), "the delay is limited");
         assert_eq!(
-            fail(&guesses, "Ann", "198.51.100.1", now),
+            fail(&failed_logins, "Ann", "198.51.100.1", now),
             Duration::from_secs(5),
             "failures of the account count"
         );
         assert_eq!(
-            fail(&guesses, "bob", "192.0.2.1", now),
+            fail(&failed_logins, "bob", "192.0.2.1", now),
             Duration::from_secs(5),
             "failures of the address count"
         );
         assert_eq!(
-            fail(&guesses, "bob", "198.51.100.2", now),
+            fail(&failed_logins, "bob", "198.51.100.2", now),
             Duration::ZERO,
             "other accounts and addresses are not delayed"
         );
-        let later = now + 30 * FORGET;
-        assert_eq!(fail(&guesses, "ann", "192.0.2.1", later), Duration::ZERO);
+        let later = now + 30 * FORGET_AFTER;
+        assert_eq!(fail(&failed_logins, "ann", "192.0.2.1", later), Duration::ZERO);
     }
 
     #[test]
     fn delays_failures_of_a_whole_network() {
-        let (guesses, now) = (guesses(), Instant::now());
+        let (failed_logins, now) = (failed_logins(), Instant::now());
         for address in 1..40 {
-            fail(&guesses, &format!("user-{address}"), &format!("192.0.2.{address}"), now);
-            fail(&guesses, &format!("user-{address}"), &format!("2001:db8::{address}"), now);
+            fail(&failed_logins, &format!("user-{address}"), &format!("192.0.2.{address}"), now);
+            fail(&failed_logins, &format!("user-{address}"), &format!("2001:db8::{address}"), now);
         }
         for (address, held) in [
             ("192.0.2.99", true),
@@ -273,46 +273,48 @@ mod tests {
             ("2001:db8::ffff:1", true),
             ("2001:db8:0:1::1", false),
         ] {
-            assert_eq!(!fail(&guesses, address, address, now).is_zero(), held, "{address}");
+            assert_eq!(!fail(&failed_logins, address, address, now).is_zero(), held, "{address}");
         }
     }
 
     #[test]
     fn does_not_delay_the_owner_for_the_guesses_of_others() {
-        let (guesses, now) = (guesses(), Instant::now());
-        let owner = guesses.attempt("ann", "203.0.113.1".parse().unwrap());
-        guesses.succeeded(&owner, now);
+        let (failed_logins, now) = (failed_logins(), Instant::now());
+        let owner = failed_logins.attempt("ann", "203.0.113.1".parse().unwrap());
+        failed_logins.succeeded(&owner, now);
         for address in 1..100 {
-            fail(&guesses, "ann", &format!("192.0.2.{address}"), now);
+            fail(&failed_logins, "ann", &format!("192.0.2.{address}"), now);
         }
-        let standing = guesses.standing(&owner, now);
-        assert!(standing.is_known && standing.failures == 0);
-        let guesser = guesses.attempt("ann", "192.0.2.1".parse().unwrap());
-        assert_eq!(guesses.standing(&guesser, now).failures, 1);
-        assert_eq!(fail(&guesses, "ann", "203.0.113.1", now), Duration::ZERO);
+        let history = failed_logins.history(&owner, now);
+        assert!(history.is_known && history.failures == 0);
+        let guesser = failed_logins.attempt("ann", "192.0.2.1".parse().unwrap());
+        assert_eq!(failed_logins.history(&guesser, now).failures, 1);
+        assert_eq!(fail(&failed_logins, "ann", "203.0.113.1", now), Duration::ZERO);
     }
 
     #[test]
     fn success_reverts_a_failure_that_was_counted_in_advance() {
-        let (guesses, now) = (guesses(), Instant::now());
+        let (failed_logins, now) = (failed_logins(), Instant::now());
         for _ in 0..20 {
-            let mut attempt = guesses.attempt("ann", "192.0.2.1".parse().unwrap());
-            assert_eq!(guesses.failed(&mut attempt, now), Duration::ZERO);
-            guesses.succeeded(&attempt, now);
+            let mut attempt = failed_logins.attempt("ann", "192.0.2.1".parse().unwrap());
+            assert_eq!(failed_logins.failed(&mut attempt, now), Duration::ZERO);
+            failed_logins.succeeded(&attempt, now);
         }
     }
 
     #[test]
     fn a_full_table_keeps_the_most_active_addresses() {
-        let (guesses, now) = (guesses(), Instant::now());
+        let (failed_logins, now) = (failed_logins(), Instant::now());
         for _ in 0..10 {
-            fail(&guesses, "ann", "192.0.2.1", now);
+            fail(&failed_logins, "ann", "192.0.2.1", now);
         }
         for number in 0..2 * ENTRIES as u128 {
             let address = Ipv6Addr::from((0x2001_0db8_u128 << 96) + (number << 64));
-            fail(&guesses, &format!("user-{number}"), &address.to_string(), now);
+            fail(&failed_logins, &format!("user-{number}"), &address.to_string(), now);
         }
-        assert!(guesses.lock().addresses.len() <= ENTRIES && guesses.lock().accounts.len() <= ENTRIES);
-        assert!(fail(&guesses, "ann", "192.0.2.1", now) > Duration::from_secs(3));
+        assert!(
+            failed_logins.lock().addresses.len() <= ENTRIES && failed_logins.lock().accounts.len() <= ENTRIES
+        );
+        assert!(fail(&failed_logins, "ann", "192.0.2.1", now) > Duration::from_secs(3));
     }
 }
