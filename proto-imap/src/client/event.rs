@@ -1,7 +1,7 @@
 //! What can happen to a client.
 //!
-//! Events borrow the receive buffer: what an application wants to keep, it copies. They hold what the server says and
-//! judge nothing.
+//! Events borrow the receive buffer; [`Event::into_owned`] copies one that the application keeps. They hold what the
+//! server says and judge nothing.
 
 use alloc::string::String;
 

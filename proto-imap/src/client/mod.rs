@@ -12,6 +12,7 @@ mod core;
 mod event;
 mod fetch;
 mod idle;
+mod owned_event;
 mod reader;
 mod reply_matching;
 mod respond;
@@ -24,8 +25,8 @@ use alloc::sync::Arc;
 use bytes::Bytes;
 use proto_mail::sasl::{ClientExchange, MechanismChoice};
 use proto_mail::{
-    Channel, Cleartext, Credentials, Error, Machine, Mechanism, Misuse, RecvBuffer, Secret, Secure,
-    SendBuffer, Wait,
+    Channel, Cleartext, Credentials, Error, Machine, Mechanism, Misuse, OwnedEvents, RecvBuffer, Secret,
+    Secure, SendBuffer, Wait,
 };
 
 pub use self::auth::LoginMethod;
@@ -33,6 +34,7 @@ pub use self::capabilities::Capabilities;
 pub use self::command_queue::CommandId;
 use self::core::Core;
 pub use self::event::{AuthOutcome, Event};
+pub use self::owned_event::{OwnedAuthOutcome, OwnedEvent};
 pub(crate) use self::session::Trust;
 pub use self::starttls::{StartTls, Upgrade};
 use crate::config::Config;
@@ -377,5 +379,13 @@ impl<C: Channel> Machine for Client<C> {
 
     fn is_closed(&self) -> bool {
         self.core.is_closed()
+    }
+}
+
+impl<C: Channel> OwnedEvents for Client<C> {
+    type OwnedEvent = OwnedEvent;
+
+    fn into_owned(event: Event<'_>) -> OwnedEvent {
+        event.into_owned()
     }
 }

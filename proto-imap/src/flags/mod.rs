@@ -13,7 +13,7 @@ use crate::grammar::Context;
 use crate::grammar::characters::{is_atom_char, is_lenient_flag_char};
 use crate::grammar::lazy_list::sealed::Sealed;
 use crate::grammar::lazy_list::{Element, LazyList};
-use crate::grammar::owned::{owned_enum, owned_struct};
+use crate::grammar::owned::{Owned, Stored, owned_enum, owned_struct};
 use crate::grammar::string::show;
 use core::fmt;
 
@@ -189,7 +189,17 @@ impl fmt::Debug for Flag<'_> {
 /// A list of flags, walked when asked to.
 pub type FlagList<'i> = LazyList<'i, Flag<'i>>;
 
+impl Stored for FlagList<'static> {
+    type At<'i> = FlagList<'i>;
+}
+
 impl<'i> LazyList<'i, Flag<'i>> {
+    /// Returns an owned copy, which outlives the message.
+    #[must_use]
+    pub fn into_owned(self) -> Owned<FlagList<'static>> {
+        Owned::keep(self)
+    }
+
     /// Whether `flag` is in the list.
     #[must_use]
     pub fn contains(&self, flag: Flag<'_>) -> bool {

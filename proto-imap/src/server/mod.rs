@@ -12,6 +12,7 @@ mod counters;
 mod data;
 mod event;
 mod fetch;
+mod owned_event;
 mod reply;
 mod search;
 mod session;
@@ -22,14 +23,15 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 use proto_mail::{
-    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer,
-    StartTlsRequest, Wait,
+    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Machine, Misuse, OwnedEvents, RecvBuffer, Secure,
+    SendBuffer, StartTlsRequest, Wait,
 };
 
 use self::core::Core;
 pub use self::counters::Refusals;
 pub use self::event::{Event, LiteralOffer, Reply};
 pub use self::fetch::FetchWriter;
+pub use self::owned_event::OwnedEvent;
 pub use self::search::SearchForm;
 use self::session::{Session, Turn};
 pub use self::starttls::Upgrade;
@@ -421,5 +423,13 @@ impl<C: Channel> Machine for Server<C> {
 
     fn is_closed(&self) -> bool {
         self.core.is_closed()
+    }
+}
+
+impl<C: Channel> OwnedEvents for Server<C> {
+    type OwnedEvent = OwnedEvent<C>;
+
+    fn into_owned(event: Event<'_, C>) -> OwnedEvent<C> {
+        event.into_owned()
     }
 }

@@ -60,6 +60,10 @@ impl AuthOutcome<'_> {
     }
 }
 
+/// An event that borrows nothing: a channel, another thread or an async stream can carry it. Returned by
+/// [`Event::into_owned`] and [`proto_mail::Driver::next_owned`].
+pub type OwnedEvent = Event<'static>;
+
 /// The command, or other step of the session, that a reply belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -3,11 +3,13 @@
 use alloc::sync::Arc;
 
 use proto_mail::sasl::SaslContext;
-use proto_mail::{Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secret, Secure, SendBuffer, Wait};
+use proto_mail::{
+    Channel, Cleartext, Error, Machine, Misuse, OwnedEvents, RecvBuffer, Secret, Secure, SendBuffer, Wait,
+};
 
 use super::core::{Core, State};
 use super::data_writer::DataWriter;
-use super::event::{Event, Step};
+use super::event::{Event, OwnedEvent, Step};
 use crate::capabilities::Capabilities;
 use crate::chunking::ChunkEnd;
 use crate::command::Command;
@@ -354,6 +356,14 @@ impl<C: Channel> Machine for Client<C> {
 
     fn is_closed(&self) -> bool {
         Self::is_closed(self)
+    }
+}
+
+impl<C: Channel> OwnedEvents for Client<C> {
+    type OwnedEvent = OwnedEvent;
+
+    fn into_owned(event: Event<'_>) -> OwnedEvent {
+        event.into_owned()
     }
 }
 

@@ -15,7 +15,7 @@ mod transaction;
 pub use crate::reply_framer::{Repair, Repairs};
 pub use content::{Content, ContentScan};
 pub use data_writer::DataWriter;
-pub use event::{AuthOutcome, Event, Step};
+pub use event::{AuthOutcome, Event, OwnedEvent, Step};
 pub use machine::Client;
 pub use starttls::{StartTls, Upgrade};
 pub use transaction::{NotSent, Outcome, Progress, Recipient, Transaction};

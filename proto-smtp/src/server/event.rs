@@ -102,6 +102,13 @@ impl<C: Channel> Event<'_, C> {
     }
 }
 
+/// An event that borrows nothing: a channel, another thread or an async stream can carry it. Returned by
+/// [`Event::into_owned`] and [`proto_mail::Driver::next_owned`].
+///
+/// It holds the event's token. If it is dropped, the server answers with a temporary failure (see
+/// [`proto_mail::token`]).
+pub type OwnedEvent<C> = Event<'static, C>;
+
 /// An event without a channel type, as the core yields it.
 pub(crate) enum CoreEvent<'i> {
     Hello(Verb, ClientName<'i>),

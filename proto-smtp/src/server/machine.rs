@@ -4,12 +4,12 @@ use alloc::borrow::Cow;
 use alloc::sync::Arc;
 
 use proto_mail::{
-    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer,
-    Wait,
+    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Machine, Misuse, OwnedEvents, RecvBuffer, Secure,
+    SendBuffer, Wait,
 };
 
 use super::core::{Core, State};
-use super::event::Event;
+use super::event::{Event, OwnedEvent};
 use super::question::Reply;
 use crate::attributes::Attributes;
 use crate::config::Config;
@@ -295,5 +295,13 @@ impl<C: Channel> Machine for Server<C> {
 
     fn is_closed(&self) -> bool {
         Self::is_closed(self)
+    }
+}
+
+impl<C: Channel> OwnedEvents for Server<C> {
+    type OwnedEvent = OwnedEvent<C>;
+
+    fn into_owned(event: Event<'_, C>) -> OwnedEvent<C> {
+        event.into_owned()
     }
 }

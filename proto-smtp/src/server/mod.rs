@@ -18,7 +18,7 @@ mod starttls;
 mod transaction;
 mod xclient;
 
-pub use event::Event;
+pub use event::{Event, OwnedEvent};
 pub use machine::Server;
 pub use question::Reply;
 pub use starttls::Upgrade;

@@ -1,0 +1,126 @@
+//! The owned form of a server's events.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use proto_mail::{AuthRequest, Channel, StartTlsRequest};
+
+use super::event::{Event, LiteralOffer, Reply};
+use crate::parse::UnparsedCommand;
+use crate::types::{Command, DateTime, FlagList, MailboxName, Owned};
+
+/// An [`Event`] that borrows nothing: a channel, another thread or an async stream can carry it.
+///
+/// Returned by [`Event::into_owned`] and [`proto_mail::Driver::next_owned`]. Its variants are those of [`Event`]; each
+/// borrowed value is an [`Owned`] copy, which [`Owned::view`] shows. To handle owned and borrowed events with the same
+/// code, use [`with_event`](Self::with_event). `Debug` writes what it writes for the [`Event`].
+///
+/// It holds the event's token. If it is dropped, the server answers with a temporary failure (see
+/// [`proto_mail::token`]). It is not `Clone`, because a token can be answered only once.
+pub enum OwnedEvent<C: Channel> {
+    /// See [`Event::Command`].
+    Command(Owned<Command<'static>>, Reply),
+    /// See [`Event::Auth`].
+    Auth(C::Auth<AuthRequest>),
+    /// See [`Event::StartTls`].
+    StartTls(C::StartTls<StartTlsRequest>),
+    /// See [`Event::Append`].
+    Append {
+        /// The mailbox.
+        mailbox: Owned<MailboxName<'static>>,
+        /// The message's flags.
+        flags: Owned<FlagList<'static>>,
+        /// The message's internal date; `None` means now.
+        date: Option<DateTime>,
+        /// The message's size in bytes.
+        size: u64,
+        /// The token that answers.
+        offer: LiteralOffer,
+    },
+    /// See [`Event::AppendChunk`].
+    AppendChunk(Vec<u8>),
+    /// See [`Event::AppendEnd`].
+    AppendEnd(Reply),
+    /// See [`Event::AppendAborted`].
+    AppendAborted,
+    /// See [`Event::Idle`].
+    Idle(Reply),
+    /// See [`Event::Done`].
+    Done,
+    /// See [`Event::Unparsed`].
+    Unparsed(Owned<UnparsedCommand<'static>>),
+    /// See [`Event::Closed`].
+    Closed,
+}
+
+impl<C: Channel> Event<'_, C> {
+    /// Returns an owned copy, which outlives the receive buffer. The token moves into it.
+    #[must_use]
+    pub fn into_owned(self) -> OwnedEvent<C> {
+        match self {
+            Self::Command(command, reply) => OwnedEvent::Command(command.into_owned(), reply),
+            Self::Auth(request) => OwnedEvent::Auth(request),
+            Self::StartTls(request) => OwnedEvent::StartTls(request),
+            Self::Append { mailbox, flags, date, size, offer } => OwnedEvent::Append {
+                mailbox: mailbox.into_owned(),
+                flags: flags.into_owned(),
+                date,
+                size,
+                offer,
+            },
+            Self::AppendChunk(bytes) => OwnedEvent::AppendChunk(bytes.to_vec()),
+            Self::AppendEnd(reply) => OwnedEvent::AppendEnd(reply),
+            Self::AppendAborted => OwnedEvent::AppendAborted,
+            Self::Idle(reply) => OwnedEvent::Idle(reply),
+            Self::Done => OwnedEvent::Done,
+            Self::Unparsed(unparsed) => OwnedEvent::Unparsed(unparsed.into_owned()),
+            Self::Closed => OwnedEvent::Closed,
+        }
+    }
+}
+
+impl<C: Channel> OwnedEvent<C> {
+    /// Calls `handle` with the event, which borrows from this value, and returns its result. The token moves into the
+    /// event.
+    pub fn with_event<R>(self, handle: impl FnOnce(Event<'_, C>) -> R) -> R {
+        match self {
+            Self::Command(command, reply) => handle(Event::Command(command.view(), reply)),
+            Self::Auth(request) => handle(Event::Auth(request)),
+            Self::StartTls(request) => handle(Event::StartTls(request)),
+            Self::Append { mailbox, flags, date, size, offer } => {
+                handle(Event::Append { mailbox: mailbox.view(), flags: flags.view(), date, size, offer })
+            }
+            Self::AppendChunk(bytes) => handle(Event::AppendChunk(&bytes)),
+            Self::AppendEnd(reply) => handle(Event::AppendEnd(reply)),
+            Self::AppendAborted => handle(Event::AppendAborted),
+            Self::Idle(reply) => handle(Event::Idle(reply)),
+            Self::Done => handle(Event::Done),
+            Self::Unparsed(unparsed) => handle(Event::Unparsed(unparsed.view())),
+            Self::Closed => handle(Event::Closed),
+        }
+    }
+}
+
+impl<C: Channel> fmt::Debug for OwnedEvent<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(command, reply) => f.debug_tuple("Command").field(command).field(reply).finish(),
+            Self::Auth(request) => f.debug_tuple("Auth").field(request).finish(),
+            Self::StartTls(request) => f.debug_tuple("StartTls").field(request).finish(),
+            Self::Append { mailbox, flags, date, size, .. } => f
+                .debug_struct("Append")
+                .field("mailbox", mailbox)
+                .field("flags", flags)
+                .field("date", date)
+                .field("size", size)
+                .finish_non_exhaustive(),
+            Self::AppendChunk(chunk) => f.debug_tuple("AppendChunk").field(&chunk.len()).finish(),
+            Self::AppendEnd(reply) => f.debug_tuple("AppendEnd").field(reply).finish(),
+            Self::AppendAborted => f.write_str("AppendAborted"),
+            Self::Idle(reply) => f.debug_tuple("Idle").field(reply).finish(),
+            Self::Done => f.write_str("Done"),
+            Self::Unparsed(unparsed) => f.debug_tuple("Unparsed").field(unparsed).finish(),
+            Self::Closed => f.write_str("Closed"),
+        }
+    }
+}
