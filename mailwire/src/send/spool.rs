@@ -1,4 +1,4 @@
-//! A message that comes whole, made ready for SMTP: CRLF line ends, no Bcc, nothing in front of its header.
+//! Prepares a complete message for SMTP: CRLF line ends, no Bcc, and nothing before the header.
 
 use std::io::{BufRead, BufReader, Read, Seek};
 
@@ -8,7 +8,7 @@ use super::contents::Contents;
 use super::header::{HeaderReader, Headers, LineEnd, LinePart};
 use crate::failure::{Failure, Kind};
 
-/// How many bytes are collected before they are scanned and moved to a file if they must be.
+/// How many bytes to collect before they are scanned, and moved to a file if needed.
 const BLOCK: usize = 64 * 1024;
 
 /// A message with CRLF line ends.
@@ -18,41 +18,43 @@ pub(crate) struct Spool {
     pub(crate) info: MessageInfo,
 }
 
-/// What there is to know of a message without reading it again.
+/// The properties of a message, collected while it is read.
 #[derive(Debug, Clone)]
 pub(crate) struct MessageInfo {
+    /// The size in bytes.
     pub(crate) size: u64,
-    /// Whether a byte beyond ASCII is in it (RFC 6152).
+    /// Whether the message has non-ASCII bytes (RFC 6152).
     pub(crate) eight_bit: bool,
-    /// Whether there are such bytes in its header.
+    /// The bytes that the header consists of.
     pub(crate) header: HeaderBytes,
     /// The longest line without its end, in bytes (RFC 5321 §4.5.3.1.6: 998 at most).
     pub(crate) longest_line: u64,
     pub(crate) headers: Headers,
     /// The BLAKE3 hash of the message. Two messages with the same hash are the same message.
     pub(crate) digest: [u8; 32],
-    /// What it needs of a server.
+    /// What the message requires of a server.
     pub(crate) content: Content,
 }
 
-/// What a header is made of.
+/// The bytes that a header consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeaderBytes {
     Ascii,
     /// Only SMTPUTF8 carries it (RFC 6531).
     Utf8,
-    /// Another character set, against every standard: 8BITMIME carries the bytes.
+    /// Another character set, which no standard allows; 8BITMIME carries it.
     Other,
 }
 
 impl Spool {
-    /// Takes a whole message in. Bare LF, as files on this system have it, becomes CRLF; a CR elsewhere is refused,
-    /// since servers must refuse it (RFC 5321 §2.3.8). `complete` gives fields to add.
-    pub(crate) fn read(source: impl Read, complete: Option<AddFields>) -> Result<Self, Failure> {
-        Self::read_with(SpoolWriter::new().completing(complete), source)
+    /// Reads a complete message and adds the fields that `add_fields` returns.
+    ///
+    /// Converts bare LF to CRLF. Rejects a bare CR, which servers must reject, too (RFC 5321 §2.3.8).
+    pub(crate) fn read(source: impl Read, add_fields: Option<AddFields>) -> Result<Self, Failure> {
+        Self::read_with(SpoolWriter::new().adding_fields(add_fields), source)
     }
 
-    /// Reads a message that is a whole file, as [`read`](Self::read) does.
+    /// Reads a message from a file, like [`read`](Self::read).
     pub(crate) fn read_file(file: &std::fs::File) -> Result<Self, Failure> {
         let length = file.metadata().map_err(|error| unreadable(&error))?.len();
         Self::read_with(SpoolWriter::expecting(length), file)
@@ -81,14 +83,14 @@ fn unreadable(error: &std::io::Error) -> Failure {
 }
 
 fn spooling(error: &std::io::Error) -> Failure {
-    Failure::new(Kind::Unavailable, format!("the message cannot be kept: {error}"))
-        .advise("make room in the directory for temporary files, or set TMPDIR")
+    Failure::new(Kind::Unavailable, format!("the message cannot be stored: {error}"))
+        .advise("free some space in the directory for temporary files, or set TMPDIR")
 }
 
-/// Gives the fields that a header lacks, each with its line end.
+/// Returns the fields that a header lacks, each with its line end.
 pub(crate) type AddFields = Box<dyn FnOnce(&Headers) -> String + Send>;
 
-/// Takes a message in part by part, wherever it is cut.
+/// Reads a message in parts of any size.
 pub(crate) struct SpoolWriter {
     contents: Contents,
     /// How many bytes in the memory of `contents` were scanned.
@@ -97,11 +99,11 @@ pub(crate) struct SpoolWriter {
     line: u64,
     longest_line: u64,
     after_cr: bool,
-    /// Something has come behind the last line end.
+    /// Whether any byte has followed the last line end.
     is_open: bool,
     header: Option<HeaderReader>,
     headers: Headers,
-    complete: Option<AddFields>,
+    add_fields: Option<AddFields>,
     eight_bit: bool,
     utf8: Utf8Check,
     digest: blake3::Hasher,
@@ -113,9 +115,9 @@ impl SpoolWriter {
         Self::expecting(0)
     }
 
-    /// A writer for a message of about `length` bytes, with any line ends.
+    /// Creates a writer for a message of about `length` bytes, with any line ends.
     fn expecting(length: u64) -> Self {
-        // A line end of one byte becomes two: room for that in lines of 32 bytes, and for a block beyond the end.
+        // A line end of one byte becomes two: reserve space for that in lines of 32 bytes.
         let expected = length.saturating_add(length / 32).saturating_add(64);
         Self {
             contents: Contents::expecting(expected),
@@ -125,7 +127,7 @@ impl SpoolWriter {
             longest_line: 0,
             after_cr: false,
             is_open: false,
-            complete: None,
+            add_fields: None,
             header: Some(HeaderReader::default()),
             headers: Headers::default(),
             eight_bit: false,
@@ -135,16 +137,16 @@ impl SpoolWriter {
         }
     }
 
-    /// Adds the fields that `complete` returns at the end of the header.
-    pub(crate) fn completing(mut self, complete: Option<AddFields>) -> Self {
-        self.complete = complete;
+    /// Adds the fields that `add_fields` returns at the end of the header.
+    pub(crate) fn adding_fields(mut self, add_fields: Option<AddFields>) -> Self {
+        self.add_fields = add_fields;
         self
     }
 
-    /// Takes the next part.
+    /// Reads the next part.
     pub(crate) fn push(&mut self, mut chunk: &[u8]) -> Result<(), Failure> {
         if memchr::memchr(0, chunk).is_some() {
-            return Err(Failure::new(Kind::Data, "the message holds a NUL, which SMTP cannot carry"));
+            return Err(Failure::new(Kind::Data, "the message contains a NUL, which SMTP cannot carry"));
         }
         while !chunk.is_empty() {
             if self.header.is_none() && !self.after_cr {
@@ -153,7 +155,7 @@ impl SpoolWriter {
             }
             if self.after_cr {
                 if chunk.first() != Some(&b'\n') {
-                    return Err(Failure::new(Kind::Data, "the message holds a CR that ends no line")
+                    return Err(Failure::new(Kind::Data, "the message contains a CR without LF")
                         .advise("convert its line ends to CRLF or LF"));
                 }
                 self.after_cr = false;
@@ -179,8 +181,8 @@ impl SpoolWriter {
         Ok(())
     }
 
-    /// Takes the whole lines at the beginning of a part of the body, if all of it has one kind of line end, and returns
-    /// how many bytes they have: the fast way.
+    /// Fast path: reads the complete lines at the start of a part of the body, if all have the same kind of line end. Returns
+    /// their length in bytes.
     fn body_lines(&mut self, chunk: &[u8]) -> Result<usize, Failure> {
         let Some(last) = memchr::memrchr(b'\n', chunk) else { return Ok(0) };
         let lines = chunk.get(..=last).unwrap_or_default();
@@ -221,7 +223,7 @@ impl SpoolWriter {
         Ok(())
     }
 
-    /// Takes what is kept of a line of the header. Returns whether it is text, which waits in the reader.
+    /// Writes a part of a header line. Returns whether the line is body text, which the reader holds.
     fn keep(&mut self, kept: LinePart<'_>) -> Result<bool, Failure> {
         match kept {
             LinePart::Nothing => Ok(false),
@@ -234,7 +236,7 @@ impl SpoolWriter {
         }
     }
 
-    /// A message without a header: the text that was held back begins its body.
+    /// Begins the body of a message without a header, with the text that the reader holds.
     fn begin_body(&mut self, mut header: HeaderReader) -> Result<(), Failure> {
         let text = header.take_text();
         self.leave_header(header)?;
@@ -244,8 +246,8 @@ impl SpoolWriter {
 
     fn leave_header(&mut self, header: HeaderReader) -> Result<(), Failure> {
         self.headers = header.finish();
-        let Some(complete) = self.complete.take() else { return Ok(()) };
-        self.put(complete(&self.headers).as_bytes())
+        let Some(add_fields) = self.add_fields.take() else { return Ok(()) };
+        self.put(add_fields(&self.headers).as_bytes())
     }
 
     fn end_line(&mut self) -> Result<(), Failure> {
@@ -293,10 +295,10 @@ impl SpoolWriter {
         Ok(())
     }
 
-    /// The message is whole.
+    /// Completes the message.
     pub(crate) fn finish(mut self) -> Result<Spool, Failure> {
         if self.after_cr {
-            return Err(Failure::new(Kind::Data, "the message holds a CR that ends no line"));
+            return Err(Failure::new(Kind::Data, "the message contains a CR without LF"));
         }
         if self.is_open {
             self.end_line()?;
@@ -322,8 +324,8 @@ impl SpoolWriter {
     }
 }
 
-/// Returns the length of the longest line, in bytes without its end; nothing if a CR or an LF is no part of a CRLF. Of the
-/// first line, `before` bytes came earlier.
+/// Returns the length of the longest line, in bytes without its end, or `None` if there is a bare CR or LF. `before` bytes of
+/// the first line came earlier.
 fn longest_crlf_line(before: u64, lines: &[u8]) -> Option<u64> {
     let (mut begin, mut longest, mut before, mut count) = (0, 0, before, 0);
     for end in memchr::memchr_iter(b'\n', lines) {
@@ -334,13 +336,13 @@ fn longest_crlf_line(before: u64, lines: &[u8]) -> Option<u64> {
     (memchr::memchr_iter(b'\r', lines).count() == count).then_some(longest)
 }
 
-/// Looks whether bytes that come in pieces are UTF-8.
+/// Checks whether bytes that come in parts are UTF-8.
 #[derive(Debug, Default)]
 struct Utf8Check {
-    /// The beginning of a character.
+    /// The beginning of an incomplete character.
     open: Vec<u8>,
-    has_any: bool,
-    is_other: bool,
+    has_non_ascii: bool,
+    is_invalid: bool,
 }
 
 impl Utf8Check {
@@ -348,20 +350,20 @@ impl Utf8Check {
         if bytes.is_ascii() && self.open.is_empty() {
             return;
         }
-        self.has_any = true;
+        self.has_non_ascii = true;
         self.open.extend_from_slice(bytes);
         match std::str::from_utf8(&self.open) {
             Ok(_) => self.open.clear(),
             Err(error) if error.error_len().is_none() => drop(self.open.drain(..error.valid_up_to())),
             Err(_) => {
-                self.is_other = true;
+                self.is_invalid = true;
                 self.open.clear();
             }
         }
     }
 
     fn finish(&self) -> HeaderBytes {
-        match (self.has_any, self.is_other || !self.open.is_empty()) {
+        match (self.has_non_ascii, self.is_invalid || !self.open.is_empty()) {
             (false, _) => HeaderBytes::Ascii,
             (true, false) => HeaderBytes::Utf8,
             (true, true) => HeaderBytes::Other,
@@ -374,16 +376,16 @@ mod tests {
     use super::*;
 
     fn all(spool: &mut Spool) -> Vec<u8> {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         spool.contents.rewind().unwrap();
-        spool.contents.read_to_end(&mut octets).unwrap();
-        octets
+        spool.contents.read_to_end(&mut bytes).unwrap();
+        bytes
     }
 
-    /// Gives one byte at a time.
-    struct Drip<'a>(&'a [u8]);
+    /// Returns one byte at a time.
+    struct ByteByByte<'a>(&'a [u8]);
 
-    impl Read for Drip<'_> {
+    impl Read for ByteByByte<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
             let Some((first, rest)) = self.0.split_first() else { return Ok(0) };
             buffer[0] = *first;
@@ -392,7 +394,7 @@ mod tests {
         }
     }
 
-    /// Reads a message whole and byte by byte, and shows what comes of it.
+    /// Reads a message at once and byte by byte. Both must give the same result.
     fn read(text: &[u8]) -> Result<(String, MessageInfo), String> {
         let read = |spool: Result<Spool, Failure>| {
             let mut spool = spool.map_err(|failure| failure.what)?;
@@ -400,7 +402,7 @@ mod tests {
             assert_eq!(spool.info.size, bytes.len() as u64);
             Ok((bytes, spool.info))
         };
-        let (whole, dripped) = (read(Spool::read(text, None)), read(Spool::read(Drip(text), None)));
+        let (whole, dripped) = (read(Spool::read(text, None)), read(Spool::read(ByteByByte(text), None)));
         match (whole, dripped) {
             (Ok((bytes, facts)), Ok((other, dripped))) => {
                 assert_eq!(bytes, other);
@@ -419,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_become_crlf_whatever_the_chunks() {
+    fn converts_line_ends_to_crlf_in_parts_of_any_size() {
         let text = "Subject: x\nMessage-ID: <1@example.com>\r\n\nGr\u{fc}\u{df}e\nlast";
         let expected = "Subject: x\r\nMessage-ID: <1@example.com>\r\n\r\nGr\u{fc}\u{df}e\r\nlast\r\n";
         let (found, facts) = read(text.as_bytes()).unwrap();
@@ -430,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_longest_line_wherever_the_message_is_cut() {
+    fn finds_the_longest_line_in_parts_of_any_size() {
         for end in ["\n", "\r\n"] {
             for (before, length) in [(0, 998), (3, 70_000), (65_000, 2000), (65_500, 40)] {
                 let lines = format!("{}{end}", "x".repeat(38)).repeat(before / 40);
@@ -442,10 +444,10 @@ mod tests {
     }
 
     #[test]
-    fn what_smtp_cannot_carry_is_refused() {
+    fn rejects_what_smtp_cannot_carry() {
         for bad in [&b"a\rb\n"[..], b"a\r", b"a\0b\n"] {
             assert!(Spool::read(bad, None).is_err(), "{bad:?}");
-            assert!(Spool::read(Drip(bad), None).is_err(), "{bad:?}");
+            assert!(Spool::read(ByteByByte(bad), None).is_err(), "{bad:?}");
         }
     }
 
@@ -466,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_what_stands_in_front_of_the_header() {
+    fn removes_what_precedes_the_header() {
         for before in [
             "From 0123456789abcdef Mon Sep 17 00:00:00 2001\n",
             ">From a@x Sat Jan  3 01:05:34 1996\n",
@@ -484,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_bcc_and_finds_the_recipients() {
+    fn removes_bcc_and_finds_the_recipients() {
         let text = "To: A <a@x.example>,\n b@x.example\nBCC: c@x.example,\n\td@x.example\nSubject: x\nbcc : e@x.example\n\
                     Resent-bcc:\n f@x.example\nBccX: stays\nCc: g@x.example\n\nBcc: body\n";
         let (found, facts) = read(text.as_bytes()).unwrap();
@@ -498,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn adds_what_a_header_lacks() {
+    fn adds_missing_fields() {
         let complete = || -> Option<AddFields> {
             Some(Box::new(|headers| format!("X-Has-Date: {}\r\n", headers.has_date)))
         };
@@ -513,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_a_header_is_made_of() {
+    fn classifies_the_bytes_of_a_header() {
         let of = |text: &[u8]| read(text).unwrap().1.header;
         assert_eq!(of(b"Subject: x\n\n\xe9\n"), HeaderBytes::Ascii);
         assert_eq!(of("Subject: é\nX: ü\n\n".as_bytes()), HeaderBytes::Utf8);
