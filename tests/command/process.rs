@@ -320,7 +320,7 @@ fn catch_all_accepts_every_message_and_login_on_loopback_only() {
         let folder = folder();
         let directory = folder.path().join("new");
         let serve = ["serve", option, "--smtp", "0.0.0.0:0", "--dir", directory.to_str().unwrap()];
-        run(&serve, "x").expect(64).shows(&[option, "this machine only"]);
+        run(&serve, "x").expect(64).shows(&[option, "loopback only"]);
         assert!(!directory.exists());
     }
 }
