@@ -1,4 +1,4 @@
-//! Prints how fast the store is on this disk: `cargo run --release -p mailstore --example measure [DIR]`.
+//! Measures the speed of the store on this disk: `cargo run --release -p mailstore --example measure [DIR]`.
 
 use mailstore::*;
 use std::time::Instant;
@@ -86,7 +86,8 @@ fn measure(directory: &std::path::Path) -> Result<()> {
     Ok(())
 }
 
-/// Calls that a session makes for one message or mailbox, and whose cost must not depend on how many there are.
+/// Measures the calls that a session makes for one message or mailbox. Their cost must not depend on the number of
+/// messages.
 fn measure_lookups(store: &SqliteStore, account: AccountId) -> Result<()> {
     let large = store.create_mailbox(account, "large", None)?;
     for start in (0..100_000).step_by(500) {

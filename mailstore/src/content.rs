@@ -1,9 +1,8 @@
-//! The bytes of messages: uploads on their way in, and bodies on their way out.
+//! The bytes of messages: uploads of new messages, and bodies of stored ones.
 //!
-//! Knows how to spool a message of any size in bounded memory while it is scanned for its structure. Does not know
-//! mailboxes. An upload of at most [`SMALL_LIMIT`] bytes stays in memory; a larger one becomes a file of its final
-//! random name, which means nothing until a database row names it: so no rename is needed, and a file that no row
-//! names is swept at the next start.
+//! An upload spools a message of any size in bounded memory, and scans its structure while it arrives. Up to
+//! [`SMALL_LIMIT`] bytes stay in memory; a larger message becomes a file with a random name. The file is never
+//! renamed: it belongs to a message once a database row names it, and the next start deletes files that no row names.
 
 use crate::error::{Error, Result};
 use crate::mime::{Scanner, Summary};
@@ -12,13 +11,13 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The largest message, in bytes, that is kept in the database and not in a file of its own.
+/// The largest message, in bytes, that is stored in the database instead of a file of its own.
 pub const SMALL_LIMIT: usize = 64 * 1024;
 
-/// What is read at a time where an upload is read back, in bytes.
+/// The bytes read at a time when an upload is read back.
 const READ_CHUNK: usize = 16 * 1024;
 
-/// A message on its way in. Dropped without being appended, it leaves nothing behind.
+/// A message that is being uploaded. If it is dropped before it is appended, its file is deleted.
 pub struct Upload {
     directory: PathBuf,
     size: u64,
@@ -41,7 +40,7 @@ struct SpoolFile {
 impl Drop for SpoolFile {
     fn drop(&mut self) {
         if !self.kept {
-            // Nobody refers to it; should this fail, the next start sweeps it.
+            // No row refers to the file. If this fails, the next start deletes it.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -54,7 +53,7 @@ impl std::fmt::Debug for Upload {
 }
 
 impl Upload {
-    /// An upload that spools to files in `directory`, for an engine to hand out.
+    /// Creates an upload that spools to files in `directory`. For implementations of [`Store`](crate::Store).
     pub fn new(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),
@@ -64,16 +63,16 @@ impl Upload {
         }
     }
 
-    /// Takes the next bytes of the message.
+    /// Appends the next bytes of the message.
     ///
     /// # Errors
-    /// `Full` or `Io`; the upload is useless then.
+    /// `Full`, `Unavailable` or `Io`. The upload can't be used after an error.
     pub fn write(&mut self, chunk: &[u8]) -> Result<()> {
         if let Spool::Memory(bytes) = &mut self.spool {
             let length = bytes.len() + chunk.len();
             if length <= SMALL_LIMIT {
                 if length > bytes.capacity() {
-                    // At most twice what is there, and never more than a small message has.
+                    // At most double, and never more than a small message needs.
                     let wanted = (2 * bytes.capacity()).clamp(length, SMALL_LIMIT);
                     bytes.reserve_exact(wanted - bytes.len());
                 }
@@ -92,7 +91,7 @@ impl Upload {
         Ok(())
     }
 
-    /// How many bytes were written.
+    /// Returns the number of bytes written.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -119,8 +118,8 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes the bytes durable and hands out what an engine writes to its tables. Whoever calls it for a batch
-    /// syncs the directory once behind all of them.
+    /// Syncs the bytes and returns what the store writes to its tables. The caller syncs the directory once after
+    /// sealing a batch of uploads.
     pub(crate) fn seal(self) -> Result<SealedUpload> {
         let summary = self.scanner.finish_summary();
         if let Spool::File(spool) = &self.spool {
@@ -130,7 +129,7 @@ impl Upload {
     }
 }
 
-/// An upload that is complete, analysed and on disk, but not yet named by a row.
+/// An upload that is complete, scanned and synced, but not yet named by a row.
 pub(crate) struct SealedUpload {
     pub(crate) size: u64,
     pub(crate) summary: Summary,
@@ -146,7 +145,7 @@ impl SealedUpload {
         }
     }
 
-    /// The file of a large message.
+    /// The file name of a large message.
     pub(crate) fn file_name(&self) -> Option<&str> {
         match &self.spool {
             Spool::Memory(_) => None,
@@ -154,7 +153,7 @@ impl SealedUpload {
         }
     }
 
-    /// A committed row names the file now: it stays.
+    /// Keeps the file on drop, because a committed row names it now.
     pub(crate) fn keep(&mut self) {
         if let Spool::File(spool) = &mut self.spool {
             spool.kept = true;
@@ -171,7 +170,7 @@ impl SpoolFile {
     }
 }
 
-/// The bytes of a message, open for reading. Stays readable when the message is expunged meanwhile.
+/// The bytes of a stored message, open for reading. It stays readable after the message is expunged.
 #[derive(Debug)]
 pub struct Body {
     size: u64,
@@ -185,7 +184,7 @@ enum BodySource {
 }
 
 impl Body {
-    /// A body that stands in memory.
+    /// Creates a body from bytes in memory.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self { size: bytes.len() as u64, source: BodySource::Memory(bytes) }
     }
@@ -203,12 +202,12 @@ impl Body {
         Ok(Self { size, source: BodySource::File(file) })
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// All bytes, where they stand in memory.
+    /// Returns all bytes if they are in memory, and `None` if they are in a file.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match &self.source {
             BodySource::Memory(bytes) => Some(bytes),
@@ -216,7 +215,8 @@ impl Body {
         }
     }
 
-    /// Reads from `offset` into `into` and returns how many bytes: fewer only at the end of the message.
+    /// Reads bytes from `offset` into `into` and returns their number, which is less than `into.len()` only at the end
+    /// of the message.
     ///
     /// # Errors
     /// `Io`.
@@ -236,7 +236,7 @@ impl Body {
         Ok(length)
     }
 
-    /// The bytes from `offset` on, at most `length` of them: a section.
+    /// Returns at most `length` bytes from `offset` on.
     ///
     /// # Errors
     /// `Io`.
@@ -249,7 +249,7 @@ impl Body {
     }
 }
 
-/// Makes a directory that only its owner can enter.
+/// Creates a directory that only its owner can enter, and its missing parents.
 pub(crate) fn create_private_directory(path: &Path) -> Result<()> {
     Ok(std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?)
 }
@@ -259,7 +259,7 @@ pub(crate) fn open_private_file(path: &Path) -> Result<File> {
     Ok(OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?)
 }
 
-/// Makes the names in a directory durable.
+/// Syncs a directory, so that the names of new files in it are durable.
 pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     Ok(File::open(path)?.sync_all()?)
 }
@@ -297,11 +297,11 @@ mod tests {
         assert_eq!(body.read(199_990, 100).unwrap(), [b'x'; 10]);
         assert_eq!(body.read(300_000, 100).unwrap(), b"");
         drop(sealed);
-        assert!(!path.exists(), "what was not committed goes");
+        assert!(!path.exists(), "deletes a file that was not committed");
     }
 
     #[test]
-    fn a_file_that_was_cut_is_reported() {
+    fn reports_truncated_and_missing_files() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("m");
         std::fs::write(&path, b"short").unwrap();

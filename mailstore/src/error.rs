@@ -1,58 +1,59 @@
-//! What can go wrong in a store. Texts name things, never people: no address, folder name or message text is in them.
+//! Errors of a store. Their texts contain no personal data: no address, mailbox name or message text.
 
 use std::fmt;
 
-/// Why a store did not do what it was asked to.
+/// An error of a store.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no such thing (named in the singular: "mailbox").
+    /// The item does not exist; the text is its kind ("mailbox").
     NotFound(&'static str),
-    /// There is such a thing already.
+    /// The item already exists; the text is its kind.
     Exists(&'static str),
-    /// A name that can't be one; the text says what is wrong with it.
+    /// The name is not valid; the text gives the reason.
     InvalidName(&'static str),
-    /// The thing is there and does not allow that (deleting INBOX, say).
+    /// The item does not allow this operation (deleting INBOX, for example); the text gives the reason.
     Refused(&'static str),
-    /// A mailbox that only holds other mailboxes (`\Noselect`).
+    /// The mailbox has only children and no messages (`\Noselect`).
     NoSelect,
-    /// A limit that the text names.
+    /// A limit was exceeded; the text names it.
     Limit(&'static str),
-    /// The account may not have more of this; the text names it.
+    /// The account's quota is exhausted.
     OverQuota {
-        /// Which quota.
+        /// The exhausted quota.
         what: &'static str,
-        /// It would not fit into an empty account either: trying again, or deleting something, does not help.
+        /// It would not even fit into an empty account, so neither a retry nor deleting messages helps.
         permanent: bool,
     },
-    /// The disk is full: free some space and try again.
+    /// The disk is full. Free some space and retry.
     Full,
-    /// Another process holds the store for longer than the store waits: try again.
+    /// Another process held the database for longer than the timeout of 15 seconds. Retry.
     Busy,
-    /// The data on disk is damaged; the text says which. Restore from a backup.
+    /// The data on disk is damaged; the text says which. Restore it from a backup.
     Corrupt(&'static str),
-    /// The data directory was written by a newer version: use that one.
+    /// A newer version of the program wrote the data directory. Use that version.
     NewerSchema {
         /// The version found.
         found: i64,
-        /// The newest version that is understood here.
+        /// The newest version that this program supports.
         supported: i64,
     },
-    /// There are no file descriptors or no memory left for a file now: try again.
+    /// No file descriptor or no memory is available to open a file. Retry.
     Unavailable(std::io::Error),
     /// A file could not be read or written.
     Io(std::io::Error),
-    /// The database refused, for a reason that is a defect here; the extended result code of SQLite.
+    /// SQLite failed for an unexpected reason, which is a defect of this crate. The value is SQLite's extended result
+    /// code.
     Database(i32),
-    /// No random numbers, or no memory to derive a key.
+    /// The random number generator failed, or there is no memory to derive a key.
     Crypto,
 }
 
-/// A result of the store.
+/// The result of a store operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Whether the same call may succeed later.
+    /// Returns whether a retry of the same call may succeed.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Busy | Self::Full | Self::Unavailable(_) => true,
@@ -123,7 +124,7 @@ impl From<rusqlite::Error> for Error {
                 ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy,
                 ErrorCode::DiskFull => Self::Full,
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt("the database"),
-                // It was open before: what is lacking now is a descriptor.
+                // It was opened before, so the process is out of file descriptors.
                 ErrorCode::CannotOpen | ErrorCode::OutOfMemory => {
                     Self::Unavailable(std::io::Error::other("the database can't be opened"))
                 }
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_say_what_to_try() {
+    fn error_texts_say_whether_to_retry() {
         assert!(Error::Busy.to_string().contains("try again") && Error::Busy.is_retryable());
         let newer = Error::NewerSchema { found: 9, supported: 1 }.to_string();
         assert!(newer.contains('9') && newer.contains("newer program"));

@@ -1,26 +1,26 @@
-//! Flags of a message: the system flags and keywords (RFC 9051 §2.3.2).
+//! The flags of a message: system flags and keywords (RFC 9051 §2.3.2).
 //!
-//! Knows their spelling and limits. Does not know `\Recent`, which belongs to a session.
+//! `\Recent` is not among them: it belongs to a session, not to a message.
 
 use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
 
-/// How many keywords one message may bear.
+/// The most keywords of one message.
 pub const KEYWORD_COUNT_LIMIT: usize = 100;
 
-/// How many octets one keyword may have.
+/// The longest keyword, in bytes.
 pub const KEYWORD_LENGTH_LIMIT: usize = 255;
 
-/// How many keywords the messages of one mailbox may have used in all.
+/// The most keywords ever used by the messages of one mailbox.
 pub const MAILBOX_KEYWORD_LIMIT: usize = 1_000;
 
-/// How many bytes the names of these keywords may have together: clients are told all of them at once.
+/// The most bytes of all keywords of one mailbox together. FLAGS and PERMANENTFLAGS list all of them in one response.
 pub const MAILBOX_KEYWORD_BYTES_LIMIT: usize = 64 * 1024;
 
-/// A set of flags. Keywords compare without regard to ASCII case and keep the spelling they came with first.
+/// A set of flags. Keywords are compared without regard to ASCII case, and keep their first spelling.
 ///
-/// A clone is cheap: it shares the keywords.
+/// Cloning is cheap, because clones share the keywords.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
     system: u8,
@@ -56,20 +56,21 @@ impl Flags {
         (Self::DRAFT, "\\Draft"),
     ];
 
-    /// No flag.
+    /// Creates an empty set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The system flags of these bits ([`Flags::SEEN`], …); other bits are ignored.
+    /// Creates a set of system flags from their bits ([`Flags::SEEN`], …). Other bits are ignored.
     pub fn system(bits: u8) -> Self {
         Self { system: bits & 31, ..Self::default() }
     }
 
-    /// The flags of these names, as IMAP writes them. `\Recent` and unknown system flags are left out.
+    /// Parses flag names, as IMAP writes them. `\Recent` and unknown system flags are ignored.
     ///
     /// # Errors
-    /// `InvalidName` for a keyword that is no atom, `Limit` for too many or too long ones.
+    /// `InvalidName` for a keyword that is not an atom, `Limit` for more than [`KEYWORD_COUNT_LIMIT`] keywords or one
+    /// longer than [`KEYWORD_LENGTH_LIMIT`].
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let mut flags = Self::default();
         for name in names {
@@ -78,7 +79,7 @@ impl Flags {
         Ok(flags)
     }
 
-    /// Adds one flag by name.
+    /// Parses and adds one flag.
     ///
     /// # Errors
     /// As [`Flags::parse`].
@@ -103,38 +104,38 @@ impl Flags {
         Ok(())
     }
 
-    /// The bits of the system flags.
+    /// Returns the bits of the system flags.
     pub fn system_bits(&self) -> u8 {
         self.system
     }
 
-    /// The keywords.
+    /// Returns the keywords.
     pub fn keywords(&self) -> &[Arc<str>] {
         &self.keywords
     }
 
-    /// The highest number that one of the keywords has in its mailbox; 0 without keywords, and for flags that were not
-    /// read from a store. Keywords of a mailbox are numbered from 1 in the order of their first use.
+    /// Returns the highest number that one of the keywords has in its mailbox. A mailbox numbers its keywords from 1
+    /// in the order of their first use. Returns 0 without keywords, and for flags that were not read from a store.
     pub fn newest_keyword(&self) -> u32 {
         self.newest
     }
 
-    /// Whether it has all system flags of `bits`.
+    /// Returns whether the set has all system flags of `bits`.
     pub fn contains(&self, bits: u8) -> bool {
         self.system & bits == bits
     }
 
-    /// Whether it has a keyword.
+    /// Returns whether the set has this keyword.
     pub fn contains_keyword(&self, keyword: &str) -> bool {
         self.keywords.iter().any(|known| known.eq_ignore_ascii_case(keyword))
     }
 
-    /// Whether it has no flag at all.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.system == 0 && self.keywords.is_empty()
     }
 
-    /// The names of all flags, as IMAP writes them.
+    /// Returns the names of all flags, as IMAP writes them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let system = Self::NAMES.iter().filter(|(bit, _)| self.system & bit != 0).map(|(_, name)| *name);
         system.chain(self.keywords.iter().map(AsRef::as_ref))
@@ -143,7 +144,7 @@ impl Flags {
     /// Adds all flags of `other`.
     ///
     /// # Errors
-    /// `Limit` where it would have too many keywords.
+    /// `Limit` if the set would have more than [`KEYWORD_COUNT_LIMIT`] keywords.
     pub fn add(&mut self, other: &Self) -> Result<()> {
         self.system |= other.system;
         other.keywords.iter().try_for_each(|keyword| self.insert(keyword))
@@ -156,12 +157,12 @@ impl Flags {
             self.keywords.iter().filter(|keyword| !other.contains_keyword(keyword)).cloned().collect();
     }
 
-    /// Flags as a store keeps them; `newest` is the highest number among the keywords.
+    /// Creates a set of flags read from a store; `newest` is the highest number among the keywords.
     pub(crate) fn stored(system: u8, keywords: Arc<[Arc<str>]>, newest: u32) -> Self {
         Self { system, keywords, newest }
     }
 
-    /// The keywords, shared.
+    /// Returns the shared list of keywords.
     pub(crate) fn shared_keywords(&self) -> &Arc<[Arc<str>]> {
         &self.keywords
     }
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_have_names_and_limits() {
+    fn parses_flags_and_enforces_limits() {
         let mut flags = Flags::parse(["\\seen", "$Forwarded", "\\Recent", "$forwarded", "Junk"]).unwrap();
         assert_eq!(flags.to_string(), "\\Seen $Forwarded Junk");
         flags.remove(&Flags::parse(["JUNK"]).unwrap());

@@ -1,13 +1,13 @@
-//! Accounts, mailboxes and messages on disk.
+//! Stores accounts, mailboxes and messages on disk.
 //!
-//! Knows IMAP's model of a mail store (RFC 9051 §2.3: UIDs, UIDVALIDITY, flags; RFC 7162: mod-sequences) and keeps it
-//! in an embedded database. Does not know any wire protocol, opens no socket and starts no thread.
+//! Implements IMAP's model of a mail store in an embedded database: UIDs, UIDVALIDITY and flags (RFC 9051 §2.3), and
+//! mod-sequences (RFC 7162). It implements no wire protocol, opens no socket and starts no thread.
 //!
-//! Every call blocks on the disk: call from worker threads, never from an event loop. A [`Store`] is `Send + Sync`;
-//! calls of many threads run at the same time, and appends that wait for each other are committed together.
+//! Every call blocks on the disk, so call from worker threads and never from an event loop. A [`Store`] is `Send +
+//! Sync`. Calls from several threads run concurrently, and appends that wait for each other are committed together.
 //!
-//! **Durable**: when a method returns `Ok`, what it did survives `kill -9` and loss of power. **Atomic**: what a call
-//! does, it does whole or not at all. **Exact**: the bytes of a message come back as they went in.
+//! **Durable**: when a method returns `Ok`, its changes survive `kill -9` and loss of power. **Atomic**: a call makes
+//! all of its changes or none. **Exact**: the bytes of a message are returned exactly as they were appended.
 //!
 //! ```
 //! use mailstore::{Columns, Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
@@ -54,3 +54,7 @@ pub use limits::{LEVEL_LIMIT, NAME_LIMIT, WRITE_SLICE};
 pub use sqlite::SqliteStore;
 pub use store::Store;
 pub use types::*;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

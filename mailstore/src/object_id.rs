@@ -1,9 +1,9 @@
-//! Identifiers that the protocol shows (RFC 8474), made so that they tell nothing of the store.
+//! Object identifiers (RFC 8474) that reveal nothing about the store.
 //!
-//! A row's own number counts what all accounts together have. It is shown encrypted, together with the account, under a
-//! key of the store: a Feistel network of four rounds over 128 bits with HMAC-SHA-256 as the round function. So the
-//! same message of an account always has the same identifier, two accounts share none, and an identifier leads back to
-//! its row without a search.
+//! A row number would show how many messages all accounts have together. So an identifier is the account and the row
+//! number, encrypted with a key of the store: a Feistel network of four rounds over 128 bits, with HMAC-SHA-256 as the
+//! round function. A message of an account always has the same identifier, accounts share none, and an identifier is
+//! decoded to its row without a search.
 
 use sha2::{Digest, Sha256};
 
@@ -15,10 +15,10 @@ const BLOCK: usize = 64;
 /// The characters of an identifier: those of base64url, in the order of their values (RFC 4648 §5).
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// How many characters 128 bits have, six each.
+/// The number of characters for 128 bits, six bits each.
 const LENGTH: usize = 22;
 
-/// Encrypts row numbers of one kind.
+/// Encodes and decodes the identifiers of one kind of object.
 #[derive(Clone)]
 pub(crate) struct ObjectIds {
     inner: Sha256,
@@ -32,7 +32,7 @@ impl std::fmt::Debug for ObjectIds {
 }
 
 impl ObjectIds {
-    /// Identifiers of `kind` under the store's own secret.
+    /// Creates the codec for identifiers of `kind` under the store's secret.
     pub(crate) fn new(secret: &[u8], kind: &str) -> Self {
         let key = Sha256::new().chain_update(secret).chain_update(kind.as_bytes()).finalize();
         let padded = |pad: u8| {
@@ -43,7 +43,7 @@ impl ObjectIds {
         Self { inner: padded(0x36), outer: padded(0x5c) }
     }
 
-    /// The identifier of a row of an account.
+    /// Returns the identifier of a row of an account.
     pub(crate) fn encode(&self, account: i64, row: i64) -> String {
         let (mut left, mut right) = (to_bits(account), to_bits(row));
         for round in 0..ROUNDS {
@@ -59,7 +59,7 @@ impl ObjectIds {
         text.iter().map(|&byte| char::from(byte)).collect()
     }
 
-    /// The row of an identifier, if it is one of this account's.
+    /// Returns the row of an identifier, or `None` if it is not an identifier of this account.
     pub(crate) fn decode(&self, account: i64, id: &str) -> Option<i64> {
         if id.len() != LENGTH {
             return None;
@@ -67,7 +67,7 @@ impl ObjectIds {
         let mut bits = 0_u128;
         for byte in id.bytes() {
             let value = ALPHABET.iter().position(|one| *one == byte)?;
-            // 132 bits do not fit into 128: the first character has two.
+            // 22 characters have 132 bits: the first one has only two.
             bits = bits.checked_mul(64)?.checked_add(u128::try_from(value).ok()?)?;
         }
         let (mut left, mut right) =
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identifier_leads_back_to_its_row_and_tells_nothing_else() {
+    fn identifiers_decode_only_for_their_account() {
         let ids = ObjectIds::new(b"secret", "email");
         let mut seen = std::collections::BTreeSet::new();
         for account in 1..20 {

@@ -1,6 +1,6 @@
-//! The words of the store: identifiers, mailboxes, messages, sets of UIDs, and what operations return.
+//! The types of the store's interface: identifiers, mailboxes, messages, and the results of operations.
 //!
-//! Knows IMAP's terms (RFC 9051 §2.3, RFC 7162). Does not know how any of it is kept.
+//! They follow IMAP's terms (RFC 9051 §2.3, RFC 7162) and do not depend on how the data is stored.
 
 use crate::content::Upload;
 use crate::flags::Flags;
@@ -17,20 +17,20 @@ macro_rules! identifier {
 }
 
 identifier! {
-    /// An account; never reused.
+    /// Identifies an account. Never reused.
     AccountId;
-    /// A mailbox; never reused, kept by a rename.
+    /// Identifies a mailbox. Never reused; a rename keeps it.
     MailboxId;
-    /// The content of a message, shared by its copies; never reused. See [`Store::email_id`](crate::Store::email_id) for
-    /// what EMAILID shows.
+    /// Identifies the content of a message, which its copies share. Never reused.
+    /// [`Store::email_id`](crate::Store::email_id) turns it into an EMAILID.
     ContentId;
-    /// A remote account that mail is fetched from.
+    /// Identifies a remote account that mail is fetched from.
     RemoteAccountId;
-    /// A mailbox of a remote account.
+    /// Identifies a mailbox of a remote account.
     RemoteMailboxId;
 }
 
-/// An account: who may log in and owns mailboxes.
+/// An account: a login name and its mailboxes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// Its identifier.
@@ -39,12 +39,12 @@ pub struct Account {
     pub name: String,
 }
 
-/// What a [`KeyMaker`](crate::KeyMaker) derived from a password. `Debug` shows the kind only.
+/// Keys that a [`KeyMaker`](crate::KeyMaker) derived from a password. `Debug` shows the kind only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LoginKeys {
-    /// Which keys these are, by the name of the mechanism.
+    /// The kind of keys: the name of the mechanism.
     pub kind: &'static str,
-    /// The keys, in whatever form their maker reads.
+    /// The keys, in a format of the caller's choice.
     pub text: String,
 }
 
@@ -54,7 +54,7 @@ impl std::fmt::Debug for LoginKeys {
     }
 }
 
-/// What a mailbox is for (RFC 6154).
+/// The special use of a mailbox (RFC 6154 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpecialUse {
     /// `\Archive`
@@ -70,7 +70,7 @@ pub enum SpecialUse {
 }
 
 impl SpecialUse {
-    /// All of them.
+    /// All special uses.
     pub const ALL: [Self; 5] = [Self::Drafts, Self::Sent, Self::Junk, Self::Trash, Self::Archive];
 
     /// The attribute, as in `\Drafts`.
@@ -84,19 +84,19 @@ impl SpecialUse {
         }
     }
 
-    /// The name of the mailbox that a new account has for it.
+    /// The name of the mailbox that a new account gets for this use.
     pub fn mailbox_name(self) -> &'static str {
         self.attribute().trim_start_matches('\\')
     }
 
-    /// Reads an attribute.
+    /// Parses an attribute, without regard to ASCII case.
     pub fn from_attribute(attribute: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.attribute().eq_ignore_ascii_case(attribute))
     }
 }
 
-/// How much of everything one account may have. What is beyond is refused with
-/// [`Error::OverQuota`](crate::Error::OverQuota); what is there already stays, and can always be deleted or moved.
+/// The limits of one account. A store rejects what exceeds them with [`Error::OverQuota`](crate::Error::OverQuota).
+/// What is already stored stays, and can be deleted or moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Quota {
@@ -108,7 +108,7 @@ pub struct Quota {
     pub mailboxes: u64,
     /// Subscriptions.
     pub subscriptions: u64,
-    /// Different keywords that were ever used in one mailbox; never more than
+    /// Distinct keywords that were ever used in one mailbox; never more than
     /// [`MAILBOX_KEYWORD_LIMIT`](crate::MAILBOX_KEYWORD_LIMIT).
     pub keywords: u64,
     /// Remote accounts that mail is fetched from.
@@ -116,7 +116,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// No limit at all.
+    /// No limits.
     pub const UNLIMITED: Self = Self {
         messages: u64::MAX,
         bytes: u64::MAX,
@@ -128,8 +128,8 @@ impl Quota {
 }
 
 impl Default for Quota {
-    /// Ten million messages, any number of bytes, 10,000 mailboxes and subscriptions, 1,000 keywords in a mailbox, and
-    /// 1,000 remote accounts.
+    /// The default limits: 10,000,000 messages, unlimited bytes, 10,000 mailboxes, 10,000 subscriptions, 1,000
+    /// keywords per mailbox, 1,000 remote accounts.
     fn default() -> Self {
         Self {
             messages: 10_000_000,
@@ -142,7 +142,7 @@ impl Default for Quota {
     }
 }
 
-/// What an account has of that which a [`Quota`] limits.
+/// How much an account uses of what a [`Quota`] limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
@@ -158,16 +158,16 @@ pub struct Usage {
     pub remote_accounts: u64,
 }
 
-/// A mailbox as LIST shows it.
+/// A mailbox as LIST shows it (RFC 9051 §6.3.9).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
     /// Its identifier.
     pub id: MailboxId,
     /// Its full name, `/` between levels.
     pub name: String,
-    /// What it is for.
+    /// Its special use.
     pub special_use: Option<SpecialUse>,
-    /// `\Noselect`: it only holds others.
+    /// `\Noselect`: it has no messages, only children.
     pub no_select: bool,
     /// `\HasChildren`.
     pub has_children: bool,
@@ -175,7 +175,7 @@ pub struct Mailbox {
     pub subscribed: bool,
 }
 
-/// A name subscribed to (RFC 9051 §6.3.7).
+/// A subscription (RFC 9051 §6.3.7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// The name.
@@ -184,29 +184,29 @@ pub struct Subscription {
     pub mailbox: Option<Mailbox>,
 }
 
-/// The names that a LIST selects by its selection options (RFC 5258 §3.1, RFC 6154 §2).
+/// The names that LIST selection options select (RFC 5258 §3.1, RFC 6154 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameSelection {
-    /// Those subscribed to.
+    /// Subscribed names.
     Subscribed,
     /// Mailboxes with a special use.
     SpecialUse,
-    /// Mailboxes with a special use, if subscribed to.
+    /// Subscribed mailboxes with a special use.
     SubscribedSpecialUse,
 }
 
-/// What STATUS tells (RFC 9051 §6.3.11).
+/// The counters of a mailbox that STATUS returns (RFC 9051 §6.3.11).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// MESSAGES
     pub messages: u32,
-    /// RECENT: messages that no read-write selection has seen yet.
+    /// RECENT: messages that no read-write session has been told of.
     pub recent: u32,
     /// UNSEEN
     pub unseen: u32,
     /// DELETED
     pub deleted: u32,
-    /// SIZE, in octets.
+    /// SIZE, in bytes.
     pub size: u64,
     /// UIDNEXT
     pub uid_next: u32,
@@ -216,32 +216,31 @@ pub struct Status {
     pub highest_modseq: u64,
 }
 
-/// How a mailbox is selected.
+/// The access with which a mailbox is selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// EXAMINE: recent messages stay recent.
+    /// EXAMINE: recent messages stay recent for other sessions.
     ReadOnly,
-    /// SELECT: this session sees the recent messages, later ones don't.
+    /// SELECT: recent messages are recent in this session only.
     ReadWrite,
 }
 
-/// A mailbox at the time of SELECT. Its messages are those below UIDNEXT: read them page by page with
-/// [`uid_page`](crate::Store::uid_page), and what changes meanwhile with
-/// [`changes_since`](crate::Store::changes_since).
+/// The state of a mailbox at the time of SELECT. Its messages are those below UIDNEXT. Read them with
+/// [`uid_page`](crate::Store::uid_page), and later changes with [`changes_since`](crate::Store::changes_since).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
     /// The mailbox.
     pub mailbox: MailboxId,
-    /// Its numbers.
+    /// Its counters.
     pub status: Status,
-    /// Messages from this UID on are `\Recent` in this session.
+    /// Messages with this UID or a higher one are `\Recent` in this session.
     pub first_recent_uid: u32,
     /// The keywords in use.
     pub keywords: KeywordsInUse,
 }
 
 impl Selection {
-    /// The place from which [`changes_since`](crate::Store::changes_since) tells what this does not show.
+    /// Returns the cursor for the first call of [`changes_since`](crate::Store::changes_since) after this selection.
     pub fn cursor(&self) -> ChangeCursor {
         let modseq = self.status.highest_modseq;
         ChangeCursor {
@@ -252,25 +251,25 @@ impl Selection {
     }
 }
 
-/// All keywords that were used in a mailbox.
+/// The keywords that were ever used in a mailbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeywordsInUse {
-    /// In the order of their first use.
+    /// The keywords, in the order of their first use.
     pub names: Vec<Arc<str>>,
-    /// The highest number of them; see [`Flags::newest_keyword`].
+    /// The highest keyword number; see [`Flags::newest_keyword`].
     pub newest: u32,
-    /// The mailbox takes no further keyword.
+    /// Whether the mailbox accepts no new keyword.
     pub full: bool,
 }
 
 impl KeywordsInUse {
-    /// Whether the mailbox takes no further keyword.
+    /// Returns whether the mailbox accepts no new keyword.
     pub fn is_full(&self) -> bool {
         self.full
     }
 }
 
-/// Some of the UIDs of a mailbox, in order.
+/// A page of the UIDs of a mailbox, in ascending order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UidPage {
     /// The UIDs.
@@ -281,7 +280,7 @@ pub struct UidPage {
     pub next: Option<u32>,
 }
 
-/// A time with its offset, as INTERNALDATE shows it.
+/// A time and its offset from UTC, as INTERNALDATE shows it (RFC 9051 §2.3.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InternalDate {
     /// Seconds since 1970-01-01 00:00 UTC.
@@ -290,7 +289,7 @@ pub struct InternalDate {
     pub offset_minutes: i16,
 }
 
-/// One place where an upload goes.
+/// A mailbox that a delivery appends to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The mailbox.
@@ -301,16 +300,16 @@ pub struct Target {
     pub internal_date: InternalDate,
 }
 
-/// One upload and all the mailboxes that it goes to. The octets are kept once.
+/// One upload and all mailboxes that it is appended to. The store keeps its bytes once.
 #[derive(Debug)]
 pub struct Delivery {
     /// The complete message.
     pub upload: Upload,
-    /// Where it goes; several for several recipients.
+    /// The mailboxes to append to, one per recipient.
     pub targets: Vec<Target>,
 }
 
-/// What APPENDUID tells (RFC 9051 §7.1).
+/// The mailbox and UID of an appended message: the data of APPENDUID (RFC 9051 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// The mailbox.
@@ -319,11 +318,11 @@ pub struct Appended {
     pub uid_validity: u32,
     /// The new message's UID.
     pub uid: u32,
-    /// The new message's octets.
+    /// The new message's content.
     pub content: ContentId,
 }
 
-/// Which columns [`fetch_page`](crate::Store::fetch_page) reads beside the cheap ones.
+/// The columns that [`fetch_page`](crate::Store::fetch_page) reads in addition to the summary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
     pub(crate) envelope: bool,
@@ -333,30 +332,30 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// UID, flags, dates and size only.
+    /// Selects the summary only: UID, mod-sequence, flags, dates and size.
     pub fn summary() -> Self {
         Self::default()
     }
 
-    /// The envelope too.
+    /// Adds the envelope.
     #[must_use]
     pub fn with_envelope(self) -> Self {
         Self { envelope: true, ..self }
     }
 
-    /// The tree of parts too.
+    /// Adds the tree of parts.
     #[must_use]
     pub fn with_structure(self) -> Self {
         Self { structure: true, ..self }
     }
 
-    /// The EMAILID too.
+    /// Adds the EMAILID.
     #[must_use]
     pub fn with_email_id(self) -> Self {
         Self { email_id: true, ..self }
     }
 
-    /// The content of small messages too.
+    /// Adds the bytes of messages of at most [`SMALL_LIMIT`](crate::SMALL_LIMIT) bytes.
     #[must_use]
     pub fn with_small_bodies(self) -> Self {
         Self { body: true, ..self }
@@ -374,23 +373,23 @@ pub struct Message {
     pub flags: Flags,
     /// INTERNALDATE
     pub internal_date: InternalDate,
-    /// The time of its Date field, in seconds since 1970, where that is a date.
+    /// The time of its Date field, in seconds since 1970; `None` if the field is missing or invalid.
     pub sent_date: Option<i64>,
-    /// RFC822.SIZE, in octets.
+    /// RFC822.SIZE, in bytes.
     pub size: u64,
-    /// Where its octets are: [`open`](crate::Store::open_content) them.
+    /// Its content: open it with [`open_content`](crate::Store::open_content).
     pub content: ContentId,
-    /// Its EMAILID, where asked for; see [`Store::email_id`](crate::Store::email_id).
+    /// Its EMAILID, if requested; see [`Store::email_id`](crate::Store::email_id).
     pub email_id: Option<String>,
-    /// Its envelope, where asked for.
+    /// Its envelope, if requested.
     pub envelope: Option<Envelope>,
-    /// Its tree of parts, where asked for.
+    /// Its tree of parts, if requested.
     pub structure: Option<Part>,
-    /// Its octets, where asked for and small.
+    /// Its bytes, if requested and the message is small.
     pub body: Option<Vec<u8>>,
 }
 
-/// A page of messages, in order of UID.
+/// A page of messages, in ascending order of UID.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     /// The messages.
@@ -410,7 +409,7 @@ pub struct MessageFlags {
     pub flags: Flags,
 }
 
-/// How STORE changes flags.
+/// The operation of a STORE (RFC 9051 §6.4.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreMode {
     /// `+FLAGS`
@@ -421,88 +420,88 @@ pub enum StoreMode {
     Replace,
 }
 
-/// What a STORE did, as far as it went.
+/// The result of a STORE, as far as it went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Messages whose flags are other than before.
+    /// Messages whose flags changed.
     pub changed: Vec<MessageFlags>,
-    /// Messages that were there and already had those flags.
+    /// Messages that already had the requested flags.
     pub unchanged: Vec<MessageFlags>,
-    /// Messages that changed since `unchanged_since` and were left alone (MODIFIED of RFC 7162).
+    /// Messages that were not changed because their mod-sequence is later than `unchanged_since` (MODIFIED, RFC 7162
+    /// §3.1.3).
     pub modified: Vec<u32>,
-    /// The mod-sequence of the changed messages: no other message has it.
+    /// The mod-sequence of the changed messages, which no other message has.
     pub modseq: Option<u64>,
-    /// Where to go on ([`UidSet::starting_at`]); `None` when all were looked at.
+    /// Where to continue (see [`UidSet::starting_at`]); `None` when the whole set was examined.
     pub next: Option<u32>,
 }
 
-/// What a COPY or MOVE did, as far as it went.
+/// The result of a COPY or MOVE, as far as it went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
     /// UIDVALIDITY of the destination.
     pub uid_validity: u32,
-    /// The UID in the source and in the destination, in order.
+    /// The UIDs of each message in the source and in the destination, in order.
     pub pairs: Vec<(u32, u32)>,
-    /// Where to go on ([`UidSet::starting_at`]); `None` when all were looked at.
+    /// Where to continue (see [`UidSet::starting_at`]); `None` when the whole set was examined.
     pub next: Option<u32>,
-    /// The copy that further parts belong to, while there are any; see
-    /// [`Store::copy_part`](crate::Store::copy_part).
+    /// Identifies the copy if more parts follow; see [`Store::copy_part`](crate::Store::copy_part).
     pub unfinished: Option<CopyId>,
 }
 
-/// A COPY in several parts that has not ended.
+/// Identifies an unfinished COPY of several parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyId(pub(crate) i64);
 
-/// What an EXPUNGE did, as far as it went.
+/// The result of an EXPUNGE, as far as it went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expunged {
-    /// The messages that are gone, in order.
+    /// The UIDs of the removed messages, in ascending order.
     pub uids: Vec<u32>,
-    /// Where to go on ([`UidSet::starting_at`]); `None` when all were looked at.
+    /// Where to continue (see [`UidSet::starting_at`]); `None` when the whole set was examined.
     pub next: Option<u32>,
 }
 
-/// Which messages go.
+/// The messages to expunge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expunge {
-    /// EXPUNGE: all that are `\Deleted`.
+    /// EXPUNGE: all messages with `\Deleted`.
     Deleted,
-    /// UID EXPUNGE: those of the set that are `\Deleted`.
+    /// UID EXPUNGE: the messages of the set with `\Deleted` (RFC 9051 §6.4.9).
     DeletedAmong(UidSet),
-    /// All of the set, whatever their flags.
+    /// All messages of the set, with any flags.
     Exactly(UidSet),
 }
 
-/// Up to where a session knows the changes of a mailbox.
+/// How far a session knows the changes of a mailbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChangeCursor {
-    /// Messages from this UID on are unknown.
+    /// Messages with this UID or a higher one are unknown.
     pub uid_next: u32,
-    /// Changes of flags are known up to and with this mod-sequence and UID.
+    /// Flag changes are known up to and including this mod-sequence and UID.
     pub flags: (u64, u32),
-    /// Removals are known up to and with this mod-sequence and UID.
+    /// Removals are known up to and including this mod-sequence and UID.
     pub expunged: (u64, u32),
 }
 
-/// A page of what changed in a mailbox since a cursor. Several changes of one message are one.
+/// A page of the changes of a mailbox since a cursor. Several changes of one message are merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Pass it the next time.
+    /// The cursor for the next call.
     pub cursor: ChangeCursor,
     /// Whether there is another page.
     pub more: bool,
     /// The highest mod-sequence of the mailbox now.
     pub highest_modseq: u64,
-    /// Messages that went.
+    /// The UIDs of removed messages.
     pub vanished: Vec<u32>,
-    /// Messages that came, in order of UID.
+    /// The UIDs of new messages, in ascending order.
     pub new: Vec<u32>,
-    /// Messages that were known and have other flags.
+    /// Known messages whose flags changed.
     pub changed: Vec<MessageFlags>,
 }
 
-/// Tells that a mailbox changed; ask [`changes_since`](crate::Store::changes_since) how.
+/// Notifies of a change of a mailbox; [`changes_since`](crate::Store::changes_since) returns its details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The mailbox.
@@ -514,51 +513,51 @@ pub struct Change {
 /// A message that was fetched from a remote mailbox.
 #[derive(Debug)]
 pub struct RemoteMessage {
-    /// Its UID there.
+    /// Its UID on the remote server.
     pub uid: u32,
     /// The complete message.
     pub upload: Upload,
-    /// Its flags there.
+    /// Its flags on the remote server.
     pub flags: Flags,
-    /// Its internal date there.
+    /// Its internal date on the remote server.
     pub internal_date: InternalDate,
 }
 
-/// What became of a [`RemoteMessage`]; the number is the local UID.
+/// The outcome of importing a [`RemoteMessage`], with the local UID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportOutcome {
-    /// It is new here.
+    /// The message was new and has been appended.
     Imported(u32),
-    /// The same octets came under an earlier UIDVALIDITY and are still here.
+    /// A message with the same bytes was imported under an earlier UIDVALIDITY and still exists.
     Duplicate(u32),
-    /// This UID was recorded before.
+    /// This remote UID was already recorded.
     Known(u32),
 }
 
-/// How a remote account stands.
+/// A remote account and the result of its last sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteAccount {
     /// Its identifier.
     pub id: RemoteAccountId,
-    /// What tells it apart: a URL without a password.
+    /// Its key: a URL without a password.
     pub url_key: String,
-    /// When a run last ended, in seconds since 1970.
+    /// When the last sync ended, in seconds since 1970.
     pub last_sync_at: Option<i64>,
-    /// How that run ended: a word of the caller's.
+    /// How the last sync ended: a word chosen by the caller.
     pub status: Option<String>,
-    /// Why it failed: a text of the caller's.
+    /// Why the last sync failed: a text chosen by the caller.
     pub error: Option<String>,
 }
 
-/// A remote mailbox and the local one that its messages go to.
+/// A remote mailbox and the local mailbox that its messages go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemoteMailbox {
     /// Its identifier.
     pub id: RemoteMailboxId,
     /// The local mailbox.
     pub mailbox: MailboxId,
-    /// The UIDVALIDITY that is in force.
+    /// The current UIDVALIDITY of the remote mailbox.
     pub uid_validity: u32,
-    /// How many messages are recorded under it.
+    /// The number of messages recorded under this UIDVALIDITY.
     pub known: u32,
 }

@@ -2,44 +2,44 @@
 
 use std::ops::RangeInclusive;
 
-/// A set of UIDs: ordered, disjoint ranges.
+/// A set of UIDs, as ordered, disjoint ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UidSet(Vec<RangeInclusive<u32>>);
 
 impl UidSet {
-    /// Every UID.
+    /// Returns the set of all UIDs.
     pub fn all() -> Self {
         Self(vec![1..=u32::MAX])
     }
 
-    /// One UID.
+    /// Returns the set of one UID.
     pub fn one(uid: u32) -> Self {
         Self(vec![uid..=uid])
     }
 
-    /// The ranges, in order.
+    /// Returns the ranges, in ascending order.
     pub fn ranges(&self) -> &[RangeInclusive<u32>] {
         &self.0
     }
 
-    /// Whether no UID is in it.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether `uid` is in it.
+    /// Returns whether the set contains `uid`.
     pub fn contains(&self, uid: u32) -> bool {
         let next = self.0.partition_point(|range| *range.end() < uid);
         self.0.get(next).is_some_and(|range| range.contains(&uid))
     }
 
-    /// What of it is below `uid`.
+    /// Returns the UIDs below `uid`.
     pub(crate) fn ending_before(&self, uid: u32) -> Self {
         let below = self.0.iter().filter(|range| *range.start() < uid);
         below.map(|range| *range.start()..=(*range.end()).min(uid.saturating_sub(1))).collect()
     }
 
-    /// What is left of it from `uid` on: the rest behind a page.
+    /// Returns the UIDs of the set that are at least `uid`: the rest of the set after a page.
     pub fn starting_at(&self, uid: u32) -> Self {
         self.0
             .iter()
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uid_sets_merge_and_continue() {
+    fn merges_ranges_and_continues_after_a_page() {
         let set: UidSet = [5..=7, 1..=2, 3..=3, 7..=9].into_iter().collect();
         assert_eq!(set.ranges(), [1..=3, 5..=9]);
         assert!(set.contains(9) && !set.contains(4) && !set.contains(0));

@@ -1,4 +1,4 @@
-//! What is derived from a message is bounded in memory and on disk, whatever the message is.
+//! Tests that the data derived from a message is bounded in memory and on disk, also for hostile messages.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// The system's allocator, counting what each thread holds.
+/// The system's allocator, counting the bytes that each thread holds.
 struct Counting;
 
 #[global_allocator]
@@ -20,7 +20,7 @@ thread_local! {
 }
 
 fn count(change: isize) {
-    // A thread that ends has no counters any more.
+    // A thread that is ending has no counters any more.
     let _ = HELD.try_with(|held| {
         held.set(held.get() + change);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
@@ -47,7 +47,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// The most bytes that this thread held while `work` ran, beyond those it held before.
+/// Returns the most bytes that this thread held while `work` ran, in addition to those it held before.
 fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     PEAK.set(before);
@@ -57,7 +57,7 @@ fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
 
 const MEBIBYTE: usize = 1024 * 1024;
 
-/// Text of about this size that repeats `piece`.
+/// Returns text of about `size` bytes that repeats `piece`.
 fn fill(size: usize, start: &str, piece: &str, end: &str) -> Vec<u8> {
     let mut text = String::with_capacity(size + start.len() + end.len());
     text.push_str(start);
@@ -89,7 +89,7 @@ fn deep_multiparts(size: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Every part has everything that a part can have.
+/// Every part has every field that a part can have.
 fn rich_parts(size: usize) -> Vec<u8> {
     let long = "v".repeat(900);
     let part = format!(
@@ -100,7 +100,7 @@ fn rich_parts(size: usize) -> Vec<u8> {
     fill(size, "Content-Type: multipart/mixed; boundary=b\r\n\r\n", &part, "--b--\r\n")
 }
 
-/// Messages that are made to have as much derived from them as can be, of about `size` bytes.
+/// Messages of about `size` bytes for which as much data as possible is derived.
 fn hostile(size: usize) -> Vec<(&'static str, Vec<u8>)> {
     let mixed = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
     let latin: Vec<u8> =
@@ -159,7 +159,7 @@ fn append(store: &SqliteStore, mailbox: MailboxId, message: &[u8]) -> Appended {
     store.append(Delivery { upload, targets: vec![target] }).unwrap()[0]
 }
 
-/// The size of the records of the content that was appended last.
+/// Returns the size of the records of the last appended content.
 fn derived(directory: &std::path::Path) -> usize {
     let database = rusqlite::Connection::open(directory.join("mail.db")).unwrap();
     let sizes = "SELECT length(CAST(envelope AS BLOB)) + length(CAST(structure AS BLOB)) FROM contents \
@@ -168,7 +168,7 @@ fn derived(directory: &std::path::Path) -> usize {
 }
 
 #[test]
-fn memory_and_disk_do_not_depend_on_what_a_message_contains() {
+fn memory_and_derived_data_are_bounded_for_hostile_messages() {
     let (directory, store, inbox) = store();
     append(&store, inbox, b"Subject: warm up\r\n\r\nx");
     let columns = Columns::summary().with_envelope().with_structure();
@@ -191,7 +191,7 @@ fn memory_and_disk_do_not_depend_on_what_a_message_contains() {
     }
 }
 
-/// Each group that starts also ends.
+/// Checks that each group that starts also ends.
 fn check_groups(envelope: &mime::Envelope) {
     for list in [&envelope.from, &envelope.to, &envelope.cc, &envelope.bcc] {
         let mut open = false;
@@ -206,7 +206,7 @@ fn check_groups(envelope: &mime::Envelope) {
 }
 
 #[test]
-fn seventeen_mebibytes_of_header_need_no_more_memory() {
+fn memory_is_bounded_for_a_header_of_17_mebibytes() {
     let (_directory, store, inbox) = store();
     append(&store, inbox, b"Subject: warm up\r\n\r\nx");
     for piece in ["X-Filler: some text that is of no interest\r\n", "To: a@b.example, c@d.example\r\n", "x"] {
@@ -219,7 +219,7 @@ fn seventeen_mebibytes_of_header_need_no_more_memory() {
 
 #[test]
 fn time_is_linear_in_the_size_of_a_message() {
-    // The quickest of some runs: a busy machine makes any one of them slow.
+    // Take the fastest of some runs, because a busy machine slows single runs down.
     let run = |message: &[u8]| {
         let once = |_| {
             let clock = Instant::now();
@@ -235,7 +235,7 @@ fn time_is_linear_in_the_size_of_a_message() {
 }
 
 #[test]
-fn what_is_cut_does_not_depend_on_how_a_message_is_divided() {
+fn cuts_are_independent_of_chunk_size() {
     for (name, message) in hostile(90 * 1024) {
         let whole = Structure::of(&message);
         for length in [13, 4_093] {
@@ -251,7 +251,7 @@ fn named(count: usize) -> String {
 }
 
 #[test]
-fn address_lists_are_cut_at_an_address_and_marked() {
+fn cuts_address_lists_at_an_address_and_sets_truncated() {
     let envelope = |header: String| Structure::of(format!("{header}\r\n\r\nx").as_bytes()).envelope;
     let whole = envelope(format!("To: {}", named(mime::ADDRESS_LIMIT)));
     assert_eq!((whole.to.len(), whole.truncated), (1_000, false));
@@ -276,7 +276,7 @@ fn address_lists_are_cut_at_an_address_and_marked() {
 }
 
 #[test]
-fn texts_are_cut_between_words_and_identifiers() {
+fn cuts_texts_between_words_and_identifiers() {
     let envelope = |header: &str| Structure::of(header.as_bytes()).envelope;
     let cut = envelope(&format!("Subject: {}\r\n\r\n", "=?utf-8?q?word?= ".repeat(1_000)));
     let subject = cut.subject.unwrap();
@@ -288,7 +288,7 @@ fn texts_are_cut_between_words_and_identifiers() {
 }
 
 #[test]
-fn parts_are_cut_at_a_part_and_marked() {
+fn cuts_parts_at_a_part_and_sets_truncated() {
     let message = |parts: usize| {
         let part = |n| format!("--b\r\nContent-Type: text/html; name=n{n}.html\r\n\r\n{n}\r\n");
         let parts: String = (0..parts).map(part).collect();
@@ -308,7 +308,7 @@ fn parts_are_cut_at_a_part_and_marked() {
 }
 
 #[test]
-fn a_page_ends_by_the_bytes_of_all_it_holds() {
+fn page_ends_at_its_memory_limit() {
     let (_directory, store, inbox) = store();
     let message = format!("To: {}\r\n\r\nx", named(1_000)).into_bytes();
     for _ in 0..30 {
@@ -326,7 +326,7 @@ fn a_page_ends_by_the_bytes_of_all_it_holds() {
 }
 
 #[test]
-fn records_of_earlier_versions_are_read_and_bounded() {
+fn reads_records_of_earlier_versions_in_bounded_memory() {
     let (directory, store, inbox) = store();
     let header = b"From: Ann <a@b>\r\nContent-Type: text/html; charset=x\r\n\r\nbody";
     let small = append(&store, inbox, header);

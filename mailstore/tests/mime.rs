@@ -1,4 +1,4 @@
-//! MIME structure and sections, on well-formed, odd, and random messages.
+//! Tests MIME structure and sections on well-formed, malformed and random messages.
 
 use mailstore::mime::{Part, Scanner, SectionText, Structure, extract_section};
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ fn get(message: &[u8], path: &[u32], text: SectionText) -> Option<String> {
 }
 
 #[test]
-fn nested_multiparts_have_the_numbers_of_the_rfc() {
+fn numbers_nested_parts_as_the_rfc_says() {
     let message = NESTED.as_bytes();
     let whole = |path: &[u32]| get(message, path, SectionText::Whole);
     assert_eq!(whole(&[]).unwrap(), NESTED);
@@ -52,7 +52,7 @@ fn nested_multiparts_have_the_numbers_of_the_rfc() {
 }
 
 #[test]
-fn structure_says_what_bodystructure_needs() {
+fn structure_has_the_fields_of_bodystructure() {
     let Structure { envelope, root } = Structure::of(NESTED.as_bytes());
     assert_eq!(envelope.subject.as_deref(), Some("outer"));
     assert_eq!(root.children.len(), 3);
@@ -66,12 +66,12 @@ fn structure_says_what_bodystructure_needs() {
 }
 
 #[test]
-fn messages_without_mime() {
+fn reads_messages_without_mime() {
     let plain = b"Subject: x\r\n\r\none\r\ntwo\r\n";
     let root = Structure::of(plain).root;
     assert_eq!((root.lines, root.body_size(), root.header.end), (2, 10, 14));
     assert_eq!(get(plain, &[1], SectionText::Whole).unwrap(), "one\r\ntwo\r\n");
-    assert_eq!(get(plain, &[1], SectionText::Text), None, "a part that is no message has no TEXT");
+    assert_eq!(get(plain, &[1], SectionText::Text), None, "a part that is not a message has no TEXT");
     assert_eq!(get(plain, &[], SectionText::Text).unwrap(), "one\r\ntwo\r\n");
 
     let empty = Structure::of(b"").root;
@@ -86,7 +86,7 @@ fn messages_without_mime() {
 }
 
 #[test]
-fn lines_count_like_text_lines() {
+fn counts_lines_of_parts() {
     for (body, lines) in [("", 0), ("\r\n", 0), ("x\r\n", 1), ("x\r\n\r\n", 1), ("x\r\ny\r\n", 2)] {
         let message = format!("Content-Type: multipart/x; boundary=b\r\n\r\n--b\r\n\r\n{body}--b--\r\n");
         let child = &Structure::of(message.as_bytes()).root.children[0];
@@ -95,9 +95,9 @@ fn lines_count_like_text_lines() {
 }
 
 #[test]
-fn malformed_multiparts_still_have_a_structure() {
+fn reads_malformed_multiparts() {
     let none = Structure::of(b"Content-Type: multipart/mixed\r\n\r\ntext\r\n").root;
-    assert_eq!(none.children.len(), 1, "IMAP can't say a multipart without parts");
+    assert_eq!(none.children.len(), 1, "IMAP can't express a multipart without parts");
     assert_eq!(none.children[0].body_size(), 0);
 
     let cut = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n";
@@ -119,7 +119,7 @@ fn malformed_multiparts_still_have_a_structure() {
 }
 
 #[test]
-fn a_digest_holds_messages() {
+fn parts_of_a_digest_are_messages() {
     let digest =
         b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: one\r\n\r\nx\r\n--b--\r\n";
     let root = Structure::of(digest).root;
@@ -128,7 +128,7 @@ fn a_digest_holds_messages() {
 }
 
 #[test]
-fn depth_and_number_of_parts_are_bounded() {
+fn limits_depth_and_number_of_parts() {
     let deep: String = (0..500).map(|_| "Content-Type: message/rfc822\r\n\r\n").collect();
     let structure = Structure::of(deep.as_bytes());
     let (mut part, mut depth) = (&structure.root, 1);
@@ -146,7 +146,7 @@ fn depth_and_number_of_parts_are_bounded() {
 }
 
 #[test]
-fn the_tree_agrees_with_mail_parser_on_well_formed_mail() {
+fn agrees_with_mail_parser_on_well_formed_mail() {
     let parsed = mail_parser::MessageParser::default().parse(NESTED.as_bytes()).unwrap();
     let root = Structure::of(NESTED.as_bytes()).root;
     let leaf = &root.children[1].children[0];
@@ -165,8 +165,8 @@ fn in_bounds(part: &Part, size: u64) -> bool {
         && part.message.as_ref().is_none_or(|message| in_bounds(&message.root, size))
 }
 
-/// Lines that multiparts are made of, in any order.
-fn mime_soup() -> impl Strategy<Value = Vec<u8>> {
+/// Lines of multiparts, in any order.
+fn random_mime_lines() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just("Content-Type: multipart/mixed; boundary=a"),
         Just("Content-Type: multipart/digest; boundary=\"a b\""),
@@ -197,7 +197,7 @@ proptest! {
     }
 
     #[test]
-    fn soup_has_one_structure_however_it_is_cut(bytes in mime_soup(), cuts in prop::collection::vec(1_usize..9, 1..20)) {
+    fn structure_is_independent_of_chunk_size(bytes in random_mime_lines(), cuts in prop::collection::vec(1_usize..9, 1..20)) {
         let whole = Structure::of(&bytes);
         prop_assert!(in_bounds(&whole.root, bytes.len() as u64));
         let mut scanner = Scanner::new();
@@ -213,8 +213,8 @@ proptest! {
     }
 }
 
-/// Header fields made of the characters that address lists and parameters are read by.
-fn header_soup() -> impl Strategy<Value = Vec<u8>> {
+/// Header fields made of the special characters of address lists and parameters.
+fn random_header_fields() -> impl Strategy<Value = Vec<u8>> {
     let name = prop_oneof![
         Just("From"),
         Just("To"),
@@ -266,8 +266,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn odd_header_fields_are_read_the_same_in_any_division_and_close_their_groups(
-        message in header_soup(),
+    fn header_fields_are_independent_of_chunk_size_and_groups_are_closed(
+        message in random_header_fields(),
         length in 1_usize..50,
     ) {
         let whole = Structure::of(&message);

@@ -1,4 +1,4 @@
-//! Quotas of an account, the counters they are checked with, and the migration that adds those.
+//! Tests the quotas of an account, their counters, and the migration that adds the counters.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -42,10 +42,10 @@ fn over<T: std::fmt::Debug>(result: Result<T>) -> bool {
 }
 
 #[test]
-fn messages_beyond_the_quota_are_refused_and_nothing_else_is() {
+fn rejects_messages_over_quota_but_allows_moves_and_deletes() {
     let f = fixture(|quota| quota.messages = 3);
     f.append(&[f.inbox, f.trash], 10, &[]).unwrap();
-    assert!(over(f.append(&[f.inbox, f.trash], 10, &[])), "all targets or none");
+    assert!(over(f.append(&[f.inbox, f.trash], 10, &[])), "appends to all targets or none");
     f.append(&[f.inbox], 10, &[]).unwrap();
     assert!(over(f.append(&[f.inbox], 10, &[])));
     assert!(over(f.store.copy(f.inbox, &UidSet::one(1), f.trash, 100)));
@@ -63,7 +63,7 @@ fn messages_beyond_the_quota_are_refused_and_nothing_else_is() {
 }
 
 #[test]
-fn bytes_count_with_every_copy_and_a_message_that_never_fits_is_told_apart() {
+fn counts_bytes_of_every_copy_and_marks_permanent_errors() {
     let f = fixture(|quota| quota.bytes = 1_000);
     f.append(&[f.inbox], 400, &[]).unwrap();
     assert!(f.store.check_quota(f.inbox, 600).is_ok() && over(f.store.check_quota(f.inbox, 601)));
@@ -79,7 +79,7 @@ fn bytes_count_with_every_copy_and_a_message_that_never_fits_is_told_apart() {
 }
 
 #[test]
-fn one_account_over_quota_does_not_spoil_the_deliveries_beside_it() {
+fn account_over_quota_does_not_fail_other_deliveries_of_the_batch() {
     let f = fixture(|quota| quota.messages = 1);
     let other = f.store.create_account("bob", b"password").unwrap().id;
     let theirs = f.store.mailbox(other, "INBOX").unwrap().id;
@@ -96,11 +96,11 @@ fn one_account_over_quota_does_not_spoil_the_deliveries_beside_it() {
 }
 
 #[test]
-fn mailboxes_subscriptions_and_remote_accounts_are_limited() {
+fn limits_mailboxes_subscriptions_and_remote_accounts() {
     let f = fixture(|quota| (quota.mailboxes, quota.subscriptions, quota.remote_accounts) = (8, 7, 2));
     assert_eq!(f.store.usage(f.account).unwrap().mailboxes, 6);
-    assert!(over(f.store.create_mailbox(f.account, "a/b/c", None)), "those above it count");
-    assert_eq!(f.store.list(f.account).unwrap().len(), 6, "none of them was made");
+    assert!(over(f.store.create_mailbox(f.account, "a/b/c", None)), "parents count");
+    assert_eq!(f.store.list(f.account).unwrap().len(), 6, "none of them was created");
     f.store.create_mailbox(f.account, "a/b", None).unwrap();
     assert!(over(f.store.rename_mailbox(f.account, "Sent", "x/Sent")));
     f.store.rename_mailbox(f.account, "Sent", "a/Sent").unwrap();
@@ -123,7 +123,7 @@ fn mailboxes_subscriptions_and_remote_accounts_are_limited() {
 }
 
 #[test]
-fn keywords_of_a_mailbox_are_limited() {
+fn limits_keywords_of_a_mailbox() {
     let f = fixture(|quota| quota.keywords = 3);
     f.append(&[f.inbox], 1, &["one", "Two"]).unwrap();
     assert!(!f.store.keywords(f.inbox).unwrap().is_full());
@@ -145,7 +145,7 @@ fn keywords_of_a_mailbox_are_limited() {
 }
 
 #[test]
-fn a_message_with_too_many_keywords_does_not_spoil_the_deliveries_beside_it() {
+fn keyword_limit_does_not_fail_other_deliveries_of_the_batch() {
     let f = fixture(|_| ());
     for chunk in (0..MAILBOX_KEYWORD_LIMIT).collect::<Vec<_>>().chunks(100) {
         let names: Vec<String> = chunk.iter().map(|n| format!("k{n}")).collect();
@@ -165,7 +165,7 @@ fn a_message_with_too_many_keywords_does_not_spoil_the_deliveries_beside_it() {
 }
 
 #[test]
-fn messages_of_a_deleted_mailbox_count_until_they_are_removed() {
+fn counts_messages_of_a_deleted_mailbox_until_they_are_removed() {
     let f = fixture(|_| ());
     let large = f.store.create_mailbox(f.account, "large", None).unwrap();
     (0..WRITE_SLICE + 10).for_each(|_| drop(f.append(&[large], 2, &[]).unwrap()));
@@ -178,7 +178,7 @@ fn messages_of_a_deleted_mailbox_count_until_they_are_removed() {
 }
 
 #[test]
-fn recent_falls_when_a_session_has_seen_the_messages() {
+fn recent_counts_only_messages_no_session_has_seen() {
     let f = fixture(|_| ());
     (0..4).for_each(|_| drop(f.append(&[f.inbox], 1, &[]).unwrap()));
     let recent = || f.store.status(f.inbox).unwrap().recent;
@@ -196,7 +196,7 @@ fn recent_falls_when_a_session_has_seen_the_messages() {
 }
 
 #[test]
-fn a_store_of_the_version_before_gets_its_counters() {
+fn adds_counters_when_upgrading_from_version_3() {
     let f = fixture(|_| ());
     f.append(&[f.inbox, f.trash], 30, &["One"]).unwrap();
     f.store.select(f.trash, Access::ReadWrite).unwrap();
@@ -222,7 +222,7 @@ fn a_store_of_the_version_before_gets_its_counters() {
 }
 
 #[test]
-fn a_page_of_mailboxes_goes_on_behind_a_name() {
+fn lists_mailboxes_in_pages() {
     let f = fixture(|_| ());
     for n in 0..25 {
         f.store.create_mailbox(f.account, &format!("box {n:02}"), None).unwrap();
@@ -241,7 +241,7 @@ fn a_page_of_mailboxes_goes_on_behind_a_name() {
 }
 
 #[test]
-fn an_email_id_is_the_same_for_copies_and_finds_them() {
+fn copies_share_an_email_id_that_finds_them() {
     let f = fixture(|_| ());
     let other = f.store.create_account("bob", b"password").unwrap().id;
     let theirs = f.store.mailbox(other, "INBOX").unwrap().id;
@@ -262,12 +262,12 @@ fn an_email_id_is_the_same_for_copies_and_finds_them() {
     assert_eq!(
         SqliteStore::open(directory.path()).unwrap().email_id(account, content),
         id,
-        "it never changes"
+        "the same after reopening"
     );
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_is_no_message_that_is_gone() {
+fn distinguishes_unreadable_files_from_expunged_messages() {
     let f = fixture(|_| ());
     let content = f.append(&[f.inbox], 200_000, &[]).unwrap()[0].content;
     let messages = f.directory.path().join("messages");
@@ -285,7 +285,7 @@ fn a_file_that_cannot_be_opened_is_no_message_that_is_gone() {
 }
 
 #[test]
-fn equal_messages_are_imported_in_linear_time() {
+fn imports_equal_messages_in_linear_time() {
     let f = fixture(|_| ());
     let remote = f.store.remote_account(f.account, "imap:one").unwrap().id;
     let import = |validity: u32, from: u32, count: u32| {
@@ -305,8 +305,8 @@ fn equal_messages_are_imported_in_linear_time() {
     let first = import(7, 1, 500);
     import(7, 501, 3_500);
     let last = import(7, 4_001, 500);
-    assert!(last < first * 6, "{first:?} for the first 500, {last:?} for those behind 4,000 equal ones");
-    // Under another UIDVALIDITY each is claimed once.
+    assert!(last < first * 6, "{first:?} for the first 500, {last:?} for those after 4,000 equal ones");
+    // Under another UIDVALIDITY each message is assigned once.
     import(8, 1, 4_500);
     assert_eq!(f.store.status(f.inbox).unwrap().messages, 4_500);
 }

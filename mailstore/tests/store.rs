@@ -1,4 +1,4 @@
-//! The store through its trait: accounts, mailboxes, messages, changes, and imports.
+//! Tests the store through its trait: accounts, mailboxes, messages, changes and imports.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use mailstore::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// More messages than any test has.
+/// A limit above the number of messages in any test.
 const ALL: usize = 1_000_000;
 
 struct Fixture {
@@ -76,7 +76,7 @@ impl Fixture {
 }
 
 #[test]
-fn a_new_account_has_its_mailboxes_and_a_private_directory() {
+fn new_account_has_default_mailboxes_and_private_files() {
     use std::os::unix::fs::PermissionsExt;
     let f = fixture();
     assert_eq!(f.names(), ["Archive", "Drafts", "INBOX", "Junk", "Sent", "Trash"]);
@@ -93,7 +93,7 @@ fn a_new_account_has_its_mailboxes_and_a_private_directory() {
 }
 
 #[test]
-fn passwords_are_verified_and_never_kept() {
+fn verifies_passwords_and_never_stores_them() {
     let f = fixture();
     assert_eq!(f.store.verify_password("Ann@example.org", b"right").unwrap(), Some(f.account));
     assert_eq!(
@@ -102,9 +102,13 @@ fn passwords_are_verified_and_never_kept() {
         "from the cache"
     );
     assert_eq!(f.store.verify_password("ann@example.org", b"wrong").unwrap(), None);
-    assert_eq!(f.store.verify_password("nobody", b"right").unwrap(), None);
+    assert_eq!(f.store.verify_password("unknown", b"right").unwrap(), None);
     f.store.set_password(f.account, b"another").unwrap();
-    assert_eq!(f.store.verify_password("ann@example.org", b"right").unwrap(), None, "the cache forgets");
+    assert_eq!(
+        f.store.verify_password("ann@example.org", b"right").unwrap(),
+        None,
+        "the new password invalidates the cache"
+    );
     assert_eq!(f.store.verify_password("ann@example.org", b"another").unwrap(), Some(f.account));
     assert_eq!(f.store.account("ann@example.org").unwrap().unwrap().id, f.account);
     assert!(matches!(f.store.set_password(AccountId(99), b"x"), Err(Error::NotFound(_))));
@@ -113,7 +117,7 @@ fn passwords_are_verified_and_never_kept() {
 }
 
 #[test]
-fn messages_come_back_as_they_went_in() {
+fn returns_messages_exactly_as_appended() {
     let f = fixture();
     let odd: Vec<u8> = (0..=255).chain([b'\r', b'\n', 0]).collect();
     let large = [b"Subject: large\r\n\r\n".to_vec(), vec![b'x'; 200_000]].concat();
@@ -134,7 +138,7 @@ fn messages_come_back_as_they_went_in() {
 }
 
 #[test]
-fn one_upload_to_many_is_kept_once_and_freed_with_the_last() {
+fn stores_shared_content_once_and_frees_it_with_the_last_message() {
     let f = fixture();
     let (one, two) = (f.mailbox("one"), f.mailbox("two"));
     let appended = f.deliver(&vec![b'y'; 100_000], &[one, two], &[]);
@@ -154,7 +158,7 @@ fn one_upload_to_many_is_kept_once_and_freed_with_the_last() {
 }
 
 #[test]
-fn an_upload_that_goes_nowhere_leaves_nothing() {
+fn removes_files_of_uploads_that_are_not_appended() {
     let f = fixture();
     drop(f.upload(&vec![0; 100_000]));
     let gone =
@@ -188,7 +192,7 @@ fn pages_continue_where_they_ended() {
 }
 
 #[test]
-fn flags_change_with_mod_sequences_and_counters_follow() {
+fn flag_changes_update_mod_sequences_and_counters() {
     let f = fixture();
     let uids: Vec<u32> = (0..3).map(|_| f.append("x")).collect();
     let before = f.store.status(f.inbox).unwrap();
@@ -223,7 +227,7 @@ fn flags_change_with_mod_sequences_and_counters_follow() {
 }
 
 #[test]
-fn another_session_learns_what_changed() {
+fn reports_changes_to_another_session() {
     let f = fixture();
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&calls);
@@ -251,12 +255,12 @@ fn another_session_learns_what_changed() {
     assert!(later.new.is_empty() && later.changed.is_empty() && later.vanished.is_empty());
     assert_eq!(calls.load(Ordering::SeqCst), 7);
     drop(subscription);
-    f.append("unheard");
+    f.append("unreported");
     assert_eq!(calls.load(Ordering::SeqCst), 7);
 }
 
 #[test]
-fn selecting_sees_recent_messages_once() {
+fn recent_messages_are_recent_in_one_session_only() {
     let f = fixture();
     f.deliver(b"a", &[f.inbox], &["\\Seen", "Beta", "alpha"]);
     f.append("b");
@@ -270,7 +274,7 @@ fn selecting_sees_recent_messages_once() {
 }
 
 #[test]
-fn messages_move_and_copy_onto_themselves() {
+fn moves_messages_and_copies_within_a_mailbox() {
     let f = fixture();
     (0..3).for_each(|_| {
         f.append("x");
@@ -286,7 +290,7 @@ fn messages_move_and_copy_onto_themselves() {
 }
 
 #[test]
-fn large_changes_go_on_where_a_slice_ended() {
+fn large_changes_continue_after_each_slice() {
     let f = fixture();
     let archive = f.mailbox("large");
     (0..7).for_each(|_| {
@@ -303,7 +307,7 @@ fn large_changes_go_on_where_a_slice_ended() {
     }
     assert_eq!(changed, (1..=7).collect::<Vec<_>>());
 
-    // Message 1 changes once more: it is told once, with its last flags.
+    // Message 1 changes again: it is reported once, with its last flags.
     f.store.store_flags(f.inbox, &UidSet::one(1), StoreMode::Remove, &flags, None, ALL).unwrap();
     let (mut cursor, mut told, mut pages) = (known, Vec::new(), 0);
     loop {
@@ -326,7 +330,7 @@ fn large_changes_go_on_where_a_slice_ended() {
 }
 
 #[test]
-fn keywords_have_numbers_that_only_grow() {
+fn keyword_numbers_only_grow() {
     let f = fixture();
     f.deliver(b"a", &[f.inbox], &["One", "two"]);
     f.deliver(b"b", &[f.inbox], &["TWO", "three"]);
@@ -346,7 +350,7 @@ fn keywords_have_numbers_that_only_grow() {
 }
 
 #[test]
-fn the_messages_of_a_deleted_mailbox_go_in_slices() {
+fn removes_messages_of_a_deleted_mailbox_in_slices() {
     let f = fixture();
     let work = f.mailbox("Work");
     f.mailbox("Work/2026");
@@ -370,10 +374,10 @@ fn the_messages_of_a_deleted_mailbox_go_in_slices() {
 }
 
 #[test]
-fn mailboxes_have_a_hierarchy() {
+fn creates_deletes_and_subscribes_mailboxes_in_a_hierarchy() {
     let f = fixture();
     f.mailbox("Work/2026/Q1/");
-    assert!(f.names().contains(&"Work/2026".to_owned()), "what is above is made too");
+    assert!(f.names().contains(&"Work/2026".to_owned()), "missing parents are created");
     assert!(matches!(f.store.create_mailbox(f.account, "Work/2026", None), Err(Error::Exists(_))));
     let work = f.store.mailbox(f.account, "Work").unwrap();
     assert!(work.has_children && !work.subscribed);
@@ -381,7 +385,7 @@ fn mailboxes_have_a_hierarchy() {
     let validity = f.store.status(work.id).unwrap().uid_validity;
 
     f.store.delete_mailbox(f.account, "Work").unwrap();
-    assert!(f.store.mailbox(f.account, "Work").unwrap().no_select, "it still holds others");
+    assert!(f.store.mailbox(f.account, "Work").unwrap().no_select, "it has children");
     assert!(matches!(f.store.status(work.id), Err(Error::NotFound(_))));
     assert!(matches!(f.store.delete_mailbox(f.account, "Work"), Err(Error::Refused(_))));
     let again = f.mailbox("Work");
@@ -414,7 +418,7 @@ fn mailboxes_have_a_hierarchy() {
 }
 
 #[test]
-fn renaming_takes_children_along_and_inbox_gives_its_messages() {
+fn rename_moves_children_and_empties_inbox() {
     let f = fixture();
     f.mailbox("a/b/c");
     f.mailbox("ab");
@@ -441,7 +445,7 @@ fn renaming_takes_children_along_and_inbox_gives_its_messages() {
 }
 
 #[test]
-fn imports_are_recorded_once_and_claimed_after_a_new_uid_validity() {
+fn imports_each_message_once_also_after_a_new_uidvalidity() {
     let f = fixture();
     let remote = f.store.remote_account(f.account, "imaps://ann@other.example").unwrap();
     assert_eq!(f.store.remote_account(f.account, "imaps://ann@other.example").unwrap().id, remote.id);
@@ -464,7 +468,7 @@ fn imports_are_recorded_once_and_claimed_after_a_new_uid_validity() {
     assert_eq!(
         f.store.known_uids(mailbox.id).unwrap().ranges().len(),
         3,
-        "what was deleted here stays known"
+        "messages deleted locally stay known"
     );
 
     let renewed = f.store.remote_mailbox(remote.id, "INBOX", f.inbox, 8).unwrap();
@@ -487,11 +491,11 @@ fn imports_are_recorded_once_and_claimed_after_a_new_uid_validity() {
     );
     assert!(matches!(f.store.known_uids(RemoteMailboxId(99)), Err(Error::NotFound(_))));
     let other = f.store.remote_mailbox(remote.id, "INBOX", f.mailbox("other"), 8).unwrap();
-    assert_eq!(other.known, 0, "another local mailbox is filled anew");
+    assert_eq!(other.known, 0, "another local mailbox knows no messages");
 }
 
 #[test]
-fn messages_that_could_not_be_fetched_are_remembered_under_their_uidvalidity() {
+fn records_unfetched_messages_by_uidvalidity() {
     let f = fixture();
     let remote = f.store.remote_account(f.account, "imap:a@h").unwrap().id;
     let mailbox = f.store.remote_mailbox(remote, "INBOX", f.inbox, 7).unwrap().id;
@@ -502,7 +506,7 @@ fn messages_that_could_not_be_fetched_are_remembered_under_their_uidvalidity() {
     f.store.forget_unfetched(mailbox, &[9, 10].into_iter().collect()).unwrap();
     assert_eq!(f.store.unfetched(mailbox).unwrap(), [5].into_iter().collect());
     f.store.remote_mailbox(remote, "INBOX", f.inbox, 8).unwrap();
-    assert!(f.store.unfetched(mailbox).unwrap().is_empty(), "another numbering");
+    assert!(f.store.unfetched(mailbox).unwrap().is_empty(), "the UIDVALIDITY changed");
     let most: UidSet = [1..=20_000].into_iter().collect();
     f.store.record_unfetched(mailbox, &most).unwrap();
     assert_eq!(f.store.unfetched(mailbox).unwrap().ranges(), [1..=10_000]);
@@ -533,7 +537,7 @@ fn threads_append_and_read_at_the_same_time() {
 }
 
 #[test]
-fn errors_name_no_person() {
+fn error_texts_contain_no_names() {
     let f = fixture();
     let error = f.store.mailbox(f.account, "Affair with Bob").unwrap_err();
     assert_eq!(error.to_string(), "there is no such mailbox");

@@ -1,6 +1,6 @@
-//! A process that is killed loses nothing that it acknowledged; a huge message needs little memory.
+//! Tests that a killed process loses no acknowledged message, and that a huge message needs little memory.
 //!
-//! Each test runs this same binary again as the child that it kills or measures.
+//! Each test runs its own binary again, as the child process that it kills or measures.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 const DIRECTORY: &str = "MAILSTORE_TEST_DIRECTORY";
 
-/// Runs one test of this binary again, which then plays the child.
+/// Runs one test of this binary as a child process.
 fn child(test: &str, directory: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
@@ -22,7 +22,7 @@ fn child(test: &str, directory: &Path) -> Child {
         .unwrap()
 }
 
-/// Where the child works, if this process is one.
+/// Returns the child's directory, if this process is a child.
 fn child_directory() -> Option<PathBuf> {
     std::env::var_os(DIRECTORY).map(PathBuf::from)
 }
@@ -43,7 +43,7 @@ fn append(store: &SqliteStore, mailbox: MailboxId, text: &[u8]) -> Appended {
     store.append(Delivery { upload, targets: vec![target] }).unwrap()[0]
 }
 
-fn append_for_ever(directory: &Path) {
+fn append_until_killed(directory: &Path) {
     let store = SqliteStore::open(directory).unwrap();
     let account = store.account("ann").unwrap().unwrap();
     let inbox = store.mailbox(account.id, "INBOX").unwrap().id;
@@ -57,9 +57,9 @@ fn append_for_ever(directory: &Path) {
 }
 
 #[test]
-fn what_was_acknowledged_survives_sigkill() {
+fn acknowledged_messages_survive_sigkill() {
     if let Some(directory) = child_directory() {
-        return append_for_ever(&directory);
+        return append_until_killed(&directory);
     }
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path()).unwrap();
@@ -68,7 +68,7 @@ fn what_was_acknowledged_survives_sigkill() {
     drop(store);
     let mut acknowledged = 0;
     for round in 0..6 {
-        let mut process = child("what_was_acknowledged_survives_sigkill", directory.path());
+        let mut process = child("acknowledged_messages_survive_sigkill", directory.path());
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let enough = acknowledged + 15 + round * 11;
         let number = |line: String| line.strip_prefix("acknowledged ").and_then(|n| n.parse::<u32>().ok());
@@ -77,7 +77,7 @@ fn what_was_acknowledged_survives_sigkill() {
         }
         process.kill().unwrap();
         process.wait().unwrap();
-        // What was still in the pipe was acknowledged too.
+        // Lines that were still in the pipe were acknowledged too.
         acknowledged = lines.map_while(|line| line.ok()).filter_map(number).last().unwrap_or(acknowledged);
 
         let store = SqliteStore::open(directory.path()).unwrap();
@@ -94,7 +94,7 @@ fn what_was_acknowledged_survives_sigkill() {
             assert_eq!(subject, Some(number.to_string()));
         }
         let files = std::fs::read_dir(directory.path().join("messages")).unwrap().count();
-        assert_eq!(files, large, "nothing half-written is left");
+        assert_eq!(files, large, "no unfinished file is left");
         assert_eq!(store.status(inbox).unwrap().messages as usize, page.messages.len());
         acknowledged = page.messages.len() as u32;
     }
@@ -102,7 +102,7 @@ fn what_was_acknowledged_survives_sigkill() {
 
 const LINE: &[u8] = b"0123456789012345678901234567890123456789012345678901234567890123456789012345\r\n";
 
-/// 256 MiB; as much as `MAILSTORE_TEST_MEBIBYTES` says otherwise.
+/// The size of the message: 256 MiB, or the value of `MAILSTORE_TEST_MEBIBYTES`.
 fn mebibytes() -> u64 {
     std::env::var("MAILSTORE_TEST_MEBIBYTES").ok().and_then(|text| text.parse().ok()).unwrap_or(256)
 }
@@ -144,12 +144,12 @@ fn append_and_read_huge(directory: &Path) {
 }
 
 #[test]
-fn a_huge_message_needs_little_memory() {
+fn memory_is_bounded_for_a_huge_message() {
     if let Some(directory) = child_directory() {
         return append_and_read_huge(&directory);
     }
     let directory = tempfile::tempdir().unwrap();
-    let output = child("a_huge_message_needs_little_memory", directory.path()).wait_with_output().unwrap();
+    let output = child("memory_is_bounded_for_a_huge_message", directory.path()).wait_with_output().unwrap();
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
     let grown = output.split("grown ").nth(1).and_then(|rest| rest.split_whitespace().next());
     let grown: u64 = grown.expect("the child finishes").parse().unwrap();

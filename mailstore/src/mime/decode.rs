@@ -1,8 +1,8 @@
-//! Decoding for search and display: header text, bodies, dates.
+//! Decodes header text, bodies and dates, for search and display.
 //!
-//! Knows nothing of structure: it takes raw bytes that a section yielded. Never fails: what can't be decoded comes
-//! back as it is, with replacement characters where it is not UTF-8. No result is longer than four times its input,
-//! and every function is linear.
+//! All functions take raw bytes, for example of a section, and never fail. Bytes that can't be decoded are kept, with
+//! replacement characters for those that are not UTF-8. No result is longer than four times its input, and every
+//! function is linear.
 
 use super::header::unfold;
 use super::structure::Part;
@@ -12,10 +12,10 @@ use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use mail_parser::parsers::MessageStream;
 
-/// The longest name of a charset, its language (RFC 2231 §5) included.
+/// The longest charset name, in bytes, including its language (RFC 2231 §5).
 const CHARSET_NAME_LIMIT: usize = 64;
 
-/// Names of charsets that mail uses and the tables of the crates lack.
+/// Charset names that mail uses and the libraries lack.
 const ALIASES: [(&str, &str); 21] = [
     ("ansi_x3.110-1983", "windows-1252"),
     ("cp-850", "ibm850"),
@@ -40,20 +40,20 @@ const ALIASES: [(&str, &str); 21] = [
     ("uhc", "euc-kr"),
 ];
 
-/// The text of a header field (what is behind the colon) with encoded words decoded (RFC 2047).
+/// Returns the text of a header field's value with encoded words decoded (RFC 2047).
 ///
-/// The bytes of adjacent words of one charset are put together before they are decoded: some senders split a word in
+/// The bytes of adjacent words of one charset are joined before they are decoded, because some senders split a word in
 /// the middle of a character.
 pub fn header_text(value: &[u8]) -> String {
     let text = unfold(value);
     let mut out = String::with_capacity(text.len());
-    // The words that wait to be decoded together: their charset and bytes.
+    // The charset and bytes of the words that will be decoded together.
     let mut pending: Option<(&str, Vec<u8>)> = None;
     let mut rest = text.as_str();
     while let Some(start) = rest.find("=?") {
         let (before, from) = rest.split_at(start);
         let Some(word) = encoded_word(from) else {
-            // It is text that looks like the start of a word.
+            // This only looks like the start of a word.
             let (literal, more) = from.split_at(2);
             flush(&mut pending, &mut out);
             out.push_str(before);
@@ -93,7 +93,7 @@ struct EncodedWord<'t> {
     rest: &'t str,
 }
 
-/// Reads `=?charset?encoding?text?=` at the start of a text.
+/// Parses `=?charset?encoding?text?=` at the start of a text.
 fn encoded_word(text: &str) -> Option<EncodedWord<'_>> {
     let inner = text.strip_prefix("=?")?;
     let end = inner.bytes().take(CHARSET_NAME_LIMIT + 1).position(|byte| byte == b'?')?;
@@ -107,14 +107,14 @@ fn encoded_word(text: &str) -> Option<EncodedWord<'_>> {
         b"?Q?" | b"?q?" => (false, inner.get(3..)?),
         _ => return None,
     };
-    // No `?` is in the text, so that the end is found without reading on to the next word again and again.
+    // The text contains no `?`, so the search for its end never reads the next words again.
     let end = inner.find('?').filter(|end| inner.as_bytes().get(end + 1) == Some(&b'='))?;
     let encoded = inner.get(..end)?;
     let bytes = if base64 { base64_decode(encoded.as_bytes())? } else { decode_q(encoded.as_bytes()) };
     Some(EncodedWord { charset, bytes, rest: inner.get(end + 2..)? })
 }
 
-/// The Q encoding (RFC 2047 §4.2); a `=` without two hexadecimal digits stays.
+/// Decodes the Q encoding (RFC 2047 §4.2). A `=` without two hexadecimal digits is kept.
 fn decode_q(encoded: &[u8]) -> Vec<u8> {
     let digit = |at: usize| encoded.get(at).and_then(|&byte| char::from(byte).to_digit(16));
     let mut bytes = Vec::with_capacity(encoded.len());
@@ -136,7 +136,7 @@ fn decode_q(encoded: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The bytes of a part with its Content-Transfer-Encoding undone; `None` for an encoding that is unknown or broken.
+/// Decodes a Content-Transfer-Encoding (RFC 2045 §6). Returns `None` if the encoding is unknown or violated.
 pub fn transfer_decoded(encoding: &str, body: &[u8]) -> Option<Vec<u8>> {
     match encoding.to_ascii_lowercase().as_str() {
         "7bit" | "8bit" | "binary" => Some(body.to_vec()),
@@ -146,19 +146,19 @@ pub fn transfer_decoded(encoding: &str, body: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The text of a text part: transfer encoding and charset undone.
+/// Returns the text of a text part, with transfer encoding and charset decoded.
 pub fn text(part: &Part, body: &[u8]) -> String {
     let bytes = transfer_decoded(&part.encoding, body).unwrap_or_else(|| body.to_vec());
     charset_text(part.parameter("charset").unwrap_or("utf-8"), bytes)
 }
 
-/// Text of a charset as UTF-8. The charset may have any name that `mail-parser` or `encoding_rs` knows; of an unknown
-/// one, what is UTF-8 is kept.
+/// Converts text of a charset to UTF-8. The charset may have any name that `mail-parser` or `encoding_rs` knows. For
+/// an unknown charset, valid UTF-8 is kept and other bytes are replaced.
 pub fn charset_text(charset: &str, bytes: Vec<u8>) -> String {
     let name = charset.trim().to_ascii_lowercase();
     let name = canonical(&name);
     let bytes = match (name, String::from_utf8(bytes)) {
-        // Much mail that says ASCII, or nothing, is UTF-8.
+        // Mail that states ASCII, or no charset, is often UTF-8.
         ("us-ascii" | "ascii" | "utf-8" | "utf8", Ok(text)) => return text,
         (_, Ok(text)) => text.into_bytes(),
         (_, Err(error)) => error.into_bytes(),
@@ -180,17 +180,17 @@ fn canonical(name: &str) -> &str {
     ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, charset)| charset)
 }
 
-/// The encoding of a charset that can be decoded piece by piece.
+/// Returns the encoding of a charset that can be decoded piece by piece.
 pub(super) fn streaming_encoding(charset: &str) -> Option<&'static Encoding> {
     let name = charset.trim().to_ascii_lowercase();
     match canonical(&name) {
-        // Much mail that says ASCII, or nothing, is UTF-8.
+        // Mail that states ASCII, or no charset, is often UTF-8.
         "us-ascii" | "ascii" | "utf-8" | "utf8" => Some(encoding_rs::UTF_8),
         name => Encoding::for_label_no_replacement(name.as_bytes()),
     }
 }
 
-/// UTF-7 (RFC 2152), read tolerantly.
+/// Decodes UTF-7 (RFC 2152) tolerantly.
 fn decode_utf7(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     let mut rest = bytes;
@@ -236,7 +236,7 @@ fn base64_value(byte: u8) -> Option<u32> {
     }))
 }
 
-/// The time that a Date field names, in seconds since 1970; `None` for one that is no date.
+/// Returns the time of a Date field in seconds since 1970, or `None` if it is not a date.
 pub fn date(value: &str) -> Option<i64> {
     let line = format!("{value}\n");
     let date = MessageStream::new(line.as_bytes()).parse_date().into_datetime()?;
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_may_be_split_between_words_of_one_charset() {
+    fn joins_encoded_words_that_split_a_character() {
         let split = b"=?iso-2022-jp?B?GyRCJDRDbUo4?=\r\n =?ISO-2022-JP?B?JE4zTkcnJEckORsoQg==?= x";
         assert_eq!(header_text(split), "ご注文の確認です x");
         assert_eq!(header_text(b"=?utf-8?q?=E3=81?= =?utf-8?q?=82?="), "あ");
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_encoded_word_stays() {
+    fn keeps_text_that_is_not_an_encoded_word() {
         for text in ["=?", "=?=", "a =?utf-8?x?y?= b", "=?utf-8?q?open", "=?utf-8?b?*?=", "=??q?x?=", "?= =?"]
         {
             assert_eq!(header_text(text.as_bytes()), text);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decoded_text_is_at_most_four_times_as_long() {
+    fn decoded_text_is_at_most_four_times_longer() {
         let names =
             ALIASES.iter().map(|(alias, _)| *alias).chain(SAMPLES.iter().map(|(charset, ..)| *charset));
         for charset in names {
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn encoded_words_bodies_and_dates() {
+    fn decodes_encoded_words_bodies_and_dates() {
         assert_eq!(
             header_text(b" =?utf-8?q?J=C3=B6rg?= and\r\n =?iso-8859-1?q?caf=E9?=\r\n"),
             "Jörg and café"

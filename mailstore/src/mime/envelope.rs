@@ -1,7 +1,7 @@
-//! ENVELOPE from header fields: address lists in raw form (RFC 5322 §3.4, RFC 9051 §7.5.2).
+//! Builds ENVELOPE from header fields: raw address lists (RFC 5322 §3.4, RFC 9051 §7.5.2).
 //!
-//! Knows address syntax, read tolerantly, and the limits of an envelope. Does not decode encoded words: IMAP hands
-//! them out as they came.
+//! Parses addresses tolerantly, within the limits of an envelope. Encoded words are not decoded, because IMAP returns
+//! them as sent.
 
 use super::field::{AddressField, Field, FieldKind};
 use super::header::{filled, skip_comment};
@@ -10,15 +10,15 @@ use super::record::{RecordWriter, text_size};
 use super::structure::Address;
 use std::str::Chars;
 
-/// The most bytes that are collected of the words, or of the `<…>`, of one address.
+/// The most bytes collected of the words, or of the `<…>`, of one address.
 const COLLECTED_LIMIT: usize = 2 * WORD_LIMIT + 64;
 
-/// Writes one envelope, field by field as they come.
+/// Writes one envelope, field by field.
 #[derive(Debug, Default)]
 pub(super) struct EnvelopeWriter {
-    /// Whether there was a date, a subject, an In-Reply-To, a Message-ID: the first one counts.
+    /// Whether Date, Subject, In-Reply-To and Message-ID were read: the first of each counts.
     seen: [bool; 4],
-    /// The entries of each address field.
+    /// The number of entries of each address field.
     entries: [usize; 6],
     truncated: bool,
 }
@@ -31,7 +31,7 @@ pub(super) struct RecordRoom {
 }
 
 impl EnvelopeWriter {
-    /// Whether the value of a field is of use.
+    /// Returns whether the value of a field is needed.
     pub(super) fn wants(&mut self, kind: FieldKind) -> bool {
         match kind {
             FieldKind::Addresses(field) => {
@@ -43,7 +43,7 @@ impl EnvelopeWriter {
         }
     }
 
-    /// Takes a field of the header.
+    /// Writes a field of the header.
     pub(super) fn field(&mut self, field: &Field, record: &mut RecordWriter, room: RecordRoom) {
         match field.kind {
             FieldKind::Addresses(name) => self.addresses(name, field, record, room),
@@ -109,7 +109,7 @@ impl EnvelopeWriter {
     }
 }
 
-/// The place and the mark of a field that counts once.
+/// The index in `seen` and the mark of a field that counts once.
 fn once(kind: FieldKind) -> Option<(usize, u8)> {
     match kind {
         FieldKind::Date => Some((0, b'd')),
@@ -120,14 +120,14 @@ fn once(kind: FieldKind) -> Option<(usize, u8)> {
     }
 }
 
-/// A text that was cut, up to its last whole element: an identifier, or an encoded word.
+/// Returns a cut text up to its last complete identifier or encoded word.
 fn at_element(kind: FieldKind, text: &str) -> &str {
     match kind {
         FieldKind::InReplyTo | FieldKind::MessageId => {
             text.rfind('>').and_then(|end| text.get(..=end)).unwrap_or_default()
         }
         _ => {
-            // Only the last word can be cut, and it is short (RFC 2047 §2).
+            // Only the last word can be incomplete, and it is short (RFC 2047 §2).
             let ends = |word: &str| {
                 let last = word.match_indices('?').nth(3);
                 last.is_some_and(|(at, _)| word.as_bytes().get(at + 1) == Some(&b'='))
@@ -140,7 +140,7 @@ fn at_element(kind: FieldKind, text: &str) -> &str {
     }
 }
 
-/// Writes the entries of an address list as long as there is room; a group that was begun is always ended.
+/// Writes the entries of an address list while there is room. A group that has started is always ended.
 struct ListWriter<'r> {
     record: &'r mut RecordWriter,
     mark: u8,
@@ -152,7 +152,7 @@ struct ListWriter<'r> {
 }
 
 impl ListWriter<'_> {
-    /// Writes an entry; false where there is no room for it.
+    /// Writes an entry, or returns false if there is no room for it.
     fn put(&mut self, entry: &Entry) -> bool {
         let optional = |text: &Option<String>| text.as_deref().map_or(1, text_size);
         let (size, closing) = match entry {
@@ -167,7 +167,7 @@ impl ListWriter<'_> {
                 (1 + size, usize::from(self.in_group))
             }
         };
-        // Beside the entry itself: the marks of the list, and the end of the group.
+        // In addition to the entry: the marks of the list, and the end of the group.
         let fits = self.entries + 1 + closing <= self.entries_left
             && self.record.len() + size + 3 <= self.bytes_end
             && self.record.texts() + 4 <= self.texts_end;
@@ -202,7 +202,7 @@ impl ListWriter<'_> {
         }
     }
 
-    /// Ends the list and returns how many entries it has.
+    /// Ends the list and returns the number of its entries.
     fn end(mut self) -> usize {
         self.end_group();
         if self.entries > 0 {
@@ -220,8 +220,8 @@ enum Entry {
     GroupEnd,
 }
 
-/// Reads an address list of unfolded text. Of a text that was `cut`, the last address is left out, because it may
-/// lack something. Returns false where an entry was refused, left out, or shortened.
+/// Parses an address list from unfolded text. If the text was `cut`, the last address is dropped, because it may be
+/// incomplete. Returns false if an entry was refused, dropped or shortened.
 fn read_addresses(text: &str, cut: bool, sink: &mut dyn FnMut(Entry) -> bool) -> bool {
     let mut reader = AddressReader {
         sink,
@@ -275,17 +275,17 @@ impl BoundedText {
     }
 }
 
-/// The state of one pass over an address list.
+/// The state of parsing an address list.
 struct AddressReader<'s> {
     sink: &'s mut dyn FnMut(Entry) -> bool,
     complete: bool,
-    /// The sink takes no more.
+    /// Whether the sink refused an entry.
     full: bool,
-    /// Words so far, a blank between them: a phrase, or an addr-spec without `<`.
+    /// The words so far, separated by blanks: a phrase, or an addr-spec without `<`.
     words: BoundedText,
-    /// Where the last unquoted `@` is in `words`.
+    /// The index of the last unquoted `@` in `words`.
     at: Option<usize>,
-    /// A blank was read behind the last word.
+    /// Whether a blank followed the last word.
     blank: bool,
     comment: Option<String>,
     angle: Option<BoundedText>,
@@ -345,7 +345,7 @@ impl AddressReader<'_> {
                 '>' => break,
                 '(' => skip_comment(chars),
                 '"' => {
-                    // Quoting stays until the local part is split off: it may hold an `@`.
+                    // Keep the quoting until the local part is split off, because it may contain an `@`.
                     inner.push('"');
                     read_until(chars, '"', |c| {
                         if matches!(c, '"' | '\\') {
@@ -388,7 +388,7 @@ impl AddressReader<'_> {
         }
     }
 
-    /// Half an address would be another one: one that is too long is left out.
+    /// Drops an address that is too long, because half an address is a different address.
     fn put_address(&mut self, address: Address, over: bool) {
         let parts = [&address.adl, &address.mailbox, &address.host];
         if over || parts.into_iter().flatten().any(|part| part.len() > WORD_LIMIT) {
@@ -419,7 +419,7 @@ impl AddressReader<'_> {
     }
 }
 
-/// The beginning of a text, at most [`WORD_LIMIT`] bytes, and whether that is all of it.
+/// Returns the start of a text, at most [`WORD_LIMIT`] bytes, and whether that is all of it.
 fn clip(text: &str) -> (&str, bool) {
     if text.len() <= WORD_LIMIT {
         return (text, true);
@@ -428,7 +428,7 @@ fn clip(text: &str) -> (&str, bool) {
     (text.get(..end).unwrap_or_default(), false)
 }
 
-/// Reads `[@route,@route:]local@domain`.
+/// Parses `[@route,@route:]local@domain`.
 fn angle_address(inner: &str) -> Address {
     let (adl, spec) = match inner.strip_prefix('@').and_then(|_| inner.split_once(':')) {
         Some((route, spec)) => (filled(route.to_owned()), spec),
@@ -442,7 +442,7 @@ fn angle_address(inner: &str) -> Address {
             '"' => read_until(&mut chars, '"', |c| mailbox.push(c)),
             '@' => {
                 let rest = chars.as_str();
-                // The last `@` divides; what is before it belongs to the local part.
+                // The last `@` is the separator. Earlier ones belong to the local part.
                 let (more, domain) = rest.rsplit_once('@').map_or((None, rest), |(a, b)| (Some(a), b));
                 if let Some(more) = more {
                     mailbox.push('@');
@@ -457,7 +457,7 @@ fn angle_address(inner: &str) -> Address {
     Address { name: None, adl, mailbox: (!spec.is_empty()).then_some(mailbox), host }
 }
 
-/// Reads to an unescaped `end`, undoing backslashes.
+/// Reads to an unescaped `end` and removes the backslashes.
 fn read_until(chars: &mut Chars<'_>, end: char, mut push: impl FnMut(char)) {
     while let Some(c) = chars.next() {
         match c {
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_forms() {
+    fn parses_common_address_forms() {
         assert_eq!(
             address_list(
                 r#"a@b.c, Ann Lee <ann@x.org>, "Doe, J. \"Q\"" <j@d>, =?utf-8?q?J=C3=B6rg?= <j@e>, x@y (Old Name)"#
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_have_a_start_and_an_end() {
+    fn marks_start_and_end_of_groups() {
         let list = address_list("Team: a@b, C <c@d>; e@f");
         assert_eq!(list[0], Address { mailbox: Some("Team".into()), ..Address::default() });
         assert_eq!(list[1..3], [address(None, "a", "b"), address(Some("C"), "c", "d")]);
@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_addresses() {
+    fn parses_unusual_addresses() {
         assert_eq!(address_list("root"), [address(None, "root", "")]);
         assert_eq!(address_list("<\"a@b\"@c>"), [address(None, "a@b", "c")]);
         assert_eq!(address_list("\"a b\"@c"), [address(None, "a b", "c")]);

@@ -1,21 +1,21 @@
-//! How long an envelope is as IMAP writes it (RFC 9051 §7.5.2), and what is left out of one that is too long.
+//! Limits an envelope to the size with which IMAP may write it (RFC 9051 §7.5.2).
 //!
-//! A record of an address can take six bytes where its answer takes forty, and Sender and Reply-To repeat a From of any
-//! length. This file cuts the lists of addresses of an envelope that was read. It does not know how a record is written.
+//! A stored address can take six bytes and forty in a response, and Sender and Reply-To repeat a From of any length.
+//! So the address lists of an envelope are cut after it is read from its record.
 
 use super::limits::ENVELOPE_LIMIT;
 use super::structure::{Address, Envelope};
 
-/// `NIL`, and an address of which nothing is known: the end of a group.
+/// The bytes of `NIL`, and of an address without any part: the end of a group.
 const NIL: usize = 3;
 const GROUP_END: usize = 5 + 4 * NIL;
 
-/// The parentheses of an envelope and of its six lists, and nine spaces.
+/// The bytes of the parentheses of an envelope and its six lists, and of nine spaces.
 const FRAME: usize = 2 + 6 * NIL + 9;
 
 impl Envelope {
-    /// Leaves out the last addresses of an envelope that would be written with more than [`ENVELOPE_LIMIT`] bytes. What
-    /// repeats From goes first.
+    /// Drops the last addresses of an envelope that IMAP would write with more than [`ENVELOPE_LIMIT`] bytes. The
+    /// copies of From are dropped first.
     pub(super) fn fit(&mut self) {
         let texts = [&self.date, &self.subject, &self.in_reply_to, &self.message_id];
         let fixed: usize = FRAME + texts.into_iter().map(|text| size(text.as_deref())).sum::<usize>();
@@ -28,7 +28,7 @@ impl Envelope {
     }
 }
 
-/// Keeps as many entries as there is room for, and the end of a group that has begun. Returns whether all were kept.
+/// Keeps as many entries as there is room for, and closes a group that has begun. Returns whether all were kept.
 fn fit(list: &mut Vec<Address>, room: &mut usize) -> bool {
     let mut in_group = false;
     let mut kept = 0;
@@ -39,7 +39,7 @@ fn fit(list: &mut Vec<Address>, room: &mut usize) -> bool {
             _ => in_group,
         };
         let size = address_size(address);
-        // Room for the end of a group is kept from its beginning.
+        // Reserves room for the end of a group when the group starts.
         if size + if stays_in_group { GROUP_END } else { 0 } > *room {
             break;
         }
@@ -59,7 +59,7 @@ fn fit(list: &mut Vec<Address>, room: &mut usize) -> bool {
     false
 }
 
-/// The parentheses of an address, three spaces, and its texts.
+/// Returns the bytes of an address: parentheses, three spaces, and its texts.
 fn address_size(address: &Address) -> usize {
     let texts = [
         address.name.as_deref(),
@@ -70,7 +70,7 @@ fn address_size(address: &Address) -> usize {
     5 + texts.into_iter().map(size).sum::<usize>()
 }
 
-/// The bytes of a text: quoted, or a literal where it cannot be.
+/// Returns the bytes of a text: quoted, or as a literal if it can't be quoted.
 fn size(text: Option<&str>) -> usize {
     let Some(text) = text else { return NIL };
     if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_from_is_repeated_as_far_as_there_is_room() {
+    fn repeats_long_from_up_to_the_envelope_limit() {
         let envelope = Structure::of(format!("From: {}\r\n\r\n", "a,".repeat(1_000)).as_bytes()).envelope;
         assert_eq!(envelope.from.len(), 1_000);
         assert!(envelope.truncated);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn many_short_addresses_in_many_fields_are_cut_together() {
+    fn limits_the_address_fields_of_an_envelope_together() {
         let list = "a,".repeat(1_000);
         let header = format!("To: {list}\r\nCc: group: {list};\r\nBcc: \u{e9}\\,{list}\r\n\r\n");
         let envelope = Structure::of(header.as_bytes()).envelope;
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_envelope_is_left_as_it_is() {
+    fn keeps_short_envelope_unchanged() {
         let header = format!("From: Ann <a@b.example>\r\nTo: {}\r\n\r\n", "c@d.example, ".repeat(512));
         let envelope = Structure::of(header.as_bytes()).envelope;
         assert_eq!((envelope.to.len(), envelope.truncated), (512, false));

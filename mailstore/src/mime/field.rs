@@ -1,11 +1,11 @@
-//! One header field at a time, as the lines of a header come in: its kind, and its value without folding.
+//! Collects one header field at a time while the lines of a header arrive: its kind, and its unfolded value.
 //!
-//! Knows which fields are of interest and how much of each is kept. Does not know what the values mean.
+//! Only the fields of envelopes and parts are collected, up to a limit each. Their values are parsed elsewhere.
 
 use super::limits::{ADDRESS_FIELD_LIMIT, DATE_LIMIT, FIELD_LIMIT, WORD_LIMIT};
 use memchr::memchr;
 
-/// The longest name of a field that is of interest, blanks before the colon included.
+/// The longest name of a collected field, in bytes, including blanks before the colon.
 const NAME_LIMIT: usize = 40;
 
 /// The address fields of an envelope.
@@ -19,7 +19,7 @@ pub(super) enum AddressField {
     Bcc,
 }
 
-/// A field that is of interest.
+/// The kind of a collected field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FieldKind {
     Date,
@@ -62,7 +62,7 @@ impl FieldKind {
         })
     }
 
-    /// Whether it belongs to an envelope, not to a part.
+    /// Returns whether the field belongs to an envelope, not to a part.
     pub(super) fn is_of_envelope(self) -> bool {
         matches!(self, Self::Date | Self::Subject | Self::InReplyTo | Self::MessageId | Self::Addresses(_))
     }
@@ -77,16 +77,16 @@ impl FieldKind {
     }
 }
 
-/// A field that is complete.
+/// A complete field.
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) kind: FieldKind,
     pub(super) text: String,
-    /// The value was longer than what is kept of it.
+    /// Whether the value was longer than its limit.
     pub(super) cut: bool,
 }
 
-/// Collects the field that is being read.
+/// The field that is being read.
 #[derive(Debug, Default)]
 pub(super) struct FieldBuffer {
     state: State,
@@ -104,7 +104,7 @@ enum State {
 }
 
 impl FieldBuffer {
-    /// A field begins: what was collected before is dropped.
+    /// Starts a field and discards the previous one.
     pub(super) fn begin(&mut self) {
         self.state = State::Name;
         self.name.clear();
@@ -112,7 +112,7 @@ impl FieldBuffer {
         self.cut = false;
     }
 
-    /// Takes more of the field. Fields for which `wanted` says no are skipped.
+    /// Adds text to the field. Skips a field for which `wanted` returns false.
     pub(super) fn extend(&mut self, text: &[u8], wanted: impl FnOnce(FieldKind) -> bool) {
         match self.state {
             State::Skip => {}
@@ -137,14 +137,14 @@ impl FieldBuffer {
         }
     }
 
-    /// A line ended: a name without a colon is no field.
+    /// Ends a line. A line without a colon is not a field.
     pub(super) fn end_line(&mut self) {
         if matches!(self.state, State::Name) {
             self.state = State::Skip;
         }
     }
 
-    /// The field that was collected, if it is of interest.
+    /// Returns the collected field, unless it was skipped.
     pub(super) fn take(&mut self) -> Option<Field> {
         let State::Value(kind) = std::mem::take(&mut self.state) else { return None };
         let value = std::mem::take(&mut self.value);
@@ -158,7 +158,7 @@ impl FieldBuffer {
             let piece = if self.value.is_empty() { piece.trim_ascii_start() } else { piece };
             let room = limit - self.value.len().min(limit);
             if piece.len() > room {
-                // Blanks at the end of a value don't count.
+                // Trailing blanks are not part of the value.
                 self.cut |= !piece.get(room..).unwrap_or_default().trim_ascii().is_empty();
             }
             let piece = piece.get(..room.min(piece.len())).unwrap_or_default();
@@ -172,12 +172,12 @@ impl FieldBuffer {
     }
 }
 
-/// A value as text: ISO 8859-1 where it is not UTF-8, at most `limit` bytes of it.
+/// Converts a value to text, at most `limit` bytes. Bytes that are not UTF-8 are read as ISO 8859-1.
 fn to_text(mut value: Vec<u8>, limit: usize, mut cut: bool) -> (String, bool) {
     if let Err(error) = std::str::from_utf8(&value) {
         let valid = error.valid_up_to();
         if cut && error.error_len().is_none() {
-            // The cut went through a character.
+            // The limit split a character.
             value.truncate(valid);
         } else {
             cut |= widen(&mut value, limit);
@@ -188,7 +188,7 @@ fn to_text(mut value: Vec<u8>, limit: usize, mut cut: bool) -> (String, bool) {
     (String::from_utf8(value).unwrap_or_default(), cut)
 }
 
-/// Turns ISO 8859-1 into UTF-8 in place; true where not all of it fits.
+/// Converts ISO 8859-1 to UTF-8 in place. Returns whether some of it did not fit.
 fn widen(value: &mut Vec<u8>, limit: usize) -> bool {
     let mut total = 0;
     let whole = value.len();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_unfolded_and_bounded() {
+    fn unfolds_and_limits_values() {
         assert_eq!(
             read(&[b"Subject : a\r", b" b\0c \r"]).unwrap(),
             (FieldKind::Subject, "a bc".into(), false)

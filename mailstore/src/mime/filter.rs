@@ -1,7 +1,7 @@
-//! `HEADER.FIELDS` and `HEADER.FIELDS.NOT` of a header that is read piece by piece (RFC 9051 §6.4.5).
+//! `HEADER.FIELDS` and `HEADER.FIELDS.NOT` for a header that is read piece by piece (RFC 9051 §6.4.5).
 //!
-//! A [`HeaderFilter`] holds no more than the start of one line, whatever the size of the header. The result is the one
-//! of [`header_fields`](super::header_fields).
+//! A [`HeaderFilter`] holds at most the start of one line, for a header of any size. Its result is that of
+//! [`header_fields`](super::header_fields).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use super::header::Subset;
 /// The longest field name that is compared, in bytes. A longer name never matches the list.
 const NAME_LIMIT: usize = 4 * 1024;
 
-/// Passes the fields on that a subset of a header has.
+/// A filter that passes on the fields of a header subset.
 #[derive(Debug, Clone)]
 pub struct HeaderFilter {
     names: Arc<BTreeSet<Vec<u8>>>,
     subset: Subset,
     state: FilterState,
-    /// The start of a line whose field is not known yet.
+    /// The start of a line whose field name is not complete yet.
     held: Vec<u8>,
-    /// Whether there was a field, and whether the last one is passed on.
+    /// Whether there was a field, and whether the last one passes.
     has_field: bool,
     passes: bool,
 }
@@ -30,14 +30,14 @@ pub struct HeaderFilter {
 enum FilterState {
     LineStart,
     Name,
-    /// Behind the name, on any line of the field.
+    /// After the name, on any line of the field.
     Value,
-    /// Behind the empty line.
+    /// After the empty line.
     End,
 }
 
 impl HeaderFilter {
-    /// A filter for those names (in any case), or for all others.
+    /// Creates a filter for fields with these names (in any case), or for all others.
     pub fn new(names: &[impl AsRef<[u8]>], subset: Subset) -> Self {
         Self {
             names: Arc::new(names.iter().map(|name| name.as_ref().to_ascii_lowercase()).collect()),
@@ -49,7 +49,7 @@ impl HeaderFilter {
         }
     }
 
-    /// Filters the next piece of the header and appends what passes to `out`.
+    /// Filters the next piece of the header and appends the passing fields to `out`.
     pub fn push(&mut self, mut piece: &[u8], out: &mut Vec<u8>) {
         while !piece.is_empty() {
             let used = match self.state {
@@ -62,10 +62,10 @@ impl HeaderFilter {
         }
     }
 
-    /// The header is complete: appends what is left, and the empty line at the end.
+    /// Ends the header: appends the remaining bytes and the empty line to `out`.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if self.state == FilterState::Name {
-            // A last line without colon and line end.
+            // The last line has neither a colon nor a line end.
             self.decide(false, out);
             self.state = FilterState::Value;
         }
@@ -113,7 +113,7 @@ impl HeaderFilter {
         used
     }
 
-    /// The name of the field is in `held`, or the line has none.
+    /// Decides whether the field passes. Its name is in `held`, or the line has none.
     fn decide(&mut self, has_colon: bool, out: &mut Vec<u8>) {
         let name = match self.held.split_last() {
             Some((_, name)) if has_colon => name.trim_ascii_end().to_ascii_lowercase(),
@@ -156,8 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_filtered_in_pieces_of_any_length() {
-        let header = b"From: a\r\nTO : b\r\n c\r\nno colon\r\nX: y\r\n\r\nTo: behind the header\r\n";
+    fn filters_header_in_pieces_of_any_length() {
+        let header = b"From: a\r\nTO : b\r\n c\r\nno colon\r\nX: y\r\n\r\nTo: after the header\r\n";
         for length in 1..10 {
             let of = |names: &[&str], subset| filter(header, names, subset, length);
             assert_eq!(of(&["to"], Subset::Listed), b"TO : b\r\n c\r\n\r\n");

@@ -1,7 +1,8 @@
-//! Header fields: splitting a header block, unfolding, parameters, and the subsets that `HEADER.FIELDS` asks for.
+//! Header fields: splits a header block, unfolds values, parses parameters, and selects the subsets of
+//! `HEADER.FIELDS`.
 //!
-//! Knows RFC 5322 §2.2 and RFC 2045 §5.1, read tolerantly (bare LF, missing colon, unquoted values). Does not know
-//! what any field means. Every function is linear in its input.
+//! Parses RFC 5322 §2.2 and RFC 2045 §5.1 tolerantly: bare LF, missing colons and unquoted values are accepted. Every
+//! function is linear in its input.
 
 use super::field::{Field as CompleteField, FieldKind};
 use super::limits::{LANGUAGE_LIMIT, PARAMETER_LIMIT, TOKEN_LIMIT};
@@ -9,25 +10,25 @@ use super::structure::{Disposition, Part};
 use memchr::memchr;
 use std::collections::BTreeSet;
 
-/// One field of a header, its folding still in place.
+/// One field of a header, still folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// The name, or the empty string for a line that has no colon.
+    /// The name; empty for a line without a colon.
     pub name: &'a [u8],
-    /// Everything behind the colon, line end included.
+    /// Everything after the colon, including the line end.
     pub value: &'a [u8],
-    /// The whole field with its name and line end.
+    /// The whole field, including name and line end.
     pub raw: &'a [u8],
 }
 
-/// The fields of a header block, in order; ends at the empty line.
+/// An iterator over the fields of a header block. It ends at the empty line.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    /// Reads the fields of `header`.
+    /// Creates an iterator over the fields of `header`.
     pub fn new(header: &'a [u8]) -> Self {
         Self { rest: header }
     }
@@ -55,9 +56,9 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// The subset of `header` that `BODY[HEADER.FIELDS (…)]` or its `.NOT` returns.
+/// Returns the subset of `header` that `BODY[HEADER.FIELDS (…)]` or `BODY[HEADER.FIELDS.NOT (…)]` requests.
 ///
-/// The fields come in the order and spelling of the message; an empty line ends the subset (RFC 9051 §6.4.5).
+/// The fields keep their order and spelling; an empty line ends the subset (RFC 9051 §6.4.5).
 pub fn header_fields(header: &[u8], names: &[impl AsRef<[u8]>], subset: Subset) -> Vec<u8> {
     let wanted: BTreeSet<Vec<u8>> = names.iter().map(|name| name.as_ref().to_ascii_lowercase()).collect();
     let mut out = Vec::new();
@@ -73,16 +74,17 @@ pub fn header_fields(header: &[u8], names: &[impl AsRef<[u8]>], subset: Subset) 
     out
 }
 
-/// Which fields [`header_fields`] keeps.
+/// The fields that [`header_fields`] keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subset {
-    /// Those that are listed: `HEADER.FIELDS`.
+    /// The listed fields: `HEADER.FIELDS`.
     Listed,
-    /// Those that are not: `HEADER.FIELDS.NOT`.
+    /// All other fields: `HEADER.FIELDS.NOT`.
     NotListed,
 }
 
-/// The text of a field: folding undone, surrounding blanks, CR, LF and NUL removed, ISO 8859-1 where it is not UTF-8.
+/// Returns the text of a field value without folding, surrounding blanks, CR, LF and NUL. A value that is not UTF-8 is
+/// read as ISO 8859-1.
 pub fn unfold(value: &[u8]) -> String {
     let clean: Vec<u8> = value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)).collect();
     let clean = clean.trim_ascii();
@@ -92,10 +94,10 @@ pub fn unfold(value: &[u8]) -> String {
     }
 }
 
-/// What the header of a part says of it, collected field by field.
+/// The MIME fields of a part's header, collected field by field.
 #[derive(Debug, Default)]
 pub(super) struct MimeFields {
-    /// The type and subtype, where there is a valid one.
+    /// The type and subtype, once a valid one was read.
     media_type: Option<(String, String)>,
     parameters: Vec<(String, String)>,
     encoding: Option<String>,
@@ -109,7 +111,8 @@ pub(super) struct MimeFields {
 }
 
 impl MimeFields {
-    /// Takes a field of the header. The first valid type counts, and of all others the last.
+    /// Adds a field of the header. Of several Content-Type fields the first valid one counts, of other fields the last
+    /// one.
     pub(super) fn field(&mut self, field: CompleteField) {
         self.truncated |= field.cut;
         let (text, cut) = (field.text, field.cut);
@@ -148,7 +151,7 @@ impl MimeFields {
         }
     }
 
-    /// The part, without its place; `default` is the type of a part that does not say.
+    /// Returns the part, without its ranges; `default` is its type if the header does not state one.
     pub(super) fn into_part(self, default: (&str, &str)) -> Part {
         let mut part = Part {
             encoding: self.encoding.unwrap_or_else(|| "7bit".to_owned()),
@@ -174,8 +177,8 @@ impl MimeFields {
         part
     }
 
-    /// Splits `value; name=value; …`. Comments between the pieces are dropped, quoting is undone. Of a text that was
-    /// `cut`, the last parameter is left out.
+    /// Splits `value; name=value; …`, without comments and quoting. If the text was `cut`, the last parameter is
+    /// dropped.
     fn with_parameters(&mut self, text: &str, cut: bool) -> (String, Vec<(String, String)>) {
         let mut pieces = Pieces::default();
         let mut chars = text.chars();
@@ -211,9 +214,9 @@ impl MimeFields {
 struct Pieces {
     value: Option<String>,
     parameters: Vec<(String, String)>,
-    /// What is in front of the first `=` of the piece being read.
+    /// The text before the first `=` of the current piece.
     name: Option<String>,
-    /// The text being read, or the value behind the `=`.
+    /// The text being read: the piece, or the value after its `=`.
     bare: String,
     truncated: bool,
 }
@@ -234,7 +237,7 @@ impl Pieces {
     }
 }
 
-/// `None` for a text that is empty.
+/// Returns `None` for an empty text.
 pub(super) fn filled(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
@@ -243,7 +246,7 @@ fn line_length(bytes: &[u8]) -> usize {
     memchr(b'\n', bytes).map_or(bytes.len(), |newline| newline + 1)
 }
 
-/// The text up to a blank or a comment, at most [`TOKEN_LIMIT`] bytes of it.
+/// Returns the text up to a blank or comment, at most [`TOKEN_LIMIT`] bytes.
 fn first_token(text: &str) -> &str {
     let text = text.trim();
     clip_token(text.find([' ', '\t', '(', ';']).map_or(text, |end| &text[..end]))
@@ -254,7 +257,7 @@ fn clip_token(text: &str) -> &str {
     text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
-/// Reads to the end of a comment whose `(` is read already; comments nest.
+/// Skips to the end of a comment whose `(` was already read. Comments nest.
 pub(super) fn skip_comment(chars: &mut std::str::Chars<'_>) {
     let mut depth = 1_usize;
     while let Some(c) = chars.next() {
@@ -277,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_fold_and_end_at_the_empty_line() {
+    fn reads_folded_fields_up_to_the_empty_line() {
         let header = b"A: 1\r\n 2\r\nbroken\nB : x\n\r\nC: no\r\n";
         let fields: Vec<_> = Fields::new(header).map(|f| (f.name, f.raw)).collect();
         let expected: Vec<(&[u8], &[u8])> =
@@ -286,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn subset_keeps_spelling_and_ends_with_an_empty_line() {
+    fn header_subset_keeps_spelling_and_ends_with_an_empty_line() {
         let header = b"From: a\r\nTO: b\r\n c\r\nX: y";
         assert_eq!(header_fields(header, &["to"], Subset::Listed), b"TO: b\r\n c\r\n\r\n");
         assert_eq!(header_fields(header, &["to", "from"], Subset::NotListed), b"X: y\r\n\r\n");
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_survive_quotes_comments_and_sloppiness() {
+    fn parses_parameters_with_quotes_comments_and_errors() {
         let mut fields = MimeFields::default();
         let text = r#"Multipart/Mixed (x;y); Boundary="a;\"b" ; name=my file.pdf; =; lone; x=--=_1"#;
         let (value, parameters) = fields.with_parameters(text, false);
@@ -308,13 +311,13 @@ mod tests {
     }
 
     #[test]
-    fn unfolding_leaves_no_control_character_that_could_be_smuggled() {
+    fn unfolding_removes_cr_lf_and_nul() {
         assert_eq!(unfold(b" a\r\n b\0c\r\n"), "a bc");
         assert_eq!(unfold(b"caf\xe9"), "café");
     }
 
     #[test]
-    fn a_type_without_subtype_is_plain_text() {
+    fn type_without_subtype_is_text_plain() {
         let part = super::super::structure::Structure::of(b"Content-Type: text\r\n\r\n").root;
         assert_eq!((part.media_type.as_str(), part.media_subtype.as_str()), ("text", "plain"));
         assert_eq!(part.parameter("charset"), Some("us-ascii"));

@@ -1,26 +1,25 @@
-//! Limits on what is derived from a message. Beyond a limit the value is cut at an element and marked as truncated;
-//! the message itself is never changed and its byte ranges stay exact.
+//! Limits of the data derived from a message. A value over a limit is cut at an element and marked as truncated. The
+//! message itself is never changed, and its byte ranges stay exact.
 
-/// The most entries of one address field (`To`, say), group markers included, all fields of that name together.
+/// The most entries of all address fields of one name (`To`, for example), group markers included.
 pub const ADDRESS_LIMIT: usize = 1_000;
 
 /// The most entries of all address fields of one envelope.
 pub const ENVELOPE_ADDRESS_LIMIT: usize = 3_000;
 
-/// The most bytes of an envelope, as it is kept and as IMAP writes it.
+/// The most bytes of an envelope, both as stored and as IMAP writes it.
 pub const ENVELOPE_LIMIT: usize = 64 * 1024;
 
-/// The most bytes of an envelope and a structure together, as they are kept, nested envelopes included.
+/// The most bytes of an envelope and a structure together, as stored, nested envelopes included.
 pub const DERIVED_LIMIT: usize = 112 * 1024;
 
-/// What a message of any size may have of [`DERIVED_LIMIT`]; each ten bytes of message add one.
+/// The part of [`DERIVED_LIMIT`] that a message of any size may use. Each ten bytes of the message add one.
 pub(super) const DERIVED_BASE: usize = 48 * 1024;
 
-/// How many levels of multiparts and enclosed messages are told apart. Deeper ones are opaque
-/// `application/octet-stream` parts.
+/// The most levels of nested multiparts and enclosed messages. Deeper parts are opaque `application/octet-stream`.
 pub const DEPTH_LIMIT: usize = 32;
 
-/// How many parts of one message are told apart.
+/// The most parts of one message.
 pub const PART_LIMIT: usize = 1_000;
 
 /// The most texts of a structure: types, parameters, languages, addresses of nested messages.
@@ -32,10 +31,10 @@ pub const PARAMETER_LIMIT: usize = 64;
 /// The most tags of one Content-Language.
 pub const LANGUAGE_LIMIT: usize = 32;
 
-/// The most bytes that are read of one address field's value.
+/// The most bytes read of the value of one address field.
 pub const ADDRESS_FIELD_LIMIT: usize = 48 * 1024;
 
-/// The most bytes that are read of the value of any other field.
+/// The most bytes read of the value of any other field.
 pub const FIELD_LIMIT: usize = 8 * 1024;
 
 /// The most bytes of one name, local part, domain, route, type, Message-ID, or Content-ID.
@@ -50,8 +49,8 @@ pub(super) const TOKEN_LIMIT: usize = 64;
 /// The longest boundary line, trailing blanks included, in bytes. RFC 2046 allows 70 bytes and two hyphens.
 pub(super) const BOUNDARY_LINE_LIMIT: usize = 256;
 
-/// Kept free of [`DERIVED_LIMIT`] so that whatever is open can be closed.
+/// The bytes of [`DERIVED_LIMIT`] that are reserved to close all open parts.
 pub(super) const CLOSING_RESERVE: usize = 4 * 1024;
 
-/// What the smallest description of a part needs.
+/// The bytes that the smallest description of a part needs.
 pub(super) const PART_RESERVE: usize = 512;

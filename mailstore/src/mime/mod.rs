@@ -1,14 +1,14 @@
-//! What IMAP says about a message's form: ENVELOPE, BODYSTRUCTURE and sections (RFC 9051 §7.5.2, §6.4.5).
+//! The structure of a message as IMAP shows it: ENVELOPE, BODYSTRUCTURE and sections (RFC 9051 §7.5.2, §6.4.5).
 //!
-//! Knows RFC 5322 headers and RFC 2045/2046 MIME. Does not know IMAP's wire syntax, flags, or where messages are
-//! kept. Values are the *raw* text of the header: encoded words stay encoded, folding is undone, and CR, LF and NUL
-//! never appear. Text that is not UTF-8 is read as ISO 8859-1, so that every value is a valid string.
+//! Parses RFC 5322 headers and RFC 2045/2046 MIME. Values are the *raw* text of the header: encoded words stay
+//! encoded, folding is undone, and CR, LF and NUL never appear. Text that is not UTF-8 is read as ISO 8859-1, so every
+//! value is a valid string.
 //!
-//! One streaming [`Scanner`] finds every part, whatever the size of the message: nothing is loaded whole, and a part
-//! is a [`ByteRange`] into the message. Everything derived is bounded by the constants of this module. Beyond a limit a
-//! value is cut at an element (an address, a parameter, a part) and `truncated` is set; ranges stay exact. Parts nested
-//! deeper than [`DEPTH_LIMIT`] are opaque `application/octet-stream`; parts beyond the first [`PART_LIMIT`] are left out.
-//! Decoding text for searching ([`decode`]) is `mail-parser`'s.
+//! A streaming [`Scanner`] finds every part of a message of any size. It never loads the whole message: a part is a
+//! [`ByteRange`] of it. All derived data is bounded by the constants of this module. A value over a limit is cut at an
+//! element (an address, a parameter, a part) and `truncated` is set; byte ranges stay exact. Parts nested deeper than
+//! [`DEPTH_LIMIT`] are opaque `application/octet-stream`; parts after the first [`PART_LIMIT`] are left out.
+//! [`decode`] decodes text for searching, with `mail-parser` and `encoding_rs`.
 
 pub mod decode;
 mod envelope;

@@ -1,7 +1,7 @@
-//! The form in which envelopes and structures are kept: a compact text, written while the message comes in.
+//! The storage format of envelopes and structures: a compact text, written while the message arrives.
 //!
-//! A *text* is `=` and its characters up to a line feed (no value has one), or one letter for a common word. `-` is an
-//! absent text and `.` the end of a list. A *number* is hexadecimal and ends with a blank.
+//! A *text* is `=` and its characters up to a line feed (no value contains one), or one letter for a common word. `-`
+//! is an absent text and `.` ends a list. A *number* is hexadecimal and ends with a space.
 //!
 //! | record | form |
 //! |---|---|
@@ -9,12 +9,12 @@
 //! | address list | `a` name, route, mailbox, host, or `g` and the name of a group, or `e` at a group's end; `.` |
 //! | part | `P`, type, subtype, parameters, encoding, id, description, md5, location, disposition, languages; start and length of the header; parts, or `M` with an envelope and a part; `)`, `T` where it was cut, lines, length of the body |
 //!
-//! Earlier versions kept JSON, which begins with `{`.
+//! Earlier versions stored JSON, which starts with `{`.
 
 use super::limits::DEPTH_LIMIT;
 use super::structure::{Address, ByteRange, Disposition, Envelope, Part, Structure};
 
-/// Common words, one letter each. Append only: the position is what is kept.
+/// Common words, one letter each. Append only: records store the position.
 const WORDS: [&str; 50] = [
     "text",
     "plain",
@@ -74,7 +74,7 @@ const PIECE: usize = 8 * 1024;
 /// The size of the first piece, which is enough for most messages.
 const FIRST_PIECE: usize = 1_024;
 
-/// A record that is being written. Kept in pieces: it grows without being copied.
+/// A record that is being written. It grows in pieces, without being copied.
 #[derive(Debug, Default)]
 pub(super) struct RecordWriter {
     pieces: Vec<Vec<u8>>,
@@ -124,13 +124,13 @@ impl RecordWriter {
         self.push(format!("{number:x} ").as_bytes());
     }
 
-    /// The whole record as one text.
+    /// Returns the whole record as one text.
     pub(super) fn finish(self) -> String {
         let mut whole = Vec::with_capacity(self.length);
         for piece in self.pieces {
             whole.extend_from_slice(&piece);
         }
-        // Pieces of valid texts, put together again.
+        // The pieces of valid texts are joined again, so this is valid UTF-8.
         String::from_utf8(whole).unwrap_or_default()
     }
 
@@ -152,7 +152,7 @@ impl RecordWriter {
     }
 }
 
-/// The most bytes that [`RecordWriter::text`] writes for a text.
+/// Returns the most bytes that [`RecordWriter::text`] writes for a text.
 pub(super) fn text_size(text: &str) -> usize {
     if word_letter(text).is_some() { 1 } else { text.len() + 2 }
 }
@@ -174,14 +174,14 @@ fn word(letter: u8) -> Option<&'static str> {
     WORDS.get(usize::from(at)).copied()
 }
 
-/// Reads an envelope back; `None` for a record that is damaged.
+/// Reads an envelope; `None` for a damaged record.
 pub(crate) fn read_envelope(record: &str) -> Option<Envelope> {
     let mut reader = RecordReader { rest: record };
     let envelope = reader.envelope()?;
     reader.rest.is_empty().then_some(envelope)
 }
 
-/// Reads a tree of parts back; `None` for a record that is damaged.
+/// Reads a tree of parts; `None` for a damaged record.
 pub(crate) fn read_part(record: &str) -> Option<Part> {
     let mut reader = RecordReader { rest: record };
     (reader.mark()? == b'P').then_some(())?;
@@ -204,7 +204,7 @@ impl RecordReader<'_> {
         Some(mark)
     }
 
-    /// Whether the next mark is this one; reads it then.
+    /// Reads the next mark if it is this one, and returns whether it was.
     fn reads(&mut self, mark: u8) -> bool {
         self.peek() == Some(mark) && self.mark().is_some()
     }
@@ -333,7 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn common_words_are_one_letter_and_others_come_back_as_written() {
+    fn writes_common_words_as_one_letter_and_reads_all_texts_back() {
         let mut seen = std::collections::BTreeSet::new();
         for text in WORDS {
             let letter = word_letter(text).unwrap();
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_record_is_refused() {
+    fn rejects_damaged_records() {
         let structure = Structure::of(b"From: a@b\r\nContent-Type: text/html\r\n\r\nx");
         let mut writer = super::super::scan::Scanner::new();
         writer.push(b"From: a@b\r\nContent-Type: text/html\r\n\r\nx");

@@ -1,8 +1,8 @@
-//! The scanner: one pass over a message, in chunks of any size, that finds every part.
+//! The scanner finds every part of a message in one pass, from chunks of any size.
 //!
-//! Knows lines, header fields and multipart boundaries. Writes what it derives as it reads, and keeps neither a body
-//! nor a header: one field at a time, up to a limit, so its memory does not grow with the message. The same input
-//! gives the same structure however it is divided.
+//! It recognizes lines, header fields and multipart boundaries, and writes derived data while it reads. It keeps one
+//! field at a time, up to a limit, and no body, so its memory does not grow with the message. The result does not
+//! depend on how the input is divided into chunks.
 
 use super::envelope::{EnvelopeWriter, RecordRoom};
 use super::field::{Field, FieldBuffer, FieldKind};
@@ -15,7 +15,7 @@ use super::record::{self, RecordWriter, text_size};
 use super::structure::{Part, Structure};
 use memchr::memchr;
 
-/// Reads a message chunk by chunk and yields its [`Structure`]. Holds at most about 200 KiB, whatever the message is.
+/// Reads a message chunk by chunk and returns its [`Structure`]. Uses at most about 200 KiB of memory for any message.
 #[derive(Debug)]
 pub struct Scanner {
     /// The number of bytes read.
@@ -23,9 +23,9 @@ pub struct Scanner {
     /// The number of line ends read.
     newlines: u64,
     line: Line,
-    /// How the line before this one ended.
+    /// How the previous line ended.
     previous: LineEnd,
-    /// The header being read, or none while inside a body.
+    /// The header being read, or `None` inside a body.
     header: Option<Header>,
     parts: usize,
     /// Open parts from the root to the innermost.
@@ -35,7 +35,7 @@ pub struct Scanner {
     date: Option<String>,
 }
 
-/// What is kept of a message beside its bytes.
+/// The derived data of a message that is stored next to its bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     /// The record of the envelope.
@@ -47,7 +47,7 @@ pub(crate) struct Summary {
 }
 
 impl Structure {
-    /// Reads a whole message that stands in memory. Never fails: a malformed message has a simpler structure.
+    /// Reads a whole message in memory. Never fails: a malformed message has a simpler structure.
     pub fn of(message: &[u8]) -> Self {
         let mut scanner = Scanner::new();
         scanner.push(message);
@@ -59,7 +59,7 @@ impl Structure {
 struct Line {
     start: u64,
     length: u64,
-    /// The beginning of the line, kept where it can be a boundary.
+    /// The start of the line, kept while it can be a boundary.
     head: Vec<u8>,
     ends_with_cr: bool,
 }
@@ -75,16 +75,16 @@ struct Header {
     start: u64,
     field: FieldBuffer,
     mime: MimeFields,
-    /// The header of a message has an envelope, that of a part has none.
+    /// The envelope, if this is the header of a message and not of a part.
     envelope: Option<NestedEnvelope>,
 }
 
 #[derive(Debug)]
 struct NestedEnvelope {
     writer: EnvelopeWriter,
-    /// How long the record was when the envelope began.
+    /// The length of the record when the envelope began.
     start: usize,
-    /// It is written into the structure, not on its own.
+    /// Whether it is written into the structure: the envelope of an enclosed message.
     inside: bool,
 }
 
@@ -100,7 +100,7 @@ struct OpenPart {
 enum PartKind {
     Leaf,
     Multipart {
-        /// `None` once closed.
+        /// `None` after the closing boundary.
         boundary: Option<Box<[u8]>>,
         digest: bool,
         has_parts: bool,
@@ -121,7 +121,7 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// A scanner at the first byte of a message.
+    /// Creates a scanner for a new message.
     pub fn new() -> Self {
         let envelope = NestedEnvelope { writer: EnvelopeWriter::default(), start: 0, inside: false };
         Self {
@@ -152,7 +152,7 @@ impl Scanner {
         self.extend_line(chunk);
     }
 
-    /// The message is complete.
+    /// Ends the message and returns its structure.
     pub fn finish(self) -> Structure {
         let summary = self.finish_summary();
         Structure {
@@ -161,13 +161,13 @@ impl Scanner {
         }
     }
 
-    /// The message is complete: returns what is kept of it.
+    /// Ends the message and returns the derived data to store.
     pub(crate) fn finish_summary(mut self) -> Summary {
         let unterminated = self.line.length > 0;
         if unterminated {
             self.end_line(0);
         }
-        // A header that names a message opens the next one: that ends here too.
+        // The header of an enclosed message starts another header, which also ends here.
         while self.header.is_some() {
             self.end_header(self.position);
         }
@@ -206,7 +206,7 @@ impl Scanner {
         self.position += length;
     }
 
-    /// A line is complete; `end` is the length of its line end, 0 at the end of the message.
+    /// Ends a line. `end` is the length of its line end: 0 at the end of the message.
     fn end_line(&mut self, end: u64) {
         let boundary = self.boundary_here();
         let empty_line = self.line.length == u64::from(self.line.ends_with_cr);
@@ -224,7 +224,7 @@ impl Scanner {
         self.line.ends_with_cr = false;
     }
 
-    /// The open multipart whose boundary this line is, and whether it is the closing one.
+    /// Returns the open multipart whose boundary this line is, and whether it is the closing boundary.
     fn boundary_here(&self) -> Option<(usize, bool)> {
         let text = self.line.head.strip_prefix(b"--")?;
         if self.line.length > BOUNDARY_LINE_LIMIT as u64 {
@@ -245,7 +245,7 @@ impl Scanner {
             self.end_header(self.line.start);
         }
         let end = self.line.start - self.previous.bytes;
-        // The line end before a boundary belongs to the boundary; only a line with text counts as one of the part.
+        // The line end before a boundary belongs to the boundary. Only a line with text counts as a line of the part.
         let newlines = self.newlines - u64::from(self.line.start < self.position && self.line_was_ended());
         let last_line = newlines - u64::from(self.previous.empty_line && newlines > 0);
         while self.open.len() > level + 1 {
@@ -263,13 +263,13 @@ impl Scanner {
         }
     }
 
-    /// Whether the line in hand ended with a line end (and not with the message).
+    /// Returns whether the current line ended with a line end, and not with the message.
     fn line_was_ended(&self) -> bool {
         self.position > self.line.start + self.line.length
     }
 
-    /// How many more bytes may be written of what is derived. Depends on where the line in hand begins, and so not on
-    /// how the message is divided into chunks.
+    /// Returns how many more bytes of derived data may be written. Depends on the start of the current line, and
+    /// therefore not on the division into chunks.
     fn room(&self) -> usize {
         let base = u64::try_from(DERIVED_BASE).unwrap_or(u64::MAX);
         let limit = usize::try_from(base.saturating_add(self.line.start / 10)).unwrap_or(usize::MAX);
@@ -280,7 +280,7 @@ impl Scanner {
         self.parts < PART_LIMIT && self.structure.texts() + 8 <= TEXT_LIMIT && self.room() >= PART_RESERVE
     }
 
-    /// Takes the field that was read last.
+    /// Ends the field that was read last.
     fn end_field(&mut self) {
         let room = self.room().saturating_sub(PART_RESERVE);
         let Some(Header { field, mime, envelope, .. }) = &mut self.header else { return };
@@ -345,7 +345,7 @@ impl Scanner {
             ("message", "rfc822" | "global") => PartKind::Message,
             _ => return PartKind::Leaf,
         };
-        // Beside this part there must be room for one inside it.
+        // A container needs room for itself and for one part inside it.
         if self.open.len() + 1 >= DEPTH_LIMIT || !self.has_room_for_part() || self.room() < 2 * PART_RESERVE {
             (part.media_type, part.media_subtype) = ("application".to_owned(), "octet-stream".to_owned());
             part.parameters.clear();
@@ -355,7 +355,7 @@ impl Scanner {
         kind
     }
 
-    /// Writes what the header of a part says; what there is no room for is left out.
+    /// Writes the fields of a part's header, and drops those for which there is no room.
     fn write_part(&mut self, part: &mut Part, start: u64, end: u64) {
         let mut budget = PartBudget {
             bytes: self.room().saturating_sub(PART_RESERVE),
@@ -419,11 +419,11 @@ impl Scanner {
     }
 }
 
-/// What may be written of a part beside its type and place.
+/// The room for a part's fields, besides its type and place.
 struct PartBudget {
     bytes: usize,
     texts: usize,
-    /// Nothing was left out.
+    /// Whether nothing was dropped.
     all: bool,
 }
 

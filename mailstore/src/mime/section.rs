@@ -1,16 +1,16 @@
-//! Sections: from a part specifier to the octets it names (RFC 9051 §6.4.5.1).
+//! Sections: finds the bytes that a section specifier names (RFC 9051 §6.4.5.1).
 //!
-//! Knows the numbering of parts. Does not read bodies: a section is a range of the message, or a subset of a header
-//! that the caller reads and then passes to [`header_fields`].
+//! Bodies are not read here. A section is a range of the message, or a subset of a header that the caller reads and
+//! filters with [`header_fields`].
 
 use super::header::{Subset, header_fields};
 use super::structure::{ByteRange, Part, Structure};
 use std::borrow::Cow;
 
-/// section-text, and the whole part where none is given.
+/// The section-text of a section, or the whole part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SectionText {
-    /// `BODY[]` or `BODY[1.2]`: everything of the message, or the body of the part.
+    /// `BODY[]` or `BODY[1.2]`: the whole message, or the body of the part.
     Whole,
     /// `HEADER`.
     Header,
@@ -24,26 +24,26 @@ pub enum SectionText {
     Mime,
 }
 
-/// Where a section stands.
+/// The place of a section in the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SectionLocation<'a> {
-    /// These octets of the message.
+    /// This range of the message.
     Range(ByteRange),
-    /// A subset of the header that stands in `header`: read it and pass it to [`header_fields`].
+    /// A subset of the header in the range `header`: read it and pass it to [`header_fields`].
     Fields {
-        /// Where the header stands.
+        /// The range of the header.
         header: ByteRange,
-        /// The names asked for.
+        /// The requested field names.
         names: &'a [String],
-        /// Whether those or all others are wanted.
+        /// Whether the fields with these names are wanted, or all others.
         subset: Subset,
     },
 }
 
-/// Finds a section by part numbers (counted from 1; none for the message itself) and text.
+/// Finds a section by its part numbers and text. Parts are numbered from 1; an empty path is the message itself.
 ///
-/// `None` where the message has no such part, or the part no such text (`HEADER` of a part that is no message,
-/// `MIME` without a part number): IMAP answers NIL.
+/// Returns `None` if the message has no such part, or the part no such text: `HEADER` of a part that is not a message,
+/// or `MIME` without a part number. IMAP answers NIL then.
 pub fn locate_section<'a>(root: &Part, path: &[u32], text: &'a SectionText) -> Option<SectionLocation<'a>> {
     let (part, message) = match find(root, path)? {
         SectionOwner::Message => (root, Some(root)),
@@ -70,7 +70,7 @@ pub fn locate_section<'a>(root: &Part, path: &[u32], text: &'a SectionText) -> O
     Some(SectionLocation::Range(range))
 }
 
-/// The octets of a section of a message that stands in memory.
+/// Returns the bytes of a section of a message in memory, or `None` as [`locate_section`].
 pub fn extract_section<'m>(
     message: &'m [u8],
     root: &Part,
@@ -86,7 +86,7 @@ pub fn extract_section<'m>(
 }
 
 impl Part {
-    /// The part of that number path, as in BODY[1.2]; `None` where there is none. The empty path is the root.
+    /// Returns the part with these part numbers, as in `BODY[1.2]`, or `None`. The empty path is the root.
     pub fn part(&self, path: &[u32]) -> Option<&Self> {
         match find(self, path)? {
             SectionOwner::Message => Some(self),
@@ -100,7 +100,7 @@ enum SectionOwner<'p> {
     Part(&'p Part),
 }
 
-/// Follows the numbers. A message that is no multipart has one part, 1, which is its body.
+/// Follows the part numbers. A message that is not a multipart has one part, number 1, which is its body.
 fn find<'p>(root: &'p Part, path: &[u32]) -> Option<SectionOwner<'p>> {
     let mut inside = Some(root);
     let mut found = SectionOwner::Message;

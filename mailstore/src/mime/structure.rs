@@ -3,23 +3,23 @@
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// A half-open range of bytes in a message.
+/// A half-open range of bytes of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub struct ByteRange {
-    /// The first octet.
+    /// The offset of the first byte.
     pub start: u64,
-    /// The octet behind the last.
+    /// The offset after the last byte.
     pub end: u64,
 }
 
 impl ByteRange {
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub fn len(&self) -> u64 {
         self.end.saturating_sub(self.start)
     }
 
-    /// Whether no octet is in it.
+    /// Returns whether the range is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -43,16 +43,16 @@ impl From<ByteRange> for Range<u64> {
     }
 }
 
-/// The ENVELOPE of a message (RFC 9051 §7.5.2). An absent field is `None` or empty.
+/// The ENVELOPE of a message (RFC 9051 §7.5.2). A missing field is `None` or empty.
 ///
-/// `sender` and `reply_to` repeat `from` where the header lacks them, as the RFC asks; a long `from` as far as there is
-/// room.
+/// `sender` and `reply_to` repeat `from` if the header lacks them, as the RFC requires. A long `from` is repeated up
+/// to [`ENVELOPE_LIMIT`](super::ENVELOPE_LIMIT).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// The text of Date.
     #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
-    /// The text of Subject, encoded words not decoded.
+    /// The text of Subject, with encoded words as sent.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// The addresses of From.
@@ -79,25 +79,25 @@ pub struct Envelope {
     /// The text of Message-ID.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
-    /// Something of it was left out or shortened, because it is beyond a limit.
+    /// Whether something was left out or shortened because of a limit.
     #[serde(rename = "z", default, skip_serializing_if = "is_false")]
     pub truncated: bool,
 }
 
 /// One address of an address list, or the start or end of a group (RFC 9051 §7.5.2).
 ///
-/// A group starts with an address of no `host` whose `mailbox` is the group's name, and ends with one that has
-/// neither. An address that lacks a domain has the empty `host`, and one that lacks a local part the empty `mailbox`;
-/// see [`Address::envelope_host`] for what ENVELOPE says then.
+/// A group starts with an address without `host`, whose `mailbox` is the group's name, and ends with an address
+/// without both. An address without a domain has an empty `host`, and one without a local part an empty `mailbox`;
+/// [`Address::envelope_host`] and [`Address::envelope_mailbox`] return what ENVELOPE shows for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
-    /// addr-name: the display name, quoting removed, encoded words not decoded.
+    /// addr-name: the display name, without quoting, with encoded words as sent.
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// addr-adl: the source route.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub adl: Option<String>,
-    /// addr-mailbox: the local part, quoting removed.
+    /// addr-mailbox: the local part, without quoting.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub mailbox: Option<String>,
     /// addr-host: the domain.
@@ -106,7 +106,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// The mailbox as ENVELOPE shows it: never empty, `.MISSING-MAILBOX.` where the address has no local part.
+    /// Returns the mailbox as ENVELOPE shows it: `.MISSING-MAILBOX.` for an address without a local part, never an
+    /// empty text.
     pub fn envelope_mailbox(&self) -> Option<&str> {
         match self.mailbox.as_deref() {
             Some("") if self.host.is_some() => Some(".MISSING-MAILBOX."),
@@ -114,8 +115,8 @@ impl Address {
         }
     }
 
-    /// The host as ENVELOPE shows it: `.MISSING-HOST-NAME.` where the address has no domain. It is absent for a group
-    /// only, because NIL starts or ends one.
+    /// Returns the host as ENVELOPE shows it: `.MISSING-HOST-NAME.` for an address without a domain. `None` only for
+    /// the start or end of a group, which is what NIL means there.
     pub fn envelope_host(&self) -> Option<&str> {
         match self.host.as_deref() {
             Some("") => Some(".MISSING-HOST-NAME."),
@@ -124,20 +125,20 @@ impl Address {
     }
 }
 
-/// One part of a message, with what BODYSTRUCTURE says of it (RFC 9051 §7.5.2) and where it stands.
+/// One part of a message: its fields in BODYSTRUCTURE (RFC 9051 §7.5.2) and its place in the message.
 ///
-/// `media_type`, `media_subtype`, `encoding` and the names of parameters are in lower case; values are as sent.
-/// A multipart always has at least one child (an empty text part is made up where the message has none), because
-/// IMAP can't express one without.
+/// `media_type`, `media_subtype`, `encoding` and parameter names are in lower case; values are as sent. A multipart
+/// always has at least one child, because IMAP can't express an empty one: if the message has none, an empty text part
+/// is added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// `text`, `multipart`, ….
+    /// The type: `text`, `multipart`, ….
     #[serde(rename = "t")]
     pub media_type: String,
-    /// `plain`, `mixed`, ….
+    /// The subtype: `plain`, `mixed`, ….
     #[serde(rename = "s")]
     pub media_subtype: String,
-    /// The parameters of Content-Type, in order.
+    /// The parameters of Content-Type, names and values in order.
     #[serde(rename = "p", default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<(String, String)>,
     /// Content-ID.
@@ -146,7 +147,7 @@ pub struct Part {
     /// Content-Description.
     #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Content-Transfer-Encoding; `7bit` where the header does not say.
+    /// Content-Transfer-Encoding; `7bit` if the header does not state it.
     #[serde(rename = "e")]
     pub encoding: String,
     /// Content-MD5.
@@ -161,13 +162,13 @@ pub struct Part {
     /// Content-Location.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
-    /// The number of lines of the body, still encoded; the last counts without a line end too.
+    /// The number of lines of the encoded body. A last line without a line end counts.
     #[serde(rename = "n")]
     pub lines: u64,
-    /// Where the part's header stands, the empty line behind it included.
+    /// The range of the part's header, including the empty line after it.
     #[serde(rename = "h")]
     pub header: ByteRange,
-    /// Where the part's body stands, still encoded; its length is what BODYSTRUCTURE calls body-fld-octets.
+    /// The range of the part's encoded body. Its length is body-fld-octets in BODYSTRUCTURE.
     #[serde(rename = "b")]
     pub body: ByteRange,
     /// The parts of a multipart.
@@ -176,23 +177,23 @@ pub struct Part {
     /// The message inside a `message/rfc822` or `message/global`.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Box<Structure>>,
-    /// Something of it was left out or shortened, because it is beyond a limit.
+    /// Whether something was left out or shortened because of a limit.
     #[serde(rename = "z", default, skip_serializing_if = "is_false")]
     pub truncated: bool,
 }
 
 impl Part {
-    /// body-fld-octets: the length of the body, still encoded.
+    /// Returns the length of the encoded body in bytes: body-fld-octets of BODYSTRUCTURE.
     pub fn body_size(&self) -> u64 {
         self.body.len()
     }
 
-    /// The value of a parameter of Content-Type, its name in lower case.
+    /// Returns the value of a Content-Type parameter; `name` is in lower case.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether it is a multipart.
+    /// Returns whether the part is a multipart.
     pub fn is_multipart(&self) -> bool {
         self.media_type == "multipart" && !self.children.is_empty()
     }
@@ -202,7 +203,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// The least that a text takes in memory, in bytes.
+/// The least memory that a text takes, in bytes.
 const TEXT_OVERHEAD: usize = 40;
 
 fn text_memory_size(text: &Option<String>) -> usize {
@@ -210,7 +211,7 @@ fn text_memory_size(text: &Option<String>) -> usize {
 }
 
 impl Envelope {
-    /// About how many bytes it takes in memory.
+    /// Returns about how many bytes the envelope takes in memory.
     pub fn memory_size(&self) -> usize {
         let texts = [&self.date, &self.subject, &self.in_reply_to, &self.message_id];
         let lists = [&self.from, &self.sender, &self.reply_to, &self.to, &self.cc, &self.bcc];
@@ -228,7 +229,7 @@ impl Envelope {
 }
 
 impl Part {
-    /// About how many bytes it takes in memory, with all that is inside it.
+    /// Returns about how many bytes the part and everything inside it take in memory.
     pub fn memory_size(&self) -> usize {
         let parameters = |list: &[(String, String)]| {
             list.iter().map(|(name, value)| name.len() + value.len() + 2 * TEXT_OVERHEAD).sum::<usize>()
@@ -253,15 +254,16 @@ impl Part {
 /// Content-Disposition (RFC 2183).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disposition {
-    /// `attachment`, `inline`, …, in lower case.
+    /// The kind: `attachment`, `inline`, …, in lower case.
     #[serde(rename = "k")]
     pub kind: String,
-    /// Its parameters, in order.
+    /// The parameters, names and values in order.
     #[serde(rename = "p", default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<(String, String)>,
 }
 
-/// A whole message: its envelope and the tree of its parts. The root part's header is the message's own.
+/// The structure of a whole message: its envelope and the tree of its parts. The root part's header is the header of
+/// the message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Structure {
     /// The ENVELOPE.

@@ -1,19 +1,19 @@
-//! The text of a text part, decoded piece by piece: transfer encoding and charset undone.
+//! Decodes a text part piece by piece: transfer encoding and charset.
 //!
-//! For those who search large parts: memory depends on the length of a piece, not of the part. What can't be decoded
-//! comes back as it is, with replacement characters where it is not UTF-8.
+//! Made for searching large parts: memory depends on the length of a piece, not of the part. Bytes that can't be
+//! decoded are kept, with replacement characters for those that are not UTF-8.
 
 use encoding_rs::Decoder;
 
 use super::decode::{charset_text, streaming_encoding};
 use super::transfer::TransferDecoder;
 
-/// The longest line that a charset without a streaming decoder is decoded in one piece for, in bytes.
+/// The longest line, in bytes, that is decoded in one piece for a charset without a streaming decoder.
 const LINE_LIMIT: usize = 64 * 1024;
 
-/// Decodes one text part.
+/// A decoder of one text part.
 pub struct TextDecoder {
-    /// None once the part does not follow its encoding: the rest is taken as it is.
+    /// `None` after a violation of the encoding: the rest is taken as it is.
     transfer: Option<TransferDecoder>,
     charset: Charset,
     bytes: Vec<u8>,
@@ -21,7 +21,7 @@ pub struct TextDecoder {
 
 enum Charset {
     Streaming(Box<Decoder>),
-    /// Decoded line by line, since no shift state crosses a line.
+    /// Decoded line by line, because no shift state crosses a line.
     Lines {
         name: String,
         rest: Vec<u8>,
@@ -55,7 +55,7 @@ impl TextDecoder {
         }
     }
 
-    /// The part is complete: appends what is left to `out`.
+    /// Ends the part and appends the remaining text to `out`.
     pub fn finish(mut self, out: &mut String) {
         self.bytes.clear();
         if let Some(transfer) = &mut self.transfer {
@@ -99,7 +99,7 @@ impl Charset {
 fn stream(decoder: &mut Decoder, bytes: &[u8], out: &mut String, last: bool) {
     let Some(most) = decoder.max_utf8_buffer_length(bytes.len()) else { return };
     out.reserve(most);
-    // There is room for all of it.
+    // The reserved capacity is enough for all of it.
     let _ = decoder.decode_to_string(bytes, out, last);
 }
 
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn text_behind_a_broken_encoding_is_taken_as_it_is() {
+    fn keeps_text_after_an_encoding_error() {
         assert_eq!(decode("base64", None, b"aGVsbG8h\n-- \nfooter", 5), "hello!-- \nfooter");
         assert_eq!(decode("x-odd", None, b"as it is", 3), "as it is");
     }

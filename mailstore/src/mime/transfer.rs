@@ -1,13 +1,13 @@
-//! Content-Transfer-Encoding, undone piece by piece (RFC 2045 §6).
+//! Decodes Content-Transfer-Encoding piece by piece (RFC 2045 §6).
 //!
-//! A [`TransferDecoder`] needs a few bytes of memory whatever the size of the part, and it can be cloned: a clone is a
-//! checkpoint from which decoding goes on later. The result is the one of [`transfer_decoded`](super::decode::transfer_decoded).
+//! A [`TransferDecoder`] needs a few bytes of memory for a part of any size. A clone is a checkpoint from which
+//! decoding can continue later. The result is that of [`transfer_decoded`](super::decode::transfer_decoded).
 
-/// The most white space at the end of a quoted-printable line that is held until the line ends: RFC 2045 allows lines
-/// of 76 characters. What is longer is kept as it is.
+/// The most white space, in bytes, that is held at the end of a quoted-printable line until the line ends. RFC 2045
+/// allows lines of 76 characters; longer white space is kept as it is.
 const BLANKS_LIMIT: usize = 1_000;
 
-/// Undoes one Content-Transfer-Encoding.
+/// A decoder of one Content-Transfer-Encoding.
 #[derive(Debug, Clone)]
 pub struct TransferDecoder(Encoding);
 
@@ -18,19 +18,19 @@ enum Encoding {
     QuotedPrintable(QuotedPrintable),
 }
 
-/// The text does not follow its encoding.
+/// The bytes violate their encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrokenEncoding {
-    /// The index of the first byte that does not.
+    /// The index of the first invalid byte in the piece.
     pub at: usize,
 }
 
 #[derive(Debug, Clone, Default)]
 struct QuotedPrintable {
     state: Escape,
-    /// White space that is dropped if a line end follows.
+    /// White space that is discarded if a line end follows.
     blanks: Vec<u8>,
-    /// A CR was seen: lines end with CR LF.
+    /// Whether a CR was read: lines end with CR LF.
     crlf: bool,
 }
 
@@ -38,14 +38,14 @@ struct QuotedPrintable {
 enum Escape {
     #[default]
     None,
-    /// Behind `=`.
+    /// After `=`.
     Begun,
-    /// Behind `=` and this digit.
+    /// After `=` and this digit.
     Digit(u8),
 }
 
 impl TransferDecoder {
-    /// A decoder for that encoding, in any case; `None` for an unknown one.
+    /// Creates a decoder for this encoding, in any case. Returns `None` for an unknown one.
     pub fn new(encoding: &str) -> Option<Self> {
         let is = |name| encoding.eq_ignore_ascii_case(name);
         Some(Self(if is("7bit") || is("8bit") || is("binary") {
@@ -59,7 +59,7 @@ impl TransferDecoder {
         }))
     }
 
-    /// Whether decoding changes nothing.
+    /// Returns whether decoding changes nothing.
     pub fn is_identity(&self) -> bool {
         matches!(self.0, Encoding::Identity)
     }
@@ -67,7 +67,7 @@ impl TransferDecoder {
     /// Decodes the next piece and appends the result to `out`.
     ///
     /// # Errors
-    /// The piece is broken. What is in front of the broken byte was decoded.
+    /// The piece violates the encoding. The bytes before the invalid one were decoded.
     pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), BrokenEncoding> {
         match &mut self.0 {
             Encoding::Identity => {
@@ -79,7 +79,7 @@ impl TransferDecoder {
         }
     }
 
-    /// The part is complete: appends what is left to `out`.
+    /// Ends the part and appends the remaining bytes to `out`.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         match &mut self.0 {
             Encoding::Identity => {}
@@ -177,7 +177,7 @@ mod tests {
     use super::super::decode::transfer_decoded;
     use super::*;
 
-    /// Decodes in pieces of that length.
+    /// Decodes in pieces of this length.
     fn decode(encoding: &str, body: &[u8], length: usize) -> Option<Vec<u8>> {
         let mut decoder = TransferDecoder::new(encoding)?;
         let mut out = Vec::new();
@@ -203,19 +203,19 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_byte_is_reported_where_it_is() {
+    fn reports_index_of_invalid_byte() {
         let mut out = Vec::new();
         let broken = TransferDecoder::new("base64").unwrap().push(b"aGVsbG8h-rest", &mut out);
         assert_eq!((broken, out.as_slice()), (Err(BrokenEncoding { at: 8 }), &b"hello!"[..]));
     }
 
-    /// Whether a line ends within an escape: that is no quoted-printable, and decoders differ about it.
+    /// Returns whether a line ends within an escape, which is invalid and which decoders treat differently.
     fn cuts_an_escape(text: &str) -> bool {
-        text.split('=').skip(1).any(|behind| {
-            // Blanks behind a `=` are skipped, in front of digits too.
-            let behind = behind.trim_start_matches([' ', '\t']);
-            let digits = behind.bytes().take_while(u8::is_ascii_hexdigit).count();
-            match behind.as_bytes().get(digits) {
+        text.split('=').skip(1).any(|escaped| {
+            // Blanks after a `=` are skipped, also before digits.
+            let escaped = escaped.trim_start_matches([' ', '\t']);
+            let digits = escaped.bytes().take_while(u8::is_ascii_hexdigit).count();
+            match escaped.as_bytes().get(digits) {
                 Some(b'\r') => digits < 2,
                 Some(b'\n') => digits == 1,
                 _ => false,

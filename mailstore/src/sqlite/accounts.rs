@@ -1,7 +1,7 @@
 //! Accounts and passwords.
 //!
-//! Knows Argon2id verifiers (PHC strings), the keys that a [`KeyMaker`] derives beside them, and a cache of passwords
-//! that were right. The cache holds keyed digests that mean nothing outside this process, never a password.
+//! An account has an Argon2id verifier (a PHC string) and the keys that a [`KeyMaker`] derived. A cache of verified
+//! passwords holds keyed digests, which are useless outside this process, and no password.
 
 use super::lock::lock;
 use super::mailboxes;
@@ -17,20 +17,21 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-/// The longest password, in octets: more costs time and adds nothing.
+/// The longest password, in bytes. A longer one costs time and adds no security.
 const PASSWORD_LIMIT: usize = 1_024;
 
-/// How many right passwords are remembered.
+/// The most verified passwords in the cache.
 const CACHE_LIMIT: usize = 1_024;
 
-/// The longest account name, in octets.
+/// The longest account name, in bytes.
 const ACCOUNT_NAME_LIMIT: usize = 255;
 
-/// What the password of an unknown account is compared with: the cost of a real verifier, and right for nobody.
+/// The verifier with which the password of an unknown account is compared. It costs as much as a real one and matches
+/// no password.
 const DUMMY_VERIFIER: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// An account as it is stored.
+/// An account as stored.
 pub(super) struct StoredAccount {
     pub(super) account: Account,
     pub(super) verifier: String,
@@ -38,7 +39,7 @@ pub(super) struct StoredAccount {
     pub(super) has_keys: bool,
 }
 
-/// What is stored instead of a password.
+/// The data that is stored instead of a password.
 pub(super) struct PasswordRecord {
     verifier: String,
     keys: Vec<LoginKeys>,
@@ -53,7 +54,7 @@ impl PasswordRecord {
     }
 }
 
-/// Checks passwords.
+/// Verifies passwords, with a cache of verified ones.
 pub(super) struct PasswordVerifier {
     key: [u8; 32],
     right: Mutex<HashMap<[u8; 32], AccountId>>,
@@ -66,7 +67,7 @@ impl PasswordVerifier {
         Ok(Self { key, right: Mutex::default() })
     }
 
-    /// The account, if this password was verified before and is still right.
+    /// Returns the account if this password was verified before and is still correct.
     pub(super) fn recall(&self, stored: &StoredAccount, password: &[u8]) -> Option<AccountId> {
         if password.len() > PASSWORD_LIMIT {
             return None;
@@ -74,7 +75,8 @@ impl PasswordVerifier {
         lock(&self.right).get(&self.digest(&stored.verifier, password)).copied()
     }
 
-    /// What is remembered of a right password. The verifier is part of it: a new password forgets the old one.
+    /// Returns the cache key of a verified password. It depends on the verifier, so a new password invalidates the old
+    /// one.
     fn digest(&self, verifier: &str, password: &[u8]) -> [u8; 32] {
         Sha256::new()
             .chain_update(self.key)
@@ -85,7 +87,7 @@ impl PasswordVerifier {
             .into()
     }
 
-    /// Does the same work whether the account was found or not.
+    /// Verifies a password. Does the same work whether the account was found or not.
     pub(super) fn verify(&self, found: Option<&StoredAccount>, password: &[u8]) -> Result<Option<AccountId>> {
         if password.len() > PASSWORD_LIMIT {
             return Ok(None);
@@ -113,12 +115,13 @@ impl PasswordVerifier {
 }
 
 thread_local! {
-    /// What Argon2 works in, stored from one password to the next. Asked anew for each, the allocator would soon keep many
-    /// such blocks, and so whoever guesses passwords could fill the memory.
+    /// The memory of Argon2, reused from one password to the next. If each verification allocated it, the allocator
+    /// would soon hold many such blocks, and a client that guesses passwords could exhaust the memory.
     static ARGON2_MEMORY: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether this is the password, by the verifier's own parameters; `None` if the verifier has not all of them.
+/// Returns whether the password matches the verifier, with the verifier's own parameters. Returns `None` for an
+/// incomplete verifier.
 fn matches_verifier(password: &[u8], verifier: &PasswordHash) -> Option<bool> {
     let algorithm = Algorithm::try_from(verifier.algorithm.as_str()).ok()?;
     let version = Version::try_from(verifier.version?).ok()?;
@@ -134,11 +137,11 @@ fn matches_verifier(password: &[u8], verifier: &PasswordHash) -> Option<bool> {
             .hash_password_into_with_memory(password, salt, derived, memory.as_mut_slice())
             .ok()
     })?;
-    // Compared in constant time.
+    // The comparison takes constant time.
     Some(Output::new(derived).ok()? == *expected)
 }
 
-/// Derives what is stored instead of a password.
+/// Derives the verifier of a password.
 fn make_verifier(password: &[u8]) -> Result<String> {
     if password.len() > PASSWORD_LIMIT {
         return Err(Error::Limit("the length of a password"));
@@ -147,7 +150,7 @@ fn make_verifier(password: &[u8]) -> Result<String> {
     Ok(hash.to_string())
 }
 
-/// Whether an account can have that name.
+/// Checks an account name.
 pub(super) fn check_name(name: &str) -> Result<()> {
     match name {
         "" => Err(Error::InvalidName("an account name has at least one character")),
@@ -198,7 +201,7 @@ pub(super) fn find(tx: &Connection, name: &str) -> Result<Option<StoredAccount>>
         .optional()?)
 }
 
-/// A new password: the keys of the old one go with it.
+/// Sets a new password and deletes the keys of the old one.
 pub(super) fn replace(tx: &Connection, account: AccountId, derived: &PasswordRecord) -> Result<()> {
     if tx.execute("UPDATE accounts SET verifier = ?2 WHERE id = ?1", (account.0, &derived.verifier))? == 0 {
         return Err(Error::NotFound("account"));
@@ -207,7 +210,7 @@ pub(super) fn replace(tx: &Connection, account: AccountId, derived: &PasswordRec
     insert_keys(tx, account, &derived.keys)
 }
 
-/// Keeps keys of the password that `stored` was verified with, unless it was changed since.
+/// Stores keys of the password that `stored` was verified with, unless the password was changed since.
 pub(super) fn add_keys(tx: &Connection, stored: &StoredAccount, keys: &[LoginKeys]) -> Result<()> {
     match find(tx, &stored.account.name)? {
         Some(now) if now.verifier == stored.verifier && !now.has_keys => {
@@ -234,7 +237,7 @@ fn insert_keys(tx: &Connection, account: AccountId, keys: &[LoginKeys]) -> Resul
     Ok(())
 }
 
-/// 19 MiB, two passes, one lane: the least that is recommended for Argon2id, some tens of milliseconds.
+/// 19 MiB, two passes, one lane: the recommended minimum for Argon2id, which takes some tens of milliseconds.
 fn argon2() -> Result<Argon2<'static>> {
     #[cfg(test)]
     tests::RUNS.with(|runs| runs.set(runs.get() + 1));
@@ -248,12 +251,12 @@ mod tests {
     use std::cell::Cell;
 
     thread_local! {
-        /// How often Argon2 ran on this thread, or was made to.
+        /// How often Argon2 ran, or was configured, on this thread.
         pub(super) static RUNS: Cell<u32> = const { Cell::new(0) };
     }
 
     #[test]
-    fn argon2_runs_once_for_whoever_is_not_let_in() {
+    fn runs_argon2_once_for_each_rejected_login() {
         let stored = StoredAccount {
             account: Account { id: AccountId(1), name: "ann".to_owned() },
             verifier: make_verifier(b"secret").unwrap(),
@@ -271,14 +274,14 @@ mod tests {
                 (1, 1, 1)
             );
         }
-        // Nobody's password is that long, whoever they are.
+        // No account can have a password that long.
         let long = [b'x'; PASSWORD_LIMIT + 1];
         assert_eq!((runs(Some(&stored), &long), runs(None, &long)), (0, 0));
         assert_eq!(verifier.verify(Some(&stored), b"secret").unwrap(), Some(AccountId(1)));
     }
 
     #[test]
-    fn nobody_costs_what_everybody_costs() {
+    fn unknown_account_costs_as_much_as_a_known_one() {
         let real = make_verifier(b"secret").unwrap();
         let cost = |verifier: &str| verifier.rsplitn(3, '$').last().map(str::to_owned);
         assert_eq!(cost(&real), cost(DUMMY_VERIFIER));
@@ -289,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verifier_is_for_one_password_however_often_the_memory_was_used() {
+    fn verifies_passwords_correctly_with_reused_memory() {
         use argon2::password_hash::PasswordVerifier;
         for password in [&b"secret"[..], b"", b"another"] {
             let made = make_verifier(password).unwrap();
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn account_names_are_checked() {
+    fn checks_account_names_and_password_length() {
         assert!(check_name("ann@example.org").is_ok());
         for bad in ["", "a\r\nb", "a\0"] {
             assert!(matches!(check_name(bad), Err(Error::InvalidName(_))), "{bad:?}");

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 /// The actions to take after a commit.
 #[derive(Debug, Default)]
 pub(super) struct AfterCommit {
-    /// The mailboxes that changed, with their mod-sequences: subscribers are notified.
+    /// The changed mailboxes with their mod-sequences, of which subscribers are notified.
     pub(super) changed: BTreeMap<MailboxId, u64>,
-    /// The files of messages that no row refers to any more: they are deleted.
+    /// Files of content that no row names any more, which are deleted.
     pub(super) freed_files: Vec<String>,
 }
 

@@ -38,16 +38,16 @@ pub(super) fn append_all(
     })
 }
 
-/// What the deliveries of one transaction share.
+/// The state that the deliveries of one transaction share.
 struct Batch<'q> {
     quota: &'q Quota,
     mailboxes: BTreeMap<MailboxId, MailboxRow>,
-    /// What each account has, those of this transaction included.
+    /// The usage of each account, including the messages of this transaction.
     usages: BTreeMap<AccountId, Usage>,
 }
 
 impl Batch<'_> {
-    /// One delivery. The inner error is its own; the outer one spoils the transaction.
+    /// Makes one delivery. The inner error concerns only this delivery; the outer error aborts the transaction.
     fn deliver(
         &mut self,
         tx: &Connection,
@@ -86,7 +86,7 @@ impl Batch<'_> {
         Ok(Ok(appended))
     }
 
-    /// Whether the mailboxes are there and may have the message; if so, it counts.
+    /// Checks that the mailboxes exist and may take the message, and counts it.
     fn admit(&mut self, tx: &Connection, sealed: &SealedUpload, targets: &[Target]) -> Result<()> {
         let mut usages = BTreeMap::new();
         for target in targets {
@@ -115,7 +115,7 @@ impl Batch<'_> {
     }
 }
 
-/// A row of the table of messages.
+/// A new row of the table `messages`.
 pub(super) struct NewMessage<'a> {
     pub(super) uid: u32,
     pub(super) flags: &'a Flags,
@@ -126,7 +126,7 @@ pub(super) struct NewMessage<'a> {
 }
 
 impl NewMessage<'_> {
-    /// Inserts it at the mod-sequence of `mailbox`.
+    /// Inserts the row with the current mod-sequence of `mailbox`.
     pub(super) fn insert(&self, tx: &Connection, mailbox: &mut MailboxRow) -> Result<()> {
         let bits = mailbox.keywords.bits(tx, mailbox.id, self.flags)?;
         tx.prepare_cached(
@@ -155,7 +155,7 @@ impl SealedUpload {
     }
 }
 
-/// The row of the octets, with the envelope and the tree of parts read already.
+/// Inserts the row of a message's content, with its envelope and structure, and returns its identifier.
 pub(super) fn insert_content(tx: &Connection, sealed: &SealedUpload) -> Result<ContentId> {
     let (envelope, structure) = (&sealed.summary.envelope, &sealed.summary.structure);
     tx.prepare_cached(

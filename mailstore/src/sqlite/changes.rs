@@ -1,4 +1,4 @@
-//! Changes: of flags, and what changed since a cursor (RFC 7162).
+//! Changes flags, and lists the changes since a cursor (RFC 7162).
 
 use super::after_commit::AfterCommit;
 use super::keywords::Bits;
@@ -88,7 +88,7 @@ pub(super) fn store_flags(
     Ok(stored)
 }
 
-/// The first messages of a set, and where the others begin.
+/// Returns the first messages of a set, and the UID at which to continue.
 fn candidates(
     tx: &Connection,
     mailbox: MailboxId,
@@ -178,7 +178,7 @@ fn add_changed(
         seen += 1;
         let message = read_flags(tx, mailbox, row)?;
         changes.cursor.flags = (message.modseq, message.uid);
-        // The flags of a message that is new are not told: the client asks for them.
+        // The flags of new messages are not reported: the client fetches them.
         if message.uid < known_below {
             changes.changed.push(message);
         }

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// What one call appends.
+/// The deliveries of one call.
 type SealedDeliveries = Vec<(SealedUpload, Vec<Target>)>;
 type Outcome = Result<Vec<Result<Vec<Appended>>>>;
 
@@ -31,7 +31,7 @@ struct AppendQueueState {
     has_leader: bool,
 }
 
-/// Ends the lead when it goes, be it by a panic.
+/// The right to commit the queue. Releases leadership on drop, including during a panic.
 struct CommitLeader<'a>(&'a AppendQueue);
 
 impl Drop for CommitLeader<'_> {
@@ -42,12 +42,12 @@ impl Drop for CommitLeader<'_> {
 }
 
 impl AppendQueue {
-    /// The lead, or none once `job` is done by another.
+    /// Queues an append and waits. Returns the leadership, or `None` once another thread has committed the append.
     fn enter(&self, job: &Arc<PendingAppend>) -> Option<CommitLeader<'_>> {
         let mut state = lock(&self.state);
         state.jobs.push(Arc::clone(job));
         loop {
-            // Done, or (without a leader) lost to a panic of the one who has_leader.
+            // Either it is done, or it was lost when the leader that took it panicked.
             if job.is_done() || (!state.has_leader && !job.is_waiting()) {
                 return None;
             }
@@ -103,7 +103,7 @@ impl AppendQueue {
         let job = Arc::new(PendingAppend { state: Mutex::new(AppendState::Waiting(work)) });
         if let Some(lead) = self.enter(&job) {
             let mut writer = writer.lock();
-            // What came while the writer was busy goes along.
+            // Appends that arrived while another thread wrote are committed too.
             let jobs = std::mem::take(&mut lock(&self.state).jobs);
             commit_jobs(&mut writer, after_commit, &quota(), &jobs);
             drop(writer);
@@ -116,7 +116,7 @@ impl AppendQueue {
     }
 }
 
-/// Commits all jobs at once; where that fails, one by one, so that each gets its own error.
+/// Commits all appends in one transaction. If that fails, commits each one alone, so that each gets its own error.
 fn commit_jobs(
     writer: &mut Connection,
     after_commit: &mut AfterCommit,

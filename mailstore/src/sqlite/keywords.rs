@@ -1,7 +1,7 @@
-//! The keywords of a mailbox: each has a number, and a message keeps one bit for each.
+//! The keywords of a mailbox. Each has a number, and a message stores one bit for each.
 //!
-//! Ninety long keywords on a message are twelve bytes in its row, not twenty kilobytes. A number is never used again
-//! while the mailbox exists, so a session that knows the keywords up to a number knows when a new one appears.
+//! Ninety long keywords of a message take twelve bytes in its row instead of twenty kilobytes. A number is never
+//! reused while the mailbox exists, so a session that knows the keywords up to a number recognizes a new one.
 
 use crate::error::{Error, Result};
 use crate::flags::{Flags, KEYWORD_COUNT_LIMIT, MAILBOX_KEYWORD_BYTES_LIMIT, MAILBOX_KEYWORD_LIMIT};
@@ -10,25 +10,25 @@ use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// One bit for each keyword, the lowest bit of the first byte for number 1. No zero bytes at the end.
+/// One bit per keyword: number 1 is the lowest bit of the first byte. Has no trailing zero bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bits(Vec<u8>);
 
 impl Bits {
-    /// The bits in a column.
+    /// Reads the bits from a column.
     pub(super) fn from_column(column: Option<&[u8]>) -> Self {
         Self(column.map(<[u8]>::to_vec).unwrap_or_default())
     }
 
-    /// The value of the column.
+    /// Returns the value for the column.
     pub(super) fn column(&self) -> Option<&[u8]> {
         (!self.0.is_empty()).then_some(self.0.as_slice())
     }
 
-    /// All keywords of both.
+    /// Returns the keywords of both sets.
     ///
     /// # Errors
-    /// `Limit` where a message would have too many.
+    /// `Limit` if a message would have more than [`KEYWORD_COUNT_LIMIT`] keywords.
     pub(super) fn with(&self, other: &Self) -> Result<Self> {
         let mut bits = self.clone();
         bits.0.resize(self.0.len().max(other.0.len()), 0);
@@ -40,7 +40,7 @@ impl Bits {
         Ok(bits)
     }
 
-    /// The keywords of this that are not of the other.
+    /// Returns the keywords of this set that the other one lacks.
     pub(super) fn without(&self, other: &Self) -> Self {
         let mut bits = self.clone();
         bits.0.iter_mut().zip(&other.0).for_each(|(byte, less)| *byte &= !less);
@@ -68,11 +68,11 @@ impl Bits {
 
 type List = Arc<[Arc<str>]>;
 
-/// The keywords of one mailbox, read when they are first needed.
+/// The keywords of one mailbox, loaded when they are first needed.
 #[derive(Debug, Default)]
 pub(super) struct Keywords {
     names: Option<Names>,
-    /// The last that were read and written: most messages of a mailbox have the same.
+    /// The keywords that were read and written last: most messages of a mailbox have the same ones.
     read: Option<(Vec<u8>, List, u32)>,
     written: Option<(List, Bits)>,
 }
@@ -81,9 +81,9 @@ pub(super) struct Keywords {
 struct Names {
     /// Number 1 first.
     by_number: Vec<Arc<str>>,
-    /// By the name in lower case.
+    /// The numbers by name, in lower case.
     numbers: BTreeMap<String, u32>,
-    /// The length of all names.
+    /// The bytes of all names together.
     bytes: usize,
 }
 
@@ -99,12 +99,12 @@ impl Names {
         Ok(names)
     }
 
-    /// Whether a name that is new has room.
+    /// Returns whether the mailbox has room for a new name.
     fn has_room(&self, name: &str) -> bool {
         self.by_number.len() < MAILBOX_KEYWORD_LIMIT && self.bytes + name.len() <= MAILBOX_KEYWORD_BYTES_LIMIT
     }
 
-    /// The number of a name that is new.
+    /// Adds a new name and returns its number.
     fn push(&mut self, name: Arc<str>) -> u32 {
         let number = u32::try_from(self.by_number.len() + 1).unwrap_or(u32::MAX);
         self.bytes += name.len();
@@ -123,7 +123,7 @@ impl Keywords {
         Ok(self.names.insert(names))
     }
 
-    /// The flags of a message, from its columns.
+    /// Returns the flags of a message from its columns.
     pub(super) fn flags(
         &mut self,
         tx: &Connection,
@@ -149,10 +149,10 @@ impl Keywords {
         Ok(Flags::stored(system, list, newest))
     }
 
-    /// The bits of these flags' keywords. Those that are new to the mailbox get numbers.
+    /// Returns the bits of the keywords of these flags. New keywords get numbers.
     ///
     /// # Errors
-    /// `Limit` where the mailbox has too many.
+    /// `Limit` if the mailbox would have too many keywords.
     pub(super) fn bits(&mut self, tx: &Connection, mailbox: MailboxId, flags: &Flags) -> Result<Bits> {
         let list = flags.shared_keywords();
         if let Some((known, bits)) = &self.written
@@ -183,10 +183,10 @@ impl Keywords {
         Ok(bits)
     }
 
-    /// Whether the mailbox may have these flags' keywords: `limit` of them in all.
+    /// Checks whether the mailbox may have the keywords of these flags: `limit` keywords in all.
     ///
     /// # Errors
-    /// `OverQuota`, and `Limit` beyond what any mailbox may have.
+    /// `OverQuota` over `limit`; `Limit` over the limits of any mailbox.
     pub(super) fn check(
         &mut self,
         tx: &Connection,
@@ -211,7 +211,7 @@ impl Keywords {
         Ok(())
     }
 
-    /// The bits of these flags' keywords, as far as the mailbox has them.
+    /// Returns the bits of those keywords that the mailbox already has.
     pub(super) fn known_bits(&mut self, tx: &Connection, mailbox: MailboxId, flags: &Flags) -> Result<Bits> {
         let mut bits = Bits::default();
         for keyword in flags.keywords() {
@@ -224,7 +224,7 @@ impl Keywords {
     }
 }
 
-/// All keywords that were used in a mailbox, which may have `limit` of them.
+/// Returns the keywords ever used in a mailbox that may have `limit` of them.
 pub(super) fn in_use(tx: &Connection, mailbox: MailboxId, limit: u64) -> Result<KeywordsInUse> {
     let Names { by_number: names, bytes, .. } = Names::load(tx, mailbox)?;
     let newest = u32::try_from(names.len()).unwrap_or(u32::MAX);
@@ -234,7 +234,7 @@ pub(super) fn in_use(tx: &Connection, mailbox: MailboxId, limit: u64) -> Result<
     Ok(KeywordsInUse { newest, names, full })
 }
 
-/// Turns keywords that stand as text in each row, as version 2 kept them, into bits.
+/// Converts keywords that version 2 stored as text in each row to bits.
 pub(super) fn migrate(tx: &Connection) -> Result<()> {
     let mut statement = tx.prepare(
         "SELECT DISTINCT mailbox, keywords FROM messages WHERE keywords IS NOT NULL ORDER BY mailbox",
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bits_are_added_and_removed() {
+    fn adds_and_removes_keyword_bits() {
         let of = |numbers: &[u32]| {
             let mut bits = Bits::default();
             numbers.iter().for_each(|number| bits.set(*number));

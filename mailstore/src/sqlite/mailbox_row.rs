@@ -41,14 +41,14 @@ impl MailboxRow {
         })
     }
 
-    /// The next UID.
+    /// Assigns the next UID.
     pub(super) fn take_uid(&mut self) -> Result<u32> {
         let uid = self.uid_next;
         self.uid_next = uid.checked_add(1).ok_or(Error::Limit("the UIDs of a mailbox"))?;
         Ok(uid)
     }
 
-    /// Writes the numbers back and has subscribers told.
+    /// Writes the counters back and notifies subscribers after the commit.
     pub(super) fn save(&self, tx: &Connection, after_commit: &mut AfterCommit) -> Result<()> {
         tx.prepare_cached("UPDATE mailboxes SET uid_next = ?2, highest_modseq = ?3 WHERE id = ?1")?
             .execute((self.id.0, self.uid_next, self.modseq))?;

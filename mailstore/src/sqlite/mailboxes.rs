@@ -1,7 +1,7 @@
-//! Mailboxes: names, hierarchy, subscriptions, and their numbers.
+//! Mailboxes: names, hierarchy, subscriptions and counters.
 //!
-//! Knows RFC 9051 §5.1 and §6.3.3 to §6.3.11. UIDVALIDITY is taken from a counter of the account that only grows and
-//! is at least the time of creation, so no two mailboxes of an account ever share one, whatever is renamed.
+//! Implements RFC 9051 §5.1 and §6.3.3 to §6.3.11. UIDVALIDITY comes from a counter of the account, which only grows
+//! and is at least the time of creation. So no two mailboxes of an account ever share a value, also after renames.
 
 use super::after_commit::AfterCommit;
 use super::mailbox_row::MailboxRow;
@@ -21,7 +21,7 @@ SELECT m.id, m.name, m.special_use, m.no_select,
     EXISTS (SELECT 1 FROM subscriptions s WHERE s.account = m.account AND s.name = m.name)
 FROM mailboxes m";
 
-/// The spelling under which a mailbox is kept, if it can be a name at all.
+/// Returns the spelling under which a mailbox is stored.
 pub(super) fn canonical(name: &str) -> Result<String> {
     let name = name.strip_suffix('/').unwrap_or(name);
     if name.len() > NAME_LIMIT {
@@ -46,10 +46,10 @@ pub(super) fn canonical(name: &str) -> Result<String> {
     Ok(rest.map_or_else(|| "INBOX".to_owned(), |rest| format!("INBOX/{rest}")))
 }
 
-/// Behind all names of deleted mailboxes, and before all others.
+/// A text after all names of deleted mailboxes and before all other names.
 const BEHIND_DELETED: &str = "\u{1}\u{7f}";
 
-/// At most `limit` mailboxes behind a name.
+/// Returns at most `limit` mailboxes whose names follow `after`.
 pub(super) fn list(tx: &Connection, account: AccountId, after: &str, limit: usize) -> Result<Vec<Mailbox>> {
     let after = after.max(BEHIND_DELETED);
     let mut statement = tx.prepare_cached(&list_query())?;
@@ -66,7 +66,7 @@ pub(super) fn lookup_query() -> String {
 }
 
 pub(super) fn find(tx: &Connection, account: AccountId, name: &str) -> Result<Mailbox> {
-    // A name that can't exist is one that does not.
+    // An invalid name belongs to no mailbox.
     let name = canonical(name).map_err(|_| Error::NotFound("mailbox"))?;
     lookup(tx, account, &name)?.ok_or(Error::NotFound("mailbox"))
 }
@@ -108,7 +108,8 @@ pub(super) fn delete(
     if mailbox.no_select && mailbox.has_children {
         return Err(Error::Refused("the mailbox holds others: delete those first"));
     }
-    // No name begins with a control character: nothing finds the mailbox any more. Its messages go step by step.
+    // No mailbox name starts with a control character, so no call finds this mailbox any more. Its messages are
+    // removed in slices.
     tx.execute(
         "UPDATE mailboxes SET name = char(1) || id, no_select = 1, special_use = NULL WHERE id = ?1",
         [mailbox.id.0],
@@ -121,7 +122,7 @@ pub(super) fn delete(
     Ok(())
 }
 
-/// Removes a part of what deleted mailboxes of this account left behind. Whether there is more.
+/// Removes a slice of the messages of deleted mailboxes. Returns whether to call it again.
 pub(super) fn purge(
     tx: &Connection,
     after_commit: &mut AfterCommit,
@@ -204,7 +205,7 @@ pub(super) fn unsubscribe(tx: &Connection, account: AccountId, name: &str) -> Re
     Ok(())
 }
 
-/// At most `limit` subscriptions behind a name.
+/// Returns at most `limit` subscriptions whose names follow `after`.
 pub(super) fn subscriptions(
     tx: &Connection,
     account: AccountId,
@@ -235,7 +236,7 @@ pub(super) fn subscriptions(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Whether `selection` selects a name in the range.
+/// Returns whether `selection` selects a name in the range.
 pub(super) fn has_selected_name(
     tx: &Connection,
     account: AccountId,
@@ -284,12 +285,12 @@ pub(super) fn select(tx: &Connection, quota: &Quota, mailbox: MailboxId) -> Resu
     Ok(Selection { mailbox, status, first_recent_uid, keywords })
 }
 
-/// From now on the messages of this selection are recent nowhere else.
+/// Makes the messages of this selection recent for no other session.
 pub(super) fn claim_recent_of(tx: &Connection, selection: &Selection) -> Result<()> {
     claim_recent(tx, selection.mailbox, selection.status.uid_next).map(drop)
 }
 
-/// Messages below this UID are recent nowhere else from now on. Returns from which UID on they were recent.
+/// Makes messages below `below` recent for no other session. Returns the first UID that was recent.
 pub(super) fn claim_recent(tx: &Connection, mailbox: MailboxId, below: u32) -> Result<u32> {
     let first = first_recent(tx, mailbox)?;
     tx.prepare_cached(
@@ -301,7 +302,7 @@ pub(super) fn claim_recent(tx: &Connection, mailbox: MailboxId, below: u32) -> R
     Ok(first)
 }
 
-/// From which UID on messages are recent.
+/// Returns the first recent UID.
 pub(super) fn first_recent(tx: &Connection, mailbox: MailboxId) -> Result<u32> {
     tx.prepare_cached("SELECT first_recent_uid FROM mailboxes WHERE id = ?1")?
         .query_row([mailbox.0], |row| row.get(0))
@@ -372,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_have_one_spelling_and_no_tricks() {
+    fn normalizes_mailbox_names_and_rejects_invalid_ones() {
         assert_eq!(canonical("inbox").unwrap(), "INBOX");
         assert_eq!(canonical("Inbox/Sub/").unwrap(), "INBOX/Sub");
         assert_eq!(canonical("Entwürfe/日本").unwrap(), "Entwürfe/日本");

@@ -1,6 +1,6 @@
-//! Messages: reading them in pages, copying, moving, and removing them.
+//! Reads messages in pages, copies, moves and removes them.
 //!
-//! Knows that copies share their octets and frees those that nobody refers to any more.
+//! Copies share their content. It is freed together with the last message that refers to it.
 
 use super::after_commit::AfterCommit;
 use super::append::NewMessage;
@@ -17,34 +17,34 @@ use crate::types::{
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::path::Path;
 
-/// A page ends once what it holds takes so many bytes of memory, whatever is read: keywords, envelopes, structures,
-/// bodies. The last message may exceed it.
+/// The bytes of memory at which a page ends: keywords, envelopes, structures and bodies together. The last message may
+/// exceed it.
 const PAGE_LIMIT: usize = 512 * 1024;
 
-/// The longest record of an envelope or a structure that is read. Earlier versions wrote longer ones: those messages
-/// are scanned again.
+/// The longest record of an envelope or a structure that is read, in bytes. Earlier versions wrote longer ones; those
+/// messages are scanned again.
 const RECORD_LIMIT: usize = 128 * 1024;
 const _: () = assert!(RECORD_LIMIT > DERIVED_LIMIT, "a record that is written can be read");
 
-/// What is read of a message at a time where it is scanned again, in bytes.
+/// The bytes of a message read at a time when it is scanned again.
 const SCAN_CHUNK: usize = 16 * 1024;
 
-/// How many ranges of a set are looked up for one page.
+/// The most ranges of a set that one page looks up.
 const RANGE_LIMIT: usize = 4_000;
 
-/// How many messages are read at a time to be copied.
+/// The number of messages read at a time when copying.
 const COPY_PAGE: usize = 1_000;
 
 const SUMMARY: &str =
     "m.uid, m.modseq, m.flags, m.keyword_bits, m.seconds, m.offset_minutes, m.sent, m.size, m.content";
 
-/// How many messages are looked at for those that are `\Deleted`, in one transaction.
+/// The most messages that one transaction examines for `\Deleted`.
 const SCAN_LIMIT: usize = 20_000;
 
-/// The most rows that one statement is asked for.
+/// The most rows that one statement may return.
 pub(super) const ROWS_LIMIT: usize = 1 << 30;
 
-/// At most `limit` UIDs in `from..below`.
+/// Returns at most `limit` UIDs in `from..below`.
 pub(super) fn uid_page(
     tx: &Connection,
     mailbox: MailboxId,
@@ -95,7 +95,7 @@ pub(super) fn fetch_page(
                 return Ok(page);
             }
             let mut message = read_summary(tx, &mut mailbox, row)?;
-            // Keywords are shared: a message holds references to them.
+            // Keywords are shared, so a message holds only references.
             page_size += size_of::<Message>() + message.flags.keywords().len() * 16;
             if columns.envelope || columns.structure {
                 read_records(tx, directory, row, columns, &mut message)?;
@@ -112,7 +112,7 @@ pub(super) fn fetch_page(
     Ok(page)
 }
 
-/// Reads the envelope and the structure of a row, as far as they are asked for.
+/// Reads the envelope and the structure of a row, if they were requested.
 fn read_records(
     tx: &Connection,
     directory: &Path,
@@ -125,7 +125,7 @@ fn read_records(
     if (columns.envelope && envelope.is_none()) || (columns.structure && structure.is_none()) {
         let read = match open_content(tx, directory, message.content) {
             Ok(body) => scan(&body)?,
-            // Expunged meanwhile, or damaged: the message itself tells when it is read.
+            // The message was expunged or is damaged. The caller learns that when it reads the content.
             Err(Error::NotFound(_) | Error::Corrupt(_)) => Structure::of(b""),
             Err(error) => return Err(error),
         };
@@ -156,7 +156,7 @@ fn scan(body: &Body) -> Result<Structure> {
     }
 }
 
-/// Whether there is a row of this content.
+/// Returns whether this content has a row.
 pub(super) fn has_content(tx: &Connection, content: ContentId) -> Result<bool> {
     Ok(tx.prepare_cached("SELECT 1 FROM contents WHERE id = ?1")?.exists([content.0])?)
 }
@@ -177,7 +177,7 @@ pub(super) fn open_content(tx: &Connection, directory: &Path, content: ContentId
         .optional()?;
     match found.ok_or(Error::NotFound("message content"))? {
         (size, Some(file), _) => Body::from_file(&directory.join(file), size),
-        (_, None, Some(octets)) => Ok(Body::from_bytes(octets)),
+        (_, None, Some(bytes)) => Ok(Body::from_bytes(bytes)),
         (_, None, None) => Err(Error::Corrupt("a message")),
     }
 }
@@ -210,7 +210,7 @@ fn copy_all(
     let mut destination = MailboxRow::load(tx, to)?;
     let (mut pairs, mut next) = (Vec::new(), None);
     destination.modseq += 1;
-    // The destination may be the source: what is copied now is not copied again.
+    // If source and destination are the same mailbox, the new copies must not be copied again.
     let mut rest = if from == to { uids.ending_before(destination.uid_next) } else { uids.clone() };
     while !rest.is_empty() && pairs.len() < limit.max(1) {
         let most = (limit.max(1) - pairs.len()).min(COPY_PAGE);
@@ -247,14 +247,15 @@ pub(super) fn move_messages(
     to: MailboxId,
     limit: usize,
 ) -> Result<Copied> {
-    // A mailbox over quota can still be tidied up: nothing comes that does not go elsewhere.
+    // A move adds nothing to the account, so it is allowed over quota.
     let copied = copy_all(tx, after_commit, quota, from, uids, to, limit)?;
     let moved: Vec<u32> = copied.pairs.iter().map(|(uid, _)| *uid).collect();
     remove(tx, after_commit, from, &moved, 0)?;
     Ok(copied)
 }
 
-/// Finds messages to remove, at most `limit`, without changing anything.
+/// Finds at most `limit` messages to remove, without changing anything. Also returns the flags that they must still
+/// have when they are removed.
 pub(super) fn find_to_delete(
     tx: &Connection,
     mailbox: MailboxId,
@@ -296,7 +297,7 @@ fn has_deleted(tx: &Connection, mailbox: MailboxId) -> Result<bool> {
     Ok(tx.prepare_cached("SELECT 1 FROM mailboxes WHERE id = ?1 AND deleted > 0")?.exists([mailbox.0])?)
 }
 
-/// Removes those of these messages that are there and have the flags `bits`. Returns their UIDs.
+/// Removes those messages that exist and have the flags `bits`. Returns their UIDs.
 pub(super) fn remove(
     tx: &Connection,
     after_commit: &mut AfterCommit,
@@ -326,7 +327,8 @@ pub(super) fn remove(
     Ok(removed)
 }
 
-/// Removes messages of a mailbox that was deleted, at most `limit`, and then the rest of it. Whether there is more.
+/// Removes at most `limit` messages of a deleted mailbox, and then the mailbox itself. Returns whether messages are
+/// left.
 pub(super) fn purge(
     tx: &Connection,
     after_commit: &mut AfterCommit,
@@ -359,7 +361,7 @@ pub(super) fn purge(
     Ok(false)
 }
 
-/// Frees octets that no message refers to.
+/// Deletes content that no message refers to.
 fn free_content(tx: &Connection, after_commit: &mut AfterCommit, content: i64) -> Result<()> {
     let mut statement = tx.prepare_cached(
         "DELETE FROM contents WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM messages WHERE content = ?1) RETURNING file",
@@ -369,10 +371,10 @@ fn free_content(tx: &Connection, after_commit: &mut AfterCommit, content: i64) -
     Ok(())
 }
 
-/// Columns that were not asked for are NULL, so that their numbers stay the same.
+/// The statement of a page. Columns that were not requested are NULL, so that the column numbers stay the same.
 pub(super) fn page_query(columns: Columns) -> String {
     let pick = |wanted: bool, column: &'static str| if wanted { column } else { "NULL" };
-    // The length is known without reading the text: one that is too long never gets into memory.
+    // SQLite knows the length without reading the text, so a record that is too long is never loaded.
     let record = |wanted: bool, column: &str| match wanted {
         true => format!("CASE WHEN octet_length({column}) <= {RECORD_LIMIT} THEN {column} END"),
         false => "NULL".to_owned(),
@@ -407,7 +409,7 @@ fn read_summary(tx: &Connection, mailbox: &mut MailboxRow, row: &Row<'_>) -> Res
     })
 }
 
-/// Reads a record, or the JSON of an earlier version.
+/// Parses a record, or the JSON of an earlier version.
 fn from_record<T: serde::de::DeserializeOwned>(
     text: Option<&str>,
     read: impl FnOnce(&str) -> Option<T>,

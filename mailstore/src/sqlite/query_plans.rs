@@ -1,4 +1,4 @@
-//! Every statement of the store is answered from an index: reads `EXPLAIN QUERY PLAN` of each.
+//! Tests that SQLite answers every statement of the store from an index, with `EXPLAIN QUERY PLAN`.
 
 use super::{mailboxes, messages, schema};
 use crate::types::Columns;
@@ -23,7 +23,8 @@ const SOURCES: [&str; 15] = [
     include_str!("writer.rs"),
 ];
 
-/// Steps of plans that read or sort more than their result: the start of the statement, the step, and why it may.
+/// Allowed steps of plans that read or sort more than their result: the start of the statement, the step, and the
+/// reason.
 const ALLOWED: [(&str, &str, &str); 13] = [
     ("SELECT id, name, verifier, EXISTS", "SEARCH login_keys", "one row is enough"),
     ("SELECT id, name FROM accounts", "SCAN accounts", "all accounts are the result"),
@@ -44,7 +45,8 @@ const ALLOWED: [(&str, &str, &str); 13] = [
     ("SELECT name, mailbox FROM remote_mailboxes", "SEARCH remote_mailboxes", "all of them are the result"),
 ];
 
-/// Whether a step reads or sorts more than a key picks: a whole table, or all that one mailbox or account has.
+/// Returns whether a step reads or sorts more than a key selects: a whole table, or all rows of a mailbox or an
+/// account.
 fn is_broad(step: &str) -> bool {
     let whole = ["(mailbox=?)", "(account=?)", "(remote_mailbox=?)", "(remote=?)"];
     (step.contains("SCAN") && step != "SCAN CONSTANT ROW")
@@ -52,7 +54,8 @@ fn is_broad(step: &str) -> bool {
         || whole.iter().any(|constraint| step.ends_with(constraint))
 }
 
-/// Whether a step looks for a row of another table that refers to one that is inserted or deleted: one is enough.
+/// Returns whether a step looks for a row of another table that refers to an inserted or deleted one. One row is
+/// enough.
 fn is_foreign_key_check(statement: &str, step: &str) -> bool {
     let mut words = statement.split_whitespace();
     let changes = matches!(words.next(), Some("INSERT" | "DELETE")) && !statement.contains("SELECT");
@@ -60,24 +63,24 @@ fn is_foreign_key_check(statement: &str, step: &str) -> bool {
     changes && step.starts_with("SEARCH") && step.split_whitespace().nth(1) != own
 }
 
-/// The string literals of a source that are statements, without those that are put together with `format!`.
+/// Returns the string literals of a source that are statements, except those built with `format!`.
 fn statements(source: &str) -> Vec<String> {
     let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    // A migration runs once, on the tables of an earlier version.
+    // Migrations run once, on the tables of an earlier version.
     let code = code.split("pub(super) fn migrate(").next().unwrap_or_default();
-    // Even pieces are code, odd ones are in quotes: no statement has a quote in it.
+    // Even pieces are code, odd ones are literals: no statement contains a quote.
     let literals = code.split('"').skip(1).step_by(2);
     let text =
         literals.map(|text| text.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" "));
     let verbs = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];
     let is_statement = |text: &String| verbs.iter().any(|verb| text.starts_with(verb));
-    // COLUMNS is the start of others.
+    // COLUMNS is only the start of a statement.
     text.filter(is_statement)
         .filter(|text| !text.contains('{') && !text.ends_with("FROM mailboxes m"))
         .collect()
 }
 
-/// The statements inside the triggers of the database, with parameters in place of the row's values.
+/// Returns the statements of the database's triggers, with parameters instead of the row's values.
 fn trigger_statements(connection: &Connection) -> Vec<String> {
     let mut triggers = connection.prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger'").unwrap();
     let triggers = triggers.query_map([], |row| row.get::<_, String>(0)).unwrap();
@@ -124,7 +127,7 @@ fn every_statement_is_answered_from_an_index() {
     let connection = schema::open_writer(&path).unwrap();
     let mut all: Vec<String> = SOURCES.into_iter().flat_map(statements).collect();
     assert!(all.len() > 60, "{} statements are found", all.len());
-    // Those that are put together.
+    // Statements that are built with `format!`.
     let built = SOURCES.iter().map(|source| source.matches("format!(\"{COLUMNS}").count()).sum::<usize>();
     assert_eq!(built, 2, "the statements made of COLUMNS are listed here");
     all.extend([mailboxes::list_query(), mailboxes::lookup_query()]);

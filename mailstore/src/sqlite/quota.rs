@@ -1,14 +1,14 @@
-//! Quotas: what an account has, and whether more of it is allowed.
+//! Quotas: the usage of an account, and checks before something is added.
 //!
-//! The counters are columns of the account that the database's triggers keep. A check reads one row, in the transaction
-//! of what it is for.
+//! Triggers of the database keep the counters in columns of the account. A check reads one row, in the transaction
+//! that adds something.
 
 use super::mailbox_row::MailboxRow;
 use crate::error::{Error, Result};
 use crate::types::{AccountId, MailboxId, Quota, Usage};
 use rusqlite::{Connection, OptionalExtension};
 
-/// What an account has now.
+/// Returns the current usage of an account.
 pub(super) fn usage(tx: &Connection, account: AccountId) -> Result<Usage> {
     let text =
         "SELECT messages, bytes, mailboxes, subscriptions, remote_accounts FROM accounts WHERE id = ?1";
@@ -24,13 +24,13 @@ pub(super) fn usage(tx: &Connection, account: AccountId) -> Result<Usage> {
     usage.optional()?.ok_or(Error::NotFound("account"))
 }
 
-/// Whether a mailbox's account may have one more message of this size.
+/// Checks whether a mailbox's account may store one more message of this size.
 pub(super) fn check_mailbox(tx: &Connection, quota: &Quota, mailbox: MailboxId, bytes: u64) -> Result<()> {
     let row = MailboxRow::load(tx, mailbox)?;
     check_messages(quota, &usage(tx, row.account)?, 1, bytes)
 }
 
-/// Whether an account that has `usage` may have more messages.
+/// Checks whether an account with this usage may store more messages.
 pub(super) fn check_messages(quota: &Quota, usage: &Usage, messages: u64, bytes: u64) -> Result<()> {
     if bytes > quota.bytes || messages > quota.messages {
         return Err(Error::OverQuota { what: "the size of the account's messages", permanent: true });
@@ -39,19 +39,19 @@ pub(super) fn check_messages(quota: &Quota, usage: &Usage, messages: u64, bytes:
     check(usage.bytes, bytes, quota.bytes, "the size of the account's messages")
 }
 
-/// Whether an account within its quotas still is so after a change.
+/// Checks the quotas after messages were added in the same transaction.
 pub(super) fn check_after(tx: &Connection, quota: &Quota, account: AccountId) -> Result<()> {
     let usage = usage(tx, account)?;
     check(usage.messages, 0, quota.messages, "the number of the account's messages")?;
     check(usage.bytes, 0, quota.bytes, "the size of the account's messages")
 }
 
-/// Whether one more mailbox is allowed.
+/// Checks whether one more mailbox is allowed.
 pub(super) fn check_mailboxes(tx: &Connection, quota: &Quota, account: AccountId) -> Result<()> {
     check(usage(tx, account)?.mailboxes, 1, quota.mailboxes, "the number of the account's mailboxes")
 }
 
-/// Whether one more subscription is allowed.
+/// Checks whether one more subscription is allowed.
 pub(super) fn check_subscriptions(tx: &Connection, quota: &Quota, account: AccountId) -> Result<()> {
     check(
         usage(tx, account)?.subscriptions,
@@ -61,7 +61,7 @@ pub(super) fn check_subscriptions(tx: &Connection, quota: &Quota, account: Accou
     )
 }
 
-/// Whether one more remote account is allowed.
+/// Checks whether one more remote account is allowed.
 pub(super) fn check_remote_accounts(tx: &Connection, quota: &Quota, account: AccountId) -> Result<()> {
     let what = "the number of the account's remote accounts";
     check(usage(tx, account)?.remote_accounts, 1, quota.remote_accounts, what)

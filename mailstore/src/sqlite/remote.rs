@@ -1,6 +1,6 @@
-//! Messages fetched from elsewhere: which are here already, and how the last run ended.
+//! Messages fetched from remote servers: which are already stored, and how the last sync ended.
 //!
-//! Knows nothing of the protocol that brought them. A message is recorded in the transaction that appends it.
+//! Independent of the protocol that fetched them. A message is recorded in the transaction that appends it.
 
 use super::after_commit::AfterCommit;
 use super::append::{NewMessage, insert_content};
@@ -17,7 +17,7 @@ use crate::types::{
 use rusqlite::{Connection, OptionalExtension, Row};
 use sha2::{Digest, Sha256};
 
-/// A fetched message whose octets are on disk and digested.
+/// A fetched message that is synced to disk and digested.
 pub(super) struct PreparedImport {
     uid: u32,
     flags: Flags,
@@ -182,8 +182,8 @@ fn append(tx: &Connection, mailbox: &mut MailboxRow, message: &PreparedImport) -
     Ok(uid)
 }
 
-/// Whether the message is here. One that came under an find_existing UIDVALIDITY is claimed for its new UID, once: two equal
-/// messages of a mailbox stay two.
+/// Returns how the message is already stored, if it is. A message that was imported under an earlier UIDVALIDITY is
+/// assigned to its new UID once, so that two equal messages of a mailbox stay two.
 fn find_existing(
     tx: &Connection,
     remote: RemoteMailboxId,
@@ -201,7 +201,8 @@ fn find_existing(
     if let Some(local) = known {
         return Ok(Some(ImportOutcome::Known(local)));
     }
-    // Both sides of the UIDVALIDITY in force, so that its own rows are not read: there may be as many as messages.
+    // Search the rows below and above the current UIDVALIDITY, and not its own, which may be as many as there are
+    // messages.
     let claimed = match find_claimable(tx, EARLIER, remote, uid_validity, mailbox, message)? {
         None => find_claimable(tx, LATER, remote, uid_validity, mailbox, message)?,
         found => found,
@@ -214,9 +215,9 @@ fn find_existing(
     Ok(Some(ImportOutcome::Duplicate(local)))
 }
 
-/// A row of the same content under another UIDVALIDITY, of a message that is still here. The index is named: the planner
-/// would take the primary key for the order, and read all rows of the mailbox. Of many equal messages that are gone, a
-/// bounded number is looked at.
+/// Finds a row of the same content under a lower UIDVALIDITY whose message still exists. The index is named because
+/// the planner would use the primary key for the order, and read all rows of the mailbox. At most 100 rows of equal
+/// messages are examined.
 const EARLIER: &str = "
 SELECT r.uid_validity, r.uid, r.local_uid FROM (
     SELECT uid_validity, uid, local_mailbox, local_uid FROM remote_messages INDEXED BY remote_messages_digest
@@ -224,7 +225,7 @@ SELECT r.uid_validity, r.uid, r.local_uid FROM (
 JOIN messages m ON m.mailbox = r.local_mailbox AND m.uid = r.local_uid
 WHERE r.local_mailbox = ?4 LIMIT 1";
 
-/// The same, on the other side.
+/// The same for higher UIDVALIDITY values.
 const LATER: &str = "
 SELECT r.uid_validity, r.uid, r.local_uid FROM (
     SELECT uid_validity, uid, local_mailbox, local_uid FROM remote_messages INDEXED BY remote_messages_digest

@@ -1,7 +1,7 @@
-//! The tables, and opening a database that has them.
+//! The tables of the database, their versions, and opening a connection.
 //!
-//! Knows the schema and its versions. `synchronous = FULL` makes SQLite sync the write-ahead log at every commit:
-//! with `NORMAL`, a loss of power could take back commits that were acknowledged.
+//! `synchronous = FULL` makes SQLite sync the write-ahead log at every commit. With `NORMAL`, a loss of power could
+//! undo acknowledged commits.
 
 use crate::error::{Error, Result};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -11,10 +11,10 @@ use std::time::Duration;
 /// The version that this program writes.
 const VERSION: i64 = 5;
 
-/// How many octets the store's own secret has.
+/// The length of the store's secret, in bytes.
 const SECRET_LENGTH: usize = 32;
 
-/// How long a connection waits for another process.
+/// How long a connection waits for a lock of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
 
 const TABLES: &str = "
@@ -48,7 +48,7 @@ CREATE TABLE subscriptions (
     PRIMARY KEY (account, name)
 ) STRICT, WITHOUT ROWID;
 
--- The body stands last: SQLite reads the columns before it without touching its pages.
+-- The body is the last column: SQLite reads the columns before it without touching its pages.
 CREATE TABLE contents (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     size INTEGER NOT NULL,
@@ -62,7 +62,7 @@ CREATE TABLE messages (
     mailbox INTEGER NOT NULL REFERENCES mailboxes (id),
     uid INTEGER NOT NULL,
     modseq INTEGER NOT NULL,
-    created INTEGER NOT NULL, -- the mod-sequence at which the message came
+    created INTEGER NOT NULL, -- the mod-sequence at which the message was added
     flags INTEGER NOT NULL,
     keyword_bits BLOB,
     seconds INTEGER NOT NULL,
@@ -109,7 +109,7 @@ CREATE TABLE remote_mailboxes (
     UNIQUE (remote, name)
 ) STRICT;
 
--- `local_uid` may name a message that is gone: it stays recorded and is not fetched again. Messages of another
+-- `local_uid` may name a message that was removed: it stays recorded and is not fetched again. Messages of another
 -- `local_mailbox` than the one in force are unknown: a mailbox that was deleted here is filled anew.
 CREATE TABLE remote_messages (
     remote_mailbox INTEGER NOT NULL REFERENCES remote_mailboxes (id),
@@ -123,7 +123,7 @@ CREATE TABLE remote_messages (
 CREATE INDEX remote_messages_digest ON remote_messages (remote_mailbox, digest);
 ";
 
-/// What version 2 added: what is kept of a password for mechanisms that do not send it, and the store's own secret.
+/// Version 2 added login keys, for mechanisms that do not send the password, and the store's secret.
 const LOGIN_KEYS: &str = "
 CREATE TABLE login_keys (
     account INTEGER NOT NULL REFERENCES accounts (id),
@@ -138,7 +138,7 @@ CREATE TABLE own_secret (
 ) STRICT;
 ";
 
-/// What version 3 added: keywords are numbered by mailbox, and a message has one bit for each.
+/// Version 3 added numbered keywords: a message stores one bit for each.
 const KEYWORDS: &str = "
 CREATE TABLE mailbox_keywords (
     mailbox INTEGER NOT NULL REFERENCES mailboxes (id),
@@ -148,8 +148,8 @@ CREATE TABLE mailbox_keywords (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What version 4 added: counters of an account for its quotas, and of a mailbox for RECENT.
-/// Counters can't drift from what they count: the database keeps them.
+/// Version 4 added counters of an account for its quotas, and of a mailbox for RECENT. Triggers keep the counters, so
+/// they can't drift from the rows.
 const COUNTERS: &str = "
 ALTER TABLE mailboxes ADD COLUMN recent INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE accounts ADD COLUMN messages INTEGER NOT NULL DEFAULT 0;
@@ -208,7 +208,7 @@ END;
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let mut connection = connect(path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // 16 MiB of log between checkpoints: fewer syncs of the main file under steady delivery.
+    // 16 MiB of log between checkpoints means fewer syncs of the main file under steady delivery.
     connection.pragma_update(None, "wal_autocheckpoint", 4096)?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -257,7 +257,7 @@ fn number_keywords(transaction: &Transaction<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Opens another connection for reading.
+/// Opens a connection for reading.
 pub(super) fn open_reader(path: &Path) -> Result<Connection> {
     let connection = connect(path)?;
     connection.pragma_update(None, "query_only", true)?;

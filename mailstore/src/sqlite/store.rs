@@ -25,13 +25,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
-/// How many idle readers are stored open.
+/// The most idle read connections that are kept open.
 const IDLE_READERS: usize = 8;
 
 /// A store in a directory: `mail.db` (SQLite, with its `-wal` and `-shm`), `messages/` with one file for each message
-/// above [`SMALL_LIMIT`](crate::SMALL_LIMIT), and `lock`. The directory has mode 0700 and its files 0600.
+/// larger than [`SMALL_LIMIT`](crate::SMALL_LIMIT) bytes, and `lock`. The directory has mode 0700 and its files 0600.
 ///
-/// Several processes may have the same directory open. Only one that is alone sweeps files that no message refers to.
+/// Several processes may open the same directory. If no other process has it open, [`open`](Self::open) deletes the
+/// files that no message refers to.
 pub struct SqliteStore {
     database: PathBuf,
     messages: PathBuf,
@@ -43,7 +44,7 @@ pub struct SqliteStore {
     subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
     quota: Mutex<Quota>,
     email_ids: ObjectIds,
-    /// Held shared as long as the store is open.
+    /// Locked in shared mode while the store is open.
     _lock: File,
 }
 
@@ -54,10 +55,11 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store in a directory, made where it is missing.
+    /// Opens the store in a directory, and creates the directory if it is missing.
     ///
     /// # Errors
-    /// `NewerSchema` where a newer version wrote it; `Io`, `Busy`, `Corrupt`.
+    /// `NewerSchema` if a newer version wrote it; `Io`, `Unavailable`, `Busy`, `Full`, `Corrupt`, `Database`,
+    /// `Crypto`.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         let directory = directory.as_ref();
         let (database, messages) = (directory.join("mail.db"), directory.join("messages"));
@@ -88,15 +90,15 @@ impl SqliteStore {
         })
     }
 
-    /// Has `make` derive keys from every password that is set, and from those that were set without it as soon as
-    /// somebody logs in with them.
+    /// Derives login keys with `make` from every password that is set. An account whose password was set without it
+    /// gets its keys at its next login with the password.
     #[must_use]
     pub fn with_key_maker(mut self, make: Arc<KeyMaker>) -> Self {
         self.key_maker = Some(make);
         self
     }
 
-    /// Limits what each account may have from now on; without it, [`Quota::default`] does.
+    /// Sets the quota of every account. The default is [`Quota::default`].
     #[must_use]
     pub fn with_quota(self, quota: Quota) -> Self {
         *lock(&self.quota) = quota;
@@ -107,7 +109,7 @@ impl SqliteStore {
         *lock(&self.quota)
     }
 
-    /// Runs `work` on a consistent picture of the database.
+    /// Runs `work` in a read transaction, which sees a consistent snapshot.
     fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let idle = lock(&self.readers).pop();
         let mut connection = match idle {
@@ -124,7 +126,8 @@ impl SqliteStore {
         outcome
     }
 
-    /// Runs `work` and commits, or takes everything back.
+    /// Runs `work` in a write transaction, commits it, and runs what follows the commit. An error rolls everything
+    /// back.
     fn write<T>(&self, work: impl FnOnce(&Transaction<'_>, &mut AfterCommit) -> Result<T>) -> Result<T> {
         let mut writer = self.writer.lock();
         let mut after_commit = AfterCommit::default();
@@ -134,7 +137,7 @@ impl SqliteStore {
         Ok(outcome)
     }
 
-    /// The same for what may be lost with the power: the disk is not waited for.
+    /// Like [`write`](Self::write), but without waiting for the disk: for changes that may be lost with the power.
     fn write_unsynced<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let mut writer = self.writer.lock();
         writer.pragma_update(None, "synchronous", "NORMAL")?;
@@ -145,7 +148,7 @@ impl SqliteStore {
 
     fn run_after_commit(&self, after_commit: AfterCommit) {
         for name in after_commit.freed_files {
-            // No row names it any more; should this fail, the next start sweeps it.
+            // No row names the file any more. If this fails, the next start deletes it.
             let _ = std::fs::remove_file(self.messages.join(name));
         }
         if after_commit.changed.is_empty() {
@@ -189,7 +192,7 @@ impl Store for SqliteStore {
             && !stored.has_keys
         {
             let keys = make(password);
-            // Who has the right password is let in, whether or not this can be written now.
+            // The login succeeds even if the keys can't be stored now.
             let _ = self.write(|tx, _| accounts::add_keys(tx, &stored, &keys));
         }
         Ok(verified)
@@ -292,7 +295,7 @@ impl Store for SqliteStore {
     }
 
     fn claim_recent(&self, mailbox: MailboxId, below: u32, access: Access) -> Result<u32> {
-        // Of many sessions that learn of a message, one writes.
+        // Check first, so that only one of many notified sessions writes.
         let first = self.read(|tx| mailboxes::first_recent(tx, mailbox))?;
         if access == Access::ReadOnly || first >= below {
             return Ok(first);
@@ -334,7 +337,8 @@ impl Store for SqliteStore {
 
     fn open_content(&self, content: ContentId) -> Result<Body> {
         match self.read(|tx| messages::open_content(tx, &self.messages, content)) {
-            // Expunged since its row was read, or its file is lost: a file goes only after its row.
+            // The message was expunged after its row was read, or its file is lost. A file is deleted only after its
+            // row.
             Err(Error::NotFound(_)) if self.read(|tx| messages::has_content(tx, content))? => {
                 Err(Error::Corrupt("the file of a message"))
             }
@@ -426,7 +430,7 @@ impl Store for SqliteStore {
     }
 
     fn expunge(&self, mailbox: MailboxId, which: &Expunge, limit: usize) -> Result<Expunged> {
-        // Looked for without holding up those who write.
+        // Searched in a read transaction, so that writers don't wait.
         let (mut found, bits) = self.read(|tx| messages::find_to_delete(tx, mailbox, which, limit))?;
         if !found.uids.is_empty() {
             found.uids = self
@@ -506,7 +510,7 @@ impl Store for SqliteStore {
     }
 }
 
-/// Removes the files that no message refers to: uploads that a crash cut short, and freed ones.
+/// Deletes the files that no message refers to: uploads that a crash interrupted, and freed content.
 fn sweep(connection: &Connection, messages: &Path) -> Result<()> {
     let mut known = connection.prepare("SELECT 1 FROM contents WHERE file = ?1")?;
     for entry in std::fs::read_dir(messages)? {

@@ -1,13 +1,13 @@
-//! Remote messages that could not be fetched: which a run of fetching leaves for its end.
+//! Remote messages that could not be fetched, which a later sync retries at its end.
 //!
-//! They are kept for the UIDVALIDITY in force; under another one they mean nothing and are removed.
+//! They belong to the current UIDVALIDITY. Those of another one are removed.
 
 use super::remote;
 use crate::error::Result;
 use crate::types::{MailboxId, RemoteAccountId, RemoteMailboxId, UidSet};
 use rusqlite::Connection;
 
-/// The most messages of one mailbox that are remembered.
+/// The most messages of one mailbox that are recorded.
 const UNFETCHED_LIMIT: i64 = 10_000;
 
 pub(super) const TABLE: &str = "

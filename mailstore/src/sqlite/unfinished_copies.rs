@@ -1,5 +1,5 @@
-//! Copies that are made in several transactions and stay only as a whole: what was copied so far is recorded, so that it
-//! can be removed after a crash.
+//! Copies that are made in several transactions and must be complete to stay. Each part is recorded, so that it can be
+//! removed after a crash.
 
 use super::after_commit::AfterCommit;
 use super::messages;
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::types::{Copied, CopyId, MailboxId, Quota, UidSet};
 use rusqlite::{Connection, OptionalExtension};
 
-/// What version 5 added. The messages from `first` to `last` are copies of a COPY that has not ended.
+/// Version 5 added the parts of unfinished copies: the messages from `first` to `last` in the destination.
 pub(super) const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS unfinished_copies (
     copy INTEGER NOT NULL,
@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS unfinished_copies (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Copies a part and records it; the last part takes the records of all parts away.
+/// Copies one part and records it. The last part deletes the records of all parts.
 pub(super) fn copy_part(
     tx: &Connection,
     after_commit: &mut AfterCommit,
@@ -41,7 +41,7 @@ pub(super) fn copy_part(
                 .query_row((), |row| row.get(0))?,
         ),
     };
-    // The writer has taken them one after the other.
+    // The writer assigned these UIDs one after the other.
     if let (Some((_, first)), Some((_, last))) = (copied.pairs.first(), copied.pairs.last()) {
         tx.prepare_cached(
             "INSERT INTO unfinished_copies (copy, mailbox, first, last) VALUES (?1, ?2, ?3, ?4)",
@@ -52,7 +52,7 @@ pub(super) fn copy_part(
     Ok(copied)
 }
 
-/// Takes the records of a copy away.
+/// Deletes the records of a copy.
 pub(super) fn forget(tx: &Connection, copy: CopyId) -> Result<()> {
     tx.prepare_cached("DELETE FROM unfinished_copies WHERE copy = ?1")?.execute([copy.0])?;
     Ok(())

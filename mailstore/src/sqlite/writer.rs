@@ -1,7 +1,7 @@
-//! The connection that writes, one thread at a time, first come first served.
+//! The connection that writes. Threads get it one at a time, in the order of their requests.
 //!
-//! A thread that writes slice after slice would take a plain mutex again before a waiting thread wakes. Here each
-//! gets a number, and its turn when all before it had theirs.
+//! A plain mutex would let a thread that writes slice after slice lock it again before a waiting thread wakes. Here
+//! each thread takes a ticket and waits for its number.
 
 use super::lock::lock;
 use rusqlite::Connection;
@@ -21,7 +21,7 @@ struct Tickets {
     serving: u64,
 }
 
-/// The right to write, until it is dropped.
+/// The right to write. Dropping it lets the next thread write.
 #[derive(Debug)]
 pub(super) struct WriteGuard<'w> {
     writer: &'w Writer,
@@ -33,7 +33,7 @@ impl Writer {
         Self { connection: Mutex::new(connection), tickets: Mutex::default(), next_turn: Condvar::new() }
     }
 
-    /// Waits until it is this thread's turn.
+    /// Waits for this thread's turn and returns the connection.
     pub(super) fn lock(&self) -> WriteGuard<'_> {
         let mut tickets = lock(&self.tickets);
         let ticket = tickets.next;
@@ -74,7 +74,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_waiting_thread_comes_before_one_that_writes_again() {
+    fn waiting_thread_writes_before_one_that_locks_again() {
         let writer = Arc::new(Writer::new(Connection::open_in_memory().unwrap()));
         let first = writer.lock();
         let (order, come) = std::sync::mpsc::channel();

@@ -1,10 +1,10 @@
-//! Stores that are opened again: after a crash, by another process, from another version.
+//! Tests stores that are reopened: after a crash, by another process, from another version.
 
 use super::{Fixture, fixture, support};
 use mailstore::*;
 
 #[test]
-fn a_store_opened_again_has_the_same_mail_and_no_orphans() {
+fn reopened_store_keeps_messages_and_deletes_orphaned_files() {
     let f = fixture();
     f.deliver(&vec![b'z'; 80_000], &[f.inbox], &[]);
     let orphan = f.directory.path().join("messages").join("0123");
@@ -24,7 +24,7 @@ fn a_store_opened_again_has_the_same_mail_and_no_orphans() {
 }
 
 #[test]
-fn copies_of_a_copy_that_was_cut_short_are_removed() {
+fn removes_messages_of_interrupted_copies() {
     let f = fixture();
     for number in 0..25 {
         f.deliver(format!("Subject: {number}\r\n\r\nx\r\n").as_bytes(), &[f.inbox], &[]);
@@ -35,7 +35,7 @@ fn copies_of_a_copy_that_was_cut_short_are_removed() {
     let part = |to, from: u32, part_of| {
         f.store.copy_part(f.inbox, &UidSet::all().starting_at(from), to, 10, part_of).unwrap()
     };
-    // Two copies that take turns: one ends, one does not.
+    // Two interleaved copies: one is finished, the other is not.
     let (first, second) = (part(cut, 1, None), part(whole, 1, None));
     assert!(first.unfinished.is_some() && first.unfinished != second.unfinished);
     f.deliver(b"Subject: between\r\n\r\nx\r\n", &[cut], &[]);
@@ -58,7 +58,7 @@ fn copies_of_a_copy_that_was_cut_short_are_removed() {
 }
 
 #[test]
-fn a_copy_that_is_forgotten_stays_as_it_is() {
+fn keeps_messages_of_a_forgotten_copy() {
     let f = fixture();
     for _ in 0..3 {
         f.deliver(b"Subject: x\r\n\r\nx\r\n", &[f.inbox], &[]);
@@ -67,12 +67,12 @@ fn a_copy_that_is_forgotten_stays_as_it_is() {
     f.store.forget_copy(copied.unfinished.unwrap()).unwrap();
     assert_eq!(f.store.undo_unfinished_copies().unwrap(), 0);
     assert_eq!(f.store.status(f.inbox).unwrap().messages, 5);
-    // One that fits into one part is recorded nowhere.
+    // A copy of one part is not recorded.
     assert_eq!(f.store.copy_part(f.inbox, &UidSet::one(1), f.inbox, 2, None).unwrap().unfinished, None);
 }
 
 #[test]
-fn a_newer_or_foreign_database_is_refused() {
+fn rejects_newer_and_foreign_databases() {
     let f = fixture();
     drop(f.store);
     let database = f.directory.path().join("mail.db");
@@ -87,13 +87,13 @@ fn a_newer_or_foreign_database_is_refused() {
     assert!(matches!(SqliteStore::open(other.path()), Err(Error::Corrupt(_))));
 }
 
-/// Undoes what version 3 changed.
+/// Converts a database from version 3 to version 2.
 const TO_VERSION_2: &str =
     "DROP TABLE remote_unfetched; DROP TABLE mailbox_keywords; ALTER TABLE messages DROP COLUMN keyword_bits;
     ALTER TABLE messages ADD COLUMN keywords TEXT; PRAGMA user_version = 2";
 
 #[test]
-fn keywords_of_an_older_store_are_kept() {
+fn keeps_keywords_when_upgrading_from_version_2() {
     let f = fixture();
     let other = f.mailbox("other");
     for mailbox in [f.inbox, f.inbox, other] {
@@ -114,9 +114,9 @@ fn keywords_of_an_older_store_are_kept() {
     assert_eq!(flags(other), ["Beta $Work"]);
 }
 
-/// What version 1 had is a database without keys and without a secret.
+/// Version 1 had no login keys and no secret.
 #[test]
-fn keys_come_with_a_password_and_go_with_it_and_old_accounts_get_them_when_they_log_in() {
+fn derives_login_keys_with_each_password_and_at_the_next_login() {
     let f = fixture();
     assert_eq!(f.store.login_keys("ann@example.org", "LENGTH").unwrap(), None);
     drop(f.store);
@@ -141,7 +141,7 @@ fn keys_come_with_a_password_and_go_with_it_and_old_accounts_get_them_when_they_
     store.create_account("bob", b"x").unwrap();
     assert_eq!(store.login_keys("bob", "LENGTH").unwrap().as_deref(), Some("1"));
     assert_eq!(store.login_keys("bob", "OTHER").unwrap(), None);
-    // Another process that knows of no keys sets a password: those of the old one must not stay.
+    // Another process without a key maker sets a password: the keys of the old password must be deleted.
     SqliteStore::open(f.directory.path()).unwrap().set_password(f.account, b"third").unwrap();
     assert_eq!(keys(), None);
     let secret = store.store_secret().unwrap();

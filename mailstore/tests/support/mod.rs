@@ -1,8 +1,8 @@
-//! Stores of earlier versions.
+//! Creates stores of earlier versions.
 
 use std::path::Path;
 
-/// Takes from a database what version 4 added.
+/// Converts a database to version 3: removes what version 4 added.
 pub(crate) fn downgrade(directory: &Path) {
     let database = rusqlite::Connection::open(directory.join("mail.db")).unwrap();
     let triggers = [
