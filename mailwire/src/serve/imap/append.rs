@@ -7,6 +7,7 @@ use mailstore::{AccountId, Appended, Delivery, Flags, InternalDate, MailboxId, T
 use proto_imap::server::{LiteralOffer, Reply};
 use proto_imap::types::{DateTime, FlagList, MailboxName, Numbers, PlainCode, ResponseCode};
 
+use super::given_flags::given_flags;
 use super::{
     InProgress, Session, Turn, decode_name, next_or_close, no_status, reply_bad, reply_no,
     reply_ok_with_code, target_code_of, translate,
@@ -59,7 +60,7 @@ impl Session {
         let Some(name) = decode_name(mailbox, turn) else {
             return reject(offer, PlainCode::Cannot, "invalid mailbox name", turn);
         };
-        let flags = match translate::given_flags(flags) {
+        let flags = match given_flags(flags) {
             Ok(flags) => flags,
             Err(refused) => {
                 return next_or_close(turn.machine.reject_literal(offer, &refused.status(), turn.tx));

@@ -14,11 +14,11 @@ use mailstore::{Flags, KeywordsInUse, MailboxId, Message, Store, StoreMode, UidS
 use proto_imap::types::PlainCode;
 
 use super::fetch_items::{FetchRequest, Item, RequestedSection};
+use super::keywords::new_keywords;
 use super::section_reader::{
     CountedSection, InvalidEncoding, MessageContent, SectionReader, SizeCounter, Transform, clip,
 };
 use super::uid_windows::PendingUids;
-use super::updates::new_keywords;
 
 /// The maximum number of messages in one page.
 const PAGE: usize = 256;

@@ -9,6 +9,7 @@
 //! | [`search_command`], [`search_key`], [`search`], [`candidate`], [`search_terms`] | SEARCH |
 //! | [`uid_windows`] | sets of UIDs, processed window by window |
 //! | [`append`] | APPEND |
+//! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
 //! | [`view`] | sequence numbers |
 //! | [`translate`] | conversion between the store's types and the protocol's |
@@ -23,6 +24,8 @@ mod expunge;
 mod fetch;
 mod fetch_items;
 mod fetch_producer;
+mod given_flags;
+mod keywords;
 mod list;
 mod mailbox;
 mod pattern;

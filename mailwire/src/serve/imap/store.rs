@@ -12,7 +12,9 @@ use proto_imap::types::{FetchItem, Numbers, PlainCode, ResponseCode};
 use proto_imap::types::{StoreCommand, StoreResponse};
 use roaring::RoaringBitmap;
 
-use super::updates::{new_keywords, should_yield};
+use super::given_flags::given_flags;
+use super::keywords::new_keywords;
+use super::updates::should_yield;
 use super::view::{self, Numbering};
 use super::{
     InProgress, Session, Turn, mailbox, next_or_close, reply_bad, reply_no, reply_ok, reply_ok_with_code,
@@ -106,7 +108,7 @@ impl Session {
             return reply_bad(reply, "no message has that number", turn);
         };
         let (mailbox, known_keywords) = (selected.mailbox, selected.keywords);
-        let flags = match translate::given_flags(arguments.flags) {
+        let flags = match given_flags(arguments.flags) {
             Ok(flags) => flags,
             Err(refused) => return refused.answer(reply, turn),
         };

@@ -2,21 +2,15 @@
 //!
 //! The protocol's types borrow their content. It is kept in an arena that lives while one response is written.
 
-use std::borrow::Cow;
-
 use bumpalo::Bump;
-use io_mio::Next;
 use mailstore::mime::{self, SectionText as StoreText};
 use mailstore::{Flags, InternalDate, StoreMode};
-use proto_imap::server::Reply;
 use proto_imap::types::StoreAction;
 use proto_imap::types::{
-    Address, AddressList, BodyExtension, BodyPart, BodyStructure, Condition, DateTime, Disposition, Envelope,
-    Flag, FlagList, IString, LazyList, LazyValue, Multipart, Parameter, Parameters, PartContent, PlainCode,
-    Section, SectionText, StatusResponse, Text,
+    Address, AddressList, BodyExtension, BodyPart, BodyStructure, DateTime, Disposition, Envelope, Flag,
+    FlagList, IString, LazyList, LazyValue, Multipart, Parameter, Parameters, PartContent, Section,
+    SectionText,
 };
-
-use super::{Turn, next_or_close};
 
 /// Converts the flags of a message.
 pub(super) fn flags<'a>(arena: &'a Bump, flags: &'a Flags, recent: Recency) -> FlagList<'a> {
@@ -30,52 +24,6 @@ pub(super) fn flags<'a>(arena: &'a Bump, flags: &'a Flags, recent: Recency) -> F
 pub(super) enum Recency {
     Recent,
     Old,
-}
-
-/// A flag that a client may not set.
-#[derive(Debug)]
-pub(super) struct RefusedFlag {
-    text: String,
-    /// Whether a limit was exceeded; otherwise the flag is invalid.
-    limit: bool,
-}
-
-impl RefusedFlag {
-    /// Returns the status that reports the error.
-    pub(super) fn status(&self) -> StatusResponse<'_> {
-        if self.limit {
-            return super::no_status(PlainCode::Limit, &self.text);
-        }
-        StatusResponse::new(Condition::Bad, Text::first_line(&self.text))
-    }
-
-    /// Answers a command with this error.
-    pub(super) fn answer(&self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-        next_or_close(turn.machine.reply(reply, &self.status(), turn.tx))
-    }
-}
-
-/// Converts the flags that a client sent.
-///
-/// # Errors
-/// `\Recent`, an unknown system flag, a keyword that is too long, or too many keywords.
-pub(super) fn given_flags(list: FlagList<'_>) -> Result<Flags, RefusedFlag> {
-    let mut flags = Flags::new();
-    for flag in list.iter() {
-        let name = String::from_utf8_lossy(flag.name());
-        let settable =
-            matches!(flag, Flag::Seen | Flag::Answered | Flag::Flagged | Flag::Deleted | Flag::Draft);
-        if flag.has_backslash() && !settable {
-            return Err(RefusedFlag { text: format!("cannot set the flag \\{name}"), limit: false });
-        }
-        let name = if flag.has_backslash() { Cow::Owned(format!("\\{name}")) } else { name };
-        if let Err(error) = flags.insert(&name) {
-            let limit = matches!(error, mailstore::Error::Limit(_));
-            let shown: String = name.chars().take(64).collect();
-            return Err(RefusedFlag { text: format!("cannot set the flag {shown}: {error}"), limit });
-        }
-    }
-    Ok(flags)
 }
 
 pub(super) const fn store_mode(action: StoreAction) -> StoreMode {
@@ -207,17 +155,6 @@ fn slice<T>(arena: &Bump, items: impl Iterator<Item = T>) -> &[T] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn converts_flags_in_both_directions() {
-        let arena = Bump::new();
-        let stored = Flags::parse(["\\Seen", "$Forwarded"]).unwrap();
-        let list = flags(&arena, &stored, Recency::Recent);
-        assert!(list.contains(Flag::Seen) && list.contains(Flag::Recent));
-        let refused = given_flags(list).unwrap_err();
-        assert!(refused.text.contains("\\Recent") && !refused.limit, "{refused:?}");
-        assert_eq!(given_flags(flags(&arena, &stored, Recency::Old)).unwrap(), stored);
-    }
 
     #[test]
     fn converts_dates_in_both_directions() {

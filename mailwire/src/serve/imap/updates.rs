@@ -19,6 +19,7 @@ use proto_imap::server::Reply;
 use proto_imap::types::{FetchItem, Untagged};
 use roaring::RoaringBitmap;
 
+use super::keywords::new_keywords;
 use super::translate::{self, Recency};
 use super::{InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_ok};
 use crate::serve::change_notifier::ChangeNotifier;
@@ -286,17 +287,6 @@ fn changes(
     let flags = changes.changed.iter().map(|message| &message.flags);
     let keywords = new_keywords(store, mailbox, known_keywords, flags)?;
     Ok(ChangePage { changes, recent_from, keywords })
-}
-
-/// Returns the keywords of a mailbox if these flags contain one that the client has not been told about.
-pub(super) fn new_keywords<'f>(
-    store: &dyn Store,
-    mailbox: MailboxId,
-    known: u32,
-    flags: impl IntoIterator<Item = &'f mailstore::Flags>,
-) -> mailstore::Result<Option<KeywordsInUse>> {
-    let newest = flags.into_iter().map(mailstore::Flags::newest_keyword).max().unwrap_or(0);
-    if newest > known { store.keywords(mailbox).map(Some) } else { Ok(None) }
 }
 
 impl PendingUpdates {
