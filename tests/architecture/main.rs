@@ -89,22 +89,6 @@ const CIRCLES: &[Circle] = &[
         reason: "to be removed",
     },
     Circle { folder: "proto-imap", files: &["server/mod.rs", "server/starttls.rs"], reason: "to be removed" },
-    Circle {
-        folder: "mailwire",
-        files: &[
-            "serve/imap/append.rs",
-            "serve/imap/copy_move.rs",
-            "serve/imap/fetch.rs",
-            "serve/imap/given_flags.rs",
-            "serve/imap/list.rs",
-            "serve/imap/mailbox.rs",
-            "serve/imap/mod.rs",
-            "serve/imap/search_command.rs",
-            "serve/imap/store.rs",
-            "serve/imap/updates.rs",
-        ],
-        reason: "to be removed",
-    },
 ];
 
 fn workspace() -> PathBuf {

@@ -3,10 +3,11 @@
 //! The mailbox is looked up before the literal is requested. The message is durable before it is acknowledged.
 
 use io_mio::Next;
-use mailstore::{AccountId, Appended, Delivery, Flags, InternalDate, MailboxId, Target};
+use mailstore::{AccountId, Appended, Delivery, Target};
 use proto_imap::server::{LiteralOffer, Reply};
 use proto_imap::types::{DateTime, FlagList, MailboxName, Numbers, PlainCode, ResponseCode};
 
+use super::command_state::AppendInProgress;
 use super::given_flags::given_flags;
 use super::{
     InProgress, Session, Turn, decode_name, next_or_close, no_status, reply_bad, reply_no,
@@ -15,28 +16,6 @@ use super::{
 use crate::serve::server_context::ServerContext;
 use crate::serve::spool::{Readiness, Spool, SpoolWriter};
 use crate::serve::task::{self, Task};
-
-/// An APPEND whose message is being received.
-pub(super) struct AppendInProgress {
-    spool: Spool,
-    mailbox: MailboxId,
-    flags: Flags,
-    internal_date: InternalDate,
-    readiness: Readiness,
-    /// The reply token, once all bytes have arrived while a worker is still writing.
-    end: Option<Reply>,
-    /// The message contains a NUL: the rest is read and discarded.
-    has_nul: bool,
-}
-
-impl AppendInProgress {
-    pub(super) const fn next_while_waiting(&self) -> Next {
-        match (self.readiness, &self.end) {
-            (Readiness::Wait, None) => Next::Pause,
-            _ => Next::Continue,
-        }
-    }
-}
 
 impl Session {
     pub(super) fn begin_append(

@@ -14,6 +14,7 @@ use proto_imap::types::CopyCommand;
 use proto_imap::types::{NumberRange, Numbers, PlainCode, ResponseCode, Untagged};
 use roaring::RoaringBitmap;
 
+use super::command_state::{CopyUidInProgress, Transfer, TransferOutcome};
 use super::updates::should_yield;
 use super::view::{self, Numbering, bitmap_ranges, number_ranges};
 use super::{
@@ -27,15 +28,6 @@ use crate::serve::task;
 /// responses, of this many messages each.
 const COPY_UID_RANGES: u64 = 8_192;
 const COPY_UID_PIECE: usize = 2_000;
-
-/// Whether messages are copied or moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transfer {
-    Copy,
-    Move,
-    /// Moves all messages of INBOX when it is renamed. Sends no COPYUID.
-    Rename,
-}
 
 /// The remaining work of a COPY or MOVE, and its results so far.
 pub(super) struct TransferJob {
@@ -151,23 +143,6 @@ impl Drop for TransferJob {
     }
 }
 
-/// The untagged COPYUID responses that are being written.
-pub(super) struct CopyUidInProgress {
-    reply: Reply,
-    uid_validity: u32,
-    source: RoaringBitmap,
-    target: RoaringBitmap,
-    outcome: Outcome,
-}
-
-/// The outcome of a COPY or MOVE.
-enum Outcome {
-    Copied,
-    Moved,
-    Renamed,
-    Failed(Error),
-}
-
 impl Session {
     pub(super) fn copy(
         &mut self,
@@ -241,10 +216,10 @@ impl Session {
 
     fn transferred(&mut self, reply: Reply, mut done: TransferJob, turn: &mut Turn<'_, '_>) -> Next {
         let outcome = match (done.failed.take(), done.transfer) {
-            (Some(error), _) => Outcome::Failed(error),
-            (None, Transfer::Copy) => Outcome::Copied,
-            (None, Transfer::Move) => Outcome::Moved,
-            (None, Transfer::Rename) => Outcome::Renamed,
+            (Some(error), _) => TransferOutcome::Failed(error),
+            (None, Transfer::Copy) => TransferOutcome::Copied,
+            (None, Transfer::Move) => TransferOutcome::Moved,
+            (None, Transfer::Rename) => TransferOutcome::Renamed,
         };
         let copy_uid = CopyUidInProgress {
             reply,
@@ -260,7 +235,7 @@ impl Session {
         if copy_uid.source.is_empty() {
             return self.end_transfer(copy_uid, turn);
         }
-        if matches!(copy_uid.outcome, Outcome::Copied) && copy_uid.is_short() {
+        if matches!(copy_uid.outcome, TransferOutcome::Copied) && copy_uid.is_short() {
             return self.send_updates_then(turn, move |_, turn| {
                 let CopyUidInProgress { reply, uid_validity, source, target, .. } = copy_uid;
                 let (source, target) = (bitmap_ranges(&source), bitmap_ranges(&target));
@@ -288,7 +263,7 @@ impl Session {
             copy_uid.source.remove_smallest(source.len() as u64);
             copy_uid.target.remove_smallest(target.len() as u64);
             let (source, target) = (number_ranges(source), number_ranges(target));
-            let text = if matches!(copy_uid.outcome, Outcome::Copied) { "copied" } else { "moved" };
+            let text = if matches!(copy_uid.outcome, TransferOutcome::Copied) { "copied" } else { "moved" };
             let status = ok_status(text).with_code(code(copy_uid.uid_validity, &source, &target));
             if let Err(error) = turn.machine.data(&Untagged::Status(status), turn.tx) {
                 return next_or_close(Err(error));
@@ -303,10 +278,10 @@ impl Session {
     fn end_transfer(&mut self, copy_uid: CopyUidInProgress, turn: &mut Turn<'_, '_>) -> Next {
         let CopyUidInProgress { reply, outcome, .. } = copy_uid;
         self.send_updates_then(turn, move |_, turn| match outcome {
-            Outcome::Copied => reply_ok(reply, "copy completed", turn),
-            Outcome::Moved => reply_ok(reply, "move completed", turn),
-            Outcome::Renamed => reply_ok(reply, "rename completed", turn),
-            Outcome::Failed(error) => {
+            TransferOutcome::Copied => reply_ok(reply, "copy completed", turn),
+            TransferOutcome::Moved => reply_ok(reply, "move completed", turn),
+            TransferOutcome::Renamed => reply_ok(reply, "rename completed", turn),
+            TransferOutcome::Failed(error) => {
                 let text = error.to_string();
                 next_or_close(turn.machine.reply(reply, &no_status(target_code_of(&error), &text), turn.tx))
             }

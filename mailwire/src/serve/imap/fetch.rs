@@ -17,9 +17,10 @@ use proto_imap::types::{FetchCommand, FetchModifier};
 use proto_imap::types::{FetchItem, IString, LazyValue, PlainCode};
 use proto_mail::Error;
 
+use super::command_state::{FetchInProgress, FetchState, MessageWriter};
 use super::fetch_items::{FetchRequest, Item, RejectedFetch};
 use super::fetch_producer::{BecameSeen, FetchProducer, Piece, SectionContent};
-use super::translate::{self, Recency};
+use super::translate;
 use super::view::Numbering;
 use super::{
     InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_bad, reply_limit, reply_no, reply_ok,
@@ -31,52 +32,6 @@ const HIGH_WATER: usize = 128 * 1024;
 
 /// How long one session writes before it yields to the others.
 const WRITE_TIME: Duration = Duration::from_millis(4);
-
-/// A FETCH whose response is being written.
-pub(super) struct FetchInProgress {
-    reply: Reply,
-    request: Arc<FetchRequest>,
-    numbering: Numbering,
-    /// `None` while it is on a worker.
-    producer: Option<Box<FetchProducer>>,
-    pieces: VecDeque<Piece>,
-    /// Whether the producer has no more pieces.
-    complete: bool,
-    /// The message being written. `None` before the first message, and for a message that is not in this session's
-    /// view.
-    message: Option<MessageWriter>,
-    state: FetchState,
-    /// Whether a section could not be decoded.
-    undecodable: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FetchState {
-    /// Waiting for pieces from a worker.
-    Waiting,
-    /// Waiting for the client to read, or for other sessions to take their turn.
-    Full,
-}
-
-/// A partially written message.
-struct MessageWriter {
-    message: Arc<Message>,
-    became_seen: BecameSeen,
-    sequence: u32,
-    recency: Recency,
-    /// The index of the next item.
-    item: usize,
-    is_finished: bool,
-}
-
-impl FetchInProgress {
-    pub(super) const fn next_while_waiting(&self) -> Next {
-        match self.state {
-            FetchState::Waiting => Next::Continue,
-            FetchState::Full => Next::More,
-        }
-    }
-}
 
 impl Session {
     pub(super) fn fetch(

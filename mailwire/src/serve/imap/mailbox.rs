@@ -17,10 +17,10 @@ use proto_imap::types::{
 };
 use roaring::RoaringBitmap;
 
-use super::copy_move::Transfer;
-use super::list;
-use super::updates::{OwnChanges, count};
-use super::view::View;
+use super::command_state::{Subscription, Transfer};
+use super::list_query::list_response;
+use super::own_changes::OwnChanges;
+use super::view::{View, count};
 use super::{
     Selected, Session, Turn, decode_name, encoding, next_or_close, reply_bad, reply_invalid_name, reply_no,
     reply_ok, reply_ok_with_code, reply_store_error,
@@ -29,13 +29,6 @@ use crate::serve::change_notifier::{ChangeNotifier, Watch};
 
 /// The number of UIDs read at a time by SELECT.
 const UID_PAGE: usize = 5_000;
-
-/// Whether a name is added to the subscriptions or removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subscription {
-    Add,
-    Remove,
-}
 
 impl Session {
     pub(super) fn select(
@@ -414,7 +407,7 @@ fn write_select_data(
     write(Untagged::Exists(selected.view.exists()))?;
     if is_revision_2 {
         let bytes = MailboxName::new(name).to_bytes(encoding);
-        write(Untagged::List(list::list_response(&[], IString::new(&bytes), &[])))?;
+        write(Untagged::List(list_response(&[], IString::new(&bytes), &[])))?;
     } else {
         write(Untagged::Recent(count(&selected.recent)))?;
         if let Some(first) = first_unseen.and_then(NonZeroU32::new) {

@@ -3,7 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | [`mailbox`] | SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
-//! | [`list`], [`pattern`] | LIST, LSUB, NAMESPACE |
+//! | [`list`], [`list_query`], [`pattern`] | LIST, LSUB, NAMESPACE |
 //! | [`fetch`], [`fetch_items`], [`fetch_producer`], [`section_reader`] | FETCH: a worker produces pieces, the session writes them |
 //! | [`store`], [`expunge`], [`copy_move`] | STORE; EXPUNGE; COPY and MOVE |
 //! | [`search_command`], [`search_key`], [`search`], [`candidate`], [`search_terms`] | SEARCH |
@@ -11,6 +11,7 @@
 //! | [`append`] | APPEND |
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
+//! | [`command_state`], [`own_changes`] | the state of commands in progress; the session's own changes |
 //! | [`view`] | sequence numbers |
 //! | [`translate`] | conversion between the store's types and the protocol's |
 //!
@@ -19,6 +20,7 @@
 
 mod append;
 mod candidate;
+mod command_state;
 mod copy_move;
 mod expunge;
 mod fetch;
@@ -27,7 +29,9 @@ mod fetch_producer;
 mod given_flags;
 mod keywords;
 mod list;
+mod list_query;
 mod mailbox;
+mod own_changes;
 mod pattern;
 mod search;
 mod search_command;
@@ -43,7 +47,7 @@ mod view;
 use std::sync::Arc;
 
 use io_mio::{CloseReason, Context, Error, Handler, ImapServer, JobHandle, JobStep, MachineMut, Next, Slice};
-use mailstore::{AccountId, ChangeCursor, MailboxId, Store, UidSet};
+use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, Store, UidSet};
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::{
     Command, Condition, IString, IdField, LazyList, MailboxName, NameEncoding, PlainCode, ResponseCode,
@@ -53,6 +57,11 @@ use proto_imap::{Access, Config};
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer};
 use roaring::RoaringBitmap;
 
+use self::command_state::{
+    AppendInProgress, CopyUidInProgress, FetchInProgress, IdleInProgress, ListInProgress, SearchInProgress,
+    StoreInProgress, Subscription, Transfer,
+};
+use self::own_changes::OwnChanges;
 use super::change_notifier::Watch;
 use super::failed_logins::LoginAttempt;
 use super::login;
@@ -76,7 +85,7 @@ pub(super) struct Session {
     task: Option<Task<Self, Machine>>,
     in_progress: InProgress,
     /// Changes that are being sent to the client.
-    updates: Option<Box<updates::PendingUpdates>>,
+    updates: Option<Box<PendingUpdates>>,
     /// Whether the client has enabled mod-sequences (CONDSTORE, RFC 7162 §3.1).
     condstore: bool,
     /// The authentication in progress.
@@ -86,13 +95,32 @@ pub(super) struct Session {
 /// A command that takes more than one step.
 enum InProgress {
     None,
-    Append(Box<append::AppendInProgress>),
-    Idle(Box<updates::IdleInProgress>),
-    Fetch(Box<fetch::FetchInProgress>),
-    Store(Box<store::StoreInProgress>),
-    CopyUid(Box<copy_move::CopyUidInProgress>),
-    List(Box<list::ListInProgress>),
-    Search(Box<search_command::SearchInProgress>),
+    Append(Box<AppendInProgress>),
+    Idle(Box<IdleInProgress>),
+    Fetch(Box<FetchInProgress>),
+    Store(Box<StoreInProgress>),
+    CopyUid(Box<CopyUidInProgress>),
+    List(Box<ListInProgress>),
+    Search(Box<SearchInProgress>),
+}
+
+/// What to do once all changes are written.
+type Continuation = Box<dyn FnOnce(&mut Session, &mut Turn<'_, '_>) -> Next + Send>;
+
+/// A page of changes that is being written.
+struct PendingUpdates {
+    keywords: Option<KeywordsInUse>,
+    /// Shared by the sessions at the same position.
+    changes: Arc<Changes>,
+    /// How many of the removed messages, and of those with changed flags, were reported.
+    vanished: usize,
+    changed: usize,
+    new_reported: bool,
+    /// New messages from this UID on are recent; `None` if this session has no recent messages.
+    recent_from: Option<u32>,
+    /// Whether the mailbox was deleted, so that it has no messages any more.
+    deleted: bool,
+    then: Continuation,
 }
 
 /// The selected mailbox.
@@ -105,7 +133,7 @@ struct Selected {
     cursor: ChangeCursor,
     /// The messages that are recent in this session.
     recent: RoaringBitmap,
-    own: updates::OwnChanges,
+    own: OwnChanges,
     /// The saved search result `$` (RFC 5182).
     saved: RoaringBitmap,
     /// The newest keyword that the client was told about.
@@ -242,7 +270,7 @@ impl Session {
         }
         match command {
             Command::Check => self.finish_with_updates(reply, "completed", turn),
-            Command::Namespace => list::namespace(reply, turn),
+            Command::Namespace => self.namespace(reply, turn),
             Command::List(arguments) => self.list(account, reply, arguments, turn),
             Command::Lsub(arguments) => self.lsub(account, reply, arguments, turn),
             Command::Select(arguments) => self.select(account, reply, arguments, Access::ReadWrite, turn),
@@ -250,12 +278,8 @@ impl Session {
             Command::Create(arguments) => self.create(account, reply, arguments, turn),
             Command::Delete(name) => self.delete(account, reply, name, turn),
             Command::Rename(arguments) => self.rename(account, reply, arguments, turn),
-            Command::Subscribe(name) => {
-                self.subscribe(account, reply, name, mailbox::Subscription::Add, turn)
-            }
-            Command::Unsubscribe(name) => {
-                self.subscribe(account, reply, name, mailbox::Subscription::Remove, turn)
-            }
+            Command::Subscribe(name) => self.subscribe(account, reply, name, Subscription::Add, turn),
+            Command::Unsubscribe(name) => self.subscribe(account, reply, name, Subscription::Remove, turn),
             Command::Status(arguments) => self.status(account, reply, arguments, turn),
             Command::Close => self.close(reply, turn),
             Command::Unselect => self.unselect(reply, turn),
@@ -267,27 +291,17 @@ impl Session {
             Command::UidFetch(arguments) => self.fetch(reply, arguments, view::Numbering::Uid, turn),
             Command::Store(arguments) => self.store(reply, arguments, view::Numbering::Sequence, turn),
             Command::UidStore(arguments) => self.store(reply, arguments, view::Numbering::Uid, turn),
-            Command::Copy(arguments) => self.copy(
-                account,
-                reply,
-                arguments,
-                view::Numbering::Sequence,
-                copy_move::Transfer::Copy,
-                turn,
-            ),
-            Command::UidCopy(arguments) => {
-                self.copy(account, reply, arguments, view::Numbering::Uid, copy_move::Transfer::Copy, turn)
+            Command::Copy(arguments) => {
+                self.copy(account, reply, arguments, view::Numbering::Sequence, Transfer::Copy, turn)
             }
-            Command::Move(arguments) => self.copy(
-                account,
-                reply,
-                arguments,
-                view::Numbering::Sequence,
-                copy_move::Transfer::Move,
-                turn,
-            ),
+            Command::UidCopy(arguments) => {
+                self.copy(account, reply, arguments, view::Numbering::Uid, Transfer::Copy, turn)
+            }
+            Command::Move(arguments) => {
+                self.copy(account, reply, arguments, view::Numbering::Sequence, Transfer::Move, turn)
+            }
             Command::UidMove(arguments) => {
-                self.copy(account, reply, arguments, view::Numbering::Uid, copy_move::Transfer::Move, turn)
+                self.copy(account, reply, arguments, view::Numbering::Uid, Transfer::Move, turn)
             }
             _ => reply_bad(reply, "unsupported command", turn),
         }

@@ -18,6 +18,7 @@ use proto_mail::Error;
 
 use roaring::RoaringBitmap;
 
+use super::command_state::{NumberForm, SearchInProgress};
 use super::search::{Need, Results, Search, Unread};
 use super::search_key::{AddressField, Days, Key, flag_bit};
 use super::view::{self, Numbering};
@@ -59,26 +60,6 @@ enum RejectedKey {
     NoSuchMessage,
     TooLarge,
     Unsupported,
-}
-
-/// A search whose result is being written.
-pub(super) struct SearchInProgress {
-    reply: Reply,
-    numbering: Numbering,
-    form: NumberForm,
-    found: Results,
-    /// The next UID to write, if any.
-    next: Option<u32>,
-    /// The last range, which the next UID may extend.
-    open_range: Option<NumberRange>,
-    /// The results written after the numbers.
-    tail: Vec<SearchReturnData<'static>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NumberForm {
-    Singles,
-    Ranges,
 }
 
 impl Session {

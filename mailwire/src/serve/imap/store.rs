@@ -5,13 +5,14 @@
 
 use bumpalo::Bump;
 use io_mio::{JobStep, Next, Slice};
-use mailstore::{Flags, KeywordsInUse, MailboxId, MessageFlags, StoreMode, UidSet, WRITE_SLICE};
+use mailstore::WRITE_SLICE;
 use proto_imap::Access;
 use proto_imap::server::Reply;
 use proto_imap::types::{FetchItem, Numbers, PlainCode, ResponseCode};
 use proto_imap::types::{StoreCommand, StoreResponse};
 use roaring::RoaringBitmap;
 
+use super::command_state::{StoreForm, StoreInProgress, StoreJob};
 use super::given_flags::given_flags;
 use super::keywords::new_keywords;
 use super::updates::should_yield;
@@ -23,38 +24,6 @@ use super::{
 
 /// The maximum number of ranges in MODIFIED.
 const MODIFIED_RANGES: usize = 16_384;
-
-/// What a STORE sends for each message: its flags, its mod-sequence, both or nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct ResponseForm {
-    answer: StoreResponse,
-    numbering: Numbering,
-    modseq: bool,
-}
-
-/// A STORE whose responses are being written.
-pub(super) struct StoreInProgress {
-    reply: Reply,
-    job: StoreJob,
-    page: std::vec::IntoIter<MessageFlags>,
-}
-
-/// The remaining work of a STORE, and its results so far.
-struct StoreJob {
-    mailbox: MailboxId,
-    remaining: UidSet,
-    mode: StoreMode,
-    flags: Flags,
-    unchanged_since: Option<u64>,
-    form: ResponseForm,
-    known_keywords: u32,
-    /// The messages that UNCHANGEDSINCE excluded (MODIFIED).
-    modified: RoaringBitmap,
-    /// The mod-sequences of changes that are not yet recorded as the session's own.
-    own: Vec<u64>,
-    keywords: Option<KeywordsInUse>,
-    page: Vec<MessageFlags>,
-}
 
 impl StoreJob {
     /// Changes messages until there is something to send, nothing is left, or the slice is over. Returns whether it
@@ -123,7 +92,7 @@ impl Session {
             mode: translate::store_mode(arguments.action),
             flags,
             unchanged_since: arguments.unchanged_since,
-            form: ResponseForm { answer: arguments.answer, numbering, modseq: self.condstore },
+            form: StoreForm { answer: arguments.answer, numbering, modseq: self.condstore },
             known_keywords,
             modified: RoaringBitmap::new(),
             own: Vec::new(),

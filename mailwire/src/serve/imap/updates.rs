@@ -9,7 +9,7 @@
 //! the state machine rejects it otherwise.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bumpalo::Bump;
 use io_mio::Next;
@@ -17,11 +17,14 @@ use mailstore::{ChangeCursor, Changes, KeywordsInUse, MailboxId, Store};
 use proto_imap::Access;
 use proto_imap::server::Reply;
 use proto_imap::types::{FetchItem, Untagged};
-use roaring::RoaringBitmap;
 
+use super::command_state::IdleInProgress;
 use super::keywords::new_keywords;
 use super::translate::{self, Recency};
-use super::{InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_ok};
+use super::view::count;
+use super::{
+    Continuation, InProgress, PendingUpdates, Selected, Session, Turn, mailbox, next_or_close, reply_ok,
+};
 use crate::serve::change_notifier::ChangeNotifier;
 
 /// Once this many bytes of output are pending, no more changes are written until the client reads.
@@ -42,79 +45,11 @@ const PAGE: usize = 250;
 /// together.
 const COALESCE: Duration = Duration::from_millis(50);
 
-/// What to do once all changes are written.
-type Continuation = Box<dyn FnOnce(&mut Session, &mut Turn<'_, '_>) -> Next + Send>;
-
-/// A page of changes that is being written.
-pub(super) struct PendingUpdates {
-    keywords: Option<KeywordsInUse>,
-    /// Shared by the sessions at the same position.
-    changes: Arc<Changes>,
-    /// How many of the removed messages, and of those with changed flags, were reported.
-    vanished: usize,
-    changed: usize,
-    new_reported: bool,
-    /// New messages from this UID on are recent; `None` if this session has no recent messages.
-    recent_from: Option<u32>,
-    /// Whether the mailbox was deleted, so that it has no messages any more.
-    deleted: bool,
-    then: Continuation,
-}
-
-/// An IDLE command in progress.
-pub(super) struct IdleInProgress {
-    reply: Reply,
-    /// Whether the client has sent DONE.
-    done: bool,
-    /// The earliest time of the next read.
-    next: Option<Instant>,
-}
-
 /// A page of changes, as read by a worker.
 struct ChangePage {
     changes: Arc<Changes>,
     recent_from: Option<u32>,
     keywords: Option<KeywordsInUse>,
-}
-
-/// The mod-sequences of the transactions whose changes this session made and reported in the responses to its own
-/// commands. They are not reported again.
-#[derive(Debug, Default)]
-pub(super) struct OwnChanges {
-    /// Ascending.
-    ranges: Vec<(u64, u64)>,
-}
-
-impl OwnChanges {
-    /// The maximum number of ranges. A forgotten change is reported again, which is harmless.
-    const LIMIT: usize = 64;
-
-    pub(super) fn insert(&mut self, modseq: u64) {
-        match self.ranges.last_mut() {
-            Some((_, last)) if modseq <= *last => {}
-            Some((_, last)) if modseq == *last + 1 => *last = modseq,
-            _ => {
-                if self.ranges.len() >= Self::LIMIT {
-                    self.ranges.remove(0);
-                }
-                self.ranges.push((modseq, modseq));
-            }
-        }
-    }
-
-    fn contains(&self, modseq: u64) -> bool {
-        self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&modseq))
-    }
-
-    /// Advances a cursor past the session's own changes that come next, and forgets those before it.
-    fn skip(&mut self, cursor: &mut ChangeCursor) {
-        for (first, last) in &self.ranges {
-            if cursor.flags.1 == u32::MAX && *first <= cursor.flags.0 + 1 && cursor.flags.0 < *last {
-                cursor.flags.0 = *last;
-            }
-        }
-        self.ranges.retain(|(_, last)| *last > cursor.flags.0);
-    }
 }
 
 impl Session {
@@ -357,33 +292,5 @@ impl Selected {
             Access::ReadWrite => mailstore::Access::ReadWrite,
             Access::ReadOnly => mailstore::Access::ReadOnly,
         })
-    }
-}
-
-/// Returns the number of UIDs in a bitmap.
-pub(super) fn count(uids: &RoaringBitmap) -> u32 {
-    u32::try_from(uids.len()).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn skips_and_forgets_own_changes() {
-        let mut own = OwnChanges::default();
-        [5, 6, 7, 9].into_iter().for_each(|modseq| own.insert(modseq));
-        assert!(own.contains(6) && own.contains(9) && !own.contains(8));
-        let mut cursor = ChangeCursor { uid_next: 1, flags: (4, u32::MAX), expunged: (4, u32::MAX) };
-        own.skip(&mut cursor);
-        assert_eq!(cursor.flags, (7, u32::MAX), "the change of another session at 8 is not yet reported");
-        assert!(own.contains(9) && !own.contains(5));
-        cursor.flags = (8, 3);
-        own.skip(&mut cursor);
-        assert_eq!(cursor.flags, (8, 3), "the page ended within the changes of 8");
-        for modseq in (100..1_000).step_by(2) {
-            own.insert(modseq);
-        }
-        assert_eq!(own.ranges.len(), OwnChanges::LIMIT);
     }
 }

@@ -178,6 +178,11 @@ pub(super) fn uid_ranges(bitmap: &RoaringBitmap) -> impl Iterator<Item = RangeIn
     })
 }
 
+/// Returns the number of UIDs in a bitmap.
+pub(super) fn count(uids: &RoaringBitmap) -> u32 {
+    u32::try_from(uids.len()).unwrap_or(u32::MAX)
+}
+
 /// Combines ascending numbers into ranges.
 pub(super) fn number_ranges(numbers: impl IntoIterator<Item = u32>) -> Vec<NumberRange> {
     let mut ranges: Vec<NumberRange> = Vec::new();
