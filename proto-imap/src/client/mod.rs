@@ -90,6 +90,59 @@ use crate::types::{Command, NameEncoding, Repairs};
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Async programs
+///
+/// [`Driver::next_owned`](proto_mail::Driver::next_owned) returns [`OwnedEvent`]s, which borrow nothing. So an adapter for
+/// any async runtime can have the natural signature:
+///
+/// ```
+/// use std::io;
+/// use proto_imap::client::{Client, OwnedEvent};
+/// use proto_imap::types::Untagged;
+/// use proto_mail::{Driver, Secure};
+///
+/// /// The runtime's stream, under TLS.
+/// trait Stream {
+///     async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+///     async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+/// }
+///
+/// struct Connection<S> {
+///     driver: Driver<Client<Secure>>,
+///     stream: S,
+/// }
+///
+/// impl<S: Stream> Connection<S> {
+///     /// Returns the next event; `None` after the session has ended. (A real adapter also waits for the deadline.)
+///     async fn next(&mut self) -> io::Result<Option<OwnedEvent>> {
+///         loop {
+///             if let Some(event) = self.driver.next_owned() {
+///                 return Ok(Some(event));
+///             }
+///             let output = self.driver.tx.take();
+///             self.stream.write_all(&output).await?;
+///             if let Some(outcome) = self.driver.outcome() {
+///                 return outcome.map(|()| None).map_err(io::Error::other);
+///             }
+///             let count = self.stream.read(self.driver.rx.spare_mut(4096)).await?;
+///             self.driver.received(count);
+///         }
+///     }
+/// }
+///
+/// /// Waits until the mailbox has messages; `None` if the session ended before.
+/// async fn wait_for_messages<S: Stream>(connection: &mut Connection<S>) -> io::Result<Option<u32>> {
+///     while let Some(event) = connection.next().await? {
+///         if let OwnedEvent::Data(data) = event
+///             && let Untagged::Exists(count) = data.view()
+///         {
+///             return Ok(Some(count));
+///         }
+///     }
+///     Ok(None)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Client<C: Channel> {
     core: Core,

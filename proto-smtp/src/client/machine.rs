@@ -66,6 +66,57 @@ use crate::response::Response;
 /// assert!(matches!(transaction.recipients()[0].outcome(), Outcome::Delivered(_)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Async programs
+///
+/// [`Driver::next_owned`](proto_mail::Driver::next_owned) returns [`OwnedEvent`]s, which borrow nothing. So an adapter for
+/// any async runtime can have the natural signature:
+///
+/// ```
+/// use std::io;
+/// use proto_smtp::client::{Client, OwnedEvent};
+/// use proto_smtp::types::Capabilities;
+/// use proto_mail::{Driver, Secure};
+///
+/// /// The runtime's stream, under TLS.
+/// trait Stream {
+///     async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+///     async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+/// }
+///
+/// struct Connection<S> {
+///     driver: Driver<Client<Secure>>,
+///     stream: S,
+/// }
+///
+/// impl<S: Stream> Connection<S> {
+///     /// Returns the next event; `None` after the session has ended. (A real adapter also waits for the deadline.)
+///     async fn next(&mut self) -> io::Result<Option<OwnedEvent>> {
+///         loop {
+///             if let Some(event) = self.driver.next_owned() {
+///                 return Ok(Some(event));
+///             }
+///             let output = self.driver.tx.take();
+///             self.stream.write_all(&output).await?;
+///             if let Some(outcome) = self.driver.outcome() {
+///                 return outcome.map(|()| None).map_err(io::Error::other);
+///             }
+///             let count = self.stream.read(self.driver.rx.spare_mut(4096)).await?;
+///             self.driver.received(count);
+///         }
+///     }
+/// }
+///
+/// /// Waits until commands may be given; `None` if the session ended before.
+/// async fn wait_for_ehlo<S: Stream>(connection: &mut Connection<S>) -> io::Result<Option<Capabilities<'static>>> {
+///     while let Some(event) = connection.next().await? {
+///         if let OwnedEvent::Capabilities(capabilities) = event {
+///             return Ok(Some(capabilities));
+///         }
+///     }
+///     Ok(None)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Client<C: Channel> {
     pub(super) core: Core,
