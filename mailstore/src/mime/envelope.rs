@@ -4,7 +4,7 @@
 //! them as sent.
 
 use super::field::{AddressField, Field, FieldKind};
-use super::header::{filled, skip_comment};
+use super::header::{non_empty, skip_comment};
 use super::limits::{ADDRESS_LIMIT, ENVELOPE_ADDRESS_LIMIT, WORD_LIMIT};
 use super::record::{RecordWriter, text_size};
 use super::structure::Address;
@@ -39,7 +39,7 @@ impl EnvelopeWriter {
                 self.truncated |= full;
                 !full
             }
-            kind => once(kind).and_then(|(at, _)| self.seen.get(at)).is_some_and(|seen| !seen),
+            kind => single_field(kind).and_then(|(at, _)| self.seen.get(at)).is_some_and(|seen| !seen),
         }
     }
 
@@ -48,9 +48,9 @@ impl EnvelopeWriter {
         match field.kind {
             FieldKind::Addresses(name) => self.addresses(name, field, record, room),
             kind => {
-                let Some((at, mark)) = once(kind) else { return };
+                let Some((at, mark)) = single_field(kind) else { return };
                 self.truncated |= field.cut;
-                let text = if field.cut { at_element(kind, &field.text) } else { &field.text };
+                let text = if field.cut { cut_at_element(kind, &field.text) } else { &field.text };
                 if text.is_empty() {
                     return;
                 }
@@ -110,7 +110,7 @@ impl EnvelopeWriter {
 }
 
 /// The index in `seen` and the mark of a field that counts once.
-fn once(kind: FieldKind) -> Option<(usize, u8)> {
+fn single_field(kind: FieldKind) -> Option<(usize, u8)> {
     match kind {
         FieldKind::Date => Some((0, b'd')),
         FieldKind::Subject => Some((1, b's')),
@@ -121,7 +121,7 @@ fn once(kind: FieldKind) -> Option<(usize, u8)> {
 }
 
 /// Returns a cut text up to its last complete identifier or encoded word.
-fn at_element(kind: FieldKind, text: &str) -> &str {
+fn cut_at_element(kind: FieldKind, text: &str) -> &str {
     match kind {
         FieldKind::InReplyTo | FieldKind::MessageId => {
             text.rfind('>').and_then(|end| text.get(..=end)).unwrap_or_default()
@@ -364,13 +364,13 @@ impl AddressReader<'_> {
 
     fn end_address(&mut self) {
         let words = std::mem::take(&mut self.words);
-        let (at, comment) = (self.at.take(), self.comment.take().and_then(filled));
+        let (at, comment) = (self.at.take(), self.comment.take().and_then(non_empty));
         self.blank = false;
         if let Some(angle) = self.angle.take() {
             let mut address = angle_address(&angle.text);
             let (name, whole) = clip(&words.text);
             self.complete &= whole;
-            address.name = filled(name.to_owned()).or(comment);
+            address.name = non_empty(name.to_owned()).or(comment);
             if address.mailbox.is_some() || address.name.is_some() {
                 address.mailbox.get_or_insert_default();
                 address.host.get_or_insert_default();
@@ -431,7 +431,7 @@ fn clip(text: &str) -> (&str, bool) {
 /// Parses `[@route,@route:]local@domain`.
 fn angle_address(inner: &str) -> Address {
     let (adl, spec) = match inner.strip_prefix('@').and_then(|_| inner.split_once(':')) {
-        Some((route, spec)) => (filled(route.to_owned()), spec),
+        Some((route, spec)) => (non_empty(route.to_owned()), spec),
         None => (None, inner),
     };
     let mut mailbox = String::new();

@@ -16,20 +16,20 @@ const FRAME: usize = 2 + 6 * NIL + 9;
 impl Envelope {
     /// Drops the last addresses of an envelope that IMAP would write with more than [`ENVELOPE_LIMIT`] bytes. The
     /// copies of From are dropped first.
-    pub(super) fn fit(&mut self) {
+    pub(super) fn limit_size(&mut self) {
         let texts = [&self.date, &self.subject, &self.in_reply_to, &self.message_id];
         let fixed: usize = FRAME + texts.into_iter().map(|text| size(text.as_deref())).sum::<usize>();
         let mut room = ENVELOPE_LIMIT.saturating_sub(fixed);
         let lists =
             [&mut self.from, &mut self.to, &mut self.cc, &mut self.bcc, &mut self.sender, &mut self.reply_to];
         for list in lists {
-            self.truncated |= !fit(list, &mut room);
+            self.truncated |= !limit_list(list, &mut room);
         }
     }
 }
 
 /// Keeps as many entries as there is room for, and closes a group that has begun. Returns whether all were kept.
-fn fit(list: &mut Vec<Address>, room: &mut usize) -> bool {
+fn limit_list(list: &mut Vec<Address>, room: &mut usize) -> bool {
     let mut in_group = false;
     let mut kept = 0;
     for address in list.iter() {

@@ -63,7 +63,7 @@ impl FieldKind {
     }
 
     /// Returns whether the field belongs to an envelope, not to a part.
-    pub(super) fn is_of_envelope(self) -> bool {
+    pub(super) fn is_envelope_field(self) -> bool {
         matches!(self, Self::Date | Self::Subject | Self::InReplyTo | Self::MessageId | Self::Addresses(_))
     }
 
@@ -180,7 +180,7 @@ fn to_text(mut value: Vec<u8>, limit: usize, mut cut: bool) -> (String, bool) {
             // The limit split a character.
             value.truncate(valid);
         } else {
-            cut |= widen(&mut value, limit);
+            cut |= latin1_to_utf8(&mut value, limit);
         }
     }
     let trimmed = value.trim_ascii_end().len();
@@ -189,7 +189,7 @@ fn to_text(mut value: Vec<u8>, limit: usize, mut cut: bool) -> (String, bool) {
 }
 
 /// Converts ISO 8859-1 to UTF-8 in place. Returns whether some of it did not fit.
-fn widen(value: &mut Vec<u8>, limit: usize) -> bool {
+fn latin1_to_utf8(value: &mut Vec<u8>, limit: usize) -> bool {
     let mut total = 0;
     let whole = value.len();
     let kept = value.iter().take_while(|byte| {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use memchr::{memchr, memchr2};
 
-use super::header::Subset;
+use super::header::HeaderSubset;
 
 /// The longest field name that is compared, in bytes. A longer name never matches the list.
 const NAME_LIMIT: usize = 4 * 1024;
@@ -17,7 +17,7 @@ const NAME_LIMIT: usize = 4 * 1024;
 #[derive(Debug, Clone)]
 pub struct HeaderFilter {
     names: Arc<BTreeSet<Vec<u8>>>,
-    subset: Subset,
+    subset: HeaderSubset,
     state: FilterState,
     /// The start of a line whose field name is not complete yet.
     held: Vec<u8>,
@@ -38,7 +38,7 @@ enum FilterState {
 
 impl HeaderFilter {
     /// Creates a filter for fields with these names (in any case), or for all others.
-    pub fn new(names: &[impl AsRef<[u8]>], subset: Subset) -> Self {
+    pub fn new(names: &[impl AsRef<[u8]>], subset: HeaderSubset) -> Self {
         Self {
             names: Arc::new(names.iter().map(|name| name.as_ref().to_ascii_lowercase()).collect()),
             subset,
@@ -120,7 +120,7 @@ impl HeaderFilter {
             _ => Vec::new(),
         };
         self.has_field = true;
-        self.passes = self.names.contains(&name) == (self.subset == Subset::Listed);
+        self.passes = self.names.contains(&name) == (self.subset == HeaderSubset::Listed);
         if self.passes {
             out.extend_from_slice(&self.held);
         }
@@ -147,7 +147,7 @@ mod tests {
     use super::super::header::header_fields;
     use super::*;
 
-    fn filter(header: &[u8], names: &[&str], subset: Subset, length: usize) -> Vec<u8> {
+    fn filter(header: &[u8], names: &[&str], subset: HeaderSubset, length: usize) -> Vec<u8> {
         let mut filter = HeaderFilter::new(names, subset);
         let mut out = Vec::new();
         header.chunks(length).for_each(|piece| filter.push(piece, &mut out));
@@ -160,15 +160,15 @@ mod tests {
         let header = b"From: a\r\nTO : b\r\n c\r\nno colon\r\nX: y\r\n\r\nTo: after the header\r\n";
         for length in 1..10 {
             let of = |names: &[&str], subset| filter(header, names, subset, length);
-            assert_eq!(of(&["to"], Subset::Listed), b"TO : b\r\n c\r\n\r\n");
-            assert_eq!(of(&["to", "from"], Subset::NotListed), b"no colon\r\nX: y\r\n\r\n");
+            assert_eq!(of(&["to"], HeaderSubset::Listed), b"TO : b\r\n c\r\n\r\n");
+            assert_eq!(of(&["to", "from"], HeaderSubset::NotListed), b"no colon\r\nX: y\r\n\r\n");
         }
     }
 
     proptest! {
         #[test]
         fn agrees_with_filtering_in_one_piece(header in "[aB: \t\r\n]{0,40}", length in 1_usize..7) {
-            for subset in [Subset::Listed, Subset::NotListed] {
+            for subset in [HeaderSubset::Listed, HeaderSubset::NotListed] {
                 for names in [&["a"][..], &["b", "ab"], &[""], &[]] {
                     let whole = header_fields(header.as_bytes(), names, subset);
                     prop_assert_eq!(filter(header.as_bytes(), names, subset, length), whole);

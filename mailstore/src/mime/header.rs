@@ -59,11 +59,11 @@ impl<'a> Iterator for Fields<'a> {
 /// Returns the subset of `header` that `BODY[HEADER.FIELDS (…)]` or `BODY[HEADER.FIELDS.NOT (…)]` requests.
 ///
 /// The fields keep their order and spelling; an empty line ends the subset (RFC 9051 §6.4.5).
-pub fn header_fields(header: &[u8], names: &[impl AsRef<[u8]>], subset: Subset) -> Vec<u8> {
+pub fn header_fields(header: &[u8], names: &[impl AsRef<[u8]>], subset: HeaderSubset) -> Vec<u8> {
     let wanted: BTreeSet<Vec<u8>> = names.iter().map(|name| name.as_ref().to_ascii_lowercase()).collect();
     let mut out = Vec::new();
     for field in Fields::new(header) {
-        if wanted.contains(&field.name.to_ascii_lowercase()) == (subset == Subset::Listed) {
+        if wanted.contains(&field.name.to_ascii_lowercase()) == (subset == HeaderSubset::Listed) {
             out.extend_from_slice(field.raw);
             if !field.raw.ends_with(b"\n") {
                 out.extend_from_slice(b"\r\n");
@@ -76,7 +76,7 @@ pub fn header_fields(header: &[u8], names: &[impl AsRef<[u8]>], subset: Subset) 
 
 /// The fields that [`header_fields`] keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subset {
+pub enum HeaderSubset {
     /// The listed fields: `HEADER.FIELDS`.
     Listed,
     /// All other fields: `HEADER.FIELDS.NOT`.
@@ -129,7 +129,7 @@ impl MimeFields {
             }
             FieldKind::TransferEncoding => {
                 let token = first_token(&text).to_ascii_lowercase();
-                self.encoding = filled(token).or(self.encoding.take());
+                self.encoding = non_empty(token).or(self.encoding.take());
             }
             FieldKind::Disposition => {
                 let (kind, parameters) = self.with_parameters(&text, cut);
@@ -138,10 +138,10 @@ impl MimeFields {
                         Some(Disposition { kind: clip_token(&kind).to_ascii_lowercase(), parameters });
                 }
             }
-            FieldKind::Id => self.id = filled(text),
-            FieldKind::Description => self.description = filled(text),
-            FieldKind::Md5 => self.md5 = filled(text),
-            FieldKind::Location => self.location = filled(text),
+            FieldKind::Id => self.id = non_empty(text),
+            FieldKind::Description => self.description = non_empty(text),
+            FieldKind::Md5 => self.md5 = non_empty(text),
+            FieldKind::Location => self.location = non_empty(text),
             FieldKind::Language => {
                 let mut tags = text.split(',').map(first_token).filter(|tag| !tag.is_empty());
                 self.languages = tags.by_ref().take(LANGUAGE_LIMIT).map(str::to_owned).collect();
@@ -228,7 +228,9 @@ impl Pieces {
             self.value = Some(bare.trim().to_owned());
             return;
         }
-        let Some(name) = name.map(|name| name.trim().to_ascii_lowercase()).and_then(filled) else { return };
+        let Some(name) = name.map(|name| name.trim().to_ascii_lowercase()).and_then(non_empty) else {
+            return;
+        };
         if self.parameters.len() >= PARAMETER_LIMIT || name.len() > TOKEN_LIMIT {
             self.truncated = true;
         } else {
@@ -238,7 +240,7 @@ impl Pieces {
 }
 
 /// Returns `None` for an empty text.
-pub(super) fn filled(text: String) -> Option<String> {
+pub(super) fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
@@ -291,9 +293,9 @@ mod tests {
     #[test]
     fn header_subset_keeps_spelling_and_ends_with_an_empty_line() {
         let header = b"From: a\r\nTO: b\r\n c\r\nX: y";
-        assert_eq!(header_fields(header, &["to"], Subset::Listed), b"TO: b\r\n c\r\n\r\n");
-        assert_eq!(header_fields(header, &["to", "from"], Subset::NotListed), b"X: y\r\n\r\n");
-        assert_eq!(header_fields(b"", &["to"], Subset::Listed), b"\r\n");
+        assert_eq!(header_fields(header, &["to"], HeaderSubset::Listed), b"TO: b\r\n c\r\n\r\n");
+        assert_eq!(header_fields(header, &["to", "from"], HeaderSubset::NotListed), b"X: y\r\n\r\n");
+        assert_eq!(header_fields(b"", &["to"], HeaderSubset::Listed), b"\r\n");
     }
 
     #[test]

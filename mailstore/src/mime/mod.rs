@@ -25,7 +25,7 @@ mod text;
 mod transfer;
 
 pub use filter::HeaderFilter;
-pub use header::{Field, Fields, Subset, header_fields, unfold};
+pub use header::{Field, Fields, HeaderSubset, header_fields, unfold};
 pub use limits::{
     ADDRESS_FIELD_LIMIT, ADDRESS_LIMIT, DEPTH_LIMIT, DERIVED_LIMIT, ENVELOPE_ADDRESS_LIMIT, ENVELOPE_LIMIT,
     FIELD_LIMIT, LANGUAGE_LIMIT, PARAMETER_LIMIT, PART_LIMIT, TEXT_LIMIT, WORD_LIMIT,

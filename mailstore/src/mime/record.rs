@@ -254,7 +254,7 @@ impl RecordReader<'_> {
                 repeated.clone_from(&envelope.from);
             }
         }
-        envelope.fit();
+        envelope.limit_size();
         Some(envelope)
     }
 

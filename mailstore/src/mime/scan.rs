@@ -196,8 +196,8 @@ impl Scanner {
             }
             if let Some(Header { field, envelope, .. }) = &mut self.header {
                 field.extend(text, |kind| match envelope {
-                    Some(envelope) if kind.is_of_envelope() => envelope.writer.wants(kind),
-                    _ => !kind.is_of_envelope(),
+                    Some(envelope) if kind.is_envelope_field() => envelope.writer.wants(kind),
+                    _ => !kind.is_envelope_field(),
                 });
             }
         }
@@ -285,7 +285,7 @@ impl Scanner {
         let room = self.room().saturating_sub(PART_RESERVE);
         let Some(Header { field, mime, envelope, .. }) = &mut self.header else { return };
         let Some(field) = field.take() else { return };
-        if !field.kind.is_of_envelope() {
+        if !field.kind.is_envelope_field() {
             return mime.field(field);
         }
         let Some(NestedEnvelope { writer, start, inside }) = envelope else { return };

@@ -3,7 +3,7 @@
 //! Bodies are not read here. A section is a range of the message, or a subset of a header that the caller reads and
 //! filters with [`header_fields`].
 
-use super::header::{Subset, header_fields};
+use super::header::{HeaderSubset, header_fields};
 use super::structure::{ByteRange, Part, Structure};
 use std::borrow::Cow;
 
@@ -36,7 +36,7 @@ pub enum SectionLocation<'a> {
         /// The requested field names.
         names: &'a [String],
         /// Whether the fields with these names are wanted, or all others.
-        subset: Subset,
+        subset: HeaderSubset,
     },
 }
 
@@ -57,13 +57,17 @@ pub fn locate_section<'a>(root: &Part, path: &[u32], text: &'a SectionText) -> O
         SectionText::Text => message?.body,
         SectionText::Header => message?.header,
         SectionText::HeaderFields(names) => {
-            return Some(SectionLocation::Fields { header: message?.header, names, subset: Subset::Listed });
+            return Some(SectionLocation::Fields {
+                header: message?.header,
+                names,
+                subset: HeaderSubset::Listed,
+            });
         }
         SectionText::HeaderFieldsNot(names) => {
             return Some(SectionLocation::Fields {
                 header: message?.header,
                 names,
-                subset: Subset::NotListed,
+                subset: HeaderSubset::NotListed,
             });
         }
     };

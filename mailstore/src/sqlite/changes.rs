@@ -17,13 +17,13 @@ struct Candidate {
 }
 
 /// The change that a STORE makes, with the bits of its keywords.
-struct Edit<'a> {
+struct FlagChange<'a> {
     mode: StoreMode,
     flags: &'a Flags,
     bits: Bits,
 }
 
-impl Edit<'_> {
+impl FlagChange<'_> {
     fn apply(&self, message: &Candidate) -> Result<(u8, Bits)> {
         let system = self.flags.system_bits();
         Ok(match self.mode {
@@ -59,7 +59,7 @@ pub(super) fn store_flags(
         StoreMode::Remove => row.keywords.known_bits(tx, mailbox, flags)?,
         StoreMode::Add | StoreMode::Replace => row.keywords.bits(tx, mailbox, flags)?,
     };
-    let edit = Edit { mode, flags, bits };
+    let change = FlagChange { mode, flags, bits };
     let mut update = tx.prepare_cached(
         "UPDATE messages SET flags = ?3, keyword_bits = ?4, modseq = ?5 WHERE mailbox = ?1 AND uid = ?2",
     )?;
@@ -68,7 +68,7 @@ pub(super) fn store_flags(
             stored.modified.push(message.uid);
             continue;
         }
-        let (system, bits) = edit.apply(&message)?;
+        let (system, bits) = change.apply(&message)?;
         let unchanged = system == message.system && bits == message.bits;
         let flags = row.keywords.flags(tx, mailbox, system, bits.column())?;
         if unchanged {

@@ -73,8 +73,8 @@ type List = Arc<[Arc<str>]>;
 pub(super) struct Keywords {
     names: Option<Names>,
     /// The keywords that were read and written last: most messages of a mailbox have the same ones.
-    read: Option<(Vec<u8>, List, u32)>,
-    written: Option<(List, Bits)>,
+    last_read: Option<(Vec<u8>, List, u32)>,
+    last_written: Option<(List, Bits)>,
 }
 
 #[derive(Debug, Default)]
@@ -132,7 +132,7 @@ impl Keywords {
         column: Option<&[u8]>,
     ) -> Result<Flags> {
         let Some(bits) = column else { return Ok(Flags::system(system)) };
-        if let Some((known, list, newest)) = &self.read
+        if let Some((known, list, newest)) = &self.last_read
             && known == bits
         {
             return Ok(Flags::stored(system, Arc::clone(list), *newest));
@@ -145,7 +145,7 @@ impl Keywords {
                 names.get(number as usize - 1).cloned().ok_or(Error::Corrupt("the keywords of a mailbox"))
             })
             .collect::<Result<_>>()?;
-        self.read = Some((bits.to_vec(), Arc::clone(&list), newest));
+        self.last_read = Some((bits.to_vec(), Arc::clone(&list), newest));
         Ok(Flags::stored(system, list, newest))
     }
 
@@ -155,7 +155,7 @@ impl Keywords {
     /// `Limit` if the mailbox would have too many keywords.
     pub(super) fn bits(&mut self, tx: &Connection, mailbox: MailboxId, flags: &Flags) -> Result<Bits> {
         let list = flags.shared_keywords();
-        if let Some((known, bits)) = &self.written
+        if let Some((known, bits)) = &self.last_written
             && Arc::ptr_eq(known, list)
         {
             return Ok(bits.clone());
@@ -179,7 +179,7 @@ impl Keywords {
             };
             bits.set(number);
         }
-        self.written = Some((Arc::clone(list), bits.clone()));
+        self.last_written = Some((Arc::clone(list), bits.clone()));
         Ok(bits)
     }
 
@@ -195,7 +195,7 @@ impl Keywords {
         limit: u64,
     ) -> Result<()> {
         let list = flags.shared_keywords();
-        if list.is_empty() || self.written.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, list)) {
+        if list.is_empty() || self.last_written.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, list)) {
             return Ok(());
         }
         let names = self.names(tx, mailbox)?;

@@ -47,11 +47,11 @@ pub(super) fn canonical(name: &str) -> Result<String> {
 }
 
 /// A text after all names of deleted mailboxes and before all other names.
-const BEHIND_DELETED: &str = "\u{1}\u{7f}";
+const AFTER_DELETED_NAMES: &str = "\u{1}\u{7f}";
 
 /// Returns at most `limit` mailboxes whose names follow `after`.
 pub(super) fn list(tx: &Connection, account: AccountId, after: &str, limit: usize) -> Result<Vec<Mailbox>> {
-    let after = after.max(BEHIND_DELETED);
+    let after = after.max(AFTER_DELETED_NAMES);
     let mut statement = tx.prepare_cached(&list_query())?;
     let rows = statement.query_map((account.0, after, limit.min(messages::ROWS_LIMIT)), read_mailbox)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -122,6 +122,14 @@ pub(super) fn mailbox(
     Ok(RemoteMailbox { id: RemoteMailboxId(id), mailbox, uid_validity, known })
 }
 
+/// Returns the names of the remote mailboxes, and the local mailboxes that their messages go to.
+pub(super) fn mailboxes(tx: &Connection, remote: RemoteAccountId) -> Result<Vec<(String, MailboxId)>> {
+    let mut statement =
+        tx.prepare_cached("SELECT name, mailbox FROM remote_mailboxes WHERE remote = ?1 ORDER BY name")?;
+    let rows = statement.query_map([remote.0], |row| Ok((row.get(0)?, MailboxId(row.get(1)?))))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 pub(super) fn known_uids(tx: &Connection, remote: RemoteMailboxId) -> Result<UidSet> {
     let (mailbox, uid_validity) = load(tx, remote)?;
     let mut statement = tx.prepare_cached(

@@ -471,7 +471,7 @@ impl Store for SqliteStore {
     }
 
     fn remote_mailboxes(&self, remote: RemoteAccountId) -> Result<Vec<(String, MailboxId)>> {
-        self.read(|tx| unfetched::mailboxes(tx, remote))
+        self.read(|tx| remote::mailboxes(tx, remote))
     }
 
     fn record_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {

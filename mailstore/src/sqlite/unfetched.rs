@@ -4,7 +4,7 @@
 
 use super::remote;
 use crate::error::Result;
-use crate::types::{MailboxId, RemoteAccountId, RemoteMailboxId, UidSet};
+use crate::types::{RemoteMailboxId, UidSet};
 use rusqlite::Connection;
 
 /// The most messages of one mailbox that are recorded.
@@ -57,11 +57,4 @@ pub(super) fn forget(tx: &Connection, remote: RemoteMailboxId, uids: &UidSet) ->
         delete.execute((remote.0, range.start(), range.end()))?;
     }
     Ok(())
-}
-
-pub(super) fn mailboxes(tx: &Connection, remote: RemoteAccountId) -> Result<Vec<(String, MailboxId)>> {
-    let mut statement =
-        tx.prepare_cached("SELECT name, mailbox FROM remote_mailboxes WHERE remote = ?1 ORDER BY name")?;
-    let rows = statement.query_map([remote.0], |row| Ok((row.get(0)?, MailboxId(row.get(1)?))))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -257,7 +257,7 @@ pub(super) fn clip(range: ByteRange, partial: Option<(u64, u64)>) -> ByteRange {
 
 #[cfg(test)]
 mod tests {
-    use mailstore::mime::Subset;
+    use mailstore::mime::HeaderSubset;
 
     use super::*;
 
@@ -323,7 +323,7 @@ mod tests {
         let header = b"A: 1\r\nB: 2\r\n\r\n";
         let source = MessageContent::Memory(Bytes::from_static(header));
         let range = ByteRange { start: 0, end: header.len() as u64 };
-        let filter = HeaderFilter::new(&["b"], Subset::Listed);
+        let filter = HeaderFilter::new(&["b"], HeaderSubset::Listed);
         let counted = count(&source, range, Transform::Fields(filter)).unwrap();
         assert_eq!(counted.piece(None).unwrap(), &b"B: 2\r\n\r\n"[..]);
         assert_eq!(counted.piece(Some((3, 2))).unwrap(), &b"2\r"[..]);
