@@ -3,8 +3,8 @@
 use proto_mail::{Secure, SendBuffer};
 
 fn imap(secure: Secure) {
-    let _ = proto_imap::client::Client::<Secure>::new(proto_imap::Config::default().into(), secure);
-    let _ = proto_imap::client::Client::<Secure>::new(proto_imap::Config::default().into(), secure);
+    let _ = proto_imap::client::Client::<Secure>::new(proto_imap::Config::default(), secure);
+    let _ = proto_imap::client::Client::<Secure>::new(proto_imap::Config::default(), secure);
 }
 
 fn smtp(secure: Secure, tx: &mut SendBuffer) {

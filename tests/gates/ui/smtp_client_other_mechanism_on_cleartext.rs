@@ -1,6 +1,6 @@
 //! A custom mechanism cannot be used on cleartext either.
 
-use proto_mail::sasl::Exchange;
+use proto_mail::sasl::ClientExchange;
 use proto_mail::{Cleartext, SendBuffer};
 use proto_smtp::client::Client;
 
