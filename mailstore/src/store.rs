@@ -31,6 +31,9 @@ pub trait Store: Send + Sync {
     fn account(&self, name: &str) -> Result<Option<Account>>;
 
     /// Replaces the password of an account, and the keys that were derived from the old one.
+    ///
+    /// # Errors
+    /// `NotFound`; `Limit` for a password of more than 1,024 bytes.
     fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()>;
 
     /// Returns the account if the password is correct, and `None` otherwise. An unknown name takes as long as a wrong

@@ -46,7 +46,7 @@ pub(super) struct PasswordRecord {
 }
 
 impl PasswordRecord {
-    pub(super) fn from(password: &[u8], maker: Option<&KeyMaker>) -> Result<Self> {
+    pub(super) fn derive(password: &[u8], maker: Option<&KeyMaker>) -> Result<Self> {
         Ok(Self {
             verifier: make_verifier(password)?,
             keys: maker.map_or_else(Vec::new, |make| make(password)),
@@ -57,14 +57,14 @@ impl PasswordRecord {
 /// Verifies passwords, with a cache of verified ones.
 pub(super) struct PasswordVerifier {
     key: [u8; 32],
-    right: Mutex<HashMap<[u8; 32], AccountId>>,
+    cache: Mutex<HashMap<[u8; 32], AccountId>>,
 }
 
 impl PasswordVerifier {
     pub(super) fn new() -> Result<Self> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|_| Error::Crypto)?;
-        Ok(Self { key, right: Mutex::default() })
+        Ok(Self { key, cache: Mutex::default() })
     }
 
     /// Returns the account if this password was verified before and is still correct.
@@ -72,7 +72,7 @@ impl PasswordVerifier {
         if password.len() > PASSWORD_LIMIT {
             return None;
         }
-        lock(&self.right).get(&self.digest(&stored.verifier, password)).copied()
+        lock(&self.cache).get(&self.digest(&stored.verifier, password)).copied()
     }
 
     /// Returns the cache key of a verified password. It depends on the verifier, so a new password invalidates the old
@@ -97,14 +97,14 @@ impl PasswordVerifier {
             None => (None, DUMMY_VERIFIER),
         };
         let digest = self.digest(verifier, password);
-        if let Some(known) = lock(&self.right).get(&digest) {
+        if let Some(known) = lock(&self.cache).get(&digest) {
             return Ok(Some(*known));
         }
         let hash = PasswordHash::new(verifier).map_err(|_| Error::Corrupt("a password verifier"))?;
         let right = matches_verifier(password, &hash).ok_or(Error::Corrupt("a password verifier"))?;
         let account = account.filter(|_| right);
         if let Some(account) = account {
-            let mut cache = lock(&self.right);
+            let mut cache = lock(&self.cache);
             if cache.len() >= CACHE_LIMIT {
                 cache.clear();
             }

@@ -20,13 +20,15 @@ pub(super) fn append_all(
     writer: &mut Connection,
     after_commit: &mut AfterCommit,
     quota: &Quota,
-    works: &[Vec<(SealedUpload, Vec<Target>)>],
+    calls: &[Vec<(SealedUpload, Vec<Target>)>],
 ) -> Result<Results> {
     transact(writer, after_commit, |tx, after_commit| {
         let mut batch = Batch { quota, mailboxes: BTreeMap::new(), usages: BTreeMap::new() };
-        let results = works
+        let results = calls
             .iter()
-            .map(|work| work.iter().map(|(sealed, targets)| batch.deliver(tx, sealed, targets)).collect())
+            .map(|deliveries| {
+                deliveries.iter().map(|(sealed, targets)| batch.deliver(tx, sealed, targets)).collect()
+            })
             .collect::<Result<Results>>()?;
         let touched: BTreeSet<MailboxId> =
             results.iter().flatten().flatten().flatten().map(|appended| appended.mailbox).collect();

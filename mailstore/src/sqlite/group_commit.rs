@@ -27,7 +27,7 @@ pub(super) struct AppendQueue {
 
 #[derive(Default)]
 struct AppendQueueState {
-    jobs: Vec<Arc<PendingAppend>>,
+    appends: Vec<Arc<PendingAppend>>,
     has_leader: bool,
 }
 
@@ -43,12 +43,12 @@ impl Drop for CommitLeader<'_> {
 
 impl AppendQueue {
     /// Queues an append and waits. Returns the leadership, or `None` once another thread has committed the append.
-    fn enter(&self, job: &Arc<PendingAppend>) -> Option<CommitLeader<'_>> {
+    fn enter(&self, append: &Arc<PendingAppend>) -> Option<CommitLeader<'_>> {
         let mut state = lock(&self.state);
-        state.jobs.push(Arc::clone(job));
+        state.appends.push(Arc::clone(append));
         loop {
             // Either it is done, or it was lost when the leader that took it panicked.
-            if job.is_done() || (!state.has_leader && !job.is_waiting()) {
+            if append.is_done() || (!state.has_leader && !append.is_waiting()) {
                 return None;
             }
             if !state.has_leader {
@@ -93,23 +93,23 @@ impl AppendQueue {
         deliveries: Vec<Delivery>,
         after_commit: &mut AfterCommit,
     ) -> Outcome {
-        let work: SealedDeliveries = deliveries
+        let batch: SealedDeliveries = deliveries
             .into_iter()
             .map(|delivery| Ok((delivery.upload.seal()?, delivery.targets)))
             .collect::<Result<_>>()?;
-        if work.iter().any(|(sealed, _)| sealed.file_name().is_some()) {
+        if batch.iter().any(|(sealed, _)| sealed.file_name().is_some()) {
             sync_directory(directory)?;
         }
-        let job = Arc::new(PendingAppend { state: Mutex::new(AppendState::Waiting(work)) });
-        if let Some(lead) = self.enter(&job) {
+        let append = Arc::new(PendingAppend { state: Mutex::new(AppendState::Waiting(batch)) });
+        if let Some(leader) = self.enter(&append) {
             let mut writer = writer.lock();
             // Appends that arrived while another thread wrote are committed too.
-            let jobs = std::mem::take(&mut lock(&self.state).jobs);
-            commit_jobs(&mut writer, after_commit, &quota(), &jobs);
+            let appends = std::mem::take(&mut lock(&self.state).appends);
+            commit_all(&mut writer, after_commit, &quota(), &appends);
             drop(writer);
-            drop(lead);
+            drop(leader);
         }
-        match std::mem::replace(&mut *lock(&job.state), AppendState::Taken) {
+        match std::mem::replace(&mut *lock(&append.state), AppendState::Taken) {
             AppendState::Done(outcome) => outcome,
             AppendState::Waiting(_) | AppendState::Taken => Err(Error::Busy),
         }
@@ -117,39 +117,39 @@ impl AppendQueue {
 }
 
 /// Commits all appends in one transaction. If that fails, commits each one alone, so that each gets its own error.
-fn commit_jobs(
+fn commit_all(
     writer: &mut Connection,
     after_commit: &mut AfterCommit,
     quota: &Quota,
-    jobs: &[Arc<PendingAppend>],
+    appends: &[Arc<PendingAppend>],
 ) {
-    let mut works: Vec<SealedDeliveries> = jobs.iter().map(|job| job.take_work()).collect();
+    let mut batches: Vec<SealedDeliveries> = appends.iter().map(|append| append.take_deliveries()).collect();
     let mut together = AfterCommit::default();
-    let mut outcomes: Vec<Outcome> = match append_all(writer, &mut together, quota, &works) {
+    let mut outcomes: Vec<Outcome> = match append_all(writer, &mut together, quota, &batches) {
         Ok(outcomes) => {
             after_commit.changed.extend(together.changed);
             outcomes.into_iter().map(Ok).collect()
         }
-        Err(error) if works.len() == 1 => vec![Err(error)],
-        Err(_) => works
+        Err(error) if batches.len() == 1 => vec![Err(error)],
+        Err(_) => batches
             .iter()
-            .map(|work| {
+            .map(|batch| {
                 let mut alone = AfterCommit::default();
-                let mut outcome = append_all(writer, &mut alone, quota, std::slice::from_ref(work))?;
+                let mut outcome = append_all(writer, &mut alone, quota, std::slice::from_ref(batch))?;
                 after_commit.changed.extend(alone.changed);
                 outcome.pop().ok_or(Error::Busy)
             })
             .collect(),
     };
-    for ((job, work), outcome) in jobs.iter().zip(&mut works).zip(outcomes.drain(..)) {
+    for ((append, batch), outcome) in appends.iter().zip(&mut batches).zip(outcomes.drain(..)) {
         if let Ok(results) = &outcome {
-            for ((sealed, _), result) in work.iter_mut().zip(results) {
+            for ((sealed, _), result) in batch.iter_mut().zip(results) {
                 if result.as_ref().is_ok_and(|appended| !appended.is_empty()) {
                     sealed.keep();
                 }
             }
         }
-        *lock(&job.state) = AppendState::Done(outcome);
+        *lock(&append.state) = AppendState::Done(outcome);
     }
 }
 
@@ -162,9 +162,9 @@ impl PendingAppend {
         matches!(*lock(&self.state), AppendState::Waiting(_))
     }
 
-    fn take_work(&self) -> SealedDeliveries {
+    fn take_deliveries(&self) -> SealedDeliveries {
         match std::mem::replace(&mut *lock(&self.state), AppendState::Taken) {
-            AppendState::Waiting(work) => work,
+            AppendState::Waiting(batch) => batch,
             AppendState::Done(_) | AppendState::Taken => Vec::new(),
         }
     }

@@ -168,7 +168,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn create_account(&self, name: &str, password: &[u8]) -> Result<Account> {
         accounts::check_name(name)?;
-        let derived = PasswordRecord::from(password, self.key_maker.as_deref())?;
+        let derived = PasswordRecord::derive(password, self.key_maker.as_deref())?;
         self.write(|tx, _| accounts::create(tx, name, &derived))
     }
 
@@ -181,7 +181,7 @@ impl Store for SqliteStore {
     }
 
     fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()> {
-        let derived = PasswordRecord::from(password, self.key_maker.as_deref())?;
+        let derived = PasswordRecord::derive(password, self.key_maker.as_deref())?;
         self.write(|tx, _| accounts::replace(tx, account, &derived))
     }
 
