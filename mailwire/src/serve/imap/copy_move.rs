@@ -182,7 +182,7 @@ impl Session {
         transfer: Transfer,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let going = TransferJob {
+        let running = TransferJob {
             context: Arc::clone(&self.context),
             group: task::group(self.account, turn.cx),
             transfer,
@@ -196,15 +196,15 @@ impl Session {
             failed: None,
             complete: false,
         };
-        let mut going = Some(going);
+        let mut running = Some(running);
         self.run_in_slices(
             turn,
             move |store, slice| {
-                let Some(mut job) = going.take() else { return JobStep::More };
+                let Some(mut job) = running.take() else { return JobStep::More };
                 if job.run(store, slice) {
                     return JobStep::Done(Ok(job));
                 }
-                going = Some(job);
+                running = Some(job);
                 JobStep::More
             },
             move |session, transferred, turn| match transferred {

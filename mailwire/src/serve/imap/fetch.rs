@@ -121,13 +121,13 @@ impl Session {
         self.run_in_slices(
             turn,
             move |store, slice| {
-                let Some(mut going) = producer.take() else { return JobStep::More };
-                match going.produce(store, slice) {
+                let Some(mut running) = producer.take() else { return JobStep::More };
+                match running.produce(store, slice) {
                     Ok(batch) if batch.pieces.is_empty() && !batch.complete => {
-                        producer = Some(going);
+                        producer = Some(running);
                         JobStep::More
                     }
-                    Ok(batch) => JobStep::Done(Ok((going, batch))),
+                    Ok(batch) => JobStep::Done(Ok((running, batch))),
                     Err(error) => JobStep::Done(Err(error)),
                 }
             },

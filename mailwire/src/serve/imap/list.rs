@@ -1,7 +1,7 @@
 //! LIST, LSUB and NAMESPACE (RFC 9051 §6.3.9, §6.3.10, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154).
 //!
-//! The response is written page by page, as the client reads it. See [`list_query`](super::list_query) for which names are
-//! listed.
+//! The response is written page by page, as the client reads it. See [`list_query`](super::list_query) for which names
+//! are listed.
 
 use std::sync::Arc;
 

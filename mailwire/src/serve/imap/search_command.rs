@@ -141,11 +141,11 @@ impl Session {
         self.run_in_slices(
             turn,
             move |store, slice| {
-                let Some(mut going) = search.take() else { return JobStep::More };
-                match going.run(store, slice) {
-                    Ok(true) => JobStep::Done(Ok(going.into_results())),
+                let Some(mut running) = search.take() else { return JobStep::More };
+                match running.run(store, slice) {
+                    Ok(true) => JobStep::Done(Ok(running.into_results())),
                     Ok(false) => {
-                        search = Some(going);
+                        search = Some(running);
                         JobStep::More
                     }
                     Err(error) => JobStep::Done(Err(error)),

@@ -1,7 +1,7 @@
 //! STORE (RFC 9051 §6.4.6, §6.4.9; RFC 7162 §3.1.3).
 //!
-//! Messages are changed in slices. Each slice is one transaction, and its changes are sent before the next slice begins.
-//! A client that does not read delays only its own STORE.
+//! Messages are changed in slices. Each slice is one transaction, and its changes are sent before the next slice
+//! begins. A client that does not read delays only its own STORE.
 
 use bumpalo::Bump;
 use io_mio::{JobStep, Next, Slice};
@@ -107,10 +107,10 @@ impl Session {
         self.run_in_slices(
             turn,
             move |store, slice| {
-                let Some(mut going) = job.take() else { return JobStep::More };
-                match going.run(store, slice) {
-                    Ok(true) => return JobStep::Done(Ok(going)),
-                    Ok(false) => job = Some(going),
+                let Some(mut running) = job.take() else { return JobStep::More };
+                match running.run(store, slice) {
+                    Ok(true) => return JobStep::Done(Ok(running)),
+                    Ok(false) => job = Some(running),
                     Err(error) => return JobStep::Done(Err(error)),
                 }
                 JobStep::More

@@ -347,7 +347,7 @@ impl Handler<SmtpServer> for Session {
             | Event::Burl(_, _, reply)
             | Event::XClient(_, reply)
             | Event::XForward(_, reply) => {
-                let response = response(Code::REQUIRED, (5, 7, 0), "Start TLS first: STARTTLS");
+                let response = response(Code::REQUIRED, (5, 7, 0), "Must issue a STARTTLS command first");
                 next_or_close(machine.reply(reply, &response, tx))
             }
             Event::DataChunk(_) | Event::Reset | Event::Refused(..) => Next::Continue,

@@ -52,7 +52,7 @@ fn injects_faults_at_the_configured_stages() {
     connection.expect_reply(&format!("RCPT TO:<full+{}@localhost>", server.user), "550");
     connection.expect_reply("DATA", "354");
     connection.expect_reply("x\r\n.", "250");
-    // The message of the failed reply was not stored; the other two were.
+    // Both messages were stored: no accepted recipient matched the fault at the end of the message.
     assert!(server.imap().ok("STATUS INBOX (MESSAGES)").concat().contains("MESSAGES 2"));
 }
 
