@@ -5,6 +5,8 @@ use crate::grammar::primitive::{atom, crlf};
 use crate::grammar::{Context, Expected, Parsed, expected};
 use crate::tag::{Tag, tag};
 use core::fmt;
+use proto_mail::SyntaxLocation;
+use proto_mail::error::ErrorDetails;
 
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -126,7 +128,8 @@ impl fmt::Display for CommandName {
 
 /// A command that does not follow the grammar. The server answers `tag BAD`, or `* BAD` if the command has no tag.
 ///
-/// It keeps only the tag and one harmless word of the command, because the rest may hold a password.
+/// The rest of the command may hold a password, so `Debug` and `Display` show no more of it than its tag and one word.
+/// [`location`](Self::location) has an excerpt where that is safe.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct UnparsedCommand<'i> {
     /// The command's tag, if it has one.
@@ -137,6 +140,8 @@ pub struct UnparsedCommand<'i> {
     pub expected: &'static str,
     /// The atom that was there instead; empty if it was no atom, or may be a secret.
     pub found: &'i [u8],
+    /// Up to 64 bytes of the command from `offset`; `None` if they may hold a secret.
+    excerpt: Option<&'i [u8]>,
 }
 
 impl fmt::Display for UnparsedCommand<'_> {
@@ -161,6 +166,8 @@ impl fmt::Debug for UnparsedCommand<'_> {
 
 impl core::error::Error for UnparsedCommand<'_> {}
 
+impl ErrorDetails for UnparsedCommand<'_> {}
+
 impl<'i> View<'i> for UnparsedCommand<'i> {
     type Static = UnparsedCommand<'static>;
 
@@ -170,6 +177,7 @@ impl<'i> View<'i> for UnparsedCommand<'i> {
             offset: self.offset,
             expected: self.expected,
             found: self.found.keep(keeper),
+            excerpt: self.excerpt.keep(keeper),
         }
     }
 
@@ -179,6 +187,7 @@ impl<'i> View<'i> for UnparsedCommand<'i> {
             offset: kept.offset,
             expected: kept.expected,
             found: shower.bytes(),
+            excerpt: View::show(kept.excerpt, shower),
         }
     }
 }
@@ -194,13 +203,35 @@ impl<'i> UnparsedCommand<'i> {
         let error = crate::grammar::into_expected(error);
         let found = atom(error.rest).map_or(&b""[..], |(_, atom)| atom);
         let found = found.get(..FOUND).unwrap_or(found);
-        Self { tag, offset: error.offset_in(frame), expected: error.what, found }
+        let offset = error.offset_in(frame);
+        let rest = frame.get(offset..).unwrap_or_default();
+        let excerpt = rest.get(..SyntaxLocation::MAX_EXCERPT).unwrap_or(rest);
+        let excerpt = is_without_credentials(frame).then_some(excerpt);
+        Self { tag, offset, expected: error.what, found, excerpt }
+    }
+
+    /// Returns the place of the error: its offset in the frame, and up to 64 bytes from there.
+    ///
+    /// The bytes are redacted in LOGIN, in AUTHENTICATE, and in a line without the name of a known command: it may be a
+    /// mistyped LOGIN, or a SASL message at the wrong time. In other commands they can hold personal data, for example
+    /// the text of a SEARCH.
+    #[must_use]
+    pub fn location(&self) -> SyntaxLocation {
+        SyntaxLocation::excerpted(self.offset, self.excerpt)
     }
 
     /// The same, showing nothing of what came.
     pub(crate) const fn secret(self) -> Self {
-        Self { found: b"", ..self }
+        Self { found: b"", excerpt: None, ..self }
     }
+}
+
+/// Returns true if the frame is a known command that takes no credentials.
+fn is_without_credentials(frame: &[u8]) -> bool {
+    let known = tag_sp(frame).and_then(|(rest, _)| name(rest));
+    known.is_ok_and(|(_, (name, _))| {
+        !matches!(name, CommandName::Login | CommandName::Authenticate | CommandName::Other)
+    })
 }
 
 /// Reads the tag and the name of a command, and nothing else. What is behind the name, from the space or the line
@@ -271,4 +302,56 @@ pub(crate) fn known_name(name: &[u8]) -> CommandName {
 pub(crate) fn end<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
     let (rest, ()) = crlf(i, cx)?;
     if rest.is_empty() { Ok((rest, ())) } else { expected(rest, "nothing behind the line end") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+
+    /// The excerpt of the error of this frame; `None` if it is redacted.
+    fn excerpt(frame: &str) -> Option<alloc::string::String> {
+        let (frame, cx) = (frame.as_bytes(), Context::strict());
+        let error = match command_name(frame) {
+            Ok((_, CommandName::Login | CommandName::Authenticate, _)) => {
+                parse::authentication(frame, &cx).unwrap_err()
+            }
+            Ok((_, CommandName::StartTls, _)) => parse::no_arguments(frame, &cx).unwrap_err(),
+            Ok((_, CommandName::Append, _)) => parse::append_prefix(frame, &cx).unwrap_err(),
+            _ => parse::command(frame, &cx).unwrap_err(),
+        };
+        let location = error.location();
+        assert_eq!(location.offset(), error.offset);
+        assert_eq!(error.into_owned().view().location(), location);
+        location.excerpt().map(|excerpt| alloc::string::String::from_utf8_lossy(excerpt).into_owned())
+    }
+
+    #[test]
+    fn a_syntax_error_shows_what_was_there() {
+        assert_eq!(excerpt("a FETCH 1 (FLAGS (x\r\n").as_deref(), Some("(x\r\n"));
+        assert_eq!(excerpt("a SELECT INBOX extra\r\n").as_deref(), Some(" extra\r\n"));
+        assert_eq!(
+            excerpt(&alloc::format!("a NOOP {}\r\n", "x".repeat(100))).map(|shown| shown.len()),
+            Some(64)
+        );
+    }
+
+    #[test]
+    fn a_syntax_error_shows_nothing_that_may_be_a_credential() {
+        for frame in [
+            "a LOGIN bob hunter2 extra\r\n",
+            "a login bob\r\n",
+            "a AUTHENTICATE PLAIN AGEAaHVudGVyMg== x\r\n",
+            "a LOGN bob hunter2",
+            "LOGIN bob hunter2",
+            "a  LOGIN bob hunter2\r\n",
+            "AGEAaHVudGVyMg==\r\n",
+            "a UID LOGIN bob hunter2\r\n",
+            "a STARTTLS hunter2\r\n",
+            "hunter2\r\n",
+            "\r\n",
+        ] {
+            assert_eq!(excerpt(frame), None, "{frame:?}");
+        }
+    }
 }

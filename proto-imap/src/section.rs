@@ -11,6 +11,7 @@ use crate::grammar::string::IString;
 use crate::grammar::string::parse::astring;
 use crate::grammar::{Context, Parsed, expected};
 use core::fmt;
+use proto_mail::error::ErrorDetails;
 
 /// Which item the contents belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +127,8 @@ impl fmt::Display for InvalidSection {
 }
 
 impl core::error::Error for InvalidSection {}
+
+impl ErrorDetails for InvalidSection {}
 
 impl<'i> Section<'i> {
     /// The whole message.

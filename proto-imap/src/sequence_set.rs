@@ -15,6 +15,7 @@ use crate::numbers::{NumberRange, Numbers};
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::RangeInclusive;
+use proto_mail::error::ErrorDetails;
 
 /// A sequence number or a UID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +68,8 @@ impl fmt::Display for InvalidSequenceSet {
 }
 
 impl core::error::Error for InvalidSequenceSet {}
+
+impl ErrorDetails for InvalidSequenceSet {}
 
 impl SequenceNumber {
     /// The number, where `largest` is the greatest in use.

@@ -4,6 +4,7 @@ use crate::grammar::characters::{TAG, is_tag_char, span};
 use crate::grammar::owned::owned_struct;
 use crate::grammar::{Parsed, expected};
 use core::fmt;
+use proto_mail::error::ErrorDetails;
 
 /// The tag of a command, as the client made it up. Tags are case-sensitive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +21,8 @@ impl fmt::Display for InvalidTag {
 }
 
 impl core::error::Error for InvalidTag {}
+
+impl ErrorDetails for InvalidTag {}
 
 impl<'i> Tag<'i> {
     /// The tag of these bytes.

@@ -7,7 +7,8 @@
 use alloc::boxed::Box;
 use core::fmt;
 
-use crate::sasl::NoMechanism;
+use crate::proxy::InvalidHeader;
+use crate::sasl::{NoMechanism, SaslError};
 
 /// Why a session cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,8 +137,10 @@ pub trait ErrorDetails: core::error::Error {
         None
     }
 
-    /// Returns true if the same attempt may succeed later, without anything being changed.
-    fn is_retryable(&self) -> bool;
+    /// Returns true if the same attempt may succeed later, without anything being changed. By default false.
+    fn is_retryable(&self) -> bool {
+        false
+    }
 }
 
 /// The code of a server's refusal.
@@ -195,6 +198,14 @@ impl SyntaxLocation {
         let rest = input.get(offset..).unwrap_or_default();
         let excerpt = rest.get(..Self::MAX_EXCERPT).unwrap_or(rest);
         Self { offset, excerpt: Some(excerpt.into()) }
+    }
+
+    /// Creates the location at `offset` with these bytes of the input from there, of which up to 64 are kept; `None` if
+    /// they may hold credentials.
+    #[must_use]
+    pub fn excerpted(offset: usize, excerpt: Option<&[u8]>) -> Self {
+        let excerpt = excerpt.map(|bytes| bytes.get(..Self::MAX_EXCERPT).unwrap_or(bytes).into());
+        Self { offset, excerpt }
     }
 
     /// Creates a location without the input: it may hold credentials.
@@ -264,6 +275,12 @@ impl ErrorDetails for Error {
         self.is_retryable()
     }
 }
+
+impl ErrorDetails for SaslError {}
+
+impl ErrorDetails for NoMechanism {}
+
+impl ErrorDetails for InvalidHeader {}
 
 impl PeerError {
     const fn text(self) -> &'static str {
@@ -432,5 +449,22 @@ mod tests {
         assert!(details.is_retryable());
         assert_eq!((details.code(), details.enhanced_code(), details.server_text()), (None, None, None));
         assert!(!ErrorDetails::is_retryable(&Error::from(Misuse::Closed)));
+    }
+
+    #[test]
+    fn errors_without_a_reply_have_no_details_and_cannot_be_retried() {
+        let none = crate::sasl::choose_mechanism(
+            &[],
+            crate::Mechanisms::NONE,
+            crate::Mechanisms::NONE,
+            &crate::sasl::SaslContext::cleartext(),
+            &crate::Credentials::password("u", &b"p"[..]),
+        );
+        let none = none.into_result().unwrap_err();
+        let errors: [&dyn ErrorDetails; 3] = [&SaslError::TooLong, &none, &InvalidHeader];
+        for error in errors {
+            assert_eq!((error.code(), error.enhanced_code(), error.server_text()), (None, None, None));
+            assert!(!error.is_retryable() && !error.to_string().is_empty());
+        }
     }
 }

@@ -14,6 +14,7 @@
 //! ```
 
 use core::ops::Range;
+use proto_mail::error::ErrorDetails;
 
 use crate::scan::{find_suspicious, is_forbidden};
 
@@ -222,6 +223,8 @@ impl core::fmt::Display for ForbiddenByte {
 }
 
 impl core::error::Error for ForbiddenByte {}
+
+impl ErrorDetails for ForbiddenByte {}
 
 impl DotStuffer {
     /// A writer at the beginning of a message.

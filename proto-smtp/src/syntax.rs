@@ -178,11 +178,7 @@ impl fmt::Debug for SyntaxError {
 
 impl core::error::Error for SyntaxError {}
 
-impl ErrorDetails for SyntaxError {
-    fn is_retryable(&self) -> bool {
-        false
-    }
-}
+impl ErrorDetails for SyntaxError {}
 
 /// The result of a grammar rule: the rest of the input and the value.
 pub(crate) type Parsed<'i, T> = nom::IResult<&'i [u8], T, ParseFailure<'i>>;

@@ -6,6 +6,7 @@ use crate::frame::LineEnd;
 use crate::grammar::characters::is_atom_char;
 use crate::grammar::owned::owned_struct;
 use core::fmt;
+use proto_mail::error::ErrorDetails;
 
 /// A command as text, for commands without a variant of [`Command`](crate::types::Command).
 ///
@@ -43,6 +44,8 @@ impl fmt::Display for InvalidCommand {
 }
 
 impl core::error::Error for InvalidCommand {}
+
+impl ErrorDetails for InvalidCommand {}
 
 impl<'i> RawCommand<'i> {
     /// The command that is written so, its tag and its line end left out: `GETQUOTAROOT INBOX`.

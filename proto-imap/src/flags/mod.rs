@@ -16,6 +16,7 @@ use crate::grammar::lazy_list::{Element, LazyList};
 use crate::grammar::owned::{Owned, Stored, owned_enum, owned_struct};
 use crate::grammar::string::show;
 use core::fmt;
+use proto_mail::error::ErrorDetails;
 
 /// A flag of a message or a mailbox.
 ///
@@ -57,6 +58,8 @@ impl fmt::Display for InvalidKeyword {
 }
 
 impl core::error::Error for InvalidKeyword {}
+
+impl ErrorDetails for InvalidKeyword {}
 
 impl<'i> Keyword<'i> {
     /// A keyword of that name.

@@ -9,6 +9,7 @@ use crate::grammar::sink::Sink;
 use crate::grammar::string::IString;
 use alloc::vec::Vec;
 use core::fmt;
+use proto_mail::error::ErrorDetails;
 
 /// How mailbox names are written in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -138,6 +139,8 @@ impl fmt::Display for InvalidArgument {
 }
 
 impl core::error::Error for InvalidArgument {}
+
+impl ErrorDetails for InvalidArgument {}
 
 /// What every step of writing returns.
 pub(crate) type Written = Result<(), InvalidArgument>;

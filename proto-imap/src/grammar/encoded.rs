@@ -1,6 +1,7 @@
 //! Encodings to store: an envelope or a body structure as its strict encoding, which a server can send unchanged.
 
 use core::fmt;
+use proto_mail::error::ErrorDetails;
 
 use crate::grammar::{Context, Expected, Parsed, into_expected};
 
@@ -20,6 +21,8 @@ impl fmt::Display for InvalidWire {
 }
 
 impl core::error::Error for InvalidWire {}
+
+impl ErrorDetails for InvalidWire {}
 
 /// Checks that `parse` reads the whole of `wire` strictly.
 pub(crate) fn check(

@@ -17,6 +17,7 @@ use crate::grammar::string::IString;
 use crate::mailbox_name::modified_utf7::Encoder;
 use alloc::borrow::Cow;
 use core::fmt;
+use proto_mail::error::ErrorDetails;
 
 /// The name of a mailbox.
 ///
@@ -45,6 +46,8 @@ impl fmt::Display for InvalidMailboxName {
 }
 
 impl core::error::Error for InvalidMailboxName {}
+
+impl ErrorDetails for InvalidMailboxName {}
 
 impl<'i> MailboxName<'i> {
     /// The mailbox that every user has.

@@ -14,6 +14,7 @@ use crate::grammar::string::{IString, show};
 use crate::numbers::Numbers;
 use core::fmt;
 use core::num::NonZeroU32;
+use proto_mail::error::ErrorDetails;
 
 /// The condition that a status response states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,8 @@ impl fmt::Display for InvalidText {
 }
 
 impl core::error::Error for InvalidText {}
+
+impl ErrorDetails for InvalidText {}
 
 impl<'i> Text<'i> {
     /// No text.

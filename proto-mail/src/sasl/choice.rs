@@ -145,6 +145,8 @@ impl fmt::Display for RejectedMechanism {
     }
 }
 
+impl core::error::Error for NoMechanism {}
+
 impl fmt::Display for NoMechanism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no mechanism can be used")?;
