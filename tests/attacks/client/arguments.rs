@@ -37,7 +37,7 @@ pub(crate) fn act(role: &str, name: &str, args: &Map<String, Value>) -> bool {
         ("smtp-client", "custom") => custom(of("line")),
         // Only the command writes header fields; its own test covers them.
         ("smtp-client", "header") => include_str!("../../../mailwire/src/compose.rs")
-            .contains("fn nothing_can_add_a_line_to_the_header()"),
+            .contains("fn rejects_values_that_add_header_lines()"),
         ("smtp-client", "data") => messages_survive_their_dots(),
         _ => panic!("unknown act {name} of {role}"),
     }
