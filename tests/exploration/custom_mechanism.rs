@@ -10,7 +10,7 @@ use proto_mail::{AuthVerdict, Credentials, Mechanism, Secret};
 
 /// What it is called. Only under TLS it may be spoken.
 pub(crate) const CUSTOM_MECHANISM: CustomMechanism =
-    CustomMechanism::new("X-CUSTOM_MECHANISM", CleartextRisk::AllowsGuessing).unwrap();
+    CustomMechanism::new("X-CUSTOM", CleartextRisk::AllowsGuessing).unwrap();
 
 /// What its client says.
 const MESSAGE: &[u8] = b"\0x\0x";

@@ -17,7 +17,7 @@ pub(crate) struct Alphabet {
 
 /// What a server offers.
 pub(crate) const OFFER: &str =
-    "250-x\r\n250-STARTTLS\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH PLAIN LOGIN X-CUSTOM_MECHANISM\r\n";
+    "250-x\r\n250-STARTTLS\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH PLAIN LOGIN X-CUSTOM\r\n";
 
 /// Everything.
 pub(crate) const ALL: &Alphabet = &Alphabet { sayings: CLIENT_LINES, commands: COMMANDS, most: 2 };

@@ -104,7 +104,7 @@ const CLIENT_LINES: &[&str] = &[
     "AUTH PLAIN AHgAeA==\r\n",
     "AUTH LOGIN\r\n",
     "AUTH XYZZY\r\n",
-    "AUTH X-CUSTOM_MECHANISM\r\n",
+    "AUTH X-CUSTOM\r\n",
     "AHgAeA==\r\n",
     "*\r\n",
     "MAIL FROM:<x@x.example>\r\n",
