@@ -7,12 +7,9 @@ use io_mio::{Connection, ConnectionEvent, Connector, ImapClient};
 use proto_imap::client::{AuthOutcome, Client, CommandId, Event, LoginMethod};
 use proto_imap::config::Config;
 use proto_imap::state::State;
-use proto_imap::types::IdField;
-use proto_imap::types::{
-    Command, Condition, IString, LazyList, ListCommand, ListPattern, StatusResponse, Untagged,
-};
+use proto_imap::types::{Command, Condition, ListCommand, ListPattern, RawCommand, StatusResponse, Untagged};
 use proto_mail::sasl::MechanismChoice;
-use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
+use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Misuse, Secure, SendBuffer};
 
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Kind};
@@ -23,6 +20,17 @@ use crate::refusal;
 use crate::server_reply::ServerReply;
 use crate::url::{Protocol, Url};
 use crate::verdict;
+
+/// The ID command (RFC 2971).
+const ID: &str = concat!(
+    "ID (\"name\" \"",
+    env!("CARGO_PKG_NAME"),
+    "\" \"version\" \"",
+    env!("CARGO_PKG_VERSION"),
+    "\" \"vendor\" \"",
+    env!("CARGO_PKG_NAME"),
+    "\")"
+);
 
 /// How long to wait for useful data while the server sends other data. `--timeout`, which limits silence, sets it to
 /// [`USELESS_FACTOR`] times its value.
@@ -252,17 +260,11 @@ where
         if std::mem::replace(&mut self.is_identified, true) {
             return Ok(false);
         }
-        let field = |name: &'static str, value: &'static str| IdField {
-            name: IString::new(name.as_bytes()),
-            value: Some(IString::new(value.as_bytes())),
-        };
-        let fields = [
-            field("name", env!("CARGO_PKG_NAME")),
-            field("version", env!("CARGO_PKG_VERSION")),
-            field("vendor", env!("CARGO_PKG_NAME")),
-        ];
-        let sent =
-            self.connection.with(|client, tx| client.send(&Command::Id(LazyList::new(&fields)), tx))?;
+        let sent = self.connection.with(|client, tx| {
+            // A raw command, because some servers require ID without listing it.
+            let id = RawCommand::new(ID).map_err(|_| Misuse::InvalidArgument)?;
+            client.send(&Command::Raw(id), tx)
+        })?;
         self.drive(|turn, _, _, _| match turn {
             ConnectionEvent::Machine(Event::Completed { id, .. }) if id == sent => Ok(Some(())),
             _ => Ok(None),

@@ -40,10 +40,16 @@ pub struct Config {
     pub sasl_ir: SaslIr,
     /// Server: the name that it gives itself in its greeting.
     pub server_name: String,
-    /// Server: the extensions that the application implements, as capability names. What the machine itself
-    /// implements (STARTTLS, AUTH=, SASL-IR, LITERAL-, ENABLE, IDLE, LOGINDISABLED) it adds by itself.
+    /// Server: the extensions that the application implements, as capability names, such as `MOVE` or `UIDPLUS`. Their commands
+    /// are known only if they are listed here. Default: none.
+    ///
+    /// The machine adds what it implements without the application: IMAP4rev1, STARTTLS, LOGINDISABLED, AUTH=, SASL-IR,
+    /// LITERAL- (LITERAL+ after the log-in), ENABLE and IDLE. Every other extension changes what commands do or answer,
+    /// which only the application can provide.
     pub extensions: Vec<String>,
-    /// Server: the capabilities that a client may switch on with ENABLE.
+    /// Server: the capabilities that a client may switch on with ENABLE. `IMAP4rev2` here also announces it, and makes the
+    /// commands known that it includes: MOVE, NAMESPACE, UID EXPUNGE and UNSELECT (RFC 9051 Appendix E), which the
+    /// application answers. Default: none.
     pub enableable: Vec<String>,
     cleartext: Cleartext,
 }
@@ -105,7 +111,6 @@ impl Default for Waits {
 
 impl Default for Config {
     fn default() -> Self {
-        let names = |names: &[&str]| names.iter().map(|name| String::from(*name)).collect();
         Self {
             limits: Limits::default(),
             waits: Waits::default(),
@@ -115,8 +120,8 @@ impl Default for Config {
             reading: Strictness::Tolerant,
             sasl_ir: SaslIr::default(),
             server_name: String::from("Mailwire"),
-            extensions: names(&["CHILDREN", "ID", "MOVE", "NAMESPACE", "SPECIAL-USE", "UIDPLUS", "UNSELECT"]),
-            enableable: names(&["IMAP4rev2"]),
+            extensions: Vec::new(),
+            enableable: Vec::new(),
             cleartext: Cleartext::OnlyWhatLeadsToTls,
         }
     }
@@ -201,9 +206,14 @@ impl Config {
         self
     }
 
-    /// Whether a server lists this capability among its extensions.
+    /// Whether a server offers this capability to a client that has logged in.
     pub(crate) fn offers(&self, capability: &str) -> bool {
-        self.extensions.iter().any(|name| name.eq_ignore_ascii_case(capability))
+        let lists = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case(capability));
+        match capability {
+            "ENABLE" | "IDLE" => true,
+            "IMAP4rev2" => lists(&self.enableable),
+            _ => lists(&self.extensions),
+        }
     }
 
     pub(crate) const fn allows_cleartext(&self) -> bool {

@@ -76,6 +76,7 @@ mod numbers;
 mod partial_range;
 mod quota;
 mod rename;
+mod required_capabilities;
 mod response;
 mod search;
 mod search_key;

@@ -138,15 +138,6 @@ impl State {
     }
 }
 
-/// Commands of extensions that are used only where the server lists a capability: the command and the capability.
-const REQUIRED_CAPABILITIES: &[(CommandName, &str)] = &[(CommandName::Unauthenticate, "UNAUTHENTICATE")];
-
-/// Returns the capability that the server must list for this command. A client does not send the command without it
-/// ([`Misuse::NotOffered`](proto_mail::Misuse::NotOffered)), and a server does not know the command then.
-pub(crate) fn required_capability(name: CommandName) -> Option<&'static str> {
-    REQUIRED_CAPABILITIES.iter().find(|(command, _)| *command == name).map(|(_, capability)| *capability)
-}
-
 /// In which states a command may be given (RFC 9051 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Allowed {

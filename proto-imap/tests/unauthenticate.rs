@@ -16,7 +16,7 @@ use proto_mail::{AuthVerdict, Credentials, Error, Misuse, Secure, SendBuffer};
 
 /// A client that has selected a mailbox and enabled UTF-8 names, at a server that lists these capabilities.
 fn selected(capabilities: &str) -> Talk {
-    let mut talk = Talk::greeted("PREAUTH", capabilities);
+    let mut talk = Talk::greeted("PREAUTH", &format!("ENABLE {capabilities}"));
     talk.send(&Command::Enable(CapabilityList::new(&[Capability::new("IMAP4rev2")])));
     talk.said();
     talk.hear("* ENABLED IMAP4rev2\r\nM1 OK\r\n").unwrap();
@@ -71,6 +71,7 @@ fn the_client_does_not_send_it_where_it_is_not_offered() {
 fn answers(extensions: &[&str], refuses: bool, script: &str) -> String {
     let record = in_every_split(format!("l LOGIN alice secret\r\n{script}"), false, || {
         let mut config = (*common::config()).clone();
+        config.enableable = vec!["IMAP4rev2".into()];
         config.extensions = extensions.iter().map(|&name| name.into()).collect();
         let mut greeting = SendBuffer::new();
         let server = Server::<Secure>::new(Arc::new(config), Secure::trusted_local(), &mut greeting);

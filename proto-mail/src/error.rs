@@ -112,7 +112,7 @@ pub enum Misuse {
     ForbiddenByte,
     /// An argument cannot be written in the protocol's grammar.
     InvalidArgument,
-    /// An argument belongs to an extension that the peer does not offer, or does not offer on this channel.
+    /// The command or an argument belongs to an extension that the peer does not offer, or does not offer on this channel.
     NotOffered,
     /// The session is over.
     Closed,
@@ -371,7 +371,8 @@ impl Misuse {
                  an atom is required"
             }
             Self::NotOffered => {
-                "an argument belongs to an extension that the peer does not offer: omit it, or use another server"
+                "the command or an argument belongs to an extension that the peer does not offer: omit it, or use another \
+                 server"
             }
             Self::Closed => "the session is over: open a new one",
         }

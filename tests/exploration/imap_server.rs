@@ -578,5 +578,5 @@ fn config(bounds: Bounds) -> Arc<Config> {
         Bounds::Few => (2, 2),
     };
     let mechanisms = [Mechanism::Plain].into_iter().collect();
-    Arc::new(Config::default().limits(limits).offered_mechanisms(mechanisms).extensions([""; 0]))
+    Arc::new(Config::default().limits(limits).offered_mechanisms(mechanisms).enableable(["IMAP4rev2"]))
 }

@@ -196,8 +196,10 @@ fn imap_client() {
     use imap_alphabet::{CLEAR, DANGER, FETCH, PROOF, SESSION};
     use imap_client::{Move::Hear, TestClient};
     let greeted = |room, greeting| after(TestClient::new(room), &[Hear(greeting)]);
-    let (asks, plus) =
-        ("* PREAUTH [CAPABILITY IMAP4rev1] x\r\n", "* PREAUTH [CAPABILITY IMAP4rev1 LITERAL+] x\r\n");
+    let (asks, plus) = (
+        "* PREAUTH [CAPABILITY IMAP4rev1 IDLE] x\r\n",
+        "* PREAUTH [CAPABILITY IMAP4rev1 IDLE LITERAL+] x\r\n",
+    );
     explore_to_the_end(
         "IMAP client",
         &[

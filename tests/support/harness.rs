@@ -49,7 +49,11 @@ pub fn imap_client(data: &[u8]) -> Reached {
 /// Plays the client of an IMAP server, under TLS and in cleartext.
 pub fn imap_server(data: &[u8]) -> Reached {
     let Some(input) = Input::new(data) else { return Reached::Anonymous };
-    let config = proto_imap::Config::default().limits(input.limits()).offered_mechanisms(Mechanisms::all());
+    let config = proto_imap::Config::default()
+        .limits(input.limits())
+        .offered_mechanisms(Mechanisms::all())
+        .extensions(["CHILDREN", "ID", "MOVE", "NAMESPACE", "SPECIAL-USE", "UIDPLUS", "UNSELECT"])
+        .enableable(["IMAP4rev2"]);
     let config = Arc::new(config.with_mechanism(careless_mechanism::mechanism()));
     let prelude = Prelude { choices: b"", bytes: b"t STARTTLS\r\n" };
     run(&input, Side::ImapServer, false, &prelude, |secure, choices, choices_after_tls| {

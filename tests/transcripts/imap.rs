@@ -25,7 +25,11 @@ use crate::{Settings, Side};
 pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
     let mut waits = Waits::default();
     waits.delay = Duration::ZERO;
-    let mut config = Config::default().waits(waits).mechanisms(settings.mechanisms());
+    let mut config = Config::default()
+        .waits(waits)
+        .mechanisms(settings.mechanisms())
+        .extensions(["CHILDREN", "ID", "MOVE", "NAMESPACE", "SPECIAL-USE", "UIDPLUS", "UNSELECT"])
+        .enableable(["IMAP4rev2"]);
     if settings.no_initial_response {
         config = config.sasl_ir(SaslIr::Never);
     }

@@ -6,7 +6,8 @@ use super::command_queue::{CommandId, OutgoingCommand, OutgoingLine, Payload};
 use super::session::{Phase, Session};
 use crate::encode::{self, ArgumentFault, CommandBuffer, InvalidArgument, LiteralMode, Options};
 use crate::frame::{Binary, LiteralHeader};
-use crate::state::{Allowed, Effect, required_capability};
+use crate::required_capabilities::is_offered;
+use crate::state::{Allowed, Effect};
 use crate::types::AppendCommand;
 use crate::types::CommandName;
 use crate::types::{Command, Tag};
@@ -23,6 +24,9 @@ impl Session {
         let options = self.options();
         let CommandBuffer { bytes, pauses } =
             with_tag(id, |tag, line| encode::command(tag, command, options, line))?;
+        if !is_offered(command, |capability| self.offers(capability)) {
+            return Err(Misuse::NotOffered.into());
+        }
         self.done(tx)?;
         let command = OutgoingCommand::Application(Effect::of(name));
         self.submit(id, command, OutgoingLine::public(bytes, pauses), tx);
@@ -43,9 +47,6 @@ impl Session {
         let allowed = Allowed::of(name).unwrap_or(Allowed::Any);
         if !allowed.holds_in(self.commands.expected_state(state)) {
             return Err(Misuse::WrongState.into());
-        }
-        if required_capability(name).is_some_and(|capability| !self.offers(capability)) {
-            return Err(Misuse::NotOffered.into());
         }
         Ok(())
     }

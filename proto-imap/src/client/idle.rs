@@ -6,7 +6,9 @@ use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::command_queue::{ActiveCommand, CommandId, OutgoingCommand, OutgoingLine};
 use super::session::Session;
+use crate::required_capabilities::is_command_offered;
 use crate::state::{Allowed, State};
+use crate::types::CommandName;
 
 impl Session {
     /// Sends IDLE: the server reports changes as they happen.
@@ -14,6 +16,9 @@ impl Session {
         let expected = self.commands.expected_state(self.state().unwrap_or(State::Logout));
         if !Allowed::Authenticated.holds_in(expected) || self.hides_untrusted_data() {
             return Err(Misuse::WrongState.into());
+        }
+        if !is_command_offered(CommandName::Idle, |capability| self.offers(capability)) {
+            return Err(Misuse::NotOffered.into());
         }
         self.done(tx)?;
         let id = self.commands.next_id();

@@ -271,7 +271,10 @@ impl<C: Channel> Client<C> {
     ///
     /// # Errors
     /// [`Misuse::WrongState`] if it cannot be said in the state that the session will have when the commands before
-    /// it succeed; [`Misuse::ForbiddenByte`] if an argument holds what no command can carry.
+    /// it succeed; [`Misuse::ForbiddenByte`] if an argument holds what no command can carry; [`Misuse::NotOffered`] if the
+    /// command or an argument belongs to an extension and the server does not list its capability, or its capabilities are
+    /// not known yet ([`capabilities`](Self::capabilities) is `None`). A [`RawCommand`](crate::types::RawCommand) is sent
+    /// whatever the server lists.
     pub fn send(&mut self, command: &Command<'_>, tx: &mut SendBuffer) -> Result<CommandId, Error> {
         self.core.send(command, tx)
     }
@@ -313,7 +316,8 @@ impl<C: Channel> Client<C> {
     /// Asks the server to tell what changes. [`Event::Idling`] tells when it does.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`] before authentication.
+    /// [`Misuse::WrongState`] before authentication; [`Misuse::NotOffered`] if the server lists neither IDLE nor IMAP4rev2, or
+    /// its capabilities are not known yet.
     pub fn idle(&mut self, tx: &mut SendBuffer) -> Result<CommandId, Error> {
         self.core.idle(tx)
     }

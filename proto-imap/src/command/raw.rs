@@ -12,6 +12,8 @@ use proto_mail::error::ErrorDetails;
 ///
 /// A client can send one whose name is known too, to ask for what this library doesn't know of it. What moves a
 /// session, takes credentials or streams has no raw form: the machines must know of it.
+///
+/// The client does not check whether the server offers what a raw command requires.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RawCommand<'i> {
     name: &'i [u8],

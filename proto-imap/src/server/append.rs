@@ -29,7 +29,7 @@ impl Session {
                 return Ok(CoreEvent::Unparsed(unparsed));
             }
         };
-        if announced.binary == Binary::Yes && !self.config.extensions.iter().any(|name| *name == "BINARY") {
+        if announced.binary == Binary::Yes && !self.config.offers("BINARY") {
             let refusal = Refusal::bad("a literal8 needs BINARY, which is not offered");
             self.refuse_at_literal(len, announced, refusal, tx)?;
             return Ok(CoreEvent::AppendAborted);

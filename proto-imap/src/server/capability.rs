@@ -16,7 +16,7 @@ pub(super) fn put(state: State, mechanisms: Mechanisms, trust: Trust, config: &C
         parts.iter().for_each(|part| tx.put(part.as_bytes()));
     };
     put(&["IMAP4rev1"]);
-    if config.enableable.iter().any(|name| name.eq_ignore_ascii_case("IMAP4rev2")) {
+    if config.offers("IMAP4rev2") {
         put(&["IMAP4rev2"]);
     }
     match (state, trust) {

@@ -11,7 +11,8 @@ use super::session::{Expunge, Found, Session, Turn};
 use crate::client::Trust;
 use crate::frame::{self, FrameStep, LineEnd, LiteralHeader, Sync};
 use crate::parse;
-use crate::state::{Allowed, Effect, State, required_capability};
+use crate::required_capabilities::is_command_offered;
+use crate::state::{Allowed, Effect, State};
 use crate::types::Command;
 use crate::types::CommandName;
 
@@ -143,7 +144,7 @@ impl Session {
     fn allows(&self, name: CommandName) -> Option<Refusal> {
         let unknown = Some(Refusal::bad("there is no such command"));
         let Some(allowed) = Allowed::of(name) else { return unknown };
-        if required_capability(name).is_some_and(|capability| !self.config.offers(capability)) {
+        if !is_command_offered(name, |capability| self.config.offers(capability)) {
             return unknown;
         }
         let state = self.state;

@@ -66,8 +66,11 @@ impl Application for Store {
     type Protocol = ImapServer;
 
     fn config(_: Service, clock: Clock) -> Arc<Config> {
-        let mut config =
-            Config::default().server_name("mail.example.test").offered_mechanisms(Mechanisms::all());
+        let mut config = Config::default()
+            .server_name("mail.example.test")
+            .offered_mechanisms(Mechanisms::all())
+            .extensions(["CHILDREN", "ID", "MOVE", "NAMESPACE", "SPECIAL-USE", "UIDPLUS", "UNSELECT"])
+            .enableable(["IMAP4rev2"]);
         config.limits.message = LARGEST;
         config.limits.literal = 64 * 1024;
         if clock == Clock::Short {

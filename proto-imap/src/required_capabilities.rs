@@ -1,0 +1,176 @@
+//! Which commands and arguments belong to an extension, and which capability offers it (RFC 9051 §6, Appendix E).
+//!
+//! A client sends a command or an argument of this table only where the server lists the capability. A server knows the
+//! commands only if its configuration offers them. Commands and arguments that are not in the table may always be sent.
+
+use crate::types::{
+    Command, CommandName, FetchAttribute, FetchCommand, FetchModifier, ListCommand, ListReturn,
+    ListSelection, SearchCommand, SearchKey, SearchReturnOption, SectionItem, SelectCommand, SelectParameter,
+    SequenceSet, StatusAttribute, StoreCommand,
+};
+
+/// Capabilities any one of which is enough.
+pub(crate) type AnyOf = &'static [&'static str];
+
+/// The commands of extensions, and the capabilities any one of which offers them.
+const REQUIRED_CAPABILITIES: &[(CommandName, AnyOf)] = &[
+    (CommandName::Enable, &["ENABLE", "IMAP4rev2"]),
+    (CommandName::Id, &["ID"]),
+    (CommandName::Idle, &["IDLE", "IMAP4rev2"]),
+    (CommandName::Move, &["MOVE", "IMAP4rev2"]),
+    (CommandName::Namespace, &["NAMESPACE", "IMAP4rev2"]),
+    (CommandName::UidExpunge, &["UIDPLUS", "IMAP4rev2"]),
+    (CommandName::UidMove, &["MOVE", "IMAP4rev2"]),
+    (CommandName::Unauthenticate, &["UNAUTHENTICATE"]),
+    (CommandName::Unselect, &["UNSELECT", "IMAP4rev2"]),
+];
+
+const CONDSTORE: AnyOf = &["CONDSTORE", "QRESYNC"];
+const LIST_EXTENDED: AnyOf = &["LIST-EXTENDED", "IMAP4rev2"];
+const OBJECT_ID: AnyOf = &["OBJECTID"];
+const GMAIL: AnyOf = &["X-GM-EXT-1"];
+
+/// Whether the capabilities include what the command of this name requires. `lists` says whether one is listed.
+pub(crate) fn is_command_offered(name: CommandName, lists: impl Fn(&str) -> bool) -> bool {
+    REQUIRED_CAPABILITIES
+        .iter()
+        .filter(|(command, _)| *command == name)
+        .all(|(_, any_of)| any_of.iter().any(|capability| lists(capability)))
+}
+
+/// Whether the capabilities include what the command and its arguments require. A raw command requires nothing. `lists`
+/// says whether a capability is listed. The encoder must have accepted the command, because it limits how deep search keys
+/// are nested.
+pub(crate) fn is_offered(command: &Command<'_>, lists: impl Fn(&str) -> bool) -> bool {
+    let check = &|any_of: AnyOf| any_of.iter().any(|capability| lists(capability));
+    match command {
+        Command::Raw(_) => true,
+        _ => is_command_offered(command.name(), &lists) && are_arguments_offered(command, check),
+    }
+}
+
+fn are_arguments_offered(command: &Command<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    match command {
+        Command::Select(select) | Command::Examine(select) => is_select_offered(select, check),
+        Command::Create(create) => create.special_use.is_empty() || check(&["CREATE-SPECIAL-USE"]),
+        Command::List(list) => is_list_offered(list, check),
+        Command::Status(status) => {
+            status.attributes.iter().all(|attribute| is_status_offered(attribute, check))
+        }
+        Command::Search(search) | Command::UidSearch(search) => is_search_offered(search, check),
+        Command::Fetch(fetch) | Command::UidFetch(fetch) => is_fetch_offered(fetch, check),
+        Command::Store(store) | Command::UidStore(store) => is_store_offered(store, check),
+        Command::Copy(copy) | Command::UidCopy(copy) | Command::Move(copy) | Command::UidMove(copy) => {
+            is_set_offered(&copy.messages, check)
+        }
+        Command::UidExpunge(messages) => is_set_offered(messages, check),
+        _ => true,
+    }
+}
+
+/// `$`, the saved result of a search (RFC 5182).
+fn is_set_offered(set: &SequenceSet<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    !set.is_saved() || check(&["SEARCHRES", "IMAP4rev2"])
+}
+
+fn is_select_offered(select: &SelectCommand<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    select.parameters.iter().all(|parameter| {
+        check(match parameter {
+            SelectParameter::CondStore => CONDSTORE,
+            SelectParameter::QResync(_) => &["QRESYNC"],
+        })
+    })
+}
+
+fn is_list_offered(list: &ListCommand<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    (list.patterns.iter().nth(1).is_none() || check(LIST_EXTENDED))
+        && list.selection.iter().all(|selection| {
+            check(LIST_EXTENDED) && (selection != ListSelection::SpecialUse || check(&["SPECIAL-USE"]))
+        })
+        && list.returns.iter().all(|returned| match returned {
+            ListReturn::Subscribed | ListReturn::Children => check(LIST_EXTENDED),
+            ListReturn::SpecialUse => check(LIST_EXTENDED) && check(&["SPECIAL-USE"]),
+            ListReturn::Status(attributes) => {
+                check(&["LIST-STATUS", "IMAP4rev2"])
+                    && attributes.iter().all(|attribute| is_status_offered(attribute, check))
+            }
+            ListReturn::MyRights => check(&["LIST-MYRIGHTS"]),
+        })
+}
+
+fn is_status_offered(attribute: StatusAttribute, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    match attribute {
+        StatusAttribute::Size => check(&["STATUS=SIZE", "IMAP4rev2"]),
+        StatusAttribute::HighestModSeq => check(CONDSTORE),
+        StatusAttribute::MailboxId => check(OBJECT_ID),
+        _ => true,
+    }
+}
+
+fn is_search_offered(search: &SearchCommand<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    let are_returns_offered = search.returns.is_none_or(|returns| {
+        check(&["ESEARCH", "IMAP4rev2"])
+            && returns.iter().all(|option| match option {
+                SearchReturnOption::Save => check(&["SEARCHRES", "IMAP4rev2"]),
+                SearchReturnOption::Partial(_) => check(&["PARTIAL", "CONTEXT=SEARCH"]),
+                SearchReturnOption::Update | SearchReturnOption::Context => check(&["CONTEXT=SEARCH"]),
+                SearchReturnOption::Relevancy => check(&["SEARCH=FUZZY"]),
+                _ => true,
+            })
+    });
+    are_returns_offered && search.keys.iter().all(|key| is_key_offered(&key, check))
+}
+
+fn is_key_offered(key: &SearchKey<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    match key {
+        SearchKey::SavedBefore(_)
+        | SearchKey::SavedOn(_)
+        | SearchKey::SavedSince(_)
+        | SearchKey::SaveDateSupported => check(&["SAVEDATE"]),
+        SearchKey::Older(_) | SearchKey::Younger(_) => check(&["WITHIN"]),
+        SearchKey::ModSeq { .. } => check(CONDSTORE),
+        SearchKey::EmailId(_) | SearchKey::ThreadId(_) => check(OBJECT_ID),
+        SearchKey::GmailRaw(_)
+        | SearchKey::GmailLabel(_)
+        | SearchKey::GmailMessageId(_)
+        | SearchKey::GmailThreadId(_) => check(GMAIL),
+        SearchKey::Sequence(set) | SearchKey::Uid(set) => is_set_offered(set, check),
+        SearchKey::Not(key) => key.view().is_none_or(|key| is_key_offered(&key, check)),
+        SearchKey::Or(one, other) => {
+            [one, other].iter().all(|key| key.view().is_none_or(|key| is_key_offered(&key, check)))
+        }
+        SearchKey::And(keys) => keys.iter().all(|key| is_key_offered(&key, check)),
+        SearchKey::Fuzzy(key) => {
+            check(&["SEARCH=FUZZY"]) && key.view().is_none_or(|key| is_key_offered(&key, check))
+        }
+        _ => true,
+    }
+}
+
+fn is_fetch_offered(fetch: &FetchCommand<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    const BINARY: AnyOf = &["BINARY", "IMAP4rev2"];
+    let is_attribute_offered = |attribute: FetchAttribute<'_>| match attribute {
+        FetchAttribute::Section { section, .. } => section.item() != SectionItem::Binary || check(BINARY),
+        FetchAttribute::BinarySize(_) => check(BINARY),
+        FetchAttribute::ModSeq => check(CONDSTORE),
+        FetchAttribute::EmailId | FetchAttribute::ThreadId => check(OBJECT_ID),
+        FetchAttribute::Preview | FetchAttribute::PreviewLazy => check(&["PREVIEW"]),
+        FetchAttribute::SaveDate => check(&["SAVEDATE"]),
+        FetchAttribute::GmailMessageId | FetchAttribute::GmailThreadId | FetchAttribute::GmailLabels => {
+            check(GMAIL)
+        }
+        _ => true,
+    };
+    let is_modifier_offered = |modifier| match modifier {
+        FetchModifier::ChangedSince(_) => check(CONDSTORE),
+        FetchModifier::Vanished => check(&["QRESYNC"]),
+        FetchModifier::Partial(_) => check(&["PARTIAL"]),
+    };
+    is_set_offered(&fetch.messages, check)
+        && fetch.attributes.iter().all(is_attribute_offered)
+        && fetch.modifiers.iter().all(is_modifier_offered)
+}
+
+fn is_store_offered(store: &StoreCommand<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    is_set_offered(&store.messages, check) && (store.unchanged_since.is_none() || check(CONDSTORE))
+}

@@ -1,0 +1,271 @@
+//! Commands and arguments of extensions that the server does not offer, in both roles.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+
+mod common;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use common::talk::Talk;
+use common::{ServerSide, in_every_split, ok};
+use proto_imap::Config;
+use proto_imap::server::{Event, Server};
+use proto_imap::types::{
+    CapabilityList, Command, CopyCommand, CreateCommand, FetchAttribute, FetchCommand, FetchModifier,
+    IdFields, LazyList, ListCommand, ListPattern, ListReturn, ListSelection, MailboxAttribute, MailboxName,
+    NumberRange, PartialRange, QResync, RawCommand, SearchCommand, SearchKey, SearchReturnOption, Section,
+    SelectCommand, SelectParameter, SequenceSet, StatusAttribute, StatusCommand, StoreAction, StoreCommand,
+};
+use proto_mail::{AuthVerdict, Error, Misuse, Secure, SendBuffer};
+
+const NOT_OFFERED: Error = Error::Misuse(Misuse::NotOffered);
+
+/// A client that has selected a mailbox at a server that lists these capabilities.
+fn selected(capabilities: &str) -> Talk {
+    let mut talk = Talk::greeted("PREAUTH", capabilities);
+    talk.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)));
+    talk.said();
+    talk.hear("M1 OK [READ-WRITE] selected\r\n").unwrap();
+    talk
+}
+
+/// Checks that the client sends the command only where the server lists all capabilities of one of the rows.
+fn requires(command: &Command<'_>, rows: &[&str]) {
+    let mut talk = selected("X-OTHER UNAUTHENTICATE");
+    assert_eq!(talk.client.send(command, &mut talk.tx), Err(NOT_OFFERED), "{command:?}");
+    assert_eq!(talk.said(), "", "{command:?}");
+    for row in rows {
+        let mut talk = selected(row);
+        assert!(talk.client.send(command, &mut talk.tx).is_ok(), "{command:?} with {row}");
+        assert!(talk.said().starts_with("M2 "), "{command:?} with {row}");
+        for (index, _) in row.split(' ').enumerate().filter(|_| row.contains(' ')) {
+            let rest: Vec<_> = row
+                .split(' ')
+                .enumerate()
+                .filter(|(other, _)| *other != index)
+                .map(|(_, name)| name)
+                .collect();
+            let mut talk = selected(&rest.join(" "));
+            assert_eq!(
+                talk.client.send(command, &mut talk.tx),
+                Err(NOT_OFFERED),
+                "{command:?} with {rest:?}"
+            );
+        }
+    }
+}
+
+const COPY: CopyCommand<'_> = CopyCommand { messages: SequenceSet::ALL, mailbox: MailboxName::INBOX };
+
+#[test]
+fn the_client_sends_commands_only_where_they_are_offered() {
+    for (command, rows) in [
+        (
+            Command::Enable(CapabilityList::new(&[proto_imap::types::Capability::new("X")])),
+            &["ENABLE", "IMAP4rev2"][..],
+        ),
+        (Command::Id(IdFields::EMPTY), &["ID", "id"]),
+        (Command::Idle, &["IDLE", "IMAP4rev2"]),
+        (Command::Namespace, &["NAMESPACE", "IMAP4rev2"]),
+        (Command::Move(COPY), &["MOVE", "IMAP4rev2"]),
+        (Command::UidMove(COPY), &["MOVE", "IMAP4rev2"]),
+        (Command::Unselect, &["UNSELECT", "IMAP4rev2"]),
+        (Command::UidExpunge(SequenceSet::ALL), &["UIDPLUS", "IMAP4rev2"]),
+    ] {
+        requires(&command, rows);
+    }
+    let mut talk = selected("X-OTHER");
+    assert_eq!(talk.client.idle(&mut talk.tx), Err(NOT_OFFERED));
+}
+
+#[test]
+fn the_client_sends_commands_of_imap4rev1_anywhere() {
+    let mut talk = selected("X-OTHER");
+    for command in [
+        Command::Noop,
+        Command::Check,
+        Command::Expunge,
+        Command::Copy(COPY),
+        Command::Create(CreateCommand::new(MailboxName::new("x"))),
+        Command::List(ListCommand::new(&[ListPattern::ALL])),
+        Command::Fetch(FetchCommand::new(SequenceSet::ALL, LazyList::new(FetchAttribute::ALL))),
+        Command::Search(SearchCommand::new(&[SearchKey::Unseen, SearchKey::not(&SearchKey::Seen)])),
+        Command::Raw(RawCommand::new("MOVE 1 x").unwrap()),
+        Command::Raw(RawCommand::new("ID NIL").unwrap()),
+    ] {
+        assert!(talk.client.send(&command, &mut talk.tx).is_ok(), "{command:?}");
+    }
+}
+
+#[test]
+fn the_client_sends_nothing_of_an_extension_before_capabilities_are_known() {
+    let mut talk = Talk::silent();
+    talk.hear("* PREAUTH ready\r\n").unwrap();
+    talk.said();
+    assert!(talk.client.capabilities().is_none());
+    assert_eq!(talk.client.send(&Command::Namespace, &mut talk.tx), Err(NOT_OFFERED));
+    assert_eq!(talk.client.idle(&mut talk.tx), Err(NOT_OFFERED));
+    talk.hear("* CAPABILITY IMAP4rev1 NAMESPACE IDLE\r\nM1 OK done\r\n").unwrap();
+    talk.send(&Command::Namespace);
+    talk.client.idle(&mut talk.tx).unwrap();
+}
+
+#[test]
+fn the_client_sends_list_options_only_where_they_are_offered() {
+    let list = ListCommand::new(&[ListPattern::ALL]);
+    let select = |selection| Command::List(ListCommand { selection, ..list });
+    let returning = |returns| Command::List(ListCommand { returns, ..list });
+    let extended = ["LIST-EXTENDED", "IMAP4rev2"];
+    requires(&Command::List(ListCommand::new(&[ListPattern::ALL, ListPattern::ALL])), &extended);
+    requires(&select(LazyList::new(&[ListSelection::Subscribed])), &extended);
+    let use_rows = ["LIST-EXTENDED SPECIAL-USE", "IMAP4rev2 SPECIAL-USE"];
+    requires(&select(LazyList::new(&[ListSelection::SpecialUse])), &use_rows);
+    requires(&returning(LazyList::new(&[ListReturn::Children])), &extended);
+    requires(&returning(LazyList::new(&[ListReturn::SpecialUse])), &use_rows);
+    requires(&returning(LazyList::new(&[ListReturn::MyRights])), &["LIST-MYRIGHTS"]);
+    let messages = [ListReturn::Status(LazyList::new(&[StatusAttribute::Messages]))];
+    requires(&returning(LazyList::new(&messages)), &["LIST-STATUS", "IMAP4rev2"]);
+    let size = [ListReturn::Status(LazyList::new(&[StatusAttribute::Size]))];
+    requires(&returning(LazyList::new(&size)), &["LIST-STATUS STATUS=SIZE", "IMAP4rev2"]);
+}
+
+#[test]
+fn the_client_sends_mailbox_arguments_only_where_they_are_offered() {
+    let select = |parameters| Command::Select(SelectCommand { mailbox: MailboxName::INBOX, parameters });
+    requires(&select(LazyList::new(&[SelectParameter::CondStore])), &["CONDSTORE", "QRESYNC"]);
+    let known =
+        QResync { uid_validity: NonZeroU32::MIN, mod_sequence: 1, known_uids: None, known_pairs: None };
+    requires(&select(LazyList::new(&[SelectParameter::QResync(known)])), &["QRESYNC"]);
+    let special_use = LazyList::new(&[MailboxAttribute::Sent]);
+    let create = CreateCommand { mailbox: MailboxName::new("x"), special_use };
+    requires(&Command::Create(create), &["CREATE-SPECIAL-USE"]);
+    for (attributes, rows) in [
+        (LazyList::new(&[StatusAttribute::Size]), &["STATUS=SIZE", "IMAP4rev2"][..]),
+        (LazyList::new(&[StatusAttribute::HighestModSeq]), &["CONDSTORE"]),
+        (LazyList::new(&[StatusAttribute::MailboxId]), &["OBJECTID"]),
+    ] {
+        requires(&Command::Status(StatusCommand { mailbox: MailboxName::INBOX, attributes }), rows);
+    }
+}
+
+#[test]
+fn the_client_sends_search_options_and_keys_only_where_they_are_offered() {
+    let returning = |options| {
+        let search = SearchCommand::new(&[SearchKey::All]);
+        Command::UidSearch(SearchCommand { returns: Some(options), ..search })
+    };
+    requires(&returning(LazyList::EMPTY), &["ESEARCH", "IMAP4rev2"]);
+    requires(&returning(LazyList::new(&[SearchReturnOption::Save])), &["ESEARCH SEARCHRES", "IMAP4rev2"]);
+    requires(&returning(LazyList::new(&[SearchReturnOption::Update])), &["ESEARCH CONTEXT=SEARCH"]);
+    requires(&returning(LazyList::new(&[SearchReturnOption::Relevancy])), &["ESEARCH SEARCH=FUZZY"]);
+    let nested = SearchKey::Younger(60);
+    for (key, rows) in [
+        (SearchKey::Older(60), &["WITHIN"][..]),
+        (SearchKey::not(&nested), &["WITHIN"]),
+        (SearchKey::or(&SearchKey::All, &nested), &["WITHIN"]),
+        (SearchKey::ModSeq { entry: None, mod_sequence: 1 }, &["CONDSTORE"]),
+        (SearchKey::GmailMessageId(1), &["X-GM-EXT-1"]),
+        (SearchKey::SaveDateSupported, &["SAVEDATE"]),
+        (SearchKey::Uid(SequenceSet::SAVED), &["SEARCHRES", "IMAP4rev2"]),
+    ] {
+        requires(&Command::Search(SearchCommand::new(&[key])), rows);
+        requires(&Command::Search(SearchCommand::new(&[SearchKey::and(&[key])])), rows);
+    }
+}
+
+#[test]
+fn the_client_sends_message_arguments_only_where_they_are_offered() {
+    let section = Section::binary("1").unwrap();
+    for (attribute, rows) in [
+        (FetchAttribute::peek(section), &["BINARY", "IMAP4rev2"][..]),
+        (FetchAttribute::BinarySize(section), &["BINARY", "IMAP4rev2"]),
+        (FetchAttribute::ModSeq, &["CONDSTORE"]),
+        (FetchAttribute::EmailId, &["OBJECTID"]),
+        (FetchAttribute::Preview, &["PREVIEW"]),
+        (FetchAttribute::SaveDate, &["SAVEDATE"]),
+        (FetchAttribute::GmailLabels, &["X-GM-EXT-1"]),
+    ] {
+        requires(&Command::Fetch(FetchCommand::new(SequenceSet::ALL, LazyList::new(&[attribute]))), rows);
+    }
+    let page = PartialRange::FromFirst(NumberRange::new(1, 100));
+    for (modifiers, rows) in [
+        (LazyList::new(&[FetchModifier::ChangedSince(1)]), &["CONDSTORE", "QRESYNC"][..]),
+        (LazyList::new(&[FetchModifier::ChangedSince(1), FetchModifier::Vanished]), &["QRESYNC"]),
+        (LazyList::new(&[FetchModifier::Partial(page)]), &["PARTIAL"]),
+    ] {
+        let fetch = FetchCommand::new(SequenceSet::ALL, LazyList::new(&[FetchAttribute::Flags]));
+        requires(&Command::UidFetch(FetchCommand { modifiers, ..fetch }), rows);
+    }
+    let store = StoreCommand::new(SequenceSet::ALL, StoreAction::Add, LazyList::EMPTY);
+    requires(&Command::Store(StoreCommand { unchanged_since: Some(1), ..store }), &["CONDSTORE"]);
+    requires(
+        &Command::Copy(CopyCommand { messages: SequenceSet::SAVED, ..COPY }),
+        &["SEARCHRES", "IMAP4rev2"],
+    );
+}
+
+/// What a server answers to these commands after a log-in and SELECT, without untagged responses.
+fn answers(config: Config, script: &str) -> Vec<String> {
+    let mut waits = proto_imap::Waits::default();
+    waits.delay = std::time::Duration::ZERO;
+    let config = Arc::new(config.waits(waits));
+    let record = in_every_split(format!("l LOGIN alice secret\r\ns SELECT INBOX\r\n{script}"), false, || {
+        let mut greeting = SendBuffer::new();
+        let server = Server::<Secure>::new(Arc::clone(&config), Secure::trusted_local(), &mut greeting);
+        Box::new(ServerSide {
+            server,
+            greeting,
+            answer: Box::new(move |event, server, tx| match event {
+                Event::Auth(request) => server.answer_auth(request, AuthVerdict::Accept, tx).unwrap(),
+                Event::Command(command, reply) => {
+                    server.reply(reply, &ok(command.name().as_str()), tx).unwrap();
+                }
+                _ => {}
+            }),
+        })
+    });
+    assert_eq!(record.error, None, "{record:#?}");
+    record.output.lines().filter(|line| !line.starts_with('*')).skip(2).map(str::to_owned).collect()
+}
+
+const EXTENSIONS: &str =
+    "a ID NIL\r\nb NAMESPACE\r\nc UID MOVE 1 x\r\nd UID EXPUNGE 1\r\ne MOVE 1 x\r\nf UNSELECT\r\n";
+
+#[test]
+fn a_server_knows_no_extension_by_default_that_needs_its_application() {
+    let answers = answers(Config::default(), EXTENSIONS);
+    assert_eq!(answers.len(), 6, "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.ends_with(" BAD there is no such command")), "{answers:?}");
+}
+
+#[test]
+fn a_server_knows_the_commands_of_its_extensions_in_any_case() {
+    let config = Config::default().extensions(["ID", "namespace", "MOVE", "UIDPLUS", "UNSELECT"]);
+    let answers = answers(config, EXTENSIONS);
+    assert_eq!(
+        answers,
+        ["a OK ID", "b OK NAMESPACE", "c OK UID MOVE", "d OK UID EXPUNGE", "e OK MOVE", "f OK UNSELECT"]
+    );
+}
+
+#[test]
+fn a_server_of_imap4rev2_knows_what_that_includes() {
+    let answers = answers(Config::default().enableable(["IMAP4rev2"]), EXTENSIONS);
+    assert_eq!(answers.first().map(String::as_str), Some("a BAD there is no such command"));
+    assert_eq!(
+        answers.get(1..).unwrap(),
+        ["b OK NAMESPACE", "c OK UID MOVE", "d OK UID EXPUNGE", "e OK MOVE", "f OK UNSELECT"]
+    );
+}
+
+#[test]
+fn a_server_announces_by_default_only_what_the_machine_does() {
+    let mut greeting = SendBuffer::new();
+    let _server = Server::<Secure>::new(Config::default(), Secure::trusted_local(), &mut greeting);
+    assert_eq!(
+        String::from_utf8(greeting.take()).unwrap(),
+        "* OK [CAPABILITY IMAP4rev1 AUTH=OAUTHBEARER AUTH=XOAUTH2 AUTH=PLAIN AUTH=LOGIN SASL-IR LITERAL- ENABLE IDLE] \
+         Mailwire ready\r\n"
+    );
+}
