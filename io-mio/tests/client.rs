@@ -66,7 +66,7 @@ fn a_time_out_names_what_was_awaited() {
     assert!(begun.elapsed() < Duration::from_secs(2));
 }
 
-/// Whoever says that no second connection is made makes none.
+/// A client that may not open a second connection opens none.
 #[test]
 fn a_silent_server_is_only_asked_if_it_may_be() {
     let connections = |connector: Connector| {

@@ -192,7 +192,7 @@ fn each_recipient_has_its_own_result_and_no_duplicate() {
         Say("250 x"),
         Say("250 sender"),
         Say("250 good"),
-        Say("550 5.1.1 nobody"),
+        Say("550 5.1.1 unknown"),
         Say("451 4.3.0 later"),
         Say("354 go"),
         Say("250 taken"),
@@ -206,7 +206,7 @@ fn each_recipient_has_its_own_result_and_no_duplicate() {
     let refused = report.recipients[1].diagnostic.as_ref().unwrap();
     assert_eq!(
         (refused.stage, refused.code, refused.text.as_str()),
-        (DeliveryStage::Rcpt, Some(550), "nobody")
+        (DeliveryStage::Rcpt, Some(550), "unknown")
     );
 }
 

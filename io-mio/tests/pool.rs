@@ -1,5 +1,5 @@
-//! Sessions that are kept, and many messages at once: how many sessions a server sees, and that nobody's message fails
-//! or comes twice because of them.
+//! Kept sessions and many messages at once: how many sessions a server sees, and that no message fails or arrives twice
+//! because of them.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -50,7 +50,7 @@ fn one_message_after_the_other_goes_in_one_session() {
             [DeliveryStatus::Success, DeliveryStatus::Rejected]
         );
     }
-    // Whoever has no good recipient leaves a transaction open; nothing of it comes into the next.
+    // A message without a valid recipient leaves a transaction open; the next message is not affected.
     assert_eq!(deliver(&pool, &route, &["no@x.example"]), [DeliveryStatus::Rejected]);
     assert_eq!(deliver(&pool, &route, &["b@x.example"]), [DeliveryStatus::Success]);
     assert_eq!((server.book.sessions(), pool.sessions()), ((1, 1, 1), (1, 1)));
@@ -151,7 +151,7 @@ fn identities_never_share_a_session() {
             Ok(Credentials::password(user, password.as_bytes()))
         })
     };
-    // One session at most: whoever is idle must give way.
+    // At most one session: an idle one must be closed for another route.
     let pool = Pool::<Secure>::new(PoolLimits { sessions_per_host: 1, ..PoolLimits::default() });
     let (alice, bob, eve) = (route("alice", "secret"), route("bob", "secret"), route("eve", "guess"));
     for route in [&alice, &bob, &bob, &alice] {
@@ -308,10 +308,10 @@ fn a_blocking_source_blocks_no_other_message() {
 
 #[test]
 fn a_host_that_cannot_be_reached_leaves_a_report() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Running::start();
     let pool = Pool::new(PoolLimits::default());
-    let orders = [(0, mail::route(nobody)), (1, server.route())].map(|(id, route)| DeliveryRequest {
+    let orders = [(0, mail::route(unused)), (1, server.route())].map(|(id, route)| DeliveryRequest {
         id,
         message: message(["a@x.example"]),
         route,
@@ -380,7 +380,7 @@ fn an_application_turns_away_whom_it_does_not_want() {
 
 #[test]
 fn no_recipient_gets_a_message_twice_and_reports_are_true() {
-    // Of those of whom nobody knows: whether the server had it.
+    // The messages with an unknown result: whether the server had received them.
     let mut uncertain = BTreeSet::new();
     for seed in [1, 7_777_777, 123_456_789_123] {
         let server = Running::start();

@@ -158,7 +158,7 @@ fn tls_begins_behind_the_header() {
     }
 }
 
-/// A listener that trusts this machine trusts nobody whom a proxy on it brings from elsewhere.
+/// A listener that trusts this machine does not trust a remote client that a local proxy announces.
 #[test]
 fn who_comes_from_elsewhere_is_not_of_this_machine() {
     let server = Running::start("127.0.0.1", ListenerTls::TrustedLocal);

@@ -117,7 +117,10 @@ fn any_certificate_by_its_dangerous_name() {
         let tls = TlsClientConfig::danger_accept_any_certificate().unwrap().versions(versions).unwrap();
         let mut connection = connect(server.address, Security::ImplicitTls, tls).unwrap();
         assert_eq!(line(&mut connection).unwrap(), "220 toy");
-        assert!(!connection.machine().1.is_verified(), "the machine knows that nobody looked");
+        assert!(
+            !connection.machine().1.is_verified(),
+            "the machine knows that the certificate was not verified"
+        );
     }
     let (authority, identity) = localhost();
     let server = Server::start(ListenerTls::Implicit(identity.server()));
@@ -312,7 +315,7 @@ fn a_trace_shows_the_conversation_and_no_secret() {
         "C: STARTTLS",
         "S: 220 ready",
         "-- TLSv1.3 TLS_",
-        "C= [12 octets redacted]",
+        "C= [12 bytes redacted]",
         "S= PONG x",
     ] {
         assert!(text.contains(part), "{part}: {text}");

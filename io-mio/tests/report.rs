@@ -166,7 +166,7 @@ fn a_message_that_needs_less_than_was_said_goes_to_a_server_that_offers_less() {
                 let server = poor();
                 let report = deliver(&server.route(), &mut message, &RetryPolicy::default());
                 let wanted = if *goes && is_known { DeliveryStatus::Success } else { DeliveryStatus::Failed };
-                // The address that a check finds wrong is nobody's here.
+                // No address is invalid here.
                 assert_eq!(statuses(&report), [wanted], "{body:?} {is_known} {text}");
                 let taken = server.book.messages();
                 assert_eq!(taken.len(), usize::from(wanted == DeliveryStatus::Success));
@@ -174,7 +174,7 @@ fn a_message_that_needs_less_than_was_said_goes_to_a_server_that_offers_less() {
             }
         }
     }
-    // Whose address needs SMTPUTF8 costs nobody else a message that does not.
+    // A recipient that needs SMTPUTF8 does not cost the others their message.
     let names = ["a@x.example", "j\u{fc}rgen@x.example"];
     let message = mail::with_text(ascii, names).with_mail(|mail| asks(mail, None));
     let mut message = message.with_content(Content::of(ascii.as_bytes()));
@@ -232,8 +232,8 @@ fn deliver_kept(server: &Running, message: &mut Message<Text>) -> DeliveryReport
 #[test]
 fn keeps_an_earlier_reply_beside_a_later_connection_failure() {
     let server = Running::start();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (first, later, opened) = (open(server.address), open(nobody), AtomicUsize::new(0));
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (first, later, opened) = (open(server.address), open(unused), AtomicUsize::new(0));
     let route = Route::new("127.0.0.1", server.address.port(), move || {
         if opened.fetch_add(1, Ordering::SeqCst) == 0 { first() } else { later() }
     });

@@ -230,7 +230,7 @@ fn disconnects_a_peer_that_stops_reading_with_little_memory() {
     assert!(resident() < before + 256 * 1024, "{before} to {} KiB", resident());
 }
 
-/// Whoever keeps to the least rate is not cut off, however long it takes: neither who sends nor who reads.
+/// A peer that sends or reads at the minimum rate is not disconnected, however long it takes.
 #[test]
 fn a_peer_at_the_least_rate_is_served() {
     let mut deadlines = Deadlines::default();
@@ -266,7 +266,7 @@ fn a_message_that_begins_like_tls_is_a_message() {
     assert_eq!(read_line(&mut client), "PONG on\r\n");
 }
 
-/// How much is taken by a server that owes an answer which nobody reads, until nothing more is for a while.
+/// Returns how many bytes a server accepts while it owes an answer that the client does not read.
 fn taken(from: &mut impl Write) -> usize {
     const MUCH: usize = 64 * 1024 * 1024;
     let lines = b"PING on\r\n".repeat(8192);
@@ -292,8 +292,8 @@ fn is_not_read_from(from: &mut impl Write) {
     assert!(then + at_last < 512 * 1024, "{first}, then {then} and {at_last} bytes");
 }
 
-/// Whoever does not read is not read from, also where the machine would: what is said meanwhile stays with whoever says
-/// it.
+/// The server stops reading from a client that does not read, even if the machine wants input: the client's bytes stay
+/// on its side.
 #[test]
 fn a_peer_that_does_not_read_is_not_read_from() {
     let (authority, identity) = localhost();
@@ -380,7 +380,7 @@ fn one_too_many_is_told_so_under_tls_and_in_order() {
         assert!(second.close().is_ok());
         std::thread::sleep(Duration::from_millis(50));
     }
-    // Whoever makes no handshake takes the one place where that is said, and not the session's.
+    // A client without a handshake takes the one place for refusals, not the place of a session.
     let silent = TcpStream::connect(server.address).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     assert!(connect(server.address, Security::ImplicitTls, authority.trust()).is_err());

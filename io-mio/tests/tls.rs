@@ -56,7 +56,7 @@ fn a_client_resumes_no_session_and_looks_at_each_certificate() {
         assert_eq!(line(&mut connection).unwrap(), "220 toy");
     }
     assert_eq!(server.join().unwrap(), [HandshakeKind::Full, HandshakeKind::Full]);
-    // Whoever took the server's place meanwhile is looked at as if it were the first time.
+    // A server that has taken the place of the first one is verified as if it were new.
     let impostor = Authority::new("Another Authority").identity("localhost", |_| {});
     let server = Server::start(ListenerTls::Implicit(impostor.server()));
     let Err(Error::Tls(error)) = connect(server.address, Security::ImplicitTls, tls) else {
@@ -107,7 +107,7 @@ fn a_peer_that_never_stops_talking_does_not_outlast_a_deadline() {
     assert!(heard > 100 && begun.elapsed() < Duration::from_secs(10), "{heard} in {:?}", begun.elapsed());
     drop(connection);
     server.join().unwrap();
-    // What it had said is still the session's: nothing was lost, and nobody else hears it.
+    // The bytes that it had received still belong to the session: none is lost or given to another one.
     let other = Server::start(ListenerTls::Implicit(identity.server()));
     let mut connection = connect(other.address, Security::ImplicitTls, authority.trust()).unwrap();
     assert_eq!(line(&mut connection).unwrap(), "220 toy");
@@ -153,7 +153,7 @@ fn certificates_are_read_from_files() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Both sides say under TLS that nothing more comes: whoever hears it knows that nothing was cut off.
+/// Both sides end TLS with a closing alert, so that the peer knows that nothing was cut off.
 #[test]
 fn the_end_is_said_under_tls() {
     let (authority, identity) = localhost();

@@ -1,8 +1,8 @@
 //! What a trace may show of a command or a response.
 //!
-//! What stands behind LOGIN and AUTHENTICATE is a secret, whatever came of it. A command that is not understood may be a
-//! secret that went astray, so that no more of it is shown than its tag and a name that is known. Only called while
-//! somebody traces.
+//! The arguments of LOGIN and AUTHENTICATE are secret, whatever their outcome. A command that is not understood may be a
+//! secret that was sent in the wrong place, so only its tag and a known name are shown. Called only while a trace is
+//! recorded.
 
 use proto_mail::{Mechanism, RecvBuffer, trace::TraceKind};
 
@@ -15,7 +15,7 @@ use crate::types::CommandName;
 enum Judged {
     /// All of it.
     Understood,
-    /// So many octets; the rest is of this kind.
+    /// This many bytes; the rest is of this kind.
     UpTo(usize, TraceKind),
 }
 
@@ -23,7 +23,7 @@ enum Judged {
 #[cold]
 pub(crate) fn command(len: usize, tag: TraceKind, context: &Context, rx: &mut RecvBuffer) {
     let bytes = rx.bytes().get(..len).unwrap_or_default();
-    let behind_tag = bytes.iter().position(|octet| *octet == b' ').unwrap_or(0);
+    let behind_tag = bytes.iter().position(|byte| *byte == b' ').unwrap_or(0);
     let head = parse::command_name(bytes).map_or(0, |(_, _, rest)| len - rest.len());
     match judge(bytes, context) {
         Judged::Understood if tag == TraceKind::Text => frame(len, rx),
@@ -40,7 +40,7 @@ pub(crate) fn command(len: usize, tag: TraceKind, context: &Context, rx: &mut Re
     }
 }
 
-/// Tells of octets of this kind that end with a line end, and of the line end.
+/// Traces bytes of this kind that end with a line end, and the line end.
 #[cold]
 pub(crate) fn line(len: usize, kind: TraceKind, rx: &mut RecvBuffer) {
     let ended = rx.bytes().get(..len).is_some_and(|line| line.ends_with(b"\r\n"));
@@ -71,7 +71,7 @@ pub(crate) fn frame(len: usize, rx: &mut RecvBuffer) {
 #[cold]
 pub(crate) fn challenge(len: usize, rx: &mut RecvBuffer) {
     let mark =
-        rx.bytes().get(..len).unwrap_or_default().iter().take_while(|octet| matches!(octet, b'+' | b' '));
+        rx.bytes().get(..len).unwrap_or_default().iter().take_while(|byte| matches!(byte, b'+' | b' '));
     rx.trace_span(mark.count(), TraceKind::Text);
     line(len, TraceKind::Secret, rx);
 }
@@ -90,10 +90,10 @@ fn judge(frame: &[u8], context: &Context) -> Judged {
     if understood { Judged::Understood } else { Judged::UpTo(head, TraceKind::Unknown) }
 }
 
-/// How many octets of what follows AUTHENTICATE name a mechanism that is known.
+/// Returns how many bytes after AUTHENTICATE name a known mechanism.
 fn mechanism(rest: &[u8]) -> usize {
     let Some(behind) = rest.strip_prefix(b" ") else { return 0 };
-    let name = behind.split(|octet| matches!(octet, b' ' | b'\r' | b'\n')).next().unwrap_or_default();
+    let name = behind.split(|byte| matches!(byte, b' ' | b'\r' | b'\n')).next().unwrap_or_default();
     if Mechanism::from_name(name).is_some() { 1 + name.len() } else { 0 }
 }
 

@@ -435,7 +435,7 @@ fn scans_a_literal_once_when_it_arrives_byte_by_byte() {
     assert_eq!(events, 2);
 }
 
-/// A greeting in the middle of a session is another session's: somebody joined the two.
+/// A greeting in the middle of a session belongs to another session that an attacker joined to this one.
 #[test]
 fn accepts_preauth_only_as_a_greeting() {
     fn second<C: proto_mail::Channel>(mut client: Client<C>, again: &str) -> Error {

@@ -128,7 +128,7 @@ impl Pair {
         }
     }
 
-    /// Carries bytes until nobody says anything more; returns what the client has seen.
+    /// Carries bytes until both sides are silent; returns what the client has seen.
     fn run(&mut self) -> Vec<String> {
         let (mut to_client, mut to_server) = (VecDeque::new(), VecDeque::new());
         loop {

@@ -69,7 +69,7 @@ fn strongest_method_falls_back_to_login() {
     assert_eq!(talk.said(), "");
 }
 
-/// LOGIN carries one name: nobody may believe to act with another's rights, or get one's own in their place.
+/// LOGIN carries one name, so a client with an authorization identity must not use it.
 #[test]
 fn login_cannot_act_for_another_user() {
     let acting = |authorization: &str| {
@@ -223,7 +223,7 @@ impl Serving {
     }
 }
 
-/// A verdict on another question is no verdict on this one: nobody is let in by it.
+/// An answer to another question does not answer this one, and logs no client in.
 #[test]
 fn rejects_a_verdict_for_another_request() {
     for question in ["a LOGIN u p\r\n", "a AUTHENTICATE PLAIN AHUAcA==\r\n"] {
@@ -265,7 +265,7 @@ fn server_sends_one_bye_on_shutdown() {
     assert!(serving.server.is_closed());
 }
 
-/// Output that nobody reads stops the input from the limit on.
+/// Above the limit, output that the peer does not read stops the input.
 #[test]
 fn server_stops_reading_when_its_output_is_full() {
     let mut config = Config::default();
@@ -282,7 +282,7 @@ fn server_stops_reading_when_its_output_is_full() {
     assert!(serving.said().contains("a OK "));
 }
 
-/// Whoever idles is answered behind DONE. What ended the session is said to whoever answers later.
+/// IDLE is answered after DONE. A later answer returns the error that ended the session.
 #[test]
 fn completes_idle_after_done() {
     let idling = || {
@@ -334,7 +334,7 @@ fn enables_only_known_capabilities() {
         assert_eq!(serving.said(), answer);
     }
     assert!(serving.server.is_enabled("CONDSTORE") && !serving.server.is_enabled("X-NONE"));
-    assert!(!serving.server.is_enabled("UTF8=ACCEPT"), "nobody has asked");
+    assert!(!serving.server.is_enabled("UTF8=ACCEPT"), "the client has not asked");
     let shown = format!("{:?}", serving.server);
     assert!(shown.contains("enabled: \"CONDSTORE \""), "{shown}");
 }

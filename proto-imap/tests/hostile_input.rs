@@ -83,7 +83,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_octets(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         read_in_all_ways(&bytes);
     }
 

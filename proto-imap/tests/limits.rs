@@ -90,7 +90,7 @@ fn limits_literals_before_login_to_4096_bytes() {
     }
 }
 
-/// A command's lines and literals count together; nobody can say where one that is longer ends.
+/// A command's lines and literals count together; the end of a longer command is unknown.
 #[test]
 fn limits_command_size() {
     let config = limited(|limits| (limits.line, limits.frame) = (40, 50));

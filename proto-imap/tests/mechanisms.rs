@@ -165,7 +165,7 @@ fn traces_hide_challenges() {
     assert_eq!(told(&mut talk, "\0+ Y2hhbGxlbmdl\r\n"), "Unknown(15)\r\n");
 }
 
-/// A continuation that nobody has asked for may be a challenge that came late. What IDLE and literals ask for is shown.
+/// An unexpected continuation may be a late challenge. A continuation for IDLE or a literal is shown.
 #[test]
 fn traces_show_continuations_outside_authentication() {
     let mut talk = traced("AUTH=PLAIN IDLE");
@@ -177,7 +177,7 @@ fn traces_show_continuations_outside_authentication() {
     assert_eq!(told(&mut talk, "+ idling\r\n"), "+ idling\r\n");
 }
 
-/// Bytes over a limit are never understood: where somebody authenticates they are only counted.
+/// Bytes over a limit are never understood: during authentication they are only counted.
 #[test]
 fn traces_show_overlong_lines_unless_secret() {
     let long = format!("* OK {}\r\n", "x".repeat(70_000));

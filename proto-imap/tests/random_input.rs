@@ -156,7 +156,7 @@ proptest! {
     }
 
     #[test]
-    fn no_octets_whatever_make_a_machine_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn random_bytes_never_make_a_machine_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = converse(client_that_logs_in().as_mut(), [&input[..]], true);
         let _ = converse(server_that_accepts_everything().as_mut(), [&input[..]], true);
     }

@@ -50,7 +50,7 @@ fn success_before_the_servers_signature_is_not_believed() {
 #[test]
 fn a_foreign_nonce_is_cancelled_and_the_reason_told() {
     let (mut client, mut rx, mut tx, [_, tag]) = begun();
-    rx.extend(&challenge("r=somebody-else,s=c2FsdA==,i=4096"));
+    rx.extend(&challenge("r=another-nonce,s=c2FsdA==,i=4096"));
     assert!(client.next_event(&mut rx, &mut tx).unwrap().is_none());
     assert_eq!(take(&mut tx), "*\r\n");
     rx.extend(format!("{tag} NO cancelled\r\n").as_bytes());

@@ -233,7 +233,7 @@ fn the_name_of_a_mailbox_may_be_a_literal() {
 }
 
 #[test]
-fn octets_that_no_line_may_have() {
+fn forbidden_bytes_are_rejected() {
     let record = session(
         "a1 NOOP\nb1 NOOP\r\na2 NOOP\rb2 NOOP\r\na\0 NOOP\r\na4 NO\0OP\r\n+ NOOP\r\n* NOOP\r\n NOOP\r\n\" NOOP\r\na\u{ff}1 NOOP\r\na9 NOOP\r\n",
     );

@@ -31,7 +31,7 @@ fn each_wait_has_its_name_and_its_end() {
     assert_eq!(talk.waits_for(), WaitFor::Nothing);
 
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
-    assert_eq!(talk.waits_for(), WaitFor::Application, "nobody owes an answer");
+    assert_eq!(talk.waits_for(), WaitFor::Application, "no answer is owed");
     assert_eq!(talk.client.timed_out(&mut talk.tx), Ok(()));
     talk.send(&Command::Examine(SelectCommand::new(MailboxName::INBOX)));
     talk.said();
@@ -126,12 +126,12 @@ fn the_end_of_a_connection_is_in_order_where_nothing_is_owed() {
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
     talk.hear("* BY").unwrap();
     assert_eq!(talk.close(), Err(cut));
-    assert_eq!(Talk::silent().close(), Err(cut), "nobody has greeted");
+    assert_eq!(Talk::silent().close(), Err(cut), "no greeting came");
 }
 
 /// What was known before an identity was proved says nothing of what holds behind it.
 #[test]
-fn capabilities_are_asked_for_again_when_somebody_has_authenticated() {
+fn asks_for_capabilities_again_after_authentication() {
     let begun = || {
         let mut talk = Talk::greeted("OK", OFFERED);
         talk.client
@@ -153,7 +153,7 @@ fn capabilities_are_asked_for_again_when_somebody_has_authenticated() {
     assert_eq!(talk.said(), "", "nothing has changed");
 }
 
-/// Many servers tell what they can do in front of the answer: that is what holds behind it, and nobody asks again.
+/// Many servers send their capabilities before the answer. They hold afterwards, and the client does not ask again.
 #[test]
 fn capabilities_told_on_the_way_are_those_that_hold() {
     let mut talk = Talk::greeted("OK", OFFERED);
@@ -246,7 +246,7 @@ fn tags_are_those_that_were_given() {
 }
 
 #[test]
-fn a_continuation_that_nobody_awaits_is_fatal() {
+fn an_unexpected_continuation_is_fatal() {
     for state in ["OK", "PREAUTH"] {
         let mut talk = Talk::greeted(state, OFFERED);
         assert_eq!(talk.hear("+ go on\r\n"), Err(PeerError::UnexpectedContinuation.into()));
@@ -351,7 +351,7 @@ fn what_makes_no_sense_yet_is_not_heard() {
     }
 }
 
-/// Bytes of a message that the driver writes itself come behind all that waits, or nobody knows their place.
+/// Bytes of a message that the driver writes itself come after everything queued, since their position is unknown otherwise.
 #[test]
 fn what_passes_by_waits_for_what_is_written() {
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
@@ -371,9 +371,9 @@ fn what_passes_by_waits_for_what_is_written() {
     assert_eq!(talk.said(), "\r\n");
 }
 
-/// STARTTLS belongs to a session in which nobody has authenticated and whose capabilities are known.
+/// STARTTLS needs a session without a login whose capabilities are known.
 #[test]
-fn starttls_is_for_nobody_who_is_known() {
+fn starttls_is_refused_after_authentication() {
     let mut client = Client::<Cleartext>::new(Arc::new(Config::default().danger_cleartext()));
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     rx.extend(b"* PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n");
@@ -384,7 +384,7 @@ fn starttls_is_for_nobody_who_is_known() {
 
 /// Lines and responses are limited at their last byte, and before there is an identity to a line's length.
 #[test]
-fn responses_have_so_many_octets() {
+fn responses_are_limited_in_bytes() {
     let mut config = Config::default();
     (config.limits.line, config.limits.frame) = (200, 300);
     let told = |greeting: &str, len: usize, drip: bool| {
@@ -471,7 +471,7 @@ fn each_wait_of_a_server_has_its_name_and_its_end() {
     assert_eq!(
         (wait.awaited, wait.after),
         (WaitFor::Command, Some(waits.command)),
-        "whoever is known may take longer"
+        "a client that has logged in may take longer"
     );
     rx.extend(b"c IDLE\r\n");
     let Some(Heard::Idle(_)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };

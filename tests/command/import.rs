@@ -206,7 +206,7 @@ fn logs_no_user_name_and_no_personal_data() {
                     assert!(!done.shown.contains(secret), "{secret:?} is shown:\n{}", done.shown);
                 }
                 assert!(!trace.contains(password), "{trace}");
-                assert!(trace.contains("octets redacted"), "{trace}");
+                assert!(trace.contains("bytes redacted"), "{trace}");
                 for personal in ["private matter", "private words"] {
                     assert!(!done.shown.contains(personal), "{}", done.shown);
                 }

@@ -67,7 +67,7 @@ fn traces_of_both_sides_hold_no_secret() {
                     "C: a LOGIN[",
                     "C: AUTH PLAIN[",
                     "not understood]",
-                    "octets redacted]",
+                    "bytes redacted]",
                     "-- TLSv1.3",
                     "S= ",
                 ] {
@@ -95,7 +95,7 @@ fn trace_without_names_hides_names() {
     for name in [served.user, "localhost", "127.0.0.1", "private words"] {
         assert!(!both.contains(name), "{name}: {both}");
     }
-    for part in ["C= MAIL[", "C= RCPT[", "S= 250[", "octets of a message]"] {
+    for part in ["C= MAIL[", "C= RCPT[", "S= 250[", "bytes of a message]"] {
         assert!(both.contains(part), "{part}: {both}");
     }
 }

@@ -277,7 +277,7 @@ fn goes_down(name: &str, session: Session, mechanism: Mechanism, end: (Falls, Gi
     assert!(last_words.contains(LAST_WORDS) && last_words.len() > 200, "{name}: {last_words}");
     let trace = written.text();
     let left = end.1 != Gives::UpAtOnce;
-    assert_eq!(trace.contains("octets redacted"), left, "{name}: {trace}");
+    assert_eq!(trace.contains("bytes redacted"), left, "{name}: {trace}");
     for text in [told.text, last_words, trace] {
         search().finds_nothing(&name, &text);
     }

@@ -99,5 +99,5 @@ fn finds_every_form_of_a_secret() {
     let escaped = SecretSearch::new(&["Xq7\"zT\\vK2".as_bytes(), "zT\u{e4}vK2\u{df}".as_bytes()]);
     assert!(escaped.find(format!("{:?}", "Xq7\"zT\\vK2").as_bytes()).is_some());
     assert!(escaped.find("zT\u{e4}vK2\u{df}".escape_default().to_string().as_bytes()).is_some());
-    assert_eq!(search.find(b"a6 OK [CAPABILITY IMAP4rev2] welcome; [18 octets redacted]"), None);
+    assert_eq!(search.find(b"a6 OK [CAPABILITY IMAP4rev2] welcome; [18 bytes redacted]"), None);
 }

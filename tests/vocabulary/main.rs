@@ -20,13 +20,14 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("", "octet-stream", "the media type application/octet-stream"),
     ("", "sub-octet", "the name of a TLS alert or an ASN.1 type"),
     ("", ".octets()", "the standard library's name for the bytes of an IP address"),
-    ("", "octets redacted", "the text of traces"),
-    ("", "octets of a message]", "the text of traces"),
+    ("mailwire/src/decode/imap/command.rs", "\"octets\"", "a stable key of the decode command"),
+    ("mailwire/src/decode/imap/response.rs", "\"octets\"", "a stable key of the decode command"),
+    ("mailwire/src/decode/smtp.rs", "octets", "a stable key and text of the decode command"),
+    ("mailstore/src/mime/structure.rs", "body-fld-octets", "the grammar of RFC 9051"),
+    ("mailstore/src/sqlite/messages.rs", "octet_length", "a function of SQLite"),
+    ("proto-imap/src/grammar/string/parse.rs", "*OCTET", "the grammar of RFC 9051"),
+    ("proto-imap/tests/data/quirks.jsonl", "OCTET-STREAM", "the media type application/octet-stream"),
 ];
-
-/// The folders that still hold such words.
-const UNFINISHED: &[&str] =
-    &["CHANGELOG.md", "io-mio/", "mailstore/", "mailwire/", "proto-imap/", "tests/exploration/"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -72,8 +73,7 @@ fn the_tree_names_actors_and_counts_bytes() {
     paths.sort();
     let mut found = Vec::new();
     for path in paths {
-        if DATA.iter().any(|part| path.contains(part)) || UNFINISHED.iter().any(|part| path.starts_with(part))
-        {
+        if DATA.iter().any(|part| path.contains(part)) {
             continue;
         }
         let Ok(text) = fs::read_to_string(root().join(&path)) else { continue };

@@ -55,12 +55,12 @@ impl LinePart {
             Self::Count(what, count) => (*what, count),
         };
         match what {
-            "secret" => format!("[{count} octets redacted]"),
-            "message" => format!("[{count} octets of a message]"),
-            "literal" => format!("[a literal of {count} octets]"),
-            "elided" => format!("[{count} octets elided]"),
-            "hidden" => format!("[{count} octets hidden]"),
-            _ => format!("[{count} octets not understood]"),
+            "secret" => format!("[{count} bytes redacted]"),
+            "message" => format!("[{count} bytes of a message]"),
+            "literal" => format!("[a literal of {count} bytes]"),
+            "elided" => format!("[{count} bytes elided]"),
+            "hidden" => format!("[{count} bytes hidden]"),
+            _ => format!("[{count} bytes not understood]"),
         }
     }
 

@@ -40,7 +40,7 @@ pub enum NameVisibility {
 ///    0.004 #1 S: * OK ready
 ///    0.005 #1 C: a1 STARTTLS
 ///    0.031 #1 -- TLSv1.3 TLS_AES_256_GCM_SHA384
-///    0.032 #1 C= a2 LOGIN [18 octets redacted]
+///    0.032 #1 C= a2 LOGIN [18 bytes redacted]
 /// ```
 ///
 /// A line begins with the time in seconds since the connection was opened and the number of the connection. `C:` and `S:`
@@ -343,8 +343,8 @@ mod tests {
             "   0.005 #7 -- TLSv1.3",
             "   0.008 #7 S= * LIST () \\\"/\\\" \\\"\\x1b]0;bob\\\"",
             "   0.008 #7 S= * 3 EXISTS",
-            "   0.010 #7 C= a2 LOGIN [9 octets redacted]",
-            "   0.012 #7 S= [4 octets not understood]",
+            "   0.010 #7 C= a2 LOGIN [9 bytes redacted]",
+            "   0.012 #7 S= [4 bytes not understood]",
             "   0.012 #7 -- closed",
         ];
         assert_eq!(written(TraceFormat::Text, NameVisibility::Shown).lines().collect::<Vec<_>>(), expected);
@@ -358,7 +358,7 @@ mod tests {
         }
         let text = written(TraceFormat::Text, NameVisibility::Hidden);
         for line in
-            ["S: * OK[6 octets hidden]", "S= * LIST[", "S= * 3 EXISTS\n", "C= a2 LOGIN[9 octets redacted]"]
+            ["S: * OK[6 bytes hidden]", "S= * LIST[", "S= * 3 EXISTS\n", "C= a2 LOGIN[9 bytes redacted]"]
         {
             assert!(text.contains(line), "{line}: {text}");
         }

@@ -21,7 +21,7 @@ pub struct Capability<'i>(&'i [u8]);
 pub type CapabilityList<'i> = LazyList<'i, Capability<'i>>;
 
 impl<'i> Capability<'i> {
-    /// The capability of that name. Whoever writes it must take a name of the registry: what is no atom is not
+    /// The capability of that name. It must be a name of the registry: a name that is not an atom is not
     /// written.
     #[must_use]
     pub const fn new(name: &'i str) -> Self {

@@ -37,10 +37,10 @@ pub enum Event<'i> {
         section: Section<'i>,
         /// Where the contents begin in the section, if a piece of it was asked for.
         origin: Option<u64>,
-        /// How many octets follow; `None`: the server says that there is no such section (NIL), and no chunk follows.
+        /// How many bytes follow; `None`: the server says that there is no such section (NIL), and no chunk follows.
         size: Option<u64>,
     },
-    /// The next octets of the contents.
+    /// The next bytes of the contents.
     BodyChunk(&'i [u8]),
     /// The contents are complete.
     BodyEnd,
@@ -61,7 +61,7 @@ pub enum Event<'i> {
     Auth(AuthOutcome<'i>),
     /// A response that can't be read. Only this response, or this item of a FETCH, is lost.
     Unparsed(Unparsed<'i>),
-    /// The server says good-bye. If nobody asked it to, the next call returns an error.
+    /// The server says BYE. Unless the client has sent LOGOUT, the next call returns an error.
     Bye(StatusResponse<'i>),
     /// The session has ended in order.
     Closed,

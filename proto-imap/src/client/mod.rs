@@ -50,8 +50,8 @@ use crate::types::{Command, NameEncoding, Repairs};
 ///   what is in `tx`. An event borrows `rx` and never the client, so commands may be given while looking at it.
 /// * **Commands are pipelined.** [`send`](Self::send) returns at once; [`Event::Completed`] bears the same id. A command
 ///   with a literal that the server must ask for waits by itself, and so do those behind it.
-/// * **A completion counts only when the command's last octet was written**, as told by [`SendBuffer::sent`]. One that
-///   comes sooner, under an unknown tag, or a continuation request that nobody awaits, ends the session.
+/// * **A completion counts only when the command's last byte was written**, as told by [`SendBuffer::sent`]. One that
+///   comes sooner, under an unknown tag, or a continuation request that no command awaits, ends the session.
 /// * **On [`Cleartext`] nothing but the greeting, the capabilities and outcomes is surfaced**, without their texts, and
 ///   nothing but CAPABILITY, NOOP, LOGOUT and STARTTLS can be said. Only a configuration that says
 ///   [`danger_cleartext`](Config::danger_cleartext) lifts that.
@@ -177,7 +177,7 @@ impl Client<Cleartext> {
         Ok(StartTls { core: self.core })
     }
 
-    /// Proves an identity to whoever is listening. As [`Client::<Secure>::authenticate`], and `LOGINDISABLED` is
+    /// Authenticates without TLS, so that an eavesdropper can read what the mechanism sends. As [`Client::<Secure>::authenticate`], and `LOGINDISABLED` is
     /// honoured here too.
     ///
     /// # Errors
@@ -195,7 +195,7 @@ impl Client<Cleartext> {
         self.core.authenticate(method.into(), credentials, tx)
     }
 
-    /// Proves an identity to whoever is listening, by a mechanism of the application's own that gives nothing away
+    /// Authenticates without TLS, by a custom mechanism that reveals nothing to an eavesdropper
     /// ([`CleartextRisk::None`](proto_mail::sasl::CleartextRisk::None)). As [`Client::<Secure>::authenticate_with`].
     ///
     /// # Errors
@@ -279,7 +279,7 @@ impl<C: Channel> Client<C> {
         self.core.send(command, tx)
     }
 
-    /// Begins to add a message of `size` octets to a mailbox. [`Event::AppendReady`] tells when to give [`write_payload`](Self::write_payload).
+    /// Begins to add a message of `size` bytes to a mailbox. [`Event::AppendReady`] tells when to give [`write_payload`](Self::write_payload).
     ///
     /// A server may refuse a message while it is on its way: [`Event::Completed`] comes then, and the rest of what was
     /// announced must be given all the same.
@@ -295,7 +295,7 @@ impl<C: Channel> Client<C> {
         self.core.append(append, size, tx)
     }
 
-    /// The next octets of the message. Returns how many are missing; at 0 the command is complete.
+    /// Queues the next bytes of the message. Returns how many are missing; at 0 the command is complete.
     ///
     /// # Errors
     /// [`Misuse::WrongLength`] if they are more than was announced: none of them is taken;
@@ -304,7 +304,7 @@ impl<C: Channel> Client<C> {
         self.core.payload(payload, tx)
     }
 
-    /// As [`write_payload`](Self::write_payload), for octets that the driver writes to the channel itself (from a file, say). It
+    /// As [`write_payload`](Self::write_payload), for bytes that the driver writes to the channel itself (from a file, say). It
     /// must have written all that was in `tx` before, and write them before anything else.
     ///
     /// # Errors
@@ -322,7 +322,7 @@ impl<C: Channel> Client<C> {
         self.core.idle(tx)
     }
 
-    /// Ends idling, as soon as the server allows. Without effect when nobody idles.
+    /// Ends IDLE as soon as the server allows. Without effect if no IDLE is in progress.
     ///
     /// # Errors
     /// None so far.

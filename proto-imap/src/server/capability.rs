@@ -32,7 +32,7 @@ pub(super) fn put(state: State, mechanisms: Mechanisms, trust: Trust, config: &C
         }
         _ => {}
     }
-    // RFC 7888 §7: nobody who has not authenticated may make us read much.
+    // RFC 7888 §7: a client that has not authenticated must not make the server read much.
     put(&[if state.is_authenticated() { "LITERAL+" } else { "LITERAL-" }]);
     put(&["ENABLE IDLE"]);
     for extension in &config.extensions {

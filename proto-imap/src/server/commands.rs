@@ -114,7 +114,7 @@ impl Session {
         if forbidden
             && line.split(|byte| *byte == b'\n').any(|part| announces(part) && part.len() < line.len())
         {
-            // Whoever takes the LF for a line end sees a literal here: nobody can say what follows.
+            // A client that takes the LF for a line end sees a literal here: what follows is ambiguous.
             let farewell = "a line end that is none, behind a literal";
             return Err(self.fail(PeerError::ForbiddenByte.into(), farewell, tx));
         }
@@ -305,7 +305,7 @@ impl Session {
         Ok(Found::Event(CoreEvent::Done))
     }
 
-    /// Counts a command of somebody who has not authenticated.
+    /// Counts a command of a client that has not authenticated.
     fn count_command(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         if self.state == State::NotAuthenticated {
             self.counters.commands = self.counters.commands.saturating_add(1);

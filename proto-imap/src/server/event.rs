@@ -16,7 +16,7 @@ use crate::types::{Command, DateTime, FlagList, MailboxName};
 pub enum Event<'i, C: Channel> {
     /// A command that the application carries out. Answer with data, then [`Server::reply`](super::Server::reply).
     Command(Command<'i>, Reply),
-    /// Somebody says who they are. Answer with [`Server::answer_auth`](super::Server::answer_auth). On cleartext there is no
+    /// The client wants to log in. Answer with [`Server::answer_auth`](super::Server::answer_auth). On cleartext there is no
     /// value of this.
     Auth(C::Auth<AuthRequest>),
     /// The client asks to begin TLS. Answer with [`Server::accept`](super::Server::accept) or
@@ -36,7 +36,7 @@ pub enum Event<'i, C: Channel> {
         /// The token that answers.
         offer: LiteralOffer,
     },
-    /// The next octets of the message.
+    /// The next bytes of the message.
     AppendChunk(&'i [u8]),
     /// The message is complete. Answer with [`Server::reply`](super::Server::reply).
     AppendEnd(Reply),

@@ -151,7 +151,7 @@ impl Server<Secure> {
         Self { core: Core::secure(config.into(), &secure).refuse(status, tx), channel: secure }
     }
 
-    /// Says whether somebody is who they say. A refusal reaches the client after a delay; see
+    /// Answers whether the client's identity is proved. A refusal reaches the client after a delay; see
     /// [`wait`](Self::wait).
     ///
     /// # Errors

@@ -400,7 +400,7 @@ class Cases:
                 self.run("check", url, "--trace", path, *arguments).expect(0)
                 with open(path, errors="replace") as file:
                     trace = file.read()
-                check(re.search(rf"S= (\+|334) \[{proof} octets redacted\]$", trace, re.M), f"no such proof: {trace}")
+                check(re.search(rf"S= (\+|334) \[{proof} bytes redacted\]$", trace, re.M), f"no such proof: {trace}")
             done = self.run("check", url, password="quite-another-secret").expect(77)
             check("quite-another-secret" not in done.text, "the password is shown")
         self.run("check", self.imap(user="missing")).expect(77)
@@ -451,7 +451,7 @@ class Cases:
                 check(os.stat(path).st_mode & 0o077 == 0, "the trace can be read by others")
                 with open(path) as file:
                     text = file.read()
-                check("octets redacted" in text, f"nothing is redacted:\n{text}")
+                check("bytes redacted" in text, f"nothing is redacted:\n{text}")
                 for piece in (PASSWORD, "cGFzc3dvcmQ", "Bhc3N3b3Jk", "wYXNzd29yZ"):
                     check(piece not in text, f"{piece} is in the trace:\n{text}")
 

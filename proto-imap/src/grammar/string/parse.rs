@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn every_octet_at_every_place() {
+    fn parses_every_byte_at_every_position() {
         for length in 0..20 {
             for at in 0..length {
                 for byte in 1..=255_u8 {
