@@ -236,7 +236,7 @@ impl Client<Secure> {
     }
 
     /// Proves an identity by a mechanism that the application has brought along. Whether the server has it,
-    /// [`Capabilities::offers`] knows; how it went [`Event::Authenticated`] or [`Event::AuthRejected`] tells.
+    /// [`Capabilities::offers`] knows. [`Event::Auth`] reports the outcome.
     ///
     /// # Errors
     /// [`Misuse::WrongState`] before the capabilities are known or when authenticated; [`Misuse::WrongMechanism`] if the
@@ -399,7 +399,7 @@ impl<C: Channel> Client<C> {
     /// What [`wait`](Self::wait) named did not come in time. An idling client then ends IDLE: begin it anew.
     ///
     /// # Errors
-    /// [`Limit::Time`](proto_mail::Limit::Time): the session is over.
+    /// [`Limit::Timeout`](proto_mail::Limit::Timeout): the session is over.
     pub fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.timed_out(tx)
     }

@@ -27,7 +27,7 @@ use crate::vanished::vanished;
 /// One complete response: a line with its CRLF, the literals announced in it embedded.
 ///
 /// The literals that a section's contents come in are embedded too; where they are to be streamed, a FETCH response is
-/// read with [`fetch`](super::fetch) instead.
+/// read with [`fetch`](crate::parse::fetch) instead.
 ///
 /// *Tolerant*: NULs before the response; further spaces; a line `[CODE]` is `* OK [CODE]`; a line that is no response
 /// at all is an untagged `BAD` with that text.

@@ -30,7 +30,7 @@ use crate::response::Response;
 ///   cleartext only [`starttls`](Client::starttls) is useful, unless
 ///   [`danger_cleartext`](Config::danger_cleartext) is set.
 /// * Each command leads to exactly one [`Event::Accepted`] or [`Event::Rejected`], in order. A rejection is an outcome, not
-///   an error. [`Transaction`] does everything for one message.
+///   an error. [`Transaction`](super::Transaction) does everything for one message.
 /// * A reply to a command whose last byte was not sent yet is an error. Report sent bytes with [`SendBuffer::sent`].
 /// * After an error every call returns the same error. Close the connection, and never retry with less security.
 ///
@@ -166,7 +166,7 @@ impl<C: Channel> Client<C> {
 
     /// Gives MAIL.
     ///
-    /// Use only extensions that the server offers, or use a [`Transaction`], which leaves out optional parameters. Unknown
+    /// Use only extensions that the server offers, or use a [`Transaction`](super::Transaction), which leaves out optional parameters. Unknown
     /// parameters are written unchanged.
     ///
     /// # Errors
