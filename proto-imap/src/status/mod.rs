@@ -20,7 +20,7 @@ pub struct StatusCommand<'i> {
     pub attributes: LazyList<'i, StatusAttribute>,
 }
 
-/// A figure of a mailbox. Each is answered by the [`StatusItem`](StatusItem) of that name.
+/// A figure of a mailbox. Each is answered by the [`StatusItem`] of that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StatusAttribute {

@@ -166,8 +166,8 @@ impl<C: Channel> Client<C> {
 
     /// Gives MAIL.
     ///
-    /// Use only extensions that the server offers, or use a [`Transaction`](super::Transaction), which leaves out optional parameters. Unknown
-    /// parameters are written unchanged.
+    /// Use only extensions that the server offers, or use a [`Transaction`](super::Transaction), which leaves out optional
+    /// parameters. Unknown parameters are written unchanged.
     ///
     /// # Errors
     /// [`WrongState`](Misuse::WrongState) if a pending reply must be received first, or on cleartext if the settings do not
