@@ -38,7 +38,7 @@ pub struct DeliveryResult<T, S, E = Error> {
 }
 
 /// Ends a run early, from any thread: no further try begins, and those that are being made are made to their end, since
-/// to cut one off may leave a message [`Uncertain`](super::Status::Uncertain).
+/// to cut one off may leave a message [`Uncertain`](super::DeliveryStatus::Uncertain).
 #[derive(Debug, Clone, Default)]
 pub struct StopSignal(Arc<AtomicBool>);
 

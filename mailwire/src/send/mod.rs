@@ -1,7 +1,7 @@
 //! `send`: sends messages and reports the result for each recipient.
 //!
 //! This module prepares the server, the envelope and the messages, and starts the run. [`source`] and [`requests`] provide
-//! many messages; [`run`] and [`run_state`] deliver and report them. Sessions, retries and delays are those of
+//! many messages; [`mod@run`] and [`run_state`] deliver and report them. Sessions, retries and delays are those of
 //! [`io_mio::delivery`].
 
 mod arguments;
