@@ -91,3 +91,8 @@ mod vanished;
 
 pub use config::{Config, SaslIr, Waits};
 pub use state::{Access, State};
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
