@@ -1,66 +1,66 @@
-//! An end of a conversation as the states that it was seen in and the steps between them.
+//! Records one end of a conversation as an automaton: its states and the steps between them.
 //!
-//! A step is played on the real machine, once for each state and each thing that can be heard there. That two ways to one
-//! state lead on alike is not taken on trust: see [`Automaton::confirm`]. This file knows no protocol and no application.
+//! Each step runs on the real machine, once for each state and input. [`Automaton::confirm`] checks that two paths to
+//! the same state continue alike. This module knows no protocol and no application.
 
 use std::collections::HashMap;
 
-/// A machine with its application, whom an attacker feeds.
+/// A machine with its application. An attacker sends its input.
 pub(crate) trait End {
-    /// The peer says something, in one read.
+    /// Delivers bytes from the peer in one read.
     fn hear(&mut self, bytes: &[u8]);
 
-    /// The peer says no more.
+    /// Closes the peer's side.
     fn cut(&mut self);
 
-    /// TLS is in place. Called at the gate, and nowhere else.
+    /// Completes the TLS handshake. Called only at [`Stage::Gate`].
     fn shake_hands(&mut self);
 
-    /// What was put out since this was asked last: in cleartext line by line, or reply by reply.
+    /// Returns the output since the last call: in cleartext one piece per line or reply.
     fn said(&mut self) -> Vec<Vec<u8>>;
 
-    /// How it looks.
+    /// Returns the current view of this end.
     fn view(&self) -> View;
 
-    /// Holds what has happened to every statement about one end, and says how many there were.
+    /// Checks every invariant of one end. Returns how many checks were made.
     ///
     /// # Errors
-    /// Which statement does not hold.
+    /// The invariant that does not hold.
     fn judge(&self) -> Result<usize, String>;
 }
 
-/// What is to be known of an end.
+/// The observable state of an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) stage: Stage,
-    /// How many bytes lie unread.
+    /// The number of unread bytes.
     pub(crate) unread: usize,
     pub(crate) beliefs: Beliefs,
-    /// Everything else that what follows depends on.
+    /// Everything else that can influence later steps.
     pub(crate) state: String,
 }
 
-/// Where an end is on its way.
+/// The stage of an end's session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Cleartext,
-    /// It has agreed to begin TLS and waits for the handshake.
+    /// The end has agreed to start TLS and waits for the handshake.
     Gate,
     Secure,
-    /// Its session is over, whether well or badly.
+    /// The session has ended, with or without an error.
     Over,
 }
 
-/// What an end believes of this session, under TLS.
+/// What an end believes about the session under TLS.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Beliefs {
-    /// The client is who it says.
+    /// Whether the client is authenticated.
     pub(crate) identity: Belief,
-    /// The server has the message.
+    /// Whether the server has accepted the message.
     pub(crate) message: Belief,
 }
 
-/// How far a belief goes: a client asks first.
+/// The degree of a belief. A client first asks for what it wants.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Belief {
     #[default]
@@ -69,10 +69,10 @@ pub(crate) enum Belief {
     Yes,
 }
 
-/// Bytes, by number.
+/// The number of a piece of output.
 pub(crate) type Piece = u16;
 
-/// All pieces that were ever said.
+/// All pieces that either end has ever sent.
 #[derive(Default)]
 pub(crate) struct Pieces {
     pub(crate) bytes: Vec<Vec<u8>>,
@@ -89,7 +89,7 @@ impl Pieces {
     }
 }
 
-/// What an end hears.
+/// An input of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Input {
     Hear(Piece),
@@ -106,24 +106,24 @@ pub(crate) struct Step {
 
 struct Node {
     view: View,
-    /// The first way to it, and the last that was found.
+    /// The first path to the state, and the last one found.
     ways: Vec<Vec<Input>>,
 }
 
-/// The states of an end, by number, and its steps.
+/// The numbered states of an end, and its steps.
 pub(crate) struct Automaton<'p, E> {
     start: &'p dyn Fn() -> E,
     nodes: Vec<Node>,
     numbers: HashMap<String, usize>,
     pub(crate) steps: HashMap<(usize, Input), Step>,
-    /// How many statements were checked.
+    /// The number of checks.
     pub(crate) statements: usize,
-    /// Every way to the gate: what follows behind it must not depend on it.
+    /// Every path to [`Stage::Gate`]. What follows the upgrade must not depend on the path.
     pub(crate) to_the_gate: Vec<Vec<Input>>,
 }
 
 impl<'p, E: End> Automaton<'p, E> {
-    /// With what it says first.
+    /// Creates an automaton. Also returns the end's first output.
     pub(crate) fn new(start: &'p dyn Fn() -> E, pieces: &mut Pieces) -> (Self, Vec<Piece>) {
         let mut end = start();
         let said = end.said().into_iter().map(|bytes| pieces.number(bytes)).collect();
@@ -139,12 +139,12 @@ impl<'p, E: End> Automaton<'p, E> {
         (automaton, said)
     }
 
-    /// How it looks there.
+    /// Returns the view in this state.
     pub(crate) fn view(&self, at: usize) -> &View {
         &self.nodes[at].view
     }
 
-    /// The state that looks so.
+    /// Returns the number of the state with this view.
     fn find(&mut self, view: View, way: Vec<Input>) -> usize {
         if view.stage == Stage::Gate && view.unread == 0 {
             self.to_the_gate.push(way.clone());
@@ -160,7 +160,7 @@ impl<'p, E: End> Automaton<'p, E> {
         self.nodes.len() - 1
     }
 
-    /// What comes of hearing that there.
+    /// Returns the step that this input causes in this state.
     pub(crate) fn step(&mut self, from: usize, input: Input, pieces: &mut Pieces) -> Step {
         if let Some(step) = self.steps.get(&(from, input)) {
             return step.clone();
@@ -179,7 +179,7 @@ impl<'p, E: End> Automaton<'p, E> {
         step
     }
 
-    /// Plays a way on a new machine. With what was said last.
+    /// Replays a path on a new machine. Also returns the output of the last step.
     fn play(&self, way: &[Input], pieces: &mut Pieces) -> (E, Vec<Piece>) {
         let mut end = (self.start)();
         let mut said = end.said();
@@ -198,11 +198,11 @@ impl<'p, E: End> Automaton<'p, E> {
         (end, said.into_iter().map(|bytes| pieces.number(bytes)).collect())
     }
 
-    /// Makes the steps of each state again from the last way that led there; and each step behind the gate behind every
-    /// way to the gate. Says how many there were.
+    /// Repeats the steps of each state from the last path that leads there. Repeats each step under TLS after every
+    /// path to [`Stage::Gate`]. Returns how many steps were repeated.
     ///
     /// # Panics
-    /// If a step leads elsewhere.
+    /// If a step leads to another state.
     pub(crate) fn confirm(&self, pieces: &mut Pieces) -> usize {
         let mut confirmed = 0;
         for (&(from, input), step) in &self.steps {

@@ -1,5 +1,5 @@
-//! A mechanism of an application's own that is not to be trusted: its client says that it has finished before it said
-//! anything, and its server that it accepts every client, whatever the application answered.
+//! A custom mechanism that lies. Its client reports that it has finished before it has sent anything. Its server
+//! accepts every client, whatever the application has answered.
 
 use proto_mail::sasl::{
     CleartextRisk, ClientExchange, CustomMechanism, SaslContext, SaslError, ServerExchange, ServerMechanism,
@@ -8,18 +8,18 @@ use proto_mail::sasl::{
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, Credentials, Mechanism, Secret};
 
-/// What it is called. Only under TLS it may be spoken.
+/// The mechanism's name. It is allowed only under TLS.
 pub(crate) const CUSTOM_MECHANISM: CustomMechanism =
     CustomMechanism::new("X-CUSTOM", CleartextRisk::AllowsGuessing).unwrap();
 
-/// What its client says.
+/// The client's message.
 const MESSAGE: &[u8] = b"\0x\0x";
 
-/// A server's side.
+/// The server side of the mechanism.
 #[derive(Debug)]
 pub(crate) struct CustomServerMechanism;
 
-/// A client's exchange, and whether it has said all.
+/// A client's exchange, and whether it has sent everything.
 #[derive(Debug)]
 pub(crate) struct TestClient(bool);
 
@@ -29,7 +29,7 @@ impl TestClient {
     }
 }
 
-/// A server's exchange, and whether the application has said anything.
+/// A server's exchange, and whether the application has answered.
 #[derive(Debug)]
 struct TestServer(bool);
 

@@ -1,5 +1,5 @@
-//! What both ends of a joined conversation have, in either protocol: buffers, a record, and what the end believes. And
-//! what every end does that has failed, joined or not.
+//! What both ends of a joined conversation share in either protocol: buffers, a record and the end's beliefs. Also the
+//! checks on a failed machine, joined or not.
 
 use proto_mail::{Error, Machine, RecvBuffer, SendBuffer};
 
@@ -8,19 +8,19 @@ use mailwire_tests::play::{Entry, Record};
 
 use crate::automaton::{Beliefs, Stage, View};
 
-/// What is the same at both ends.
+/// The common part of both ends.
 pub(crate) struct Common {
     pub(crate) rx: RecvBuffer,
     pub(crate) tx: SendBuffer,
     pub(crate) record: Record,
     pub(crate) beliefs: Beliefs,
-    /// Cleartext came behind what opened the gate.
+    /// Whether cleartext followed the line that opens TLS.
     pub(crate) crossed: bool,
-    /// What was put out and is not on the wire.
+    /// Output that is not on the wire yet.
     out: Vec<u8>,
-    /// What an exchange or a transaction does not tell of how far it is.
+    /// The progress of an exchange or a transaction that its `Debug` output does not show.
     pub(crate) progress: Vec<String>,
-    /// What does not agree.
+    /// The first inconsistency found.
     pub(crate) broken: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl Common {
         self.record.heard(bytes.iter().filter(|&&byte| byte == b'\n').count());
     }
 
-    /// TLS is in place, and everything begins anew.
+    /// TLS is established; the session starts again.
     pub(crate) fn secured(&mut self) {
         self.record.secured(&self.rx);
         if self.crossed {
@@ -57,7 +57,7 @@ impl Common {
         self.record.send(&mut self.tx);
     }
 
-    /// It has failed: as [`ask_again`].
+    /// Handles a failure, like [`ask_again`].
     pub(crate) fn fail(
         &mut self,
         error: Error,
@@ -68,7 +68,7 @@ impl Common {
         ask_again(error, more, (&mut self.rx, &mut self.tx), &mut self.record, next);
     }
 
-    /// What was put out, in cleartext cut behind each line that ends a piece.
+    /// Returns the output, in cleartext split after each line that ends a piece.
     pub(crate) fn said(&mut self, clear: bool, ends: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
         self.send();
         let out = std::mem::take(&mut self.out);
@@ -85,7 +85,7 @@ impl Common {
 
     pub(crate) fn view(&self, stage: Stage, state: String) -> View {
         let over = stage == Stage::Over;
-        // At the gate it does not matter what lies there: nothing may.
+        // At the gate the content of unread bytes does not matter: any byte is fatal.
         let (unread, rx) = match (stage, self.rx.len()) {
             (Stage::Over, _) => (0, String::new()),
             (Stage::Gate, 1..) => (1, "something".to_owned()),
@@ -111,10 +111,10 @@ impl Common {
     }
 }
 
-/// Whether something happened, or what went wrong.
+/// Whether an event occurred, or the error.
 pub(crate) type Next = Result<bool, Error>;
 
-/// Asks a machine that has failed again, and again with more to read: what comes of that is in the record.
+/// Calls a failed machine again, also with more input. Records any output and any result other than the same error.
 pub(crate) fn ask_again(
     error: Error,
     more: &str,

@@ -1,37 +1,38 @@
-//! A breadth-first walk: every state that some sequence of moves leads to is visited, and every move is tried in it.
+//! Breadth-first state exploration: visits every state that a sequence of moves can reach, and tries every move there.
 //!
-//! A machine cannot be copied, on purpose. So a state is kept as the shortest sequence of moves that leads to it, and is
-//! played again for each move that is tried there. Two states are one if their descriptions are the same. This file knows
-//! no protocol.
+//! A machine is not `Clone`, on purpose. A state is therefore stored as the shortest sequence of moves that leads to
+//! it, and is replayed for each move. Two states are equal if their descriptions are equal. This module knows no
+//! protocol.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
 
-/// Something whose moves can be tried: a machine with its buffers, its application and its peer.
+/// What is explored: a machine with its buffers, its application and its peer.
 pub(crate) trait World {
-    /// What the peer or the application may do.
+    /// An action of the peer or the application.
     type Move: Copy + Debug;
 
-    /// What may be done now. None: nothing can follow.
+    /// Returns the possible moves. Empty in a final state.
     fn moves(&self) -> Vec<Self::Move>;
 
-    /// Does it.
+    /// Makes a move.
     fn make(&mut self, next: Self::Move);
 
-    /// Everything that what follows depends on, and no more: numbers that only tell one step from another are left out.
+    /// Describes everything that can influence later moves, and no more. Numbers that only distinguish one step from
+    /// another are left out.
     fn state(&self) -> String;
 
-    /// Holds what has happened to every statement, and says how many there were.
+    /// Checks every invariant. Returns how many checks were made.
     ///
     /// # Errors
-    /// Which statement does not hold.
+    /// The invariant that does not hold.
     fn judge(&self) -> Result<usize, String>;
 
-    /// The state, if the last move has led through the gate.
+    /// Returns the state if the last move completed the upgrade to TLS.
     fn behind_the_gate(&self) -> Option<String>;
 }
 
-/// Whether TLS is in place, and whether since the last move.
+/// Whether TLS is established, and whether the last move established it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Secured {
     No,
@@ -40,7 +41,7 @@ pub(crate) enum Secured {
 }
 
 impl Secured {
-    /// Another move is made.
+    /// Records that another move was made.
     pub(crate) fn pass(&mut self) {
         if *self == Self::JustNow {
             *self = Self::Before;
@@ -48,25 +49,25 @@ impl Secured {
     }
 }
 
-/// How much was walked.
+/// The size of an exploration.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Figures {
-    /// How many different states there are.
+    /// The number of different states.
     pub(crate) states: usize,
-    /// How many moves were made in them.
+    /// The number of moves made in them.
     pub(crate) transitions: usize,
-    /// How many statements were checked behind them.
+    /// The number of checks made after the moves.
     pub(crate) statements: usize,
-    /// The longest of the shortest ways to a state.
+    /// The length of the longest of the shortest paths to a state.
     pub(crate) depth: usize,
-    /// How many moves led through the gate.
+    /// The number of moves that completed the upgrade to TLS.
     pub(crate) upgrades: usize,
-    /// The states that they led to.
+    /// The states after the upgrade.
     pub(crate) behind: HashSet<String>,
 }
 
 impl Figures {
-    /// Both walks together.
+    /// Adds the figures of another exploration.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.states += other.states;
         self.transitions += other.transitions;
@@ -78,10 +79,10 @@ impl Figures {
     }
 }
 
-/// Walks from a start until there is no state left whose moves were not tried, or until every way is `depth` moves long.
+/// Explores from a start until every move of every state was tried, or until every path has `depth` moves.
 ///
 /// # Panics
-/// If a statement does not hold, with the way that leads there; or if the same way leads to two states.
+/// If an invariant does not hold, with the path that leads there; or if the same path leads to two states.
 pub(crate) fn explore<W: World>(start: impl Fn() -> W, depth: usize) -> Figures {
     let first = start().state();
     let mut figures = Figures { states: 1, ..Figures::default() };
@@ -120,15 +121,15 @@ pub(crate) fn explore<W: World>(start: impl Fn() -> W, depth: usize) -> Figures 
     figures
 }
 
-/// Plays a way again.
+/// Replays a path.
 fn follow<W: World>(start: impl Fn() -> W, way: &[W::Move]) -> W {
     let mut world = start();
     way.iter().for_each(|&next| world.make(next));
     world
 }
 
-/// A machine's description without what only tells one step from another: its configuration, which never changes, and
-/// the numbers that count up for ever. Numbers of these names are cut at a bound.
+/// Returns a machine's description without its configuration, which never changes, and without the numbers of these
+/// names, which grow without limit.
 pub(crate) fn described(machine: &impl Debug, left_out: &[&str]) -> String {
     let mut text = format!("{machine:?}");
     if let Some(from) = text.find("config: Config {") {
@@ -137,7 +138,7 @@ pub(crate) fn described(machine: &impl Debug, left_out: &[&str]) -> String {
     without(text, left_out)
 }
 
-/// A text without the numbers of these names.
+/// Returns a text without the numbers of these names.
 pub(crate) fn without(mut text: String, left_out: &[&str]) -> String {
     for name in left_out {
         let field = format!("{name}: ");
@@ -152,7 +153,7 @@ pub(crate) fn without(mut text: String, left_out: &[&str]) -> String {
     text
 }
 
-/// A text without what stands between these.
+/// Returns a text without what is between these two.
 pub(crate) fn without_text(mut text: String, from: &str, to: &str) -> String {
     if let Some(begin) = text.find(from).map(|at| at + from.len())
         && let Some(len) = text[begin..].find(to)
@@ -162,8 +163,7 @@ pub(crate) fn without_text(mut text: String, from: &str, to: &str) -> String {
     text
 }
 
-/// The same, with every number of this name that is larger than `most` as large as that: where all of them mean the
-/// same.
+/// Returns the text with every larger number of this name replaced by `most`: larger numbers all mean the same.
 pub(crate) fn capped(mut text: String, name: &str, most: u64) -> String {
     let field = format!(" {name}: ");
     let mut from = 0;
@@ -178,7 +178,7 @@ pub(crate) fn capped(mut text: String, name: &str, most: u64) -> String {
     text
 }
 
-/// The same, with every number of this name counted from `base` on: what lies before it is all the same.
+/// Returns the text with every number of this name counted from `base`. Smaller numbers are all the same.
 pub(crate) fn counted_from(text: String, name: &str, base: u64) -> String {
     let field = format!(" {name}: ");
     let mut parts = text.split(field.as_str());
@@ -191,7 +191,7 @@ pub(crate) fn counted_from(text: String, name: &str, base: u64) -> String {
     counted
 }
 
-/// Where the braces that open behind `from` are closed.
+/// Returns the offset after the brace that closes the first one opened at or after `from`.
 fn closing(text: &str, from: usize) -> usize {
     let mut open = 0_usize;
     for (at, byte) in text.bytes().enumerate().skip(from) {
@@ -209,7 +209,7 @@ fn closing(text: &str, from: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// Counts to 4, and forgets at the gate.
+    /// Counts to 4, and forgets its count at the upgrade.
     #[derive(Debug, Clone)]
     struct Counter(u8);
 

@@ -1,9 +1,9 @@
-//! What an IMAP client may say to the server that is walked, and what a server may say to the client and its application
-//! may do: in rooms, each small enough to be walked to its end.
+//! The inputs of the explored IMAP server and IMAP client, and the actions of the client's application. They are
+//! divided into alphabets, each small enough to be explored completely.
 
 use crate::imap_client::Move;
 
-/// What the client may say between two commands, in an exchange, while it idles, and in a message: all of it
+/// What the client may send between two commands, in an exchange, during IDLE, and in a message. All of it is tried
 /// everywhere.
 #[rustfmt::skip]
 pub(crate) const CLIENT_LINES: &[&str] = &[
@@ -12,7 +12,7 @@ pub(crate) const CLIENT_LINES: &[&str] = &[
     "DONE\r\n",
     "a CAPABILITY\r\n",
     "a LOGOUT\r\n",
-    // Glued behind STARTTLS: a command, half of one.
+    // STARTTLS with a whole or half a command in the same read.
     "a STARTTLS\r\nbb NOOP\r\n", "a STARTTLS\r\nb", "a NOOP\r\nbb STARTTLS\r\n", "a STARTTLS x\r\n",
     "a LOGIN x x\r\n", "a LOGIN {1}\r\n", "a LOGIN {1+}\r\nx x\r\n", "a LOGIN {1+}\r\nx {1}\r\n", "a LOGIN {1+}\r\n",
     "a LOGIN x\r\n", "a LOGIN {5}\r\n", "a LOGIN {5+}\r\nxxxxx x\r\n", "a LOGIN x x\r\nbb SELECT x\r\n",
@@ -23,40 +23,40 @@ pub(crate) const CLIENT_LINES: &[&str] = &[
     "a APPEND x {2}\r\n", "a APPEND x {2+}\r\nxx\r\n", "a APPEND x {2+}\r\nx", "a APPEND x {2+}\r\nxxbb NOOP\r\n",
     "a APPEND x {0}\r\n", "a APPEND x {9}\r\n", "a APPEND x {9+}\r\nx", "xx\r\n", "x",
     "a IDLE\r\n", "a IDLE\r\nDONE\r\nbb NOOP\r\n", "a NOOP\r\nbb NOOP\r\n",
-    // Commands that hide behind what is no line end, and in the literal of what is refused.
+    // Commands after something that is no line end, and in the literal of a rejected command.
     "a NOOP\nbb NOOP\r\n", "a x {3}\nbb NOOP {3}\r\n", "a XYZZY {11+}\r\nbb LOGOUT\r\n", "a XYZZY {11}\r\nbb LOGOUT\r\n",
     "a XYZZY\r\n", "\r\n", "+ NOOP\r\n", "a NOOP {99999999999999999999}\r\n", "a NOOP {99999999999999999999+}\r\n",
     "a NO", "a NOOP\r", "GET / HTTP/1.1\r\n", "\u{16}\u{3}\u{1}",
     "a NOOP with words that go on and on until the line is longer than it may be\r\n",
 ];
 
-/// How many of them a driver may have read before it was asked to read no more.
+/// How many of these entries a driver may already have read when the machine asks it to stop reading.
 pub(crate) const AHEAD: usize = 3;
 
-/// What of them begins a line.
+/// The entries that begin a line.
 pub(crate) const BEGUN: &[&str] = &["b", "x", "a NO", "a NOOP\r", "\u{16}\u{3}\u{1}"];
 
-/// How a line that was begun goes on, and what was asked for comes.
+/// How a begun line may continue, and what the client sends when the server has asked for more.
 pub(crate) const ENDINGS: &[&str] = &["\r\n", "\r", "\n", "OP\r\n", "x x\r\n", "x {1}\r\n", "x"];
 
-/// A part of what can be done, small enough to be walked to its end.
+/// A part of the possible actions, small enough to be explored completely.
 #[derive(Debug)]
 pub(crate) struct Room {
-    /// Whether TLS is in place.
+    /// Whether TLS is established.
     pub(crate) secure: bool,
-    /// Whether the program has said that cleartext is no danger.
+    /// Whether the program allows log-in in cleartext.
     pub(crate) danger: bool,
-    /// So many commands may be in progress at once.
+    /// The maximum number of commands in progress.
     pub(crate) pipelined: usize,
-    /// What the application does.
+    /// The application's actions.
     pub(crate) commands: &'static [Move],
-    /// What the server says untagged.
+    /// The server's untagged responses.
     pub(crate) sayings: &'static [&'static str],
-    /// How it answers.
+    /// The server's tagged responses.
     pub(crate) answers: &'static [&'static str],
 }
 
-/// What leads to TLS, and nothing else.
+/// Only what leads to TLS.
 pub(crate) const CLEAR: Room = Room {
     secure: false,
     danger: false,
@@ -90,7 +90,7 @@ pub(crate) const CLEAR: Room = Room {
     answers: ANSWERS,
 };
 
-/// Proving an identity. `CAPABILITY` without `AUTH=PLAIN` leaves LOGIN.
+/// Log-in. `CAPABILITY` without `AUTH=PLAIN` leaves only LOGIN.
 pub(crate) const PROOF: Room = Room {
     secure: true,
     danger: false,
@@ -108,7 +108,7 @@ pub(crate) const PROOF: Room = Room {
     answers: &[" OK x\r\n", " NO x\r\n", " OK [CAPABILITY AUTH=PLAIN] x\r\n"],
 };
 
-/// As [`PROOF`], where the program does not mind who listens.
+/// Like [`PROOF`], but the program allows log-in in cleartext.
 pub(crate) const DANGER: Room = Room {
     secure: false,
     danger: true,
@@ -148,7 +148,7 @@ pub(crate) const SESSION: Room = Room {
     answers: &[" OK x\r\n", " NO x\r\n"],
 };
 
-/// Messages that come in parts, while something else is done.
+/// Messages that arrive in parts during other commands.
 pub(crate) const FETCH: Room = Room {
     secure: true,
     danger: false,
@@ -158,18 +158,18 @@ pub(crate) const FETCH: Room = Room {
     answers: &[" OK x\r\n", " NO x\r\n", " OK [READ-ONLY] x\r\n", " O"],
 };
 
-/// How a server answers.
+/// The server's tagged responses.
 const ANSWERS: &[&str] = &[
     " OK x\r\n",
     " NO x\r\n",
     " BAD x\r\n",
     " BYE x\r\n",
     " OK [CAPABILITY AUTH=PLAIN] x\r\n",
-    // Glued: an answer that was prepared for what is not yet asked.
+    // A response in the same read as the completion: it was prepared before its command.
     " OK x\r\n* OK x\r\n",
     " OK x\r\n*",
     " O",
 ];
 
-/// How a response that was begun goes on.
+/// How a begun response may continue.
 pub(crate) const RESPONSE_ENDINGS: &[&str] = &["K x\r\n", "\r\n", "x)\r\n"];

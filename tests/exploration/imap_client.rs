@@ -1,4 +1,4 @@
-//! The IMAP client: a server or an attacker that sends anything, and an application that gives any command.
+//! Explores the IMAP client: a server or an attacker sends anything, and an application gives any command.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::farther;
 use crate::imap_alphabet::{RESPONSE_ENDINGS, Room};
 use crate::imap_client_model::{Hearing, Verdict};
 
-/// The client, its application and everything that was said.
+/// The client, its application and everything that was sent.
 pub(crate) struct TestClient {
     session: Session,
     rx: RecvBuffer,
@@ -33,9 +33,9 @@ pub(crate) struct TestClient {
     last: u32,
     secured: Secured,
     hearing: Hearing,
-    /// How many bytes of what was put out the hearing knows, since the channel is what it is.
+    /// How many bytes of output on this channel the model has received.
     told: usize,
-    /// What an event did not agree with.
+    /// The first event that contradicts the model.
     broken: Option<String>,
     statements: usize,
 }
@@ -47,40 +47,40 @@ enum Session {
     Gone(Error),
 }
 
-/// Which tag an answer bears.
+/// The tag of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whose {
-    /// The command's that waits longest.
+    /// The tag of the oldest command in progress.
     Oldest,
-    /// The command's that was given last.
+    /// The tag of the newest command.
     Newest,
-    /// One's that was answered, or never given.
+    /// The tag of a completed command, or of none.
     Unknown,
-    /// The next command's.
+    /// The tag of the next command.
     Next,
 }
 
-/// What the server or the application does.
+/// An action of the server or the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Move {
-    /// The server says this, in one read.
+    /// The server sends this in one read.
     Hear(&'static str),
-    /// It says this under a tag.
+    /// The server sends this after a tag.
     Answer(Whose, &'static str),
-    /// What was put out leaves.
+    /// The queued output is sent.
     Send,
-    /// The server says no more.
+    /// The server closes its side.
     Close,
-    /// What is awaited does not come.
+    /// The wait times out.
     Tick,
     StartTls,
     Plain,
     Strongest,
     Select,
     Append,
-    /// A byte of the message.
+    /// One byte of the message.
     Payload,
-    /// More bytes than were announced.
+    /// More bytes than announced.
     TooMuch,
     /// A command with a literal.
     List,
@@ -91,7 +91,7 @@ pub(crate) enum Move {
 }
 
 impl TestClient {
-    /// Before the greeting.
+    /// Creates a client that waits for the greeting.
     pub(crate) fn new(room: &'static Room) -> Self {
         let mut config = Config::default();
         if room.danger {
@@ -118,7 +118,7 @@ impl TestClient {
         }
     }
 
-    /// What was put out since the last look.
+    /// Passes the new output to the model.
     fn look(&mut self) {
         let put: Vec<u8> = self.tx.chunks().flat_map(|chunk| chunk.bytes).copied().collect();
         let new = put.get(self.told..).unwrap_or_default();
@@ -146,7 +146,7 @@ impl TestClient {
         }
     }
 
-    /// A completion was reported: it must be the next that was heard.
+    /// Checks a reported completion: it must be the next one that the model expects.
     fn answered(&mut self, tag: &str, condition: &str) {
         self.statements += 1;
         let due = self.hearing.due.pop_front();
@@ -193,7 +193,7 @@ impl TestClient {
         }
     }
 
-    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
+    /// Handles an error: calls the client again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
         self.look();
         let buffers = (&mut self.rx, &mut self.tx);
@@ -247,9 +247,9 @@ impl TestClient {
         self.record.heard(bytes.iter().filter(|&&byte| byte == b'\n').count());
     }
 
-    /// The numbers of the commands in progress, said or not, oldest first.
+    /// Returns the numbers of the commands in progress, sent or not, oldest first.
     fn numbers(&self) -> impl DoubleEndedIterator<Item = u32> {
-        // They rise by one, and what waits is said in that order.
+        // The numbers rise by one, and waiting commands are sent in that order.
         self.hearing.numbers().chain(self.hearing.last + 1..=self.last)
     }
 
@@ -292,7 +292,7 @@ impl World for TestClient {
 
     fn moves(&self) -> Vec<Move> {
         let (wait, closed) = self.outside();
-        // Behind the gate is the session that another walk begins with.
+        // The session after the upgrade is the start of another exploration.
         if closed || self.secured == Secured::JustNow {
             return Vec::new();
         }
@@ -335,7 +335,7 @@ impl World for TestClient {
     fn make(&mut self, next: Move) {
         self.secured.pass();
         if !matches!(next, Move::Hear(_) | Move::Answer(..) | Move::Send) {
-            // What follows comes of this, and of nothing that was heard.
+            // What follows is caused by this action and not by earlier input.
             self.record.heard(0);
         }
         let heard = matches!(next, Move::Hear(_) | Move::Answer(..));
@@ -408,7 +408,8 @@ impl World for TestClient {
     }
 }
 
-/// Commands are told apart by their order, and what was put out by whether it has left, and what is read came behind.
+/// Describes the client with the commands identified by their order, whether their bytes were sent, and whether the
+/// current input arrived after that.
 fn seen_from(description: &str, marks: [(&str, u64); 2]) -> String {
     let mut text = without_numbers(description);
     if let Some((before, rest)) = text.split_once("capabilities: ")
@@ -416,7 +417,7 @@ fn seen_from(description: &str, marks: [(&str, u64); 2]) -> String {
         && !known.contains(',')
         && let Some((names, behind)) = rest.split_once('}')
     {
-        // Listed once or oftener, in any order: that is the same.
+        // The order and the repetitions of the list do not matter.
         let names: BTreeSet<&str> = names.split(", ").collect();
         text = format!("{before}capabilities: {known}{names:?}{behind}");
     }
@@ -437,7 +438,7 @@ fn seen_from(description: &str, marks: [(&str, u64); 2]) -> String {
     text
 }
 
-/// Tags are numbered in the order in which they stand there; the last that was given has no number.
+/// Replaces the numbers in tags by their order of appearance. The last tag given gets no number.
 fn without_numbers(text: &str) -> String {
     let (mut names, mut out) = (Vec::new(), String::new());
     let mut rest = text;
@@ -462,7 +463,7 @@ fn without_numbers(text: &str) -> String {
     out + rest
 }
 
-/// Notes an event: what it reports the completion of, and how.
+/// Records an event. Returns the command that it completes and its condition.
 fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Option<(CommandId, &'static str)>> {
     let event = event?;
     if let Event::BodyChunk(bytes) = event {

@@ -1,7 +1,7 @@
-//! What an IMAP client may say, and what of a server it may believe: a second reading of the conversation, from its
-//! bytes alone and in the order in which they were said, left and came.
+//! An independent model of an IMAP client: what it may send, and what it may believe of a server. It uses only the
+//! bytes of the conversation and the order in which they were queued, sent and received.
 //!
-//! It is written from RFC 9051, 2177, 4959 and 7888 and shares nothing with the client.
+//! It follows RFC 9051, 2177, 4959 and 7888 and shares no code with the client.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -10,45 +10,45 @@ use crate::imap_server_model::announced;
 /// Both sides of a conversation on one channel.
 #[derive(Debug, Default)]
 pub(crate) struct Hearing {
-    /// How many bytes were said, and how many of them have left.
+    /// How many bytes were queued, and how many of them were sent.
     said: u64,
     left: u64,
-    /// What was said and is no whole line.
+    /// Queued bytes that are not a whole line yet.
     begun: Vec<u8>,
     commands: Vec<Command>,
-    /// The number of the last that was said.
+    /// The number of the last command that was queued.
     pub(crate) last: u32,
     floor: Floor,
-    /// What was heard and is no whole line, and how many bytes stood before it.
+    /// Received bytes that are not a whole line yet, and how many bytes came before them.
     heard: Vec<u8>,
     before: u64,
     greeted: bool,
-    /// Whether a server may say in its greeting who we are.
+    /// Whether the greeting may authenticate the client (PREAUTH).
     trusted: bool,
     authenticated: bool,
-    /// Whether we have tried to be.
+    /// Whether the client has tried to authenticate.
     offered_proof: bool,
     offered: BTreeSet<String>,
-    /// Whether the command LOGIN is not forbidden.
+    /// Whether LOGIN is allowed.
     login: bool,
-    /// The answers that the application is to hear of.
+    /// The completions that the client must report to the application.
     pub(crate) due: VecDeque<(String, String)>,
-    /// How the session must go on behind what was heard.
+    /// How the session must continue after this input.
     pub(crate) verdict: Verdict,
-    /// What the client should not have said.
+    /// What the client should not have sent.
     pub(crate) broken: Option<String>,
-    /// How much was looked at.
+    /// The number of checks.
     pub(crate) statements: usize,
 }
 
-/// Whether what was heard ends a session.
+/// Whether the input ends a session.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
     #[default]
     GoesOn,
-    /// It is invalid; no result is defined.
+    /// The input is invalid; the specification defines no result.
     MayEnd,
-    /// It cannot be believed, or says so.
+    /// The input cannot be trusted, or ends the session itself.
     MustEnd,
 }
 
@@ -56,32 +56,32 @@ pub(crate) enum Verdict {
 struct Command {
     tag: String,
     verb: String,
-    /// Where what was said of it begins to wait, or ends.
+    /// The offset where the command begins to wait for the server, or ends.
     end: u64,
-    /// How much had been heard then: what had begun to come is no answer.
+    /// How many bytes had been received then. A response that began before is no reply.
     heard: u64,
     whole: bool,
-    /// Whether a SASL message of ours was said.
+    /// Whether the client has sent a SASL message.
     proves: bool,
     cancelled: bool,
 }
 
-/// Who may speak.
+/// Which side may send.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 enum Floor {
     #[default]
     Free,
-    /// The server: this literal waits to be asked for.
+    /// The server: this literal waits for its continuation request.
     Waits(String, usize),
-    /// The client: so many bytes of a literal are missing.
+    /// The client: this many bytes of a literal are missing.
     Bytes(String, usize),
-    /// The client: the line behind a literal is.
+    /// The client: the line after a literal is missing.
     Rest(String),
-    /// The server, or the client when it was asked.
+    /// The server, or the client once it was asked.
     Exchange(String, Asked),
-    /// As before: DONE.
+    /// The same for IDLE: the client sends DONE.
     Idle(String, Asked),
-    /// The server, for ever if it agrees.
+    /// The server. If it agrees to start TLS, the client sends no more cleartext.
     Tls(String),
 }
 
@@ -102,27 +102,28 @@ impl Floor {
 }
 
 impl Hearing {
-    /// Before the greeting. `trusted`: the server can be believed, or the program has said that it wants to.
+    /// Creates a model before the greeting. `trusted`: the server can be trusted, or the program has allowed trusting
+    /// it.
     pub(crate) fn new(trusted: bool) -> Self {
         Self { trusted, ..Self::default() }
     }
 
-    /// Behind STARTTLS: nothing is known.
+    /// Creates a model after STARTTLS: nothing is known.
     pub(crate) fn under_tls() -> Self {
         Self { trusted: true, greeted: true, ..Self::default() }
     }
 
-    /// The numbers of the commands that await an answer, oldest first.
+    /// Returns the numbers of the commands that await a reply, oldest first.
     pub(crate) fn numbers(&self) -> impl DoubleEndedIterator<Item = u32> {
         self.commands.iter().filter_map(|command| number(&command.tag))
     }
 
-    /// All that was said has left.
+    /// All output was sent.
     pub(crate) fn leave(&mut self) {
         self.left = self.said;
     }
 
-    /// The client says more.
+    /// The client queues more output.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.begun.extend_from_slice(bytes);
         while let Some(len) = self.part() {
@@ -137,7 +138,7 @@ impl Hearing {
         }
     }
 
-    /// How long the next part is of what was said: a line, or bytes of a literal.
+    /// Returns the length of the next part of the output: a line, or bytes of a literal.
     fn part(&self) -> Option<usize> {
         match self.floor {
             Floor::Bytes(_, size) => Some(size.min(self.begun.len())).filter(|len| *len > 0),
@@ -193,10 +194,10 @@ impl Hearing {
         }
     }
 
-    /// A line of a command: the first, or one behind a literal.
+    /// Reads a line of a command: the first one, or one after a literal.
     fn line(&mut self, tag: String, part: &[u8]) -> Result<(), &'static str> {
         let announced = announced(part.strip_suffix(b"\r\n").unwrap_or(part));
-        // One that was refused is still said to its end, where its literal was announced.
+        // The client also finishes a rejected command whose literal it has announced.
         let verb = self.spoken(&tag).map(|command| {
             command.whole = announced.is_none();
             command.verb.clone()
@@ -218,7 +219,7 @@ impl Hearing {
         Ok(())
     }
 
-    /// The command of which something was said now.
+    /// Returns the command to which the current output belongs.
     fn spoken(&mut self, tag: &str) -> Option<&mut Command> {
         let (said, heard) = (self.said, self.before + self.heard.len() as u64);
         let command = self.commands.iter_mut().find(|command| command.tag == tag)?;
@@ -226,7 +227,7 @@ impl Hearing {
         Some(command)
     }
 
-    /// Whether the line that is read can be about what was said of a command.
+    /// Returns whether the current line can reply to what was sent of a command.
     fn answers(&self, command: &Command, at: u64) -> bool {
         command.end <= self.left && command.heard <= at
     }
@@ -235,7 +236,7 @@ impl Hearing {
         self.offered.contains(name)
     }
 
-    /// Whether a command may be said, by what the server has said on this channel.
+    /// Returns whether the client may send a command, given what the server has sent on this channel.
     fn allowed(&self, verb: &str, argument: Option<&str>) -> Result<(), &'static str> {
         let proof = |command: &Command| ["AUTHENTICATE", "LOGIN"].contains(&command.verb.as_str());
         let hopes = self.authenticated || self.commands.iter().any(proof);
@@ -251,22 +252,22 @@ impl Hearing {
             "AUTHENTICATE" if argument == Some("PLAIN") && self.offers("AUTH=PLAIN") => Ok(()),
             "LOGIN" if self.login => Ok(()),
             "AUTHENTICATE" | "LOGIN" => Err("a proof that was not offered"),
-            // One that waited is said even if the proof has failed meanwhile: the server refuses it.
+            // A waiting command is also sent if the log-in has failed meanwhile: the server rejects it.
             _ if hopes || self.offered_proof => Ok(()),
             _ => Err("it needs an identity"),
         }
     }
 
-    /// The server says more.
+    /// The server sends more.
     pub(crate) fn hear(&mut self, bytes: &[u8]) {
         self.heard.extend_from_slice(bytes);
         let (left, heard) = (self.left, self.before + self.heard.len() as u64);
-        // Nor is what began to come before all of it had left.
+        // A response that began before all of the command was sent is no reply either.
         self.commands
             .iter_mut()
             .filter(|command| command.end > left)
             .for_each(|command| command.heard = heard);
-        // What may be TLS makes no sense here.
+        // A byte that may begin a TLS record is invalid here.
         let tls = self.heard.first().is_some_and(|byte| [0x15, 0x16].contains(byte));
         self.verdict = if tls { Verdict::MayEnd } else { Verdict::GoesOn };
         while let Some(end) = self.heard.windows(2).position(|two| two == b"\r\n") {
@@ -288,7 +289,7 @@ impl Hearing {
         }
     }
 
-    /// A line of the server, behind so many bytes.
+    /// Judges a line of the server, which begins at this offset.
     fn believe(&mut self, line: &str, at: u64) -> Verdict {
         let mut words = line.split(' ');
         let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -318,7 +319,7 @@ impl Hearing {
         }
     }
 
-    /// `+`
+    /// Handles a continuation request (`+`).
     fn asked(&mut self, at: u64) -> Verdict {
         let Some(tag) = self.floor.tag().map(str::to_owned) else { return Verdict::MustEnd };
         let command = self.commands.iter().find(|command| command.tag == tag);
@@ -334,7 +335,7 @@ impl Hearing {
         Verdict::GoesOn
     }
 
-    /// A tagged line.
+    /// Handles a tagged line.
     fn completed(&mut self, tag: &str, condition: &str, line: &str, at: u64) -> Verdict {
         if !["OK", "NO", "BAD", "BYE", "PREAUTH"].contains(&condition) {
             return Verdict::MayEnd;
@@ -375,7 +376,7 @@ impl Hearing {
         Verdict::GoesOn
     }
 
-    /// What a server says that it can do.
+    /// Records the capabilities in a line.
     fn learn(&mut self, line: &str) {
         let Some((_, list)) = line.split_once("CAPABILITY ") else { return };
         let list = list.split(']').next().unwrap_or_default();
@@ -384,7 +385,7 @@ impl Hearing {
     }
 }
 
-/// What a tag counts.
+/// Returns the number in a tag.
 fn number(tag: &str) -> Option<u32> {
     tag.strip_prefix('M')?.parse().ok()
 }

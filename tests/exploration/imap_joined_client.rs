@@ -1,5 +1,5 @@
-//! The IMAP client at its end of a joined conversation: its application wants TLS, then a login, then to select a mailbox
-//! and to add a message to it; and tries all of that in cleartext, too, if nothing but the machine keeps it from doing so.
+//! The IMAP client of a joined conversation. Its application wants to start TLS, log in, select a mailbox and append a
+//! message. It also tries all of that in cleartext, unless the machine prevents it.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::end::{Common, next};
 use crate::explore::described;
 use crate::imap_joined_server::MESSAGE;
 
-/// What an attacker sends to a client. Its offers are marked: the client must not know them under TLS.
+/// What an attacker sends to a client. Offers carry a mark: the client must not know them under TLS.
 pub(crate) const TO_CLIENT: &[&str] = &[
     "* OK [CAPABILITY IMAP4rev2 STARTTLS AUTH=PLAIN X-MARK] x\r\n",
     "* CAPABILITY IMAP4rev2 AUTH=PLAIN X-MARK\r\n",
@@ -29,11 +29,11 @@ pub(crate) const TO_CLIENT: &[&str] = &[
     "\u{16}\u{3}\u{1}",
 ];
 
-/// The client, its application and everything that was said.
+/// The client, its application and everything that was sent.
 pub(crate) struct Sending {
     session: TestClient,
     common: Common,
-    /// The commands that wait for their answers, by the word that each answer has.
+    /// The commands in progress, each with the word that its reply contains.
     given: Vec<(CommandId, &'static str)>,
 }
 
@@ -79,7 +79,7 @@ impl Sending {
         }
     }
 
-    /// Asks for TLS if that is offered; and if not, tries to do without.
+    /// Starts TLS if the server offers it; otherwise continues without.
     fn starttls(&mut self) {
         match std::mem::replace(&mut self.session, TestClient::Gone) {
             TestClient::Cleartext(client)
@@ -175,7 +175,7 @@ impl Sending {
         Ok(Some(false))
     }
 
-    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
+    /// Handles an error: calls the client again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
         self.common.fail(error, "* OK x\r\nM1 OK x\r\nM2 OK x\r\n", |rx, tx| match &mut self.session {
             TestClient::Cleartext(client) => next(client, rx, tx),
@@ -196,7 +196,7 @@ impl End for Sending {
         let unread = self.common.rx.bytes().to_vec();
         self.pump();
         if matches!(self.session, TestClient::Gate(_)) {
-            // What opens the gate is the last line: the only one with a tag.
+            // The reply that starts TLS must be the last line, and the only one with a tag.
             let last = unread.split_inclusive(|&byte| byte == b'\n').next_back().unwrap_or_default();
             let tagged =
                 unread.split_inclusive(|&byte| byte == b'\n').filter(|line| line.starts_with(b"M")).count();
@@ -234,7 +234,7 @@ impl End for Sending {
     }
 
     fn view(&self) -> View {
-        // What is said leaves before anything is heard.
+        // All output is sent before any input is read.
         const LEFT_OUT: [&str; 5] = ["generation", "received", "head", "received_at", "queued_at"];
         let (stage, machine) = match &self.session {
             TestClient::Gone => (Stage::Over, String::new()),

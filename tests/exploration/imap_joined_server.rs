@@ -1,5 +1,5 @@
-//! The IMAP server at its end of a joined conversation: its application accepts TLS or not, every
-//! log-in or none, and every command and message.
+//! The IMAP server of a joined conversation. Its application either offers TLS or not, accepts every log-in or none,
+//! and accepts every command and message.
 
 use std::time::Duration;
 
@@ -26,10 +26,10 @@ pub(crate) const TO_SERVER: &[&str] = &[
     "\u{16}\u{3}\u{1}",
 ];
 
-/// The one message.
+/// The only message.
 pub(crate) const MESSAGE: &[u8] = b"x\r\n.x\r\n";
 
-/// The server, its application and everything that was said.
+/// The server, its application and everything that was sent.
 pub(crate) struct Receiving {
     session: TestServer,
     common: Common,
@@ -37,10 +37,10 @@ pub(crate) struct Receiving {
     message: Vec<u8>,
 }
 
-/// What a server is like.
+/// The server's behaviour.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
-    /// It begins TLS when it is asked to.
+    /// Whether it offers TLS.
     pub(crate) has_tls: bool,
     /// Whether it accepts every log-in, or none.
     pub(crate) believes: bool,
@@ -95,7 +95,7 @@ impl Receiving {
         }
     }
 
-    /// Takes one event. False: there was none.
+    /// Takes one event. Returns false if there was none.
     fn under_tls(&mut self) -> Result<bool, Error> {
         let TestServer::Secure(server) = &mut self.session else { return Ok(false) };
         let Common { rx, tx, record, beliefs, .. } = &mut self.common;
@@ -113,7 +113,7 @@ impl Receiving {
             }
             Some(event) => {
                 if answer(event, server, tx, record, &mut self.message) == Took::Message {
-                    // A piece of it would be none.
+                    // An incomplete message does not count.
                     beliefs.message = if self.message == MESSAGE { Belief::Yes } else { Belief::No };
                 }
             }
@@ -138,7 +138,7 @@ impl Receiving {
         }
     }
 
-    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
+    /// Handles an error: calls the server again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
         self.common.fail(error, "a CAPABILITY\r\nb LOGIN x x\r\n", |rx, tx| match &mut self.session {
             TestServer::Cleartext(server) => next(server, rx, tx),
@@ -155,7 +155,7 @@ enum Took {
     Message,
 }
 
-/// Says yes to everything.
+/// Accepts everything.
 fn answer<C: Channel>(
     event: Event<'_, C>,
     server: &mut Server<C>,

@@ -1,4 +1,4 @@
-//! The IMAP server: a client that says anything, and an application that answers anything.
+//! Explores the IMAP server: a client sends anything, and an application answers anything.
 
 use bytes::Bytes;
 use proto_imap::Config;
@@ -18,30 +18,30 @@ use crate::explore::{Secured, World, without};
 use crate::imap_alphabet::{AHEAD, BEGUN, CLIENT_LINES, ENDINGS};
 use crate::imap_server_model::{Conversation, Standing};
 
-/// The server, its application and everything that was said.
+/// The server, its application and everything that was sent.
 pub(crate) struct TestServer {
     session: Session,
     rx: RecvBuffer,
     tx: SendBuffer,
     record: Record,
-    /// What the application is to decide.
+    /// What the application must decide.
     open: Option<Open>,
-    /// The token of a client that idles.
+    /// The token of an idling client.
     idle: Option<Reply>,
-    /// A token was spent on what was not allowed: the session can only be closed.
+    /// Whether a token was consumed by a call that was rejected: the session can only be closed.
     spent: bool,
-    /// What was allowed and should not have been, or the other way round.
+    /// A call that was wrongly allowed or wrongly rejected.
     broken: Option<String>,
     conversation: Conversation,
     secured: Secured,
     bounds: Bounds,
-    /// A FETCH response is half written.
+    /// Whether a FETCH response is half written.
     writing: bool,
-    /// How many messages the selected mailbox has.
+    /// The number of messages in the selected mailbox.
     messages: u32,
 }
 
-/// Whether errors, and commands without authentication, come to an end.
+/// Whether the number of errors, and of commands before authentication, is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bounds {
     None,
@@ -62,42 +62,42 @@ enum Open {
     StartTls(StartTlsRequest),
 }
 
-/// What the client or the application does.
+/// An action of the client or the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Move {
-    /// The client says this, in one read.
+    /// The client sends this in one read.
     Hear(&'static str),
-    /// The client says no more.
+    /// The client closes its side.
     Close,
-    /// The application says yes.
+    /// The application accepts.
     Yes,
-    /// It says no.
+    /// The application rejects.
     No,
-    /// It says that it cannot tell now; or, to a command, BAD.
+    /// The application fails temporarily; or, for a command, answers BAD.
     NotNow,
-    /// It answers IDLE before the client is done.
+    /// The application answers IDLE before the client has sent DONE.
     Early,
-    /// It says that a message has vanished.
+    /// The application reports that a message was expunged.
     Expunge,
-    /// It begins a FETCH response.
+    /// The application begins a FETCH response.
     Half,
-    /// It ends it.
+    /// The application ends the FETCH response.
     Whole,
-    /// The server goes down.
+    /// The server shuts down.
     GoDown,
-    /// What is awaited does not come, or a delay is over.
+    /// The wait times out, or a delay ends.
     Tick,
 }
 
 impl TestServer {
-    /// Before the client's first word.
+    /// Creates a server before the client's first input.
     pub(crate) fn new(bounds: Bounds) -> Self {
         let mut tx = SendBuffer::new();
         let session = Session::Cleartext(Server::<Cleartext>::new(config(bounds), &mut tx));
         Self::with(session, tx, Secured::No, bounds)
     }
 
-    /// As [`new`](Self::new), under TLS from the beginning.
+    /// Like [`new`](Self::new), under TLS from the start.
     pub(crate) fn secure(bounds: Bounds) -> Self {
         let mut tx = SendBuffer::new();
         let server = Server::<Secure>::new(config(bounds), Secure::trusted_local(), &mut tx);
@@ -125,7 +125,7 @@ impl TestServer {
         serving
     }
 
-    /// What was put out leaves.
+    /// Sends all output.
     fn send(&mut self) {
         for chunk in self.tx.chunks() {
             self.conversation.say(chunk.bytes);
@@ -133,7 +133,7 @@ impl TestServer {
         self.record.send(&mut self.tx);
     }
 
-    /// Takes every event up to one that wants an answer.
+    /// Takes every event up to one that needs an answer.
     fn pump(&mut self) {
         while self.open.is_none() {
             let (rx, tx, record, idle) = (&mut self.rx, &mut self.tx, &mut self.record, &mut self.idle);
@@ -166,7 +166,7 @@ impl TestServer {
         }
     }
 
-    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
+    /// Handles an error: calls the server again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
         self.send();
         let buffers = (&mut self.rx, &mut self.tx);
@@ -181,7 +181,7 @@ impl TestServer {
         (self.open, self.idle) = (None, None);
     }
 
-    /// The application answers what it was asked.
+    /// The application answers the pending question.
     fn decide(&mut self, next: Move) {
         let Some(open) = self.open.take() else { return };
         if next == Move::Yes && matches!(open, Open::Reply(_, "SELECT")) {
@@ -224,7 +224,7 @@ impl TestServer {
             return;
         }
         let upgrade = server.accept(request, &mut self.tx);
-        // What was put out is the last of the cleartext.
+        // The pending output is the last in cleartext.
         self.send();
         if self.rx.is_closed() {
             // There is no peer for a handshake.
@@ -244,7 +244,7 @@ impl TestServer {
         }
     }
 
-    /// What the application says unasked, and whether that was right to be allowed.
+    /// The application sends unsolicited data. Checks whether the server rightly allowed or rejected it.
     fn tell(&mut self, next: Move) {
         let selecting = matches!(self.open, Some(Open::Reply(_, "SELECT")));
         let has_message = self.standing() == Standing::Selected && !selecting && self.messages > 0;
@@ -283,12 +283,12 @@ impl TestServer {
         }
     }
 
-    /// Whether a client that idled is done and has no answer.
+    /// Returns whether an idling client has sent DONE and waits for the reply.
     fn is_done(&self) -> bool {
         matches!(self.open, Some(Open::Reply(_, "IDLE")))
     }
 
-    /// The state that the conversation should have led to.
+    /// Returns the session state that the conversation must have reached.
     fn standing(&self) -> Standing {
         self.conversation.check(false).map_or(Standing::Over, |outcome| outcome.state)
     }
@@ -331,7 +331,7 @@ impl TestServer {
         }
     }
 
-    /// The machine without what cannot matter: each is read nowhere but where it is named here.
+    /// Describes the machine without what cannot matter. A comment gives the reason for each part left out.
     fn description(&self) -> String {
         let whole = match &self.session {
             Session::Gone(error) => return format!("{error:?}"),
@@ -341,24 +341,24 @@ impl TestServer {
         let mut left_out = vec!["token", "serial", "generation"];
         let is_first = whole.contains("commands: 0");
         if self.bounds == Bounds::None {
-            // How many, where there is no limit. Only what comes first may begin like TLS.
+            // The counts do not matter without a limit. Only the first input can be mistaken for TLS.
             left_out.extend(["errors", "empty_lines", "commands"]);
         }
         if whole.contains("turn: Command") {
-            // The tag of a command that has its answer: the next begins with its own.
+            // The tag of an answered command does not matter: the next command brings its own.
             left_out.push("tag_len");
         }
         if !whole.contains("state: NotAuthenticated") {
-            // Who has authenticated cannot fail to any more.
+            // An authenticated client cannot fail to log in any more.
             left_out.push("auth_failures");
         }
-        // What is enabled is looked at by ENABLE, and by applications.
+        // Only ENABLE and applications read what is enabled.
         let text = without(whole, &left_out).replace("\"IMAP4rev2 \"", "\"\"");
         format!("{text} {is_first}")
     }
 }
 
-/// What is outside of a machine for all to see.
+/// The publicly visible state of a machine.
 struct Outside {
     awaits: WaitFor,
     wants_read: bool,
@@ -371,7 +371,7 @@ impl World for TestServer {
 
     fn moves(&self) -> Vec<Move> {
         let Outside { awaits, wants_read, closed, .. } = self.outside();
-        // Behind the gate is the session that another walk begins with.
+        // The session after the upgrade is the start of another exploration.
         if closed || self.secured == Secured::JustNow {
             return Vec::new();
         }
@@ -395,11 +395,11 @@ impl World for TestServer {
         }
         moves.push(Move::Close);
         if self.rx.is_empty() {
-            // What the driver had read already when the machine wanted no more is a way, too.
+            // The driver may already have read this when the machine stopped reading.
             let sayings = if wants_read { CLIENT_LINES } else { &CLIENT_LINES[..AHEAD] };
             moves.extend(sayings.iter().map(|bytes| Move::Hear(bytes)));
         } else if wants_read {
-            // Only what was begun just now goes on in every way.
+            // Only a line that was begun in this read continues in every way.
             let unread = self.rx.bytes();
             let begun = BEGUN.iter().any(|begun| begun.as_bytes() == unread);
             let begun = begun || unread.ends_with(b"}\r\n") && unread.len() < 24;
@@ -412,7 +412,7 @@ impl World for TestServer {
     fn make(&mut self, next: Move) {
         self.secured.pass();
         if !matches!(next, Move::Hear(_)) {
-            // What follows comes of this, and of nothing that was heard.
+            // What follows is caused by this action and not by earlier input.
             self.record.heard(0);
         }
         match next {
@@ -490,7 +490,7 @@ impl World for TestServer {
     }
 }
 
-/// What it is about, without the token's number.
+/// Returns the kind of the question, without the token's number.
 fn open_name(open: &Open) -> String {
     match open {
         Open::Reply(_, name) => (*name).to_owned(),
@@ -500,7 +500,7 @@ fn open_name(open: &Open) -> String {
     }
 }
 
-/// Notes an event, and says what is to be decided.
+/// Records an event. Returns what the application must decide.
 fn seen<C: Channel>(event: Event<'_, C>, idle: &mut Option<Reply>, record: &mut Record) -> Option<Open> {
     if let Event::AppendChunk(bytes) = event {
         record.piece(bytes);

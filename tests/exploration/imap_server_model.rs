@@ -1,9 +1,10 @@
-//! Who answers what: a second reading of an IMAP conversation, from its bytes alone.
+//! An independent model of an IMAP server: which response answers which command. It uses only the bytes of the
+//! conversation.
 //!
-//! It is written from RFC 9051, 2177, 4959 and 7888 and shares nothing with the server. It knows where a command ends,
-//! which of the server's lines answers it, in which state it can succeed, and what may be offered there.
+//! It follows RFC 9051, 2177, 4959 and 7888 and shares no code with the server. It knows where a command ends, which
+//! line of the server answers it, in which state it can succeed, and what the server may offer there.
 
-/// What a client and a server said to each other on one channel.
+/// What a client and a server sent to each other on one channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Conversation {
     heard: Vec<u8>,
@@ -11,11 +12,11 @@ pub(crate) struct Conversation {
     secure: bool,
 }
 
-/// What an answered conversation comes to.
+/// The result of a checked conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) state: Standing,
-    /// How many lines of the server were looked at.
+    /// The number of lines of the server that were checked.
     pub(crate) lines: usize,
 }
 
@@ -28,22 +29,22 @@ pub(crate) enum Standing {
     Over,
 }
 
-/// What of a command has come.
+/// How much of a command has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
-    /// Not all that comes unasked.
+    /// A part of what the client sends without a request.
     Begun,
-    /// All up to a literal of this size that waits to be asked for.
+    /// Everything up to a literal of this size, which waits for its continuation request.
     Waits(usize),
-    /// That literal was asked for.
+    /// The server has requested that literal.
     Literal(usize),
-    /// All of it.
+    /// The whole command.
     Whole,
-    /// A line was asked for: of an exchange, or DONE.
+    /// The server has requested a line: of an exchange, or DONE.
     Asked,
 }
 
-/// A command that is read.
+/// A command that is being read.
 #[derive(Debug)]
 struct Unit {
     tag: String,
@@ -52,26 +53,26 @@ struct Unit {
 }
 
 impl Conversation {
-    /// One on a channel that can be believed, or cannot.
+    /// Creates a model of a channel with or without TLS.
     pub(crate) const fn new(secure: bool) -> Self {
         Self { heard: Vec::new(), said: Vec::new(), secure }
     }
 
-    /// The client said more.
+    /// The client sent more.
     pub(crate) fn hear(&mut self, bytes: &[u8]) {
         self.heard.extend_from_slice(bytes);
     }
 
-    /// The server said more.
+    /// The server sent more.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.said.extend_from_slice(bytes);
     }
 
-    /// Every line of the server answers the command that it stands behind; and if the server is `at_rest`, every
-    /// command has its answer.
+    /// Checks that every line of the server answers the command before it. If the server is `at_rest`, every command
+    /// must have its reply.
     ///
     /// # Errors
-    /// What does not fit.
+    /// The first contradiction.
     pub(crate) fn check(&self, at_rest: bool) -> Result<Outcome, String> {
         let text = std::str::from_utf8(&self.said).map_err(|error| error.to_string())?;
         let mut reader =
@@ -108,7 +109,7 @@ struct Reader<'h> {
 }
 
 impl Reader<'_> {
-    /// A line of the server.
+    /// Checks a line of the server.
     fn line(&mut self, line: &str) -> Result<(), String> {
         let mut words = line.split(' ');
         let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -123,7 +124,7 @@ impl Reader<'_> {
                 Ok(())
             }
             ("+", _) => self.goes_on(),
-            // The only name of a command without a tag.
+            // The server answers a command without a tag with `* BAD`.
             ("*", "BAD") => self.answered("*", second),
             ("*", _) => self.offers(line),
             _ => {
@@ -133,7 +134,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the next command, as far as it has come.
+    /// Reads the next command as far as it has arrived.
     fn read(&mut self) {
         // An empty line between commands is no command: the server ignores it.
         while self.unit.is_none()
@@ -181,14 +182,14 @@ impl Reader<'_> {
         }
     }
 
-    /// The line that was asked for.
+    /// Reads the requested line.
     fn read_asked(&mut self) {
         let asked = self.unit.as_mut().filter(|unit| unit.stage == Stage::Asked);
         if let Some(unit) = asked
             && let Some(end) = self.rest.windows(2).position(|two| two == b"\r\n")
         {
             if unit.verb == "IDLE" && !self.rest[..end].eq_ignore_ascii_case(b"DONE") {
-                // Nothing can answer that.
+                // No reply can follow.
                 return;
             }
             self.rest = &self.rest[end + 2..];
@@ -196,7 +197,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The server asks for more.
+    /// Handles a continuation request.
     fn goes_on(&mut self) -> Result<(), String> {
         self.read();
         self.read_asked();
@@ -212,7 +213,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A tagged line.
+    /// Handles a tagged line.
     fn answered(&mut self, tag: &str, condition: &str) -> Result<(), String> {
         self.read();
         self.read_asked();
@@ -242,7 +243,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What is offered must be what can be had here.
+    /// Checks that the server offers only what it supports in this state.
     fn offers(&self, line: &str) -> Result<(), String> {
         let list = line.split_once("[CAPABILITY ").or_else(|| line.split_once("* CAPABILITY "));
         let Some((_, list)) = list else { return Ok(()) };
@@ -262,7 +263,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Nothing is left that wants an answer.
+    /// Checks that no command lacks a reply.
     fn rests(&mut self) -> Result<(), String> {
         self.read();
         self.read_asked();
@@ -278,7 +279,7 @@ impl Reader<'_> {
     }
 }
 
-/// What the end of a line announces: how many bytes, and whether they come unasked.
+/// Returns the literal that the end of a line announces: its size, and whether it is non-synchronizing.
 pub(crate) fn announced(line: &[u8]) -> Option<(usize, bool)> {
     let text = std::str::from_utf8(line).ok()?.strip_suffix('}')?;
     let (text, unasked) = text.strip_suffix('+').map_or((text, false), |text| (text, true));
@@ -289,7 +290,7 @@ pub(crate) fn announced(line: &[u8]) -> Option<(usize, bool)> {
     Some((digits.parse().unwrap_or(usize::MAX), unasked))
 }
 
-/// Whether a command can succeed.
+/// Returns whether a command can succeed.
 fn may(verb: &str, state: Standing, secure: bool) -> bool {
     match verb {
         "CAPABILITY" | "NOOP" | "ID" | "LOGOUT" => true,

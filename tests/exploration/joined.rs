@@ -1,70 +1,71 @@
-//! Client and server joined through an attacker who controls everything between them.
+//! Joins a client and a server through an attacker who controls everything between them.
 //!
-//! Until both are through the gate he may deliver, drop, repeat, swap, glue together, inject and cut, as often as he
-//! likes; under TLS he may only deliver and cut. The walk goes through pairs of states, with what lies on the wire between
-//! them. This file knows no protocol and no application.
+//! Until both ends have started TLS, the attacker may deliver, drop, repeat, swap, combine, inject and cut as often as
+//! it likes. Under TLS the attacker may only deliver and cut. The exploration goes through pairs of states and what is
+//! on the wire between them. This module knows no protocol and no application.
 
 use std::collections::HashSet;
 
 use crate::automaton::{Automaton, Belief, Beliefs, End, Input, Piece, Pieces, Stage, View};
 
-/// A pair to be joined, and what the attacker may say to each.
+/// The two ends, and what the attacker may send to each.
 pub(crate) struct Pair<'p, C, S> {
     pub(crate) client: &'p dyn Fn() -> C,
     pub(crate) server: &'p dyn Fn() -> S,
     pub(crate) to_client: &'p [&'p str],
     pub(crate) to_server: &'p [&'p str],
-    /// An end hears nothing more while so many pieces of its own lie on the wire.
+    /// An end receives nothing more while this many of its own pieces are on the wire.
     pub(crate) room: usize,
-    /// The client's result for its message in a session that is not cut after the upgrade; `None`: they do
-    /// not both get there.
+    /// The client's result for its message in a session that is not cut after the upgrade. `None`: the two ends never
+    /// both start TLS.
     pub(crate) ends: Option<Belief>,
 }
 
-/// How much was walked.
+/// The size of an exploration.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Figures {
-    /// Different states of both ends and the wire.
+    /// The number of different states of both ends and the wire.
     pub(crate) states: usize,
-    /// The attacker's moves in them.
+    /// The number of the attacker's moves.
     pub(crate) transitions: usize,
-    /// How many statements were checked behind them and behind each step of an end.
+    /// The number of checks after the moves and after each step of an end.
     pub(crate) statements: usize,
-    /// The longest of the shortest ways to a state.
+    /// The length of the longest of the shortest paths to a state.
     pub(crate) depth: usize,
-    /// How many different steps led an end to the gate.
+    /// The number of different steps that lead an end to the gate.
     pub(crate) gate: usize,
-    /// How many different steps the real machines made.
+    /// The number of different steps of the real machines.
     pub(crate) steps: usize,
-    /// How many of them were made again from the same state by another way.
+    /// The number of steps that were repeated from the same state by another path.
     pub(crate) confirmed: usize,
 }
 
-/// Who hears it.
+/// The receiving end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum To {
     Client,
     Server,
 }
 
-/// What an attacker does.
+/// A move of the attacker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Move {
     Deliver(To),
-    /// The first two in one read.
+    /// Delivers the first two pieces in one read.
     DeliverTwo(To),
     Drop(To),
-    /// Delivers, and keeps it to deliver it again.
+    /// Delivers the first piece and keeps it for another delivery.
     Repeat(To),
     Swap(To),
     Inject(To, Piece),
-    /// The first, and behind it in the same read something that he made up.
+    /// Delivers the first piece and, in the same read, another piece of the attacker's choice.
     Glue(To, Piece),
     Cut(To),
     ShakeHands,
 }
 
-/// Pieces that travel one way: at most eight, the first in the lowest place, each one more than its number.
+/// The pieces that travel in one direction, eight at most. The first has the lowest place. Each is stored as its number
+/// plus one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Wire(u128);
 
@@ -92,7 +93,7 @@ impl Wire {
     }
 }
 
-/// Both ends and what lies between them.
+/// Both ends and what is between them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Joint {
     client: usize,
@@ -100,21 +101,21 @@ struct Joint {
     to_client: Wire,
     to_server: Wire,
     secure: bool,
-    /// Under TLS a side has received the end.
+    /// Whether a side has received the end of the connection under TLS.
     cut: bool,
 }
 
-/// A state, and the first way that led there.
+/// A state, and the first path that led there.
 #[derive(Clone, Copy)]
 struct Reached {
     here: Joint,
-    /// Before it, and the move from there.
+    /// The previous state, and the move that was made there.
     from: Option<(usize, Move)>,
     depth: usize,
 }
 
 impl Joint {
-    /// Whether nothing is on its way.
+    /// Returns whether both wires are empty.
     fn is_quiet(self) -> bool {
         (self.to_client, self.to_server) == (Wire::default(), Wire::default())
     }
@@ -134,10 +135,10 @@ impl Joint {
     }
 }
 
-/// Walks until there is no state left whose moves were not tried.
+/// Explores until every move of every state was tried.
 ///
 /// # Panics
-/// If a statement does not hold, with the way that leads there.
+/// If an invariant does not hold, with the path that leads there.
 pub(crate) fn join<C: End, S: End>(pair: &Pair<'_, C, S>) -> Figures {
     let mut pieces = Pieces::default();
     let numbers = |bytes: &[&str], pieces: &mut Pieces| {
@@ -199,12 +200,12 @@ struct Walk<'p, C, S> {
     to_client: Vec<Piece>,
     to_server: Vec<Piece>,
     room: usize,
-    /// Both states, right behind the gate.
+    /// Both states right after the upgrade.
     behind: HashSet<(usize, usize)>,
 }
 
 impl<C: End, S: End> Walk<'_, C, S> {
-    /// What the attacker can do now.
+    /// Returns the attacker's possible moves.
     fn moves(&self, here: Joint) -> Vec<Move> {
         let mut moves = Vec::new();
         let views = (self.client.view(here.client), self.server.view(here.server));
@@ -217,7 +218,7 @@ impl<C: End, S: End> Walk<'_, C, S> {
                 continue;
             }
             moves.push(Move::Cut(to));
-            // TLS is a stream, and has its own bounds.
+            // A TLS stream has its own limits.
             let hears = here.secure || back.len() < self.room;
             let fits = |piece| here.secure || self.fits(view, piece);
             if let Some(first) = wire.at(0) {
@@ -244,7 +245,7 @@ impl<C: End, S: End> Walk<'_, C, S> {
         moves
     }
 
-    /// Whether more may come there: nothing is heaped up that the machine does not look at yet.
+    /// Returns whether an end can receive this piece: unread input that the machine does not look at yet must not grow.
     fn fits(&self, view: &View, piece: Piece) -> bool {
         let whole = self.pieces.bytes[usize::from(piece)].ends_with(b"\n");
         view.unread == 0 || (whole && view.stage == Stage::Cleartext && view.unread < 64)
@@ -294,7 +295,8 @@ impl<C: End, S: End> Walk<'_, C, S> {
         here
     }
 
-    /// The handshake. If one end does not begin TLS, there is none, and the other hears the end.
+    /// Completes the handshake. If one end does not start TLS, there is no handshake and the other end sees the
+    /// connection close.
     fn shake_hands(&mut self, here: Joint) -> Joint {
         let client = self.client.step(here.client, Input::ShakeHands, &mut self.pieces).to;
         let server = self.server.step(here.server, Input::ShakeHands, &mut self.pieces).to;
@@ -310,7 +312,7 @@ impl<C: End, S: End> Walk<'_, C, S> {
         Joint { secure, ..there }
     }
 
-    /// The statements about both ends.
+    /// Checks the invariants of both ends.
     fn judge(&self, here: Joint) -> Result<usize, String> {
         let (client, server) = (self.client.view(here.client), self.server.view(here.server));
         let (asks, knows) = (client.beliefs, server.beliefs);
@@ -338,7 +340,7 @@ impl<C: End, S: End> Walk<'_, C, S> {
         Ok(6)
     }
 
-    /// The attacker's moves up to there.
+    /// Returns the attacker's moves on a path.
     fn way(&self, ways: &[Reached], at: usize, last: Move) -> String {
         let mut moves = vec![last];
         let mut before = ways[at].from;

@@ -1,8 +1,8 @@
-//! Every state that a machine can be brought to is visited, by every move that its peer and its application have; and in
-//! each the statements that make the machines safe are checked. docs/security.md says how far that goes, at the least.
+//! State exploration: visits every state that a machine can reach by the moves of its peer and its application, and
+//! checks the invariants in each. docs/security.md states the minimum size of each exploration.
 //!
-//! `MAILWIRE_EXPLORE=N` lets a client's application have N commands more in progress, and more lie on the wire between a
-//! client and a server. A server's walk has no end that is farther: its client may say anything at any time.
+//! `MAILWIRE_EXPLORE=N` allows a client's application N more commands in progress, and more pieces on the wire between
+//! a client and a server. It does not affect the exploration of a server, whose client may send anything at any time.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a statement that does not hold must fail the test")]
 
@@ -30,11 +30,11 @@ use explore::{Figures, World, explore};
 use joined::{Pair, join};
 use proto_smtp::Dialect;
 
-/// Walks from each start to the end: until no move leads to a state that was not seen; and compares how far it went with
-/// what is written down. There is one state behind the gate, whatever was said before it. What lies behind it is not
-/// walked, but must be as one of these beginnings.
+/// Explores from each start until no move leads to a new state, and compares the figures with those in
+/// docs/security.md. There is only one state after the upgrade, whatever was sent before. It must equal one of
+/// `beginnings`, and is not explored further.
 fn explore_to_the_end<W: World>(name: &str, starts: &[&dyn Fn() -> W], beginnings: &[W]) {
-    /// No shortest way is that long.
+    /// No shortest path is that long.
     const FAR: usize = 60;
     let mut all = Figures::default();
     for start in starts {
@@ -58,13 +58,13 @@ fn explore_to_the_end<W: World>(name: &str, starts: &[&dyn Fn() -> W], beginning
     compare(name, &[all.depth, all.states, all.transitions, all.statements, all.upgrades]);
 }
 
-/// Compares how far a walk of client and server went with what is written down.
+/// Compares the figures of a joined exploration with those in docs/security.md.
 fn joined(name: &str, figures: &joined::Figures) {
     let joined::Figures { depth, states, transitions, statements, gate, steps, confirmed } = *figures;
     compare(name, &[depth, states, transitions, statements, gate, steps, confirmed]);
 }
 
-/// The test must do at least what docs/security.md says.
+/// Checks that the exploration is at least as large as docs/security.md says.
 fn compare(name: &str, walked: &[usize]) {
     let figures = walked.iter().map(ToString::to_string).collect::<Vec<_>>();
     let row = format!("| {name} | {} |", figures.join(" | "));
@@ -75,18 +75,18 @@ fn compare(name: &str, walked: &[usize]) {
     assert!(enough, "docs/security.md says {written:?} of what is\n{row}");
 }
 
-/// How much more than usual.
+/// Returns how many commands or pieces to allow beyond the default.
 fn farther() -> usize {
     std::env::var("MAILWIRE_EXPLORE").ok().and_then(|more| more.parse().ok()).unwrap_or(0)
 }
 
-/// A start that lies farther on, behind these moves.
+/// Returns the world after these moves.
 fn after<W: World>(mut world: W, moves: &[W::Move]) -> W {
     moves.iter().for_each(|&next| world.make(next));
     world
 }
 
-/// The figures in a row of docs/security.md.
+/// Returns the figures in a row of docs/security.md.
 fn written(name: &str) -> Vec<usize> {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/security.md");
     let page = std::fs::read_to_string(page).unwrap();

@@ -1,28 +1,28 @@
-//! What a server may say to the SMTP client that is walked, and what its application may do: in alphabets, each small
-//! enough to be walked to its end.
+//! The inputs of the explored SMTP client, and the actions of its application. They are divided into alphabets, each
+//! small enough to be explored completely.
 
 use proto_mail::Mechanism;
 
 use crate::custom_mechanism::CUSTOM_MECHANISM;
 use crate::smtp_client::Move;
 
-/// What a server may say, and what an application may do.
+/// The possible inputs and actions.
 #[derive(Debug)]
 pub(crate) struct Alphabet {
     pub(crate) sayings: &'static [&'static str],
     pub(crate) commands: &'static [Move],
-    /// How many commands may be without an answer. `MAILWIRE_EXPLORE` adds to it.
+    /// The maximum number of commands in progress. `MAILWIRE_EXPLORE` raises it.
     pub(crate) most: usize,
 }
 
-/// What a server offers.
+/// The server's EHLO reply.
 pub(crate) const OFFER: &str =
     "250-x\r\n250-STARTTLS\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH PLAIN LOGIN X-CUSTOM\r\n";
 
-/// Everything.
+/// All inputs and actions.
 pub(crate) const ALL: &Alphabet = &Alphabet { sayings: CLIENT_LINES, commands: COMMANDS, most: 2 };
 
-/// Who a server and a client are: no message.
+/// Log-in and TLS without a message.
 pub(crate) const IDENTITY: &Alphabet = &Alphabet {
     sayings: CLIENT_LINES.split_at(1).1,
     commands: &[
@@ -41,7 +41,7 @@ pub(crate) const IDENTITY: &Alphabet = &Alphabet {
 pub(crate) const SESSION: &Alphabet =
     &Alphabet { sayings: CLIENT_LINES.split_at(1).1, commands: COMMANDS, most: 2 };
 
-/// Transactions, and more commands at once.
+/// Transactions with more commands in progress.
 pub(crate) const TRANSACTIONS: &Alphabet = &Alphabet {
     sayings: &[
         "220 x\r\n",
@@ -58,7 +58,7 @@ pub(crate) const TRANSACTIONS: &Alphabet = &Alphabet {
     most: 3,
 };
 
-/// As much, and less at once: what was accepted is told apart.
+/// The same with fewer commands in progress. Used for LMTP, where the state includes the accepted recipients.
 pub(crate) const RECIPIENTS: &Alphabet = &Alphabet { most: 2, ..*TRANSACTIONS };
 
 const CLIENT_LINES: &[&str] = &[
@@ -68,7 +68,7 @@ const CLIENT_LINES: &[&str] = &[
     OFFER,
     "250-x\r\n250 AUTH PLAIN\r\n",
     "250-x\r\n250 STARTTLS\r\n",
-    // Glued: an answer that was prepared for what is not yet asked.
+    // A reply in the same read as another one: it was prepared before its command.
     "220 x\r\n250 x\r\n",
     "220 x\r\n2",
     "250 x\r\n250 x\r\n",
@@ -87,7 +87,7 @@ const CLIENT_LINES: &[&str] = &[
     "* OK x\r\n",
 ];
 
-/// How a reply that was begun goes on.
+/// How a begun reply may continue.
 pub(crate) const ENDINGS: &[&str] = &["0 x\r\n", "\n"];
 
 const COMMANDS: &[Move] = &[

@@ -1,4 +1,4 @@
-//! The SMTP client: a server or an attacker that sends anything, and an application that gives any command.
+//! Explores the SMTP client: a server or an attacker sends anything, and an application gives any command.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ use crate::explore::{Secured, World, counted_from, described, without_text};
 use crate::farther;
 use crate::smtp_alphabet::{Alphabet, ENDINGS};
 
-/// The client, its application and everything that was said.
+/// The client, its application and everything that was sent.
 pub(crate) struct TestClient {
     session: Session,
     rx: RecvBuffer,
@@ -27,30 +27,30 @@ pub(crate) struct TestClient {
     record: Record,
     terms: Terms,
     secured: Secured,
-    /// What was given and has no answer.
+    /// The commands in progress.
     given: VecDeque<Given>,
-    /// How many recipients were named since MAIL.
+    /// The number of recipients named since MAIL.
     recipients: usize,
-    /// Which of them the server has accepted, in this transaction.
+    /// The recipients that the server has accepted in this transaction.
     accepted: Vec<usize>,
-    /// What was said since AUTH: an exchange does not tell in its description how far it is.
+    /// What the server has sent since AUTH. The description of an exchange does not show its progress.
     exchange: String,
-    /// What an event did not agree with.
+    /// The first event that contradicts the model.
     broken: Option<String>,
 }
 
-/// What the walk must know of the configuration.
+/// The relevant settings of the client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     /// SMTP or LMTP.
     pub(crate) dialect: Dialect,
-    /// The program has said that cleartext is no danger.
+    /// Whether the program allows log-in in cleartext.
     pub(crate) danger: bool,
-    /// What both may do.
+    /// The possible inputs and actions.
     pub(crate) alphabet: &'static Alphabet,
 }
 
-/// A command that has no answer: how much had been put out behind it, and how much heard before.
+/// A command in progress: how many bytes had been queued up to its end, and how many had been received before.
 #[derive(Debug, Clone, Copy)]
 struct Given {
     step: Step,
@@ -65,16 +65,16 @@ enum Session {
     Gone(Error),
 }
 
-/// What the server or the application does.
+/// An action of the server or the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Move {
-    /// The server says this, in one read.
+    /// The server sends this in one read.
     Hear(&'static str),
-    /// What was put out leaves.
+    /// The queued output is sent.
     Send,
-    /// The server says no more.
+    /// The server closes its side.
     Close,
-    /// What is awaited does not come.
+    /// The wait times out.
     Tick,
     StartTls,
     Authenticate(Mechanism),
@@ -89,20 +89,20 @@ pub(crate) enum Move {
     Quit,
 }
 
-/// What is outside of a machine for all to see.
+/// The publicly visible state of a machine.
 struct Outside {
     wait: WaitFor,
     closed: bool,
 }
 
 impl TestClient {
-    /// Before the greeting.
+    /// Creates a client that waits for the greeting.
     pub(crate) fn new(terms: Terms) -> Self {
         let session = Session::Cleartext(Client::<Cleartext>::new(config(terms)));
         Self::with(session, Secured::No, terms)
     }
 
-    /// As [`new`](Self::new), under TLS from the beginning.
+    /// Like [`new`](Self::new), under TLS from the start.
     pub(crate) fn secure(terms: Terms) -> Self {
         Self::with(Session::Secure(Client::<Secure>::new(config(terms), channel())), Secured::Before, terms)
     }
@@ -141,7 +141,7 @@ impl TestClient {
                     self.answered(Step::Auth);
                 }
                 Ok(Some(Answers::All)) => self.given.clear(),
-                // What refuses a message in its middle ends the session.
+                // A reply that rejects a message before its end also ends the session.
                 Ok(Some(Answers::Step(Step::Data))) if self.outside().closed => self.given.clear(),
                 Ok(Some(Answers::Step(step))) => self.answered(step),
                 Ok(Some(Answers::Yes(step))) => {
@@ -160,7 +160,7 @@ impl TestClient {
         }
     }
 
-    /// An answer came: to the oldest command, and behind it.
+    /// Checks a reply: it must belong to the oldest command, and must have arrived after that command was sent.
     fn answered(&mut self, step: Step) {
         let (sent, head) = (self.tx.sent_total(), self.head());
         match self.given.pop_front() {
@@ -172,7 +172,7 @@ impl TestClient {
         }
     }
 
-    /// Our identity is proved: not before the mechanism has heard enough.
+    /// Checks that the mechanism has received enough challenges before the client accepts success.
     fn believed(&mut self) {
         let challenges = self.exchange.matches("334 ").count();
         let least = match () {
@@ -185,12 +185,12 @@ impl TestClient {
         }
     }
 
-    /// Where what is unread begins in all that was heard.
+    /// Returns the offset of the unread input in everything received.
     fn head(&self) -> u64 {
         self.rx.received_total() - self.rx.len() as u64
     }
 
-    /// Notes that the machine said something more by itself, in a greeting or an exchange, that is to be answered.
+    /// Records that the machine has sent more on its own, in a greeting or an exchange, that awaits a reply.
     fn mark(&mut self) {
         let (sent, heard) = (self.tx.queued_total(), self.rx.received_total());
         if let Some(first) = self.given.front_mut()
@@ -233,7 +233,7 @@ impl TestClient {
         }
     }
 
-    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
+    /// Handles an error: calls the client again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
         let buffers = (&mut self.rx, &mut self.tx);
         ask_again(error, "220 x\r\n250 x\r\n", buffers, &mut self.record, |rx, tx| match &mut self.session {
@@ -259,7 +259,7 @@ impl TestClient {
         }
     }
 
-    /// A command was given.
+    /// Records a command.
     fn expect(&mut self, step: Step) {
         let (sent, heard) = (self.tx.queued_total(), self.rx.received_total());
         self.given.push_back(Given { step, sent, heard });
@@ -299,7 +299,7 @@ impl TestClient {
             _ => {}
         }
         match given {
-            // RFC 2033 §4.2: each recipient that was accepted has an answer.
+            // RFC 2033 §4.2: the server replies for each accepted recipient.
             Some(Step::Message(_)) if self.terms.dialect == Dialect::Lmtp => {
                 let accepted = std::mem::take(&mut self.accepted);
                 accepted.into_iter().for_each(|recipient| self.expect(Step::Message(Some(recipient))));
@@ -309,7 +309,8 @@ impl TestClient {
         }
     }
 
-    /// Only to what was heard just now the machine says something by itself, and no more than a line for each.
+    /// Checks that the machine sends lines on its own only in response to new input, and at most one for each received
+    /// line.
     fn says_by_itself(&mut self, next: Move, queued: u64) {
         let heard = if let Move::Hear(bytes) = next { lines(bytes) } else { 0 };
         let new = (self.tx.queued_total() - queued) as usize;
@@ -324,7 +325,7 @@ impl TestClient {
         match command {
             Move::StartTls => matches!(self.session, Session::Cleartext(_)) && self.given.is_empty(),
             Move::Rcpt if self.recipients > 1 || self.accepted.len() > 1 => false,
-            // Before the end of a reply that has begun, one is enough.
+            // While a reply is incomplete, one command in progress is enough.
             _ if !self.rx.is_empty() && !self.given.is_empty() => false,
             _ => {
                 !matches!(self.session, Session::Negotiating(_))
@@ -339,7 +340,7 @@ impl World for TestClient {
 
     fn moves(&self) -> Vec<Move> {
         let Outside { wait, closed } = self.outside();
-        // Behind the gate is the session that another walk begins with.
+        // The session after the upgrade is the start of another exploration.
         if closed || self.secured == Secured::JustNow {
             return Vec::new();
         }
@@ -367,7 +368,7 @@ impl World for TestClient {
         self.secured.pass();
         let queued = self.tx.queued_total();
         if !matches!(next, Move::Hear(_) | Move::Send) {
-            // What follows comes of this, and of nothing that was heard.
+            // What follows is caused by this action and not by earlier input.
             self.record.heard(0);
         }
         match next {
@@ -400,7 +401,7 @@ impl World for TestClient {
     }
 
     fn state(&self) -> String {
-        // What is said leaves in one piece; the others count what is without limit here.
+        // Output is sent in one piece. The other numbers have no limit here.
         const LEFT_OUT: [&str; 6] = ["generation", "received", "head", "mails", "mixed_codes", "count"];
         if self.outside().closed {
             return "closed".to_owned();
@@ -413,7 +414,7 @@ impl World for TestClient {
         };
         let (sent, head) = (self.tx.sent_total(), self.head());
         let machine = counted_from(counted_from(machine, "queued_at", sent), "received_at", head);
-        // It is only reported, and influences nothing.
+        // This value is only reported and influences nothing.
         let machine = without_text(machine, "failure: ", "initial_response_rejected");
         let given = counted_from(counted_from(format!("{:?}", self.given), "sent", sent), "heard", head);
         let (rx, closed, recipients) = (self.rx.bytes().escape_ascii(), self.rx.is_closed(), self.recipients);
@@ -425,7 +426,7 @@ impl World for TestClient {
     fn judge(&self) -> Result<usize, String> {
         let terms = invariants::Terms {
             side: Side::SmtpClient,
-            // What has come through the gate goes no farther.
+            // A client that has just been upgraded is not explored further.
             secure: self.secured == Secured::Before,
             danger: self.terms.danger,
             may_hold: 128,
@@ -456,7 +457,7 @@ impl World for TestClient {
     }
 }
 
-/// What the machine is about to say by itself: nothing can have answered it.
+/// A command that the machine will send on its own: no reply can belong to it yet.
 const NOT_YET: Given = Given { step: Step::Hello, sent: u64::MAX, heard: u64::MAX };
 
 fn config(terms: Terms) -> Config {
@@ -468,12 +469,12 @@ fn lines(bytes: &str) -> usize {
     bytes.matches('\n').count()
 }
 
-/// What an event answers.
+/// Which commands an event answers.
 enum Answers {
     Nothing,
-    /// With yes.
+    /// A positive reply to this step.
     Yes(Step),
-    /// AUTH, with yes.
+    /// A positive reply to AUTH.
     Proof,
     Step(Step),
     All,
@@ -533,7 +534,7 @@ fn prove_in_cleartext(
     }
 }
 
-/// Gives a command. What is to be answered then, if that was allowed.
+/// Gives a command. Returns the step that awaits a reply, if the machine allowed the command.
 fn give<C: Channel>(
     command: Move,
     client: &mut Client<C>,

@@ -1,5 +1,5 @@
-//! The SMTP client at its end of a joined conversation: its application wants TLS, then perhaps a login, then to hand over
-//! a message; and says so in cleartext, too, if nothing but the machine keeps it from doing that.
+//! The SMTP client of a joined conversation. Its application wants to start TLS, log in if configured, and send a
+//! message. It also tries that in cleartext, unless the machine prevents it.
 
 use proto_mail::machine::Negotiation;
 use proto_mail::{Cleartext, Credentials, Error, Mechanism, Secure};
@@ -15,7 +15,7 @@ use crate::end::{Common, next};
 use crate::explore::{capped, described};
 use crate::smtp_joined_server::{MESSAGE, ends_reply};
 
-/// What an attacker sends to a client. Its offers are marked: the client must not know them under TLS.
+/// What an attacker sends to a client. Offers carry a mark: the client must not know them under TLS.
 pub(crate) const TO_CLIENT: &[&str] = &[
     "220 x\r\n",
     "250 x\r\n",
@@ -29,8 +29,8 @@ pub(crate) const TO_CLIENT: &[&str] = &[
     "\u{16}\u{3}\u{1}",
 ];
 
-/// A client that wants TLS, then perhaps a login, then to hand over a message; and says so in cleartext, too, if nothing
-/// but the machine keeps it from doing that.
+/// A client that wants to start TLS, log in if configured, and send a message. It also tries that in cleartext, unless
+/// the machine prevents it.
 pub(crate) struct Sending {
     session: TestClient,
     common: Common,
@@ -81,7 +81,7 @@ impl Sending {
         }
     }
 
-    /// Asks for TLS if that is offered; and if not, tries to do without.
+    /// Starts TLS if the server offers it; otherwise continues without.
     fn starttls(&mut self) {
         match std::mem::replace(&mut self.session, TestClient::Gone) {
             TestClient::Cleartext(client)
@@ -127,7 +127,7 @@ impl Sending {
         }
     }
 
-    /// Takes one event. False: there was none.
+    /// Takes one event. Returns false if there was none.
     fn under_tls(&mut self) -> Result<bool, Error> {
         let TestClient::Secure(client) = &mut self.session else { return Ok(false) };
         let Common { rx, tx, record, beliefs, progress, broken, .. } = &mut self.common;
@@ -182,7 +182,7 @@ impl Sending {
         Ok(true)
     }
 
-    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
+    /// Handles an error: calls the client again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
         self.common.fail(error, "220 x\r\n250 x\r\n", |rx, tx| match &mut self.session {
             TestClient::Cleartext(client) => next(client, rx, tx),
@@ -237,7 +237,7 @@ impl End for Sending {
     }
 
     fn view(&self) -> View {
-        // What is said leaves before anything is heard.
+        // All output is sent before any input is read.
         const LEFT_OUT: [&str; 7] =
             ["generation", "mixed_codes", "count", "received", "head", "received_at", "queued_at"];
         let (stage, machine) = match &self.session {
@@ -261,13 +261,13 @@ fn address() -> Address<'static> {
     Address::parse("x@x.example").unwrap()
 }
 
-/// What kind of event it was: the text of a reply changes nothing.
+/// Returns the kind of an event. The text of a reply does not matter.
 fn event_name(event: &client::Event<'_>) -> String {
     let text = format!("{event:?}");
     text.split(['{', '"']).next().unwrap_or_default().to_owned()
 }
 
-/// The word that the answer to a command has at the other end, if this one does not have it.
+/// Returns the word that the server puts into its reply to this command, if the reply lacks it.
 fn wrong_answer(event: &client::Event<'_>) -> Option<&'static str> {
     let (word, response) = match event {
         client::Event::Accepted(Step::Mail, response) => ("MAIL", response),

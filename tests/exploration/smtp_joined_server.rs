@@ -1,5 +1,5 @@
-//! The SMTP server at its end of a joined conversation: its application accepts TLS or not, every
-//! log-in or none, and every message.
+//! The SMTP server of a joined conversation. Its application either offers TLS or not, accepts every log-in or none,
+//! and accepts every message.
 
 use std::time::Duration;
 
@@ -30,13 +30,13 @@ pub(crate) const TO_SERVER: &[&str] = &[
     "\u{16}\u{3}\u{1}",
 ];
 
-/// The one message.
+/// The only message.
 pub(crate) const MESSAGE: &[u8] = b"x\r\n.x\r\n";
 
-/// The most bytes of a message.
+/// The maximum size of a message in bytes.
 const LIMIT: u64 = 8;
 
-/// The server, its application and everything that was said.
+/// The server, its application and everything that was sent.
 pub(crate) struct Receiving {
     session: TestServer,
     common: Common,
@@ -52,14 +52,14 @@ enum TestServer {
     Gone,
 }
 
-/// What a server is like.
+/// The server's behaviour.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
-    /// It begins TLS when it is asked to.
+    /// Whether it offers TLS.
     pub(crate) has_tls: bool,
     /// Whether it accepts every log-in, or none.
     pub(crate) believes: bool,
-    /// It takes no mail before a login.
+    /// Whether it requires a log-in before MAIL.
     pub(crate) needs_proof: bool,
 }
 
@@ -114,7 +114,7 @@ impl Receiving {
         }
     }
 
-    /// Takes one event. False: there was none.
+    /// Takes one event. Returns false if there was none.
     fn under_tls(&mut self) -> Result<bool, Error> {
         let TestServer::Secure(server) = &mut self.session else { return Ok(false) };
         let Common { rx, tx, record, beliefs, progress, .. } = &mut self.common;
@@ -134,7 +134,7 @@ impl Receiving {
             }
             Some(event) => {
                 if answer(event, server, tx, record, &mut self.message) == Took::Message {
-                    // A piece of it would be none.
+                    // An incomplete message does not count.
                     beliefs.message = if self.message == MESSAGE { Belief::Yes } else { Belief::No };
                 }
             }
@@ -160,7 +160,7 @@ impl Receiving {
         }
     }
 
-    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
+    /// Handles an error: calls the server again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
         self.send();
         self.common.fail(error, "EHLO x\r\nMAIL FROM:<x@x.example>\r\n", |rx, tx| match &mut self.session {
@@ -178,7 +178,7 @@ enum Took {
     Message,
 }
 
-/// Says yes to everything.
+/// Accepts everything.
 fn answer<C: Channel>(
     event: server::Event<'_, C>,
     server: &mut Server<C>,
@@ -269,7 +269,7 @@ impl End for Receiving {
                 (Stage::Secure, format!("{} {message}", described(server, &LEFT_OUT)))
             }
         };
-        // What is too large is swallowed, however large; and MAIL is counted where there is a limit to it, only.
+        // By how much a message is too large does not matter. The number of MAIL commands matters only up to its limit.
         self.common.view(stage, capped(capped(machine, "size", LIMIT + 1), "mails", 1))
     }
 
@@ -291,7 +291,7 @@ impl End for Receiving {
     }
 }
 
-/// Whether a line is the last of a reply.
+/// Returns whether a line is the last one of a reply.
 pub(crate) fn ends_reply(line: &[u8]) -> bool {
     line.get(3) == Some(&b' ')
 }

@@ -1,4 +1,4 @@
-//! The SMTP server: a client that says anything, and an application that answers anything.
+//! Explores the SMTP server: a client sends anything, and an application answers anything.
 
 use std::sync::Arc;
 
@@ -18,40 +18,40 @@ use crate::end::{ask_again, next};
 use crate::explore::{Secured, World, capped, described, without};
 use crate::smtp_server_model::Conversation;
 
-/// The server, its application and everything that was said.
+/// The server, its application and everything that was sent.
 pub(crate) struct TestServer {
     session: Session,
     rx: RecvBuffer,
     tx: SendBuffer,
     record: Record,
-    /// What the application is to decide.
+    /// What the application must decide.
     open: Option<Open>,
     conversation: Conversation,
     terms: Terms,
     secured: Secured,
-    /// What the client has said since its AUTH: an exchange does not tell in its description what it was told.
+    /// What the client has sent since AUTH. The description of an exchange does not show what it received.
     exchange: Vec<u8>,
 }
 
-/// What the walk must know of the configuration.
+/// The relevant settings of the server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     /// SMTP or LMTP.
     pub(crate) dialect: Dialect,
-    /// Whether MAIL needs an identity.
+    /// Whether MAIL requires a log-in.
     pub(crate) needs_proof: bool,
-    /// Whether errors, and commands without authentication, come to an end.
+    /// Whether the number of errors, and of commands before authentication, is limited.
     pub(crate) bounds: Bounds,
 }
 
-/// Whether there is a limit to what a client may do wrong.
+/// Whether the client's errors are limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bounds {
     None,
     Few,
 }
 
-/// The most bytes of a message.
+/// The maximum size of a message in bytes.
 const LIMIT: u64 = 8;
 
 enum Session {
@@ -68,34 +68,34 @@ enum Open {
     StartTls(StartTlsRequest),
 }
 
-/// What the client or the application does.
+/// An action of the client or the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Move {
-    /// The client says this, in one read.
+    /// The client sends this in one read.
     Hear(&'static str),
-    /// The client says no more.
+    /// The client closes its side.
     Close,
-    /// The application says yes, or goes on.
+    /// The application accepts, or continues.
     Yes,
-    /// It says no.
+    /// The application rejects.
     No,
-    /// It says that it cannot tell now; or, to a command, 421.
+    /// The application fails temporarily; or, for a command, answers 421.
     NotNow,
-    /// It offers nothing any more.
+    /// The application stops offering extensions.
     OfferNothing,
-    /// The server goes down.
+    /// The server shuts down.
     GoDown,
-    /// What is awaited does not come, or a delay is over.
+    /// The wait times out, or a delay ends.
     Tick,
 }
 
-/// What the client may say between two commands, in an exchange and in a message: all of it everywhere.
+/// What the client may send between two commands, in an exchange and in a message. All of it is tried everywhere.
 const CLIENT_LINES: &[&str] = &[
     "EHLO x\r\n",
     "HELO x\r\n",
     "LHLO x\r\n",
     "STARTTLS\r\n",
-    // Glued behind STARTTLS: a command, half of one, and what could be TLS.
+    // STARTTLS with a whole command, half a command or possible TLS bytes in the same read.
     "STARTTLS\r\nEHLO x\r\n",
     "STARTTLS\r\nM",
     "NOOP\r\nSTARTTLS\r\n",
@@ -114,7 +114,7 @@ const CLIENT_LINES: &[&str] = &[
     "x\r\n",
     ".\r\n",
     ".\r\nNOOP\r\n",
-    // Ends of data that are none, and a command that hides behind.
+    // Invalid ends of a message, with a hidden command after them.
     "x\n.\nMAIL FROM:<y@x.example>\r\n",
     "x\n.\r\nRSET\r\n",
     "x\r.\r\nRSET\r\n",
@@ -135,7 +135,7 @@ const CLIENT_LINES: &[&str] = &[
     "NOOP with words that go on and on until the line is longer than it may be\r\n",
 ];
 
-/// What is counted where there are limits, and what the counts may end.
+/// Input that counts towards a limit, and input that may end the counting.
 const COUNTED: &[&str] = &[
     "EHLO x\r\n",
     "STARTTLS\r\n",
@@ -152,18 +152,18 @@ const COUNTED: &[&str] = &[
     "NO",
 ];
 
-/// How a line that was begun goes on.
+/// How a begun line may continue.
 const ENDINGS: &[&str] = &["\r\n", "\r", "\n", "OP\r\n", "\r\n.\r\n"];
 
 impl TestServer {
-    /// Before the client's first word.
+    /// Creates a server before the client's first input.
     pub(crate) fn new(terms: Terms) -> Self {
         let mut tx = SendBuffer::new();
         let session = Session::Cleartext(Server::<Cleartext>::new(config(terms), &mut tx));
         Self::with(session, tx, Secured::No, terms)
     }
 
-    /// As [`new`](Self::new), under TLS from the beginning.
+    /// Like [`new`](Self::new), under TLS from the start.
     pub(crate) fn secure(terms: Terms) -> Self {
         let mut tx = SendBuffer::new();
         let session = Session::Secure(Server::<Secure>::new(config(terms), channel(), &mut tx));
@@ -186,7 +186,7 @@ impl TestServer {
         serving
     }
 
-    /// What was put out leaves.
+    /// Sends all output.
     fn send(&mut self) {
         for chunk in self.tx.chunks() {
             self.conversation.say(chunk.bytes);
@@ -194,7 +194,7 @@ impl TestServer {
         self.record.send(&mut self.tx);
     }
 
-    /// Takes every event up to one that wants an answer.
+    /// Takes every event up to one that needs an answer.
     fn pump(&mut self) {
         while self.open.is_none() {
             let went_on = match &mut self.session {
@@ -226,7 +226,7 @@ impl TestServer {
         }
     }
 
-    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
+    /// Handles an error: calls the server again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
         self.send();
         let buffers = (&mut self.rx, &mut self.tx);
@@ -241,7 +241,7 @@ impl TestServer {
         self.open = None;
     }
 
-    /// The application answers what it was asked.
+    /// The application answers the pending question.
     fn decide(&mut self, next: Move) {
         let (tx, record) = (&mut self.tx, &mut self.record);
         match (self.open.take(), &mut self.session) {
@@ -284,7 +284,7 @@ impl TestServer {
             return;
         }
         let upgrade = server.accept(request, &mut self.tx);
-        // What was put out is the last of the cleartext.
+        // The pending output is the last in cleartext.
         self.send();
         if self.rx.is_closed() {
             // There is no peer for a handshake.
@@ -304,7 +304,7 @@ impl TestServer {
         }
     }
 
-    /// Whether an application has said yes to an identity on this channel.
+    /// Returns whether an application has accepted a log-in on this channel.
     fn is_proved(&self) -> bool {
         let here = self.record.entries.iter().rev();
         let mut here =
@@ -323,7 +323,8 @@ impl TestServer {
         }
     }
 
-    /// What is awaited, whether more is wanted, whether it is over, and whether the client has authenticated.
+    /// Returns what the server waits for, whether it wants input, whether it is closed, and whether the client is
+    /// authenticated.
     fn outside(&self) -> (WaitFor, bool, bool, bool) {
         fn of<C: Channel>(server: &Server<C>, tx: &SendBuffer) -> (WaitFor, bool, bool, bool) {
             (server.wait().awaited, server.wants_read(tx), server.is_closed(), server.is_authenticated())
@@ -335,11 +336,11 @@ impl TestServer {
         }
     }
 
-    /// The machine without what cannot matter: each is read nowhere but where it is named here.
+    /// Describes the machine without what cannot matter. A comment gives the reason for each part left out.
     fn description(&self) -> String {
         let mut left_out = vec!["serial", "generation", "greeting_end", "idle_commands"];
         if self.terms.bounds == Bounds::None {
-            // How many, where there is no limit.
+            // The counts do not matter without a limit.
             left_out.extend(["errors", "commands_before_login"]);
         }
         let whole = match &self.session {
@@ -348,14 +349,14 @@ impl TestServer {
             Session::Secure(server) => described(server, &left_out),
         };
         if whole.contains("authenticated: true") {
-            // Who has authenticated cannot fail to any more, and is not counted.
+            // An authenticated client cannot fail to log in any more, and its commands are not counted.
             left_out.extend(["failed_logins", "commands_before_login"]);
         }
         if whole.contains("state: SkipLine") {
             // A line would have to be a million bytes long.
             left_out.push("left");
         }
-        // What is too large is swallowed, however large; and MAIL is counted where there is a limit to it, only.
+        // By how much a message is too large does not matter. The number of MAIL commands matters only up to its limit.
         capped(capped(without(whole, &left_out), "size", LIMIT + 1), "mails", 0)
     }
 }
@@ -365,7 +366,7 @@ impl World for TestServer {
 
     fn moves(&self) -> Vec<Move> {
         let (awaits, wants_read, closed, _) = self.outside();
-        // Behind the gate is the session that another walk begins with.
+        // The session after the upgrade is the start of another exploration.
         if closed || self.secured == Secured::JustNow {
             return Vec::new();
         }
@@ -384,12 +385,12 @@ impl World for TestServer {
         }
         moves.push(Move::Close);
         if self.rx.is_empty() {
-            // What the driver had read already when the machine wanted no more is a way, too.
+            // The driver may already have read this when the machine stopped reading.
             let all = if self.terms.bounds == Bounds::Few { COUNTED } else { CLIENT_LINES };
             let sayings = if wants_read { all } else { &all[..4] };
             moves.extend(sayings.iter().map(|bytes| Move::Hear(bytes)));
         } else if wants_read {
-            // A line that was begun ends; one that was only just begun goes on, too.
+            // A begun line ends. A line of less than 4 bytes may also continue in other ways.
             let endings = if self.rx.len() < 4 { ENDINGS } else { &ENDINGS[..1] };
             moves.extend(endings.iter().map(|bytes| Move::Hear(bytes)));
         }
@@ -399,7 +400,7 @@ impl World for TestServer {
     fn make(&mut self, next: Move) {
         self.secured.pass();
         if matches!(next, Move::Close | Move::Tick | Move::GoDown) {
-            // What follows comes of this, and of nothing that was heard.
+            // What follows is caused by this action and not by earlier input.
             self.record.heard(0);
         }
         match next {
@@ -424,7 +425,7 @@ impl World for TestServer {
         self.send();
         let (awaits, wants_read, closed, authenticated) = self.outside();
         match next {
-            // Only in an exchange, or while a line is swallowed, is the rest of a line awaited.
+            // The server waits for the rest of a line only in an exchange or while it discards a line.
             _ if awaits != WaitFor::Remainder && !matches!(self.open, Some(Open::Auth(_))) => {
                 self.exchange.clear()
             }
@@ -432,7 +433,7 @@ impl World for TestServer {
             _ => {}
         }
         if self.exchange.is_empty() && !authenticated && !closed && self.is_proved() {
-            // Nothing came of that exchange.
+            // That exchange has ended without success.
             self.record.entries.push(Entry::IdentityReset);
         }
         self.record.stuck |= !closed && !wants_read && self.open.is_none() && awaits != WaitFor::Delay;
@@ -461,7 +462,7 @@ impl World for TestServer {
         let (awaits, _, closed, authenticated) = self.outside();
         let terms = invariants::Terms {
             side: Side::SmtpServer,
-            // What has come through the gate goes no farther.
+            // A server that has just been upgraded is not explored further.
             secure: self.secured == Secured::Before,
             danger: false,
             may_hold: 128,
@@ -484,7 +485,7 @@ impl World for TestServer {
     }
 }
 
-/// What it is about, without the token's number.
+/// Returns the kind of the question, without the token's number.
 fn open_name(open: &Open) -> String {
     match open {
         Open::Hello => "EHLO".to_owned(),
@@ -494,7 +495,7 @@ fn open_name(open: &Open) -> String {
     }
 }
 
-/// Notes an event, and says what is to be decided.
+/// Records an event. Returns what the application must decide.
 fn seen<C: Channel>(event: Event<'_, C>, terms: Terms, record: &mut Record) -> Option<Open> {
     if let Event::DataChunk(bytes) = event {
         record.piece(&bytes);

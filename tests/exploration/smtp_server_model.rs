@@ -1,14 +1,15 @@
-//! Who answers what: a second reading of an SMTP conversation, from its bytes alone.
+//! An independent model of an SMTP server: which reply answers which command. It uses only the bytes of the
+//! conversation.
 //!
-//! It is written from RFC 5321, 2033, 3030 and 4954 and shares nothing with the machines. It knows which replies fit
-//! which command, and how many there are.
+//! It follows RFC 5321, 2033, 3030 and 4954 and shares no code with the machines. It knows which replies a command may
+//! have, and how many.
 
 use proto_smtp::Dialect;
 
-/// What ends a message, the end of its last line included.
+/// The end of a message, including the end of its last line.
 const END: &[u8] = b"\r\n.\r\n";
 
-/// What a client and a server said to each other on one channel.
+/// What a client and a server sent to each other on one channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Conversation {
     heard: Vec<u8>,
@@ -17,7 +18,7 @@ pub(crate) struct Conversation {
     greeted: bool,
 }
 
-/// What the client says next.
+/// What the client sends next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Command,
@@ -26,36 +27,36 @@ enum Mode {
 }
 
 impl Conversation {
-    /// One that begins with a greeting.
+    /// Creates a conversation that begins with a greeting.
     pub(crate) const fn greeted(dialect: Dialect) -> Self {
         Self { heard: Vec::new(), said: Vec::new(), dialect, greeted: true }
     }
 
-    /// One behind STARTTLS.
+    /// Creates a conversation after STARTTLS.
     pub(crate) const fn under_tls(dialect: Dialect) -> Self {
         Self { heard: Vec::new(), said: Vec::new(), dialect, greeted: false }
     }
 
-    /// The client said more.
+    /// The client sent more.
     pub(crate) fn hear(&mut self, bytes: &[u8]) {
         self.heard.extend_from_slice(bytes);
     }
 
-    /// The server said more.
+    /// The server sent more.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.said.extend_from_slice(bytes);
     }
 
-    /// Every reply answers the command that it stands behind, and if the server is `at_rest` each has been answered.
-    /// Says how many replies there were.
+    /// Checks that every reply answers the command before it. If the server is `at_rest`, every command must have its
+    /// reply. Returns the number of replies.
     ///
     /// # Errors
-    /// What does not fit.
+    /// The first contradiction.
     pub(crate) fn check(&self, at_rest: bool) -> Result<usize, String> {
         self.read(at_rest).map(|(at, _)| at)
     }
 
-    /// Everything that what may be said next depends on.
+    /// Describes everything that can influence what may be sent next.
     pub(crate) fn reading(&self) -> String {
         let Ok((_, reader)) = self.read(false) else { return String::new() };
         let Reader { rest, mode, accepted, .. } = reader;
@@ -63,7 +64,8 @@ impl Conversation {
             return format!("{mode:?} {accepted:?} {}", ended(rest));
         }
         let line = rest.strip_suffix(b"\r").unwrap_or(rest);
-        // A line that cannot be a command is one however it goes on. No verb is longer, nor one with the size of a chunk.
+        // A line with a bare CR or LF stays invalid however it continues. No verb, also with the size of a chunk, is
+        // longer than 16 bytes.
         let line = if is_broken(line) { b"\n" } else { line.get(..16).unwrap_or(line) };
         format!("{mode:?} {accepted:?} {} {}", line.escape_ascii(), rest.ends_with(b"\r"))
     }
@@ -76,7 +78,8 @@ impl Conversation {
         while at < codes.len() {
             let (unit, replies) = match reader.next() {
                 Some(unit) => unit,
-                // 421 may come unasked, and nothing behind it; a refusal, before a line that was begun has ended.
+                // The server may send 421 without a command, as its last reply. It may also reject a begun line before
+                // its end.
                 None if at + 1 == codes.len() && codes[at] == 421 => return Ok((at, reader)),
                 None if at + 1 == codes.len() && codes[at] >= 500 && !reader.rest.is_empty() => {
                     return Ok((at, reader));
@@ -92,7 +95,7 @@ impl Conversation {
                 at += 1;
             }
         }
-        // No reply: in LMTP, the last chunk of a message without recipients.
+        // In LMTP, the last chunk of a message without recipients has no reply.
         while at_rest && let Some((unit, replies)) = reader.next() {
             if replies > 0 {
                 return Err(format!("no answer to {unit}: {codes:?} to {}", self.shown()));
@@ -106,7 +109,7 @@ impl Conversation {
     }
 }
 
-/// The codes of replies, each once.
+/// Returns the code of each reply, once per reply.
 fn codes(said: &[u8]) -> Result<Vec<u16>, String> {
     let text = std::str::from_utf8(said).map_err(|error| error.to_string())?;
     let mut codes = Vec::new();
@@ -124,13 +127,13 @@ fn codes(said: &[u8]) -> Result<Vec<u16>, String> {
 struct Reader<'h> {
     rest: &'h [u8],
     mode: Mode,
-    /// How many recipients were accepted, in a transaction.
+    /// The number of accepted recipients; `None` outside a transaction.
     accepted: Option<usize>,
     dialect: Dialect,
 }
 
 impl Reader<'_> {
-    /// The next command, SASL message or message, and how many replies it has.
+    /// Returns the next command, SASL message or message, and its number of replies.
     fn next(&mut self) -> Option<(String, usize)> {
         let lmtp = self.dialect == Dialect::Lmtp;
         if self.mode == Mode::Message {
@@ -165,13 +168,13 @@ impl Reader<'_> {
         }
     }
 
-    /// What an answer changes.
+    /// Applies a reply to the state.
     fn answered(&mut self, unit: &str, code: u16) {
         let yes = (200..300).contains(&code);
         match unit {
             _ if code == 354 => self.mode = Mode::Message,
             _ if code == 334 => self.mode = Mode::Exchange,
-            // What is not known, or out of order, changes nothing.
+            // A command that is unknown or out of order changes nothing.
             _ if [502, 503].contains(&code) => {}
             "MAIL" if yes => self.accepted = Some(0),
             "RCPT" if yes => self.accepted = self.accepted.map(|accepted| accepted + 1),
@@ -183,7 +186,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a reply with this code can answer it.
+/// Returns whether a reply with this code can answer this command.
 fn fits(unit: &str, code: u16) -> bool {
     match code {
         400..600 => true,
@@ -198,18 +201,18 @@ fn fits(unit: &str, code: u16) -> bool {
     }
 }
 
-/// How many bytes of the end of a message have come. Its beginning is that of a line.
+/// Returns how many bytes of the end marker have arrived. A message begins at the start of a line.
 fn ended(message: &[u8]) -> usize {
     let lines = [b"\r\n", message].concat();
     (0..END.len()).rev().find(|&len| lines.ends_with(&END[..len])).unwrap_or_default()
 }
 
-/// Whether a line holds a bare CR or LF, and is no command.
+/// Returns whether a line contains a bare CR or LF and is therefore no command.
 fn is_broken(line: &[u8]) -> bool {
     line.contains(&b'\r') || line.contains(&b'\n')
 }
 
-/// The length up to the end of the first such part.
+/// Returns the length up to the end of the first occurrence of `part`.
 fn behind(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len()).position(|window| window == part).map(|at| at + part.len())
 }
