@@ -1,4 +1,4 @@
-//! A linear client: uploads in bounded memory, time-outs of every kind, a peer that goes away.
+//! A blocking client: uploads in bounded memory, every kind of timeout, a peer that disconnects.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -66,7 +66,7 @@ fn a_time_out_names_what_was_awaited() {
     assert!(begun.elapsed() < Duration::from_secs(2));
 }
 
-/// A client that may not open a second connection opens none.
+/// A client that is not allowed a second connection opens none.
 #[test]
 fn a_silent_server_is_only_asked_if_it_may_be() {
     let connections = |connector: Connector| {
@@ -81,7 +81,7 @@ fn a_silent_server_is_only_asked_if_it_may_be() {
     let connector = || Connector::new(TlsClientConfig::danger_accept_any_certificate().unwrap());
     assert_eq!(connections(connector()), 2);
     assert_eq!(connections(connector().without_probe()), 1);
-    // One that has begun to greet is slow, and not silent.
+    // A server that has begun its greeting is slow but not silent.
     let slow = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = target(slow.local_addr().unwrap(), Security::StartTls);
     let server = std::thread::spawn(move || {
@@ -149,7 +149,7 @@ fn reports_closed_ports_and_unknown_names() {
     let error = connect(address, Security::ImplicitTls, tls.clone()).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
     assert!(error.to_string().contains(&address.to_string()), "{error}");
-    // A label of more than 63 bytes: no name server is asked about it.
+    // A label of more than 63 bytes: the client asks no name server about it.
     let target = Target::new("x".repeat(300), 993, Security::ImplicitTls);
     let connector = Connector::new(tls).deadlines(Deadlines::uniform(Duration::from_secs(3)));
     let error = connector.connect::<Toy>(&target, &Config::default()).unwrap_err();
@@ -162,7 +162,7 @@ fn two_writers_do_not_wait_for_each_other_for_ever() {
     let server = Server::start(ListenerTls::Implicit(identity.server()));
     let mut connection = connect(server.address, Security::ImplicitTls, authority.trust()).unwrap();
     assert_eq!(line(&mut connection).unwrap(), "220 toy");
-    // Far more commands, and far more answers, than all buffers on the way hold.
+    // Far more commands and replies than all buffers on the way hold.
     let batch = Bytes::from(format!("PING {}\r\n", "y".repeat(500)).repeat(200));
     let (mut left, mut answers) = (500u32, 0);
     connection.set_deadlines(Deadlines::uniform(Duration::from_secs(10)));
@@ -203,7 +203,7 @@ fn a_connector_is_shared_between_threads() {
     }
 }
 
-/// A server that says this at once, then waits for the end.
+/// Starts a server that sends this text at once and then waits until the client disconnects.
 fn says(text: &'static [u8]) -> (SocketAddr, std::thread::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

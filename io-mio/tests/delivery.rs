@@ -1,4 +1,4 @@
-//! Delivery against servers that keep to a script: what is tried again, what is not, and what is said of whom.
+//! Delivery to scripted servers: what is retried, what is not, and what the report says about each recipient.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -21,18 +21,18 @@ use proto_smtp::{
     types::{Address, ForwardPath, Mail, Rcpt, ReversePath},
 };
 
-/// What a server does when the next thing is due: the greeting, then each command and the message's end.
+/// The server's next action: for the greeting, then for each command and the end of the message.
 #[derive(Clone, Copy)]
 enum Act {
     Say(&'static str),
-    /// Closes the connection without a word.
+    /// Closes the connection without a reply.
     Close,
-    /// Says nothing until the client goes away.
+    /// Sends nothing until the client disconnects.
     Silence,
 }
 use Act::{Close, Say, Silence};
 
-/// A server with a script for each connection. It returns how many messages it got as a whole.
+/// Starts a server with a script for each connection. The thread returns the number of complete messages received.
 fn serve(scripts: Vec<Vec<Act>>) -> (SocketAddr, JoinHandle<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -46,7 +46,7 @@ fn one(listener: &TcpListener, script: &[Act]) -> usize {
     let mut lines = BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok);
     let mut messages = 0;
     for (number, act) in script.iter().enumerate() {
-        // The first thing is the greeting, and a message follows 354.
+        // The first action is the greeting, and a message follows 354.
         let in_message =
             number > 0 && matches!(script.get(number - 1), Some(Say(text)) if text.starts_with("354"));
         if in_message {
@@ -60,15 +60,15 @@ fn one(listener: &TcpListener, script: &[Act]) -> usize {
             Silence => break,
         }
     }
-    // What else comes is not answered.
+    // Further input gets no reply.
     lines.for_each(drop);
     messages
 }
 
-/// The deadline of every phase.
+/// The time limit of every phase.
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// No time passes but what is asked for.
+/// A clock that advances only by the requested delays.
 #[derive(Default)]
 struct Still {
     pauses: Vec<Duration>,
@@ -105,7 +105,7 @@ fn connect(address: SocketAddr) -> Result<Connection<Client<Cleartext>>, Error> 
     Ok(connection)
 }
 
-/// Delivers to so many recipients; gives the report, the pauses, and how many messages arrived.
+/// Delivers to this many recipients. Returns the report, the delays, and the number of messages received.
 fn deliver(
     recipients: usize,
     scripts: Vec<Vec<Act>>,
@@ -124,7 +124,7 @@ fn deliver(
     (done, clock.pauses, server.join().unwrap())
 }
 
-/// Everything goes well, up to the message's end.
+/// A successful script, up to the reply to the message.
 const GOOD: [Act; 6] = [
     Say("220 x"),
     Say("250 x"),
@@ -134,7 +134,7 @@ const GOOD: [Act; 6] = [
     Say("250 2.0.0 taken"),
 ];
 
-/// All goes well up to the `stage`th thing; then this.
+/// A successful script up to action number `stage`, which is `act` instead.
 fn good_until(stage: usize, act: Act) -> Vec<Act> {
     let mut script = GOOD[..stage].to_vec();
     script.push(act);
@@ -158,7 +158,7 @@ fn going_away_at_any_stage_is_tried_again() {
         let (report, pauses, messages) = deliver(1, vec![good_until(stage, Say("421 later")), GOOD.to_vec()]);
         let report = report.unwrap();
         assert_eq!((report.status, report.retry_count), (DeliveryStatus::Success, 1), "{stage}: {report:?}");
-        // At the last stage the message had come, and the server said that it did not take it.
+        // At the last stage the server had received the message and refused it.
         assert_eq!((pauses.len(), messages), (1, 1 + usize::from(stage == 5)), "{stage}");
     }
 }
@@ -200,7 +200,7 @@ fn each_recipient_has_its_own_result_and_no_duplicate() {
     let (report, _, messages) = deliver(3, vec![first, GOOD.to_vec()]);
     let report = report.unwrap();
     let statuses: Vec<_> = report.recipients.iter().map(|recipient| recipient.status).collect();
-    // The second script has one reply to one RCPT: more of them would get stuck.
+    // The second script has a reply for only one RCPT: a second RCPT would get none.
     assert_eq!(statuses, [DeliveryStatus::Success, DeliveryStatus::Rejected, DeliveryStatus::Success]);
     assert_eq!((report.status, messages), (DeliveryStatus::Rejected, 2));
     let refused = report.recipients[1].diagnostic.as_ref().unwrap();

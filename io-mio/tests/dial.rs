@@ -66,7 +66,7 @@ fn connector(tls: TlsClientConfig) -> Connector {
     Connector::new(tls).deadlines(Deadlines::uniform(Duration::from_secs(5)))
 }
 
-/// The server by a name that only the proxy resolves; its certificate is for "localhost".
+/// Returns a server by a name that only the proxy resolves. Its certificate is for "localhost".
 fn behind_proxy(security: Security) -> Target {
     Target::new("mail.invalid", 993, security).verify_name("localhost")
 }
@@ -131,7 +131,7 @@ fn logs_in_to_proxies_and_shows_no_password() {
 
 #[test]
 fn a_greeting_behind_the_proxys_reply_is_the_servers() {
-    // The greeting arrives in the same segment as the reply of the proxy: it belongs to the server.
+    // The greeting arrives in the same segment as the proxy's reply and belongs to the server.
     let greeting = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n220 toy\r\n".to_vec();
     let address = proxy(vec![greeting], None).0;
     let (authority, _) = localhost();
@@ -143,7 +143,7 @@ fn a_greeting_behind_the_proxys_reply_is_the_servers() {
         _ => Ok(None),
     });
     assert_eq!(greeting.unwrap(), "220 toy");
-    // With implicit TLS nothing may come before the server's handshake: cleartext there is not taken for TLS.
+    // With implicit TLS nothing may precede the server's handshake: the client does not take cleartext there for TLS.
     let error =
         connector.connect::<Toy>(&behind_proxy(Security::ImplicitTls), &Config::default()).unwrap_err();
     assert!(matches!(error, Error::WrongTlsMode { .. }), "{error}");
@@ -165,7 +165,7 @@ fn refuses_hostile_proxies() {
         let error = error(http(address), &target);
         assert!(matches!(error, Error::Proxy(ProxyError::InvalidReply(_))), "{error}");
     }
-    // Both replies at once: the second one came before its request.
+    // The proxy sends both replies at once: the second one arrives before its request.
     let mut early = b"\x05\x00".to_vec();
     early.extend(SOCKS_OK);
     let error_early = error(socks5(proxy(vec![early], None).0), &target);
@@ -195,7 +195,7 @@ fn does_not_wait_for_a_silent_proxy() {
     assert!(started.elapsed() < Duration::from_secs(4));
 }
 
-/// A server on a Unix socket, for as long as the test runs.
+/// Starts a server on a Unix socket. It runs as long as the test.
 fn on_unix_socket(tls: ListenerTls) -> std::path::PathBuf {
     let path = std::env::temp_dir().join(format!(
         "io-mio-{}-{:?}.sock",

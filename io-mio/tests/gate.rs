@@ -1,4 +1,4 @@
-//! The TLS gate, from both sides: what passes it, and that nothing else does.
+//! The TLS gate from both sides: only the handshake passes it.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -66,7 +66,7 @@ fn channel_bindings_are_those_of_the_version() {
     );
 }
 
-/// What a peer who injects `bytes` behind STARTTLS, cut at `at`, brings about.
+/// Sends `bytes` that a peer injects after STARTTLS, split at `at`. Returns what the server sends.
 fn inject(address: SocketAddr, bytes: &[u8], at: usize) -> Vec<u8> {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_nodelay(true).unwrap();
@@ -75,7 +75,7 @@ fn inject(address: SocketAddr, bytes: &[u8], at: usize) -> Vec<u8> {
     socket.read_exact(&mut greeting).unwrap();
     socket.write_all(&bytes[..at]).unwrap();
     std::thread::sleep(Duration::from_millis(3));
-    // The server may have closed already.
+    // The server may have closed the connection already.
     let _ = socket.write_all(&bytes[at..]);
     let mut rest = Vec::new();
     let _ = socket.read_to_end(&mut rest);
@@ -93,7 +93,8 @@ fn a_command_behind_starttls_is_fatal_at_every_split() {
         let server = Server::start(ListenerTls::StartTls(identity.server()));
         for at in splits.clone() {
             let answer = inject(server.address, bytes, at);
-            // Nothing, the answer to STARTTLS, and perhaps a TLS alert: never an answer to the command.
+            // The server sends nothing, or the reply to STARTTLS and perhaps a TLS alert, but never a reply to the
+            // command.
             let rest = answer.strip_prefix(b"220 ready\r\n").unwrap_or(&answer);
             assert!(rest.is_empty() || rest[0] == 0x15, "split {at}: {answer:?}");
         }
@@ -168,7 +169,7 @@ fn a_handshake_that_never_comes_is_not_waited_for() {
     assert!(rest.is_empty() || rest[0] == 0x15, "a closing alert at most: {rest:?}");
     assert!(begun.elapsed() < Duration::from_secs(3));
     server.saw("closed: the TLS handshake did not finish within 200ms");
-    // Nor are single bytes of it, however many.
+    // Single bytes of a handshake do not extend the limit either.
     let implicit = ListenerTls::Implicit(identity.server());
     let server = Server::with(implicit, Config::default(), deadlines, ReactorLimits::default());
     let mut socket = TcpStream::connect(server.address).unwrap();
@@ -198,7 +199,7 @@ fn what_was_said_in_cleartext_leaves_before_tls_begins() {
             writer.write_all(b"STARTTLS\r\n").unwrap();
         }
     });
-    // The answers pile up until nothing moves any more.
+    // The replies accumulate until neither side can send.
     std::thread::sleep(Duration::from_millis(300));
     let mut expected = b"220 toy\r\n".to_vec();
     expected.extend(format!("PONG {filler}\r\n").repeat(10_000).bytes());

@@ -1,4 +1,4 @@
-//! IMAP's own machines on the driver: greeting, STARTTLS, authentication, a delay, a shutdown.
+//! The IMAP machines on the driver: greeting, STARTTLS, authentication, a delay, a shutdown.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -25,7 +25,7 @@ use proto_imap::{
 use proto_mail::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use toy::{localhost, target, users};
 
-/// Knows one user, and answers every command with OK.
+/// An application that knows one user and answers every command with OK.
 struct App;
 
 impl Handler<ImapServer> for App {
@@ -109,12 +109,12 @@ fn connect(address: SocketAddr, security: Security, tls: TlsClientConfig) -> Con
     connector.connect::<ImapClient>(&target(address, security), &Arc::new(Config::default())).unwrap()
 }
 
-/// Whether the server believes it, by the strongest mechanism.
+/// Logs in with the strongest mechanism. Returns whether the server accepted it.
 fn log_in(connection: &mut Connection<Client<Secure>>, password: &[u8]) -> bool {
     log_in_by(connection, Credentials::password("alice", password), LoginMethod::Strongest)
 }
 
-/// Whether the server believes it.
+/// Logs in with one of these mechanisms. Returns whether the server accepted it.
 fn log_in_by(
     connection: &mut Connection<Client<Secure>>,
     credentials: Credentials,

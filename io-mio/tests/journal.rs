@@ -1,5 +1,5 @@
-//! What a journal is told, and when: behind each word of it a program may be killed, and still knows who has what.
-//! And what a dispatcher does about a route that comes to nothing, and a server that takes few sessions.
+//! The calls to a journal and their order: a program may be killed after any call and still knows which recipients have
+//! the message. Also, what a dispatcher does about a route that fails and a server that accepts few sessions.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -30,15 +30,15 @@ use proto_smtp::Config;
 
 type Result = DeliveryResult<usize, Text>;
 
-/// Writes down what it is told.
+/// A journal that records its calls.
 #[derive(Default)]
 struct Log {
     lines: Mutex<Vec<String>>,
     bytes: AtomicUsize,
-    /// Whose messages must not have arrived before `ending` has returned.
+    /// The messages of this server must not have arrived before `before_final_bytes` has returned.
     book: Option<Arc<Book>>,
     is_broken: bool,
-    /// Said in the first pause.
+    /// Triggered in the first pause.
     stop: Option<StopSignal>,
 }
 
@@ -94,7 +94,7 @@ fn orders<'a>(
     })
 }
 
-/// Runs this to its end.
+/// Runs the dispatcher until all orders are done.
 fn run(
     dispatcher: &Dispatcher<'_, Cleartext, Still>,
     log: &Log,
@@ -133,7 +133,7 @@ fn the_journal_gets_each_step_before_the_next() {
     assert_eq!((attempts, done[0].report.retry_count, done[0].route_failed), (vec![1, 1, 2], 1, false));
     let taken: Vec<_> = server.book.messages().into_iter().map(|taken| taken.recipients).collect();
     assert_eq!(taken, [["a@x.example"], ["later@x.example"]]);
-    // No session was kept in the pause.
+    // No session was kept during the pause.
     assert_eq!(server.book.sessions().2, 2);
 }
 
@@ -243,7 +243,7 @@ fn wait_until(what: impl Fn() -> bool) {
     }
 }
 
-/// A route that fails like this, once so many messages are in hand, and how often it was tried.
+/// A route that fails with this error once the dispatcher holds this many messages. Counts the attempts to open it.
 struct Broken {
     route: Route<Cleartext>,
     opened: Arc<AtomicUsize>,
@@ -262,12 +262,12 @@ impl Broken {
         Self { route, opened, in_hand }
     }
 
-    /// These orders, as one takes them in hand.
+    /// Counts these orders as the dispatcher takes them.
     fn counts<'a>(
         &'a self,
         orders: impl Iterator<Item = DeliveryRequest<usize, Text, Cleartext>> + Send + 'a,
     ) -> impl Iterator<Item = DeliveryRequest<usize, Text, Cleartext>> + Send + 'a {
-        // The last one is taken when the end was asked for.
+        // The count also rises when the dispatcher asks for more after the last order.
         orders.map(Some).chain([None]).inspect(|_| _ = self.in_hand.fetch_add(1, Ordering::SeqCst)).flatten()
     }
 

@@ -113,7 +113,7 @@ fn connect<P: ClientProtocol>(
         .connect::<P>(&target(address, Security::StartTls), config)
 }
 
-/// Drives a connection until this returns something.
+/// Drives a connection until `done` returns a value.
 fn until<M: Machine, T>(
     connection: &mut Connection<M>,
     mut done: impl FnMut(M::Event<'_>) -> Option<T>,
@@ -238,7 +238,7 @@ fn renews_certificates_without_closing_sessions() {
             params.subject_alt_names.push(rcgen::SanType::DnsName("second.example".try_into().unwrap()));
         }),
     );
-    // By a resolver.
+    // With a resolver.
     let resolver = Arc::new(Resolver { key: RwLock::new(certified(&first)), names: Mutex::default() });
     let tls = TlsServerConfig::with_resolver(resolver.clone(), TlsVersions::Both).unwrap();
     assert!(tls.certificate().is_none() && tls.fingerprint().is_none());
@@ -249,7 +249,7 @@ fn renews_certificates_without_closing_sessions() {
     *resolver.key.write().unwrap() = certified(&second);
     assert_eq!(names(&open()), ["localhost", "second.example"]);
     assert!(ask(&mut before, "PING").is_ok(), "the old session goes on");
-    // By replacing the listener's settings.
+    // With new settings for the listener.
     let (address, settings) = toy_server(ListenerTls::StartTls(first.server()));
     let open = || toy::connect(address, Security::StartTls, authority.trust()).unwrap();
     let mut before = open();
@@ -295,7 +295,7 @@ fn uses_the_callers_own_rustls_configurations() {
     assert!(server.client_certificates(ClientCertificates::Optional, users.pem.as_bytes()).is_err());
 }
 
-/// Channel binding needs the certificate that a resolver chose.
+/// Channel binding uses the certificate that a resolver chose.
 #[test]
 fn binds_to_the_certificate_that_a_resolver_chose() {
     let (authority, identity) = localhost();

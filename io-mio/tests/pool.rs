@@ -1,5 +1,5 @@
-//! Kept sessions and many messages at once: how many sessions a server sees, and that no message fails or arrives twice
-//! because of them.
+//! Reused sessions and many messages at once: how many sessions a server sees, and that no message is lost or delivered
+//! twice.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -33,7 +33,7 @@ fn wait_until(what: impl Fn() -> bool) {
     }
 }
 
-/// Delivers one message to these and gives the statuses.
+/// Delivers one message to these recipients. Returns their statuses.
 fn deliver(pool: &Pool<Cleartext>, route: &Route<Cleartext>, recipients: &[&str]) -> Vec<DeliveryStatus> {
     let mut message = message(recipients);
     let report = pool.deliver(route, &mut message, &RetryPolicy::default(), &mut Still::default()).unwrap();
@@ -50,7 +50,7 @@ fn one_message_after_the_other_goes_in_one_session() {
             [DeliveryStatus::Success, DeliveryStatus::Rejected]
         );
     }
-    // A message without a valid recipient leaves a transaction open; the next message is not affected.
+    // A message without a valid recipient leaves a transaction open. It does not affect the next message.
     assert_eq!(deliver(&pool, &route, &["no@x.example"]), [DeliveryStatus::Rejected]);
     assert_eq!(deliver(&pool, &route, &["b@x.example"]), [DeliveryStatus::Success]);
     assert_eq!((server.book.sessions(), pool.sessions()), ((1, 1, 1), (1, 1)));
@@ -79,7 +79,7 @@ fn a_session_closed_while_idle_costs_nothing() {
     assert_eq!(server.book.messages().len(), 3);
 }
 
-/// Delivers in a session that was used before and where the server says 421 to `step`: the report and the server.
+/// Delivers in a used session in which the server replies 421 to `step`. Returns the report and the server.
 fn delivered_past_a_farewell(step: &'static str) -> (DeliveryReport, Running) {
     let server = Running::start();
     let (pool, route) = (Pool::new(PoolLimits::default()), server.route());
@@ -104,7 +104,7 @@ fn replaces_a_used_session_that_closes_before_a_recipient_is_accepted() {
 fn what_a_server_says_later_in_a_used_session_is_an_answer() {
     for step in ["data", "end"] {
         let (report, _server) = delivered_past_a_farewell(step);
-        // 421 says that it was not taken, so that it is tried again, after the pause.
+        // 421 means that the server did not accept the message, so it is retried after the delay.
         assert_eq!((report.retry_count, report.duration_ms), (1, 1007), "{step}");
         assert_eq!(report.recipients[0].attempts, 2);
     }
@@ -151,7 +151,7 @@ fn identities_never_share_a_session() {
             Ok(Credentials::password(user, password.as_bytes()))
         })
     };
-    // At most one session: an idle one must be closed for another route.
+    // At most one session: the pool must close an idle one to open one for another route.
     let pool = Pool::<Secure>::new(PoolLimits { sessions_per_host: 1, ..PoolLimits::default() });
     let (alice, bob, eve) = (route("alice", "secret"), route("bob", "secret"), route("eve", "guess"));
     for route in [&alice, &bob, &bob, &alice] {
@@ -253,7 +253,7 @@ fn retry_delays_follow_the_clock_and_delay_no_other_message() {
     let names: Vec<_> = done.iter().map(|one| one.0).collect();
     assert_eq!(names, ["a@x.example", "b@x.example", "later@x.example"]);
     assert!(done.iter().all(|one| one.2 == DeliveryStatus::Success));
-    // Two minutes, and what chance adds: 7 ms. The clock is looked at in steps.
+    // Two minutes and a random part of 7 ms. The dispatcher checks the clock at intervals.
     assert!((120_007..120_100).contains(&done[2].1), "{done:?}");
 }
 
@@ -295,7 +295,7 @@ fn a_blocking_source_blocks_no_other_message() {
     let mut hand_in = Some(hand_in);
     let mut ids = Vec::new();
     let policy = RetryPolicy { initial_delay: Duration::from_millis(5), ..RetryPolicy::default() };
-    // The second message comes when the first is done, which had to pause meanwhile.
+    // The second message is handed in when the first one, which needed a retry, is done.
     Dispatcher::new(&pool, SystemClock::start()).policy(policy).run(queue, |done| {
         ids.push((done.id, done.report.status));
         if let Some(hand_in) = hand_in.take() {
@@ -367,7 +367,7 @@ fn an_application_turns_away_whom_it_does_not_want() {
     let orders = [DeliveryRequest { id: 0, message: message(["b@x.example"]), route: server.route() }];
     Dispatcher::new(&pool, Still::default()).run(orders, |done| {
         let [recipient] = &done.report.recipients[..] else { panic!("{:?}", done.report) };
-        // It was said for good: there is no other try, and none would make sense.
+        // The refusal was permanent: there is no retry, and none would make sense.
         assert_eq!(
             (recipient.status, recipient.attempts, recipient.is_retryable),
             (DeliveryStatus::Failed, 1, false)
@@ -380,7 +380,7 @@ fn an_application_turns_away_whom_it_does_not_want() {
 
 #[test]
 fn no_recipient_gets_a_message_twice_and_reports_are_true() {
-    // The messages with an unknown result: whether the server had received them.
+    // The messages with an unknown result, each with whether the server had received it.
     let mut uncertain = BTreeSet::new();
     for seed in [1, 7_777_777, 123_456_789_123] {
         let server = Running::start();

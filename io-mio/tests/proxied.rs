@@ -19,7 +19,7 @@ use proto_smtp::server::{Event, Server};
 
 type Seen = Arc<Mutex<Vec<SocketAddr>>>;
 
-/// Notes who is there.
+/// Records the address of each client.
 struct App(Seen);
 
 impl Handler<SmtpServer> for App {
@@ -96,7 +96,7 @@ impl Drop for Running {
 
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.2 40000 25\r\n";
 
-/// A header of version 2 for 192.0.2.8:513, with an extension behind the addresses.
+/// A version 2 header for 192.0.2.8:513, with an extension after the addresses.
 fn v2() -> Vec<u8> {
     let addresses = [192, 0, 2, 8, 198, 51, 100, 2, 2, 1, 0, 25];
     [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10", &addresses[..], &[4, 0, 1, 0]].concat()
@@ -108,7 +108,7 @@ fn line(reader: &mut impl BufRead) -> String {
     line
 }
 
-/// Nothing comes, and the connection ends.
+/// Returns whether the server sends nothing and closes the connection.
 fn is_closed(mut socket: TcpStream) -> bool {
     let mut bytes = Vec::new();
     match socket.read_to_end(&mut bytes) {
@@ -120,7 +120,8 @@ fn is_closed(mut socket: TcpStream) -> bool {
 #[test]
 fn the_session_is_that_of_the_client() {
     let server = Running::start("127.0.0.0/8", ListenerTls::None);
-    // In one piece with what follows, byte by byte, and with nothing known; all of one proxy, which has no limit.
+    // The header in one piece with other input, byte by byte, and with an unknown address. All come from one proxy, to
+    // which no limit applies.
     let mut together = BufReader::new(server.connect());
     together.get_mut().write_all(V1).unwrap();
     assert!(line(&mut together).starts_with("220 "));
@@ -140,7 +141,7 @@ fn the_session_is_that_of_the_client() {
     assert_eq!(server.seen(), ["192.0.2.7:40000", "192.0.2.8:513", own_address.as_str()]);
 }
 
-/// The header and the client's hello leave together, as soon as the proxy has connected or a while later.
+/// The header and the ClientHello arrive together, right after the proxy has connected or a while later.
 #[test]
 fn tls_begins_behind_the_header() {
     let (authority, identity) = toy::localhost();
@@ -158,7 +159,7 @@ fn tls_begins_behind_the_header() {
     }
 }
 
-/// A listener that trusts this machine does not trust a remote client that a local proxy announces.
+/// A listener that trusts loopback clients does not trust a remote client that a local proxy announces.
 #[test]
 fn who_comes_from_elsewhere_is_not_of_this_machine() {
     let server = Running::start("127.0.0.1", ListenerTls::TrustedLocal);

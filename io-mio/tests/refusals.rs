@@ -1,4 +1,4 @@
-//! Who is refused and what the user is told: certificates, versions, wrong modes.
+//! Which connections are refused, and what the user is told: certificates, versions, wrong TLS modes.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -17,7 +17,7 @@ use io_mio::{
 };
 use toy::{Authority, Config, Identity, Server, Toy, ask, bridge, connect, line, localhost, target};
 
-/// What a client that trusts `tls` says of a server with this identity. The server hears of no session.
+/// Returns the error of a client that trusts `tls`, for a server with this identity. The server must not see a session.
 fn refused(identity: &Identity, tls: TlsClientConfig) -> TlsError {
     let server = Server::start(ListenerTls::Implicit(identity.server()));
     let Err(Error::Tls(error)) = connect(server.address, Security::ImplicitTls, tls) else {
@@ -81,7 +81,7 @@ fn a_self_signed_authority_as_leaf_passes_by_its_pin_only() {
     assert_eq!(error.kind, TlsErrorKind::CaUsedAsEndEntity);
     let pin = identity.server().fingerprint().unwrap();
     assert!(error.hint().unwrap().contains(&pin.to_string()), "the hint says what to pin");
-    // Trusting it as an authority does not make it a leaf.
+    // Trust in a certificate as an authority does not make it a valid leaf.
     let error = refused(&identity, TlsClientConfig::authorities_pem(identity.chain.as_bytes()).unwrap());
     assert_eq!(error.kind, TlsErrorKind::CaUsedAsEndEntity);
     for versions in [TlsVersions::Tls12, TlsVersions::Tls13] {
@@ -146,7 +146,7 @@ fn no_version_in_common() {
 
 #[test]
 fn a_server_that_offers_only_old_versions() {
-    // A server hello that chooses TLS 1.1, and an alert that says the same.
+    // A ServerHello that selects TLS 1.1, and an alert with the same meaning.
     let hello =
         [&b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02"[..], &[7; 32], b"\x00\xc0\x09\x00"].concat();
     let alert = b"\x15\x03\x01\x00\x02\x02\x46".to_vec();
@@ -176,7 +176,7 @@ fn a_server_that_hangs_up_during_the_handshake() {
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
-        // All of the hello, or closing would be a reset.
+        // Read the whole ClientHello: otherwise closing would reset the connection.
         let mut head = [0; 5];
         socket.read_exact(&mut head).unwrap();
         socket.read_exact(&mut vec![0; usize::from(head[3]) << 8 | usize::from(head[4])]).unwrap();
@@ -192,7 +192,7 @@ fn a_server_that_hangs_up_during_the_handshake() {
 fn the_wrong_mode_is_recognised_in_all_four_ways() {
     let (authority, identity) = localhost();
     let begun = Instant::now();
-    // Implicit TLS to a port that greets in cleartext.
+    // Implicit TLS to a port that sends a cleartext greeting.
     for (greeting, found) in [
         (&b"220 mx.example ESMTP\r\n"[..], DetectedProtocol::Smtp),
         (b"* OK ready\r\n", DetectedProtocol::Imap),
@@ -209,18 +209,18 @@ fn the_wrong_mode_is_recognised_in_all_four_ways() {
     assert!(error.hint().unwrap().contains("STARTTLS (toy://, usually port 143)"), "{error}");
     server.saw("the port speaks TLS from the first byte");
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    // STARTTLS to a port that waits for TLS and says nothing.
+    // STARTTLS to a port that waits for TLS and sends nothing.
     let begun = Instant::now();
     let server = Server::start(ListenerTls::Implicit(identity.server()));
     let error = connect(server.address, Security::StartTls, authority.trust()).unwrap_err();
     assert!(matches!(error, Error::WrongTlsMode { found: DetectedProtocol::Tls, .. }), "{error}");
     assert!(error.hint().unwrap().contains("implicit TLS (toys://, usually port 993)"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    // Cleartext to the same port, as another program may do it.
+    // Cleartext from another program to the same port.
     let mut socket = TcpStream::connect(server.address).unwrap();
     socket.write_all(b"EHLO toy\r\n").unwrap();
     socket.read_to_end(&mut Vec::new()).unwrap();
-    // An alert where a greeting was due.
+    // An alert instead of a greeting.
     let (address, thread) = raw(b"\x15\x03\x03\x00\x02\x02\x28".to_vec(), 0);
     let error = connect(address, Security::StartTls, authority.trust()).unwrap_err();
     assert!(matches!(error, Error::WrongTlsMode { found: DetectedProtocol::Tls, .. }), "{error}");
@@ -234,7 +234,7 @@ fn a_server_that_is_only_slow_is_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let behind = server.address;
-    // What stands in between holds everything up for longer than the silence that is suspicious.
+    // A relay delays everything for longer than the client waits before it probes the server.
     let thread = std::thread::spawn(move || {
         let (mut client, _) = listener.accept().unwrap();
         let (_probe, _) = listener.accept().unwrap();
@@ -323,7 +323,7 @@ fn a_trace_shows_the_conversation_and_no_secret() {
     assert!(!text.contains("hunter2"), "{text}");
 }
 
-/// A server that says `answer` (after it heard `hears` bytes), then waits for the end.
+/// Starts a server that sends `answer` after it has received `hears` bytes. It then waits until the client disconnects.
 fn raw(answer: Vec<u8>, hears: usize) -> (SocketAddr, std::thread::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! What a delivery says of everybody: who is not valid, who was answered what and when, and whether to try again.
+//! The delivery report: invalid recipients, replies and their times, and whether a retry makes sense.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -24,7 +24,7 @@ use proto_smtp::{
     types::{BodyType, Extension, ExtensionParameters, ExtensionSet, Mail, ServerLimits},
 };
 
-/// Delivers it with sessions that are used once, and gives the report.
+/// Delivers a message with one transaction per session. Returns the report.
 fn deliver(route: &Route<Cleartext>, message: &mut Message<Text>, policy: &RetryPolicy) -> DeliveryReport {
     let pool = Pool::new(PoolLimits { messages: 1, ..PoolLimits::default() });
     pool.deliver(route, message, policy, &mut Still::default()).unwrap()
@@ -145,7 +145,7 @@ fn a_message_that_needs_less_than_was_said_goes_to_a_server_that_offers_less() {
         mail
     };
     let ascii = "From: a@x.example\r\nDate: x\r\n\r\nhello\r\n";
-    // The body, the header: whether the first may be said to be what it is not.
+    // Whether a message with this body and header may be sent without the extension that it requested.
     let bodies = [
         (ascii.to_owned(), true),
         (ascii.replace("hello", "caf\u{e9}"), false),
@@ -174,7 +174,7 @@ fn a_message_that_needs_less_than_was_said_goes_to_a_server_that_offers_less() {
             }
         }
     }
-    // A recipient that needs SMTPUTF8 does not cost the others their message.
+    // A recipient that needs SMTPUTF8 does not prevent delivery to the others.
     let names = ["a@x.example", "j\u{fc}rgen@x.example"];
     let message = mail::with_text(ascii, names).with_mail(|mail| asks(mail, None));
     let mut message = message.with_content(Content::of(ascii.as_bytes()));
@@ -193,7 +193,7 @@ fn recipients_beyond_the_servers_limit_follow_at_once() {
             config.extensions(extensions).extension_parameters(ExtensionParameters::default().limits(limits))
         })
     };
-    // How many sessions and how many transactions 10 recipients take, one of whom is tried again.
+    // The number of sessions and transactions for 10 recipients, one of which is retried.
     for (server, sessions, transactions) in
         [(limit(4, 100), 1, 4), (limit(4, 2), 2, 4), (limit(1, 1), 11, 10)]
     {
@@ -204,7 +204,7 @@ fn recipients_beyond_the_servers_limit_follow_at_once() {
         let report =
             pool.deliver(&server.route(), &mut message(&names), &RetryPolicy::default(), &mut clock).unwrap();
         assert_eq!(statuses(&report), [DeliveryStatus::Success; 10], "{report:?}");
-        // What a server's limit needs is no try of its own and waits for nothing.
+        // A further transaction because of a server's limit is not a retry and has no delay.
         assert_eq!((report.retry_count, report.duration_ms), (1, 1007));
         let mut got: Vec<_> = server.book.messages().into_iter().flat_map(|taken| taken.recipients).collect();
         assert_eq!((server.book.sessions().2, server.book.messages().len()), (sessions, transactions));
@@ -249,7 +249,7 @@ fn keeps_an_earlier_reply_beside_a_later_connection_failure() {
         (DeliveryStage::Rcpt, Some(450), "not now")
     );
     assert_eq!((busy.attempts, busy.is_retryable, good.attempts, good.is_retryable), (2, true, 1, false));
-    // The clock stands still but for the pause.
+    // The clock advances only by the delay.
     assert_eq!((good.decided_ms, busy.decided_ms, busy.took_ms), (0, 1007, 0));
 }
 
@@ -259,7 +259,7 @@ fn the_deadline_ends_the_attempts() {
     let policy =
         RetryPolicy { attempts: 100, deadline: Some(Duration::from_secs(8)), ..RetryPolicy::default() };
     let report = deliver(&server.route(), &mut message(["busy@x.example"]), &policy);
-    // After 1.007 s, 2.007 s and 4.007 s; the next would be behind it.
+    // After 1.007 s, 2.007 s and 4.007 s. The next attempt would be after the deadline.
     assert_eq!(
         (report.status, report.retry_count, report.duration_ms),
         (DeliveryStatus::TempFailed, 3, 7021)
@@ -273,7 +273,7 @@ fn a_message_goes_as_one_chunk_where_that_is_wanted_and_offered() {
         let extensions = config.extensions.without(Extension::Chunking);
         config.extensions(extensions)
     });
-    // DATA has a line end at its end, whatever the message has; a chunk is what it is.
+    // DATA adds a line end to a message without one. BDAT sends the message unchanged.
     let text = TEXT.trim_end();
     for (server, chunking, expected) in [
         (Running::start(), Chunking::WhereOffered, text),
@@ -289,7 +289,7 @@ fn a_message_goes_as_one_chunk_where_that_is_wanted_and_offered() {
 
 #[test]
 fn a_whole_chunk_without_a_reply_is_uncertain() {
-    // As much as is sent ahead, and as much as is read at once: where the end is easily overlooked.
+    // The limit of queued bytes, the size of a read, and less: the sizes at which an end of a message could be missed.
     for bytes in [256 * 1024, 64 * 1024, 10] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Many sessions on one reactor: idle ones, slow ones, greedy ones, broken ones.
+//! Many sessions on one reactor: idle, slow, greedy and faulty clients.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -17,7 +17,7 @@ fn plain() -> Server {
     Server::start(ListenerTls::None)
 }
 
-/// A client that has read its greeting.
+/// Connects a client and reads the greeting.
 fn client(server: &Server) -> BufReader<TcpStream> {
     let socket = TcpStream::connect(server.address).unwrap();
     socket.set_nodelay(true).unwrap();
@@ -50,7 +50,7 @@ fn two_thousand_idle_sessions_do_not_slow_one_down() {
         assert_eq!(read_line(&mut busy), format!("PONG {number}\r\n"));
     }
     assert!(begun.elapsed() < Duration::from_millis(1000), "{:?}: no step takes long", begun.elapsed());
-    // Idle for long enough that their buffers were given back, they still answer.
+    // The clients have been idle for so long that their buffers were freed. They still get replies.
     std::thread::sleep(Duration::from_millis(3500));
     for client in idle.iter_mut().step_by(100) {
         say(client, "PING still\r\n");
@@ -103,7 +103,7 @@ fn work_ends_when_its_client_is_gone() {
     let mut gone = client(&server);
     say(&mut gone, "PING one\r\nFOREVER\r\nPING unread\r\n");
     server.saw("FOREVER");
-    // What it leaves unread resets the connection: it did not only close its side.
+    // The unread replies reset the connection: the client has not just closed its side.
     std::thread::sleep(Duration::from_millis(100));
     drop(gone);
     server.saw("job dropped");
@@ -117,7 +117,7 @@ fn work_ends_soon_for_a_client_that_cut_tls_off() {
     gone.with(|machine, tx| machine.0.say("FOREVER", tx));
     gone.flush().unwrap();
     server.saw("FOREVER");
-    // Without the closing alert of TLS. It resets nothing: all that the server sent was read.
+    // The client closes without close_notify. This does not reset the connection: the client has read everything.
     let begun = Instant::now();
     drop(gone);
     server.saw("job dropped");
@@ -153,7 +153,7 @@ fn the_oldest_client_that_has_not_logged_in_gives_its_place_to_a_new_one() {
     deadlines.login = Duration::from_secs(60);
     let server = Server::with(ListenerTls::None, Config::default(), deadlines, limits);
     let mut silent: Vec<_> = (0..3).map(|_| client(&server)).collect();
-    // None of them came so long ago that it must give way.
+    // No session is old enough to be closed for a new one.
     assert_eq!(
         read_line(&mut BufReader::new(TcpStream::connect(server.address).unwrap())),
         "421 too busy\r\n"
@@ -206,7 +206,7 @@ fn a_message_below_the_least_rate_is_cut_off() {
     let mut client = client(&server);
     say(&mut client, "PUT 100000\r\n");
     let begun = Instant::now();
-    // Each part moves the machine's own wait: only the rate tells.
+    // Each part extends the machine's own time limit: only the minimum rate ends the session.
     while client.get_mut().write_all(b"x").is_ok() && begun.elapsed() < Duration::from_secs(3) {
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -226,7 +226,7 @@ fn disconnects_a_peer_that_stops_reading_with_little_memory() {
     say(&mut other, "PING meanwhile\r\n");
     assert_eq!(read_line(&mut other), "PONG meanwhile\r\n");
     server.saw("closed: the peer did not read what was sent within 500ms");
-    // A small part of what was asked for; other tests of this process need memory at the same time.
+    // Far less than what the client requested. Other tests of this process use memory at the same time.
     assert!(resident() < before + 256 * 1024, "{before} to {} KiB", resident());
 }
 
@@ -254,7 +254,7 @@ fn a_peer_at_the_least_rate_is_served() {
     assert_eq!((read, read_line(&mut reader).as_str()), (rest, "PONG after\r\n"));
 }
 
-/// Only what comes first can be TLS by mistake: the same bytes in a message are the message's.
+/// Only the first bytes of a session can be TLS by mistake. The same bytes in a message belong to the message.
 #[test]
 fn a_message_that_begins_like_tls_is_a_message() {
     let server = plain();
@@ -284,7 +284,7 @@ fn taken(from: &mut impl Write) -> usize {
     taken
 }
 
-/// What the two sockets hold is taken, and then nothing.
+/// Asserts that the server reads no more once the buffers of the two sockets are full.
 fn is_not_read_from(from: &mut impl Write) {
     let first = taken(from);
     std::thread::sleep(Duration::from_millis(200));
@@ -353,7 +353,7 @@ fn limits_hold_per_address_and_in_all() {
     let clients: Vec<_> = (0..3).map(|_| client(&server)).collect();
     let mut fourth = BufReader::new(TcpStream::connect(server.address).unwrap());
     assert_eq!(read_line(&mut fourth), "421 too busy\r\n");
-    // What it has said already does not destroy what it is told.
+    // Input that the server has not read does not destroy its reply.
     let mut eager = TcpStream::connect(server.address).unwrap();
     let _ = eager.write_all(&[b'x'; 100_000]);
     std::thread::sleep(Duration::from_millis(100));
@@ -380,7 +380,7 @@ fn one_too_many_is_told_so_under_tls_and_in_order() {
         assert!(second.close().is_ok());
         std::thread::sleep(Duration::from_millis(50));
     }
-    // A client without a handshake takes the one place for refusals, not the place of a session.
+    // A client that does not complete its handshake takes the single slot for refusals, not the slot of a session.
     let silent = TcpStream::connect(server.address).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     assert!(connect(server.address, Security::ImplicitTls, authority.trust()).is_err());
@@ -421,7 +421,7 @@ fn a_shutdown_has_a_deadline() {
 fn closing_loses_no_output() {
     let server = plain();
     let mut client = client(&server);
-    // Much more than the server reads after QUIT: closing at once would reset the connection under the answer.
+    // Much more than the server reads after QUIT: closing at once would reset the connection before the reply is read.
     say(&mut client, "QUIT\r\n");
     let _ = client.get_mut().write_all(&[b'x'; 100_000]);
     std::thread::sleep(Duration::from_millis(100));
@@ -441,7 +441,7 @@ fn implicit_tls_sessions_are_served_side_by_side() {
     }
 }
 
-/// Runs in a process of its own, with few descriptors: the test below starts it.
+/// Runs in its own process with few file descriptors, started by the test below.
 fn server_with_few_descriptors() {
     let server = plain();
     println!("port {}", server.address.port());
@@ -485,7 +485,7 @@ fn descriptors_that_run_out_come_back() {
     assert!(child.wait().unwrap().success());
 }
 
-/// What this process holds in memory, in KiB.
+/// Returns the resident memory of this process in KiB.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

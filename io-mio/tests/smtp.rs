@@ -1,4 +1,4 @@
-//! SMTP's own machines on the driver: both ways to TLS, authentication, a large message, a shutdown.
+//! The SMTP machines on the driver: implicit TLS and STARTTLS, authentication, a large message, a shutdown.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -30,7 +30,7 @@ use proto_smtp::{
 };
 use toy::{localhost, target, users};
 
-/// Knows one user and takes every message, of which it counts the bytes.
+/// An application that knows one user, accepts every message and counts its bytes.
 struct App {
     bytes: Arc<AtomicU64>,
 }
@@ -109,7 +109,7 @@ impl Drop for Running {
     }
 }
 
-/// A session that is ready for commands.
+/// Connects and waits until the session is ready for commands.
 fn connect(address: SocketAddr, security: Security, tls: TlsClientConfig) -> Connection<Client<Secure>> {
     let connector = Connector::new(tls).deadlines(Deadlines::uniform(Duration::from_secs(10)));
     let target = target(address, security);
@@ -122,7 +122,7 @@ fn connect(address: SocketAddr, security: Security, tls: TlsClientConfig) -> Con
     connection
 }
 
-/// Sends a message of this many lines, and says whether the server took it.
+/// Sends a message of this many lines. Returns whether the server accepted it.
 fn send(connection: &mut Connection<Client<Secure>>, lines: u64) -> bool {
     let mut transaction = Transaction::new(Mail::new(Address::parse("a@example.com").unwrap()))
         .recipient(Rcpt::new(Address::parse("b@example.org").unwrap()));
@@ -270,14 +270,15 @@ fn a_server_that_goes_down_is_told_from_one_that_fails() {
     }
 }
 
-/// What this process holds in memory, in KiB.
+/// Returns the resident memory of this process in KiB.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// A server under TLS that greets, and then answers each line in turn. What it heard behind EHLO.
+/// Starts a server under TLS that sends a greeting and then replies to each line in turn. The thread returns the lines
+/// after EHLO.
 fn scripted(replies: &'static [&'static str]) -> (SocketAddr, TlsClientConfig, JoinHandle<Vec<String>>) {
     let (authority, identity) = localhost();
     let config = identity.rustls();
@@ -306,12 +307,12 @@ fn scripted(replies: &'static [&'static str]) -> (SocketAddr, TlsClientConfig, J
 
 fn line(stream: &mut impl BufRead) -> String {
     let mut line = String::new();
-    // It went away: there is nothing more.
+    // The client has disconnected: there are no more lines.
     let _ = stream.read_line(&mut line);
     line.trim_end().to_owned()
 }
 
-/// Logs in as often, and goes away: the outcomes, and what the server heard.
+/// Logs in this many times and disconnects. Returns the outcomes and the lines that the server received.
 fn log_in(times: usize, replies: &'static [&'static str]) -> (Vec<Result<Mechanism, Error>>, Vec<String>) {
     let (address, trust, server) = scripted(replies);
     let connector = Connector::new(trust).deadlines(Deadlines::uniform(Duration::from_secs(5)));
@@ -341,7 +342,7 @@ fn a_server_that_does_not_understand_an_initial_response_is_asked_without() {
 #[test]
 fn does_not_repeat_refused_credentials() {
     let refused = |outcome: &Result<Mechanism, Error>, expected: u16| matches!(outcome, Err(Error::AuthenticationFailed { code: Some(code), .. }) if *code == expected);
-    // What is no word on the initial response.
+    // Replies that are not about the initial response.
     let others: [(u16, &'static [&'static str]); 5] = [
         (535, &["535 5.7.8 no\r\n"]),
         (504, &["504 5.5.4 no\r\n"]),
@@ -354,13 +355,13 @@ fn does_not_repeat_refused_credentials() {
         assert!(refused(&outcomes[0], code), "{outcomes:?}");
         assert_eq!(heard, [WITH]);
     }
-    // Without it, once; whatever the server says then.
+    // The client tries once without an initial response, whatever the server replies then.
     for (code, last) in [(535, "535 5.7.8 no\r\n"), (501, "501 5.5.4 what\r\n"), (500, "500 what\r\n")] {
         let replies: &'static [&'static str] = Box::leak(Box::new(["501 5.5.4 what\r\n", "334 \r\n", last]));
         let (outcomes, heard) = log_in(1, replies);
         assert!(refused(&outcomes[0], code), "{outcomes:?}");
         assert_eq!(heard, [&[WITH], &WITHOUT[..]].concat());
-        // What was learnt counts for the session: another log-in is one try.
+        // The client remembers this for the session: the next log-in takes one try.
         let replies: &'static [&'static str] =
             Box::leak(Box::new(["501 5.5.4 what\r\n", "334 \r\n", last, "334 \r\n", "535 5.7.8 no\r\n"]));
         let (outcomes, heard) = log_in(2, replies);

@@ -1,4 +1,5 @@
-//! What TLS carries from one session to another, which is nothing, and peers that never stop talking under it.
+//! Session resumption, which carries nothing over from one session to another, and peers that never stop sending under
+//! TLS.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -16,7 +17,7 @@ use io_mio::{ConnectionEvent, Error, ListenerTls, Security, TlsClientConfig, Tls
 use rustls::HandshakeKind;
 use toy::{Authority, Identity, Server, ask, connect, line, localhost};
 
-/// A server that gives tickets for resumption, as most do, and tells how each handshake went.
+/// Starts a server that issues resumption tickets, as most do, and reports how each handshake went.
 fn with_tickets(
     config: Arc<rustls::ServerConfig>,
     sessions: usize,
@@ -56,7 +57,7 @@ fn a_client_resumes_no_session_and_looks_at_each_certificate() {
         assert_eq!(line(&mut connection).unwrap(), "220 toy");
     }
     assert_eq!(server.join().unwrap(), [HandshakeKind::Full, HandshakeKind::Full]);
-    // A server that has taken the place of the first one is verified as if it were new.
+    // A server that replaces the first one is verified as if it were new.
     let impostor = Authority::new("Another Authority").identity("localhost", |_| {});
     let server = Server::start(ListenerTls::Implicit(impostor.server()));
     let Err(Error::Tls(error)) = connect(server.address, Security::ImplicitTls, tls) else {
@@ -107,14 +108,14 @@ fn a_peer_that_never_stops_talking_does_not_outlast_a_deadline() {
     assert!(heard > 100 && begun.elapsed() < Duration::from_secs(10), "{heard} in {:?}", begun.elapsed());
     drop(connection);
     server.join().unwrap();
-    // The bytes that it had received still belong to the session: none is lost or given to another one.
+    // The bytes that the old session had received still belong to it: none is lost or passed to another session.
     let other = Server::start(ListenerTls::Implicit(identity.server()));
     let mut connection = connect(other.address, Security::ImplicitTls, authority.trust()).unwrap();
     assert_eq!(line(&mut connection).unwrap(), "220 toy");
     assert_eq!(ask(&mut connection, "PING x").unwrap(), "PONG x");
 }
 
-/// What is in the files is shown and trusted; a file without a certificate is an error and not an empty list.
+/// Loads and trusts the certificates in the files. A file without a certificate is an error and not an empty list.
 #[test]
 fn certificates_are_read_from_files() {
     let folder = std::env::temp_dir().join(format!("io-mio-tls-{}", std::process::id()));
@@ -153,7 +154,7 @@ fn certificates_are_read_from_files() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Both sides end TLS with a closing alert, so that the peer knows that nothing was cut off.
+/// Both sides end TLS with close_notify, so that the peer knows that nothing was truncated.
 #[test]
 fn the_end_is_said_under_tls() {
     let (authority, identity) = localhost();
@@ -163,7 +164,7 @@ fn the_end_is_said_under_tls() {
     let mut tls = rustls::StreamOwned::new(toy::rustls_client(&authority), socket);
     tls.write_all(b"QUIT\r\n").unwrap();
     let mut heard = String::new();
-    // Without the closing alert this is an error.
+    // Without close_notify this is an error.
     tls.read_to_string(&mut heard).unwrap();
     assert_eq!(heard, "220 toy\r\n221 bye\r\n");
     drop(tls);

@@ -1,7 +1,8 @@
-//! A mail server on the driver that keeps count: of its sessions, and of every message with who sent it to whom.
+//! A mail server on the driver that counts its sessions and records each message with its sender and recipients.
 //!
-//! What it says to a recipient stands in the address: `no…` is refused for good, `later…` for now at its first try,
-//! `busy…` for now each time, `admission…` behind three others of its transaction, and anybody else is taken.
+//! The reply to a recipient depends on the address. `no…` is refused permanently. `later…` is refused temporarily the
+//! first time, and `busy…` every time. `admission…` is refused temporarily after three other recipients. Any other
+//! recipient is accepted.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use std::{
@@ -29,7 +30,7 @@ use proto_smtp::{
     types::{Code, Response},
 };
 
-/// What a server saw.
+/// The records of a server.
 #[derive(Default)]
 pub struct Book {
     open: AtomicUsize,
@@ -37,18 +38,18 @@ pub struct Book {
     sessions: AtomicUsize,
     messages: Mutex<Vec<Taken>>,
     asked: Mutex<BTreeSet<String>>,
-    /// At which step of which message 421 is said, counted from one over all sessions.
+    /// The step and the message at which the server replies 421. Messages are counted from one over all sessions.
     farewell: Mutex<Option<(&'static str, usize)>>,
     began: AtomicUsize,
-    /// Where chance stands by which the server leaves, with or without a word; 0: it does not.
+    /// The state of the random generator that decides when the server leaves, with or without a reply; 0: never.
     chaos: Mutex<u64>,
-    /// More sessions than this are turned away by the application; 0: any number is wanted.
+    /// The maximum number of sessions that the application accepts; 0: no limit.
     wanted: AtomicUsize,
-    /// How long the end of a message is thought about.
+    /// How long the server waits before it replies to a message.
     think: Mutex<Duration>,
 }
 
-/// A message that was taken.
+/// An accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
     pub session: usize,
@@ -58,7 +59,7 @@ pub struct Taken {
 }
 
 impl Book {
-    /// How many sessions there are, there were at most at once, and there were in all.
+    /// Returns the number of open sessions, the maximum at once, and the total.
     pub fn sessions(&self) -> (usize, usize, usize) {
         let load = |count: &AtomicUsize| count.load(Ordering::SeqCst);
         (load(&self.open), load(&self.most), load(&self.sessions))
@@ -72,12 +73,12 @@ impl Book {
         *self.farewell.lock().unwrap() = Some((step, message));
     }
 
-    /// From here on the server goes away at any step, as chance has it.
+    /// From now on the server leaves at random steps.
     pub fn go_mad(&self, seed: u64) {
         *self.chaos.lock().unwrap() = seed | 1;
     }
 
-    /// A number below `sides`; what is not 0 or 1 goes well.
+    /// Returns a random number below `sides`. Only 0 and 1 cause a failure.
     fn roll(&self, sides: u64) -> u64 {
         let mut chaos = self.chaos.lock().unwrap();
         if *chaos == 0 {
@@ -295,7 +296,7 @@ pub fn response(code: u16, text: &'static str) -> Response<'static> {
     Response::new(Code::new(code).unwrap(), text)
 }
 
-/// A server that runs.
+/// A running server.
 pub struct Running {
     pub address: SocketAddr,
     pub book: Arc<Book>,
@@ -304,7 +305,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// On cleartext.
+    /// Starts a server without TLS.
     pub fn start() -> Self {
         Self::with(ListenerTls::None, Config::default().danger_cleartext(), ReactorLimits::default())
     }
@@ -322,24 +323,24 @@ impl Running {
         Self { address, book, handle, thread }
     }
 
-    /// On cleartext, with settings.
+    /// Starts a server without TLS, with these settings.
     pub fn set(set: impl FnOnce(Config) -> Config) -> Self {
         let config = set(Config::default()).danger_cleartext();
         Self::with(ListenerTls::None, config, ReactorLimits::default())
     }
 
-    /// A way to it without TLS.
+    /// Returns a route to this server without TLS.
     pub fn route(&self) -> Route<Cleartext> {
         route(self.address)
     }
 }
 
-/// A way to a server without TLS.
+/// Returns a route to a server without TLS.
 pub fn route(address: SocketAddr) -> Route<Cleartext> {
     Route::new(&address.ip().to_string(), address.port(), open(address))
 }
 
-/// Opens sessions with a server without TLS.
+/// Returns a function that opens sessions with a server without TLS.
 pub fn open(address: SocketAddr) -> impl Fn() -> Result<Connection<Client<Cleartext>>, Error> + Send + Sync {
     let connector = Connector::new(TlsClientConfig::danger_accept_any_certificate().unwrap())
         .deadlines(Deadlines::uniform(Duration::from_secs(5)))
@@ -362,22 +363,22 @@ impl Drop for Running {
 
 pub type Text = Cursor<Vec<u8>>;
 
-/// What the messages here say.
+/// The content of the test messages.
 pub const TEXT: &str =
     "From: from@example.com\r\nDate: Sat, 21 Nov 2026 10:00:00 +0000\r\n\r\n.dot\r\nbody\r\n";
 
-/// A message to these.
+/// Returns a message to these recipients.
 pub fn message<A: AsRef<str>>(recipients: impl IntoIterator<Item = A>) -> Message<Text> {
     with_text(TEXT, recipients)
 }
 
-/// This message to these.
+/// Returns a message with this content to these recipients.
 pub fn with_text<A: AsRef<str>>(text: &str, recipients: impl IntoIterator<Item = A>) -> Message<Text> {
     let message = Message::from_text("from@example.com", Cursor::new(text.as_bytes().to_vec()));
     recipients.into_iter().fold(message, |message, recipient| message.recipient_text(recipient.as_ref()))
 }
 
-/// No time passes but what is asked for.
+/// A clock that advances only by the requested delays.
 #[derive(Default, Clone)]
 pub struct Still(Arc<Mutex<Duration>>);
 

@@ -1,6 +1,6 @@
-//! Certificates of every kind, whom they are signed by, and the TLS library's own client that trusts them.
+//! Certificates of every kind, their authorities, and a rustls client that trusts them.
 //!
-//! It knows nothing of the toy protocol.
+//! This module does not know the toy protocol.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ impl Authority {
     }
 }
 
-/// A self-signed certificate that says CA:TRUE, as some local bridges use it.
+/// Returns a self-signed certificate with CA:TRUE, as some local bridges use it.
 pub fn bridge() -> Identity {
     let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -59,7 +59,7 @@ impl Identity {
         TlsServerConfig::from_pem(self.chain.as_bytes(), self.key.as_bytes(), versions).unwrap()
     }
 
-    /// The settings of a server of the TLS library itself.
+    /// Returns the rustls settings of a server with this identity.
     pub fn rustls(&self) -> std::sync::Arc<rustls::ServerConfig> {
         use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
         let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).map(Result::unwrap).collect();
@@ -77,12 +77,12 @@ pub fn localhost() -> (Authority, Identity) {
     (authority, identity)
 }
 
-/// A client of the TLS library itself.
+/// Returns a rustls client that trusts this authority.
 pub fn rustls_client(authority: &Authority) -> rustls::ClientConnection {
     rustls::ClientConnection::new(rustls_client_config(authority), "localhost".try_into().unwrap()).unwrap()
 }
 
-/// Its settings: with them sessions are resumed.
+/// Returns the settings of such a client. They allow resumption.
 pub fn rustls_client_config(authority: &Authority) -> Arc<rustls::ClientConfig> {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
     let mut roots = rustls::RootCertStore::empty();

@@ -1,4 +1,4 @@
-//! A toy protocol with both roles, and a server to run it on. Certificates are made next door.
+//! A toy protocol with both roles, and a server that runs it. The module `certificates` makes the certificates.
 //!
 //! ```text
 //! S: 220 toy                  greeting
@@ -40,7 +40,7 @@ use proto_mail::{
 
 pub use certificates::{Authority, Identity, bridge, localhost, rustls_client, rustls_client_config};
 
-// --- The machine: the same for both roles and channels.
+// --- The machine, which is the same for both roles and channels.
 
 #[derive(Debug)]
 pub enum Event<'i> {
@@ -67,9 +67,9 @@ pub struct Core {
     config: Config,
     server: bool,
     generation: u32,
-    /// Of what was yielded, to be given up at the next call.
+    /// The bytes of the last event, which the next call consumes.
     shown: usize,
-    /// Of a message that is coming in.
+    /// The bytes of an incoming message that are still missing.
     left: u64,
     data: bool,
     greeted: bool,
@@ -246,7 +246,7 @@ impl StartTlsNegotiation for ToyNegotiation {
     }
 }
 
-// --- The protocol: what the driver is told about it.
+// --- The protocol: how the driver uses the machine.
 
 pub struct Toy;
 
@@ -327,7 +327,7 @@ pub fn core<'m>(machine: &'m mut MachineMut<'_, Toy>) -> &'m mut Core {
     }
 }
 
-// --- The application on the server.
+// --- The server's application.
 
 /// What happened in all sessions of a server, in order.
 pub type Log = Arc<Mutex<Vec<String>>>;
@@ -336,9 +336,9 @@ pub struct App {
     log: Log,
     workers: Workers,
     later: Option<JobHandle<String>>,
-    /// Still to be sent of a GET.
+    /// The bytes of a GET that are still to be sent.
     left: u64,
-    /// Received of a PUT.
+    /// The bytes of a PUT that were received.
     got: u64,
 }
 
@@ -352,7 +352,7 @@ impl Drop for Ended {
 }
 
 impl App {
-    /// An application with a log and workers of its own.
+    /// Creates an application with its own log and workers.
     pub fn new() -> Self {
         let workers = Workers::new(WorkerLimits::default()).unwrap();
         Self { log: Log::default(), workers, later: None, left: 0, got: 0 }
@@ -512,7 +512,7 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
-    /// Waits (five seconds at most) until something with this text was logged, and returns it.
+    /// Waits five seconds at most until a line with this text is logged, and returns it.
     pub fn saw(&self, text: &str) -> String {
         for _ in 0..500 {
             if let Some(line) = self.logged().into_iter().find(|line| line.contains(text)) {
@@ -546,13 +546,13 @@ pub fn connect(address: SocketAddr, security: Security, tls: TlsClientConfig) ->
     Connector::new(tls).deadlines(deadlines).connect::<Toy>(&target(address, security), &Config::default())
 }
 
-/// Gives a command and returns the next line that comes.
+/// Sends a command and returns the next line.
 pub fn ask(connection: &mut Connection, command: &str) -> Result<String, Error> {
     connection.with(|machine, tx| machine.0.say(command, tx));
     line(connection)
 }
 
-/// The next line that comes.
+/// Returns the next line.
 pub fn line(connection: &mut Connection) -> Result<String, Error> {
     connection.drive(|turn, _, _| match turn {
         io_mio::ConnectionEvent::Machine(Event::Line(line)) => Ok(Some(line.to_owned())),

@@ -1,10 +1,10 @@
-//! Who may log in to the servers of these tests, and how.
+//! The users of the test servers, and how they log in.
 
 use proto_mail::sasl::ScramKeys;
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthRequest, AuthVerdict, Credentials, Mechanism, Secret};
 
-/// What knows one user, alice, whose password is hunter2, and visitors.
+/// Answers a log-in. There is one user, alice, with the password hunter2; anonymous clients are accepted as well.
 pub fn verdict(request: &AuthRequest) -> AuthVerdict {
     let good = match request.question() {
         AuthQuestion::Verify(Credentials::Password { username, password, .. }) => {
