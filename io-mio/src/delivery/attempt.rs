@@ -26,7 +26,7 @@ use crate::{
     error::Error,
 };
 
-/// How many bytes of a message wait to be sent at most.
+/// The maximum number of bytes of a message in the send buffer.
 const MAX_QUEUED: usize = 256 * 1024;
 /// How many bytes of a message are read at once.
 const CHUNK: usize = 64 * 1024;
@@ -151,7 +151,7 @@ impl DeliveryAttempt {
             report.decide(*number, recipient.outcome(), &context);
         }
         if let Some(Error::Protocol(proto_mail::Error::Misuse(_))) = lost {
-            // What cannot be encoded now cannot be encoded later.
+            // A message that cannot be encoded now cannot be encoded later either.
             for number in report.pending() {
                 report.exclude(
                     number,
@@ -198,7 +198,7 @@ fn exclude_internationalized<C: Channel, S: Read + Seek>(
     });
 }
 
-/// A transaction with its observer and the numbers of its recipients.
+/// A transaction with its observer and its recipients' numbers.
 struct ObservedTransaction<'a> {
     observer: &'a dyn UploadObserver,
     numbers: &'a [usize],
@@ -249,8 +249,8 @@ fn run<C: Channel, S: Read>(
     })
 }
 
-/// Whether a used session ended as idle ones do: it was closed, or answered 421, before any recipient was accepted. No
-/// byte of the message was sent then.
+/// Returns whether a used session ended like an idle one: the server closed it, or replied 421, before it accepted any
+/// recipient. No byte of the message was sent then.
 fn ended_while_idle(lost: Option<&Error>, recipients: &[Recipient]) -> bool {
     let untouched = |one: &Recipient| {
         let is_lost = match one.outcome() {
@@ -289,8 +289,8 @@ struct Upload<'a, S> {
     /// How many bytes may still be read.
     remaining: u64,
     is_started: bool,
-    /// The next piece. It is read ahead, because the last bytes of a chunk and its end are one step: a server that has all
-    /// bytes has the message.
+    /// The next piece. It is read ahead, because the last bytes and the end of a chunk are one step: a server that has
+    /// all bytes has the message.
     next: Option<Bytes>,
     /// Why the upload was aborted: the source cannot be read, or the journal cannot be written.
     error: Option<Error>,

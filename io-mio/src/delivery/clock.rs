@@ -1,4 +1,4 @@
-//! The clock and the randomness of deliveries. A test replaces both.
+//! The clock and the source of randomness of deliveries. A test replaces both.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-/// The clock and the randomness of a delivery.
+/// The clock and the source of randomness of a delivery.
 pub trait Clock {
     /// Returns the time of day.
     fn now(&mut self) -> Timestamp;

@@ -1,7 +1,8 @@
 //! Delivering many messages on a few threads.
 //!
-//! Each thread takes the first message that can be tried now (its delay is over, and the pool has a session for it), makes
-//! one attempt, and puts it back if recipients still wait. A message that waits occupies neither a thread nor a session.
+//! Each thread takes the first message that can be tried now: its delay is over, and the pool has a session for it. The
+//! thread makes one attempt and puts the message back if recipients still wait. A waiting message occupies neither a
+//! thread nor a session.
 
 use std::{
     fmt,
@@ -32,26 +33,26 @@ use crate::error::Error;
 
 /// The default number of messages that are held.
 const MAX_HELD: usize = 256;
-/// With this many bytes of untried messages, no more are taken from the caller.
+/// At this many bytes of untried messages, the dispatcher takes no more from the caller.
 const MAX_UNTRIED_BYTES: u64 = 4 << 20;
-/// How many results wait for the caller at most.
+/// The maximum number of results that wait for the caller.
 const MAX_RESULTS: usize = 256;
-/// How long the caller's thread sleeps after results, so that it is not woken for each of many.
+/// How long the caller's thread sleeps after results, so that not every result wakes it.
 const RESULT_INTERVAL: Duration = Duration::from_millis(1);
 /// How often a waiting thread checks the stop signal, and whether another user of the pool freed a session.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Delivers many messages on the sessions of a pool, as many at once as its limits allow.
 ///
-/// If a route fails (no session can be opened, or the server ends one with its first message), it is paused with all
-/// messages that wait for it, so that they do not all try a server in trouble. After as many failures in a row as the
-/// policy has attempts, or a permanent refusal, all messages that are held for the route fail, and the route is paused for
-/// [`RetryPolicy::max_delay`].
+/// A route fails if no session can be opened, or if the server ends a session with its first message. It is then paused
+/// with all messages that wait for it, so that they do not all try a failing server. After as many failures in a row as
+/// the policy has attempts, or after a permanent refusal, all messages that are held for the route fail. The route is
+/// then paused for [`RetryPolicy::max_delay`].
 ///
 /// While all remaining messages wait, the pool's idle sessions are closed.
 ///
-/// If a server refuses a session and the route has others, the server accepts no more: the message waits for one of those,
-/// and this does not count as an attempt.
+/// If a server refuses a session and the route has others, the server accepts no more. The message then waits for one
+/// of those, and this does not count as an attempt.
 ///
 /// ```no_run
 /// use std::{io::Cursor, ops::ControlFlow};
@@ -154,9 +155,9 @@ where
     /// Delivers all `requests` and calls `done` on this thread with each result, in any order. `journal` receives each step.
     /// [`ControlFlow::Break`] ends the run early, as a [`StopSignal`] does.
     ///
-    /// Every message that was taken from `requests` has a result, also if the run ends early; the rest of `requests` is not
-    /// taken then. `requests` may block, as a channel does: one thread waits for it while the others work. A panic of
-    /// `requests`, of a source, of `journal` or of `done` ends the run and is passed on.
+    /// Every message that was taken from `requests` has a result, also if the run ends early; the rest of `requests` is
+    /// not taken then. `requests` may block, as a channel does: one thread waits for it while the others work. A panic
+    /// in `requests`, a source, `journal` or `done` ends the run and is passed on.
     pub fn run_with<T, S, E, I>(
         &self,
         journal: &impl Journal<T>,
@@ -403,7 +404,7 @@ where
         }
     }
 
-    /// Decides what follows an attempt. `route_error`: why the route failed, if it did.
+    /// Decides what follows an attempt. `route_error` is the route's failure, if it failed.
     fn decide(
         &mut self,
         mut held: QueuedMessage<T, S, C, E>,
@@ -440,7 +441,7 @@ where
             queue.active -= 1;
         } else {
             let route_failed = held.route_failed;
-            // The result of the message that was tried comes first, with the error.
+            // The tried message gets the first result, with the error.
             self.finish(held);
             let mut queue = self.shared.lock();
             queue.active -= 1;

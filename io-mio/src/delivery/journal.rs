@@ -1,13 +1,13 @@
-//! Reporting the steps of deliveries, so that a program can keep a record and show progress.
+//! Reports the steps of deliveries, so that a program can keep a record and show progress.
 
 use std::{fmt, io, time::Duration};
 
 use super::{diagnostic::Diagnostic, report::DeliveryReport};
 use crate::error::Error;
 
-/// Receives each step of a [`Dispatcher`](super::Dispatcher) before the next one is taken. What is on disk when a method
-/// returns is never behind what a server may have. A program that is killed and runs again learns from its journal who may
-/// get the message:
+/// Receives each step of a [`Dispatcher`](super::Dispatcher) before the next one is taken. A journal that has written a
+/// step to disk before it returns is therefore never behind the server. A program that is killed and runs again learns
+/// from its journal which recipients may have the message:
 ///
 /// * Without [`before_final_bytes`](Self::before_final_bytes) for a recipient, the server cannot have the message.
 /// * With it but without a later [`attempt_finished`](Self::attempt_finished), the server may have the message: sending it
@@ -15,9 +15,9 @@ use crate::error::Error;
 /// * After `attempt_finished` the report decides: recipients with [`DeliveryStatus::Retry`](super::DeliveryStatus::Retry)
 ///   do not have it.
 ///
-/// The methods are called from the dispatcher's threads; those for one message one after the other. `T` is the caller's
-/// identifier of a message ([`DeliveryRequest::id`](super::DeliveryRequest::id)). Each method does nothing by default; `()`
-/// is the journal of a program that keeps none.
+/// The dispatcher's threads call the methods. The calls for one message are sequential. `T` is the caller's identifier
+/// of a message ([`DeliveryRequest::id`](super::DeliveryRequest::id)). Each method does nothing by default. `()` is a
+/// journal that records nothing.
 pub trait Journal<T>: Sync {
     /// The last bytes of a message are about to be sent for these recipients (their numbers). Once this returns, the server
     /// may have the message.
@@ -39,7 +39,7 @@ pub trait Journal<T>: Sync {
     /// A route failed: nothing is sent on it during this delay.
     fn route_paused(&self, _reason: &Diagnostic, _delay: Duration) {}
 
-    /// A server accepts no more than this number of sessions. No more are opened while it has one.
+    /// A server accepts no more than this number of sessions. The dispatcher opens no more while the server has one.
     fn session_limit_reached(&self, _reason: &Diagnostic, _sessions: usize) {}
 }
 
@@ -68,7 +68,7 @@ impl<T, J: Journal<T> + ?Sized> UploadObserver for MessageJournal<'_, T, J> {
     }
 }
 
-/// No observer.
+/// Observes nothing.
 impl UploadObserver for () {
     fn before_final_bytes(&self, _: &[usize]) -> Result<(), Error> {
         Ok(())

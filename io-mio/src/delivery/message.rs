@@ -54,8 +54,8 @@ pub enum Chunking {
 }
 
 impl<S: Read + Seek> Message<S> {
-    /// A message without recipients. `mail` says what the content needs (SIZE, 8BITMIME, SMTPUTF8): a server that does not
-    /// offer it does not get the message, unless its [content](Self::with_content) is known to need less.
+    /// A message without recipients. `mail` states what the content needs (SIZE, 8BITMIME, SMTPUTF8). A server that
+    /// does not offer it does not get the message, unless its [content](Self::with_content) is known to need less.
     pub const fn new(mail: Mail<'static>, source: S) -> Self {
         Self {
             mail,
@@ -70,7 +70,7 @@ impl<S: Read + Seek> Message<S> {
         }
     }
 
-    /// A message with the sender `local@domain`, or an empty string for the null path. With an invalid sender the message
+    /// A message with the sender `local@domain`, or an empty string for the null path. A message with an invalid sender
     /// is [`Invalid`](DeliveryStatus::Invalid) and not sent.
     #[must_use]
     pub fn from_text(sender: &str, source: S) -> Self {
@@ -110,8 +110,8 @@ impl<S: Read + Seek> Message<S> {
         self
     }
 
-    /// Sets the result of a recipient, by its number: nothing is sent to it, and the report contains this result. For a
-    /// program that continues an earlier run.
+    /// Sets the result of a recipient, by its number. The recipient is not sent to, and the report contains this
+    /// result. Use it to continue an earlier run.
     #[must_use]
     pub fn already_decided(mut self, recipient: usize, status: DeliveryStatus, answer: Diagnostic) -> Self {
         self.already_decided.push((recipient, status, answer));

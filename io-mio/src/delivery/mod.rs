@@ -1,8 +1,8 @@
 //! Delivering messages to many recipients, with retries and a result for each recipient.
 //!
-//! An attempt is one transaction or several on one session. Recipients that a server refuses temporarily are tried again
-//! after growing delays. Recipients that it accepted or refused permanently are not, and neither are those whose reply was
-//! lost, so that no recipient gets a message twice.
+//! An attempt is one or more transactions on one session. Recipients that a server refuses temporarily are retried
+//! after growing delays. Recipients that the server accepted or refused permanently are not retried. Neither are
+//! recipients whose reply was lost, so that no recipient gets a message twice.
 //!
 //! * [`Dispatcher`] delivers many messages on the sessions of a [`Pool`], with limits for each host, and reports each step
 //!   to a [`Journal`] before the next one.
@@ -11,7 +11,7 @@
 //!
 //! All of them block. A program on a [`Reactor`](crate::Reactor) calls them in [`Workers`](crate::Workers).
 //!
-//! Each step has a time limit: that of RFC 5321 §4.5.3.2, or less if [`Deadlines`](crate::Deadlines) say so.
+//! Each step has a time limit: that of RFC 5321 §4.5.3.2, or a shorter one in [`Deadlines`](crate::Deadlines).
 
 mod attempt;
 mod clock;

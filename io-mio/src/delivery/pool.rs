@@ -33,8 +33,8 @@ pub struct PoolLimits {
     /// The maximum number of sessions with one host and port, of all routes; 0 counts as 1. Default: 4, because many
     /// servers refuse more.
     pub sessions_per_host: usize,
-    /// How long a session is kept unused. Default: 30 s. Servers wait for five minutes at least (RFC 5321 §4.5.3.2.7), but
-    /// open sessions cost them resources.
+    /// How long a session is kept unused. Default: 30 s. Servers wait for at least five minutes (RFC 5321 §4.5.3.2.7),
+    /// but open sessions cost them resources.
     pub idle: Duration,
     /// The maximum age of a session that is used again. Default: 10 min.
     pub lifetime: Duration,
@@ -56,13 +56,13 @@ impl Default for PoolLimits {
 
 /// A pool of open sessions, in use or idle.
 ///
-/// An expired session is closed by the next call that needs a session, by [`sweep`](Self::sweep), and soon while a
-/// [`Dispatcher`](super::Dispatcher) runs on the pool. The pool has no thread of its own: a program that leaves it unused
-/// for long calls `sweep` at the time that `sweep` returned, or [`close_idle`](Self::close_idle). Dropping the pool sends
-/// QUIT in idle sessions.
+/// The next call that needs a session closes expired sessions, and so does [`sweep`](Self::sweep). While a
+/// [`Dispatcher`](super::Dispatcher) runs on the pool, they are closed soon after they expire. The pool has no thread
+/// of its own: a program that leaves it unused for long calls `sweep` at the time that `sweep` returned, or
+/// [`close_idle`](Self::close_idle). Dropping the pool sends QUIT in idle sessions.
 ///
-/// An idle session is used only for the [`Route`] that opened it. Whether it is still open is checked at its socket, not
-/// with a command. If the server has closed it after all, another session replaces it.
+/// An idle session is used only for the [`Route`] that opened it. The pool checks at the socket whether the session is
+/// still open, and sends no command for that. If the server has closed it after all, another session replaces it.
 pub struct Pool<C: Channel> {
     limits: PoolLimits,
     state: Mutex<State<C>>,
@@ -81,7 +81,8 @@ struct State<C: Channel> {
 struct HostSessions {
     /// The route of each session.
     routes: Vec<u64>,
-    /// The maximum number: lower than the pool's limit once the host has refused more. Forgotten with the last session.
+    /// The maximum number: lower than the pool's limit once the host has refused more. The pool forgets it with the
+    /// last session.
     limit: usize,
 }
 
@@ -120,7 +121,7 @@ struct Slot<'p, C: Channel> {
 #[derive(Debug)]
 pub(super) struct OpenError<E> {
     pub(super) error: E,
-    /// How many other sessions the route has with the host: if there are some, the host accepts no more.
+    /// How many other sessions the route has with the host. If it has any, the host accepts no more.
     pub(super) others: usize,
 }
 
@@ -259,8 +260,8 @@ impl<C: Channel> Pool<C> {
             let here = state.hosts.get(host);
             let full_here = here.is_some_and(|here| here.routes.len() >= here.limit.min(limit_here));
             if full_here || state.count() >= self.limits.sessions.max(1) {
-                // Close the session that was idle longest: with this host, if its limit is the reason. The new session is
-                // opened when the old one is closed.
+                // Close the session that was idle longest. If the host's limit is the reason, choose one with this
+                // host. The new session is opened once the old one is closed.
                 let at = state.idle.iter().position(|held| !full_here || held.host == *host)?;
                 closing.push(self.closing(state.idle.remove(at)));
             }

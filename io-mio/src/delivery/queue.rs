@@ -100,7 +100,7 @@ struct RoutePause {
     until: Duration,
 }
 
-/// What follows the failure of a route.
+/// What happens after a route has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RouteFailure {
     /// The route is paused for this time.

@@ -128,7 +128,7 @@ impl DeliveryReport {
         self.retry_count = self.retry_count.saturating_add(u32::from(again));
     }
 
-    /// Records the error of an attempt, if there is one, and returns whether another attempt makes sense.
+    /// Records the error of an attempt, if any. Returns whether another attempt makes sense.
     pub(super) fn record_error(&mut self, error: Option<&dyn Retryable>, elapsed: Duration) -> RetryDecision {
         let Some(error) = error else { return RetryDecision::Retry };
         let decision = if error.is_retryable() { RetryDecision::Retry } else { RetryDecision::GiveUp };
@@ -136,7 +136,8 @@ impl DeliveryReport {
         decision
     }
 
-    /// Records what happened for all waiting recipients. Those without a diagnostic get the status `without_reply`.
+    /// Records a diagnostic for all waiting recipients. Those without an earlier diagnostic get the status
+    /// `without_reply`.
     pub(super) fn postpone(
         &mut self,
         diagnostic: &Diagnostic,
@@ -153,7 +154,7 @@ impl DeliveryReport {
         }
     }
 
-    /// What became of one recipient in this try.
+    /// Records the outcome of an attempt for one recipient.
     pub(super) fn decide(&mut self, number: usize, outcome: &Outcome, of: &TransactionContext<'_>) {
         let Some(recipient) = self.recipients.get_mut(number) else { return };
         if matches!(outcome, Outcome::Delivered(_)) {

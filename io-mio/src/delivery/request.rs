@@ -32,13 +32,14 @@ pub struct DeliveryResult<T, S, E = Error> {
     pub report: DeliveryReport,
     /// The error of the last attempt as a whole, if there was one.
     pub error: Option<E>,
-    /// Whether the route failed finally (see [`Dispatcher`](super::Dispatcher)), and the message with it. The first message
-    /// that was held for the route has the error, if there was one. A caller without another route may want to stop.
+    /// Whether the route failed finally (see [`Dispatcher`](super::Dispatcher)), and the message with it. The first
+    /// message that was held for the route has the error, if there was one. A caller that has no other route may want
+    /// to stop.
     pub route_failed: bool,
 }
 
-/// Ends a run early, from any thread: no further try begins, and those that are being made are made to their end, since
-/// to cut one off may leave a message [`Uncertain`](super::DeliveryStatus::Uncertain).
+/// Ends a run early, from any thread. No further attempt begins. Attempts in progress are completed, because aborting
+/// one may leave a message [`Uncertain`](super::DeliveryStatus::Uncertain).
 #[derive(Debug, Clone, Default)]
 pub struct StopSignal(Arc<AtomicBool>);
 

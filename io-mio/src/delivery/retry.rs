@@ -1,4 +1,4 @@
-//! When a message is tried again.
+//! Retry policy: when a message is tried again.
 
 use std::time::Duration;
 
@@ -28,12 +28,13 @@ pub struct RetryPolicy {
     pub codes: RetryCodes,
 }
 
-/// The replies after which a message is tried again. 5yz never is one.
+/// The replies after which a message is tried again. They never include 5yz.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum RetryCodes {
-    /// 421, 450, 451 and 452, and any other 4yz whose enhanced code is about the mailbox, the mail system or the network
-    /// (RFC 3463 §3.3 to §3.5). The others (454, 455) are about the command itself: it would be refused again.
+    /// 421, 450, 451 and 452, and any other 4yz whose enhanced code is about the mailbox, the mail system or the
+    /// network (RFC 3463 §3.3 to §3.5). The others (454, 455) are about the command itself, which the server would
+    /// refuse again.
     #[default]
     Usual,
     /// Every 4yz.

@@ -22,8 +22,8 @@ type Open<C, E> = dyn Fn() -> Result<Connection<Client<C>>, E> + Send + Sync;
 
 /// How to reach a server with one identity and one TLS configuration. Cheap to clone.
 ///
-/// A session is used only for the route that opened it and its clones, never for another route to the same server. So
-/// identities and TLS configurations cannot be mixed up. Make one route for each identity and clone it.
+/// A session is used only for the route that opened it and its clones, never for another route to the same server.
+/// Identities and TLS configurations therefore cannot be mixed up. Create one route for each identity and clone it.
 pub struct Route<C: Channel, E = Error> {
     inner: Arc<Inner<C, E>>,
 }
@@ -82,8 +82,8 @@ impl Route<Secure> {
         })
     }
 
-    /// A route over TLS that logs in. `credentials` is called for each session, because a token may have changed. The
-    /// strongest mechanism that fits is used.
+    /// A route over TLS that logs in with the strongest mechanism that fits. `credentials` is called for each session,
+    /// because a token may have changed.
     #[must_use]
     pub fn with_login(
         connector: &Connector,

@@ -85,7 +85,7 @@ fn try_mechanism(
     mechanism: Mechanism,
     credentials: Credentials,
 ) -> Result<(), Error> {
-    // Without an initial response there is nothing to leave out.
+    // A session that already omits initial responses needs no second try.
     let once_more = (!connection.machine().has_refused_initial_response()).then(|| credentials.duplicate());
     match (authenticate(connection, mechanism, credentials), once_more) {
         (Err(Error::AuthenticationFailed { .. }), Some(credentials))

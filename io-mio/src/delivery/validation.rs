@@ -89,7 +89,7 @@ pub enum ProblemKind {
     Syntax,
     /// Too many bytes.
     TooLong,
-    /// Too many of them.
+    /// Too many items.
     TooMany,
     /// Something required is missing.
     Missing,
@@ -214,7 +214,7 @@ pub(super) fn content(
     }
 }
 
-/// How many bytes of a header line are kept to recognise its field.
+/// How many bytes of a header line are kept to identify its field.
 const MAX_FIELD_NAME: usize = 128;
 
 /// The state of a check of the content.
@@ -344,7 +344,7 @@ impl<'a> Scan<'a> {
         self.part == MessagePart::Body && self.mail.body == Some(BodyType::BinaryMime)
     }
 
-    /// Reports what only a binary body may contain.
+    /// Reports a fault that only a binary body may contain.
     fn bare(&mut self, fault: ProblemKind, text: &'static str) {
         if !self.is_binary() {
             self.find(fault, text);
@@ -368,7 +368,7 @@ impl<'a> Scan<'a> {
             .or_insert_with(|| Problem::new(part, line, fault, text.into().into_owned()));
     }
 
-    /// Reports a problem of no single line. Two of a kind are combined.
+    /// Reports a problem that belongs to no single line. Combines two of the same kind.
     fn whole(&mut self, field: MessagePart, fault: ProblemKind, text: String) {
         self.problems
             .entry((field, fault))
@@ -384,7 +384,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns one byte per read.
+    /// A reader that returns one byte per read.
     struct Drip<'a>(&'a [u8]);
 
     impl Read for Drip<'_> {
