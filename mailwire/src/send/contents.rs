@@ -50,8 +50,8 @@ impl Drop for Reservation {
 }
 
 impl Contents {
-    /// Returns an empty message that reserves memory for `expected` bytes, if that much may be held. A wrong number
-    /// costs time only.
+    /// Returns an empty message and reserves memory for `expected` bytes if the limits allow it. A wrong number only
+    /// costs time.
     pub(crate) fn expecting(expected: u64) -> Self {
         let mut contents = Self::default();
         if let Ok(expected) = usize::try_from(expected)

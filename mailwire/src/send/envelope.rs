@@ -18,7 +18,7 @@ use crate::compose::{ComposeLimits, Mailbox};
 use crate::config;
 use crate::failure::{Failure, Kind};
 
-/// The max recipients of one message, including those in its header.
+/// The maximum number of recipients of one message, including those in its header.
 const MAX_HEADER_RECIPIENTS: usize = 1000;
 
 /// The envelope of every message of a run.
@@ -229,7 +229,7 @@ impl Envelope {
     }
 }
 
-/// Returns the form in which addresses are comparison_key: the domain is case-insensitive, the local part is not (RFC 5321
+/// Returns the form in which addresses are compared. The domain is case-insensitive, the local part is not (RFC 5321
 /// §2.4).
 fn comparison_key(address: &str) -> String {
     match address.rsplit_once('@') {

@@ -9,9 +9,9 @@ use crate::compose::addresses_in;
 
 /// The longest field name, in bytes.
 const MAX_NAME_BYTES: usize = 256;
-/// The most bytes of recipient fields.
+/// The maximum number of bytes of recipient fields.
 const MAX_RECIPIENT_BYTES: usize = 1 << 20;
-/// The most bytes of the From field, and of the Message-ID field.
+/// The maximum number of bytes of the From field, and of the Message-ID field.
 const MAX_FIELD_BYTES: usize = 64 * 1024;
 
 /// The byte order mark of UTF-8.
@@ -91,7 +91,8 @@ pub(crate) struct Headers {
     /// The first address of From.
     pub(crate) from: Option<String>,
     pub(crate) has_date: bool,
-    /// The addresses in To, Cc and Bcc, or in Resent-To, Resent-Cc and Resent-Bcc if there are any. As written.
+    /// The addresses in To, Cc and Bcc, or in Resent-To, Resent-Cc and Resent-Bcc if there are any. They are kept as
+    /// written.
     pub(crate) recipients: Vec<String>,
     /// Whether the recipient fields are longer than the limit.
     pub(crate) has_too_many_recipients: bool,
@@ -116,7 +117,7 @@ impl HeaderReader {
         }
     }
 
-    /// Returns what was held back of the current line, which is complete. Call [`end_line`](Self::end_line) next.
+    /// Returns the pending part of the current line, which is complete. Call [`end_line`](Self::end_line) next.
     pub(super) fn finish_line(&mut self) -> LinePart<'_> {
         if self.state == LineState::Unknown && !self.pending.is_empty() {
             self.classify(true)
@@ -173,7 +174,7 @@ impl HeaderReader {
         }
     }
 
-    /// Removes what precedes a message. Returns whether the line is part of the message.
+    /// Skips what precedes a message. Returns whether the line is part of the message.
     fn skip_preamble(&mut self, is_whole: bool) -> bool {
         if self.pending.starts_with(BYTE_ORDER_MARK) {
             self.pending.drain(..BYTE_ORDER_MARK.len());

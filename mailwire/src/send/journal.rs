@@ -7,15 +7,15 @@
 //!
 //! # What is synced, and when
 //!
-//! A written line survives the death of the process, but not of the machine. A line on disk survives both, but its
-//! `fdatasync` takes longer than sending a small message. One sync therefore covers several messages: `ahead` lines for
-//! the message that ends now and for some that follow are on disk before the first of them ends. `end`, `taken` and `open`
-//! are written at once and reach the disk with the next sync.
+//! A written line survives the death of the process, but not of the machine. A synced line survives both, but
+//! `fdatasync` takes longer than sending a small message. One sync therefore covers several messages: before the first
+//! of them ends, `ahead` lines for it and for some that follow are on disk. `end`, `taken` and `open` are written at
+//! once and reach the disk with the next sync.
 //!
-//! Each run records in which boot of the machine it ran. If the machine was not restarted, every line is there, and a
-//! message with only `ahead` was not sent. After a restart lines may be missing, and such a message is uncertain. A killed
-//! process therefore leaves only messages uncertain that had ended; a power failure also leaves at most [`MAX_AHEAD`]
-//! messages uncertain that follow them.
+//! Each run records the boot of the machine in which it ran. If the machine was not restarted, no line is missing, and
+//! a message with only `ahead` was not sent. After a restart lines may be missing, and such a message is uncertain. A
+//! killed process therefore leaves only messages uncertain that had ended. A power failure also leaves up to
+//! [`MAX_AHEAD`] following messages uncertain.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -32,7 +32,7 @@ use crate::private;
 /// The first line. Its number is the format version, which changes when keys are computed differently.
 const HEADER: &str = "mailwire-journal 2 ";
 
-/// The most messages that one sync announces besides the one that ends. It bounds the messages that were never sent but
+/// The maximum number of messages that one sync announces besides the one that ends. It limits the unsent messages that
 /// are uncertain after a power failure.
 pub(super) const MAX_AHEAD: usize = 32;
 
@@ -61,7 +61,7 @@ pub(super) struct Journal {
     known: HashMap<Key, Known>,
     /// The keys that are on disk as `ahead` or later.
     announced: HashSet<Key>,
-    /// Whether a write has failed. Later lines would not follow a complete line.
+    /// Whether a write has failed. A later line might follow an incomplete one.
     is_broken: bool,
 }
 
@@ -142,8 +142,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Records that the server has accepted the message. Until this is on disk the message is uncertain, which sends
-    /// nothing twice either.
+    /// Records that the server has accepted the message. Until this is on disk the message is uncertain, which also
+    /// prevents sending it twice.
     pub(super) fn accepted(&mut self, key: Key) -> io::Result<()> {
         match self.known.insert(key, Known::Accepted) {
             Some(Known::Accepted) => Ok(()),
@@ -237,8 +237,8 @@ enum Line {
     Known(Known),
 }
 
-/// Parses a journal. Returns `None` if it has no complete header, and an error if the file is not a journal: such a file
-/// is never written to. `boot` identifies the current boot; it is empty if unknown.
+/// Parses a journal. Returns `None` if it has no complete header. Returns an error if the file is not a journal, which
+/// is then never written to. `boot` identifies the current boot; it is empty if unknown.
 fn parse(text: &str, boot: &[u8]) -> Result<Option<Contents>, String> {
     let Some((whole, _)) = text.rsplit_once('\n') else {
         let is_incomplete =

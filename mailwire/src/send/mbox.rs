@@ -9,7 +9,7 @@ use super::separator::{self, FromLine, LineKind};
 use super::spool::{Spool, SpoolWriter};
 use crate::failure::{Failure, Kind};
 
-/// The most bytes of a line to read at once. A longer line comes in parts.
+/// The maximum number of bytes of a line to read at once. A longer line comes in parts.
 const MAX_PART_BYTES: u64 = 64 * 1024;
 
 /// How many bytes to search for a line that may separate messages.
@@ -74,7 +74,7 @@ impl<R: BufRead> Mbox<R> {
         Self { bytes_read: offset.bytes, at_message: true, is_bare: offset.is_bare, ..Self::new(source) }
     }
 
-    /// Returns whether no message is left in what was read.
+    /// Returns whether the part read so far contains no further message.
     pub(super) const fn is_done(&self) -> bool {
         self.is_broken || (self.bytes_read > 0 && !self.at_message)
     }
@@ -227,10 +227,10 @@ impl<R: BufRead> Mbox<R> {
     }
 }
 
-/// Returns the lines at the start of a buffer that are certainly text: those before a line that begins with `From ` or
-/// `>`, or before an empty line that may precede such a line. The buffer must begin at the start of a line.
+/// Returns the lines at the start of a buffer that are certainly text. They end before a line that begins with `From `
+/// or `>`, or before an empty line that may precede such a line. The buffer must begin at the start of a line.
 fn plain_lines(buffer: &[u8]) -> &[u8] {
-    // Searching further would be wasted if there are many such lines.
+    // A longer search would waste time if there are many such lines.
     let window = buffer.get(..SEARCH_WINDOW).unwrap_or(buffer);
     let begins = |line: &[u8]| line.starts_with(FROM) || line.starts_with(b">");
     let Some(last) = memchr::memrchr(b'\n', window).filter(|_| !begins(buffer)) else { return &[] };
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn splits_long_lines_without_finding_separators_in_them() {
         let long = "x".repeat(3 * 64 * 1024);
-        // Each part of 64 KiB after the first begins with what would be a separator at the start of a line.
+        // Each part of 64 KiB after the first begins with `From `, which at the start of a line would be a separator.
         let cut = format!("{}From ", "y".repeat(64 * 1024)).repeat(3);
         let text = format!("From {long}\nSubject: 1\n\n{cut}\n\nFrom b\n\n{long}");
         let messages = all(text.as_bytes()).into_iter().map(Result::unwrap).collect::<Vec<_>>();

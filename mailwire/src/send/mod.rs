@@ -110,7 +110,7 @@ fn run_to(arguments: &SendArgs, settings: &config::Send, url: &Url, output: Outp
     counters.result()
 }
 
-/// Returns the server given, or that of the configuration file.
+/// Returns the given server, or that of the configuration file.
 fn server(arguments: &SendArgs, settings: &config::Send) -> Result<Url, Failure> {
     let mut given = arguments.urls();
     let url = match (given.next(), given.next()) {
@@ -149,7 +149,7 @@ fn retry_policy(arguments: &SendArgs, settings: &config::Send) -> Result<RetryPo
     Ok(RetryPolicy { attempts: retries.saturating_add(1), fixed_delays: delays, ..RetryPolicy::default() })
 }
 
-/// Opens the journal given or, for many messages, an automatic one that the same command finds again.
+/// Opens the given journal. For many messages, opens an automatic one by default, which the same command finds again.
 fn open_journal(arguments: &SendArgs, url: &Url, envelope: &Envelope) -> Result<Option<RunJournal>, Failure> {
     let (path, lifetime) = match &arguments.journal {
         Some(path) => (path.clone(), JournalLifetime::Permanent),

@@ -12,7 +12,7 @@ use crate::output::Output;
 pub(super) const CHECK_FIRST: &str =
     "before you send the message again, ask the recipient whether it arrived, or check the server's log";
 
-/// How many messages and recipients have which status.
+/// The number of messages and recipients with each status.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Counters {
     /// Messages by status.
@@ -57,7 +57,7 @@ impl Counters {
 
     /// Returns the result of the command: the worst result of any message.
     pub(super) fn result(&self) -> Result<(), Failure> {
-        // This comes first: on another exit code, a program may repeat the command and send the message twice.
+        // This check comes first: on another exit code, a program may repeat the command and send the message twice.
         if self.has(DeliveryStatus::Uncertain) {
             return Err(Failure::new(
                 Kind::Uncertain,
@@ -126,7 +126,7 @@ pub(super) fn print_single(report: &DeliveryReport, output: Output) {
     }
 }
 
-/// Prints the report of one of many messages: a line for each recipient that the server did not accept it for.
+/// Prints the report of one of many messages: a line for each recipient for which the server did not accept it.
 pub(super) fn print_one_of_many(source: &str, report: &DeliveryReport, output: Output) {
     #[derive(Serialize)]
     struct Sourced<'a> {

@@ -21,9 +21,9 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::smtp::{Authenticate, Session};
 
-/// The most recipients of all messages that are held at once.
+/// The maximum number of recipients of all messages held at once.
 const MAX_HELD_RECIPIENTS: usize = 50_000;
-/// The most messages that are held at once.
+/// The maximum number of messages held at once.
 const MAX_HELD_MESSAGES: usize = 2_000;
 
 /// How to deliver the messages.

@@ -13,7 +13,7 @@ use io_mio::delivery::{DeliveryReport, DeliveryStage, DeliveryStatus, Diagnostic
 use super::journal::{self, Journal, Key, Known};
 use crate::failure::{Failure, Kind};
 
-/// The most keys to announce together.
+/// The maximum number of keys to announce together.
 const MAX_KEYS_AHEAD: usize = 1024;
 
 /// What to do with a message that the server may or may not have accepted.
@@ -114,8 +114,8 @@ impl RunJournal {
         lock(&self.journal).ending(keys, &ahead)
     }
 
-    /// Records the result of an attempt. If writing fails, accepted messages are uncertain for the next run, which sends
-    /// nothing twice either, and [`write_failure`](Self::write_failure) reports it.
+    /// Records the result of an attempt. If writing fails, accepted messages are uncertain for the next run, which also
+    /// prevents sending them twice. [`write_failure`](Self::write_failure) reports the failure.
     pub(super) fn note(&self, keys: &[Key], report: &DeliveryReport) {
         lock(&self.upcoming).retain(|message| !message.iter().any(|key| keys.contains(key)));
         let mut journal = lock(&self.journal);
@@ -146,7 +146,7 @@ impl RunJournal {
         })
     }
 
-    /// Ends a run whose messages the server has all accepted. Deletes an automatic journal.
+    /// Completes a run in which the server has accepted every message. Deletes an automatic journal.
     pub(super) fn complete(self) {
         if self.lifetime == JournalLifetime::Permanent {
             self.close();

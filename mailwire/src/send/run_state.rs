@@ -1,4 +1,4 @@
-//! The state of a run: the results so far, what is written to the journal after each attempt, and when the run ends early.
+//! The state of a run: the results so far, the journal entries after each attempt, and when the run ends early.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -205,7 +205,7 @@ impl Journal<Job> for RunState {
         if let Some(journal) = &self.journal {
             let keys: Vec<_> =
                 recipients.iter().filter_map(|number| job.keys.get(*number).copied()).collect();
-            // If this write fails, those for later messages would fail too.
+            // If this write fails, the writes for later messages would fail too.
             journal.ending(&keys).inspect_err(|_| self.stop.trigger())?;
         }
         Ok(())

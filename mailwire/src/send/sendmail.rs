@@ -1,5 +1,5 @@
-//! `mailwire sendmail`, also when the program is called `sendmail`: translates sendmail's options into those of
-//! `mailwire send`.
+//! `mailwire sendmail`, which also runs when the program is called `sendmail`. Translates sendmail's options into those
+//! of `mailwire send`.
 //!
 //! Options that have no effect on a single message (`-oem`, `-B8BITMIME`) are ignored. Options for another mode (queue,
 //! daemon, test) are rejected.
@@ -21,8 +21,8 @@ pub(crate) struct SendmailArgs {
     pub(crate) arguments: Vec<OsString>,
 }
 
-/// Returns the program's arguments. If the program is called `sendmail`, inserts the subcommand; keeps all of sendmail's
-/// options from being parsed.
+/// Returns the program's arguments. If the program is called `sendmail`, inserts the subcommand and prevents clap from
+/// parsing sendmail's options.
 pub(crate) fn program_arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = given.into_iter().collect();
     let is_sendmail = arguments
@@ -61,7 +61,7 @@ enum Translation {
     Flag(Option<&'static str>),
     /// An option with a value: the option of `send` for it, or `None` to ignore it.
     Value(Option<&'static str>),
-    /// An unsupported option, and why.
+    /// An unsupported option, and the reason.
     Rejected(&'static str),
 }
 
@@ -179,7 +179,7 @@ fn push_recipients(word: &OsStr, words: &mut Vec<OsString>) {
     }
 }
 
-/// The most bytes of a line to buffer.
+/// The maximum number of bytes of a line to buffer.
 const MAX_LINE_PART: u64 = 64 * 1024;
 
 /// A reader that ends at a line with a single dot, which it omits.

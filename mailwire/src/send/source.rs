@@ -25,7 +25,7 @@ use crate::failure::{Failure, Kind};
 /// The size of the read buffer in bytes.
 const BUFFER: usize = 64 * 1024;
 
-/// A file with the directory that it was found in.
+/// A file and the directory in which it was found.
 #[derive(Debug, Clone)]
 struct Entry {
     /// The whole path, for output.

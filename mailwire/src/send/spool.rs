@@ -280,7 +280,7 @@ impl SpoolWriter {
         self.put_away(BLOCK)
     }
 
-    /// Scans what was collected, if it is `least` bytes or more, and applies the limits of memory to it.
+    /// Scans the collected bytes if there are at least `least`, and applies the memory limits to them.
     fn put_away(&mut self, least: usize) -> Result<(), Failure> {
         let block = self.contents.in_memory().get(self.scanned..).unwrap_or_default();
         if block.len() < least || block.is_empty() {
@@ -492,7 +492,7 @@ mod tests {
         let (found, facts) = read(text.as_bytes()).unwrap();
         let expected = "To: A <a@x.example>,\r\n b@x.example\r\nSubject: x\r\nBccX: stays\r\nCc: g@x.example\r\n\r\nBcc: body\r\n";
         assert_eq!(found, expected);
-        // Those of the message are not asked where it was sent again.
+        // A resent message ignores the original recipient fields.
         assert_eq!(facts.headers.recipients, ["f@x.example"]);
         let (_, facts) = read(text.replace("Resent-bcc", "X-Other").as_bytes()).unwrap();
         let recipients = ["a", "b", "c", "d", "e", "g"].map(|name| format!("{name}@x.example"));

@@ -26,7 +26,7 @@ use crate::output::Output;
 use crate::smtp::{Authenticate, Session, SessionEnd, Task, with_session};
 use crate::url::TlsMode;
 
-/// The most bytes of a message to queue in the send buffer.
+/// The maximum number of bytes of a message in the send buffer.
 const MAX_QUEUED: usize = 256 * 1024;
 /// How many bytes to read at once.
 const CHUNK: usize = 64 * 1024;
@@ -320,7 +320,7 @@ impl StepReport {
             ConnectStage::Greeted => (Step::Greeting.name(), "ready for STARTTLS".to_owned()),
             ConnectStage::TlsDone(info) => (Step::Tls.name(), format!("{} {}", info.version, info.cipher)),
             _ => {
-                // Part of the next step.
+                // This time counts towards the next step.
                 self.0.lock().unwrap_or_else(PoisonError::into_inner).carried += report.took;
                 return;
             }
