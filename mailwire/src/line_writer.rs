@@ -70,8 +70,9 @@ impl LineWriter {
         }
     }
 
-    /// Waits until all queued lines are written, or until the timeout.
-    pub(crate) fn flush(&self, timeout: Duration) {
+    /// Waits until all queued lines are written, or until the timeout. Returns at once if the queue is full, since the
+    /// output blocks then.
+    pub(crate) fn wait_until_written(&self, timeout: Duration) {
         let (done, written) = sync_channel(1);
         if self.queue.try_send(Request::Flush(done)).is_ok() {
             let _ = written.recv_timeout(timeout);
@@ -155,10 +156,10 @@ mod tests {
         for line in [&b"two\n"[..], b"three\n", b"four\n", b"five\n"] {
             writer.line(line);
         }
-        writer.flush(Duration::from_millis(1));
+        writer.wait_until_written(Duration::from_millis(1));
         drop(release);
         while starts.recv_timeout(Duration::from_millis(500)).is_ok() {}
-        writer.flush(Duration::from_secs(5));
+        writer.wait_until_written(Duration::from_secs(5));
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert!(text.starts_with("one\n2 lines were dropped"), "{text}");
         assert!(text.contains("two\nthree\n") && !text.contains("four"), "{text}");
@@ -169,8 +170,8 @@ mod tests {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let writer = LineWriter::start(full).unwrap();
         writer.line(b"one\n");
-        writer.flush(Duration::from_secs(5));
+        writer.wait_until_written(Duration::from_secs(5));
         writer.line(b"two\n");
-        writer.flush(Duration::from_secs(5));
+        writer.wait_until_written(Duration::from_secs(5));
     }
 }

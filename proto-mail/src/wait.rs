@@ -35,7 +35,7 @@ pub enum WaitFor {
     Data,
     /// The server's reply to the end of a message (RFC 5321 §4.5.3.2.6: 10 minutes).
     DataReply,
-    /// News from the server during IDLE (RFC 2177: the client renews IDLE within 29 minutes).
+    /// News from the server during IDLE (RFC 2177: a client ends IDLE within 29 minutes, and begins it again).
     Idle,
     /// The end of the TLS handshake.
     TlsHandshake,

@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), Failure> 
     server.reactor.run()?;
     signals.finished();
     drop(server);
-    log.flush(LAST_LINES);
+    log.wait_until_written(LAST_LINES);
     Ok(())
 }
 

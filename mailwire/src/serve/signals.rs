@@ -105,6 +105,6 @@ fn exit_after(delay: Duration, log: &LineWriter) {
 
 /// Ends the process. Waits for no lock and no thread, except briefly for the log.
 fn exit(code: i32, log: &LineWriter) {
-    log.flush(LAST_LINES);
+    log.wait_until_written(LAST_LINES);
     signal_hook::low_level::exit(code);
 }

@@ -74,7 +74,7 @@ pub enum Outcome {
     NotSent(NotSent),
 }
 
-/// SyntaxFault a message was not sent.
+/// Why a message was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotSent {
