@@ -8,6 +8,7 @@
 #![cfg_attr(feature = "std", doc = "```")]
 #![cfg_attr(not(feature = "std"), doc = "```ignore")]
 //! use std::io::{self, Read, Write};
+//! use std::thread;
 //! use std::time::{Duration, Instant};
 //!
 //! use proto_mail::{Driver, Machine, SendBuffer};
@@ -28,12 +29,18 @@
 //!             return outcome.map_err(io::Error::other);
 //!         }
 //!         let now = Instant::now();
-//!         let left = driver.deadline(now).map(|at| at.saturating_duration_since(now));
-//!         set_timeout(stream, left.map(|left| left.max(Duration::from_millis(1))))?;
+//!         if driver.handle_timeout(now) {
+//!             continue;
+//!         }
+//!         let left = driver.deadline(now).map(|at| (at - now).max(Duration::from_millis(1)));
+//!         if !driver.wants_read() {
+//!             // The machine delays its reply: only time continues the session.
+//!             thread::sleep(left.ok_or_else(|| io::Error::other("the application owes an answer"))?);
+//!             continue;
+//!         }
+//!         set_timeout(stream, left)?;
 //!         match driver.read_from(stream) {
-//!             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-//!                 driver.handle_timeout(Instant::now());
-//!             }
+//!             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
 //!             Err(error) => return Err(error),
 //!             Ok(_) => {}
 //!         }
@@ -100,8 +107,10 @@ const READ: usize = 16 * 1024;
 ///    [`next_owned`](Self::next_owned).
 /// 2. While [`wants_write`](Self::wants_write), write. After an error this sends the farewell.
 /// 3. If there is an [`outcome`](Self::outcome), the session is over: close the connection.
-/// 4. If [`wants_read`](Self::wants_read), read and report it with [`received`](Self::received). If the
-///    [`deadline`](Self::deadline) comes first, call [`handle_timeout`](Self::handle_timeout).
+/// 4. Call [`handle_timeout`](Self::handle_timeout), also while bytes arrive: a peer that sends one byte at a time must
+///    not extend a wait.
+/// 5. If [`wants_read`](Self::wants_read), read until the [`deadline`](Self::deadline) at most, and report it with
+///    [`received`](Self::received). Otherwise wait until the deadline, or until the application answers.
 #[derive(Debug)]
 pub struct Driver<M, T = Duration> {
     /// The machine. Give commands and answers to it with [`tx`](Self::tx).
@@ -233,7 +242,7 @@ impl<M: Machine, T: TimePoint> Driver<M, T> {
     }
 
     /// Reads once, if [`wants_read`](Self::wants_read). Returns how many bytes were read; 0 if the peer will send no
-    /// more, or nothing is to be read now.
+    /// more, or without `wants_read`: wait for the [`deadline`](Self::deadline) or an answer then.
     ///
     /// # Errors
     /// The reader's error, unless it is `Interrupted`.

@@ -26,12 +26,18 @@ fn run<M: Machine>(
             return outcome.map_err(io::Error::other);
         }
         let now = Instant::now();
-        let left = driver.deadline(now).map(|at| at.saturating_duration_since(now));
-        stream.set_read_timeout(left.map(|left| left.max(Duration::from_millis(1))))?;
+        if driver.handle_timeout(now) {
+            continue;
+        }
+        let left = driver.deadline(now).map(|at| (at - now).max(Duration::from_millis(1)));
+        if !driver.wants_read() {
+            // The machine delays its reply: only time continues the session.
+            thread::sleep(left.ok_or_else(|| io::Error::other("the application owes an answer"))?);
+            continue;
+        }
+        stream.set_read_timeout(left)?;
         match driver.read_from(stream) {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                driver.handle_timeout(Instant::now());
-            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => return Err(error),
             Ok(_) => {}
         }
