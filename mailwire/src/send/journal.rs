@@ -92,7 +92,7 @@ impl Journal {
         file.read_to_end(&mut text).map_err(unusable)?;
         let whole = whole_lines(&mut text);
         let contents = std::str::from_utf8(&text).map_err(|_| damaged(path, "it is not a journal"))?;
-        let boot = std::fs::read(BOOT_ID).unwrap_or_default();
+        let boot = boot_id().map_err(unusable)?;
         let (salt, known) = match parse(contents, &boot).map_err(|why| damaged(path, &why))? {
             Some((salt, known)) => {
                 // Cut off an incomplete line, which a power failure may leave.
@@ -221,6 +221,19 @@ fn write_header(file: &mut File, path: &Path, salt: [u8; 16]) -> io::Result<()> 
     }
 }
 
+/// Returns what identifies the current boot of the machine. Where the system does not tell, each run counts as a boot of its
+/// own.
+fn boot_id() -> io::Result<Vec<u8>> {
+    if let Ok(id) = std::fs::read(BOOT_ID)
+        && !id.is_empty()
+    {
+        return Ok(id);
+    }
+    let mut id = vec![0; 16];
+    getrandom::fill(&mut id).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(id)
+}
+
 type Contents = ([u8; 16], HashMap<Key, Known>);
 
 /// Removes trailing zeros, which a power failure may leave. Returns the length of the complete lines.
@@ -238,7 +251,7 @@ enum Line {
 }
 
 /// Parses a journal. Returns `None` if it has no complete header. Returns an error if the file is not a journal, which
-/// is then never written to. `boot` identifies the current boot; it is empty if unknown.
+/// is then never written to. `boot` identifies the current boot.
 fn parse(text: &str, boot: &[u8]) -> Result<Option<Contents>, String> {
     let Some((whole, _)) = text.rsplit_once('\n') else {
         let is_incomplete =
@@ -271,7 +284,7 @@ fn parse(text: &str, boot: &[u8]) -> Result<Option<Contents>, String> {
             _ => return Err(invalid()),
         }
     }
-    end_run(&mut found, !boot.is_empty() && booted == Some(hash(&salt, &[boot])));
+    end_run(&mut found, booted == Some(hash(&salt, &[boot])));
     let known = found.into_iter().filter_map(|(key, line)| match line {
         Line::Known(known) => Some((key, known)),
         Line::Ahead => None,
