@@ -32,6 +32,22 @@ fn ends_a_flood_of_commands_without_progress() {
 }
 
 #[test]
+fn ends_a_flood_of_transactions_that_come_to_nothing() {
+    let pairs =
+        |count| format!("EHLO client.example\r\n{}", "MAIL FROM:<a@b.example>\r\nRSET\r\n".repeat(count));
+    assert!(!ends_with_421(&limited(), &pairs(9)));
+    assert!(ends_with_421(&limited(), &pairs(10)));
+}
+
+#[test]
+fn ends_a_flood_of_empty_chunks() {
+    let begun = "EHLO client.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 1\r\nx";
+    assert!(!ends_with_421(&limited(), &format!("{begun}{}", "BDAT 0\r\n".repeat(10))));
+    assert!(ends_with_421(&limited(), &format!("{begun}{}", "BDAT 0\r\n".repeat(11))));
+    assert!(!ends_with_421(&limited(), &format!("{begun}{}", "BDAT 1\r\nx".repeat(30))));
+}
+
+#[test]
 fn ends_a_flood_after_authentication() {
     let login = "EHLO client.example\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n";
     let config = limited().require_authentication();

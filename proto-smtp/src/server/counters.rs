@@ -28,9 +28,14 @@ impl Counters {
         if self.idle_commands > config.max_idle_commands { Err(Limit::IdleCommands) } else { Ok(()) }
     }
 
-    /// Notes progress: an accepted MAIL, RCPT, message part or authentication.
+    /// Notes progress: an accepted RCPT, a message part with bytes, or an authentication.
     pub(super) const fn note_progress(&mut self) {
         self.idle_commands = 0;
+    }
+
+    /// Takes the last command out of the idle ones: an accepted MAIL is no progress yet, and not idle either.
+    pub(super) const fn forget_command(&mut self) {
+        self.idle_commands = self.idle_commands.saturating_sub(1);
     }
 
     pub(super) fn note_error(&mut self, limits: &Limits) -> Result<(), Limit> {

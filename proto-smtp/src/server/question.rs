@@ -47,12 +47,14 @@ pub(super) enum Question {
 }
 
 impl Question {
-    /// Whether a positive reply moves the session forward. Other commands count as idle.
+    /// Whether a positive reply moves the session forward. Other commands but MAIL count as idle.
     pub(super) const fn is_progress(self) -> bool {
-        matches!(
-            self,
-            Self::Mail(_) | Self::Rcpt | Self::Data | Self::Chunk { .. } | Self::DataEnd | Self::Burl(_)
-        )
+        match self {
+            Self::Rcpt | Self::Data | Self::DataEnd | Self::Burl(_) => true,
+            Self::Chunk { size, .. } => size > 0,
+            // MAIL may be followed by RSET and the same again.
+            _ => false,
+        }
     }
 
     /// Whether the reply is the one to a whole message.

@@ -215,10 +215,15 @@ impl Core {
             return self.reject_and_report(verb, response, tx);
         }
         if let Source::Chunk { end: ChunkEnd::More, .. } = message.source {
+            let mut grew = message.size > 0;
             if let Some(transaction) = self.session.transaction_mut() {
+                grew = transaction.chunked.map_or(grew, |before| message.size > before);
                 transaction.chunked = Some(message.size);
             }
-            self.counters.note_progress();
+            // An empty chunk is no progress, or a client could send them forever.
+            if grew {
+                self.counters.note_progress();
+            }
             Self::encode_ok(tx);
             return Ok(Step::Again);
         }

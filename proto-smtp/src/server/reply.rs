@@ -163,6 +163,8 @@ impl Core {
         self.enter(State::Command);
         if is_accepted && question.is_progress() {
             self.counters.note_progress();
+        } else if is_accepted && matches!(question, Question::Mail(_)) {
+            self.counters.forget_command();
         }
         match question {
             Question::Mail(options) if is_accepted => {
