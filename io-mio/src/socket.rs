@@ -73,7 +73,6 @@ enum Connected {
     StdTcp(std::net::TcpStream),
     #[cfg(unix)]
     StdUnix(std::os::unix::net::UnixStream),
-    Ready(Socket),
 }
 
 impl ConnectedSocket {
@@ -89,7 +88,6 @@ impl ConnectedSocket {
                 socket.set_nonblocking(true)?;
                 Ok(Socket::Unix(mio::net::UnixStream::from_std(socket)))
             }
-            Connected::Ready(socket) => Ok(socket),
         }
     }
 }
@@ -102,7 +100,7 @@ impl From<std::net::TcpStream> for ConnectedSocket {
 
 impl From<TcpStream> for ConnectedSocket {
     fn from(socket: TcpStream) -> Self {
-        Self(Connected::Ready(Socket::Tcp(socket)))
+        Self(Connected::StdTcp(socket.into()))
     }
 }
 
@@ -116,7 +114,7 @@ impl From<std::os::unix::net::UnixStream> for ConnectedSocket {
 #[cfg(unix)]
 impl From<mio::net::UnixStream> for ConnectedSocket {
     fn from(socket: mio::net::UnixStream) -> Self {
-        Self(Connected::Ready(Socket::Unix(socket)))
+        Self(Connected::StdUnix(socket.into()))
     }
 }
 

@@ -168,6 +168,35 @@ fn the_oldest_client_that_has_not_logged_in_gives_its_place_to_a_new_one() {
     assert_eq!(read_line(&mut silent[1]), "PONG still\r\n");
 }
 
+/// Connects from another loopback address.
+fn client_from(address: [u8; 4], server: &Server) -> BufReader<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from((address, 0)).into()).unwrap();
+    socket.connect(&server.address.into()).unwrap();
+    let mut client = BufReader::new(TcpStream::from(socket));
+    client.get_mut().set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    read_line(&mut client);
+    client
+}
+
+#[test]
+fn the_address_with_the_most_connections_gives_its_place_to_a_new_client() {
+    let mut limits = ReactorLimits::default();
+    limits.connections_before_login = 3;
+    let mut deadlines = Deadlines::default();
+    deadlines.login = Duration::from_secs(60);
+    let server = Server::with(ListenerTls::None, Config::default(), deadlines, limits);
+    let mut oldest = client_from([127, 0, 0, 1], &server);
+    let mut many: Vec<_> = (0..2).map(|_| client_from([127, 0, 0, 2], &server)).collect();
+    std::thread::sleep(Duration::from_millis(1_100));
+    let mut owner = client_from([127, 0, 0, 3], &server);
+    assert_eq!(read_line(&mut many[0]), "421 too busy\r\n");
+    for (client, word) in [(&mut oldest, "old"), (&mut owner, "new")] {
+        say(client, &format!("PING {word}\r\n"));
+        assert_eq!(read_line(client), format!("PONG {word}\r\n"));
+    }
+}
+
 #[test]
 fn a_panic_costs_one_session() {
     let server = plain();

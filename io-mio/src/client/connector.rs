@@ -359,11 +359,8 @@ fn adopt(socket: ConnectedSocket) -> Result<Dialled, Error> {
 
 #[cfg(unix)]
 fn connect_unix(path: &std::path::Path) -> Result<(Socket, Address), Error> {
-    // A Unix socket connects at once or not at all.
-    let connected = std::os::unix::net::UnixStream::connect(path).and_then(|socket| {
-        socket.set_nonblocking(true)?;
-        Ok(Socket::Unix(mio::net::UnixStream::from_std(socket)))
-    });
+    // A non-blocking Unix socket connects at once or fails: if the listener's backlog is full, with `WouldBlock`.
+    let connected = mio::net::UnixStream::connect(path).map(Socket::Unix);
     let socket = connected.map_err(Error::io("connecting to a Unix socket"))?;
     Ok((socket, Address::Unix(Some(path.into()))))
 }

@@ -107,8 +107,12 @@ impl AdmissionControl {
     }
 
     fn has_room(&self, address: IpAddr) -> bool {
-        let here = self.by_address.get(&address_block(address)).copied().unwrap_or(0);
-        here < self.limits.connections_per_address
+        self.connections_from(Some(address)) < self.limits.connections_per_address
+    }
+
+    /// Returns how many connections come from this address (IPv6: from its /64 network). Without an address: 0.
+    pub(crate) fn connections_from(&self, address: Option<IpAddr>) -> usize {
+        address.and_then(|address| self.by_address.get(&address_block(address))).copied().unwrap_or(0)
     }
 
     const fn may_refuse(&self) -> bool {

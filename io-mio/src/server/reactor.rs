@@ -1,6 +1,7 @@
 //! The reactor: many sessions on one thread, with one poll, timers and a waker.
 
 use std::{
+    cmp::Reverse,
     fmt,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -361,16 +362,18 @@ impl Reactor {
         }
     }
 
-    /// Closes the oldest connection whose client has not logged in, unless it was just accepted. Silent connections and
-    /// connections that guess passwords therefore keep no new client out.
+    /// Closes a connection whose client has not logged in, unless it was just accepted: of the address with the most
+    /// connections, the oldest. Silent connections and connections that guess passwords therefore keep no new client out,
+    /// and an address with many connections mostly closes its own.
     fn make_room(&mut self, now: Instant) {
         let is_waiting = |slot: &Slot| slot.entry.awaits_login && slot.entry.admission == Admission::Admitted;
         let slots = self.slots.iter().zip(0..).filter(|(slot, _)| slot.session.is_some() && is_waiting(slot));
-        let oldest = slots.filter_map(|(slot, index)| Some((slot.accepted_at?, index))).min();
-        let Some((accepted_at, index)) = oldest else { return };
-        if now.saturating_duration_since(accepted_at) < LOGIN_GRACE {
-            return;
-        }
+        let candidates = slots.filter_map(|(slot, index)| {
+            let accepted_at = slot.accepted_at?;
+            (now.saturating_duration_since(accepted_at) >= LOGIN_GRACE)
+                .then(|| (Reverse(self.admission.connections_from(slot.entry.address)), accepted_at, index))
+        });
+        let Some((_, _, index)) = candidates.min() else { return };
         if let Some(session) = self.slots.get_mut(index as usize).and_then(|slot| slot.session.as_mut()) {
             let _ = catch_unwind(AssertUnwindSafe(|| session.make_room(now)));
         }
