@@ -106,6 +106,11 @@ impl TransferJob {
             Err(error) => {
                 tracing::error!(%error, "cannot remove the copies of a failed COPY");
                 self.target.clear();
+                // The client can see these copies. Later, they must not be removed without a warning.
+                let forgotten = self.unfinished.take().map(|copy| store.forget_copy(copy));
+                if let Some(Err(error)) = forgotten {
+                    tracing::warn!(%error, "cannot remove the record of a failed COPY");
+                }
                 false
             }
         }

@@ -64,8 +64,6 @@ pub(super) struct Results {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Unread {
     pub(super) count: u32,
-    /// Whether at least one of them is permanently unreadable.
-    pub(super) is_permanent: bool,
 }
 
 impl Unread {
@@ -75,14 +73,14 @@ impl Unread {
     /// Returns `error` if it does not concern only this message.
     fn add(&mut self, error: mailstore::Error) -> mailstore::Result<()> {
         use mailstore::Error;
-        if !matches!(error, Error::Corrupt(_) | Error::Io(_) | Error::Unavailable(_)) {
+        // `Unavailable` concerns the process: without file descriptors, no message can be read.
+        if !matches!(error, Error::Corrupt(_) | Error::Io(_)) {
             return Err(error);
         }
         if self.count == 0 {
             tracing::warn!(%error, "cannot search a message");
         }
         self.count = self.count.saturating_add(1);
-        self.is_permanent |= !error.is_retryable();
         Ok(())
     }
 }

@@ -332,12 +332,11 @@ fn warn_unread(unread: Unread, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
     if unread.count == 0 {
         return Ok(());
     }
-    let code = if unread.is_permanent { PlainCode::ServerBug } else { PlainCode::Unavailable };
     let text = match unread.count {
         1 => "1 message could not be read and was not searched".to_owned(),
         count => format!("{count} messages could not be read and were not searched"),
     };
-    turn.machine.data(&Untagged::Status(no_status(code, &text)), turn.tx)
+    turn.machine.data(&Untagged::Status(no_status(PlainCode::ServerBug, &text)), turn.tx)
 }
 
 fn begin_esearch(
