@@ -1,7 +1,7 @@
-//! APPEND from the client's side: the message is sent as the application gives it, never collected
-//! (RFC 9051 §6.3.12, RFC 7888).
+//! Sends an APPEND's message in chunks, as the application provides them (RFC 9051 §6.3.12, RFC 7888).
 //!
-//! The bytes are counted. After the last one that was announced the command's line end follows by itself.
+//! The message is never buffered as a whole. The client counts its bytes, and sends the command's line end after the
+//! last announced byte.
 
 use bytes::Bytes;
 use proto_mail::{Error, Misuse, SendBuffer};
@@ -10,14 +10,14 @@ use super::command_queue::{ActiveCommand, CommandId, Notified};
 use super::session::{PendingEvent, Session};
 
 impl Session {
-    /// The server asks for the message.
+    /// Handles the server's request for the message.
     pub(super) fn begin_payload(&mut self, id: CommandId, size: u64, tx: &mut SendBuffer) {
         self.commands.active = ActiveCommand::AppendPayload { id, left: size, announced: Notified::No };
         self.step_done();
         self.end_payload(tx);
     }
 
-    /// Tells the application that it may give the message of an APPEND.
+    /// Reports to the application that it may write an APPEND's message.
     pub(super) fn announce_append(&mut self, tx: &mut SendBuffer) {
         if self.commands.active.is_unannounced() {
             self.note_announced();
@@ -34,17 +34,17 @@ impl Session {
         }
     }
 
-    /// Sends the next bytes of the message. Returns how many are missing.
+    /// Sends the next bytes of the message. Returns how many are still missing.
     pub(super) fn payload(&mut self, payload: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
         self.count_payload(payload.len() as u64)?;
         tx.put_payload(payload);
         Ok(self.end_payload(tx))
     }
 
-    /// The driver writes the next bytes of the message itself.
+    /// Counts the next bytes of the message, which the driver writes itself. Returns how many are still missing.
     pub(super) fn written_externally(&mut self, count: u64, tx: &mut SendBuffer) -> Result<u64, Error> {
         if !tx.is_empty() {
-            // They would have overtaken what is in the buffer.
+            // These bytes would overtake the ones in the buffer.
             return Err(Misuse::WrongState.into());
         }
         self.count_payload(count)?;

@@ -1,7 +1,7 @@
-//! Authentication from the client's side: AUTHENTICATE (RFC 9051 §6.2.2, RFC 4959) and LOGIN (§6.2.3).
+//! The client's side of authentication: AUTHENTICATE (RFC 9051 §6.2.2, RFC 4959) and LOGIN (§6.2.3).
 //!
-//! How a mechanism is chosen and how SASL messages are sent. What they say is in [`proto_mail::sasl`]. The mechanism
-//! decides when it is done, not the server's OK.
+//! This module chooses a mechanism and exchanges SASL messages; [`proto_mail::sasl`] produces their contents. The
+//! exchange succeeds only if the mechanism is complete when the server's OK arrives.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -21,14 +21,14 @@ use crate::types::Condition;
 /// How the client logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LoginMethod {
-    /// By the strongest mechanism that the server offers, the configuration allows and the credentials fit; by the
-    /// LOGIN command where there is none and the server does not forbid it.
+    /// With the strongest mechanism that the server offers, the configuration allows and the credentials fit. If
+    /// there is none, with the LOGIN command, unless the server forbids it.
     #[default]
     Strongest,
-    /// By this mechanism, if the server offers it.
+    /// With this mechanism, if the server offers it.
     Mechanism(Mechanism),
-    /// By the first mechanism of this order that the server offers and the configuration allows; never by LOGIN the
-    /// command.
+    /// With the first mechanism of this order that the server offers and the configuration allows. The LOGIN command
+    /// is never used.
     Order(&'static [Mechanism]),
 }
 
@@ -38,7 +38,7 @@ impl From<Mechanism> for LoginMethod {
     }
 }
 
-/// What the SASL exchanges of one session share.
+/// The state that the SASL exchanges of one session share.
 #[derive(Debug)]
 pub(super) struct Sasl {
     pub(super) context: sasl::SaslContext,
@@ -51,7 +51,8 @@ impl Sasl {
         Self { context, initial_response_refused: false }
     }
 
-    /// The server has not accepted this exchange. A BAD before the first challenge may mean the initial response.
+    /// Records that the server did not accept this exchange. A BAD before the first challenge may reject the initial
+    /// response.
     pub(super) fn note_refusal(&mut self, authentication: &Authentication, condition: Condition) {
         let unanswered = matches!(authentication.initial, InitialResponse::Sent(_));
         self.initial_response_refused |= unanswered && condition == Condition::Bad;
@@ -63,35 +64,35 @@ impl Sasl {
 pub(super) struct Authentication {
     exchange: Box<dyn ClientExchange>,
     initial: InitialResponse,
-    /// Why the client has cancelled it.
+    /// Why the client has cancelled the exchange.
     cancelled: Option<SaslError>,
 }
 
-/// The client's first message, where the mechanism has one.
+/// The client's first message, if the mechanism has one.
 #[derive(Debug)]
 enum InitialResponse {
-    /// It is the answer to the first challenge.
+    /// Not sent yet: it answers the first challenge.
     Unsent(Secret<Vec<u8>>),
-    /// It went with the command, and the server has not answered yet.
+    /// Sent with the command; the server has not answered yet.
     Sent(Secret<Vec<u8>>),
-    /// There is none, or the server has it.
+    /// There is none, or the server has received it.
     None,
 }
 
 impl Authentication {
-    /// Whether the client has cancelled it.
+    /// Returns whether the client has cancelled the exchange.
     pub(super) const fn is_cancelled(&self) -> bool {
         self.cancelled.is_some()
     }
 
-    /// Whether the server's success can be believed.
+    /// Returns whether the mechanism is complete, so that the server's success can be believed.
     pub(super) fn is_done(&self) -> bool {
         self.cancelled.is_none()
             && !matches!(self.initial, InitialResponse::Unsent(_))
             && self.exchange.is_done()
     }
 
-    /// What the mechanism learnt of a failure, or why the client has cancelled it.
+    /// Returns why the exchange failed: the mechanism's error, or the reason why the client has cancelled it.
     pub(super) fn failure(&self) -> Option<String> {
         let ours = self.cancelled.map(|why| why.to_string());
         ours.or_else(|| self.exchange.failure().map(String::from))
@@ -99,7 +100,7 @@ impl Authentication {
 }
 
 impl Session {
-    /// Begins to log in.
+    /// Starts a login.
     pub(super) fn authenticate(
         &mut self,
         method: LoginMethod,
@@ -129,7 +130,7 @@ impl Session {
         }
     }
 
-    /// Begins to log in by a mechanism of the application's own.
+    /// Starts a login with a custom mechanism.
     pub(super) fn authenticate_with(
         &mut self,
         exchange: Box<dyn ClientExchange>,
@@ -147,7 +148,7 @@ impl Session {
         self.begin_sasl(exchange, tx)
     }
 
-    /// Returns what the server offers, if the client may log in now.
+    /// Returns the server's capabilities, if the client may log in now.
     fn may_authenticate(&self) -> Result<&Capabilities, Error> {
         let free = self.state() == Some(State::NotAuthenticated)
             && self.commands.expected_state(State::NotAuthenticated) == State::NotAuthenticated
@@ -191,7 +192,7 @@ impl Session {
         Ok(id)
     }
 
-    /// The LOGIN command: name and password as strings, each a literal where it cannot be quoted.
+    /// Sends the LOGIN command. The name and the password are quoted strings, or literals if they cannot be quoted.
     fn login(&mut self, credentials: &Credentials, tx: &mut SendBuffer) -> Result<CommandId, Error> {
         let Credentials::Password { authorization, username, password } = credentials else {
             return Err(Misuse::WrongMechanism.into());
@@ -218,7 +219,7 @@ impl Session {
         Ok(id)
     }
 
-    /// The greatest literal that may be sent without being asked for (RFC 7888).
+    /// Returns the size in bytes of the largest literal that may be sent without waiting (RFC 7888).
     pub(super) fn unasked_literal(&self) -> u64 {
         if self.offers("LITERAL+") {
             u64::MAX
@@ -229,12 +230,12 @@ impl Session {
         }
     }
 
-    /// How a literal of this size is announced.
+    /// Returns how a literal of this size is announced.
     pub(super) fn literal_sync(&self, size: u64) -> Sync {
         if size <= self.unasked_literal() { Sync::NonSynchronising } else { Sync::Synchronising }
     }
 
-    /// The server sent a challenge, still in base64.
+    /// Handles a challenge of the server, which is still in base64.
     pub(super) fn challenge(&mut self, text: &[u8], tx: &mut SendBuffer) -> Result<(), Error> {
         let ActiveCommand::Authenticate(id, authentication) = &mut self.commands.active else {
             return Err(PeerError::UnexpectedContinuation.into());
@@ -265,14 +266,14 @@ impl Authentication {
     /// Returns the answer to a challenge.
     ///
     /// # Errors
-    /// Why the exchange has to be cancelled.
+    /// The reason why the exchange has to be cancelled.
     fn answer(&mut self, text: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
         let challenge = sasl::decode_base64(text)?;
         match core::mem::replace(&mut self.initial, InitialResponse::None) {
-            // The client speaks first: the first challenge means nothing (RFC 4422 §3.1 wants it empty; some servers
-            // send a prompt).
+            // The client speaks first, so the first challenge carries no data. RFC 4422 §3.1 requires it to be empty;
+            // some servers send a prompt.
             InitialResponse::Unsent(message) => Ok(message),
-            // No mechanism of this crate begins with an empty challenge: the server has not read the initial response
+            // No mechanism of this crate starts with an empty challenge. The server has not read the initial response
             // and asks for it.
             InitialResponse::Sent(message)
                 if challenge.expose().is_empty()
@@ -285,7 +286,7 @@ impl Authentication {
     }
 }
 
-/// A LOGIN command that is being written.
+/// A LOGIN command under construction.
 struct LoginLine {
     bytes: Vec<u8>,
     pauses: Vec<usize>,

@@ -1,4 +1,4 @@
-//! What the client knows of the server's capabilities. It is dropped when the channel changes.
+//! The server's capabilities as the client knows them. They are discarded when the channel changes.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,16 +8,17 @@ use proto_mail::{Mechanism, Mechanisms};
 use crate::state::Outcome;
 use crate::types::CapabilityList;
 
-/// What the machine knows of the capabilities.
+/// How much the machine knows of the capabilities.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum KnownCapabilities {
-    /// Nothing: the machine asks next.
+    /// Nothing: the machine asks for them next.
     Unknown,
-    /// The machine has asked; this is what was listed so far.
+    /// The machine has asked; these capabilities were listed so far.
     Asked(Option<Capabilities>),
-    /// What the server has listed last.
+    /// The capabilities that the server listed last.
     Known(Capabilities),
-    /// What the server had listed when the login in progress began. It counts until that succeeds.
+    /// The capabilities that the server had listed when the login in progress began. They are valid until it
+    /// succeeds.
     BeforeLogin(Capabilities),
 }
 
@@ -38,12 +39,12 @@ impl KnownCapabilities {
         matches!(self, Self::Asked(_))
     }
 
-    /// The server has listed its capabilities.
+    /// Stores the capabilities that the server has listed.
     pub(super) fn learn(&mut self, listed: Capabilities) {
         *self = Self::Known(listed);
     }
 
-    /// What the answer to the machine's question has listed so far.
+    /// Returns the capabilities that the answer to the machine's request has listed so far.
     pub(super) fn collect(&mut self) -> &mut Capabilities {
         match self {
             Self::Asked(listed) => listed.get_or_insert_default(),
@@ -55,15 +56,15 @@ impl KnownCapabilities {
         }
     }
 
-    /// The machine's question was answered. Returns whether anything is new. A server that lists nothing offers
-    /// nothing.
+    /// Ends the machine's request for capabilities, and returns whether one was in progress. A server that has listed
+    /// nothing offers nothing.
     pub(super) fn finish_collecting(&mut self) -> bool {
         let Self::Asked(listed) = self else { return false };
         *self = Self::Known(listed.take().unwrap_or_default());
         true
     }
 
-    /// A login has begun (RFC 9051 §6.2).
+    /// Records that a login has begun (RFC 9051 §6.2).
     pub(super) fn login_begun(&mut self) {
         *self = match core::mem::replace(self, Self::Unknown) {
             Self::Known(listed) => Self::BeforeLogin(listed),
@@ -71,7 +72,8 @@ impl KnownCapabilities {
         };
     }
 
-    /// A login has ended. What the server offered before it says nothing about what it offers now (RFC 9051 §6.2).
+    /// Records how a login has ended. A login can change the server's capabilities, so success discards those
+    /// listed before it (RFC 9051 §6.2).
     pub(super) fn login_ended(&mut self, outcome: Outcome) {
         *self = match core::mem::replace(self, Self::Unknown) {
             Self::BeforeLogin(_) if outcome == Outcome::Success => Self::Unknown,
@@ -96,12 +98,12 @@ impl Capabilities {
         all
     }
 
-    /// How many bytes they take.
+    /// Returns their size in bytes.
     pub(super) const fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Adds what another line lists.
+    /// Adds the capabilities of another line.
     pub(super) fn add(&mut self, list: &CapabilityList<'_>) {
         for capability in list.iter() {
             self.names.extend_from_slice(capability.as_bytes());
@@ -112,18 +114,19 @@ impl Capabilities {
         }
     }
 
-    /// Whether the server lists `name`, in any case.
+    /// Returns whether the server lists `name`. Case is ignored.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.iter().any(|listed| listed.eq_ignore_ascii_case(name.as_bytes()))
     }
 
-    /// The names as the server wrote them.
+    /// Returns the names as the server wrote them.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.names.split(|byte| *byte == b' ').filter(|name| !name.is_empty())
     }
 
-    /// Whether the server offers the SASL mechanism of this name, in any case, whether or not this crate supports it.
+    /// Returns whether the server offers the SASL mechanism of this name, even if this crate does not support it.
+    /// Case is ignored.
     #[must_use]
     pub fn offers(&self, mechanism: &str) -> bool {
         self.iter().any(|name| {
@@ -133,13 +136,13 @@ impl Capabilities {
         })
     }
 
-    /// The SASL mechanisms that the server offers and this crate supports.
+    /// Returns the SASL mechanisms that the server offers and this crate supports.
     #[must_use]
     pub const fn mechanisms(&self) -> Mechanisms {
         self.mechanisms
     }
 
-    /// Whether the server forbids the LOGIN command (RFC 9051 §6.2.3).
+    /// Returns whether the server forbids the LOGIN command (RFC 9051 §6.2.3).
     #[must_use]
     pub fn login_disabled(&self) -> bool {
         self.has("LOGINDISABLED")

@@ -1,4 +1,4 @@
-//! Sending commands: which may be sent in which state, and how they are encoded (RFC 9051 §6).
+//! Sends commands: in which state each may be sent, and how it is encoded (RFC 9051 §6).
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
@@ -33,7 +33,7 @@ impl Session {
         Ok(id)
     }
 
-    /// Whether the command of this name may be sent, if those before it succeed.
+    /// Checks that the command of this name may be sent if the commands before it succeed.
     fn check(&self, name: CommandName) -> Result<(), Error> {
         let state = match self.phase {
             Phase::Open(state) => state,
@@ -51,7 +51,7 @@ impl Session {
         Ok(())
     }
 
-    /// Begins an APPEND: everything but its message.
+    /// Starts an APPEND: sends everything except the message.
     pub(super) fn append(
         &mut self,
         append: &AppendCommand<'_>,
@@ -70,7 +70,7 @@ impl Session {
         Ok(id)
     }
 
-    /// How commands are written on this session.
+    /// Returns how commands are written in this session.
     fn options(&self) -> Options {
         let literals = match self.unasked_literal() {
             0 => LiteralMode::Synchronising,
@@ -88,7 +88,7 @@ fn misuse(error: InvalidArgument) -> Misuse {
     }
 }
 
-/// A tag as the grammar wants it.
+/// Encodes a command with the tag that belongs to this id.
 fn with_tag<T>(
     id: CommandId,
     write: impl FnOnce(Tag<'_>, &mut CommandBuffer) -> Result<T, InvalidArgument>,

@@ -1,8 +1,7 @@
-//! The commands that a client sends: their tags, their order, and the one that later commands wait for.
+//! The commands that a client sends: their tags, their order, and the command that later ones wait for.
 //!
-//! A command is encoded before it comes here, as bytes with pauses: places where the client waits for a continuation
-//! request before it sends the rest. Which reply belongs to which command is decided in
-//! [`reply_matching`](super::reply_matching).
+//! A command is encoded before it is queued, as bytes with pauses. At a pause the client waits for a continuation
+//! request before it sends the rest. [`reply_matching`](super::reply_matching) matches replies to commands.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -17,7 +16,7 @@ use super::reply_matching::ReplyMatcher;
 use crate::frame::Sync;
 use crate::state::{Effect, Outcome, State};
 
-/// Which command a completion belongs to. Numbers rise by one with each command of a session.
+/// Identifies a command of a session, to match its completion. Ids increase by one with each command.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(u32);
 
@@ -35,7 +34,7 @@ impl fmt::Display for CommandId {
 }
 
 impl CommandId {
-    /// Returns the id that this tag was made from; `None` if no id has this tag.
+    /// Returns the id that belongs to this tag; `None` if no id does.
     pub(super) fn from_tag(tag: &[u8]) -> Option<Self> {
         let digits = tag.strip_prefix(b"M")?;
         if digits.first() == Some(&b'0') || digits.is_empty() || digits.len() > 10 {
@@ -49,12 +48,12 @@ impl CommandId {
     }
 }
 
-/// What a command means to the machine once its completion arrives.
+/// A command's kind, which decides how its completion is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CommandKind {
-    /// A command of the application, which only changes the session's state.
+    /// A command of the application, which can only change the session's state.
     Application(Effect),
-    /// CAPABILITY, sent by the machine itself.
+    /// CAPABILITY, sent by the machine.
     Capability,
     /// STARTTLS.
     StartTls,
@@ -78,7 +77,7 @@ impl CommandKind {
     }
 }
 
-/// A command and the data that the client needs while it is the active one.
+/// A command, with the data that the client needs while the command is active.
 #[derive(Debug)]
 pub(super) enum OutgoingCommand {
     Application(Effect),
@@ -107,7 +106,7 @@ impl OutgoingCommand {
 /// The message that follows an APPEND command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Payload {
-    /// How many bytes were announced.
+    /// The number of bytes announced.
     pub(super) size: u64,
     /// Whether the client waits for a continuation request before it sends them.
     pub(super) sync: Sync,
@@ -121,10 +120,10 @@ pub(super) struct Outgoing {
     pub(super) line: OutgoingLine,
 }
 
-/// The bytes of a command that have not been sent yet.
+/// The bytes of a command that have not been sent.
 pub(super) struct OutgoingLine {
     bytes: Vec<u8>,
-    /// Positions in `bytes`, rising: what follows one waits for a continuation request.
+    /// Offsets in `bytes`, ascending. The bytes after an offset wait for a continuation request.
     pauses: Vec<usize>,
     privacy: Privacy,
 }
@@ -133,7 +132,7 @@ pub(super) struct OutgoingLine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Privacy {
     Public,
-    /// What follows the first `after` bytes is secret.
+    /// The bytes after the first `after` are secret.
     Secret {
         after: usize,
     },
@@ -145,22 +144,22 @@ enum Sent {
 }
 
 impl OutgoingLine {
-    /// A line that holds no secret.
+    /// Creates a line without secrets.
     pub(super) const fn public(bytes: Vec<u8>, pauses: Vec<usize>) -> Self {
         Self { bytes, pauses, privacy: Privacy::Public }
     }
 
-    /// A line without literals that holds no secret.
+    /// Creates a line without literals and secrets.
     pub(super) const fn simple(bytes: Vec<u8>) -> Self {
         Self::public(bytes, Vec::new())
     }
 
-    /// A line whose bytes from `after` on are secret.
+    /// Creates a line whose bytes from `after` on are secret.
     pub(super) const fn secret(bytes: Vec<u8>, pauses: Vec<usize>, after: usize) -> Self {
         Self { bytes, pauses, privacy: Privacy::Secret { after } }
     }
 
-    /// Writes everything up to the next pause.
+    /// Writes the bytes up to the next pause.
     fn write(&mut self, tx: &mut SendBuffer) -> Sent {
         let end = if self.pauses.is_empty() { self.bytes.len() } else { self.pauses.remove(0) };
         let end = end.min(self.bytes.len());
@@ -183,7 +182,7 @@ impl OutgoingLine {
     }
 }
 
-/// Shows neither the bytes nor their number: they may be a password.
+/// Shows neither the bytes nor their number, because they may be a password.
 impl fmt::Debug for OutgoingLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bytes: _, pauses, privacy } = self;
@@ -199,10 +198,10 @@ impl Drop for OutgoingLine {
     }
 }
 
-/// The command that was sent only in part, or whose exchange goes on. Later commands wait until it is done.
+/// The command that was sent only in part, or that is still exchanging data. Later commands wait until it is done.
 #[derive(Debug)]
 pub(super) enum ActiveCommand {
-    /// There is none: commands are sent at once.
+    /// No command is active: commands are sent at once.
     None,
     /// The client waits for a continuation request before it sends the command's next literal.
     Literal(Outgoing),
@@ -210,19 +209,19 @@ pub(super) enum ActiveCommand {
     AppendOffered { id: CommandId, size: u64 },
     /// An APPEND's message is being sent.
     AppendPayload { id: CommandId, left: u64, announced: Notified },
-    /// AUTHENTICATE: each of the client's lines waits for one of the server's.
+    /// AUTHENTICATE: the client sends a line for each line of the server.
     Authenticate(CommandId, Box<Authentication>),
-    /// IDLE was sent and not answered yet.
+    /// IDLE was sent; the server has not answered.
     IdleRequested(CommandId),
-    /// IDLE was sent and not answered yet, and the application wants it to end.
+    /// IDLE was sent and the server has not answered, but the application already wants to end it.
     IdleCancelled(CommandId),
-    /// The server sends changes as they happen, until DONE.
+    /// The server reports changes as they happen, until the client sends DONE.
     Idle(CommandId),
-    /// STARTTLS was sent: nothing else is ever sent in cleartext.
+    /// STARTTLS was sent: nothing else is sent in cleartext.
     StartTls(CommandId),
 }
 
-/// Whether the application was told that it may give an APPEND's message.
+/// Whether the machine has reported that the application may write an APPEND's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notified {
     No,
@@ -230,17 +229,17 @@ pub(super) enum Notified {
 }
 
 impl ActiveCommand {
-    /// Whether the next command can be sent.
+    /// Returns whether the next command can be sent.
     pub(super) const fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }
 
-    /// Whether the application has to be told that it may give an APPEND's message.
+    /// Returns whether the machine must still report that the application may write an APPEND's message.
     pub(super) const fn is_unannounced(&self) -> bool {
         matches!(self, Self::AppendPayload { announced: Notified::No, .. })
     }
 
-    /// The command that the server may refuse although it was sent only in part.
+    /// Returns the command that was sent only in part; the server may reject it nevertheless.
     pub(super) fn sent_in_part(&self) -> Option<CommandId> {
         match self {
             Self::Literal(outgoing) => Some(outgoing.id),
@@ -249,8 +248,8 @@ impl ActiveCommand {
         }
     }
 
-    /// The command whose completion makes room for the next one. An APPEND's message is finished first, even when
-    /// the server has refused it.
+    /// Returns the command whose completion lets the next one be sent. An APPEND's message is sent completely first,
+    /// even if the server has rejected it.
     fn ends_with(&self) -> Option<CommandId> {
         match self {
             Self::Literal(outgoing) => Some(outgoing.id),
@@ -284,7 +283,7 @@ impl CommandQueue {
         }
     }
 
-    /// Records where the next response begins.
+    /// Records where the next response starts.
     pub(super) fn note_received(&mut self, rx: &RecvBuffer, tx: &SendBuffer) {
         self.replies.note_received(rx, tx);
     }
@@ -298,7 +297,7 @@ impl CommandQueue {
         CommandId(self.last_id)
     }
 
-    /// Sends a command, or keeps it until those before it are sent.
+    /// Sends a command, or queues it until the commands before it are sent.
     pub(super) fn submit(&mut self, outgoing: Outgoing, tx: &mut SendBuffer) {
         self.replies.expect(outgoing.id, outgoing.command.kind());
         if self.active.is_none() && self.waiting.is_empty() {
@@ -332,17 +331,17 @@ impl CommandQueue {
                 ActiveCommand::None
             }
         };
-        // AUTHENTICATE and IDLE are complete line by line: the mark moves with each of them.
+        // AUTHENTICATE and IDLE are complete after each line, so the mark moves with each line.
         self.replies.all_queued(id, tx);
     }
 
-    /// A later line of a command was queued: a SASL response, DONE, the end of a message.
+    /// Records that a later line of a command was queued: a SASL response, DONE, or the end of a message.
     pub(super) fn line_queued(&mut self, id: CommandId, tx: &SendBuffer) {
         self.replies.part_queued(tx);
         self.replies.all_queued(id, tx);
     }
 
-    /// Sends the commands that waited, up to the next one that becomes active.
+    /// Sends queued commands, up to the next one that becomes active.
     fn flush(&mut self, tx: &mut SendBuffer) {
         while self.active.is_none() {
             let Some(next) = self.waiting.pop_front() else { break };
@@ -350,14 +349,14 @@ impl CommandQueue {
         }
     }
 
-    /// Ends the active command and sends what waited for it. Returns what was active.
+    /// Ends the active command and sends the commands that waited for it. Returns the command that was active.
     pub(super) fn release(&mut self, tx: &mut SendBuffer) -> ActiveCommand {
         let ended = core::mem::replace(&mut self.active, ActiveCommand::None);
         self.flush(tx);
         ended
     }
 
-    /// A command was completed: if it was the active one, the next one may be sent. Returns its SASL exchange.
+    /// Ends a completed command. If it was the active one, the next one may be sent. Returns its SASL exchange.
     pub(super) fn end(&mut self, id: CommandId, tx: &mut SendBuffer) -> Option<Box<Authentication>> {
         if self.active.ends_with() != Some(id) {
             return None;
@@ -368,7 +367,7 @@ impl CommandQueue {
         }
     }
 
-    /// The server asked for the next literal of the active command.
+    /// Sends the next literal of the active command, which the server has asked for.
     pub(super) fn continue_literal(&mut self, tx: &mut SendBuffer) {
         match core::mem::replace(&mut self.active, ActiveCommand::None) {
             ActiveCommand::Literal(outgoing) => {
@@ -389,7 +388,7 @@ impl CommandQueue {
         self.replies.complete(tag, outcome, &self.active, tx)
     }
 
-    /// The SASL exchange in progress.
+    /// Returns the SASL exchange in progress.
     pub(super) fn authentication(&self) -> Option<&Authentication> {
         match &self.active {
             ActiveCommand::Authenticate(_, authentication) => Some(authentication),
@@ -402,7 +401,7 @@ impl CommandQueue {
         self.replies.kinds().fold(state, |state, kind| state.after(kind.effect(), Outcome::Success))
     }
 
-    /// Whether no command is in progress.
+    /// Returns whether no command is in progress.
     pub(super) fn is_empty(&self) -> bool {
         self.replies.is_empty()
     }

@@ -1,7 +1,7 @@
-//! The client's machine, whatever its channel: a session in progress, or how it ended.
+//! The client's machine for both channels: a session in progress, or its result.
 //!
-//! When a session ends, well or badly, everything it held is dropped: commands that wait, secrets, what the server
-//! said. What remains is the result, which every later call returns.
+//! When a session ends, the machine discards everything it held: queued commands, secrets, received data. Only the
+//! result remains, and every later call returns it.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -36,15 +36,15 @@ pub(crate) enum Core {
     Ended(Ended),
 }
 
-/// What is left of a session.
+/// The result of a session.
 pub(crate) struct Ended {
-    /// An error, or nothing if the session ended in order.
+    /// The error; `None` if the session ended normally.
     error: Option<Error>,
     generation: u32,
     repairs: Repairs,
 }
 
-/// What was repaired decides nothing.
+/// Leaves out the repairs, because they do not affect behavior.
 impl core::fmt::Debug for Ended {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { error, generation, repairs: _ } = self;
@@ -57,27 +57,27 @@ impl Core {
         Self::InProgress(Session::new(config, trust))
     }
 
-    /// A client over this channel.
+    /// Creates a client over this channel.
     pub(super) fn secure(config: Arc<Config>, secure: &proto_mail::Secure) -> Self {
         Self::InProgress(Session::new(config, Trust::Secure).bound_to(secure))
     }
 
-    /// A client over this channel whose greeting came before TLS.
+    /// Creates a client over this channel whose greeting arrived before TLS.
     pub(super) fn upgraded(config: Arc<Config>, secure: &proto_mail::Secure) -> Self {
         Self::InProgress(Session::greeted(config, Trust::Secure).bound_to(secure))
     }
 
-    /// Lets mechanisms that need a nonce be spoken on cleartext.
+    /// Sets the seed of nonces, so that mechanisms that need a nonce can be used in cleartext.
     pub(super) fn set_seed(&mut self, seed: proto_mail::Secret<[u8; 32]>) {
         if let Self::InProgress(session) = self {
             session.sasl.context = sasl::SaslContext::cleartext().with_seed(seed);
         }
     }
 
-    /// The session in progress.
+    /// Returns the session in progress.
     ///
     /// # Errors
-    /// How it ended.
+    /// The session's result, if it has ended.
     fn session(&mut self) -> Result<&mut Session, Error> {
         match self {
             Self::InProgress(session) => Ok(session),
@@ -101,7 +101,7 @@ impl Core {
         }
     }
 
-    /// Ends the session with the error of a call that cannot go wrong without ending it.
+    /// Ends the session if the call has failed.
     fn ended_by<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &result {
             self.end(Some(*error));
@@ -121,7 +121,7 @@ impl Core {
             Self::Ended(_) => return Ok(None),
         };
         let found = session.next_event(rx, tx);
-        // Matched in place: an event is large, and moving it costs more than finding it.
+        // Matched in place, because an event is large: moving it costs more than finding it.
         match &found {
             Ok(Some(Event::Closed)) => self.end(None),
             Err(error) => self.end(Some(*error)),
@@ -184,7 +184,7 @@ impl Core {
         self.session()?.starttls(tx)
     }
 
-    /// Looks for the answer to STARTTLS, and at nothing else.
+    /// Looks for the answer to STARTTLS and ignores all other responses.
     pub(super) fn advance_starttls(
         &mut self,
         rx: &mut RecvBuffer,
@@ -203,7 +203,7 @@ impl Core {
         Ok(answer)
     }
 
-    /// What is left when the channel changes.
+    /// Returns the configuration, which is all that remains when the channel changes.
     pub(super) fn into_config(self) -> Option<Arc<Config>> {
         match self {
             Self::InProgress(session) => Some(session.config),
@@ -236,7 +236,7 @@ impl Core {
         matches!(self, Self::Ended(Ended { error: None, .. }))
     }
 
-    /// The state of a session in progress.
+    /// Returns the state of a session in progress.
     pub(super) const fn state(&self) -> Option<State> {
         match self {
             Self::InProgress(session) => session.state(),
@@ -244,7 +244,7 @@ impl Core {
         }
     }
 
-    /// Whether what is said in cleartext is kept from the application.
+    /// Returns whether data received in cleartext are hidden from the application.
     pub(super) fn hides_untrusted_data(&self) -> bool {
         self.session_ref().is_some_and(Session::hides_untrusted_data)
     }

@@ -1,43 +1,45 @@
-//! What can happen to a client.
+//! The events of a client.
 //!
-//! Events borrow the receive buffer; [`Event::into_owned`] copies one that the application keeps. They hold what the
-//! server says and judge nothing.
+//! Events borrow from the receive buffer; [`Event::into_owned`] copies an event to keep. They report what the server
+//! sent, without judging it.
 
 use alloc::string::String;
 
 use super::command_queue::CommandId;
 use crate::types::{FetchItem, Section, StatusResponse, Unparsed, Untagged};
 
-/// The next thing that happened.
+/// An event of the session.
 ///
-/// A message's data come as [`FetchStart`](Self::FetchStart), items and bodies in the server's order, and
-/// [`FetchEnd`](Self::FetchEnd). A body is never collected: its chunks are pieces of the receive buffer.
+/// A message's data arrive as [`FetchStart`](Self::FetchStart), items and bodies in the server's order, and
+/// [`FetchEnd`](Self::FetchEnd). A body is never buffered: its chunks are slices of the receive buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'i> {
-    /// The server greets: OK or PREAUTH. On cleartext its text and code are withheld.
+    /// The server's greeting: OK or PREAUTH. In cleartext its text and code are withheld.
     Greeting(StatusResponse<'i>),
-    /// The server's capabilities are known, or known anew: see [`Client::capabilities`](super::Client::capabilities).
-    /// Comes after the greeting, after TLS and after authentication; the machine asks where the server doesn't tell.
+    /// The server's capabilities are known, or have changed: see
+    /// [`Client::capabilities`](super::Client::capabilities). Reported after the greeting, after TLS and after
+    /// authentication. The machine asks for them if the server does not list them.
     Capabilities,
     /// An untagged OK, NO or BAD: for information, or a warning.
     Status(StatusResponse<'i>),
-    /// Data that are not a message's. Never a status, capabilities or FETCH.
+    /// Untagged data other than a message's. Never a status, capabilities or FETCH.
     Data(Untagged<'i>),
-    /// Data of the message with this sequence number follow.
+    /// The data of the message with this sequence number follow.
     FetchStart {
         /// The message's sequence number.
         sequence: u32,
     },
-    /// One datum of the message. Never the contents of a section.
+    /// One item of the message's data. Never the contents of a section.
     FetchItem(FetchItem<'i>),
     /// The contents of a section follow, in chunks.
     BodyStart {
-        /// Which section.
+        /// The section.
         section: Section<'i>,
-        /// Where the contents begin in the section, if a piece of it was asked for.
+        /// The offset of the contents in the section, in bytes, if the client requested only a part.
         origin: Option<u64>,
-        /// How many bytes follow; `None`: the server says that there is no such section (NIL), and no chunk follows.
+        /// The size of the contents in bytes; `None` if the server has no such section (NIL), and then no chunk
+        /// follows.
         size: Option<u64>,
     },
     /// The next bytes of the contents.
@@ -46,54 +48,55 @@ pub enum Event<'i> {
     BodyEnd,
     /// The message's data are complete.
     FetchEnd,
-    /// The server waits for an APPEND's payload: give it with [`Client::write_payload`](super::Client::write_payload).
+    /// The server waits for an APPEND's message. Send it with
+    /// [`Client::write_payload`](super::Client::write_payload).
     AppendReady(CommandId),
-    /// The server is idling: changes come as data, until [`Client::done`](super::Client::done).
+    /// The server has accepted IDLE. Changes arrive as data, until [`Client::done`](super::Client::done).
     Idling(CommandId),
     /// A command has ended: OK, NO or BAD.
     Completed {
-        /// Which command.
+        /// The command.
         id: CommandId,
-        /// How it ended. On cleartext its text and code are withheld.
+        /// The server's response. In cleartext its text and code are withheld.
         status: StatusResponse<'i>,
     },
     /// A login has ended.
     Auth(AuthOutcome<'i>),
-    /// A response that can't be read. Only this response, or this item of a FETCH, is lost.
+    /// A response that does not follow the grammar. Only this response, or this item of a FETCH, is lost.
     Unparsed(Unparsed<'i>),
-    /// The server says BYE. Unless the client has sent LOGOUT, the next call returns an error.
+    /// The server has sent BYE. Unless the client has sent LOGOUT, the next call returns an error.
     Bye(StatusResponse<'i>),
-    /// The session has ended in order.
+    /// The session has ended normally.
     Closed,
 }
 
-/// How a login ended.
+/// The outcome of a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthOutcome<'i> {
-    /// The server has accepted the client, and the mechanism agrees.
+    /// The server has accepted the client, and the mechanism confirms it.
     Accepted {
         /// The command that logged in.
         id: CommandId,
-        /// What the server says.
+        /// The server's response.
         status: StatusResponse<'i>,
     },
     /// The server has rejected the client, or cannot decide now.
     Rejected {
         /// The command that failed.
         id: CommandId,
-        /// What the server says.
+        /// The server's response.
         status: StatusResponse<'i>,
-        /// What the mechanism was told (the JSON of XOAUTH2 and OAUTHBEARER).
+        /// The server's error message in the mechanism (the JSON of XOAUTH2 and OAUTHBEARER).
         reason: Option<String>,
     },
-    /// The client has cancelled the exchange, because a challenge made no sense.
+    /// The client has cancelled the exchange because of an invalid challenge.
     Cancelled {
         /// The command that failed.
         id: CommandId,
-        /// What the server says.
+        /// The server's response.
         status: StatusResponse<'i>,
-        /// Why the client has cancelled it.
+        /// Why the client has cancelled the exchange.
         reason: Option<String>,
     },
 }
@@ -107,7 +110,7 @@ impl<'i> AuthOutcome<'i> {
         }
     }
 
-    /// Returns what the server says.
+    /// Returns the server's response.
     #[must_use]
     pub const fn status(&self) -> &StatusResponse<'i> {
         match self {
@@ -117,7 +120,7 @@ impl<'i> AuthOutcome<'i> {
         }
     }
 
-    /// Returns what the mechanism says of the failure.
+    /// Returns the mechanism's reason for the failure.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {

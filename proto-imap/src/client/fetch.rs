@@ -1,7 +1,7 @@
-//! FETCH responses, item by item, with bodies streamed (RFC 9051 §7.5.2).
+//! Reads FETCH responses item by item and streams their bodies (RFC 9051 §7.5.2).
 //!
-//! This file keeps track of the position in a FETCH response. The items are parsed by the grammar; the end of a body is
-//! counted. A response that the application must not see is skipped, including its bodies.
+//! This module tracks the position in a FETCH response. The grammar parses the items. The bytes of a body are counted
+//! to find its end. A response that the application must not see is skipped, including its bodies.
 
 use proto_mail::{Error, RecvBuffer, trace::TraceKind};
 
@@ -15,10 +15,10 @@ use crate::types::{FetchItem, IString, Repair, Strictness, Unparsed};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FetchReader {
     stage: Stage,
-    /// The part of the response that is in the buffer: up to where it was read, and where it ends.
+    /// The part of the response in the buffer: the offset up to which it was read, and the offset of its end.
     at: usize,
     end: usize,
-    /// The size of the body that is announced at the end of the part.
+    /// The size of the body that is announced at the end of the part, in bytes.
     body: Option<u64>,
     place: ItemPosition,
     visibility: Visibility,
@@ -28,23 +28,23 @@ pub(super) struct FetchReader {
 enum Stage {
     /// The sequence number was read and not yet reported.
     Start(u32),
-    /// The next item is due.
+    /// The next item is expected.
     Items,
-    /// A body that is part of the frame as a string: these positions of it are to be reported.
+    /// A body that is a string in the frame; these bytes of it are to be reported.
     Inline(usize, usize, Escapes),
     /// A body that is part of the frame was reported.
     InlineEnd,
-    /// So many bytes of a body follow.
+    /// This many bytes of a body follow.
     Body(u64),
     /// The rest of the part is to be skipped.
     Skip,
-    /// So many bytes of a body are to be skipped.
+    /// This many bytes of a body are to be skipped.
     SkipBody(u64),
-    /// The line after a body is due.
+    /// The line after a body is expected.
     NextPart,
-    /// The line ended and the list did not: the next line belongs to it if it begins with `)`.
+    /// The line ended before the list. The next line belongs to the response if it begins with `)`.
     LineEnd,
-    /// The end is to be reported.
+    /// The end of the response is to be reported.
     End,
     /// Everything was reported.
     Done,
@@ -57,42 +57,42 @@ enum Escapes {
     Some,
 }
 
-/// What the application sees of a response.
+/// How much of a response the application sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Visibility {
     /// All of it.
     All,
-    /// Nothing more than its end: an item could not be parsed.
+    /// Only its end: an item could not be parsed.
     End,
     /// Nothing.
     Hidden,
 }
 
-/// What the next step in a FETCH response found.
+/// The result of the next step in a FETCH response.
 pub(super) enum FetchStep {
     /// More bytes are needed.
     More,
-    /// Something that the application does not see.
+    /// A response that the application does not see.
     Silent,
-    /// Something to be reported, see [`Session::fetch_event`].
+    /// An event to report, see [`Session::fetch_event`].
     Event,
 }
 
 impl FetchReader {
-    /// Whether bytes of a body are awaited.
+    /// Returns whether bytes of a body are expected.
     pub(super) const fn is_in_body(&self) -> bool {
         matches!(self.stage, Stage::Body(_) | Stage::SkipBody(_))
     }
 
-    /// What is to be read next: the rest of this response, or the next one.
+    /// Returns what to read next: the rest of this response, or the next one.
     pub(super) const fn next_input(self) -> Input {
         if matches!(self.stage, Stage::Done) { Input::Response } else { Input::Fetch(self) }
     }
 }
 
 impl Session {
-    /// Begins to read the response of `len` bytes if it is a FETCH response; `body` is the size of the body that is
-    /// announced at its end. Returns whether it is one.
+    /// Starts to read the response of `len` bytes, if it is a FETCH response. `body` is the size of the body that is
+    /// announced at its end. Returns whether it is a FETCH response.
     pub(super) fn begin_fetch(&mut self, len: usize, body: Option<u64>, rx: &RecvBuffer) -> bool {
         let bytes = rx.bytes().get(..len).unwrap_or_default();
         if !may_be_fetch(bytes) {
@@ -111,13 +111,13 @@ impl Session {
         true
     }
 
-    /// Whether the application sees a FETCH response that arrives now.
+    /// Returns whether the application sees a FETCH response that arrives now.
     fn shows_fetch(&self) -> bool {
         self.expects_message_data() && !self.hides_untrusted_data()
     }
 
-    /// Returns how many bytes of a body have arrived that only have to be handed on. This is the short way; everything
-    /// else is done by [`fetch_step`](Self::fetch_step).
+    /// Returns how many bytes of a body have arrived, if the next event is simply a chunk. This is the fast path;
+    /// [`fetch_step`](Self::fetch_step) does the rest.
     #[inline]
     pub(super) fn next_body_chunk(&mut self, rx: &mut RecvBuffer) -> Option<usize> {
         let Input::Fetch(FetchReader { stage: Stage::Body(left @ 1..), .. }) = self.reader.input else {
@@ -199,14 +199,14 @@ impl Session {
         }
     }
 
-    /// Whether nothing is left of the part but its line end, where an item or `)` is due: some servers write one after
-    /// a body.
+    /// Returns whether only the line end is left of the part although an item or `)` is expected. Some servers write
+    /// a line end after a body.
     fn is_line_end(&self, fetch: &FetchReader, rx: &RecvBuffer) -> bool {
         let rest = rx.bytes().get(fetch.at..fetch.end).unwrap_or_default();
         self.context.reading() == Strictness::Tolerant && rest.len() < 16 && rest.trim_ascii().is_empty()
     }
 
-    /// The line after a body: the rest of the response, up to its end or to the next body.
+    /// Reads the line after a body: the rest of the response, up to its end or to the next body.
     fn next_part(&mut self, fetch: &mut FetchReader, rx: &mut RecvBuffer) -> Result<FetchStep, Error> {
         let (end, body) = match self.find_response(rx)? {
             Frame::More => return Ok(FetchStep::More),
@@ -219,7 +219,7 @@ impl Session {
         Ok(FetchStep::Silent)
     }
 
-    /// Reports what [`fetch_step`](Self::fetch_step) found.
+    /// Reports what [`fetch_step`](Self::fetch_step) has found.
     pub(super) fn fetch_event<'i>(&mut self, fetch: &mut FetchReader, rx: &'i RecvBuffer) -> Event<'i> {
         let bytes = rx.bytes();
         match fetch.stage {
@@ -262,7 +262,7 @@ impl Session {
         }
     }
 
-    /// The next item, or the end.
+    /// Returns the next item, or the end.
     fn item<'i>(&mut self, fetch: &mut FetchReader, bytes: &'i [u8]) -> Event<'i> {
         let part = bytes.get(..fetch.end).unwrap_or_default();
         let rest = part.get(fetch.at..).unwrap_or_default();
@@ -273,10 +273,10 @@ impl Session {
         let item = match step {
             fetch::ParsedItem::Item(item) => item,
             fetch::ParsedItem::End | fetch::ParsedItem::LineEnd if fetch.body.is_some() => {
-                // The list is closed and yet a body is announced: its bytes are skipped and not reported.
+                // The list is closed but a body is announced: its bytes are skipped and not reported.
                 return self.skip_rest(fetch, part, used, "the end of the line");
             }
-            // A line end was dealt with by `fetch_step`.
+            // `fetch_step` has handled the line end.
             fetch::ParsedItem::End | fetch::ParsedItem::LineEnd => {
                 fetch.stage = Stage::Done;
                 self.reader.borrowed = fetch.end;
@@ -301,7 +301,7 @@ impl Session {
         }
     }
 
-    /// The rest of the response can't be parsed: it is skipped.
+    /// Skips the rest of the response, which cannot be parsed.
     fn skip_rest<'i>(
         &mut self,
         fetch: &mut FetchReader,
@@ -315,7 +315,8 @@ impl Session {
     }
 }
 
-/// Whether the grammar should be asked: a repair that it makes in what turns out to be no FETCH would be counted.
+/// Returns whether a response may be FETCH. Otherwise the grammar is not tried, so that it counts no repairs for
+/// another response.
 fn may_be_fetch(bytes: &[u8]) -> bool {
     let Some(rest) = bytes.trim_ascii_start().strip_prefix(b"*") else { return false };
     let rest = rest.trim_ascii_start();
@@ -328,7 +329,7 @@ fn at_most(held: usize, left: u64) -> usize {
     held.min(usize::try_from(left).unwrap_or(usize::MAX))
 }
 
-/// How a body that is a string in `part` is to be reported, and its size.
+/// Returns how to report a body that is a string in `part`, and its size in bytes.
 fn inline_stage(part: &[u8], value: Option<IString<'_>>) -> (Stage, Option<u64>) {
     let Some(value) = value else { return (Stage::InlineEnd, None) };
     let raw = value.raw();
@@ -337,12 +338,12 @@ fn inline_stage(part: &[u8], value: Option<IString<'_>>) -> (Stage, Option<u64>)
     }
     let size = value.iter().count();
     let escapes = if size == raw.len() { Escapes::None } else { Escapes::Some };
-    // `raw` is a piece of `part`.
+    // `raw` is a slice of `part`.
     let from = raw.as_ptr().addr().saturating_sub(part.as_ptr().addr());
     (Stage::Inline(from, from.saturating_add(raw.len()), escapes), Some(size as u64))
 }
 
-/// Returns the first bytes of a string's contents that need no change, and how many bytes of the string they take.
+/// Returns the leading bytes of a string that need no unescaping, and how many bytes of the encoded string they take.
 fn inline(raw: &[u8], escapes: Escapes) -> (&[u8], usize) {
     if escapes == Escapes::None {
         return (raw, raw.len());

@@ -1,6 +1,6 @@
-//! IDLE from the client's side (RFC 2177, RFC 9051 §6.3.13).
+//! The client's side of IDLE (RFC 2177, RFC 9051 §6.3.13).
 //!
-//! DONE may be sent only when the server has agreed to idle, and nothing else may be sent before it.
+//! The client sends DONE only after the server has accepted IDLE, and no other command before DONE.
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
@@ -11,7 +11,7 @@ use crate::state::{Allowed, State};
 use crate::types::CommandName;
 
 impl Session {
-    /// Sends IDLE: the server reports changes as they happen.
+    /// Sends IDLE, so that the server reports changes as they happen.
     pub(super) fn idle(&mut self, tx: &mut SendBuffer) -> Result<CommandId, Error> {
         let expected = self.commands.expected_state(self.state().unwrap_or(State::Logout));
         if !Allowed::Authenticated.holds_in(expected) || self.hides_untrusted_data() {
@@ -27,7 +27,7 @@ impl Session {
         Ok(id)
     }
 
-    /// Ends IDLE, now or as soon as the server has agreed to it. Without effect when the client does not idle.
+    /// Ends IDLE, now or as soon as the server has accepted it. Does nothing if the client is not idling.
     pub(super) fn done(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         match self.commands.active {
             ActiveCommand::Idle(id) => {

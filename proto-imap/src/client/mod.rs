@@ -1,7 +1,6 @@
-//! The client: what a program needs to speak to an IMAP server.
+//! The IMAP client.
 //!
-//! The shell in this file is thin: what a channel allows is said in types here, everything else is in one machine
-//! for both channels.
+//! [`Client`] is a thin layer: its type says what each channel allows. One machine implements both channels.
 
 mod append;
 mod auth;
@@ -47,14 +46,16 @@ use crate::types::{Command, NameEncoding, Repairs};
 /// # The contract
 ///
 /// * **Pull until `None`.** After each read call [`next_event`](Self::next_event) until it returns `None`, then write
-///   what is in `tx`. An event borrows `rx` and never the client, so commands may be given while looking at it.
-/// * **Commands are pipelined.** [`send`](Self::send) returns at once; [`Event::Completed`] bears the same id. A command
-///   with a literal that the server must ask for waits by itself, and so do those behind it.
-/// * **A completion counts only when the command's last byte was written**, as told by [`SendBuffer::sent`]. One that
-///   comes sooner, under an unknown tag, or a continuation request that no command awaits, ends the session.
-/// * **On [`Cleartext`] nothing but the greeting, the capabilities and outcomes is surfaced**, without their texts, and
-///   nothing but CAPABILITY, NOOP, LOGOUT and STARTTLS can be said. Only a configuration that says
-///   [`danger_cleartext`](Config::danger_cleartext) lifts that.
+///   the contents of `tx`. An event borrows `rx` and never the client, so the application can send commands while it
+///   handles an event.
+/// * **Commands are pipelined.** [`send`](Self::send) returns at once; [`Event::Completed`] has the same id. A
+///   command with a literal that the server must ask for waits, and later commands wait for it.
+/// * **A completion counts only when the command's last byte was written**, as reported by [`SendBuffer::sent`]. A
+///   completion that arrives earlier or has an unknown tag ends the session. So does a continuation request that no
+///   command expects.
+/// * **On [`Cleartext`] the client reports only the greeting, the capabilities and outcomes**, without their texts,
+///   and sends only CAPABILITY, NOOP, LOGOUT and STARTTLS. [`danger_cleartext`](Config::danger_cleartext) in the
+///   configuration lifts this restriction.
 /// * **An error is final**: every later call returns it.
 ///
 /// # The loop
@@ -66,7 +67,7 @@ use crate::types::{Command, NameEncoding, Repairs};
 ///
 /// let mut client = Client::<Secure>::new(Config::default(), Secure::trusted_local());
 /// let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
-/// // Stands for a socket: what the server says each time that it is read.
+/// // Stands in for a socket: each read returns the next item.
 /// let mut server = [
 ///     "* OK [CAPABILITY IMAP4rev2 AUTH=PLAIN SASL-IR] ready\r\n",
 ///     "M1 OK [CAPABILITY IMAP4rev2] welcome\r\n",
@@ -93,8 +94,8 @@ use crate::types::{Command, NameEncoding, Repairs};
 ///
 /// # Async programs
 ///
-/// [`Driver::next_owned`](proto_mail::Driver::next_owned) returns [`OwnedEvent`]s, which borrow nothing. So an adapter for
-/// any async runtime can have the natural signature:
+/// [`Driver::next_owned`](proto_mail::Driver::next_owned) returns [`OwnedEvent`]s, which borrow nothing. An adapter
+/// for an async runtime can therefore have the usual signature:
 ///
 /// ```
 /// use std::io;
@@ -150,15 +151,15 @@ pub struct Client<C: Channel> {
 }
 
 impl Client<Cleartext> {
-    /// A client that has just been connected, without TLS.
+    /// Creates a client for a new connection without TLS.
     #[must_use]
     pub fn new(config: impl Into<Arc<Config>>) -> Self {
         Self { core: Core::new(config.into(), Trust::Cleartext), channel: Cleartext }
     }
 
-    /// Gives the session 32 bytes from the operating system's source of randomness, used for this session alone. SCRAM
-    /// makes its nonces of them; without them it is neither offered nor chosen. For
-    /// [`danger_cleartext_authenticate`](Self::danger_cleartext_authenticate); a client under TLS has them from
+    /// Sets the seed: 32 bytes from the operating system's random number generator, used only for this session. SCRAM
+    /// derives its nonces from them; without a seed SCRAM is neither offered nor chosen. The seed is for
+    /// [`danger_cleartext_authenticate`](Self::danger_cleartext_authenticate); a client under TLS gets it from
     /// [`Secure::with_seed`].
     #[must_use]
     pub fn with_seed(mut self, seed: impl Into<Secret<[u8; 32]>>) -> Self {
@@ -166,22 +167,22 @@ impl Client<Cleartext> {
         self
     }
 
-    /// Asks the server to begin TLS. Call it when [`Event::Capabilities`] has come.
+    /// Asks the server to start TLS. Call it after [`Event::Capabilities`].
     ///
     /// # Errors
     /// [`StartTlsNotOffered`](proto_mail::PeerError::StartTlsNotOffered) if the server does not list it;
     /// [`Misuse::WrongState`] before the capabilities are known, after authentication, or while commands are in
-    /// progress. The client is gone in each case: there is no way back to cleartext.
+    /// progress. Every error consumes the client, so that it cannot continue in cleartext.
     pub fn starttls(mut self, tx: &mut SendBuffer) -> Result<StartTls, Error> {
         self.core.starttls(tx)?;
         Ok(StartTls { core: self.core })
     }
 
-    /// Authenticates without TLS, so that an eavesdropper can read what the mechanism sends. As [`Client::<Secure>::authenticate`], and `LOGINDISABLED` is
-    /// honoured here too.
+    /// Authenticates without TLS, so that an eavesdropper can read what the mechanism sends. Otherwise works like
+    /// [`Client::<Secure>::authenticate`], including `LOGINDISABLED`.
     ///
     /// # Errors
-    /// As there; and [`Misuse::WrongState`] unless the configuration says
+    /// Those of that method; and [`Misuse::WrongState`] unless the configuration sets
     /// [`danger_cleartext`](Config::danger_cleartext).
     pub fn danger_cleartext_authenticate(
         &mut self,
@@ -195,12 +196,13 @@ impl Client<Cleartext> {
         self.core.authenticate(method.into(), credentials, tx)
     }
 
-    /// Authenticates without TLS, by a custom mechanism that reveals nothing to an eavesdropper
-    /// ([`CleartextRisk::None`](proto_mail::sasl::CleartextRisk::None)). As [`Client::<Secure>::authenticate_with`].
+    /// Authenticates without TLS, with a custom mechanism that reveals nothing to an eavesdropper
+    /// ([`CleartextRisk::None`](proto_mail::sasl::CleartextRisk::None)). Otherwise works like
+    /// [`Client::<Secure>::authenticate_with`].
     ///
     /// # Errors
-    /// As there; [`Misuse::WrongMechanism`] if it does give something away; and [`Misuse::WrongState`] unless the
-    /// configuration says [`danger_cleartext`](Config::danger_cleartext).
+    /// Those of that method; [`Misuse::WrongMechanism`] if the mechanism reveals anything; and [`Misuse::WrongState`]
+    /// unless the configuration sets [`danger_cleartext`](Config::danger_cleartext).
     pub fn danger_cleartext_authenticate_with(
         &mut self,
         exchange: Box<dyn ClientExchange>,
@@ -214,18 +216,18 @@ impl Client<Cleartext> {
 }
 
 impl Client<Secure> {
-    /// A client that was connected by implicit TLS, or over something that needs none.
+    /// Creates a client for a connection with implicit TLS, or one that needs no TLS.
     #[must_use]
     pub fn new(config: impl Into<Arc<Config>>, secure: Secure) -> Self {
         Self { core: Core::secure(config.into(), &secure), channel: secure }
     }
 
-    /// Proves an identity. [`Event::Auth`] reports the result.
+    /// Logs in. [`Event::Auth`] reports the outcome.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`] before the capabilities are known or when authenticated;
-    /// [`Misuse::NoMechanism`], with reasons, if nothing fits that the server offers and the configuration allows;
-    /// [`Misuse::UnencodableCredentials`] if the credentials hold what the mechanism cannot carry.
+    /// [`Misuse::WrongState`] before the capabilities are known or after a login; [`Misuse::NoMechanism`], with
+    /// reasons, if the server offers no mechanism that the configuration allows and the credentials fit;
+    /// [`Misuse::UnencodableCredentials`] if the mechanism cannot encode the credentials.
     pub fn authenticate(
         &mut self,
         method: impl Into<LoginMethod>,
@@ -235,13 +237,13 @@ impl Client<Secure> {
         self.core.authenticate(method.into(), credentials, tx)
     }
 
-    /// Proves an identity by a mechanism that the application has brought along. Whether the server has it,
-    /// [`Capabilities::offers`] knows. [`Event::Auth`] reports the outcome.
+    /// Logs in with a custom mechanism. [`Capabilities::offers`] tells whether the server offers it. [`Event::Auth`]
+    /// reports the outcome.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`] before the capabilities are known or when authenticated; [`Misuse::WrongMechanism`] if the
-    /// server does not offer it, or it is one of [`Mechanism::ALL`](proto_mail::Mechanism::ALL);
-    /// [`Misuse::UnencodableCredentials`] if it cannot say its first message.
+    /// [`Misuse::WrongState`] before the capabilities are known or after a login; [`Misuse::WrongMechanism`] if the
+    /// server does not offer the mechanism, or it is one of [`Mechanism::ALL`](proto_mail::Mechanism::ALL);
+    /// [`Misuse::UnencodableCredentials`] if the mechanism cannot produce its first message.
     pub fn authenticate_with(
         &mut self,
         exchange: Box<dyn ClientExchange>,
@@ -252,10 +254,10 @@ impl Client<Secure> {
 }
 
 impl<C: Channel> Client<C> {
-    /// The next thing that happened; `None`: nothing more until more is received, sent or said.
+    /// Returns the next event; `None` if there is none until more bytes are received or sent, or a method is called.
     ///
     /// # Errors
-    /// The session is over. Every later call returns the same.
+    /// The session is over. Every later call returns the same error.
     pub fn next_event<'i>(
         &mut self,
         rx: &'i mut RecvBuffer,
@@ -264,28 +266,29 @@ impl<C: Channel> Client<C> {
         self.core.next_event(rx, tx)
     }
 
-    /// Says a command.
+    /// Sends a command.
     ///
-    /// LOGIN, AUTHENTICATE, STARTTLS, APPEND and IDLE have methods of their own. While idling, the command ends that
-    /// first.
+    /// LOGIN, AUTHENTICATE, STARTTLS, APPEND and IDLE have their own methods. While the client is idling, the command
+    /// ends IDLE first.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`] if it cannot be said in the state that the session will have when the commands before
-    /// it succeed; [`Misuse::ForbiddenByte`] if an argument holds what no command can carry; [`Misuse::NotOffered`] if the
-    /// command or an argument belongs to an extension and the server does not list its capability, or its capabilities are
-    /// not known yet ([`capabilities`](Self::capabilities) is `None`). A [`RawCommand`](crate::types::RawCommand) is sent
-    /// whatever the server lists.
+    /// [`Misuse::WrongState`] if the command is not allowed in the state that the session will have when the commands
+    /// before it succeed; [`Misuse::ForbiddenByte`] if an argument contains a byte that no command can carry;
+    /// [`Misuse::NotOffered`] if the command or an argument belongs to an extension and the server does not list its
+    /// capability, or the capabilities are not known yet ([`capabilities`](Self::capabilities) is `None`). A
+    /// [`RawCommand`](crate::types::RawCommand) is sent regardless of the server's capabilities.
     pub fn send(&mut self, command: &Command<'_>, tx: &mut SendBuffer) -> Result<CommandId, Error> {
         self.core.send(command, tx)
     }
 
-    /// Begins to add a message of `size` bytes to a mailbox. [`Event::AppendReady`] tells when to give [`write_payload`](Self::write_payload).
+    /// Starts to append a message of `size` bytes to a mailbox. When [`Event::AppendReady`] arrives, send the message
+    /// with [`write_payload`](Self::write_payload).
     ///
-    /// A server may refuse a message while it is on its way: [`Event::Completed`] comes then, and the rest of what was
-    /// announced must be given all the same.
+    /// The server may reject a message while it is being sent. Then [`Event::Completed`] arrives early, but the
+    /// application must still write the rest of the announced bytes.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Those of [`send`](Self::send).
     pub fn append(
         &mut self,
         append: &AppendCommand<'_>,
@@ -295,42 +298,43 @@ impl<C: Channel> Client<C> {
         self.core.append(append, size, tx)
     }
 
-    /// Queues the next bytes of the message. Returns how many are missing; at 0 the command is complete.
+    /// Queues the next bytes of the message. Returns how many are still missing; at 0 the command is complete.
     ///
     /// # Errors
-    /// [`Misuse::WrongLength`] if they are more than was announced: none of them is taken;
-    /// [`Misuse::WrongState`] if nothing is awaited.
+    /// [`Misuse::WrongLength`] if there are more bytes than announced: none of them is queued; [`Misuse::WrongState`]
+    /// if no bytes are expected.
     pub fn write_payload(&mut self, payload: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
         self.core.payload(payload, tx)
     }
 
-    /// As [`write_payload`](Self::write_payload), for bytes that the driver writes to the channel itself (from a file, say). It
-    /// must have written all that was in `tx` before, and write them before anything else.
+    /// Like [`write_payload`](Self::write_payload), for bytes that the driver writes to the channel itself, for
+    /// example from a file. The driver must have written all bytes of `tx` before, and must write these bytes before
+    /// anything else.
     ///
     /// # Errors
-    /// As there; and [`Misuse::WrongState`] if `tx` is not empty.
+    /// Those of that method; and [`Misuse::WrongState`] if `tx` is not empty.
     pub fn written_externally(&mut self, count: u64, tx: &mut SendBuffer) -> Result<u64, Error> {
         self.core.written_externally(count, tx)
     }
 
-    /// Asks the server to tell what changes. [`Event::Idling`] tells when it does.
+    /// Asks the server to report changes as they happen. [`Event::Idling`] reports that it has agreed.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`] before authentication; [`Misuse::NotOffered`] if the server lists neither IDLE nor IMAP4rev2, or
-    /// its capabilities are not known yet.
+    /// [`Misuse::WrongState`] before authentication; [`Misuse::NotOffered`] if the server lists neither IDLE nor
+    /// IMAP4rev2, or its capabilities are not known yet.
     pub fn idle(&mut self, tx: &mut SendBuffer) -> Result<CommandId, Error> {
         self.core.idle(tx)
     }
 
-    /// Ends IDLE as soon as the server allows. Without effect if no IDLE is in progress.
+    /// Ends IDLE as soon as the server allows. Does nothing if no IDLE is in progress.
     ///
     /// # Errors
-    /// None so far.
+    /// None at present.
     pub fn done(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.done(tx)
     }
 
-    /// Says LOGOUT. [`Event::Bye`], [`Event::Completed`] and [`Event::Closed`] follow.
+    /// Sends LOGOUT. [`Event::Bye`], [`Event::Completed`] and [`Event::Closed`] follow.
     ///
     /// # Errors
     /// [`Misuse::WrongState`] if the session is over.
@@ -338,65 +342,67 @@ impl<C: Channel> Client<C> {
         self.core.send(&Command::Logout, tx)
     }
 
-    /// What the server can do, if it has said so on this channel and in this state.
+    /// Returns the server's capabilities; `None` if the server has not listed them on this channel and in this state.
     #[must_use]
     pub const fn capabilities(&self) -> Option<&Capabilities> {
         self.core.capabilities()
     }
 
-    /// The session's state; `None` before the greeting and when it is over.
+    /// Returns the session's state; `None` before the greeting and after the end.
     #[must_use]
     pub const fn state(&self) -> Option<State> {
         self.core.state()
     }
 
-    /// Which mechanism of `order` the server offers, the configuration allows, the channel carries and the credentials fit,
-    /// and of every other one why not. [`Mechanism::ALL`](proto_mail::Mechanism::ALL) has the strongest first; what was
-    /// chosen goes into [`LoginMethod::Mechanism`].
+    /// Chooses the first mechanism of `order` that the server offers, the configuration allows, the channel permits
+    /// and the credentials fit. The result also has the reason for each rejected mechanism.
+    /// [`Mechanism::ALL`](proto_mail::Mechanism::ALL) lists the strongest first; pass the choice to
+    /// [`LoginMethod::Mechanism`].
     #[must_use]
     pub fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
         self.core.choose_mechanism(order, credentials)
     }
 
-    /// Whether the server has answered BAD to an AUTHENTICATE command with an initial response: some offer SASL-IR and
-    /// do not understand it. None is sent any more in this session, so that it may help to authenticate once again by the
-    /// same mechanism. The machine does not do so by itself: what it says it was told to say.
+    /// Returns whether the server has answered BAD to an AUTHENTICATE command with an initial response. Some servers
+    /// offer SASL-IR but do not support it. The client sends no further initial response in this session, so a second
+    /// login with the same mechanism may succeed. The machine does not retry by itself.
     #[must_use]
     pub fn has_refused_initial_response(&self) -> bool {
         self.core.has_refused_initial_response()
     }
 
-    /// How mailbox names are written on this session: in UTF-8 once the server has said ENABLED.
+    /// Returns how mailbox names are written in this session: in UTF-8 after the server has sent ENABLED.
     #[must_use]
     pub fn name_encoding(&self) -> NameEncoding {
         self.core.name_encoding()
     }
 
-    /// How often the server's responses had to be repaired, and what of the last one.
+    /// Returns the repairs to the server's responses: their counts, and those of the last response.
     #[must_use]
     pub const fn repairs(&self) -> &Repairs {
         self.core.repairs()
     }
 
-    /// The channel.
+    /// Returns the channel.
     #[must_use]
     pub const fn channel(&self) -> &C {
         &self.channel
     }
 
-    /// Whether more input could help now: not while too much output waits.
+    /// Returns whether the driver should read. False while too much output is queued.
     #[must_use]
     pub fn wants_read(&self, tx: &SendBuffer) -> bool {
         self.core.wants_read(tx)
     }
 
-    /// What is awaited, and how long at most.
+    /// Returns what the client waits for, and its time limit.
     #[must_use]
     pub fn wait(&self) -> Wait {
         self.core.wait()
     }
 
-    /// What [`wait`](Self::wait) named did not come in time. An idling client then ends IDLE: begin it anew.
+    /// Reports that the time limit of [`wait`](Self::wait) has passed. An idling client then ends IDLE; the
+    /// application starts it again.
     ///
     /// # Errors
     /// [`Limit::Timeout`](proto_mail::Limit::Timeout): the session is over.
@@ -404,7 +410,7 @@ impl<C: Channel> Client<C> {
         self.core.timed_out(tx)
     }
 
-    /// Whether the session has ended in order.
+    /// Returns whether the session has ended normally.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         self.core.is_closed()

@@ -9,9 +9,9 @@ use crate::types::{FetchItem, Owned, Section, StatusResponse, Unparsed, Untagged
 
 /// An [`Event`] that borrows nothing: a channel, another thread or an async stream can carry it.
 ///
-/// Returned by [`Event::into_owned`] and [`proto_mail::Driver::next_owned`]. Its variants are those of [`Event`]; each
-/// borrowed value is an [`Owned`] copy, which [`Owned::view`] shows. To handle owned and borrowed events with the same
-/// code, use [`view`](Self::view). `Debug` writes what it writes for the [`Event`].
+/// Returned by [`Event::into_owned`] and [`proto_mail::Driver::next_owned`]. It has the variants of [`Event`]. Each
+/// borrowed value is an [`Owned`] copy; [`Owned::view`] returns it. To handle owned and borrowed events with the same
+/// code, use [`view`](Self::view). `Debug` prints the same as for the [`Event`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OwnedEvent {

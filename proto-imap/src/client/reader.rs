@@ -1,5 +1,5 @@
-//! Where the client is in what it receives: between two responses, or inside a FETCH response, and up to where the
-//! receive buffer was looked at.
+//! The client's position in its input: between two responses or inside a FETCH response, and how much of the receive
+//! buffer was examined.
 
 use proto_mail::RecvBuffer;
 
@@ -7,7 +7,7 @@ use super::fetch::FetchReader;
 use crate::frame::Framer;
 use crate::parse::LiteralScan;
 
-/// What is being read.
+/// The response that is being read.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Input {
     /// The next response.
@@ -16,11 +16,11 @@ pub(super) enum Input {
     Fetch(FetchReader),
 }
 
-/// A response, or a part of one, at the front of the receive buffer.
+/// A response, or a part of one, at the start of the receive buffer.
 pub(super) enum Frame {
     /// More bytes are needed.
     More,
-    /// A whole response of so many bytes.
+    /// A complete response of this many bytes.
     Whole(usize),
     /// A FETCH response up to the announcement of a body of this size.
     UpToBody(usize, u64),
@@ -37,10 +37,10 @@ pub(super) enum Remainder {
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) framer: Framer,
-    /// Which literals of the response are bodies.
+    /// Finds out which literals of the response are bodies.
     pub(super) scan: LiteralScan,
     pub(super) input: Input,
-    /// How many bytes the last event borrowed; the next call consumes them.
+    /// The number of bytes that the last event borrowed; the next call consumes them.
     pub(super) borrowed: usize,
     pub(super) remainder: Remainder,
 }
@@ -56,7 +56,7 @@ impl Reader {
         }
     }
 
-    /// Consumes what the last event borrowed.
+    /// Consumes the bytes that the last event borrowed.
     pub(super) fn consume(&mut self, rx: &mut RecvBuffer) {
         if self.borrowed > 0 {
             rx.consume(self.borrowed);
@@ -69,7 +69,7 @@ impl Reader {
         }
     }
 
-    /// Goes on after an item of a FETCH response. After the last of them no response is begun.
+    /// Continues after an item of a FETCH response. After the last item it expects the next response.
     pub(super) fn resume(&mut self, fetch: FetchReader) {
         self.input = fetch.next_input();
         if matches!(self.input, Input::Response) {
@@ -77,7 +77,7 @@ impl Reader {
         }
     }
 
-    /// Whether a response has begun and is not complete.
+    /// Returns whether a response has begun and is not complete.
     pub(super) fn is_inside_response(&self, rx: &RecvBuffer) -> bool {
         matches!(self.input, Input::Fetch(_)) || !rx.is_empty()
     }

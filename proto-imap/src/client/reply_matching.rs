@@ -1,7 +1,7 @@
-//! Which command a reply answers. A reply counts only if its command had been sent completely before the reply began.
+//! Matches replies to commands. A reply counts only if its command was sent completely before the reply began.
 //!
-//! A completion under an unknown tag, for a command that is still in the send buffer, or a continuation request that
-//! answers nothing ends the session: on such a connection replies can no longer be trusted.
+//! The session ends on a completion with an unknown tag, a completion of a command that is still in the send buffer,
+//! or an unexpected continuation request. On such a connection no reply can be trusted.
 
 use alloc::collections::VecDeque;
 
@@ -10,20 +10,20 @@ use proto_mail::{CommandMark, PeerError, ReceiveMark, RecvBuffer, SendBuffer};
 use super::command_queue::{ActiveCommand, CommandId, CommandKind};
 use crate::state::{Effect, Outcome};
 
-/// A command whose completion is awaited.
+/// A command that awaits its completion.
 #[derive(Debug)]
 struct InProgress {
     id: CommandId,
     kind: CommandKind,
-    /// When all of it was queued.
+    /// When all of the command was queued.
     mark: CommandMark,
 }
 
-/// The commands whose completions are awaited, oldest first, and the marks that tell which reply can answer them.
+/// The commands that await completion, oldest first, with the marks that decide which reply can answer them.
 #[derive(Debug)]
 pub(super) struct ReplyMatcher {
     in_progress: VecDeque<InProgress>,
-    /// When something was queued last that the server may ask to continue.
+    /// When the last bytes were queued that the server may ask to continue.
     last_part: CommandMark,
     received: ReceiveMark,
 }
@@ -37,8 +37,8 @@ impl ReplyMatcher {
         }
     }
 
-    /// Records where the next response begins. What arrives while a command is still in the send buffer cannot answer
-    /// it, nor can the beginning of an answer.
+    /// Records where the next response begins. Data that arrive while a command is still in the send buffer cannot
+    /// answer it, and neither can the beginning of an answer.
     pub(super) fn note_received(&mut self, rx: &RecvBuffer, tx: &SendBuffer) {
         if self.received.note_received(rx) {
             self.exclude_received(tx);
@@ -58,12 +58,12 @@ impl ReplyMatcher {
         self.in_progress.push_back(InProgress { id, kind, mark: CommandMark::NOT_SENT });
     }
 
-    /// A part of a command was queued; the server may ask for the next one.
+    /// Records that a part of a command was queued; the server may ask for the next part.
     pub(super) const fn part_queued(&mut self, tx: &SendBuffer) {
         self.last_part = CommandMark::new(&self.received, tx);
     }
 
-    /// Everything of a command that can be sent now was queued.
+    /// Records that all bytes of a command that can be sent now were queued.
     pub(super) fn all_queued(&mut self, id: CommandId, tx: &SendBuffer) {
         let mark = CommandMark::new(&self.received, tx);
         if let Some(command) = self.in_progress.iter_mut().rev().find(|command| command.id == id) {
@@ -71,7 +71,7 @@ impl ReplyMatcher {
         }
     }
 
-    /// Checks a continuation request: the server must have received what it asks to continue.
+    /// Checks a continuation request: the server must have received the part that it asks to continue.
     pub(super) fn check_continuation(&self, tx: &SendBuffer) -> Result<(), PeerError> {
         if self.last_part.accepts_reply(&self.received, tx) {
             Ok(())
@@ -80,10 +80,10 @@ impl ReplyMatcher {
         }
     }
 
-    /// Returns the command that this completion belongs to, and forgets it.
+    /// Returns the command that this completion belongs to, and removes it.
     ///
-    /// A command that was not sent completely cannot be completed, with one exception: the server may refuse (NO, BAD)
-    /// one that waits for a continuation request or whose message is being sent.
+    /// A command that was not sent completely cannot be completed, with one exception: the server may reject (NO,
+    /// BAD) a command that waits for a continuation request or is sending its message.
     pub(super) fn complete(
         &mut self,
         tag: &[u8],
@@ -103,7 +103,7 @@ impl ReplyMatcher {
         Ok((id, kind))
     }
 
-    /// Whether this completion refuses a command of which a part was sent.
+    /// Returns whether this completion rejects a command that was sent in part.
     #[cold]
     fn may_refuse(&self, id: CommandId, outcome: Outcome, active: &ActiveCommand, tx: &SendBuffer) -> bool {
         active.sent_in_part() == Some(id)
@@ -111,25 +111,25 @@ impl ReplyMatcher {
             && self.last_part.accepts_reply(&self.received, tx)
     }
 
-    /// The kind of the command with this tag, if its completion is awaited.
+    /// Returns the kind of the command with this tag, if it awaits its completion.
     pub(super) fn kind_of(&self, tag: &[u8]) -> Option<CommandKind> {
         let id = CommandId::from_tag(tag)?;
         self.in_progress.iter().find(|command| command.id == id).map(|command| command.kind)
     }
 
-    /// Whether LOGOUT was sent and what is read now can answer it: a BYE is expected then.
+    /// Returns whether LOGOUT was sent and the response that is being read can answer it. Then a BYE is expected.
     pub(super) fn expects_bye(&self, tx: &SendBuffer) -> bool {
         let logout = CommandKind::Application(Effect::Logout);
         let answered = |command: &InProgress| command.mark.accepts_reply(&self.received, tx);
         self.in_progress.iter().any(|command| command.kind == logout && answered(command))
     }
 
-    /// The kinds of the commands in progress, oldest first.
+    /// Returns the kinds of the commands in progress, oldest first.
     pub(super) fn kinds(&self) -> impl Iterator<Item = CommandKind> {
         self.in_progress.iter().map(|command| command.kind)
     }
 
-    /// Whether no completion is awaited.
+    /// Returns whether no command awaits its completion.
     pub(super) fn is_empty(&self) -> bool {
         self.in_progress.is_empty()
     }

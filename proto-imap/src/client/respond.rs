@@ -1,5 +1,5 @@
-//! What a response means to the client: the state it leads to, what is learnt from it, and how much of it the
-//! application sees (RFC 9051 §7, §11.3).
+//! Handles responses: the state changes, the information kept, and how much of each response the application sees
+//! (RFC 9051 §7, §11.3).
 
 use alloc::boxed::Box;
 
@@ -20,13 +20,13 @@ use crate::types::{
 struct Completion {
     id: CommandId,
     kind: CommandKind,
-    /// Its SASL exchange, if it was AUTHENTICATE.
+    /// The command's SASL exchange, if it was AUTHENTICATE.
     authentication: Option<Box<Authentication>>,
 }
 
 impl Session {
-    /// Handles a response that the application does not see, or that is reported by an event which does not borrow it.
-    /// Returns false for any other.
+    /// Handles a response that the application does not see, or whose event does not borrow it. Returns false for any
+    /// other response.
     pub(super) fn handle_silently(
         &mut self,
         len: usize,
@@ -62,8 +62,8 @@ impl Session {
         }
     }
 
-    /// Keeps what a CAPABILITY response lists while the machine's own question is unanswered: some servers answer in
-    /// more than one line, and the application must not act on a part of them.
+    /// Stores the capabilities of a CAPABILITY response while the machine's own request is unanswered. Some servers
+    /// answer in several lines, and the application must not act on a part of them.
     fn collect_capabilities(&mut self, bytes: &[u8]) -> Result<bool, Error> {
         let context = Context::new(self.config.reading);
         let Response::Untagged(Untagged::Capability(list)) = parse::response(bytes, &context) else {
@@ -77,7 +77,7 @@ impl Session {
         Ok(true)
     }
 
-    /// The server asks the client to continue the active command.
+    /// Handles a continuation request for the active command.
     fn continuation(&mut self, bytes: &[u8], tx: &mut SendBuffer) -> Result<(), Error> {
         self.commands.replies.check_continuation(tx)?;
         match self.commands.active {
@@ -103,7 +103,7 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the application does not see an untagged response.
+    /// Returns whether an untagged response is hidden from the application.
     fn is_hidden(&self, bytes: &[u8]) -> bool {
         let selected = self.expects_message_data();
         if selected && !self.hides_untrusted_data() {
@@ -137,7 +137,7 @@ impl Session {
         }
     }
 
-    /// Whether data about messages can arrive now: a mailbox is selected, or is being selected.
+    /// Returns whether data about messages can arrive now: a mailbox is selected, or is being selected.
     pub(super) fn expects_message_data(&self) -> bool {
         self.state().is_some_and(State::is_selected)
             || self
@@ -147,7 +147,7 @@ impl Session {
                 .any(|kind| matches!(kind, CommandKind::Application(Effect::Select(_))))
     }
 
-    /// A response that the application sees.
+    /// Handles a response that the application sees.
     pub(super) fn respond<'i>(&mut self, bytes: &'i [u8], tx: &mut SendBuffer) -> Result<Event<'i>, Error> {
         self.context.repairs.begin();
         let response = parse::response(bytes, &self.context);
@@ -155,7 +155,7 @@ impl Session {
             return self.greeting(response);
         }
         Ok(match response {
-            // Only a greeting says PREAUTH: this one belongs to another session.
+            // PREAUTH is valid only as a greeting. This response belongs to another session.
             Response::Untagged(Untagged::Status(StatusResponse {
                 condition: Condition::PreAuth, ..
             })) => {
@@ -188,7 +188,7 @@ impl Session {
         })
     }
 
-    /// The first response.
+    /// Handles the first response.
     fn greeting<'i>(&mut self, response: Response<'i>) -> Result<Event<'i>, Error> {
         let Response::Untagged(Untagged::Status(status)) = response else {
             return Err(PeerError::InvalidGreeting.into());
@@ -212,12 +212,12 @@ impl Session {
         Ok(Event::Greeting(self.visible(status)))
     }
 
-    /// What the application sees of a status.
+    /// Returns the part of a status that the application sees.
     fn visible<'i>(&self, status: StatusResponse<'i>) -> StatusResponse<'i> {
         if self.hides_untrusted_data() { StatusResponse::new(status.condition, Text::EMPTY) } else { status }
     }
 
-    /// An untagged status.
+    /// Handles an untagged status.
     fn untagged_status<'i>(&mut self, status: StatusResponse<'i>, tx: &SendBuffer) -> Event<'i> {
         if let Some(ResponseCode::Capability(list)) = status.code {
             self.capabilities.learn(Capabilities::of(&list));
@@ -240,7 +240,7 @@ impl Session {
         Event::Status(self.visible(status))
     }
 
-    /// A tagged response: which command it completes, and what it changes.
+    /// Handles a tagged response: finds the command that it completes, and applies its effects.
     fn completion(
         &mut self,
         tag: &[u8],
@@ -274,7 +274,7 @@ impl Session {
         Ok(Completion { id, kind, authentication })
     }
 
-    /// Changes the state, by the table in [`State::after`].
+    /// Changes the state, following the table in [`State::after`].
     fn change_state(&mut self, kind: CommandKind, outcome: Outcome, status: &StatusResponse<'_>) {
         let effect = match (kind.effect(), access(status)) {
             (Effect::Select(_), Some(access)) => Effect::Select(access),
@@ -293,7 +293,7 @@ impl Session {
         }
     }
 
-    /// The event of a completed command.
+    /// Returns the event of a completed command.
     fn completion_event<'i>(&mut self, completion: Completion, status: StatusResponse<'i>) -> Event<'i> {
         let Completion { id, kind, authentication } = completion;
         match (kind, status.condition) {
@@ -317,7 +317,7 @@ impl Session {
     }
 }
 
-/// Returns the access that the server grants to the mailbox, if it says so.
+/// Returns the access that the server grants to the mailbox, if the status has it.
 fn access(status: &StatusResponse<'_>) -> Option<Access> {
     match status.code {
         Some(ResponseCode::Plain(PlainCode::ReadOnly)) => Some(Access::ReadOnly),

@@ -1,6 +1,6 @@
-//! A session in progress, seen by the client: which response may arrive when, and what of it the application sees.
+//! The client's session in progress: which response may arrive when, and how much of it the application sees.
 //!
-//! How a FETCH response is read, how the client logs in and how messages are sent is in the files beside this one.
+//! The modules beside this one read FETCH responses, log in and send messages.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -24,26 +24,26 @@ use crate::types::{Condition, NameEncoding, Response, StatusResponse, Text};
 /// Whether the channel can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// Anyone on the network may be the sender.
+    /// Cleartext: anyone on the network may be the sender.
     Cleartext,
-    /// Only the peer can be.
+    /// Secure: only the peer can be the sender.
     Secure,
 }
 
-/// How far a session in progress has come.
+/// The phase of a session in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The greeting has not arrived.
     Greeting,
     /// Commands and responses are exchanged.
     Open(State),
-    /// The server has said BYE, which the application knows; the next call returns this error.
+    /// The server has sent BYE and the application has seen it; the next call returns this error.
     Bye(PeerError),
     /// LOGOUT was completed; the next call reports the end.
     LoggedOut,
 }
 
-/// An event that borrows nothing and waits to be reported.
+/// An event that borrows nothing and is queued to be reported.
 #[derive(Debug)]
 pub(super) enum PendingEvent {
     Capabilities,
@@ -72,7 +72,7 @@ pub(crate) struct Session {
     pub(super) phase: Phase,
     pub(super) commands: CommandQueue,
     pub(super) capabilities: KnownCapabilities,
-    /// How mailbox names are written: in UTF-8 once the server has agreed.
+    /// The encoding of mailbox names: UTF-8 after the server has agreed.
     pub(super) names: NameEncoding,
     pub(super) sasl: Sasl,
     pub(super) reader: Reader,
@@ -98,18 +98,18 @@ impl Session {
         }
     }
 
-    /// Lets mechanisms be bound to this channel.
+    /// Binds mechanisms to this channel.
     pub(super) fn bound_to(mut self, secure: &proto_mail::Secure) -> Self {
         self.sasl = Sasl::new(proto_mail::sasl::SaslContext::secure(secure));
         self
     }
 
-    /// A session whose greeting came before TLS: nothing that was learnt from it is known here.
+    /// Creates a session whose greeting arrived before TLS. It keeps nothing that was received in cleartext.
     pub(super) fn greeted(config: Arc<Config>, trust: Trust) -> Self {
         Self { phase: Phase::Open(State::NotAuthenticated), ..Self::new(config, trust) }
     }
 
-    /// The state while commands can be sent.
+    /// Returns the state, if commands can be sent.
     pub(super) const fn state(&self) -> Option<State> {
         match self.phase {
             Phase::Open(state) => Some(state),
@@ -117,12 +117,12 @@ impl Session {
         }
     }
 
-    /// Whether the server lists the capability.
+    /// Returns whether the server lists the capability.
     pub(super) fn offers(&self, name: &str) -> bool {
         self.capabilities.get().is_some_and(|capabilities| capabilities.has(name))
     }
 
-    /// Whether what is said in cleartext is kept from the application.
+    /// Returns whether data received in cleartext are hidden from the application.
     pub(super) fn hides_untrusted_data(&self) -> bool {
         self.trust == Trust::Cleartext && !self.config.allows_cleartext()
     }
@@ -131,12 +131,12 @@ impl Session {
         matches!(self.phase, Phase::Greeting)
     }
 
-    /// Counts the steps of the conversation: see [`Wait::generation`].
+    /// Returns the number of completed steps: see [`Wait::generation`].
     pub(super) const fn generation(&self) -> u32 {
         self.generation
     }
 
-    /// A step of the conversation was completed.
+    /// Counts a completed step of the session.
     pub(super) const fn step_done(&mut self) {
         self.generation = self.generation.wrapping_add(1);
     }
@@ -179,7 +179,7 @@ impl Session {
             }
             match self.find_response(rx)? {
                 Frame::More => return self.at_end(rx, tx),
-                // A status is one line of text: what holds a literal is none.
+                // A status is one line of text and contains no literal.
                 Frame::UpToBody(..) if self.awaits_greeting() => {
                     return Err(PeerError::InvalidGreeting.into());
                 }
@@ -202,7 +202,7 @@ impl Session {
                 Frame::UpToBody(len, size) => {
                     self.reader.remainder = Remainder::None;
                     if !self.begin_fetch(len, Some(size), rx) {
-                        // A body is announced in what is no FETCH response: framing and grammar disagree.
+                        // A response other than FETCH announces a body: framing and grammar disagree.
                         return Err(PeerError::Malformed.into());
                     }
                 }
@@ -210,7 +210,7 @@ impl Session {
         }
     }
 
-    /// Consumes what the last event borrowed.
+    /// Consumes the bytes that the last event borrowed.
     pub(super) fn consume(&mut self, rx: &mut RecvBuffer) {
         self.reader.consume(rx);
     }
@@ -224,7 +224,7 @@ impl Session {
         frame
     }
 
-    /// Traces what was found. What may be part of a SASL exchange is secret.
+    /// Traces the response. It is secret if it may be part of a SASL exchange.
     #[cold]
     fn trace(&self, frame: &Result<Frame, Error>, rx: &mut RecvBuffer) {
         let authenticates = self.commands.authentication().is_some();
@@ -238,7 +238,8 @@ impl Session {
                 if bytes.starts_with(b"+") && may_be_challenge {
                     redaction::challenge(*len, rx);
                 } else if authenticates
-                    // What is only tolerated may be a malformed challenge, or an echo of the client's message.
+                    // A line that only the tolerant parser accepts may be a malformed challenge, or an echo of the
+                    // client's message.
                     && matches!(parse::response(bytes, &Context::strict()), Response::Unparsed(_))
                 {
                     redaction::line(*len, TraceKind::Unknown, rx);
@@ -246,7 +247,7 @@ impl Session {
                     redaction::frame(*len, rx);
                 }
             }
-            // It shows what is wrong with the server.
+            // These bytes show what is wrong with the server.
             Err(_) => {
                 rx.trace_span(rx.len(), if authenticates { TraceKind::Unknown } else { TraceKind::Text })
             }
@@ -259,7 +260,7 @@ impl Session {
         }
         let limits = &self.config.limits;
         let line = match self.phase {
-            // The results of a search are one line.
+            // The results of a search are a single line.
             Phase::Open(state) if state.is_authenticated() => limits.line.max(limits.frame),
             _ => limits.line,
         };
@@ -286,7 +287,8 @@ impl Session {
         }
     }
 
-    /// Whether the response is one line of text, in which no literal can be announced: `+`, or a status.
+    /// Returns whether the response is one line of text, which cannot announce a literal: a continuation request or a
+    /// status.
     fn is_text(&self, rx: &RecvBuffer, end: usize) -> bool {
         if !self.reader.framer.is_first_line() {
             return false;
@@ -298,7 +300,7 @@ impl Session {
         [&b"OK"[..], b"NO", b"BAD", b"BYE", b"PREAUTH"].iter().any(|text| word.eq_ignore_ascii_case(text))
     }
 
-    /// Nothing more can be read now.
+    /// Handles the end of the available input.
     fn at_end<'i>(&mut self, rx: &RecvBuffer, tx: &SendBuffer) -> Result<Option<Event<'i>>, Error> {
         let inside = self.reader.is_inside_response(rx);
         if !rx.is_closed() {
@@ -315,7 +317,7 @@ impl Session {
         }
     }
 
-    /// What the client waits for.
+    /// Returns what the client waits for.
     pub(super) fn wait(&self) -> Wait {
         let waits = &self.config.waits;
         let (awaited, after) = match (self.phase, &self.reader.input, &self.commands.active) {
@@ -336,7 +338,7 @@ impl Session {
         Wait::new(awaited, after, self.generation)
     }
 
-    /// What the client waited for did not arrive. An idling client ends IDLE; the application begins it again.
+    /// Handles a timeout. An idling client ends IDLE; the application starts it again.
     ///
     /// # Errors
     /// The session is over.
@@ -348,7 +350,7 @@ impl Session {
         }
     }
 
-    /// Sends a command, or keeps it until it may be sent.
+    /// Sends a command, or queues it until it may be sent.
     pub(super) fn submit(
         &mut self,
         id: CommandId,
@@ -360,7 +362,7 @@ impl Session {
         self.step_done();
     }
 
-    /// Asks for the capabilities when they are not known.
+    /// Asks for the capabilities if they are not known.
     fn ask_for_capabilities(&mut self, tx: &mut SendBuffer) {
         let open = matches!(self.phase, Phase::Open(state) if state != State::Logout);
         if open && self.capabilities.is_unknown() {
@@ -389,7 +391,7 @@ impl Session {
     }
 }
 
-/// Shows everything that decides what follows, except the configuration.
+/// Shows all state that affects behavior, except the configuration.
 impl core::fmt::Debug for Session {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self {

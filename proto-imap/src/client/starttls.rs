@@ -1,6 +1,6 @@
-//! STARTTLS from the client's side (RFC 9051 §6.2.1): a gate that the client moves through and does not come back.
+//! The client's side of STARTTLS (RFC 9051 §6.2.1). The client moves into the upgrade and cannot return to cleartext.
 //!
-//! This file knows that nothing may stand between the server's OK and TLS. It does not know TLS.
+//! This module rejects any bytes between the server's OK and TLS. It does not implement TLS.
 
 use alloc::sync::Arc;
 
@@ -11,16 +11,16 @@ use super::Client;
 use super::core::Core;
 use crate::config::Config;
 
-/// A client that has asked for TLS and has no answer yet. Whatever else the server says meanwhile is not surfaced.
+/// A client that has sent STARTTLS and waits for the answer. Other responses are not reported meanwhile.
 #[derive(Debug)]
 #[must_use = "advance it until the server has answered"]
 pub struct StartTls {
     pub(super) core: Core,
 }
 
-/// The server agreed to begin TLS: finish the handshake, then [`complete`](proto_mail::Upgrade::complete).
+/// The server has agreed to start TLS. Finish the handshake, then call [`complete`](proto_mail::Upgrade::complete).
 ///
-/// Only the configuration is in it: what was learnt in cleartext is gone.
+/// It holds only the configuration; all data received in cleartext were discarded.
 #[derive(Debug)]
 #[must_use = "finish the TLS handshake, then complete the upgrade"]
 pub struct Upgrade {
@@ -59,15 +59,15 @@ impl StartTlsNegotiation for StartTls {
     }
 }
 
-/// What [`Core::advance_starttls`] found.
+/// The answer that [`Core::advance_starttls`] has found.
 pub(super) enum Answer {
-    /// Nothing yet.
+    /// No response yet.
     None,
-    /// Something that says nothing about TLS.
+    /// A response unrelated to TLS.
     Other,
-    /// NO or BAD.
+    /// NO or BAD: the server refuses TLS.
     Refused,
-    /// OK.
+    /// OK: the server agrees to TLS.
     Agreed,
 }
 
@@ -78,7 +78,7 @@ impl proto_mail::Upgrade for Upgrade {
         if !rx.is_empty() {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
-        // No greeting comes under TLS: the session goes on as one that has just been greeted.
+        // The server sends no greeting under TLS. The session continues as if it had just been greeted.
         Ok(Client { core: Core::upgraded(self.config, &secure), channel: secure })
     }
 }
