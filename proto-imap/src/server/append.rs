@@ -1,6 +1,7 @@
-//! APPEND from the server's side: a message arrives as pieces of the receive buffer (RFC 9051 §6.3.12, RFC 7888).
+//! The server's side of APPEND: a message arrives as slices of the receive buffer (RFC 9051 §6.3.12, RFC 7888).
 //!
-//! The bytes are counted. What was announced and refused is discarded and never obeyed.
+//! The server counts the message's bytes. It discards an announced message that was rejected, and never parses it as
+//! commands.
 
 use proto_mail::{Error, Misuse, RecvBuffer, SendBuffer};
 
@@ -14,7 +15,7 @@ use crate::state::{Effect, Outcome};
 use crate::types::StatusResponse;
 
 impl Session {
-    /// An APPEND command up to the announcement of its message.
+    /// Handles an APPEND command up to the announcement of its message.
     pub(super) fn append<'i>(
         &mut self,
         bytes: &'i [u8],
@@ -46,7 +47,7 @@ impl Session {
         })
     }
 
-    /// Refuses an APPEND that cannot be read, before its message comes.
+    /// Rejects an APPEND that does not follow the grammar, before its message arrives.
     fn refuse_unparsed(
         &mut self,
         len: usize,
@@ -75,7 +76,7 @@ impl Session {
         }
     }
 
-    /// The application wants the message.
+    /// Accepts the message on behalf of the application.
     pub(super) fn accept_literal(&mut self, offer: &LiteralOffer, tx: &mut SendBuffer) -> Result<(), Error> {
         let (size, sync) = self.offered(offer)?;
         if self.unfinished != Unfinished::Nothing {
@@ -89,7 +90,7 @@ impl Session {
         Ok(())
     }
 
-    /// The application does not want the message.
+    /// Rejects the message on behalf of the application.
     pub(super) fn reject_literal(
         &mut self,
         offer: &LiteralOffer,
@@ -115,7 +116,7 @@ impl Session {
         Ok(())
     }
 
-    /// The next bytes of the message.
+    /// Returns the next bytes of the message.
     pub(super) fn message_chunk<'i>(&mut self, left: u64, rx: &'i RecvBuffer) -> CoreEvent<'i> {
         let len = rx.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         self.reader.borrowed = len;
@@ -124,7 +125,7 @@ impl Session {
         CoreEvent::AppendChunk(rx.bytes().get(..len).unwrap_or_default())
     }
 
-    /// The line after the message: it must be empty.
+    /// Checks the line after the message: it must be empty.
     pub(super) fn message_end(
         &mut self,
         end: usize,

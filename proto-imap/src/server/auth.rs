@@ -1,7 +1,7 @@
-//! Authentication from the server's side: AUTHENTICATE (RFC 9051 §6.2.2, RFC 4959) and LOGIN (§6.2.3).
+//! The server's side of authentication: AUTHENTICATE (RFC 9051 §6.2.2, RFC 4959) and LOGIN (§6.2.3).
 //!
-//! How SASL messages are exchanged, and how refusals are delayed and counted. What the messages say is in
-//! [`proto_mail::sasl`]; whether it is true is decided by the application. Never reached on cleartext.
+//! This module exchanges SASL messages, and delays and counts failed logins. [`proto_mail::sasl`] parses the
+//! messages; the application verifies the credentials. This module is never used in cleartext.
 
 use proto_mail::sasl::{self, ServerStep};
 use proto_mail::token::AuthQuestion;
@@ -20,7 +20,7 @@ const REJECTED: Refusal = Refusal::no("NO [AUTHENTICATIONFAILED]", "wrong user n
 const MALFORMED: Refusal = Refusal::bad("the SASL message makes no sense");
 
 impl Session {
-    /// LOGIN or AUTHENTICATE, whole and allowed.
+    /// Handles a complete LOGIN or AUTHENTICATE command that is allowed.
     pub(super) fn identity_command(
         &mut self,
         len: usize,
@@ -63,7 +63,8 @@ impl Session {
         }
     }
 
-    /// The mechanisms that are offered: those that this side speaks, its application answers and the channel allows.
+    /// Returns the mechanisms that the server offers: those that the configuration allows, the application verifies
+    /// and the channel permits.
     pub(super) fn mechanisms(&self) -> Mechanisms {
         self.config
             .mechanisms
@@ -71,7 +72,7 @@ impl Session {
             .intersection(self.sasl.usable_mechanisms())
     }
 
-    /// A line of a SASL exchange.
+    /// Handles a line of a SASL exchange.
     pub(super) fn sasl_line(
         &mut self,
         end: usize,
@@ -131,7 +132,7 @@ impl Session {
         }
     }
 
-    /// Asks the application about the client's identity.
+    /// Asks the application to verify the client's identity.
     fn ask(&mut self, exchange: Option<SaslExchange>, mechanism: Mechanism, question: AuthQuestion) -> Found {
         self.turn = Turn::Verdict(Verdict { exchange, unreported: None });
         let request = AuthRequest::new(self.tokens.issue(), mechanism, question);
@@ -142,7 +143,7 @@ impl Session {
         self.refuse_command(0, refusal, tx)
     }
 
-    /// A message that makes no sense is a failed attempt as well: guessing must not be free.
+    /// Handles an invalid message. It counts as a failed login, so that an attacker cannot guess for free.
     fn malformed(&mut self, tx: &mut SendBuffer) -> Result<Found, Error> {
         let refused = self.refuse_identity(MALFORMED, tx)?;
         self.count_failed_attempt(tx)?;
@@ -154,7 +155,7 @@ impl Session {
         self.end_after_too_many(tx)
     }
 
-    /// The application's verdict.
+    /// Takes the application's verdict.
     pub(super) fn answer_auth(
         &mut self,
         request: &AuthRequest,
@@ -172,7 +173,7 @@ impl Session {
         self.conclude(exchange, request.is_rejected_by(&verdict), verdict, tx)
     }
 
-    /// Goes on after the application's verdict.
+    /// Continues after the application's verdict.
     pub(super) fn conclude(
         &mut self,
         exchange: Option<SaslExchange>,
@@ -211,7 +212,7 @@ impl Session {
         self.command_ended();
     }
 
-    /// The client was rejected. It is told later: guessing takes time.
+    /// Rejects the client after a delay, which slows down guessing.
     fn hold_back(&mut self, refusal: Refusal, tx: &mut SendBuffer) -> Result<Found, Error> {
         self.counters.auth_failures = self.counters.auth_failures.saturating_add(1);
         self.turn = Turn::Delay(refusal);
@@ -222,7 +223,7 @@ impl Session {
         Ok(Found::Silent)
     }
 
-    /// The delay after a failed login is over.
+    /// Sends the rejection at the end of the delay.
     pub(super) fn end_of_delay(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         match core::mem::replace(&mut self.turn, Turn::Command) {
             Turn::Delay(refusal) => self.put_refusal(&refusal, tx)?,

@@ -1,7 +1,6 @@
-//! What a server says it can do: computed anew from state, channel and configuration each time (RFC 9051 §7.2.2).
+//! The server's capabilities, computed from state, channel and configuration on each request (RFC 9051 §7.2.2).
 //!
-//! This file knows which capabilities the machine itself stands for. On cleartext they never include a way to
-//! authenticate.
+//! This module adds the capabilities that the machine implements. In cleartext the list never contains a mechanism.
 
 use proto_mail::{Mechanisms, SendBuffer};
 
@@ -9,7 +8,7 @@ use crate::client::Trust;
 use crate::config::Config;
 use crate::state::State;
 
-/// Writes `CAPABILITY …`, without the brackets or the asterisk around it.
+/// Writes `CAPABILITY …`, without brackets or an asterisk.
 pub(super) fn put(state: State, mechanisms: Mechanisms, trust: Trust, config: &Config, tx: &mut SendBuffer) {
     let mut put = |parts: &[&str]| {
         tx.put(b" ");
@@ -32,7 +31,7 @@ pub(super) fn put(state: State, mechanisms: Mechanisms, trust: Trust, config: &C
         }
         _ => {}
     }
-    // RFC 7888 §7: a client that has not authenticated must not make the server read much.
+    // RFC 7888 §7: a client that has not logged in must not be able to send much data.
     put(&[if state.is_authenticated() { "LITERAL+" } else { "LITERAL-" }]);
     put(&["ENABLE IDLE"]);
     for extension in &config.extensions {
@@ -42,7 +41,8 @@ pub(super) fn put(state: State, mechanisms: Mechanisms, trust: Trust, config: &C
     }
 }
 
-/// Whether it can stand in the list: an atom, and neither a way to authenticate nor what the machine says itself.
+/// Returns whether the name may be listed: it is an atom, no mechanism, and no capability that the machine lists
+/// itself.
 fn is_name(name: &str) -> bool {
     const OWN: [&str; 9] = [
         "IMAP4rev1",

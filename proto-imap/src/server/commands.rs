@@ -1,7 +1,7 @@
-//! Strictness commands: which may be given in which state, and which the machine carries out itself (RFC 9051 §6).
+//! Receives commands: which are allowed in which state, and which the machine carries out itself (RFC 9051 §6).
 //!
-//! The state is checked first, the arguments second: a command that may not be given now is refused before its arguments
-//! or its literals are looked at. What is refused is discarded completely and never obeyed.
+//! The state is checked before the arguments: a command that is not allowed is rejected before its arguments or
+//! literals are parsed. A rejected command is discarded completely and never parsed as other commands.
 
 use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer, StartTlsRequest};
 
@@ -78,8 +78,8 @@ impl Session {
         }
     }
 
-    /// An empty line between commands, which some clients send behind a literal: it is ignored. Many of them without a
-    /// command in between are errors like any other.
+    /// Ignores an empty line between commands, because some clients send one after a literal. Too many empty lines in
+    /// a row count as an error.
     fn empty_line(&mut self, tx: &mut SendBuffer) -> Result<Found, Error> {
         self.reader.borrowed = 2;
         self.command_ended();
@@ -90,7 +90,7 @@ impl Session {
         Ok(Found::Silent)
     }
 
-    /// Whether a literal of a command may come.
+    /// Returns why a literal of a command is rejected; `None` if it is accepted.
     fn literal_refusal(&self, announced: LiteralHeader) -> Option<Refusal> {
         let held = usize::try_from(announced.size).unwrap_or(usize::MAX);
         let authenticated = self.state.is_authenticated();
@@ -100,7 +100,7 @@ impl Session {
         None
     }
 
-    /// Judges the line that ends at `end` before anything is made of it.
+    /// Checks the line that ends at `end`, before it is parsed.
     fn judge(
         &mut self,
         end: usize,
@@ -114,7 +114,8 @@ impl Session {
         if forbidden
             && line.split(|byte| *byte == b'\n').any(|part| announces(part) && part.len() < line.len())
         {
-            // A client that takes the LF for a line end sees a literal here: what follows is ambiguous.
+            // A client that takes the LF for a line end sees a literal here, so the meaning of the following bytes is
+            // ambiguous.
             let farewell = "a line end that is none, behind a literal";
             return Err(self.fail(PeerError::ForbiddenByte.into(), farewell, tx));
         }
@@ -140,7 +141,7 @@ impl Session {
         Ok(self.allows(name).map_or(Ok(name), Err))
     }
 
-    /// Why the command of this name may not be given now.
+    /// Returns why the command of this name is not allowed now; `None` if it is allowed.
     fn allows(&self, name: CommandName) -> Option<Refusal> {
         let unknown = Some(Refusal::bad("there is no such command"));
         let Some(allowed) = Allowed::of(name) else { return unknown };
@@ -169,7 +170,7 @@ impl Session {
         }))
     }
 
-    /// A whole command that may be given now: those that are the machine's own are dealt with here.
+    /// Handles a complete command that is allowed. Carries out the machine's own commands.
     fn whole_command(
         &mut self,
         len: usize,
@@ -210,7 +211,7 @@ impl Session {
         }
     }
 
-    /// A command that the machine carries out.
+    /// Carries out a command of the machine's own.
     fn own_command(&mut self, len: usize, rx: &RecvBuffer, tx: &mut SendBuffer) -> Result<Found, Error> {
         let bytes = rx.bytes().get(..len).unwrap_or_default();
         let Ok((_, command)) = parse::command(bytes, &self.context) else {
@@ -258,7 +259,7 @@ impl Session {
         Ok(Found::Silent)
     }
 
-    /// A command for the application.
+    /// Parses a command for the application.
     pub(super) fn command<'i>(
         &mut self,
         bytes: &'i [u8],
@@ -281,7 +282,7 @@ impl Session {
                 Ok(CoreEvent::Command(command, Reply { token: self.tokens.issue() }))
             }
             Err(unparsed) => {
-                // A limit is told by its code (RFC 9051 §7.1).
+                // A response code reports the limit (RFC 9051 §7.1).
                 let code =
                     if unparsed.expected == crate::search_key::parse::TOO_DEEP { "[LIMIT] " } else { "" };
                 self.put_bad(&format_args!("{code}{unparsed}"), tx)?;
@@ -290,7 +291,7 @@ impl Session {
         }
     }
 
-    /// A line end instead of DONE, or DONE.
+    /// Handles a line while the client is idling: DONE, or an error.
     pub(super) fn idle_line(
         &mut self,
         end: usize,
@@ -305,7 +306,7 @@ impl Session {
         Ok(Found::Event(CoreEvent::Done))
     }
 
-    /// Counts a command of a client that has not authenticated.
+    /// Counts a command of a client that has not logged in.
     fn count_command(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         if self.state == State::NotAuthenticated {
             self.counters.commands = self.counters.commands.saturating_add(1);
@@ -317,7 +318,7 @@ impl Session {
         Ok(())
     }
 
-    /// Refuses a command whose bytes end here.
+    /// Rejects a command that ends here.
     pub(super) fn refuse_command(
         &mut self,
         len: usize,
@@ -330,7 +331,7 @@ impl Session {
         Ok(Found::Silent)
     }
 
-    /// Refuses a command at a literal. One that the client sends without asking is swallowed first.
+    /// Rejects a command at a literal. If the client sends the literal without waiting, it is discarded first.
     pub(super) fn refuse_at_literal(
         &mut self,
         len: usize,
@@ -349,7 +350,7 @@ impl Session {
         Ok(Found::Silent)
     }
 
-    /// The line after a literal of a refused command: the end of the command, or another literal.
+    /// Handles the line after a literal of a rejected command: the end of the command, or another literal.
     pub(super) fn discard_line(&mut self, announced: Option<LiteralHeader>, tx: &mut SendBuffer) -> Found {
         let Turn::Discarding { left, refusal } = &mut self.turn else { return Found::Silent };
         if let Some(LiteralHeader { size, sync: Sync::NonSynchronising, .. }) = announced {
@@ -363,13 +364,13 @@ impl Session {
     }
 }
 
-/// Whether the literal that ends this APPEND is its mailbox's name.
+/// Returns whether the literal that ends this line of an APPEND is its mailbox name.
 fn is_mailbox(line: &[u8]) -> bool {
     matches!(parse::command_name(line), Ok((_, _, [b' ', b'{', ..])))
         && memchr::memchr(b'\n', line).is_some_and(|end| end + 1 == line.len())
 }
 
-/// Whether a line, taken by itself, announces a literal.
+/// Returns whether a line, seen alone, announces a literal.
 fn announces(part: &[u8]) -> bool {
     frame::ending(part.strip_suffix(b"\r").unwrap_or(part)) != LineEnd::Plain
 }

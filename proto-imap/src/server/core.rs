@@ -1,7 +1,7 @@
-//! The server's machine, whatever its channel: a session in progress, or how it ended.
+//! The server's machine for both channels: a session in progress, or its result.
 //!
-//! When a session ends, well or badly, everything it held is dropped. What remains is the result, which every later
-//! call returns.
+//! When a session ends, the machine discards everything it held. Only the result remains, and every later call
+//! returns it.
 
 use alloc::sync::Arc;
 
@@ -28,10 +28,10 @@ pub(crate) enum Core {
     Ended(Ended),
 }
 
-/// What is left of a session.
+/// The result of a session.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// An error, or nothing if the session ended in order.
+    /// The error; `None` if the session ended normally.
     error: Option<Error>,
     generation: u32,
     refusals: Refusals,
@@ -42,12 +42,12 @@ impl Core {
         Self::InProgress(Session::new(config, trust))
     }
 
-    /// A server over this channel.
+    /// Creates a server over this channel.
     pub(super) fn secure(config: Arc<Config>, secure: &proto_mail::Secure) -> Self {
         Self::InProgress(Session::new(config, Trust::Secure).bound_to(secure))
     }
 
-    /// Writes the greeting.
+    /// Sends the greeting.
     pub(super) fn greet(self, tx: &mut SendBuffer) -> Self {
         if let Self::InProgress(session) = &self {
             session.greet(tx);
@@ -55,7 +55,7 @@ impl Core {
         self
     }
 
-    /// Writes BYE in place of the greeting.
+    /// Sends BYE instead of the greeting.
     pub(super) fn refuse(mut self, status: &StatusResponse<'_>, tx: &mut SendBuffer) -> Self {
         if let Self::InProgress(session) = &mut self {
             session.refuse(status, tx);
@@ -63,15 +63,15 @@ impl Core {
         self
     }
 
-    /// A server over this channel that greeted its client before TLS.
+    /// Creates a server over this channel that has greeted its client before TLS.
     pub(super) fn upgraded(config: Arc<Config>, secure: &proto_mail::Secure) -> Self {
         Self::InProgress(Session::new(config, Trust::Secure).bound_to(secure))
     }
 
-    /// The session in progress.
+    /// Returns the session in progress.
     ///
     /// # Errors
-    /// How it ended; `otherwise` if it ended in order.
+    /// The session's error, or `otherwise` if it ended normally.
     fn session_or(&mut self, otherwise: Misuse) -> Result<&mut Session, Error> {
         match self {
             Self::InProgress(session) => Ok(session),
@@ -79,12 +79,12 @@ impl Core {
         }
     }
 
-    /// The session in progress, for something that the application says by itself.
+    /// Returns the session in progress, for an action that the application starts itself.
     pub(super) fn session(&mut self) -> Result<&mut Session, Error> {
         self.session_or(Misuse::Closed)
     }
 
-    /// Lets the application use a token. What ends the session on the way replaces it.
+    /// Lets the application use a token. Ends the session if the call fails because of the peer or a limit.
     pub(super) fn answer<T>(
         &mut self,
         answer: impl FnOnce(&mut Session) -> Result<T, Error>,
@@ -94,7 +94,8 @@ impl Core {
         answered
     }
 
-    /// A call ends the session if the peer or a limit is to blame; the application's own mistakes do not.
+    /// Ends the session if the call failed because of the peer or a limit. The application's own mistakes do not end
+    /// it.
     fn end_on_failure<T>(&mut self, result: &Result<T, Error>) {
         if let Err(error @ (Error::Peer(_) | Error::Limit(_))) = result {
             self.end(Some(*error));
@@ -129,7 +130,7 @@ impl Core {
         found
     }
 
-    /// Ends the session at the server's wish.
+    /// Ends the session at the server's request.
     pub(super) fn shutdown(&mut self, text: &str, tx: &mut SendBuffer) {
         if let Self::InProgress(session) = self {
             session.shutdown(text, tx);
@@ -147,7 +148,7 @@ impl Core {
         }
     }
 
-    /// What is left when the channel changes.
+    /// Returns the configuration, which is all that remains when the channel changes.
     pub(super) fn into_config(self) -> Option<Arc<Config>> {
         match self {
             Self::InProgress(session) => Some(session.config),

@@ -1,13 +1,13 @@
-//! What is counted in a session, because a limit bounds it or the application wants to know.
+//! The counters of a session, for its limits and for the application.
 
 use crate::state::Outcome;
 
-/// How many commands the application has refused.
+/// How many commands the application has rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Refusals {
-    /// Commands that were answered BAD, in the whole session.
+    /// The commands that were answered BAD in the whole session.
     pub bad: u32,
-    /// Commands that were answered NO or BAD since the last one that was answered OK.
+    /// The commands that were answered NO or BAD since the last OK.
     pub in_a_row: u32,
 }
 
@@ -27,7 +27,7 @@ impl Refusals {
 /// The counters of a session.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counters {
-    /// Commands that the machine has refused with BAD.
+    /// Commands that the machine has rejected with BAD.
     pub(super) errors: u32,
     /// Empty lines since the last command.
     pub(super) empty_lines: u32,
@@ -35,11 +35,11 @@ pub(super) struct Counters {
     pub(super) auth_failures: u32,
     /// Commands before authentication.
     pub(super) commands: u32,
-    /// Commands that the application has refused.
+    /// Commands that the application has rejected.
     pub(super) refusals: Refusals,
 }
 
-/// The application's own refusals decide nothing.
+/// Leaves out the application's rejections, because they do not affect behavior.
 impl core::fmt::Debug for Counters {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { errors, empty_lines, auth_failures, commands, refusals: _ } = self;

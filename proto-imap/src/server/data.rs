@@ -1,7 +1,7 @@
-//! Untagged data: which may be sent in which state (RFC 9051 §7).
+//! Sends untagged data: which data are allowed in which state (RFC 9051 §7).
 //!
-//! The machine counts the messages that it has told the client about. Data about a message that the client does not know,
-//! or about messages while no mailbox is selected, are refused as a mistake of the application.
+//! The machine counts the messages that it has announced to the client. It rejects data about an unannounced message,
+//! or about messages while no mailbox is selected, as a mistake of the application.
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
@@ -11,7 +11,7 @@ use crate::fetch::encode::can_be_written;
 use crate::state::Effect;
 use crate::types::{Condition, Response, Untagged, VanishedWhen};
 
-/// How many messages the client knows of.
+/// The number of messages that the client knows of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct MessageCounts {
     /// In the selected mailbox.
@@ -21,12 +21,12 @@ pub(super) struct MessageCounts {
 }
 
 impl MessageCounts {
-    /// SELECT or EXAMINE has begun.
+    /// Records that SELECT or EXAMINE has begun.
     pub(super) const fn begin_select(&mut self) {
         self.selecting = 0;
     }
 
-    /// The mailbox was selected.
+    /// Records that the mailbox was selected.
     pub(super) const fn select(&mut self) {
         self.selected = self.selecting;
     }
@@ -92,7 +92,7 @@ impl Session {
         Ok(())
     }
 
-    /// How many messages the client knows of in the mailbox that is selected, or is being selected.
+    /// Returns the number of messages that the client knows of in the mailbox that is selected, or is being selected.
     const fn messages(&mut self) -> Option<&mut u32> {
         if matches!(self.turn, Turn::Reply { effect: Effect::Select(_), .. }) {
             return Some(&mut self.messages.selecting);
@@ -112,7 +112,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sequence numbers may change only while a command is in progress that does not use them (RFC 9051 §7.5.1).
+    /// Checks that sequence numbers may change now: only while a command is in progress that does not use them (RFC
+    /// 9051 §7.5.1).
     fn check_expunge(&mut self) -> Result<(), Error> {
         let allowed = matches!(
             self.turn,

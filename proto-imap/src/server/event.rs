@@ -1,6 +1,6 @@
-//! What can happen to a server, and the tokens with which it is answered.
+//! The events of a server, and the tokens that answer them.
 //!
-//! Events borrow the receive buffer; tokens are owned and may be answered later, from another thread's result. An
+//! Events borrow from the receive buffer. Tokens are owned, and may be answered later and from another thread. An
 //! open token pauses the session. If it is dropped, the server answers with a temporary failure (see
 //! [`proto_mail::token`]).
 
@@ -12,26 +12,27 @@ use proto_mail::{AuthRequest, Channel, StartTlsRequest};
 use crate::parse::UnparsedCommand;
 use crate::types::{Command, DateTime, FlagList, MailboxName};
 
-/// The next thing that happened.
+/// An event of the session.
 pub enum Event<'i, C: Channel> {
-    /// A command that the application carries out. Answer with data, then [`Server::reply`](super::Server::reply).
+    /// A command for the application. Send its data, then answer with [`Server::reply`](super::Server::reply).
     Command(Command<'i>, Reply),
-    /// The client wants to log in. Answer with [`Server::answer_auth`](super::Server::answer_auth). On cleartext there is no
-    /// value of this.
+    /// The client wants to log in. Answer with [`Server::answer_auth`](super::Server::answer_auth). In cleartext this
+    /// variant has no values.
     Auth(C::Auth<AuthRequest>),
-    /// The client asks to begin TLS. Answer with [`Server::accept`](super::Server::accept) or
-    /// [`Server::refuse`](super::Server::refuse). Under TLS there is no value of this.
+    /// The client asks to start TLS. Answer with [`Server::accept`](super::Server::accept) or
+    /// [`Server::refuse`](super::Server::refuse). Under TLS this variant has no values.
     StartTls(C::StartTls<StartTlsRequest>),
-    /// A message is to be added to a mailbox. Answer with [`Server::accept_literal`](super::Server::accept_literal) or
+    /// The client wants to append a message to a mailbox. Answer with
+    /// [`Server::accept_literal`](super::Server::accept_literal) or
     /// [`Server::reject_literal`](super::Server::reject_literal).
     Append {
-        /// Where to.
+        /// The mailbox.
         mailbox: MailboxName<'i>,
-        /// With these flags.
+        /// The message's flags.
         flags: FlagList<'i>,
-        /// With this internal date; `None`: now.
+        /// The message's internal date; `None` means now.
         date: Option<DateTime>,
-        /// Its size in bytes.
+        /// The message's size in bytes.
         size: u64,
         /// The token that answers.
         offer: LiteralOffer,
@@ -40,15 +41,15 @@ pub enum Event<'i, C: Channel> {
     AppendChunk(&'i [u8]),
     /// The message is complete. Answer with [`Server::reply`](super::Server::reply).
     AppendEnd(Reply),
-    /// What was behind the message made no sense: the command was refused. Forget the message.
+    /// The bytes after the message were invalid, and the command was rejected. Discard the message.
     AppendAborted,
-    /// The client idles: tell what changes. The token is answered after [`Done`](Self::Done).
+    /// The client has started IDLE. Report changes as data. Answer the token after [`Done`](Self::Done).
     Idle(Reply),
-    /// The client ends idling: answer the token of [`Idle`](Self::Idle).
+    /// The client has ended IDLE. Answer the token of [`Idle`](Self::Idle).
     Done,
-    /// A command that could not be read: it was refused with BAD. For a log; nothing is to be done.
+    /// A command that does not follow the grammar. The server has already answered BAD; the event is for a log.
     Unparsed(UnparsedCommand<'i>),
-    /// The session has ended in order: send what is in `tx` and close.
+    /// The session has ended normally. Send the contents of `tx` and close the connection.
     Closed,
 }
 
@@ -76,7 +77,7 @@ impl<C: Channel> fmt::Debug for Event<'_, C> {
     }
 }
 
-/// What happened, whatever the channel: the shell turns it into an [`Event`].
+/// An event on either channel; [`Server`](super::Server) turns it into an [`Event`].
 pub(super) enum CoreEvent<'i> {
     Command(Command<'i>, Reply),
     Auth(AuthRequest),
@@ -98,7 +99,7 @@ pub(super) enum CoreEvent<'i> {
 }
 
 impl<'i> CoreEvent<'i> {
-    /// The event on this channel; `None` for what cannot exist there.
+    /// Returns the event on this channel; `None` if the channel does not allow it.
     pub(super) fn on<C: Channel>(self) -> Option<Event<'i, C>> {
         Some(match self {
             Self::Auth(request) => return C::auth(request).map(Event::Auth),
@@ -118,14 +119,14 @@ impl<'i> CoreEvent<'i> {
     }
 }
 
-/// The right and the duty to answer one command.
+/// The token that answers a command.
 #[derive(Debug)]
 #[must_use = "the client waits: reply"]
 pub struct Reply {
     pub(super) token: Token,
 }
 
-/// The right and the duty to say whether a message may be sent.
+/// The token that accepts or rejects an offered message.
 #[derive(Debug)]
 #[must_use = "the client waits: accept or reject"]
 pub struct LiteralOffer {

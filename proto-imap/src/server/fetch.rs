@@ -1,7 +1,7 @@
-//! FETCH responses that the server writes item by item (RFC 9051 §7.5.2).
+//! Writes FETCH responses item by item (RFC 9051 §7.5.2).
 //!
-//! The parts of a response may be written in one order only, and the bytes of a body are counted. How each part is
-//! encoded is in [`encode`](crate::encode). Which messages may be named is in [`data`](super::data).
+//! This module checks the order of a response's parts and counts the bytes of a body. [`encode`](crate::encode)
+//! encodes the parts. [`data`](super::data) decides which messages may be named.
 
 use bytes::Bytes;
 use proto_mail::{Error, Misuse, SendBuffer};
@@ -11,28 +11,29 @@ use crate::encode;
 use crate::fetch::encode::can_be_written;
 use crate::types::{EncodedBodyStructure, EncodedEnvelope, FetchItem, Section};
 
-/// The response that is written in parts, and how far it was written.
+/// The response that is being written in parts, and how much of it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unfinished {
     /// Every response is complete.
     Nothing,
-    /// A FETCH response for this message, of which nothing was written.
+    /// A FETCH response for this message; nothing was written yet.
     FetchBegun(u32),
     /// A FETCH response, after an item.
     FetchItems,
-    /// A body in a FETCH response, of which so many bytes are missing.
+    /// A body in a FETCH response; this many of its bytes are missing.
     Body(u64),
     /// The numbers of a SEARCH or ESEARCH response.
     Search(super::search::Listing),
 }
 
-/// Writes one FETCH response, item by item.
+/// Writes a FETCH response item by item.
 ///
-/// A response needs at least one item: without any, nothing is written, and [`finish`](Self::finish) returns an error.
+/// A response needs at least one item. If there is none, nothing is written and [`finish`](Self::finish) returns an
+/// error.
 ///
-/// [`stream_body`](Self::stream_body) begins a body whose bytes are not at hand. They are given with
-/// [`Server::write_body`](super::Server::write_body), now or later, as `tx` has room, and
-/// [`Server::resume_fetch`](super::Server::resume_fetch) goes on with the response.
+/// [`stream_body`](Self::stream_body) starts a body that is not in memory. Write its bytes with
+/// [`Server::write_body`](super::Server::write_body) when `tx` has room, then continue the response with
+/// [`Server::resume_fetch`](super::Server::resume_fetch).
 #[derive(Debug)]
 #[must_use = "finish the response"]
 pub struct FetchWriter<'a> {
@@ -41,9 +42,9 @@ pub struct FetchWriter<'a> {
 }
 
 impl FetchWriter<'_> {
-    /// Writes an item. An item that the grammar cannot express (a UID of 0, one that could not be parsed) is left out.
-    /// The contents of a section are written by [`body`](Self::body) and [`stream_body`](Self::stream_body): their
-    /// announcement alone is left out too.
+    /// Writes an item. Skips an item that the grammar cannot express, such as a UID of 0 or an item that could not be
+    /// parsed. Also skips the announcement of a section's contents: use [`body`](Self::body) or
+    /// [`stream_body`](Self::stream_body) for them.
     pub fn item(&mut self, item: &FetchItem<'_>) -> &mut Self {
         if !matches!(item, FetchItem::SectionLiteral { .. }) && can_be_written(item) {
             self.write(|writer| writer.item(item));
@@ -51,13 +52,13 @@ impl FetchWriter<'_> {
         self
     }
 
-    /// Writes an envelope that was encoded before.
+    /// Writes an already encoded envelope.
     pub fn envelope(&mut self, envelope: &EncodedEnvelope) -> &mut Self {
         self.write(|writer| writer.envelope(envelope));
         self
     }
 
-    /// Writes a body structure that was encoded before.
+    /// Writes an already encoded body structure.
     pub fn body_structure(&mut self, body: &EncodedBodyStructure) -> &mut Self {
         self.write(|writer| writer.body_structure(body));
         self
@@ -70,7 +71,7 @@ impl FetchWriter<'_> {
         self
     }
 
-    /// Announces `size` bytes of a section. Nothing else can be written before they are.
+    /// Announces `size` bytes of a section. The application must write these bytes before anything else.
     pub fn stream_body(mut self, section: Section<'_>, origin: Option<u64>, size: u64) {
         self.announce(section, origin, size);
         self.session.unfinished = Unfinished::Body(size);
@@ -79,7 +80,8 @@ impl FetchWriter<'_> {
     /// Ends the response.
     ///
     /// # Errors
-    /// [`Misuse::InvalidArgument`] if no item was written: a FETCH response cannot be empty. Nothing was written then.
+    /// [`Misuse::InvalidArgument`] if no item was written, because a FETCH response cannot be empty. Nothing is sent
+    /// then.
     pub fn finish(self) -> Result<(), Error> {
         let begun = matches!(self.session.unfinished, Unfinished::FetchItems);
         self.session.unfinished = Unfinished::Nothing;
@@ -95,7 +97,7 @@ impl FetchWriter<'_> {
         self.write(|writer| writer.item(&item));
     }
 
-    /// Writes an item, and before the first one what the response begins with.
+    /// Writes an item; before the first item it writes the start of the response.
     fn write(&mut self, write: impl FnOnce(&mut encode::FetchWriter<'_, SendBuffer>)) {
         let mut writer = match self.session.unfinished {
             Unfinished::FetchBegun(sequence) => encode::FetchWriter::start(sequence, self.tx),
@@ -108,7 +110,7 @@ impl FetchWriter<'_> {
 }
 
 impl Session {
-    /// Begins a FETCH response.
+    /// Starts a FETCH response.
     pub(super) fn begin_fetch(&mut self, sequence: u32) -> Result<(), Error> {
         self.may_write()?;
         self.check_sequence(sequence)?;
@@ -116,7 +118,7 @@ impl Session {
         Ok(())
     }
 
-    /// Goes on with a response whose writer was dropped: after an item, or after a body that is complete.
+    /// Continues a response whose writer was dropped after an item, or after a complete body.
     pub(super) fn resume_fetch(&mut self) -> Result<(), Error> {
         match self.unfinished {
             Unfinished::Body(0) => {
@@ -129,7 +131,7 @@ impl Session {
         }
     }
 
-    /// Writes the next bytes of the body that was announced.
+    /// Writes the next bytes of the announced body.
     pub(super) fn write_body(&mut self, contents: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
         let Unfinished::Body(left) = self.unfinished else { return Err(Misuse::WrongState.into()) };
         let left = left.checked_sub(contents.len() as u64).ok_or(Misuse::WrongLength)?;
@@ -138,7 +140,7 @@ impl Session {
         Ok(left)
     }
 
-    /// Checks that no response is half written.
+    /// Checks that no response is unfinished.
     pub(super) const fn may_write(&self) -> Result<(), Error> {
         match self.unfinished {
             Unfinished::Nothing => Ok(()),

@@ -1,7 +1,6 @@
-//! The server: what a program needs to answer IMAP clients.
+//! The IMAP server.
 //!
-//! The shell in this file is thin: what a channel allows is said in types here, everything else is in one machine
-//! for both channels.
+//! [`Server`] is a thin layer: its type says what each channel allows. One machine implements both channels.
 
 mod append;
 mod auth;
@@ -45,16 +44,19 @@ use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag,
 /// # The contract
 ///
 /// * **Pull until `None`.** After each read call [`next_event`](Self::next_event) until it returns `None`, then write
-///   what is in `tx`. An event borrows `rx` and never the server, so it can be answered while looking at it.
-/// * **Every token is answered once**, now or later: [`reply`](Self::reply), [`answer_auth`](Self::answer_auth),
+///   the contents of `tx`. An event borrows `rx` and never the server, so the application can answer while it
+///   handles the event.
+/// * **Every token is answered once**, now or later: with [`reply`](Self::reply), [`answer_auth`](Self::answer_auth),
 ///   [`accept`](Self::accept) or [`refuse`](Self::refuse), [`accept_literal`](Self::accept_literal) or
-///   [`reject_literal`](Self::reject_literal). Until then no further event comes and [`wants_read`](Self::wants_read)
-///   is false. Commands that a client has pipelined are judged in the state that the answer before leaves.
+///   [`reject_literal`](Self::reject_literal). Until then there is no further event, and
+///   [`wants_read`](Self::wants_read) is false. Pipelined commands are checked in the state that the previous answer
+///   leaves.
 /// * **Data come before the answer**: [`data`](Self::data) and [`fetch`](Self::fetch), then [`reply`](Self::reply).
-///   A FETCH response that is half written pauses the session, as a token does.
-/// * **The machine itself** greets, lists capabilities, says what is not allowed or not understood, ends the session
-///   on LOGOUT, and speaks SASL. On [`Cleartext`] it neither offers nor takes part in any authentication.
-/// * **An error is final**: every later call returns it. The client's farewell is in `tx`.
+///   An unfinished FETCH response pauses the session, as a token does.
+/// * **The machine itself** greets the client, lists capabilities, rejects commands that are not allowed or not
+///   understood, ends the session on LOGOUT, and exchanges SASL messages. On a [`Cleartext`] channel it offers no
+///   authentication.
+/// * **An error is final**: every later call returns it. The final response to the client is in `tx`.
 ///
 /// # The loop
 ///
@@ -66,7 +68,7 @@ use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag,
 ///
 /// let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
 /// let mut server = Server::<Secure>::new(Config::default(), Secure::trusted_local(), &mut tx);
-/// // Stands for a socket: what the client says each time that it is read.
+/// // Stands in for a socket: each read returns the next item.
 /// let mut client = ["", "a LOGIN alice secret\r\n", "b NOOP\r\nc LOGOUT\r\n"].into_iter();
 /// let mut wire = Vec::new();
 /// 'session: loop {
@@ -95,14 +97,14 @@ pub struct Server<C: Channel> {
 }
 
 impl Server<Cleartext> {
-    /// A session that has just begun, without TLS. Its greeting is in `tx`.
+    /// Creates a session without TLS. Its greeting is in `tx`.
     #[must_use]
     pub fn new(config: impl Into<Arc<Config>>, tx: &mut SendBuffer) -> Self {
         Self { core: Core::new(config.into(), Trust::Cleartext).greet(tx), channel: Cleartext }
     }
 
-    /// A session without TLS that is refused at once: its greeting is BYE with the code and the text of `status`, and
-    /// [`Event::Closed`] follows.
+    /// Creates a session without TLS that rejects the client at once. Its greeting is BYE with the code and the text
+    /// of `status`, and [`Event::Closed`] follows.
     #[must_use]
     pub fn refusing(
         config: impl Into<Arc<Config>>,
@@ -112,20 +114,20 @@ impl Server<Cleartext> {
         Self { core: Core::new(config.into(), Trust::Cleartext).refuse(status, tx), channel: Cleartext }
     }
 
-    /// Agrees to begin TLS. When what is in `tx` was written, the handshake begins.
+    /// Agrees to start TLS. The handshake begins after the contents of `tx` were written.
     ///
     /// # Errors
-    /// [`Misuse::StaleToken`] if the request is not the one that is open. The session is gone then.
+    /// [`Misuse::StaleToken`] if the request is not the open one. The session is lost then.
     pub fn accept(mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<Upgrade, Error> {
         self.core.answer(|session| session.answer_starttls(&request, "OK", "begin TLS now", tx))?;
         let config = self.core.into_config().ok_or(Misuse::Closed)?;
         Ok(Upgrade { config })
     }
 
-    /// Does not begin TLS: the session goes on in cleartext.
+    /// Refuses to start TLS. The session continues in cleartext.
     ///
     /// # Errors
-    /// [`Misuse::StaleToken`] if the request is not the one that is open.
+    /// [`Misuse::StaleToken`] if the request is not the open one.
     pub fn refuse(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), Error> {
         let (condition, text) = ("NO [UNAVAILABLE]", "TLS is not available now");
         self.core.answer(|session| session.answer_starttls(&request, condition, text, tx))
@@ -133,14 +135,14 @@ impl Server<Cleartext> {
 }
 
 impl Server<Secure> {
-    /// A session over implicit TLS, or over something that needs none. Its greeting is in `tx`.
+    /// Creates a session over implicit TLS, or over a channel that needs no TLS. Its greeting is in `tx`.
     #[must_use]
     pub fn new(config: impl Into<Arc<Config>>, secure: Secure, tx: &mut SendBuffer) -> Self {
         Self { core: Core::secure(config.into(), &secure).greet(tx), channel: secure }
     }
 
-    /// A session over implicit TLS that is refused at once: its greeting is BYE with the code and the text of `status`,
-    /// and [`Event::Closed`] follows.
+    /// Creates a session over implicit TLS that rejects the client at once. Its greeting is BYE with the code and the
+    /// text of `status`, and [`Event::Closed`] follows.
     #[must_use]
     pub fn refusing(
         config: impl Into<Arc<Config>>,
@@ -151,12 +153,13 @@ impl Server<Secure> {
         Self { core: Core::secure(config.into(), &secure).refuse(status, tx), channel: secure }
     }
 
-    /// Answers whether the client's identity is proved. A refusal reaches the client after a delay; see
+    /// Answers a login with the application's verdict. A rejection reaches the client after a delay; see
     /// [`wait`](Self::wait).
     ///
     /// # Errors
-    /// [`Misuse::StaleToken`] if the request is not the one that is open;
-    /// [`Limit::AuthAttempts`](proto_mail::Limit::AuthAttempts) if the last attempt has failed and there is no delay.
+    /// [`Misuse::StaleToken`] if the request is not the open one;
+    /// [`Limit::AuthAttempts`](proto_mail::Limit::AuthAttempts) if the last allowed attempt has failed and there is
+    /// no delay.
     pub fn answer_auth(
         &mut self,
         request: AuthRequest,
@@ -185,7 +188,7 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the client has enabled this capability.
+    /// Returns whether the client has enabled this capability.
     fn is_enabled(&self, capability: &str) -> bool {
         let mut enabled = self.enabled.split(|byte| *byte == b' ');
         enabled.any(|name| name.eq_ignore_ascii_case(capability.as_bytes()))
@@ -193,10 +196,10 @@ impl Session {
 }
 
 impl<C: Channel> Server<C> {
-    /// The next thing that happened; `None`: nothing more until more is received, sent or answered.
+    /// Returns the next event; `None` if there is none until more bytes are received or sent, or a token is answered.
     ///
     /// # Errors
-    /// The session is over; the farewell is in `tx`. Every later call returns the same.
+    /// The session is over; the final response is in `tx`. Every later call returns the same error.
     pub fn next_event<'i>(
         &mut self,
         rx: &'i mut RecvBuffer,
@@ -204,18 +207,20 @@ impl<C: Channel> Server<C> {
     ) -> Result<Option<Event<'i, C>>, Error> {
         match self.core.next_event(rx, tx)? {
             None => Ok(None),
-            // What cannot exist on this channel is never made; if it were, the session would pause, not leak.
+            // An event that this channel does not allow is never created. If it were, the session would pause and
+            // reveal nothing.
             Some(event) => Ok(event.on::<C>()),
         }
     }
 
-    /// Answers a command: OK, NO or BAD. The state follows from it.
+    /// Answers a command with OK, NO or BAD, and changes the state accordingly.
     ///
     /// # Errors
-    /// [`Misuse::StaleToken`] if the token is not the one that is open; [`Misuse::WrongState`] if the status ends no
-    /// command, or the client is still idling; [`Misuse::WrongLength`] if a FETCH response is not finished;
-    /// [`Misuse::ForbiddenByte`] if the status cannot be written. After the last three the token is
-    /// spent: the next call of [`next_event`](Self::next_event) answers `NO [SERVERBUG]`, or ends the session if a
+    /// [`Misuse::StaleToken`] if the token is not the open one; [`Misuse::WrongState`] if the status does not
+    /// complete a command, or the client is still idling; [`Misuse::WrongLength`] if a FETCH response is not
+    /// finished; [`Misuse::ForbiddenByte`] if the status cannot be written. The last three errors consume the token:
+    /// the next call of [`next_event`](Self::next_event) answers `NO [SERVERBUG]`, or ends the session if a response
+    /// is not finished.
     /// response is not finished.
     pub fn reply(
         &mut self,
@@ -226,20 +231,20 @@ impl<C: Channel> Server<C> {
         self.core.answer(|session| session.reply(&reply, status, tx))
     }
 
-    /// Wants the message of an APPEND: it comes in chunks.
+    /// Accepts the message of an APPEND. It arrives in chunks.
     ///
     /// # Errors
-    /// [`Misuse::StaleToken`] if the offer is not the one that is open; [`Misuse::WrongLength`] if a FETCH response is
-    /// not finished: the token is spent then, and the session ends.
+    /// [`Misuse::StaleToken`] if the offer is not the open one; [`Misuse::WrongLength`] if a FETCH response is not
+    /// finished, which consumes the token and ends the session.
     pub fn accept_literal(&mut self, offer: LiteralOffer, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.answer(|session| session.accept_literal(&offer, tx))
     }
 
-    /// Doesn't want the message of an APPEND. If the client sends it all the same, it is swallowed.
+    /// Rejects the message of an APPEND. If the client sends it nevertheless, it is discarded.
     ///
     /// # Errors
-    /// [`Misuse::StaleToken`] if the offer is not the one that is open; [`Misuse::WrongState`] if the status is not
-    /// NO or BAD; [`Misuse::ForbiddenByte`] if it cannot be written.
+    /// [`Misuse::StaleToken`] if the offer is not the open one; [`Misuse::WrongState`] if the status is not NO or
+    /// BAD; [`Misuse::ForbiddenByte`] if it cannot be written.
     pub fn reject_literal(
         &mut self,
         offer: LiteralOffer,
@@ -249,54 +254,55 @@ impl<C: Channel> Server<C> {
         self.core.answer(|session| session.reject_literal(&offer, status, tx))
     }
 
-    /// Writes untagged data. FETCH also has a writer of its own: [`fetch`](Self::fetch).
+    /// Sends untagged data. FETCH also has its own writer: [`fetch`](Self::fetch).
     ///
-    /// EXISTS says how many messages the mailbox has, first while SELECT or EXAMINE is answered. From then on the
-    /// machine counts: EXISTS adds messages, EXPUNGE and VANISHED take them away.
+    /// EXISTS announces the number of messages in the mailbox, first while SELECT or EXAMINE is answered. From then
+    /// on the machine counts: EXISTS adds messages, EXPUNGE and VANISHED remove them.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`] for data about messages while no mailbox is selected or being selected, for EXPUNGE and
-    /// VANISHED when no command is in progress or one that forbids them (FETCH, STORE, SEARCH; RFC 9051 §7.5.1), for
-    /// data about mailboxes before authentication, and for BYE and PREAUTH;
-    /// [`Misuse::InvalidArgument`] for a sequence number that the mailbox does not have, a lower EXISTS, and a FETCH
-    /// response without items; [`Misuse::WrongLength`] if another response is not finished.
+    /// [`Misuse::WrongState`] for data about messages while no mailbox is selected or being selected; for EXPUNGE and
+    /// VANISHED when no command is in progress, or one that forbids them (FETCH, STORE, SEARCH; RFC 9051 §7.5.1); for
+    /// data about mailboxes before authentication; and for BYE and PREAUTH. [`Misuse::InvalidArgument`] for a
+    /// sequence number that the mailbox does not have, a lower EXISTS, and a FETCH response without items.
+    /// [`Misuse::WrongLength`] if another response is not finished.
     pub fn data(&mut self, data: &Untagged<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.session()?.data(data, tx)
     }
 
-    /// Begins a FETCH response for the message with this sequence number.
+    /// Starts a FETCH response for the message with this sequence number.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`] if no mailbox is selected; [`Misuse::InvalidArgument`] if the mailbox has no such message:
-    /// the number is 0 or greater than the last EXISTS allows; [`Misuse::WrongLength`] if another response is not
-    /// finished.
+    /// [`Misuse::WrongState`] if no mailbox is selected; [`Misuse::InvalidArgument`] if the mailbox has no such
+    /// message: the number is 0 or greater than the last EXISTS allows; [`Misuse::WrongLength`] if another response
+    /// is not finished.
     pub fn fetch<'a>(&'a mut self, sequence: u32, tx: &'a mut SendBuffer) -> Result<FetchWriter<'a>, Error> {
         let session = self.core.session()?;
         session.begin_fetch(sequence)?;
         Ok(FetchWriter { session, tx })
     }
 
-    /// Writes the next bytes of a body that was begun with [`FetchWriter::stream_body`]. Returns how many are missing.
+    /// Writes the next bytes of a body that [`FetchWriter::stream_body`] has started. Returns how many are still
+    /// missing.
     ///
     /// # Errors
-    /// [`Misuse::WrongLength`] if they are more than was announced: none of them is taken;
-    /// [`Misuse::WrongState`] if nothing is awaited.
+    /// [`Misuse::WrongLength`] if there are more bytes than announced: none of them is written;
+    /// [`Misuse::WrongState`] if no bytes are expected.
     pub fn write_body(&mut self, contents: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
         self.core.session()?.write_body(contents, tx)
     }
 
-    /// Goes on with a FETCH response that is not finished: behind a body that was streamed, or where its writer was
-    /// dropped.
+    /// Continues an unfinished FETCH response, after a streamed body or after its writer was dropped.
     ///
     /// # Errors
-    /// [`Misuse::WrongLength`] if bytes of the body are missing; [`Misuse::WrongState`] if there is no such response.
+    /// [`Misuse::WrongLength`] if bytes of the body are missing; [`Misuse::WrongState`] if there is no unfinished
+    /// response.
     pub fn resume_fetch<'a>(&'a mut self, tx: &'a mut SendBuffer) -> Result<FetchWriter<'a>, Error> {
         let session = self.core.session()?;
         session.resume_fetch()?;
         Ok(FetchWriter { session, tx })
     }
 
-    /// Begins a SEARCH or ESEARCH response whose numbers follow in pieces, now or in later rounds of the loop.
+    /// Starts a SEARCH or ESEARCH response. Its numbers are written in pieces, now or in later rounds of the loop.
     ///
     /// # Errors
     /// [`Misuse::WrongLength`] if another response is not finished.
@@ -304,18 +310,18 @@ impl<C: Channel> Server<C> {
         self.core.session()?.begin_search(form, tx)
     }
 
-    /// The next numbers of the response; in an ESEARCH response they are its ALL.
+    /// Writes the next numbers of the response. In an ESEARCH response they are the ALL result.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`] if no such response was begun.
+    /// [`Misuse::WrongState`] if no such response was started.
     pub fn search_numbers(&mut self, numbers: Numbers<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.session()?.search_numbers(numbers, tx)
     }
 
-    /// Ends the response. `results` come behind the numbers; a SEARCH response has none but MODSEQ.
+    /// Ends the response. `results` follow the numbers; a SEARCH response allows only MODSEQ.
     ///
     /// # Errors
-    /// [`Misuse::WrongState`] if no such response was begun.
+    /// [`Misuse::WrongState`] if no such response was started.
     pub fn finish_search(
         &mut self,
         results: &[SearchReturnData<'_>],
@@ -324,38 +330,38 @@ impl<C: Channel> Server<C> {
         self.core.session()?.finish_search(results, tx)
     }
 
-    /// Ends the session at the server's wish (a shutdown, say): the client hears BYE with this text, unless a FETCH
-    /// response is half written, of which it would be taken for a part.
+    /// Ends the session at the server's request, for example for a shutdown. Sends BYE with this text, unless a FETCH
+    /// response is unfinished: the client would take the BYE for a part of it.
     pub fn shutdown(&mut self, text: &str, tx: &mut SendBuffer) {
         self.core.shutdown(text, tx);
     }
 
-    /// How many commands the application has refused. The machine counts only its own refusals as
-    /// [errors](proto_mail::Limits::errors): what to do about these is the application's decision.
+    /// Returns how many commands the application has rejected. The machine counts only its own rejections as
+    /// [errors](proto_mail::Limits::errors); the application decides how to limit these.
     #[must_use]
     pub const fn refusals(&self) -> Refusals {
         self.core.refusals()
     }
 
-    /// The session's state.
+    /// Returns the session's state.
     #[must_use]
     pub const fn state(&self) -> State {
         self.core.state()
     }
 
-    /// The tag of the command in progress: ESEARCH repeats it (RFC 9051 §7.3.4).
+    /// Returns the tag of the command in progress, which ESEARCH repeats (RFC 9051 §7.3.4).
     #[must_use]
     pub fn tag(&self) -> Option<Tag<'_>> {
         self.core.tag()
     }
 
-    /// Whether the client has switched a capability on with ENABLE.
+    /// Returns whether the client has enabled a capability with ENABLE.
     #[must_use]
     pub fn is_enabled(&self, capability: &str) -> bool {
         self.core.is_enabled(capability)
     }
 
-    /// How mailbox names are written on this session: in UTF-8 once the client has enabled that.
+    /// Returns how mailbox names are written in this session: in UTF-8 after the client has enabled it.
     #[must_use]
     pub fn name_encoding(&self) -> NameEncoding {
         if self.is_enabled("IMAP4rev2") || self.is_enabled("UTF8=ACCEPT") {
@@ -365,33 +371,34 @@ impl<C: Channel> Server<C> {
         }
     }
 
-    /// The channel.
+    /// Returns the channel.
     #[must_use]
     pub const fn channel(&self) -> &C {
         &self.channel
     }
 
-    /// Whether more input could help now: not while an answer is owed or too much output waits.
+    /// Returns whether the driver should read. False while the application owes an answer or too much output is
+    /// queued.
     #[must_use]
     pub fn wants_read(&self, tx: &SendBuffer) -> bool {
         self.core.wants_read(tx)
     }
 
-    /// What is awaited, and how long at most.
+    /// Returns what the server waits for, and its time limit.
     #[must_use]
     pub fn wait(&self) -> Wait {
         self.core.wait()
     }
 
-    /// What [`wait`](Self::wait) named did not come in time, or the delay that it named is over.
+    /// Reports that the time limit or the delay of [`wait`](Self::wait) has passed.
     ///
     /// # Errors
-    /// The session is over; the farewell is in `tx`.
+    /// The session is over; the final response is in `tx`.
     pub fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.timed_out(tx)
     }
 
-    /// Whether the session has ended in order.
+    /// Returns whether the session has ended normally.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         self.core.is_closed()

@@ -11,9 +11,9 @@ use crate::types::{Command, DateTime, FlagList, MailboxName, Owned};
 
 /// An [`Event`] that borrows nothing: a channel, another thread or an async stream can carry it.
 ///
-/// Returned by [`Event::into_owned`] and [`proto_mail::Driver::next_owned`]. Its variants are those of [`Event`]; each
-/// borrowed value is an [`Owned`] copy, which [`Owned::view`] shows. To handle owned and borrowed events with the same
-/// code, use [`with_event`](Self::with_event). `Debug` writes what it writes for the [`Event`].
+/// Returned by [`Event::into_owned`] and [`proto_mail::Driver::next_owned`]. It has the variants of [`Event`]. Each
+/// borrowed value is an [`Owned`] copy; [`Owned::view`] returns it. To handle owned and borrowed events with the same
+/// code, use [`with_event`](Self::with_event). `Debug` prints the same as for the [`Event`].
 ///
 /// It holds the event's token. If it is dropped, the server answers with a temporary failure (see
 /// [`proto_mail::token`]). It is not `Clone`, because a token can be answered only once.

@@ -1,4 +1,4 @@
-//! Answering commands, by the machine or by the application (RFC 9051 §7.1).
+//! Answers commands, for the machine and for the application (RFC 9051 §7.1).
 
 use alloc::vec::Vec;
 
@@ -14,10 +14,10 @@ use crate::frame::Sync;
 use crate::state::{Effect, Outcome, State};
 use crate::types::{Condition, Response, StatusResponse, Untagged};
 
-/// Why a command is refused by the machine.
+/// The reason why the machine rejects a command.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// The condition and perhaps a code: `BAD`, `NO [PRIVACYREQUIRED]`.
+    /// The condition and an optional code: `BAD`, `NO [PRIVACYREQUIRED]`.
     pub(super) condition: &'static str,
     pub(super) text: &'static str,
 }
@@ -43,7 +43,7 @@ impl Session {
         tx.put(b" ready\r\n");
     }
 
-    /// Refuses the client in place of a greeting.
+    /// Rejects the client instead of greeting it.
     pub(super) fn refuse(&mut self, status: &StatusResponse<'_>, tx: &mut SendBuffer) {
         let status = StatusResponse { condition: Condition::Bye, ..*status };
         encode::response(&Response::Untagged(Untagged::Status(status)), tx);
@@ -55,9 +55,9 @@ impl Session {
         self.count_error(refusal, tx)
     }
 
-    /// Refuses a command that makes no sense.
+    /// Rejects an invalid command.
     pub(super) fn put_bad(&mut self, why: &dyn core::fmt::Display, tx: &mut SendBuffer) -> Result<(), Error> {
-        // What is shown of the command is an atom: no CR, no LF, no NUL.
+        // The text shows an atom of the command, so it contains no CR, LF or NUL.
         self.tag.put(tx);
         tx.put(b" BAD ");
         tx.put_as(alloc::format!("{why}").as_bytes(), TraceKind::Unknown);
@@ -75,7 +75,7 @@ impl Session {
         Ok(())
     }
 
-    /// A tagged line of the machine's own making.
+    /// Returns a tagged line of the machine's own.
     pub(super) fn line(&self, condition: &str, text: &str) -> Vec<u8> {
         let mut line = self.tag.shown().to_vec();
         for part in [" ", condition, " ", text, "\r\n"] {
@@ -91,7 +91,7 @@ impl Session {
         }
     }
 
-    /// The application answers a command.
+    /// Answers a command with the application's status.
     pub(super) fn reply(
         &mut self,
         reply: &Reply,
@@ -114,11 +114,11 @@ impl Session {
         Ok(())
     }
 
-    /// Answers with a temporary failure if the application has dropped the token that it needs now. Returns false if it
-    /// needs none.
+    /// Answers with a temporary failure if the application has dropped the token that it must use now. Returns false
+    /// if no token is open.
     ///
     /// # Errors
-    /// [`Misuse::StaleToken`] in the middle of a response, where no answer can be written: the session is over.
+    /// [`Misuse::StaleToken`] if a response is unfinished, so that no answer can be written: the session is over.
     pub(super) fn token_dropped(&mut self, tx: &mut SendBuffer) -> Result<bool, Error> {
         if !self.turn.needs_token() {
             return Ok(false);
@@ -147,7 +147,7 @@ impl Session {
         Ok(true)
     }
 
-    /// A command has ended: changes the state by the table in [`State::after`].
+    /// Changes the state after a command, following the table in [`State::after`].
     fn change_state(&mut self, effect: Effect, outcome: Outcome) {
         let next = self.state.after(effect, outcome);
         if self.state.is_authenticated() && next == State::NotAuthenticated {
@@ -180,7 +180,7 @@ impl Session {
         Ok(())
     }
 
-    /// Checks that this token answers what is open now.
+    /// Checks that this token is the open one.
     pub(super) fn check_token(&self, token: &Token) -> Result<(), Error> {
         if self.state != State::Logout && self.tokens.is_newest(token) {
             Ok(())
@@ -190,7 +190,7 @@ impl Session {
     }
 }
 
-/// How a command ends, by its status: only OK, NO and BAD end one.
+/// Returns the outcome of a command with this status. Only OK, NO and BAD complete a command.
 pub(super) fn outcome(status: &StatusResponse<'_>) -> Result<Outcome, Error> {
     match status.condition {
         Condition::Ok => Ok(Outcome::Success),

@@ -1,7 +1,7 @@
-//! SEARCH and ESEARCH responses whose numbers are written in pieces (RFC 9051 §7.3.4, RFC 3501 §7.2.5).
+//! Writes SEARCH and ESEARCH responses whose numbers are provided in pieces (RFC 9051 §7.3.4, RFC 3501 §7.2.5).
 //!
-//! The whole response may be longer than what a server wants to hold for one client. This file knows in which order
-//! its parts may be written; how each part is written is said in [`encode`](crate::encode).
+//! A response can be longer than a server wants to buffer for one client. This module checks the order of its parts;
+//! [`encode`](crate::encode) writes each part.
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
@@ -11,23 +11,23 @@ use crate::numbers::encode::sequence_set;
 use crate::search::encode::{esearch_response, search, search_return_data};
 use crate::types::{EsearchResponse, Numbers, SearchResponse, SearchReturnData};
 
-/// Which response a search is answered with.
+/// The form of a search's response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SearchForm<'a> {
-    /// `SEARCH`: each number by itself.
+    /// `SEARCH`: lists each number separately.
     Search,
     /// `ESEARCH`, with the results that come before the numbers.
     Esearch(EsearchResponse<'a>),
 }
 
-/// How far the numbers of a response were written.
+/// How the numbers of a response are written, and how much was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Listing {
-    /// One by one.
+    /// Separately.
     Singles,
-    /// As a set of which nothing was written yet.
+    /// As a set; no number was written yet.
     SetBegin,
-    /// As a set that goes on.
+    /// As a set that continues.
     Set,
 }
 

@@ -1,6 +1,6 @@
-//! A session in progress, seen by the server: whose turn it is, and what is read next.
+//! The server's session in progress: whose turn it is, and what is read next.
 //!
-//! Commands are judged in `commands.rs` and answered in `reply.rs`; logging in, APPEND and data have files of their own.
+//! `commands.rs` checks commands and `reply.rs` answers them. Login, APPEND and data have their own files.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -24,15 +24,15 @@ use crate::parse::Context;
 use crate::redaction;
 use crate::state::{Effect, State};
 
-/// Whose turn it is: the client's, the application's, or, while an answer is held back, the clock's.
+/// The turn: the client's, the application's, or, while an answer is delayed, the timer's.
 #[derive(Debug)]
 pub(super) enum Turn {
     /// The client sends the next command.
     Command,
-    /// The client sends the rest of a refused command: so many bytes of a literal, then a line. They are discarded, and
-    /// this is answered.
+    /// The client sends the rest of a rejected command: this many bytes of a literal, then a line. The server
+    /// discards them, then sends the refusal.
     Discarding { left: u64, refusal: Vec<u8> },
-    /// The client sends an APPEND's message, of which so many bytes are missing.
+    /// The client sends an APPEND's message; this many of its bytes are missing.
     Message(u64),
     /// The client sends the end of an APPEND command.
     MessageEnd,
@@ -42,32 +42,32 @@ pub(super) enum Turn {
     Sasl(SaslExchange),
     /// The application answers a command.
     Reply { effect: Effect, expunge: Expunge },
-    /// The application answers IDLE, which the client has ended.
+    /// The application answers an IDLE that the client has ended.
     IdleReply,
-    /// The application says whether the client may log in.
+    /// The application decides whether the client may log in.
     Verdict(Verdict),
-    /// The application says whether TLS begins.
+    /// The application decides whether TLS starts.
     StartTls,
-    /// The application says whether the client may send a message of this size.
+    /// The application decides whether the client may send a message of this size.
     Literal(u64, Sync),
-    /// A refusal is held back for a while: guessing takes time.
+    /// A rejection is delayed, which slows down guessing.
     Delay(Refusal),
 }
 
-/// A SASL exchange, and whether the application has rejected the client in it. Some mechanisms go on after that, to tell
-/// the client why; however they end, it was a failed attempt.
+/// A SASL exchange, and whether the application has rejected the client in it. Some mechanisms continue after a
+/// rejection, to tell the client the reason. Such an exchange always counts as a failed attempt.
 #[derive(Debug)]
 pub(super) struct SaslExchange {
     pub(super) mechanism: Box<dyn ServerExchange>,
     pub(super) rejected: bool,
 }
 
-/// A question about the client's identity that the application has to answer.
+/// A question about the client's identity for the application.
 #[derive(Debug)]
 pub(super) struct Verdict {
-    /// The exchange that asks; none for LOGIN.
+    /// The exchange that asks the question; `None` for LOGIN.
     pub(super) exchange: Option<SaslExchange>,
-    /// The question, if the application does not have it yet.
+    /// The question, if it was not reported to the application yet.
     pub(super) unreported: Option<AuthRequest>,
 }
 
@@ -79,7 +79,7 @@ pub(super) enum Expunge {
 }
 
 impl Turn {
-    /// Whether the application has to answer with a token.
+    /// Returns whether the application must answer with a token.
     pub(super) const fn needs_token(&self) -> bool {
         matches!(
             self,
@@ -87,7 +87,7 @@ impl Turn {
         )
     }
 
-    /// Whether the client may send something.
+    /// Returns whether the client may send data.
     const fn is_the_clients(&self) -> bool {
         matches!(
             self,
@@ -101,16 +101,16 @@ impl Turn {
     }
 }
 
-/// Up to where the receive buffer was read.
+/// How much of the receive buffer was read.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) framer: Framer,
-    /// How many bytes the last event borrowed; the next call consumes them.
+    /// The number of bytes that the last event borrowed; the next call consumes them.
     pub(super) borrowed: usize,
     pub(super) remainder: Remainder,
 }
 
-/// Whether something has begun to arrive and is not complete.
+/// Whether a command, or a part of one, has begun to arrive and is not complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remainder {
     None,
@@ -118,7 +118,7 @@ pub(super) enum Remainder {
 }
 
 impl Reader {
-    /// Consumes what the last event borrowed.
+    /// Consumes the bytes that the last event borrowed.
     pub(super) fn consume(&mut self, rx: &mut RecvBuffer) {
         if self.borrowed > 0 {
             rx.consume(self.borrowed);
@@ -132,10 +132,10 @@ impl Reader {
 pub(crate) struct Session {
     pub(super) config: Arc<Config>,
     pub(super) trust: Trust,
-    /// [`State::Logout`] once BYE was sent: the next call reports the end.
+    /// [`State::Logout`] after BYE was sent: the next call reports the end.
     pub(super) state: State,
     pub(super) turn: Turn,
-    /// Issues the token that the application has to use in its turn.
+    /// Issues the token that the application must use in its turn.
     pub(super) tokens: TokenIssuer,
     pub(super) tag: CommandTag,
     pub(super) counters: Counters,
@@ -150,7 +150,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Lets mechanisms be bound to this channel.
+    /// Binds mechanisms to this channel.
     pub(super) fn bound_to(mut self, secure: &proto_mail::Secure) -> Self {
         self.sasl = proto_mail::sasl::SaslContext::secure(secure);
         self
@@ -175,13 +175,13 @@ impl Session {
         }
     }
 
-    /// Counts the steps of the conversation: see [`Wait::generation`].
+    /// Returns the number of completed steps: see [`Wait::generation`].
     pub(super) const fn generation(&self) -> u32 {
         self.generation
     }
 
-    /// Whether nothing is read until the application has said something: an answer, or the rest of a response. What the
-    /// machine wrote in the middle of a response would be taken for a part of it.
+    /// Returns whether the server reads nothing until the application acts: it must answer, or finish a response. A
+    /// response of the machine inside an unfinished one would be taken for a part of it.
     fn is_paused(&self) -> bool {
         self.unfinished != Unfinished::Nothing || !self.turn.is_the_clients()
     }
@@ -194,12 +194,12 @@ impl Session {
         tx.len() >= self.config.limits.output_high_water
     }
 
-    /// A step of the conversation was completed.
+    /// Counts a completed step of the session.
     pub(super) const fn step_done(&mut self) {
         self.generation = self.generation.wrapping_add(1);
     }
 
-    /// Sends BYE with this text, and returns the error that ends the session.
+    /// Sends BYE with this text. Returns the error that ends the session.
     pub(super) fn fail(&self, error: Error, text: &str, tx: &mut SendBuffer) -> Error {
         tx.put(b"* BYE ");
         tx.put(text.as_bytes());
@@ -207,7 +207,7 @@ impl Session {
         error
     }
 
-    /// Ends the session at the server's wish; without BYE in the middle of a response.
+    /// Ends the session at the server's request. Sends no BYE inside an unfinished response.
     pub(super) fn shutdown(&mut self, text: &str, tx: &mut SendBuffer) {
         if self.state != State::Logout {
             if self.unfinished == Unfinished::Nothing {
@@ -284,7 +284,7 @@ impl Session {
         }
     }
 
-    /// A line that is no command.
+    /// Handles a line that is not the start of a command.
     fn other_line(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Found, Error> {
         if let Turn::Discarding { left: left @ 1.., .. } = &mut self.turn {
             if rx.is_empty() {
@@ -333,8 +333,8 @@ impl Session {
         }
     }
 
-    /// Takes the framer's next step. A line or a command over the limits ends the session: where the next command
-    /// begins is unknown then.
+    /// Takes the framer's next step. A line or a command over its limit ends the session, because the start of the
+    /// next command is unknown.
     pub(super) fn find_line(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<FrameStep, Error> {
         let limits: &Limits = &self.config.limits;
         match self.reader.framer.step(rx, limits.line, limits.frame) {
@@ -351,12 +351,12 @@ impl Session {
         }
     }
 
-    /// Consumes what the last event borrowed.
+    /// Consumes the bytes that the last event borrowed.
     pub(super) fn consume(&mut self, rx: &mut RecvBuffer) {
         self.reader.consume(rx);
     }
 
-    /// Nothing more can be read now.
+    /// Handles the end of the available input.
     fn at_end<'i>(&mut self, rx: &RecvBuffer) -> Result<Option<CoreEvent<'i>>, Error> {
         if !rx.is_closed() {
             if !rx.is_empty() && self.reader.remainder == Remainder::None {
@@ -371,13 +371,13 @@ impl Session {
         Err(PeerError::UnexpectedEnd.into())
     }
 
-    /// A command is complete: the next one begins.
+    /// Records that a command is complete: the next one begins.
     pub(super) const fn command_ended(&mut self) {
         self.reader.remainder = Remainder::None;
         self.step_done();
     }
 
-    /// What the server waits for.
+    /// Returns what the server waits for.
     pub(super) fn wait(&self) -> Wait {
         let waits = &self.config.waits;
         let application = Wait::forever(WaitFor::Application, self.generation);
@@ -402,7 +402,7 @@ impl Session {
         Wait::new(awaited, after, self.generation)
     }
 
-    /// What the server waited for did not arrive, or a delay is over.
+    /// Handles a timeout or the end of a delay.
     ///
     /// # Errors
     /// The session is over.
@@ -415,22 +415,22 @@ impl Session {
     }
 }
 
-/// What was found in the receive buffer.
+/// The next step that the receive buffer allows.
 pub(super) enum Found {
     /// More bytes are needed.
     More,
-    /// Something that the application does not see.
+    /// Input that the application does not see.
     Silent,
     /// An event that borrows nothing.
     Event(CoreEvent<'static>),
-    /// A command of so many bytes, for the application.
+    /// A command of this many bytes, for the application.
     Command(usize),
-    /// An APPEND command of so many bytes, up to the announcement of this message.
+    /// An APPEND command of this many bytes, up to the announcement of this message.
     Append(usize, LiteralHeader),
 }
 
-/// Shows everything that decides what follows, except the configuration. A refusal that waits is in part the client's
-/// bytes, which may be what it should not have sent: only its length is shown.
+/// Shows all state that affects behavior, except the configuration. A delayed refusal contains bytes of the client,
+/// which may be secret: only its length is shown.
 impl core::fmt::Debug for Session {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self {

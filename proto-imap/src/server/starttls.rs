@@ -1,6 +1,7 @@
-//! STARTTLS from the server's side (RFC 9051 §6.2.1): a gate that the session moves through and does not come back.
+//! The server's side of STARTTLS (RFC 9051 §6.2.1). The session moves into the upgrade and cannot return to
+//! cleartext.
 //!
-//! This file knows that nothing may stand behind the command. It does not know TLS.
+//! This module rejects any bytes after the command. It does not implement TLS.
 
 use alloc::sync::Arc;
 
@@ -10,9 +11,9 @@ use super::Server;
 use super::core::Core;
 use crate::config::Config;
 
-/// STARTTLS was agreed: finish the handshake, then [`complete`](proto_mail::Upgrade::complete).
+/// The server has agreed to start TLS. Finish the handshake, then call [`complete`](proto_mail::Upgrade::complete).
 ///
-/// Only the configuration is in it: what was learnt in cleartext is gone.
+/// It holds only the configuration; all data received in cleartext were discarded.
 #[derive(Debug)]
 #[must_use = "finish the TLS handshake, then complete the upgrade"]
 pub struct Upgrade {
@@ -26,7 +27,7 @@ impl proto_mail::Upgrade for Upgrade {
         if !rx.is_empty() {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
-        // No greeting comes under TLS.
+        // The server sends no greeting under TLS.
         Ok(Server { core: Core::upgraded(self.config, &secure), channel: secure })
     }
 }

@@ -8,23 +8,23 @@ use proto_mail::trace::TraceKind;
 use crate::types::CommandName;
 use crate::types::Tag;
 
-/// The longest tag that is repeated to a client.
+/// The maximum length of a tag that is repeated to a client, in bytes.
 const LONGEST: usize = 256;
 
 /// The tag of the command in progress.
 pub(super) struct CommandTag {
-    /// Empty for a command without a valid tag.
+    /// The bytes of the tag; empty if the command has no valid tag.
     bytes: Vec<u8>,
-    /// How a trace shows it: a password on a line of its own can look like a tag.
+    /// How a trace shows the tag: a password on its own line can look like a tag.
     kind: TraceKind,
     login: LoginAttempt,
 }
 
-/// Whether credentials may arrive where no credentials are expected.
+/// Whether credentials may arrive where none are expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LoginAttempt {
     None,
-    /// The client has begun to log in and was not accepted yet.
+    /// The client has started to log in and was not accepted yet.
     Begun,
 }
 
@@ -33,7 +33,7 @@ impl CommandTag {
         Self { bytes: Vec::new(), kind: TraceKind::Unknown, login: LoginAttempt::None }
     }
 
-    /// Keeps the tag of the command that this line begins.
+    /// Stores the tag of the command that this line starts.
     pub(super) fn begin(&mut self, line: &[u8]) {
         let tag = line.split(|byte| matches!(byte, b' ' | b'\r' | b'\n')).next().unwrap_or_default();
         self.bytes.clear();
@@ -43,7 +43,8 @@ impl CommandTag {
         }
     }
 
-    /// The command's name is known: its tag may be shown, unless it may be a credential that was sent too late.
+    /// Allows a trace to show the tag, because the command's name is known. A tag that may be a late credential stays
+    /// hidden.
     pub(super) fn named(&mut self, name: CommandName, first_line: bool) {
         if name != CommandName::Other && self.login == LoginAttempt::None && first_line {
             self.kind = TraceKind::Text;
@@ -53,7 +54,7 @@ impl CommandTag {
         }
     }
 
-    /// The client has logged in.
+    /// Records that the client has logged in.
     pub(super) const fn login_accepted(&mut self) {
         self.login = LoginAttempt::None;
     }
@@ -70,12 +71,12 @@ impl CommandTag {
         self.kind
     }
 
-    /// What the answer begins with: the tag, or `*`.
+    /// Returns the start of the answer: the tag, or `*`.
     pub(super) fn shown(&self) -> &[u8] {
         if self.bytes.is_empty() { b"*" } else { &self.bytes }
     }
 
-    /// Writes what the answer begins with.
+    /// Writes the start of the answer.
     pub(super) fn put(&self, tx: &mut SendBuffer) {
         tx.put_as(self.shown(), self.kind);
     }
@@ -88,7 +89,7 @@ impl CommandTag {
     }
 }
 
-/// Shows how long the tag is, not what it is: it may be a secret of the client.
+/// Shows the length of the tag and not its bytes, which may be a secret of the client.
 impl core::fmt::Debug for CommandTag {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { bytes, kind, login } = self;
