@@ -1,4 +1,5 @@
-//! `LOGIN` and `AUTHENTICATE` as a server parses them (RFC 9051 §6.2.2, §6.2.3). Credentials go into types that do not print them.
+//! `LOGIN` and `AUTHENTICATE` as a server parses them (RFC 9051 §6.2.2, §6.2.3). The types for credentials do not
+//! print them.
 
 use crate::command_name::{CommandName, UnparsedCommand, command_name, end, tag_sp};
 use crate::grammar::primitive::{atom, sp};
@@ -11,15 +12,15 @@ use alloc::vec::Vec;
 use core::fmt;
 use proto_mail::{Credentials, Secret, sasl};
 
-/// How a client proves who it is.
+/// A command that logs in.
 pub enum Authentication<'i> {
-    /// `LOGIN`: with its name and its password.
+    /// `LOGIN`, with its name and password.
     Login(Credentials),
-    /// `AUTHENTICATE`: with a SASL mechanism.
+    /// `AUTHENTICATE`, with a SASL mechanism.
     Authenticate {
         /// The mechanism's name.
         mechanism: &'i [u8],
-        /// The initial response, decoded, if there is one.
+        /// The decoded initial response; `None` if there is none.
         initial: Option<Secret<Vec<u8>>>,
     },
 }
@@ -33,10 +34,10 @@ impl fmt::Debug for Authentication<'_> {
     }
 }
 
-/// Reads a whole frame that is LOGIN or AUTHENTICATE. The caller wipes the frame.
+/// Parses a complete frame that is LOGIN or AUTHENTICATE. The caller must erase the frame.
 ///
 /// # Errors
-/// [`UnparsedCommand`] if it is neither, or has other arguments; it shows nothing of them.
+/// [`UnparsedCommand`] if it is neither, or its arguments are invalid. The error shows none of the arguments.
 pub fn authentication<'i>(
     frame: &'i [u8],
     cx: &Context,
@@ -53,10 +54,10 @@ pub fn authentication<'i>(
     }
 }
 
-/// What was due where the first SASL message should have been.
+/// The element that was expected instead of an invalid initial response.
 pub(crate) const INITIAL_RESPONSE: &str = "an initial response in base64";
 
-/// `login = "LOGIN" SP userid SP password`, behind the name. The userid is UTF-8.
+/// `login = "LOGIN" SP userid SP password`, after the name. The userid is UTF-8.
 fn login<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Authentication<'i>> {
     let (begin, ()) = sp(i, cx)?;
     let (rest, userid) = astring(begin, cx)?;
@@ -68,15 +69,15 @@ fn login<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Authentication<'i>> {
     Ok((rest, Authentication::Login(Credentials::password(username, secret(password)))))
 }
 
-/// A copy that was made in one piece: nothing is left in memory that was given up.
+/// Copies a secret in one allocation, so that growing it leaves no copy in memory.
 fn secret(string: IString<'_>) -> Secret<Vec<u8>> {
     let mut bytes = Vec::with_capacity(string.raw().len());
     bytes.extend(string.iter());
     Secret::new(bytes)
 }
 
-/// `authenticate = "AUTHENTICATE" SP auth-type [SP initial-resp]`, behind the name;
-/// `initial-resp = base64 / "="`, where `=` is the empty response
+/// `authenticate = "AUTHENTICATE" SP auth-type [SP initial-resp]`, after the name, where
+/// `initial-resp = base64 / "="` and `=` is the empty response
 fn authenticate<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Authentication<'i>> {
     let (rest, mechanism) = atom(sp(i, cx)?.0)?;
     if !rest.starts_with(b" ") {

@@ -10,20 +10,20 @@ use proto_mail::error::ErrorDetails;
 
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// The name of a command, `UID` and what is behind it being one.
+        /// The name of a command. For UID commands it is both words, such as `UID FETCH`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum CommandName {
             $($(#[$doc])* $name,)*
-            /// One that this library does not know.
+            /// A name that this library does not know.
             Other,
         }
 
         impl CommandName {
-            /// Every name that is known.
+            /// All known names.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The name in upper case; empty for [`Other`](Self::Other).
+            /// Returns the name in upper case; empty for [`Other`](Self::Other).
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -32,7 +32,7 @@ macro_rules! names {
                 }
             }
 
-            /// The command whose name is `name`, which is in upper case.
+            /// Returns the command with this name, which must be in upper case.
             pub(crate) fn from_upper(name: &[u8]) -> Self {
                 match core::str::from_utf8(name) {
                     $(Ok($text) => Self::$name,)*
@@ -194,11 +194,11 @@ impl<'i> View<'i> for UnparsedCommand<'i> {
 
 into_owned!(UnparsedCommand);
 
-/// How much of a token is shown.
+/// The maximum number of bytes of a token that is shown.
 const FOUND: usize = 32;
 
 impl<'i> UnparsedCommand<'i> {
-    /// `frame` is what was read, `tag` what is known of its tag.
+    /// Creates the error from the frame, its tag if it is known, and the parser's error.
     pub(crate) fn new(frame: &'i [u8], tag: Option<Tag<'i>>, error: nom::Err<Expected<'i>>) -> Self {
         let error = crate::grammar::into_expected(error);
         let found = atom(error.rest).map_or(&b""[..], |(_, atom)| atom);
@@ -212,15 +212,15 @@ impl<'i> UnparsedCommand<'i> {
 
     /// Returns the place of the error: its offset in the frame, and up to 64 bytes from there.
     ///
-    /// The bytes are redacted in LOGIN, in AUTHENTICATE, and in a line without the name of a known command: it may be a
-    /// mistyped LOGIN, or a SASL message at the wrong time. In other commands they can hold personal data, for example
-    /// the text of a SEARCH.
+    /// The bytes are redacted in LOGIN, in AUTHENTICATE, and in a line without the name of a known command: it may be
+    /// a mistyped LOGIN, or a SASL message at the wrong time. In other commands they can hold personal data, for
+    /// example the text of a SEARCH.
     #[must_use]
     pub fn location(&self) -> SyntaxLocation {
         SyntaxLocation::excerpted(self.offset, self.excerpt)
     }
 
-    /// The same, showing nothing of what came.
+    /// Returns the error without any bytes of the command.
     pub(crate) const fn secret(self) -> Self {
         Self { found: b"", excerpt: None, ..self }
     }
@@ -234,8 +234,8 @@ fn is_without_credentials(frame: &[u8]) -> bool {
     })
 }
 
-/// Reads the tag and the name of a command, and nothing else. What is behind the name, from the space or the line
-/// end on, comes third.
+/// Parses the tag and the name of a command. The third value is the rest: the bytes from the space or line end after
+/// the name.
 ///
 /// # Errors
 /// [`UnparsedCommand`] if there is no tag or no name.
@@ -245,10 +245,10 @@ pub fn command_name(frame: &[u8]) -> Result<(Tag<'_>, CommandName, &[u8]), Unpar
     Ok((tag, name, rest))
 }
 
-/// A command that takes no arguments: reads a whole frame and returns which.
+/// Parses a complete frame as a command that takes no arguments, and returns its tag and name.
 ///
 /// # Errors
-/// [`UnparsedCommand`] if there is anything behind the name.
+/// [`UnparsedCommand`] if anything follows the name.
 pub fn no_arguments<'i>(
     frame: &'i [u8],
     cx: &Context,
@@ -269,10 +269,10 @@ pub(crate) fn tag_sp(frame: &[u8]) -> Parsed<'_, Tag<'_>> {
     }
 }
 
-/// The longest name that is known, and one byte more.
+/// The length of the longest known name, plus one byte.
 const LONGEST: usize = 16;
 
-/// The name of a command, and as it came. Of a UID command both words.
+/// Parses the name of a command. Returns it with its bytes as received; for a UID command both words.
 #[inline]
 pub(crate) fn name(i: &[u8]) -> Parsed<'_, (CommandName, &[u8])> {
     let Ok((rest, word)) = atom(i) else { return expected(i, "a command's name") };
@@ -289,7 +289,7 @@ pub(crate) fn name(i: &[u8]) -> Parsed<'_, (CommandName, &[u8])> {
     Ok((rest, (known_name(word), word)))
 }
 
-/// The command of this name, in any case.
+/// Returns the command with this name. Case is ignored.
 pub(crate) fn known_name(name: &[u8]) -> CommandName {
     let mut upper = [0; LONGEST];
     let Some(upper) = upper.get_mut(..name.len()) else { return CommandName::Other };
@@ -298,7 +298,7 @@ pub(crate) fn known_name(name: &[u8]) -> CommandName {
     CommandName::from_upper(upper)
 }
 
-/// The line end, with nothing behind it.
+/// Parses the line end. Nothing may follow it.
 pub(crate) fn end<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
     let (rest, ()) = crlf(i, cx)?;
     if rest.is_empty() { Ok((rest, ())) } else { expected(rest, "nothing behind the line end") }
@@ -309,7 +309,7 @@ mod tests {
     use super::*;
     use crate::parse;
 
-    /// The excerpt of the error of this frame; `None` if it is redacted.
+    /// Returns the excerpt of the error of this frame; `None` if it is redacted.
     fn excerpt(frame: &str) -> Option<alloc::string::String> {
         let (frame, cx) = (frame.as_bytes(), Context::strict());
         let error = match command_name(frame) {

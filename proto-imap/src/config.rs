@@ -1,6 +1,6 @@
-//! What can be set for a session: one value for both roles, shared by all sessions as `Arc<Config>`.
+//! The settings of a session: one value for both roles, shared by all sessions as `Arc<Config>`.
 //!
-//! This file knows the settings, their units and their defaults. It does not know how they are applied.
+//! This module defines the settings, their units and their defaults. The machines apply them.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -12,7 +12,7 @@ use proto_mail::{Limits, Mechanisms};
 
 use crate::types::Strictness;
 
-/// The settings of a session, client or server. Make one with [`Config::default`] and the chaining setters.
+/// The settings of a session, client or server. Start with [`Config::default`] and chain the setters.
 ///
 /// ```
 /// use proto_imap::{Config, SaslIr};
@@ -21,57 +21,58 @@ use crate::types::Strictness;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// How much a peer can make us hold, count or wait for.
+    /// The limits on what a peer can make this side store, count or wait for.
     pub limits: Limits,
-    /// How long each thing may take.
+    /// The time limits.
     pub waits: Waits,
-    /// The mechanisms that this side takes part in. What the peer offers or asks beyond them does not exist.
+    /// The mechanisms that this side uses. All other mechanisms of the peer are ignored.
     pub mechanisms: Mechanisms,
-    /// A server: the mechanisms whose questions its application answers. Passwords and tokens are verified by any
-    /// ([`Mechanisms::passing_credentials`], the default); an application that stores [`ScramKeys`](proto_mail::sasl::ScramKeys) adds SCRAM, and
-    /// an application adds EXTERNAL and ANONYMOUS if it supports them. What is offered is in both sets, and can be spoken over
-    /// the channel.
+    /// Server: the mechanisms that the application can verify. The default is [`Mechanisms::passing_credentials`]:
+    /// any application can verify passwords and tokens. An application that stores
+    /// [`ScramKeys`](proto_mail::sasl::ScramKeys) adds SCRAM; it adds EXTERNAL and ANONYMOUS if it supports them. The
+    /// server offers the mechanisms that are in both sets and that the channel permits.
     pub offered_mechanisms: Mechanisms,
-    /// A server: the mechanisms that its application has brought along. They are offered under TLS only.
+    /// Server: the application's custom mechanisms. They are offered under TLS only.
     pub custom_mechanisms: CustomMechanisms,
-    /// Client: how strictly the server's responses are read. A server always reads strictly.
+    /// Client: how strictly the server's responses are parsed. A server always parses strictly.
     pub reading: Strictness,
-    /// Client: whether the first SASL message goes with the command.
+    /// Client: whether the first SASL message is sent with the command.
     pub sasl_ir: SaslIr,
-    /// Server: the name that it gives itself in its greeting.
+    /// Server: its name in the greeting.
     pub server_name: String,
-    /// Server: the extensions that the application implements, as capability names, such as `MOVE` or `UIDPLUS`. Their commands
-    /// are known only if they are listed here. Default: none.
+    /// Server: the extensions that the application implements, as capability names, such as `MOVE` or `UIDPLUS`.
+    /// Their commands are accepted only if they are listed here. Default: none.
     ///
-    /// The machine adds what it implements without the application: IMAP4rev1, STARTTLS, LOGINDISABLED, AUTH=, SASL-IR,
-    /// LITERAL- (LITERAL+ after the log-in), ENABLE and IDLE. Every other extension changes what commands do or answer,
-    /// which only the application can provide.
+    /// The machine adds the extensions that it implements itself: IMAP4rev1, STARTTLS, LOGINDISABLED, AUTH=, SASL-IR,
+    /// LITERAL- (LITERAL+ after the login), ENABLE and IDLE. Every other extension changes how the application must
+    /// handle commands.
     pub extensions: Vec<String>,
-    /// Server: the capabilities that a client may switch on with ENABLE. `IMAP4rev2` here also announces it, and makes the
-    /// commands known that it includes: MOVE, NAMESPACE, UID EXPUNGE and UNSELECT (RFC 9051 Appendix E), which the
-    /// application answers. Default: none.
+    /// Server: the capabilities that a client may enable with ENABLE. Default: none.
+    ///
+    /// `IMAP4rev2` in this list also announces it, and accepts the commands that it includes: MOVE, NAMESPACE, UID
+    /// EXPUNGE and UNSELECT (RFC 9051 Appendix E). The application answers them.
     pub enableable: Vec<String>,
     cleartext: Cleartext,
 }
 
-/// What may be done without TLS.
+/// Whether everything is allowed without TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cleartext {
     OnlyWhatLeadsToTls,
     Danger,
 }
 
-/// Whether the first SASL message goes with the AUTHENTICATE command (RFC 4959).
+/// Whether the first SASL message is sent with the AUTHENTICATE command (RFC 4959).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SaslIr {
-    /// Where the server offers SASL-IR.
+    /// If the server offers SASL-IR.
     #[default]
     Auto,
-    /// Never: some servers offer it and refuse it.
+    /// Never. Some servers offer SASL-IR but reject it.
     Never,
 }
 
-/// How long each wait may take. See [`WaitFor`](proto_mail::WaitFor).
+/// The time limit of each wait. See [`WaitFor`](proto_mail::WaitFor).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waits {
@@ -83,14 +84,14 @@ pub struct Waits {
     pub authentication: Duration,
     /// Client: the answer to a command.
     pub reply: Duration,
-    /// The rest of a message that has begun, and the answer to what this side asked the peer for (a SASL response,
-    /// a literal's continuation).
+    /// The rest of a message that has begun, and the answer to a request of this side: a SASL response, or a
+    /// literal's continuation.
     pub rest: Duration,
     /// The next part of a streamed literal.
     pub data: Duration,
-    /// Client: anything at all while idle; then the client renews (RFC 2177: within 29 minutes).
+    /// Client: any data while idling. After it the client renews IDLE (RFC 2177: within 29 minutes).
     pub idle: Duration,
-    /// Server: how long the answer to a failed authentication is held back.
+    /// Server: the delay of the answer to a failed login.
     pub delay: Duration,
 }
 
@@ -135,42 +136,42 @@ impl Config {
         self
     }
 
-    /// Sets how long each thing may take.
+    /// Sets the time limits.
     #[must_use]
     pub const fn waits(mut self, waits: Waits) -> Self {
         self.waits = waits;
         self
     }
 
-    /// Sets the mechanisms whose questions a server's application answers.
+    /// Server: sets the mechanisms that the application can verify.
     #[must_use]
     pub const fn offered_mechanisms(mut self, mechanisms: Mechanisms) -> Self {
         self.offered_mechanisms = mechanisms;
         self
     }
 
-    /// Server: adds a mechanism that the application has brought along, unless there is one of that name.
+    /// Server: adds a custom mechanism of the application, unless there is one with this name.
     #[must_use]
     pub fn with_mechanism(mut self, mechanism: Arc<dyn ServerMechanism>) -> Self {
         self.custom_mechanisms.add(mechanism);
         self
     }
 
-    /// Sets the mechanisms that this side takes part in.
+    /// Sets the mechanisms that this side uses.
     #[must_use]
     pub const fn mechanisms(mut self, mechanisms: Mechanisms) -> Self {
         self.mechanisms = mechanisms;
         self
     }
 
-    /// Client: sets how strictly responses are read.
+    /// Client: sets how strictly responses are parsed.
     #[must_use]
     pub const fn reading(mut self, reading: Strictness) -> Self {
         self.reading = reading;
         self
     }
 
-    /// Client: sets whether the first SASL message goes with the command.
+    /// Client: sets whether the first SASL message is sent with the command.
     #[must_use]
     pub const fn sasl_ir(mut self, sasl_ir: SaslIr) -> Self {
         self.sasl_ir = sasl_ir;
@@ -191,22 +192,22 @@ impl Config {
         self
     }
 
-    /// Server: sets what a client may ENABLE.
+    /// Server: sets the capabilities that a client may enable.
     #[must_use]
     pub fn enableable<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.enableable = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Client: everything may be done without TLS: anyone on the way can read and change it. Credentials still need
-    /// [`danger_cleartext_authenticate`](crate::client::Client::danger_cleartext_authenticate).
+    /// Client: allows everything without TLS, so that anyone on the network path can read and change it. Logging in
+    /// still requires [`danger_cleartext_authenticate`](crate::client::Client::danger_cleartext_authenticate).
     #[must_use]
     pub const fn danger_cleartext(mut self) -> Self {
         self.cleartext = Cleartext::Danger;
         self
     }
 
-    /// Whether a server offers this capability to a client that has logged in.
+    /// Returns whether a server offers this capability to a client that has logged in.
     pub(crate) fn offers(&self, capability: &str) -> bool {
         let lists = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case(capability));
         match capability {

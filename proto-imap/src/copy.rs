@@ -16,7 +16,7 @@ pub struct CopyCommand<'i> {
     pub mailbox: MailboxName<'i>,
 }
 
-/// `copy = "COPY" SP sequence-set SP mailbox`, and the same for MOVE.
+/// `copy = "COPY" SP sequence-set SP mailbox`; the same for MOVE
 pub(crate) fn copy<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, CopyCommand<'i>> {
     let (rest, messages) = sequence_set(i)?;
     let (rest, mailbox) = mailbox(sp(rest, cx)?.0, cx)?;

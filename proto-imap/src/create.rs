@@ -21,7 +21,7 @@ pub struct CreateCommand<'i> {
 }
 
 impl<'i> CreateCommand<'i> {
-    /// A mailbox without a special use.
+    /// Creates a CREATE without a special use.
     #[must_use]
     pub const fn new(mailbox: MailboxName<'i>) -> Self {
         Self { mailbox, special_use: LazyList::EMPTY }

@@ -1,7 +1,7 @@
-//! Encoding: the functions that write commands and responses. What they write always follows the grammar strictly.
+//! The functions that write commands and responses. Their output always follows the grammar strictly.
 //!
-//! A command is refused as a whole if one of its arguments cannot be written. Responses append to a [`Sink`] and cannot
-//! fail: what the grammar cannot express is left out.
+//! A command is rejected as a whole if one of its arguments cannot be written. Responses append to a [`Sink`] and
+//! cannot fail: values that the grammar cannot express are left out.
 
 pub use crate::append::encode::append_prefix;
 pub use crate::command::encode::command;

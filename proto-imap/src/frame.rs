@@ -1,22 +1,22 @@
 //! Framing: where one message ends (RFC 9051 §2.2, §4.3; RFC 7888).
 //!
-//! This is the only module that knows how a literal is announced: `{n}`, `{n+}`, `~{n}` at the end of a line. It finds
-//! one complete message, that is a line with all the literals that its lines announce. It remembers its position, so that
-//! no byte is scanned twice, whatever the chunks. It knows no grammar: the machine decides whether an announcement counts,
-//! and whether the literal is kept, streamed or refused.
+//! This module defines how a literal is announced: `{n}`, `{n+}` or `~{n}` at the end of a line. It finds one
+//! complete message: a line with all literals that its lines announce. It stores its position, so that no byte is
+//! scanned twice, regardless of the chunks. It does not use the grammar: the machine decides whether an announcement
+//! counts, and whether the literal is kept, streamed or rejected.
 //!
 //! Only CRLF ends a line. A lone LF or CR is part of the line, and the grammar rejects it.
 
 use proto_mail::{Limit, Limits, Line, RecvBuffer};
 
-/// The most bytes in a literal that a client sends without waiting, if the server lists `LITERAL-` or the client has not
-/// logged in yet: 4096 (RFC 7888 §5).
+/// The maximum size of a literal that a client sends without waiting, if the server lists `LITERAL-` or the client
+/// has not logged in yet: 4096 bytes (RFC 7888 §5).
 pub const LITERAL_MINUS: u64 = 4096;
 
 /// Whether the sender of a literal waits for a continuation request (RFC 7888 §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {
-    /// `{n}`: a client sends the literal after a continuation request, a server at once.
+    /// `{n}`: a client sends the literal after a continuation request; a server sends it at once.
     Synchronising,
     /// `{n+}`: the literal follows at once.
     NonSynchronising,
@@ -33,7 +33,7 @@ pub struct LiteralHeader {
     pub binary: Binary,
 }
 
-/// Whether a literal may hold NUL.
+/// Whether a literal may contain NUL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Binary {
     /// `{n}`: text.
@@ -49,7 +49,7 @@ pub enum LineEnd {
     Plain,
     /// A literal follows.
     Literal(LiteralHeader),
-    /// An announcement of 2^63 bytes or more. Its end cannot be found.
+    /// An announcement of 2^63 bytes or more. The end of such a literal cannot be found.
     Endless(Sync),
 }
 
@@ -62,22 +62,22 @@ pub(crate) enum FrameStep {
     Complete(usize),
     /// A line announces a literal; the length of the message up to it.
     Literal(usize, LiteralHeader),
-    /// A line announces more than a literal can have; the length of the message up to it.
+    /// A line announces an impossible size; the length of the message up to it.
     Endless(usize, Sync),
 }
 
 /// Finds the messages at the front of a [`RecvBuffer`], one at a time.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Framer {
-    /// Where the current line of the message begins.
+    /// The offset of the current line in the message.
     line: usize,
-    /// Up to where the current line holds no CRLF.
+    /// The offset up to which the current line was searched for CRLF.
     searched: usize,
 }
 
 impl Framer {
-    /// Continues with lines of at most `line` bytes and messages of at most `frame` bytes. Returns the same step until
-    /// [`keep`](Self::keep) or [`reset`](Self::reset) is called.
+    /// Searches for the end of the message, with limits in bytes on a line and on the message. Returns the same step
+    /// until [`keep`](Self::keep) or [`reset`](Self::reset) is called.
     pub(crate) fn step(
         &mut self,
         rx: &mut RecvBuffer,
@@ -111,7 +111,7 @@ impl Framer {
         }
     }
 
-    /// Keeps the literal after `end` in the message. The next line begins after it.
+    /// Keeps the literal at `end` in the message. The next line starts after it.
     pub(crate) fn keep(
         &mut self,
         end: usize,
@@ -128,7 +128,7 @@ impl Framer {
         Ok(())
     }
 
-    /// Notes that the bytes before `end` were consumed. The message continues with a new line.
+    /// Records that the bytes before `end` were consumed. The message continues with a new line.
     pub(crate) const fn reset(&mut self) {
         self.line = 0;
         self.searched = 0;
@@ -139,7 +139,7 @@ impl Framer {
         message.get(self.line..).unwrap_or_default()
     }
 
-    /// Whether the current line is the first of the message.
+    /// Returns whether the current line is the first of the message.
     pub(crate) const fn is_first_line(&self) -> bool {
         self.line == 0
     }
@@ -174,7 +174,7 @@ fn announcement(line: &[u8]) -> Option<LineEnd> {
     })
 }
 
-/// Whether a line without its CRLF contains a byte that no IMAP line may have: CR, LF, NUL.
+/// Returns whether a line without its CRLF contains a byte that no IMAP line may contain: CR, LF, NUL.
 pub(crate) fn has_forbidden(line: &[u8]) -> bool {
     memchr::memchr3(b'\r', b'\n', 0, line).is_some()
 }
@@ -221,7 +221,7 @@ mod tests {
         }
     }
 
-    /// Frames `input` fed in pieces of `size`, keeping each literal.
+    /// Frames `input` in chunks of `size` bytes, and keeps each literal.
     fn frames(input: &[u8], size: usize) -> Vec<Vec<u8>> {
         let (mut rx, mut framer, limits) = (RecvBuffer::new(), Framer::default(), Limits::default());
         let mut found = Vec::new();

@@ -1,8 +1,9 @@
-//! IMAP as pure state machines, client and server: bytes in, events out; commands in, bytes out.
+//! IMAP as pure state machines, client and server. They turn received bytes into events, and commands into bytes to
+//! send.
 //!
-//! Nothing here opens a socket, reads a clock, starts a thread or knows TLS. A driver reads into a
-//! [`RecvBuffer`](proto_mail::RecvBuffer), pulls events from a machine, and writes what is in the
-//! [`SendBuffer`](proto_mail::SendBuffer); the loops in [`client::Client`] and [`server::Server`] are all there is to it.
+//! This crate opens no sockets, reads no clock, starts no threads and does not implement TLS. A driver reads into a
+//! [`RecvBuffer`](proto_mail::RecvBuffer), pulls events from a machine, and writes the contents of the
+//! [`SendBuffer`](proto_mail::SendBuffer). See [`client::Client`] and [`server::Server`] for the complete loops.
 //!
 //! # A session
 //!
@@ -18,8 +19,8 @@
 //!                                                                                                        ▼ Logout
 //! ```
 //!
-//! On cleartext no value can hold a credential, and what a server says there is not believed; under TLS nothing of
-//! it is left. The states are those of RFC 9051 §3, see [`State`].
+//! In cleartext no value can hold a credential, and the client does not trust the server's data. The upgrade to TLS
+//! discards all data received in cleartext. The states are those of RFC 9051 §3, see [`State`].
 //!
 //! # Map
 //!
@@ -34,8 +35,8 @@
 //! | [`encode`] | the functions that write them |
 //!
 //! The source has one module for each part of the protocol, with its types, its parser, its encoder and its tests:
-//! `fetch`, `envelope`, `quota` and so on. They build on `grammar` and know nothing of each other's commands; only the
-//! tables in `command` and `response` know them all. `CONTRIBUTING.md` shows how to add an extension.
+//! `fetch`, `envelope`, `quota` and so on. They build on `grammar` and do not depend on each other's commands. Only
+//! the tables in `command` and `response` know all of them. `CONTRIBUTING.md` shows how to add an extension.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]

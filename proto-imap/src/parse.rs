@@ -1,7 +1,7 @@
-//! Parsing: the functions that turn one framed message into types.
+//! The functions that parse one framed message.
 //!
-//! A message is framed first ([`frame`](crate::frame)) and parsed once. Nothing is allocated and nothing is copied:
-//! what comes out borrows what went in.
+//! A message is framed first ([`frame`](crate::frame)) and parsed once. Nothing is allocated or copied: values borrow
+//! from the input.
 
 pub use crate::append::parse::{append_prefix, is_append_payload};
 pub use crate::authenticate::{Authentication, authentication};

@@ -1,8 +1,8 @@
-//! What a trace may show of a command or a response.
+//! Redacts traces: decides which bytes of a command or a response a trace may show.
 //!
-//! The arguments of LOGIN and AUTHENTICATE are secret, whatever their outcome. A command that is not understood may be a
-//! secret that was sent in the wrong place, so only its tag and a known name are shown. Called only while a trace is
-//! recorded.
+//! The arguments of LOGIN and AUTHENTICATE are secret, regardless of their outcome. A command that does not parse may
+//! be a secret that was sent in the wrong place, so only its tag and a known name are shown. These functions are
+//! called only while a trace is recorded.
 
 use proto_mail::{Mechanism, RecvBuffer, trace::TraceKind};
 
@@ -10,16 +10,17 @@ use crate::frame::{LineEnd, ending};
 use crate::parse::{self, Context};
 use crate::types::CommandName;
 
-/// How much of a frame a machine has understood.
+/// How much of a frame was parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Judged {
     /// All of it.
     Understood,
-    /// This many bytes; the rest is of this kind.
+    /// Only this many bytes; the rest is of this kind.
     UpTo(usize, TraceKind),
 }
 
-/// Tells of a command's frame, or of an APPEND up to its message. Where the tag is unknown, so is everything but the name.
+/// Traces a command's frame, or an APPEND up to its message. If the tag is of an unknown kind, only the command's
+/// name is shown.
 #[cold]
 pub(crate) fn command(len: usize, tag: TraceKind, context: &Context, rx: &mut RecvBuffer) {
     let bytes = rx.bytes().get(..len).unwrap_or_default();
@@ -48,7 +49,7 @@ pub(crate) fn line(len: usize, kind: TraceKind, rx: &mut RecvBuffer) {
     rx.trace_span(len, if ended { TraceKind::Text } else { kind });
 }
 
-/// Tells of lines and the literals between them.
+/// Traces lines and the literals between them.
 #[cold]
 pub(crate) fn frame(len: usize, rx: &mut RecvBuffer) {
     let mut at = 0;
@@ -67,7 +68,7 @@ pub(crate) fn frame(len: usize, rx: &mut RecvBuffer) {
     }
 }
 
-/// Tells of a continuation request: what it says is part of a SASL exchange.
+/// Traces a continuation request whose text is part of a SASL exchange.
 #[cold]
 pub(crate) fn challenge(len: usize, rx: &mut RecvBuffer) {
     let mark =

@@ -1,7 +1,9 @@
-//! Which commands and arguments belong to an extension, and which capability offers it (RFC 9051 §6, Appendix E).
+//! The commands and arguments that belong to an extension, and the capabilities that announce it (RFC 9051 §6,
+//! Appendix E).
 //!
-//! A client sends a command or an argument of this table only where the server lists the capability. A server knows the
-//! commands only if its configuration offers them. Commands and arguments that are not in the table may always be sent.
+//! A client sends a command or an argument of this table only if the server lists the capability. A server accepts
+//! the commands only if its configuration offers them. Commands and arguments that are not in the table are always
+//! allowed.
 
 use crate::types::{
     Command, CommandName, FetchAttribute, FetchCommand, FetchModifier, ListCommand, ListReturn,
@@ -9,10 +11,10 @@ use crate::types::{
     SequenceSet, StatusAttribute, StoreCommand,
 };
 
-/// Capabilities any one of which is enough.
+/// A list of capabilities, any one of which is sufficient.
 pub(crate) type AnyOf = &'static [&'static str];
 
-/// The commands of extensions, and the capabilities any one of which offers them.
+/// The commands of extensions, each with the capabilities that announce it. Any one of them is sufficient.
 const REQUIRED_CAPABILITIES: &[(CommandName, AnyOf)] = &[
     (CommandName::Enable, &["ENABLE", "IMAP4rev2"]),
     (CommandName::Id, &["ID"]),
@@ -30,7 +32,8 @@ const LIST_EXTENDED: AnyOf = &["LIST-EXTENDED", "IMAP4rev2"];
 const OBJECT_ID: AnyOf = &["OBJECTID"];
 const GMAIL: AnyOf = &["X-GM-EXT-1"];
 
-/// Whether the capabilities include what the command of this name requires. `lists` says whether one is listed.
+/// Returns whether the capabilities include those that the command of this name requires. `lists` returns whether one
+/// is listed.
 pub(crate) fn is_command_offered(name: CommandName, lists: impl Fn(&str) -> bool) -> bool {
     REQUIRED_CAPABILITIES
         .iter()
@@ -38,9 +41,9 @@ pub(crate) fn is_command_offered(name: CommandName, lists: impl Fn(&str) -> bool
         .all(|(_, any_of)| any_of.iter().any(|capability| lists(capability)))
 }
 
-/// Whether the capabilities include what the command and its arguments require. A raw command requires nothing. `lists`
-/// says whether a capability is listed. The encoder must have accepted the command, because it limits how deep search keys
-/// are nested.
+/// Returns whether the capabilities include those that the command and its arguments require. A raw command requires
+/// none. `lists` returns whether a capability is listed. The encoder must have accepted the command, because it
+/// limits how deep search keys are nested.
 pub(crate) fn is_offered(command: &Command<'_>, lists: impl Fn(&str) -> bool) -> bool {
     let check = &|any_of: AnyOf| any_of.iter().any(|capability| lists(capability));
     match command {
@@ -68,7 +71,7 @@ fn are_arguments_offered(command: &Command<'_>, check: &dyn Fn(AnyOf) -> bool) -
     }
 }
 
-/// `$`, the saved result of a search (RFC 5182).
+/// Checks `$`, the saved result of a search (RFC 5182).
 fn is_set_offered(set: &SequenceSet<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
     !set.is_saved() || check(&["SEARCHRES", "IMAP4rev2"])
 }

@@ -13,7 +13,7 @@ use crate::grammar::{Context, Parsed, expected};
 use core::fmt;
 use proto_mail::error::ErrorDetails;
 
-/// Which item the contents belong to.
+/// The item that the contents belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SectionItem {
     /// `BODY[…]`
@@ -28,9 +28,9 @@ pub enum SectionItem {
     Rfc822Text,
 }
 
-/// A section of a message, as the answer names it (RFC 9051 §6.4.5.1).
+/// A section of a message, as named in the response (RFC 9051 §6.4.5.1).
 ///
-/// Two sections are equal if they name the same, whatever the case and the form of header names.
+/// Two sections are equal if they name the same section, regardless of the case and the form of header names.
 #[derive(Clone, Copy)]
 pub struct Section<'i> {
     item: SectionItem,
@@ -38,23 +38,23 @@ pub struct Section<'i> {
     spec: &'i [u8],
 }
 
-/// What of a part is meant.
+/// The text of a part that a section selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SectionText<'i> {
-    /// All of it: of the message with its header, of a part its contents.
+    /// All of it: a message with its header, or the contents of a part.
     Full,
     /// `HEADER`
     Header,
     /// `HEADER.FIELDS`: these fields of the header.
     HeaderFields(LazyList<'i, IString<'i>>),
-    /// `HEADER.FIELDS.NOT`: the others.
+    /// `HEADER.FIELDS.NOT`: all fields of the header except these.
     HeaderFieldsNot(LazyList<'i, IString<'i>>),
-    /// `TEXT`: what is behind the header.
+    /// `TEXT`: the message after its header.
     Text,
     /// `MIME`: the header of a part.
     Mime,
-    /// What this library does not know.
+    /// An unknown section.
     Other(IString<'i>),
 }
 
@@ -63,7 +63,7 @@ impl<'i> Section<'i> {
         Self { item, spec }
     }
 
-    /// The item that it came with.
+    /// Returns the item that the section belongs to.
     #[must_use]
     pub const fn item(&self) -> SectionItem {
         self.item
@@ -75,7 +75,7 @@ impl<'i> Section<'i> {
         self.spec
     }
 
-    /// The numbers of the part: `1`, `2` in `BODY[1.2.MIME]`; none for the message itself.
+    /// Returns the numbers of the part: `1`, `2` in `BODY[1.2.MIME]`. The message itself has none.
     pub fn part(&self) -> impl Iterator<Item = u32> + use<'i> {
         self.spec.split(|byte| *byte == b'.').map_while(|piece| {
             let digits = core::str::from_utf8(piece).ok().filter(|text| !text.starts_with('+'))?;
@@ -83,7 +83,7 @@ impl<'i> Section<'i> {
         })
     }
 
-    /// What of the part is meant.
+    /// Returns the text of the part that the section selects.
     #[must_use]
     pub fn text(&self) -> SectionText<'i> {
         match self.item {
@@ -116,7 +116,7 @@ impl fmt::Debug for Section<'_> {
     }
 }
 
-/// Why a text is no section.
+/// The error for a text that is not a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidSection;
 
@@ -144,18 +144,18 @@ impl<'i> Section<'i> {
     /// `RFC822.TEXT`
     pub const RFC822_TEXT: Section<'static> = Section::wire(SectionItem::Rfc822Text, b"");
 
-    /// Parses the section between the brackets of `BODY[…]`: `1.2.HEADER.FIELDS (FROM TO)`.
+    /// Parses the text between the brackets of `BODY[…]`: `1.2.HEADER.FIELDS (FROM TO)`.
     ///
     /// # Errors
-    /// [`InvalidSection`] if the text is no section.
+    /// [`InvalidSection`] if the text is not a section.
     pub fn body(spec: &'i str) -> Result<Self, InvalidSection> {
         Self::of(SectionItem::Body, spec)
     }
 
-    /// Parses the section between the brackets of `BINARY[…]`: `1.2`.
+    /// Parses the text between the brackets of `BINARY[…]`: `1.2`.
     ///
     /// # Errors
-    /// [`InvalidSection`] if it has more than numbers.
+    /// [`InvalidSection`] if it has anything except numbers.
     pub fn binary(spec: &'i str) -> Result<Self, InvalidSection> {
         Self::of(SectionItem::Binary, spec)
     }
@@ -167,7 +167,7 @@ impl<'i> Section<'i> {
 
 /// `section = "[" [section-spec] "]"`
 ///
-/// *Tolerant*: anything up to the closing bracket, quoted strings and parentheses being kept together.
+/// *Tolerant*: anything up to the closing bracket, with quoted strings and parentheses kept together.
 pub(crate) fn section<'i>(i: &'i [u8], item: SectionItem, cx: &Context) -> Parsed<'i, Section<'i>> {
     let (inner, ()) = byte(i, b'[', "a section")?;
     let strict = section_spec(inner, item, cx).and_then(|(rest, spec)| {
@@ -182,7 +182,7 @@ pub(crate) fn section<'i>(i: &'i [u8], item: SectionItem, cx: &Context) -> Parse
     Ok((rest, Section::wire(item, spec)))
 }
 
-/// `["<" number ">"]`: where the contents begin in the section.
+/// `["<" number ">"]`: the offset of the contents in the section
 pub(crate) fn section_origin<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<u64>> {
     let Some((b'<', behind)) = i.split_first() else { return Ok((i, None)) };
     let (rest, origin) = crate::grammar::number::number64(behind, cx)?;
@@ -255,7 +255,7 @@ fn header_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, LazyList<'i, IString
     Ok((spaces(rest, cx), fields))
 }
 
-/// Whether a section that was read, perhaps tolerantly, follows the grammar strictly.
+/// Returns whether a section, which may have been parsed tolerantly, follows the grammar strictly.
 pub(crate) fn is_strict(section: &Section<'_>) -> bool {
     let spec = section.spec();
     spec.is_empty()
@@ -263,7 +263,7 @@ pub(crate) fn is_strict(section: &Section<'_>) -> bool {
             && section_spec(spec, section.item(), &Context::strict()).is_ok_and(|(rest, _)| rest.is_empty()))
 }
 
-/// What the text of a section means that was read before.
+/// Returns the text that a section selects. The section was already parsed.
 pub(crate) fn section_text(spec: &[u8]) -> SectionText<'_> {
     let rest = behind_numbers(spec);
     if rest.is_empty() || rest.eq_ignore_ascii_case(b"NIL") {
@@ -275,7 +275,7 @@ pub(crate) fn section_text(spec: &[u8]) -> SectionText<'_> {
     }
 }
 
-/// Splits at the closing bracket; brackets in quoted strings don't count.
+/// Splits at the closing bracket. Brackets in quoted strings are ignored.
 fn to_closing_bracket(i: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut quoted = false;
     let end = i.iter().position(|byte| {
@@ -286,7 +286,8 @@ fn to_closing_bracket(i: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((spec, rest.strip_prefix(b"]")?))
 }
 
-/// `section = "[" [section-spec] "]"`: what can be asked for, which is less than what a server may be heard to answer.
+/// `section = "[" [section-spec] "]"` in a command. Commands allow fewer sections than the parser accepts in
+/// responses.
 pub(crate) fn requested_section<'i>(i: &'i [u8], item: SectionItem, cx: &Context) -> Parsed<'i, Section<'i>> {
     let (rest, section) = section(i, item, cx)?;
     if !is_requestable(section.spec()) {
@@ -295,7 +296,8 @@ pub(crate) fn requested_section<'i>(i: &'i [u8], item: SectionItem, cx: &Context
     Ok((rest, section))
 }
 
-/// Whether the numbers of a section are numbers of parts, and what is behind them is there and fits.
+/// Returns whether the section can be requested: its numbers are part numbers, and a valid text follows where one is
+/// needed.
 pub(crate) fn is_requestable(spec: &[u8]) -> bool {
     let (mut rest, mut numbered) = (spec, false);
     let cx = &Context::strict();
@@ -307,11 +309,12 @@ pub(crate) fn is_requestable(spec: &[u8]) -> bool {
         }
         numbered = true;
     }
-    // MIME is the header of a part, not of the message. Some servers answer NIL, so a client cannot ask for it.
+    // `MIME` is the header of a part, not of the message. Some servers answer `NIL` as a section, which cannot be
+    // requested.
     !rest.eq_ignore_ascii_case(b"NIL") && (numbered || !rest.eq_ignore_ascii_case(b"MIME"))
 }
 
-/// Returns the text between the brackets, if it is all of `spec` and on one line.
+/// Parses the text between the brackets, if it is a section as a whole and on one line.
 pub(crate) fn requestable_section(spec: &[u8], item: SectionItem) -> Option<Section<'_>> {
     if memchr::memchr3(0, b'\r', b'\n', spec).is_some() {
         return None;
@@ -323,7 +326,7 @@ pub(crate) fn requestable_section(spec: &[u8], item: SectionItem) -> Option<Sect
     }
 }
 
-/// The item's name with its section and origin, and a space.
+/// Writes the item's name with its section and origin, and a space.
 pub(crate) fn section_name(section: &Section<'_>, origin: Option<u64>, out: &mut (impl Sink + ?Sized)) {
     let name: &[u8] = match section.item() {
         SectionItem::Body => b"BODY[",
@@ -346,7 +349,7 @@ pub(crate) fn section_name(section: &Section<'_>, origin: Option<u64>, out: &mut
     out.put(b" ");
 }
 
-/// Writes the text between the brackets; nothing if the section does not follow the grammar.
+/// Writes the text between the brackets. Writes nothing if the section does not follow the grammar.
 pub(crate) fn spec(section: &Section<'_>, out: &mut (impl Sink + ?Sized)) {
     if is_strict(section) {
         out.put(section.spec());
@@ -354,7 +357,7 @@ pub(crate) fn spec(section: &Section<'_>, out: &mut (impl Sink + ?Sized)) {
 }
 
 impl<S: CommandSink> Writer<'_, S> {
-    /// `section = "[" [section-spec] "]"`, put together anew from its parts.
+    /// `section = "[" [section-spec] "]"`, rebuilt from its parts.
     pub(crate) fn section(&mut self, section: Section<'_>) -> Written {
         if !is_requestable(section.spec()) {
             return fault("section", ArgumentFault::Contradiction);

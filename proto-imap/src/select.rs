@@ -28,25 +28,25 @@ pub struct SelectCommand<'i> {
 pub enum SelectParameter<'i> {
     /// `CONDSTORE`: report mod-sequences from now on (RFC 7162 §3.1.8).
     CondStore,
-    /// `QRESYNC`: report what has changed since then (RFC 7162 §3.2.5).
+    /// `QRESYNC`: report the changes since an earlier session (RFC 7162 §3.2.5).
     QResync(QResync<'i>),
 }
 
-/// What a client knows of a mailbox from an earlier session (RFC 7162 §3.2.5).
+/// The state of a mailbox that a client knows from an earlier session (RFC 7162 §3.2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QResync<'i> {
     /// UIDVALIDITY.
     pub uid_validity: NonZeroU32,
-    /// The greatest mod-sequence. Not 0, below 2⁶³.
+    /// The highest mod-sequence. Not 0, below 2⁶³.
     pub mod_sequence: u64,
-    /// The UIDs that it knows, without `*`; `None`: all that are possible.
+    /// The UIDs that the client knows, without `*`; `None` means all possible UIDs.
     pub known_uids: Option<SequenceSet<'i>>,
-    /// Some sequence numbers, and the UIDs that they belonged to, without `*`.
+    /// Some sequence numbers and their UIDs, without `*`.
     pub known_pairs: Option<(SequenceSet<'i>, SequenceSet<'i>)>,
 }
 
 impl<'i> SelectCommand<'i> {
-    /// A SELECT without parameters.
+    /// Creates a SELECT without parameters.
     #[must_use]
     pub const fn new(mailbox: MailboxName<'i>) -> Self {
         Self { mailbox, parameters: LazyList::EMPTY }
@@ -138,7 +138,7 @@ impl<S: CommandSink> Writer<'_, S> {
         Ok(())
     }
 
-    /// A `sequence-set` without `*` and `$`.
+    /// Writes a `sequence-set` without `*` and `$`.
     pub(crate) fn known_set(&mut self, set: SequenceSet<'_>) -> Written {
         let largest = |end| end == SequenceNumber::Largest;
         if set.is_saved() || set.ranges().any(|range| largest(range.first) || largest(range.last)) {

@@ -5,7 +5,7 @@
 //! seq-range    = seq-number ":" seq-number          seq-number = nz-number / "*"
 //! ```
 //!
-//! A range is never expanded. The command says whether the numbers are sequence numbers or UIDs.
+//! A range is never expanded. The command determines whether the numbers are sequence numbers or UIDs.
 
 use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written, fault};
 use crate::grammar::owned::{owned_struct, plain, plain_slice, view_enum};
@@ -20,16 +20,16 @@ use proto_mail::error::ErrorDetails;
 /// A sequence number or a UID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SequenceNumber {
-    /// This one. 0 is no message's number, and is never written.
+    /// A number. 0 is no message's number, and is never written.
     Number(u32),
-    /// `*`: the greatest in use.
+    /// `*`: the largest number in use.
     Largest,
 }
 
-/// All numbers between two, both belonging to it, whichever is greater.
+/// All numbers between two, inclusive, in either order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SequenceRange {
-    /// The one end.
+    /// One end.
     pub first: SequenceNumber,
     /// The other end.
     pub last: SequenceNumber,
@@ -49,7 +49,7 @@ pub struct SequenceSet<'i>(Source<'i>);
 
 #[derive(Clone, Copy)]
 enum Source<'i> {
-    /// As the grammar has checked.
+    /// The text, which the grammar has checked.
     Wire(&'i [u8]),
     Given(&'i [SequenceRange]),
     One(SequenceRange),
@@ -57,7 +57,7 @@ enum Source<'i> {
     Saved,
 }
 
-/// Why a text is no sequence set.
+/// The error for a text that is not a sequence set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidSequenceSet;
 
@@ -72,7 +72,7 @@ impl core::error::Error for InvalidSequenceSet {}
 impl ErrorDetails for InvalidSequenceSet {}
 
 impl SequenceNumber {
-    /// The number, where `largest` is the greatest in use.
+    /// Returns the number; `largest` is the largest number in use.
     #[must_use]
     pub const fn resolve(self, largest: u32) -> u32 {
         match self {
@@ -83,35 +83,35 @@ impl SequenceNumber {
 }
 
 impl SequenceRange {
-    /// Every number: `1:*`.
+    /// All numbers: `1:*`.
     pub const ALL: Self = Self::from_number_on(1);
 
-    /// The numbers from `first` to `last`, or from `last` to `first`.
+    /// Creates the range from `first` to `last`, or from `last` to `first`.
     #[must_use]
     pub const fn new(first: u32, last: u32) -> Self {
         Self { first: SequenceNumber::Number(first), last: SequenceNumber::Number(last) }
     }
 
-    /// This number alone.
+    /// Creates a range of one number.
     #[must_use]
     pub const fn one(number: u32) -> Self {
         Self::new(number, number)
     }
 
-    /// `number:*`: from this number on. The greatest number in use belongs to it even if it is less.
+    /// Creates the range `number:*`. It includes the largest number in use, even if that is less than `number`.
     #[must_use]
     pub const fn from_number_on(number: u32) -> Self {
         Self { first: SequenceNumber::Number(number), last: SequenceNumber::Largest }
     }
 
-    /// The numbers from the least to the greatest, where `largest` is the greatest in use.
+    /// Returns the numbers in ascending order; `largest` is the largest number in use.
     #[must_use]
     pub fn resolve(self, largest: u32) -> RangeInclusive<u32> {
         let (first, last) = (self.first.resolve(largest), self.last.resolve(largest));
         first.min(last)..=first.max(last)
     }
 
-    /// The ends in the order in which every server reads them: the lesser first, `*` last.
+    /// Returns the range with the lesser end first and `*` last, an order that every server accepts.
     pub(crate) const fn ascending(self) -> Self {
         match (self.first, self.last) {
             (SequenceNumber::Number(first), SequenceNumber::Number(last)) if first > last => {
@@ -144,22 +144,22 @@ impl From<NumberRange> for SequenceRange {
 }
 
 impl<'i> SequenceSet<'i> {
-    /// Every message: `1:*`.
+    /// All messages: `1:*`.
     pub const ALL: SequenceSet<'static> = SequenceSet(Source::One(SequenceRange::ALL));
 
-    /// `$`: the result that the last SEARCH with `RETURN (SAVE)` has left (RFC 5182).
+    /// `$`: the saved result of the last SEARCH with `RETURN (SAVE)` (RFC 5182).
     pub const SAVED: SequenceSet<'static> = SequenceSet(Source::Saved);
 
-    /// These ranges. A set without any cannot be written.
+    /// Creates a set of these ranges. An empty set cannot be written.
     #[must_use]
     pub const fn new(ranges: &'i [SequenceRange]) -> Self {
         Self(Source::Given(ranges))
     }
 
-    /// The set that `text` is: `1,3:5,9:*`.
+    /// Parses a set from text: `1,3:5,9:*`.
     ///
     /// # Errors
-    /// [`InvalidSequenceSet`] if it is none.
+    /// [`InvalidSequenceSet`] if the text is not a sequence set.
     pub fn from_text(text: &'i str) -> Result<Self, InvalidSequenceSet> {
         match sequence_set(text.as_bytes()) {
             Ok((b"", set)) => Ok(set),
@@ -171,13 +171,13 @@ impl<'i> SequenceSet<'i> {
         Self(Source::Wire(text))
     }
 
-    /// Whether this is `$`. It has no ranges: the server keeps the saved result.
+    /// Returns whether the set is `$`. It has no ranges, because the server stores the saved result.
     #[must_use]
     pub const fn is_saved(&self) -> bool {
         matches!(self.0, Source::Saved)
     }
 
-    /// The ranges as they were sent or given: in any order, overlapping.
+    /// Returns an iterator over the ranges as received or given: in any order, perhaps overlapping.
     #[must_use]
     pub const fn ranges(&self) -> SequenceRanges<'i> {
         SequenceRanges(match self.0 {
@@ -189,8 +189,8 @@ impl<'i> SequenceSet<'i> {
         })
     }
 
-    /// The numbers up to `largest`, the greatest in use, as ranges: rising, none overlapping or touching another.
-    /// This is what to walk messages by: it is never longer than the set, and no number comes twice.
+    /// Returns the numbers up to `largest`, the largest number in use, as ascending ranges that neither overlap nor
+    /// touch. Use it to iterate over messages: it has at most as many ranges as the set, and no number occurs twice.
     #[must_use]
     pub fn resolve(&self, largest: u32) -> Vec<RangeInclusive<u32>> {
         let mut all: Vec<_> = self
@@ -216,7 +216,7 @@ impl<'i> SequenceSet<'i> {
         all
     }
 
-    /// Whether `number` is in the set, where `largest` is the greatest in use. `$` contains nothing.
+    /// Returns whether `number` is in the set; `largest` is the largest number in use. `$` contains no numbers.
     #[must_use]
     pub fn contains(&self, number: u32, largest: u32) -> bool {
         number <= largest && self.ranges().any(|range| range.resolve(largest).contains(&number))
@@ -247,7 +247,7 @@ impl<'i> From<&'i [SequenceRange]> for SequenceSet<'i> {
     }
 }
 
-/// What a server has found, copied or changed.
+/// Converts the numbers that a server has found, copied or changed.
 impl<'i> From<Numbers<'i>> for SequenceSet<'i> {
     fn from(numbers: Numbers<'i>) -> Self {
         Self(Source::Numbers(numbers))
@@ -303,7 +303,7 @@ impl fmt::Display for SequenceNumber {
     }
 }
 
-/// The ranges of a [`SequenceSet`].
+/// An iterator over the ranges of a [`SequenceSet`].
 #[derive(Debug, Clone)]
 pub struct SequenceRanges<'i>(Walk<'i>);
 
@@ -373,7 +373,7 @@ fn seq_number(i: &[u8]) -> Parsed<'_, SequenceNumber> {
         value = next;
         rest = behind;
     }
-    // Also refuses a leading zero: nz-number = digit-nz *DIGIT.
+    // Also rejects a leading zero: nz-number = digit-nz *DIGIT.
     if value == 0 || i.first() == Some(&b'0') {
         return expected(i, "a sequence number");
     }
@@ -381,7 +381,7 @@ fn seq_number(i: &[u8]) -> Parsed<'_, SequenceNumber> {
 }
 
 impl<S: CommandSink> Writer<'_, S> {
-    /// `sequence-set`: ascending, no range overlapping another, since some servers read no other.
+    /// `sequence-set`: ascending and without overlaps, because some servers accept only that.
     pub(crate) fn set(&mut self, set: SequenceSet<'_>) -> Written {
         if set.is_saved() {
             self.put(b"$");
@@ -426,7 +426,7 @@ impl<S: CommandSink> Writer<'_, S> {
     }
 }
 
-/// A place in the order of numbers; `*` is behind all.
+/// Returns the sort key of a number; `*` sorts last.
 const fn order(number: SequenceNumber) -> u64 {
     match number {
         SequenceNumber::Number(number) => number as u64,
@@ -434,7 +434,7 @@ const fn order(number: SequenceNumber) -> u64 {
     }
 }
 
-/// The ranges ascending, those that overlap made one.
+/// Returns the ranges in ascending order, with overlapping ones merged.
 fn sorted(set: SequenceSet<'_>) -> Vec<SequenceRange> {
     let mut ranges: Vec<_> = set.ranges().map(SequenceRange::ascending).collect();
     ranges.sort_unstable_by_key(|range| order(range.first));

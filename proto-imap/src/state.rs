@@ -35,8 +35,8 @@
 //! (3) BYE greeting         (6) CLOSE, UNSELECT, or failed SELECT or EXAMINE
 //! ```
 //!
-//! (The figure is that of RFC 9051 §3.) This file knows the arrows, as a table; it does not know how a command is
-//! read or answered. Both roles move by it.
+//! (The figure is that of RFC 9051 §3.) This module defines the transitions as a table, which client and server
+//! share. It does not parse or answer commands.
 
 use crate::types::CommandName;
 
@@ -53,16 +53,16 @@ pub enum State {
     Logout,
 }
 
-/// What may be done with a selected mailbox.
+/// The changes allowed in a selected mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// It was selected: messages and flags may be changed, so far as rights allow.
+    /// Opened with SELECT: messages and flags may be changed, as far as the user's rights allow.
     ReadWrite,
-    /// It was opened with EXAMINE, or the server said `[READ-ONLY]`.
+    /// Opened with EXAMINE, or the server has sent `[READ-ONLY]`.
     ReadOnly,
 }
 
-/// What a command means for the state.
+/// The effect of a command on the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Effect {
     /// LOGIN and AUTHENTICATE.
@@ -75,23 +75,23 @@ pub(crate) enum Effect {
     Logout,
     /// UNAUTHENTICATE (RFC 8437).
     Unauthenticate,
-    /// Every other command leaves the state as it is.
+    /// Every other command, which does not change the state.
     None,
 }
 
-/// How a command ended, as far as the state is concerned.
+/// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     /// OK.
     Success,
-    /// NO: it was understood and not done.
+    /// NO: the command was understood but failed.
     Failure,
-    /// BAD: it was not understood, or not allowed; it had no effect at all.
+    /// BAD: the command was not understood or not allowed, and had no effect.
     Refused,
 }
 
 impl Effect {
-    /// What the command of this name means for the state.
+    /// Returns the effect of the command with this name.
     pub(crate) const fn of(name: CommandName) -> Self {
         match name {
             CommandName::Authenticate | CommandName::Login => Self::Authenticate,
@@ -106,7 +106,7 @@ impl Effect {
 }
 
 impl State {
-    /// The arrows of the figure: the state after a command with this effect has ended so.
+    /// Returns the state after a command with this effect has ended: the transitions of the figure.
     pub(crate) const fn after(self, effect: Effect, outcome: Outcome) -> Self {
         use Outcome::{Failure, Refused, Success};
         match (self, effect, outcome) {
@@ -125,20 +125,20 @@ impl State {
         }
     }
 
-    /// Whether the client has logged in.
+    /// Returns whether the client has logged in.
     #[must_use]
     pub const fn is_authenticated(self) -> bool {
         matches!(self, Self::Authenticated | Self::Selected(_))
     }
 
-    /// Whether a mailbox is selected.
+    /// Returns whether a mailbox is selected.
     #[must_use]
     pub const fn is_selected(self) -> bool {
         matches!(self, Self::Selected(_))
     }
 }
 
-/// In which states a command may be given (RFC 9051 §6).
+/// The states in which a command is allowed (RFC 9051 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Allowed {
     /// In any state.
@@ -152,7 +152,7 @@ pub(crate) enum Allowed {
 }
 
 impl Allowed {
-    /// Where the command of this name may be given; `None` if the name is not known.
+    /// Returns the states in which the command of this name is allowed; `None` if the name is unknown.
     pub(crate) const fn of(name: CommandName) -> Option<Self> {
         use CommandName as Name;
         Some(match name {
@@ -178,7 +178,7 @@ impl Allowed {
         })
     }
 
-    /// Whether a command of this kind may be given in `state`.
+    /// Returns whether a command of this kind is allowed in `state`.
     pub(crate) const fn holds_in(self, state: State) -> bool {
         match self {
             Self::Any => !matches!(state, State::Logout),

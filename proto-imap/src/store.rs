@@ -14,9 +14,9 @@ use crate::sequence_set::{SequenceSet, sequence_set};
 pub struct StoreCommand<'i> {
     /// The messages.
     pub messages: SequenceSet<'i>,
-    /// Only where the mod-sequence is not greater (RFC 7162 §3.1.3). Below 2⁶³.
+    /// The condition: only messages whose mod-sequence is not greater are changed (RFC 7162 §3.1.3). Below 2⁶³.
     pub unchanged_since: Option<u64>,
-    /// What happens with the flags.
+    /// How the flags are changed.
     pub action: StoreAction,
     /// Whether the server reports the new flags.
     pub answer: StoreResponse,
@@ -24,14 +24,14 @@ pub struct StoreCommand<'i> {
     pub flags: FlagList<'i>,
 }
 
-/// What STORE does with the flags that it is given.
+/// How STORE changes a message's flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreAction {
-    /// `FLAGS`: the message gets exactly these.
+    /// `FLAGS`: replaces them by the given flags.
     Replace,
-    /// `+FLAGS`: these are added.
+    /// `+FLAGS`: adds the given flags.
     Add,
-    /// `-FLAGS`: these are removed.
+    /// `-FLAGS`: removes the given flags.
     Remove,
 }
 
@@ -45,7 +45,7 @@ pub enum StoreResponse {
 }
 
 impl<'i> StoreCommand<'i> {
-    /// A STORE without a condition, whose new flags the server reports.
+    /// Creates a STORE without a condition. The server reports the new flags.
     #[must_use]
     pub const fn new(messages: SequenceSet<'i>, action: StoreAction, flags: FlagList<'i>) -> Self {
         Self { messages, unchanged_since: None, action, answer: StoreResponse::Flags, flags }

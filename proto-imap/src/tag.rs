@@ -6,11 +6,11 @@ use crate::grammar::{Parsed, expected};
 use core::fmt;
 use proto_mail::error::ErrorDetails;
 
-/// The tag of a command, as the client made it up. Tags are case-sensitive.
+/// The tag of a command, chosen by the client. Tags are case-sensitive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tag<'i>(&'i [u8]);
 
-/// Why something cannot be a tag: it is empty, or has a character that no tag may have.
+/// The error for bytes that are not a tag: they are empty, or include a character that a tag cannot have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidTag;
 
@@ -25,10 +25,10 @@ impl core::error::Error for InvalidTag {}
 impl ErrorDetails for InvalidTag {}
 
 impl<'i> Tag<'i> {
-    /// The tag of these bytes.
+    /// Creates a tag from these bytes.
     ///
     /// # Errors
-    /// [`InvalidTag`] if no tag can be that.
+    /// [`InvalidTag`] if they are not a valid tag.
     pub fn new(bytes: &'i [u8]) -> Result<Self, InvalidTag> {
         if !bytes.is_empty() && bytes.iter().copied().all(is_tag_char) {
             Ok(Self(bytes))
@@ -41,13 +41,13 @@ impl<'i> Tag<'i> {
         Self(bytes)
     }
 
-    /// The bytes of the tag: all ASCII.
+    /// Returns the bytes of the tag: all ASCII.
     #[must_use]
     pub const fn as_bytes(&self) -> &'i [u8] {
         self.0
     }
 
-    /// The tag as text.
+    /// Returns the tag as text.
     #[must_use]
     pub fn as_str(&self) -> &'i str {
         core::str::from_utf8(self.0).unwrap_or_default()

@@ -1,8 +1,8 @@
-//! Every type of the grammar, by its one public path. The source has one module for each part of the protocol.
+//! All types of the grammar, each at its only public path. The source has one module for each part of the protocol.
 //!
-//! Types that come out of the grammar are *views*: they borrow the bytes of the message (`'i`), hold no memory of
-//! their own, and parse their lists when they are iterated. Each has an owned form to keep beyond the message. The same
-//! types are written by [`encode`](crate::encode).
+//! Types that the parser returns are *views*: they borrow the bytes of the message (`'i`), allocate nothing, and
+//! parse their lists when they are iterated. Each has an owned form that outlives the message. The functions in
+//! [`encode`](crate::encode) write the same types.
 
 pub use crate::append::AppendCommand;
 pub use crate::body_structure::encoded::EncodedBodyStructure;

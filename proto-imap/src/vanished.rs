@@ -9,10 +9,10 @@ use crate::numbers::Numbers;
 use crate::numbers::encode::sequence_set;
 use crate::numbers::parse::known_sequence_set;
 
-/// When messages have vanished.
+/// When messages were expunged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VanishedWhen {
-    /// Just now: the sequence numbers of the others change.
+    /// Just now: the sequence numbers of later messages change.
     Now,
     /// `(EARLIER)`: before the mailbox was selected.
     Earlier,

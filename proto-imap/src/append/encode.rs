@@ -7,11 +7,14 @@ use crate::grammar::command_writer::{
 };
 use crate::tag::Tag;
 
-/// `append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal`, up to and with the announcement of the
-/// message. The caller sends the message, waiting to be asked for it if `announced` says so, and a line end.
+/// Writes `append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal`, up to and including the
+/// announcement of the message.
+///
+/// The caller sends the message and a line end. If `announced` is synchronising, it waits for a continuation request
+/// before the message.
 ///
 /// # Errors
-/// [`InvalidArgument`] names the argument that cannot be written; nothing was put then.
+/// [`InvalidArgument`] names the argument that cannot be written; then nothing was written.
 pub fn append_prefix<S: CommandSink>(
     tag: Tag<'_>,
     append: &AppendCommand<'_>,

@@ -1,4 +1,5 @@
-//! `APPEND` (RFC 9051 §6.3.12): the command up to its message. The machines stream the message itself.
+//! `APPEND` (RFC 9051 §6.3.12): the command up to its message. The message itself is streamed by the client and
+//! server machines.
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -15,12 +16,12 @@ pub struct AppendCommand<'i> {
     pub mailbox: MailboxName<'i>,
     /// The message's flags.
     pub flags: FlagList<'i>,
-    /// The message's internal date; `None`: now.
+    /// The message's internal date; `None` means now.
     pub date: Option<DateTime>,
 }
 
 impl<'i> AppendCommand<'i> {
-    /// An APPEND without flags, with the current time as internal date.
+    /// Creates an APPEND without flags, with the current time as internal date.
     #[must_use]
     pub const fn new(mailbox: MailboxName<'i>) -> Self {
         Self { mailbox, flags: FlagList::EMPTY, date: None }

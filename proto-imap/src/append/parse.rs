@@ -12,11 +12,11 @@ use crate::grammar::{Context, Parsed, expected};
 use crate::mailbox_name::parse::mailbox;
 use crate::tag::Tag;
 
-/// `append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal`: reads the frame up to and with the line
-/// end behind the announcement of the message, and returns the announcement too.
+/// Parses `append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal`, up to and including the line end
+/// after the announcement of the message. Returns the announcement too.
 ///
 /// # Errors
-/// [`UnparsedCommand`] if the frame is no APPEND, or does not end there.
+/// [`UnparsedCommand`] if the frame is not an APPEND, or does not end there.
 pub fn append_prefix<'i>(
     frame: &'i [u8],
     cx: &Context,
@@ -32,19 +32,19 @@ pub fn append_prefix<'i>(
     }
 }
 
-/// Whether the literal that is announced at the end of `frame` is the message of an APPEND, and not its mailbox's name
-/// or another command's string. `frame` is all that has come of the command, up to and with the line end.
+/// Returns whether the literal announced at the end of `frame` is the message of an APPEND, and not its mailbox name
+/// or another command's string. `frame` is the command so far, up to and including the line end.
 ///
-/// This is told by the grammar, not by the size: it is so only if everything before is what an APPEND can have there.
+/// The grammar decides this, not the size: everything before the literal must be what an APPEND can have there.
 ///
-/// A frame can announce one literal after another; to ask this of each costs no more than the frame's length in all.
+/// If a frame announces several literals, calling this for each costs time linear in the frame's length in total.
 #[must_use]
 pub fn is_append_payload(frame: &[u8]) -> bool {
     is_in_place(frame) == Some(true) && append_prefix(frame, &Context::strict()).is_ok()
 }
 
-/// Whether the last line is the first one, or the one behind a mailbox name that is a literal. Looks back from the end
-/// to the last line end only, so that earlier lines are not parsed again for each literal.
+/// Returns whether the last line is the first one, or follows a mailbox name that is a literal. Only the bytes back
+/// to the previous line end are searched, so that earlier lines are not parsed again for each literal.
 fn is_in_place(frame: &[u8]) -> Option<bool> {
     let (_, name, rest) = command_name(frame).ok()?;
     let mailbox = rest.strip_prefix(b" ")?;
@@ -76,7 +76,7 @@ fn append<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (AppendCommand<'i>, Liter
     Ok((rest, (append, announced)))
 }
 
-/// `"{" number64 ["+"] "}" CRLF` or `"~{" number64 ["+"] "}" CRLF`, with nothing behind it.
+/// `"{" number64 ["+"] "}" CRLF` or `"~{" number64 ["+"] "}" CRLF`, at the end of the input
 fn announcement(i: &[u8]) -> Parsed<'_, LiteralHeader> {
     let (brace, binary) = match i {
         [b'~', rest @ ..] => (rest, Binary::Yes),

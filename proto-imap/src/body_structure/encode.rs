@@ -10,7 +10,7 @@ use crate::grammar::string::IString;
 use crate::grammar::string::encode::{nstring, string};
 use crate::grammar::value::are_values;
 
-/// Which of the two forms is written.
+/// The form that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detail {
     /// `BODY`: without extension data.

@@ -1,4 +1,4 @@
-//! A body structure as its encoding, to store and to send unchanged.
+//! A body structure in encoded form, to store and to send unchanged.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -9,12 +9,12 @@ use crate::body_structure::{encode, parse};
 use crate::grammar::Context;
 use crate::grammar::encoded::{InvalidWire, check};
 
-/// A [`BodyStructure`] as its strict encoding, in one allocation.
+/// The strict encoding of a [`BodyStructure`], in one allocation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncodedBodyStructure(Box<[u8]>);
 
 impl EncodedBodyStructure {
-    /// Copies a value.
+    /// Encodes a value.
     #[must_use]
     pub fn new(value: &BodyStructure<'_>) -> Self {
         let mut wire = Vec::new();
@@ -22,7 +22,7 @@ impl EncodedBodyStructure {
         Self(wire.into())
     }
 
-    /// Takes back the bytes that [`wire`](Self::wire) returned.
+    /// Restores a value from the bytes that [`wire`](Self::wire) returned.
     ///
     /// # Errors
     /// [`InvalidWire`] if they do not follow the grammar strictly.
@@ -32,13 +32,13 @@ impl EncodedBodyStructure {
         Ok(Self(wire))
     }
 
-    /// The strict encoding.
+    /// Returns the strict encoding.
     #[must_use]
     pub const fn wire(&self) -> &[u8] {
         &self.0
     }
 
-    /// The value. This parses the encoding.
+    /// Returns the value. Each call parses the encoding.
     #[must_use]
     pub fn view(&self) -> BodyStructure<'_> {
         parse::body(&self.0, &Context::strict()).map_or(parse::NOTHING, |(_, view)| view)

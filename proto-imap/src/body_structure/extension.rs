@@ -1,4 +1,5 @@
-//! Parses the extension data of a body structure: parameters, disposition, language, location (RFC 9051 §9 `body-ext-1part`, `body-ext-mpart`).
+//! Parses the extension data of a body structure: parameters, disposition, language, location (RFC 9051 §9
+//! `body-ext-1part`, `body-ext-mpart`).
 
 use crate::body_structure::{BodyExtension, Disposition, Parameter, Parameters};
 use crate::grammar::lazy_list::{Element, LazyList, more, pairs};
@@ -11,8 +12,8 @@ use crate::grammar::{Context, Expected, Parsed, expected};
 
 /// `body-fld-param = "(" string SP string *(SP string SP string) ")" / nil`
 ///
-/// *Tolerant*: `()`; `NIL` for a value; a last value that is missing; a pair in
-/// parentheses of its own; other lists among the parameters are skipped.
+/// *Tolerant*: `()`; `NIL` for a value; a missing last value; a pair in its own parentheses; other lists among the
+/// parameters are skipped.
 pub(crate) fn body_fld_param<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Parameters<'i>> {
     if i.starts_with(b"()") && !cx.repair(Repair::NilForValue) {
         return expected(i, "a parameter");
@@ -39,7 +40,7 @@ fn parameter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Parameter<'i>>>
     Ok((rest, Some(Parameter { name, value })))
 }
 
-/// A parameter in parentheses of its own; any other list is skipped. *Tolerant* only.
+/// Parses a parameter in its own parentheses; any other list is skipped. *Tolerant* only.
 fn parenthesised_parameter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Parameter<'i>>> {
     let (inner, ()) = open(i, cx)?;
     if inner.first() != Some(&b'(')
@@ -146,7 +147,7 @@ fn body_fld_dsp<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Disposition<
     }
 }
 
-/// Kinds that are read as a disposition even where none is expected.
+/// Returns whether the string is parsed as a disposition even where none is expected.
 fn is_known_disposition(kind: IString<'_>) -> bool {
     kind.eq_ignore_ascii_case(b"inline") || kind.eq_ignore_ascii_case(b"attachment")
 }
@@ -160,7 +161,7 @@ fn bare_disposition<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Disposit
 
 /// `body-fld-lang = nstring / "(" string *(SP string) ")"`
 ///
-/// *Tolerant*: `()`; `NIL` among the languages; a disposition, if there was none in its own place.
+/// *Tolerant*: `()`; `NIL` among the languages; a disposition, if none was in its own place.
 fn body_fld_lang<'i>(i: &'i [u8], extension: &mut BodyExtension<'i>, cx: &Context) -> Parsed<'i, ()> {
     let Ok((inner, ())) = open(i, cx) else {
         let (rest, language) = nstring(i, cx)?;

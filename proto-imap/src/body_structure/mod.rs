@@ -1,6 +1,6 @@
 //! Body structures: the MIME tree of a message as the server has parsed it (RFC 9051 §7.5.2, RFC 2045).
 //!
-//! Nothing is decoded here. Each part is parsed when it is visited.
+//! This module decodes nothing. Each part is parsed when it is visited.
 
 pub(crate) mod encode;
 pub(crate) mod encoded;
@@ -13,7 +13,7 @@ use crate::grammar::lazy_list::{LazyList, LazyValue};
 use crate::grammar::owned::{owned_enum, owned_struct};
 use crate::grammar::string::IString;
 
-/// The structure of a message or of a part of one.
+/// The structure of a message or of one of its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyStructure<'i> {
     /// Several parts.
@@ -25,13 +25,13 @@ pub enum BodyStructure<'i> {
 /// The structure of a multipart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Multipart<'i> {
-    /// The parts. May be empty with servers that don't keep to the grammar.
+    /// The parts. May be empty if the server violates the grammar.
     pub parts: LazyList<'i, BodyStructure<'i>>,
     /// `mixed`, `alternative`, …
     pub subtype: IString<'i>,
-    /// Parameters of the Content-Type, the boundary among them. In `BODYSTRUCTURE` only.
+    /// The parameters of the Content-Type, including the boundary. In `BODYSTRUCTURE` only.
     pub parameters: Parameters<'i>,
-    /// What `BODYSTRUCTURE` says beyond `BODY`.
+    /// The extension data. In `BODYSTRUCTURE` only.
     pub extension: BodyExtension<'i>,
 }
 
@@ -42,7 +42,7 @@ pub struct BodyPart<'i> {
     pub media_type: IString<'i>,
     /// `plain`, `png`, …
     pub subtype: IString<'i>,
-    /// Parameters of the Content-Type.
+    /// The parameters of the Content-Type.
     pub parameters: Parameters<'i>,
     /// `Content-ID:`
     pub id: Option<IString<'i>>,
@@ -52,22 +52,22 @@ pub struct BodyPart<'i> {
     pub encoding: IString<'i>,
     /// The size as transferred, in bytes.
     pub size: u64,
-    /// What there is beyond that for texts and messages.
+    /// The further fields of texts and messages.
     pub content: PartContent<'i>,
     /// `Content-MD5:`. In `BODYSTRUCTURE` only.
     pub md5: Option<IString<'i>>,
-    /// What `BODYSTRUCTURE` says beyond `BODY`.
+    /// The extension data. In `BODYSTRUCTURE` only.
     pub extension: BodyExtension<'i>,
 }
 
-/// What the structure of a part has beyond its general fields.
+/// The fields of a part that depend on its media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartContent<'i> {
-    /// Nothing.
+    /// No further fields.
     Basic,
     /// A text.
     Text {
-        /// How many lines.
+        /// The number of lines.
         lines: u64,
     },
     /// An attached message.
@@ -76,7 +76,7 @@ pub enum PartContent<'i> {
         envelope: LazyValue<'i, Envelope<'i>>,
         /// Its structure.
         body: LazyValue<'i, BodyStructure<'i>>,
-        /// How many lines.
+        /// The number of lines.
         lines: u64,
     },
 }
@@ -90,12 +90,11 @@ pub struct BodyExtension<'i> {
     pub language: LazyList<'i, IString<'i>>,
     /// `Content-Location:`
     pub location: Option<IString<'i>>,
-    /// Anything beyond that, as it came.
-    /// (Values separated by spaces; empty if there are none.)
+    /// Further extension data, exactly as received: values separated by spaces. Empty if there are none.
     pub further: IString<'i>,
 }
 
-/// How a part is to be shown.
+/// A part's presentation: inline or as an attachment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disposition<'i> {
     /// `inline`, `attachment`, …
@@ -104,7 +103,7 @@ pub struct Disposition<'i> {
     pub parameters: Parameters<'i>,
 }
 
-/// Names with values. A name compares without regard to case.
+/// Names with values. Names are compared without regard to case.
 pub type Parameters<'i> = LazyList<'i, Parameter<'i>>;
 
 /// A name with its value.
@@ -117,7 +116,7 @@ pub struct Parameter<'i> {
 }
 
 impl<'i> LazyList<'i, Parameter<'i>> {
-    /// The value of the first parameter of that name.
+    /// Returns the value of the first parameter with this name.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<IString<'i>> {
         let found = self.iter().find(|parameter| parameter.name.eq_ignore_ascii_case(name.as_bytes()))?;
@@ -126,7 +125,7 @@ impl<'i> LazyList<'i, Parameter<'i>> {
 }
 
 impl<'i> BodyStructure<'i> {
-    /// The parts of a multipart; none of a single part.
+    /// Returns the parts of a multipart. A single part has none.
     #[must_use]
     pub const fn parts(&self) -> LazyList<'i, Self> {
         match self {
@@ -135,7 +134,7 @@ impl<'i> BodyStructure<'i> {
         }
     }
 
-    /// The media type: `multipart` for multiparts.
+    /// Returns the media type: `multipart` for multiparts.
     #[must_use]
     pub const fn media_type(&self) -> IString<'i> {
         match self {
@@ -144,7 +143,7 @@ impl<'i> BodyStructure<'i> {
         }
     }
 
-    /// The media subtype.
+    /// Returns the media subtype.
     #[must_use]
     pub const fn subtype(&self) -> IString<'i> {
         match self {
@@ -153,7 +152,7 @@ impl<'i> BodyStructure<'i> {
         }
     }
 
-    /// The parameters of the Content-Type.
+    /// Returns the parameters of the Content-Type.
     #[must_use]
     pub const fn parameters(&self) -> Parameters<'i> {
         match self {
@@ -162,7 +161,7 @@ impl<'i> BodyStructure<'i> {
         }
     }
 
-    /// The extension data.
+    /// Returns the extension data.
     #[must_use]
     pub const fn extension(&self) -> BodyExtension<'i> {
         match self {
@@ -171,7 +170,8 @@ impl<'i> BodyStructure<'i> {
         }
     }
 
-    /// The part of that number (RFC 9051 §6.4.5.1), `[1, 2]` being `BODY[1.2]`. `[]` is the structure itself.
+    /// Returns the part with these numbers (RFC 9051 §6.4.5.1): `[1, 2]` is `BODY[1.2]`. `[]` is the structure
+    /// itself.
     #[must_use]
     pub fn part(&self, numbers: &[u32]) -> Option<Self> {
         let mut here = *self;

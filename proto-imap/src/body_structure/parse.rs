@@ -1,8 +1,9 @@
 //! Body structures (RFC 9051 §9 `body`).
 //!
-//! Which kind of body it is says its first field: a parenthesis begins a multipart, a string a single part. The
-//! tolerant reading looks further ahead, since servers leave out media types and children; what it makes of that is
-//! said at [`body`]. Extension data are read in [`extension`](super::extension). Nesting is bounded by [`MAX_DEPTH`].
+//! The first field decides the kind of body: a parenthesis starts a multipart, a string starts a single part. The
+//! tolerant parser looks further ahead, since servers leave out media types and children; see [`body`] for the
+//! deviations that it accepts. [`extension`](super::extension) parses extension data. Nesting is limited by
+//! [`MAX_DEPTH`].
 
 use crate::body_structure::extension::{body_ext_1part, body_ext_mpart, body_fld_param};
 use crate::body_structure::{BodyPart, BodyStructure, Multipart, PartContent};
@@ -18,7 +19,7 @@ use crate::grammar::{Context, MAX_DEPTH, Parsed, expected};
 /// `body = "(" (body-type-1part / body-type-mpart) ")"`
 ///
 /// *Tolerant*: spaces between parts; a multipart without children (nothing or `NIL` in their place); a single part
-/// without media type, without subtype, or with `NIL` for either (then it is `application/octet-stream`, or
+/// without media type, without subtype, or with `NIL` for either (read as `application/octet-stream` or
 /// `text/plain`); a text without a line count; a `message/rfc822` without its envelope; `()` and `NIL`.
 pub(crate) fn body<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, BodyStructure<'i>> {
     let mut structure = NOTHING;
@@ -26,7 +27,7 @@ pub(crate) fn body<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, BodyStructure<'i
     Ok((rest, structure))
 }
 
-/// A body. What it is goes to `out`, not by way of the result: it is large, and most callers drop it.
+/// Parses a body into `out`. The value is not returned because it is large and most callers drop it.
 fn nested_body<'i>(i: &'i [u8], cx: &Context, depth: u8, out: &mut BodyStructure<'i>) -> Parsed<'i, ()> {
     let Some(depth) = depth.checked_sub(1) else { return expected(i, "body parts nested less deeply") };
     let Ok((inner, ())) = open(i, cx) else {
@@ -49,7 +50,7 @@ fn nested_body<'i>(i: &'i [u8], cx: &Context, depth: u8, out: &mut BodyStructure
     }
 }
 
-/// A body structure that says nothing.
+/// A body structure without contents.
 pub(crate) const NOTHING: BodyStructure<'static> = BodyStructure::Multipart(Multipart {
     parts: LazyList::EMPTY,
     subtype: IString::EMPTY,
@@ -81,7 +82,7 @@ fn body_type_mpart<'i>(i: &'i [u8], cx: &Context, depth: u8, out: &mut BodyStruc
     let parts = LazyList::wire(taken(i, rest), cx.attempt());
     if cx.is_tolerant() && spaces_before_close(rest, cx).first() == Some(&b')') {
         cx.repairs.note(Repair::BodyShape);
-        // One part and nothing else is parentheses around the parentheses: `out` is that part already.
+        // One part and nothing else means doubled parentheses: `out` already is that part.
         if let (true, BodyStructure::Multipart(nothing)) = (count != 1, NOTHING) {
             *out = BodyStructure::Multipart(Multipart { parts, ..nothing });
         }
@@ -104,13 +105,13 @@ fn multipart_tail<'i>(
     close(rest, cx)
 }
 
-/// Skips spaces if another part is behind them.
+/// Skips spaces if another part follows them.
 #[inline]
 fn spaces_before_part<'i>(i: &'i [u8], cx: &Context) -> &'i [u8] {
     if i.first() == Some(&b' ') && i.trim_ascii_start().first() == Some(&b'(') { spaces(i, cx) } else { i }
 }
 
-/// `NIL` in the place of a part: behind it there must be another part or the subtype.
+/// Skips `NIL` in the place of a part. Another part or the subtype must follow.
 fn missing_part<'i>(i: &'i [u8], cx: &Context) -> Option<&'i [u8]> {
     if i.first() != Some(&b' ') || !cx.is_tolerant() {
         return None;
@@ -188,7 +189,7 @@ fn one_part<'i>(
     close(rest, cx)
 }
 
-/// The media type, where an empty one has come: RFC 2045 §5.2 says what it is then.
+/// Returns the media type and subtype. If the type is empty, RFC 2045 §5.2 defines the default.
 fn media<'i>(media_type: IString<'i>, subtype: IString<'i>, cx: &Context) -> (IString<'i>, IString<'i>) {
     if !cx.is_tolerant() || !(media_type.is_empty() || subtype.is_empty()) {
         return (media_type, subtype);
@@ -202,7 +203,7 @@ fn media<'i>(media_type: IString<'i>, subtype: IString<'i>, cx: &Context) -> (IS
     } else if KNOWN_TYPES.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
         (media_type, IString::new(b"octet-stream"))
     } else {
-        // The one token there is, is the subtype.
+        // The only token is the subtype.
         (IString::new(b"application"), media_type)
     }
 }
@@ -266,7 +267,7 @@ fn message<'i>(
     Ok((rest, content))
 }
 
-/// A single part, or a multipart whose children are missing: its first two fields tell. *Tolerant* only.
+/// Parses a single part, or a multipart without its children: the first two fields decide. *Tolerant* only.
 fn single_or_childless<'i>(
     i: &'i [u8],
     cx: &Context,

@@ -1,6 +1,6 @@
-//! Capabilities: what a server says it supports (RFC 9051 §7.2.2).
+//! Capabilities: the extensions that a server supports (RFC 9051 §7.2.2).
 //!
-//! Names compare without regard to case. Nothing here knows what a capability means.
+//! Names are compared without regard to case. This module does not interpret capabilities.
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -17,30 +17,29 @@ use core::fmt;
 #[derive(Clone, Copy)]
 pub struct Capability<'i>(&'i [u8]);
 
-/// The capabilities that a server lists.
+/// A server's list of capabilities.
 pub type CapabilityList<'i> = LazyList<'i, Capability<'i>>;
 
 impl<'i> Capability<'i> {
-    /// The capability of that name. It must be a name of the registry: a name that is not an atom is not
-    /// written.
+    /// Creates the capability with this name. The name must be registered; a name that is not an atom is not written.
     #[must_use]
     pub const fn new(name: &'i str) -> Self {
         Self(name.as_bytes())
     }
 
-    /// The whole of it: `AUTH=PLAIN`.
+    /// Returns the whole capability: `AUTH=PLAIN`.
     #[must_use]
     pub const fn as_bytes(&self) -> &'i [u8] {
         self.0
     }
 
-    /// Whether it is `name`, in any case.
+    /// Returns whether the capability is `name`. Case is ignored.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         self.0.eq_ignore_ascii_case(name.as_bytes())
     }
 
-    /// What is behind the `=`, if what is before it is `name`: `value("AUTH")` of `AUTH=PLAIN` is `PLAIN`.
+    /// Returns the value after the `=`, if `name` is before it: `value("AUTH")` of `AUTH=PLAIN` is `PLAIN`.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&'i [u8]> {
         let (key, rest) = self.0.split_at_checked(name.len())?;
@@ -72,13 +71,13 @@ impl fmt::Debug for Capability<'_> {
 }
 
 impl<'i> LazyList<'i, Capability<'i>> {
-    /// Whether the capability `name` is listed.
+    /// Returns whether the capability `name` is listed.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.iter().any(|capability| capability.is(name))
     }
 
-    /// The SASL mechanisms: what is behind `AUTH=`.
+    /// Returns the SASL mechanisms: the values of `AUTH=`.
     pub fn mechanisms(&self) -> impl Iterator<Item = &'i [u8]> + use<'i> {
         self.iter().filter_map(|capability| capability.value("AUTH"))
     }

@@ -9,7 +9,7 @@ use crate::grammar::{Context, Parsed, expected};
 
 /// `*(SP capability)`, where `capability = ("AUTH=" auth-type) / atom`; up to a closing bracket or the line end.
 ///
-/// *Tolerant*: spaces at the end; any characters but parentheses and brackets.
+/// *Tolerant*: spaces at the end; any characters except parentheses and brackets.
 pub(crate) fn capabilities<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, CapabilityList<'i>> {
     let mut rest = i;
     while rest.first() == Some(&b' ') {

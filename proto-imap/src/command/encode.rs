@@ -1,4 +1,4 @@
-//! The table of command encoders: which function writes the arguments of which command.
+//! The table of command encoders: it maps each command to the function that writes its arguments.
 
 use crate::command::Command;
 use crate::copy::CopyCommand;
@@ -9,7 +9,7 @@ use crate::grammar::command_writer::{
 use crate::rename::RenameCommand;
 use crate::tag::Tag;
 
-/// `command = tag SP (…) CRLF`
+/// Writes `command = tag SP (…) CRLF`.
 ///
 /// ```
 /// use proto_imap::encode::{self, LiteralMode, Options, CommandBuffer};
@@ -22,7 +22,7 @@ use crate::tag::Tag;
 /// ```
 ///
 /// # Errors
-/// [`InvalidArgument`] names the argument that cannot be written; nothing was put then.
+/// [`InvalidArgument`] names the argument that cannot be written; then nothing was written.
 pub fn command<S: CommandSink>(
     tag: Tag<'_>,
     command: &Command<'_>,
@@ -109,7 +109,7 @@ impl<S: CommandSink> Writer<'_, S> {
                 self.put(b" ");
                 self.mailbox(*mailbox)
             }
-            // Those without arguments were written above.
+            // Commands without arguments were written above.
             _ => Ok(()),
         }
     }

@@ -46,7 +46,7 @@ pub enum Command<'i> {
     Noop,
     /// `LOGOUT` (§6.1.3)
     Logout,
-    /// `ID` (RFC 2971): who the client is; without parameters `ID NIL`.
+    /// `ID` (RFC 2971): identifies the client; without parameters it is sent as `ID NIL`.
     Id(IdFields<'i>),
     /// `ENABLE` (§6.3.1)
     Enable(CapabilityList<'i>),
@@ -78,8 +78,8 @@ pub enum Command<'i> {
     Close,
     /// `UNSELECT` (§6.4.2)
     Unselect,
-    /// `UNAUTHENTICATE` (RFC 8437): ends the login and keeps the connection. A client sends it only where the server lists the
-    /// capability; a server knows it only if the configuration lists the capability.
+    /// `UNAUTHENTICATE` (RFC 8437): ends the login and keeps the connection. A client sends it only if the server
+    /// lists the capability. A server accepts it only if the configuration lists the capability.
     Unauthenticate,
     /// `CHECK` (RFC 3501 §6.4.1)
     Check,
@@ -107,12 +107,12 @@ pub enum Command<'i> {
     Move(CopyCommand<'i>),
     /// `UID MOVE` (§6.4.9)
     UidMove(CopyCommand<'i>),
-    /// Any other, as text.
+    /// Any other command, as text.
     Raw(RawCommand<'i>),
 }
 
 impl Command<'_> {
-    /// The command's name.
+    /// Returns the command's name.
     #[must_use]
     pub fn name(&self) -> CommandName {
         match self {

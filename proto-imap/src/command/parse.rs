@@ -1,4 +1,4 @@
-//! The table of command parsers: which function parses the arguments of which command.
+//! The table of command parsers: it maps each command to the function that parses its arguments.
 
 use crate::capability::parse::enable;
 use crate::command::Command;
@@ -19,10 +19,11 @@ use crate::status::parse::status;
 use crate::store::store;
 use crate::tag::Tag;
 
-/// Parses a whole frame as a command: `command = tag SP (…) CRLF`.
+/// Parses a complete frame as a command: `command = tag SP (…) CRLF`.
 ///
-/// APPEND, AUTHENTICATE, LOGIN and STARTTLS have parsers of their own: see [`append_prefix`](crate::parse::append_prefix),
-/// [`authentication`](fn@crate::parse::authentication) and [`no_arguments`](crate::parse::no_arguments).
+/// APPEND, AUTHENTICATE, LOGIN and STARTTLS have their own parsers: see
+/// [`append_prefix`](crate::parse::append_prefix), [`authentication`](fn@crate::parse::authentication) and
+/// [`no_arguments`](crate::parse::no_arguments).
 ///
 /// # Errors
 /// [`UnparsedCommand`] if the frame is not such a command.
@@ -34,7 +35,7 @@ pub fn command<'i>(frame: &'i [u8], cx: &Context) -> Result<(Tag<'i>, Command<'i
     }
 }
 
-/// A command behind its tag.
+/// Parses a command after its tag.
 fn named<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
     let (rest, (name, word)) = name(i)?;
     let (rest, command) = match name {
@@ -58,7 +59,7 @@ fn named<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
     end(rest, cx).map(|(rest, ())| (rest, command))
 }
 
-/// The arguments of a command that has some.
+/// Parses the arguments of a command that has some.
 fn arguments<'i>(i: &'i [u8], name: CommandName, cx: &Context) -> Parsed<'i, Command<'i>> {
     Ok(match name {
         CommandName::Copy => both(copy(i, cx)?, Command::Copy),
@@ -95,7 +96,7 @@ fn both<'i, A>(
     (rest, command(arguments))
 }
 
-/// A command that is not known: what is behind its name is kept as it came.
+/// Parses an unknown command. The bytes after its name are kept exactly as received.
 fn raw<'i>(i: &'i [u8], name: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
     let end_of_line = match i {
         [.., b'\r', b'\n'] => 2,

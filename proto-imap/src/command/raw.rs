@@ -10,27 +10,28 @@ use proto_mail::error::ErrorDetails;
 
 /// A command as text, for commands without a variant of [`Command`](crate::types::Command).
 ///
-/// A client can send one whose name is known too, to ask for what this library doesn't know of it. What moves a
-/// session, takes credentials or streams has no raw form: the machines must know of it.
+/// A client can also send a known command as text, to use an argument that this library does not support. Commands
+/// that change the session's state, take credentials or stream data have no raw form, because the machines must
+/// handle them.
 ///
-/// The client does not check whether the server offers what a raw command requires.
+/// The client does not check whether the server offers the extension that a raw command requires.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RawCommand<'i> {
     name: &'i [u8],
     arguments: &'i [u8],
 }
 
-/// Why a text is no raw command.
+/// The reason why a text is not a raw command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidCommand {
-    /// It does not begin with a name.
+    /// The text does not start with a name.
     Name,
-    /// CR, LF or NUL is in it.
+    /// The text contains CR, LF or NUL.
     ForbiddenByte,
-    /// It ends with the announcement of a literal: the server would take the next command for the literal.
+    /// The text ends with the announcement of a literal, so the server would take the next command for the literal.
     Literal,
-    /// That command moves the session, takes credentials or streams: use what the machine has for it.
+    /// The command changes the session's state, takes credentials or streams data: use the machine's method for it.
     HasItsOwn,
 }
 
@@ -50,10 +51,10 @@ impl core::error::Error for InvalidCommand {}
 impl ErrorDetails for InvalidCommand {}
 
 impl<'i> RawCommand<'i> {
-    /// The command that is written so, its tag and its line end left out: `GETQUOTAROOT INBOX`.
+    /// Creates a command from its text without the tag and the line end: `GETQUOTAROOT INBOX`.
     ///
     /// # Errors
-    /// [`InvalidCommand`] says which rule the text breaks.
+    /// [`InvalidCommand`] is the rule that the text violates.
     pub fn new(text: &'i str) -> Result<Self, InvalidCommand> {
         let bytes = text.as_bytes();
         if memchr::memchr3(b'\r', b'\n', 0, bytes).is_some() {
@@ -77,7 +78,7 @@ impl<'i> RawCommand<'i> {
         Self { name, arguments }
     }
 
-    /// Whether the machines must know of it.
+    /// Returns whether the machines must handle the command.
     fn has_its_own(&self) -> bool {
         const MORE: [&[u8]; 3] = [b"COMPRESS", b"DONE", b"REPLACE"];
         matches!(
@@ -97,27 +98,27 @@ impl<'i> RawCommand<'i> {
         ) || MORE.iter().any(|name| self.name.eq_ignore_ascii_case(name))
     }
 
-    /// The command's name, if it is one that is known; that of a UID command is [`Other`](CommandName::Other).
+    /// Returns the command's name, if it is known. A UID command is [`Other`](CommandName::Other).
     #[must_use]
     pub fn name(&self) -> CommandName {
         crate::command_name::known_name(self.name)
     }
 
-    /// The name as it came.
+    /// Returns the name as received.
     #[must_use]
     pub const fn raw_name(&self) -> &'i [u8] {
         self.name
     }
 
-    /// What is behind the name, up to the line end: begins with a space, if there is anything. What a server is told
-    /// can have literals in it.
+    /// Returns the bytes after the name, up to the line end. They start with a space, unless they are empty. Commands
+    /// received by a server can contain literals.
     #[must_use]
     pub const fn arguments(&self) -> &'i [u8] {
         self.arguments
     }
 }
 
-/// Shows the name and how much is behind it: a mistyped LOGIN holds a password like a right one.
+/// Shows the name and the length of the arguments. A mistyped LOGIN contains a password too.
 impl fmt::Debug for RawCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = alloc::string::String::from_utf8_lossy(self.name);

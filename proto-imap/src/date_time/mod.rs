@@ -1,6 +1,6 @@
-//! Dates and times as IMAP writes them (RFC 9051 §9 `date`, `date-time`).
+//! Dates and times in IMAP's format (RFC 9051 §9 `date`, `date-time`).
 //!
-//! A value is always a date that exists in the calendar. Time zones are offsets in minutes; nothing here reads a clock.
+//! A value is always a date in the calendar. Time zones are offsets in minutes. This module never reads a clock.
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -15,7 +15,7 @@ pub struct Date {
     day: u8,
 }
 
-/// A time of a day with its offset from UTC: `"01-Feb-2024 13:05:09 +0100"`.
+/// A date and a time of day, with the offset from UTC: `"01-Feb-2024 13:05:09 +0100"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DateTime {
     date: Date,
@@ -39,28 +39,29 @@ impl Date {
         Some(Self { year, month, day })
     }
 
-    /// The year, 0 to 9999.
+    /// Returns the year, 0 to 9999.
     #[must_use]
     pub const fn year(self) -> u16 {
         self.year
     }
 
-    /// The month, 1 to 12.
+    /// Returns the month, 1 to 12.
     #[must_use]
     pub const fn month(self) -> u8 {
         self.month
     }
 
-    /// The day of the month, 1 to 31.
+    /// Returns the day of the month, 1 to 31.
     #[must_use]
     pub const fn day(self) -> u8 {
         self.day
     }
 
-    /// Days since 1970-01-01.
+    /// Returns the number of days since 1970-01-01.
     #[must_use]
     pub const fn days_since_epoch(self) -> i64 {
-        // The year is counted from March, so that the leap day is its last: then the days before a month are linear.
+        // Years are counted from March, so that the leap day is the last day of a year. The days before a month are
+        // then linear.
         let march_year = self.year as i64 - (self.month <= 2) as i64;
         let era = march_year.div_euclid(400);
         let year_of_era = march_year.rem_euclid(400);
@@ -90,8 +91,8 @@ impl Date {
 }
 
 impl DateTime {
-    /// A time. `zone` is the offset from UTC in minutes, less than a hundred hours. A leap second (60) is allowed.
-    /// `None` if there is no such time.
+    /// Creates a time. `zone` is the offset from UTC in minutes, less than a hundred hours. A leap second (60) is
+    /// allowed. Returns `None` if there is no such time.
     #[must_use]
     pub const fn new(date: Date, hour: u8, minute: u8, second: u8, zone: i16) -> Option<Self> {
         if hour > 23 || minute > 59 || second > 60 || zone <= -6000 || zone >= 6000 {
@@ -106,31 +107,31 @@ impl DateTime {
         self.date
     }
 
-    /// The hour, 0 to 23.
+    /// Returns the hour, 0 to 23.
     #[must_use]
     pub const fn hour(self) -> u8 {
         self.hour
     }
 
-    /// The minute, 0 to 59.
+    /// Returns the minute, 0 to 59.
     #[must_use]
     pub const fn minute(self) -> u8 {
         self.minute
     }
 
-    /// The second, 0 to 60.
+    /// Returns the second, 0 to 60.
     #[must_use]
     pub const fn second(self) -> u8 {
         self.second
     }
 
-    /// The offset from UTC in minutes, east being positive.
+    /// Returns the offset from UTC in minutes, positive in the east.
     #[must_use]
     pub const fn zone(self) -> i16 {
         self.zone
     }
 
-    /// Seconds since 1970-01-01 00:00:00 UTC.
+    /// Returns the number of seconds since 1970-01-01 00:00:00 UTC.
     #[must_use]
     pub const fn timestamp(self) -> i64 {
         self.date.days_since_epoch() * 86_400
@@ -140,8 +141,8 @@ impl DateTime {
             - self.zone as i64 * 60
     }
 
-    /// Returns the time that is this number of seconds after 1970-01-01 00:00:00 UTC, in a zone (minutes east of UTC).
-    /// `None` outside of the years 0 to 9999.
+    /// Returns the time that is this number of seconds after 1970-01-01 00:00:00 UTC, in a zone (minutes east of
+    /// UTC). `None` outside the years 0 to 9999.
     #[must_use]
     pub const fn from_timestamp(seconds: i64, zone: i16) -> Option<Self> {
         let Some(local) = seconds.checked_add(zone as i64 * 60) else { return None };

@@ -61,7 +61,7 @@ pub(crate) fn date_time_text(text: &[u8]) -> Option<DateTime> {
     DateTime::new(date, two(h0, h1)?, two(n0, n1)?, two(s0, s1)?, zone)
 }
 
-/// A date and time in nearly the right form: spaces where they like, a day of one digit, no zone or a name for UTC.
+/// Parses a date and time in nearly the right form: spaces anywhere, a one-digit day, and no zone or a name for UTC.
 pub(crate) fn lenient_date_time(text: &[u8]) -> Option<DateTime> {
     let mut words = text.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     let (date, time) = (words.next()?, words.next()?);

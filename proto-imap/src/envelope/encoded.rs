@@ -1,4 +1,4 @@
-//! An envelope as its encoding, to store and to send unchanged.
+//! An envelope in encoded form, to store and to send unchanged.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -9,12 +9,12 @@ use crate::envelope::{encode, parse};
 use crate::grammar::Context;
 use crate::grammar::encoded::{InvalidWire, check};
 
-/// An [`Envelope`] as its strict encoding, in one allocation.
+/// The strict encoding of an [`Envelope`], in one allocation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncodedEnvelope(Box<[u8]>);
 
 impl EncodedEnvelope {
-    /// Copies a value.
+    /// Encodes a value.
     #[must_use]
     pub fn new(value: &Envelope<'_>) -> Self {
         let mut wire = Vec::new();
@@ -22,7 +22,7 @@ impl EncodedEnvelope {
         Self(wire.into())
     }
 
-    /// Takes back the bytes that [`wire`](Self::wire) returned.
+    /// Restores a value from the bytes that [`wire`](Self::wire) returned.
     ///
     /// # Errors
     /// [`InvalidWire`] if they do not follow the grammar strictly.
@@ -32,13 +32,13 @@ impl EncodedEnvelope {
         Ok(Self(wire))
     }
 
-    /// The strict encoding.
+    /// Returns the strict encoding.
     #[must_use]
     pub const fn wire(&self) -> &[u8] {
         &self.0
     }
 
-    /// The value. This parses the encoding.
+    /// Returns the value. Each call parses the encoding.
     #[must_use]
     pub fn view(&self) -> Envelope<'_> {
         parse::envelope(&self.0, &Context::strict()).map(|(_, view)| view).unwrap_or_default()

@@ -1,6 +1,6 @@
 //! Envelopes: the main header fields of a message as the server has parsed them (RFC 9051 §7.5.2).
 //!
-//! Nothing is decoded here: names and subjects are as in the header, encoded words included.
+//! This module decodes nothing: names and subjects are as in the header and can contain encoded words.
 
 pub(crate) mod encode;
 pub(crate) mod encoded;
@@ -37,8 +37,8 @@ pub struct Envelope<'i> {
 }
 
 impl Envelope<'_> {
-    /// Whether this is not the message's envelope but one that the server made up because it could not read the
-    /// message: fetch `BODY[]` to see what is there.
+    /// Returns whether this is not the message's envelope but a placeholder of a server that could not parse the
+    /// message. Fetch `BODY[]` to see the contents.
     #[must_use]
     pub fn is_placeholder(&self) -> bool {
         self.from.iter().any(|address| {
@@ -58,20 +58,21 @@ pub struct Address<'i> {
     pub name: Option<IString<'i>>,
     /// The source route. Obsolete.
     pub adl: Option<IString<'i>>,
-    /// What is before the `@`; in the first element of a group its name; `None` in the last element of a group.
+    /// The part before the `@`. In the first element of a group, the group's name; `None` in the last element of a
+    /// group.
     pub mailbox: Option<IString<'i>>,
-    /// What is behind the `@`; `None` in the first and the last element of a group.
+    /// The part after the `@`; `None` in the first and the last element of a group.
     pub host: Option<IString<'i>>,
 }
 
 impl<'i> Address<'i> {
-    /// Whether a group begins here, and its name.
+    /// Returns the name of the group that starts here; `None` if none does.
     #[must_use]
     pub const fn group_start(&self) -> Option<IString<'i>> {
         if self.host.is_none() { self.mailbox } else { None }
     }
 
-    /// Whether a group ends here.
+    /// Returns whether a group ends here.
     #[must_use]
     pub const fn is_group_end(&self) -> bool {
         self.host.is_none() && self.mailbox.is_none()

@@ -1,6 +1,6 @@
-//! Envelopes and addresses (RFC 9051 §9 `envelope`, `address`).
+//! Parses envelopes and addresses (RFC 9051 §9 `envelope`, `address`).
 //!
-//! The tolerant reading knows what servers leave out, add, and swap; each function says it.
+//! The tolerant parser accepts fields that servers leave out, add or swap. Each function lists them.
 
 use crate::envelope::{Address, AddressList, Envelope};
 use crate::grammar::lazy_list::Element;
@@ -14,8 +14,9 @@ use crate::grammar::{Context, MAX_DEPTH, Parsed, expected};
 /// `envelope = "(" env-date SP env-subject SP env-from SP env-sender SP env-reply-to SP env-to SP env-cc SP env-bcc
 /// SP env-in-reply-to SP env-message-id ")"`
 ///
-/// *Tolerant*: fields missing at the end are `None`; if there is but one string behind the address lists it is
-/// the message-id; further values are skipped; `NIL` is an envelope without any field; further parentheses around it.
+/// *Tolerant*: fields missing at the end are `None`; if only one string follows the address lists, it is the
+/// message-id; further values are skipped; `NIL` is an envelope without any field; further parentheses around the
+/// envelope.
 pub(crate) fn envelope<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Envelope<'i>> {
     if cx.is_tolerant()
         && let Ok((rest, ())) = nil(i)
@@ -26,7 +27,7 @@ pub(crate) fn envelope<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Envelope<'i>
     let mut envelope = Envelope::default();
     let (mut rest, ()) = open(i, cx)?;
     let mut extra = 0;
-    // A date is a string: a list that is not empty is the envelope itself.
+    // The date is a string, so a list that is not empty is the envelope itself.
     while matches!(rest, [b'(', next, ..] if *next != b')')
         && extra < MAX_DEPTH
         && cx.repair(Repair::EnvelopeShape)
@@ -46,7 +47,7 @@ pub(crate) fn envelope<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Envelope<'i>
     for list in [from, sender, reply_to, to, cc, bcc] {
         let Some(behind) = next_field(rest, cx)? else { break };
         if cx.is_tolerant() && matches!(behind.first(), Some(b'"' | b'{')) {
-            // A list is missing: what is left are the two strings.
+            // A list is missing: the rest are the two strings.
             cx.repairs.note(Repair::EnvelopeShape);
             break;
         }
@@ -70,7 +71,7 @@ pub(crate) fn envelope<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Envelope<'i>
     Ok((rest, envelope))
 }
 
-/// The closing parenthesis, and those of `extra` pairs around it.
+/// Parses the closing parenthesis, and those of `extra` pairs around it.
 fn close_all<'i>(i: &'i [u8], extra: u8, cx: &Context) -> Parsed<'i, ()> {
     let mut rest = i;
     for _ in 0..=extra {
@@ -79,7 +80,7 @@ fn close_all<'i>(i: &'i [u8], extra: u8, cx: &Context) -> Parsed<'i, ()> {
     Ok((rest, ()))
 }
 
-/// What is behind the space before the next field. *Tolerant*: `None` if the envelope ends here.
+/// Returns the input after the space before the next field. *Tolerant*: `None` if the envelope ends here.
 #[inline]
 fn next_field<'i>(
     i: &'i [u8],
@@ -166,7 +167,7 @@ pub(crate) fn address<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Address<'i>> 
     Ok((rest, address))
 }
 
-/// Puts the pieces of an address where they belong.
+/// Moves the misplaced parts of an address to their fields.
 fn straighten(address: &mut Address<'_>, cx: &Context) {
     if let (Some(name), Some(_), None) = (address.name, address.mailbox, address.host)
         && let [b'<', inner @ .., b'>'] = name.raw()

@@ -15,7 +15,7 @@ use crate::grammar::string::encode::{is_atom, literal_header, nstring, string};
 use crate::grammar::value::write_value;
 use crate::section::{SectionItem, section_name, spec};
 
-/// Writes one FETCH response: `* 12 FETCH (FLAGS (\Seen) UID 7)`.
+/// Writes a FETCH response: `* 12 FETCH (FLAGS (\Seen) UID 7)`.
 ///
 /// ```
 /// use proto_imap::encode::FetchWriter;
@@ -36,7 +36,8 @@ pub struct FetchWriter<'o, S: Sink + ?Sized> {
 }
 
 impl<'o, S: Sink + ?Sized> FetchWriter<'o, S> {
-    /// Begins the response for the message of that sequence number, which must not be 0. It needs at least one item.
+    /// Starts the response for the message with this sequence number, which must not be 0. It needs at least one
+    /// item.
     pub fn start(sequence: u32, out: &'o mut S) -> Self {
         out.put(b"* ");
         number(sequence.max(1).into(), out);
@@ -44,15 +45,16 @@ impl<'o, S: Sink + ?Sized> FetchWriter<'o, S> {
         Self { out, first: true }
     }
 
-    /// Goes on with a response that was begun before, behind the bytes of a literal.
+    /// Continues a response after the bytes of a literal.
     pub const fn resume(out: &'o mut S) -> Self {
         Self { out, first: false }
     }
 
-    /// Writes an item. Nothing, if the grammar has no words for it: a UID of 0, an item that could not be read.
+    /// Writes an item. Skips an item that the grammar cannot express: a UID of 0, or an item that could not be
+    /// parsed.
     ///
-    /// Behind a [`FetchItem::SectionLiteral`] the caller writes as many bytes as that says, then
-    /// [`resume`](Self::resume)s.
+    /// After a [`FetchItem::SectionLiteral`] the caller must write the announced number of bytes, then call
+    /// [`resume`](Self::resume).
     pub fn item(&mut self, item: &FetchItem<'_>) {
         if !can_be_written(item) {
             return;
@@ -61,14 +63,14 @@ impl<'o, S: Sink + ?Sized> FetchWriter<'o, S> {
         msg_att_item(item, self.out);
     }
 
-    /// Writes an envelope that was encoded before.
+    /// Writes an already encoded envelope.
     pub fn envelope(&mut self, envelope: &EncodedEnvelope) {
         self.separate();
         self.out.put(b"ENVELOPE ");
         self.out.put(envelope.wire());
     }
 
-    /// Writes a body structure that was encoded before.
+    /// Writes an already encoded body structure.
     pub fn body_structure(&mut self, body: &EncodedBodyStructure) {
         self.separate();
         self.out.put(b"BODYSTRUCTURE ");
@@ -80,7 +82,7 @@ impl<'o, S: Sink + ?Sized> FetchWriter<'o, S> {
         self.out.put(b")\r\n");
     }
 
-    /// Leaves the response open, for it to be [`resume`](Self::resume)d behind the bytes of a literal.
+    /// Leaves the response open. Continue it with [`resume`](Self::resume) after the bytes of a literal.
     pub fn pause(self) {}
 
     fn separate(&mut self) {

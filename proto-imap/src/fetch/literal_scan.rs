@@ -1,43 +1,43 @@
-//! Which literal of a FETCH response is a section's contents, by its place in the grammar.
+//! Decides which literals of a FETCH response are the contents of a section, by their place in the grammar.
 //!
-//! A framer finds the announcement of a literal at the end of a line and has to know: is it a string of an envelope,
-//! to be collected, or the contents of a section, to be streamed? The size says nothing about that; the place does.
+//! A framer finds the announcement of a literal at the end of a line. It must know whether the literal is a string of
+//! an envelope, to be buffered, or the contents of a section, to be streamed. The place decides, not the size.
 
 use crate::fetch::parse::start;
 use crate::grammar::Context;
 use crate::grammar::repair::Strictness;
 use crate::grammar::string::parse::{literal_size, quoted};
 
-/// Walks over the frame of a FETCH response, once, however many literals are in it.
+/// Scans the frame of a FETCH response once, however many literals it has.
 #[derive(Debug, Clone, Default)]
 pub struct LiteralScan {
-    /// What is before this was walked over.
+    /// The offset up to which the frame was scanned.
     at: usize,
     depth: u32,
     in_section: bool,
-    /// Where the item's name at the first level begins and ends, and where the token behind it begins.
+    /// The start and the end of the name of the current top-level item, and the start of the token after it.
     name: (usize, usize),
     token: usize,
-    /// Before this no quoted string can close: what looks like a quote is none.
+    /// No quoted string can close before this offset, so that a quote before it is an ordinary character.
     unquoted: usize,
     no_fetch: bool,
 }
 
 impl LiteralScan {
-    /// For a new frame.
+    /// Creates a scan for a new frame.
     #[must_use]
     pub const fn new() -> Self {
         Self { at: 0, depth: 0, in_section: false, name: (0, 0), token: 0, unquoted: 0, no_fetch: false }
     }
 
-    /// For what follows behind the literal of a section's contents: the frame begins anew, inside of the FETCH list.
+    /// Creates a scan for the bytes after a section's contents. The frame starts anew, inside the FETCH list.
     #[must_use]
     pub const fn continued() -> Self {
         Self { at: 0, depth: 1, in_section: false, name: (0, 0), token: 0, unquoted: 0, no_fetch: false }
     }
 
-    /// Whether the literal that is announced at the end of `frame` is the contents of a section. `frame` is the message
-    /// so far: what was given in the last call, that literal's bytes, and what came behind them up to the next
+    /// Returns whether the literal announced at the end of `frame` is the contents of a section. `frame` is the
+    /// message so far: the bytes of the last call, that literal's bytes, and the bytes after them up to the next
     /// announcement.
     pub fn is_section_contents(&mut self, frame: &[u8], reading: Strictness) -> bool {
         let cx = Context::new(reading);
@@ -89,7 +89,7 @@ impl LiteralScan {
         false
     }
 
-    /// Whether the token before this one is the name of a section.
+    /// Returns whether the token before this one is the name of a section.
     fn follows_section(&self, frame: &[u8]) -> bool {
         if !matches!(frame.get(self.token..self.at), Some(b"" | b"~")) {
             return false;
@@ -105,8 +105,8 @@ impl LiteralScan {
     }
 }
 
-/// Whether the literal that is announced at the end of `line_so_far`, a FETCH response from its beginning, is the
-/// contents of a section. For one literal; a [`LiteralScan`] is for many.
+/// Returns whether the literal announced at the end of `line_so_far` is the contents of a section. `line_so_far` is a
+/// FETCH response from its start. For several literals use a [`LiteralScan`].
 #[must_use]
 pub fn is_body_literal(line_so_far: &[u8]) -> bool {
     LiteralScan::new().is_section_contents(line_so_far, Strictness::Tolerant)

@@ -1,7 +1,7 @@
 //! FETCH responses: the data of one message, item by item (RFC 9051 §7.5.2).
 //!
-//! The contents of a section arrive either inline, as a string of the frame, or as a literal whose bytes follow the frame
-//! and are streamed to the application.
+//! The contents of a section arrive in one of two forms. They are a string inside the frame, or a literal whose bytes
+//! follow the frame and are streamed to the application.
 
 pub(crate) mod encode;
 pub(crate) mod literal_scan;
@@ -30,51 +30,51 @@ pub enum FetchItem<'i> {
     Size(u64),
     /// `INTERNALDATE`
     InternalDate {
-        /// The time; `None` if there is no such time.
+        /// The time; `None` if it does not exist in the calendar.
         date: Option<DateTime>,
-        /// The time as it came.
+        /// The time as received.
         raw: IString<'i>,
     },
-    /// `ENVELOPE`. The envelope is parsed again when it is viewed, so that an item stays small.
+    /// `ENVELOPE`. The envelope is parsed again when it is viewed, which keeps an item small.
     Envelope(LazyValue<'i, Envelope<'i>>),
     /// `BODY` without a section: the structure without its extension data.
     Body(LazyValue<'i, BodyStructure<'i>>),
     /// `BODYSTRUCTURE`
     BodyStructure(LazyValue<'i, BodyStructure<'i>>),
-    /// The contents of a section, in the frame; `None`: there is no such section.
+    /// The contents of a section, inside the frame.
     Section {
-        /// Which section.
+        /// The section.
         section: Section<'i>,
-        /// Where the contents begin in the section, if the client had asked for a piece of it.
+        /// The offset of the contents in the section, in bytes, if the client requested only a part.
         origin: Option<u64>,
-        /// The contents.
+        /// The contents; `None` if the server has no such section.
         value: Option<IString<'i>>,
     },
-    /// The contents of a section follow as a literal. The frame ends here, and goes on behind the literal's bytes.
+    /// The contents of a section follow as a literal. The frame ends here and continues after the literal's bytes.
     SectionLiteral {
-        /// Which section.
+        /// The section.
         section: Section<'i>,
-        /// Where the contents begin in the section, if the client had asked for a piece of it.
+        /// The offset of the contents in the section, in bytes, if the client requested only a part.
         origin: Option<u64>,
-        /// How many bytes follow.
+        /// The number of bytes that follow.
         size: u64,
     },
     /// `BINARY.SIZE`: the decoded size of a section (RFC 3516), in bytes.
     BinarySize {
-        /// Which section.
+        /// The section.
         section: Section<'i>,
-        /// Its size.
+        /// Its decoded size in bytes.
         size: u64,
     },
     /// `MODSEQ` (RFC 7162)
     ModSeq(u64),
     /// `EMAILID` (RFC 8474)
     EmailId(IString<'i>),
-    /// `THREADID` (RFC 8474); `None`: the server has no threads.
+    /// `THREADID` (RFC 8474); `None` if the server has no threads.
     ThreadId(Option<IString<'i>>),
-    /// `PREVIEW` (RFC 8970); `None`: not known yet.
+    /// `PREVIEW` (RFC 8970); `None` if it is not known yet.
     Preview(Option<IString<'i>>),
-    /// `SAVEDATE` (RFC 8514); `None`: not known.
+    /// `SAVEDATE` (RFC 8514); `None` if it is not known.
     SaveDate(Option<DateTime>),
     /// `X-GM-MSGID`
     GmailMessageId(u64),
@@ -82,14 +82,14 @@ pub enum FetchItem<'i> {
     GmailThreadId(u64),
     /// `X-GM-LABELS`. A label that begins with a backslash is a system label.
     GmailLabels(LazyList<'i, IString<'i>>),
-    /// An item that this library does not know.
+    /// An unknown item.
     Other {
         /// The item's name, with its section if it has one.
         name: IString<'i>,
-        /// Its value, as it came.
+        /// Its value, as received.
         value: IString<'i>,
     },
-    /// A known item whose value could not be read; it was skipped. In the tolerant reading only.
+    /// A known item whose value could not be parsed; it was skipped. From the tolerant parser only.
     Unparsed {
         /// The item's name.
         name: IString<'i>,
@@ -98,17 +98,17 @@ pub enum FetchItem<'i> {
     },
 }
 
-/// A whole FETCH response, all of whose contents are in the frame.
+/// A complete FETCH response, with all contents inside the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchResponse<'i> {
-    /// The message's sequence number; 0 only if parsed tolerantly; no message has that number.
+    /// The message's sequence number. The tolerant parser also accepts 0, which is no message's number.
     pub sequence: u32,
     /// Its data.
     pub items: LazyList<'i, FetchItem<'i>>,
 }
 
 impl FetchResponse<'_> {
-    /// The message's UID, if it is among the items.
+    /// Returns the message's UID, if it is among the items.
     #[must_use]
     pub fn uid(&self) -> Option<u32> {
         self.items.iter().find_map(|item| if let FetchItem::Uid(uid) = item { Some(uid) } else { None })

@@ -1,9 +1,9 @@
-//! FETCH responses, item by item (RFC 9051 §9 `msg-att`).
+//! Parses FETCH responses item by item (RFC 9051 §9 `msg-att`).
 //!
-//! A FETCH response is not read as one thing, since the contents of sections may be of any size: [`start`] reads its
-//! beginning, [`next_item`] one item after the other. Where the contents of a section come as a literal, the item
-//! ends with the literal's announcement ([`FetchItem::SectionLiteral`]) if nothing is behind it; its bytes go
-//! elsewhere, and what comes behind them is read as the next frame.
+//! A FETCH response is not parsed at once, because the contents of a section can have any size. [`start`] parses its
+//! beginning and [`next_item`] one item after the other. If the contents of a section arrive as a literal, the item
+//! ends with the literal's announcement ([`FetchItem::SectionLiteral`]), provided that it ends the frame. The
+//! literal's bytes are streamed, and the bytes after them are parsed as the next frame.
 //!
 //! ```
 //! use proto_imap::parse::{Context, fetch::{self, ItemPosition, ParsedItem}};
@@ -40,34 +40,34 @@ use crate::grammar::value::{object_id, value};
 use crate::grammar::{Context, Parsed, expected};
 use crate::section::{Section, SectionItem, section, section_origin};
 
-/// Whether an item is the first of its response, or comes behind another one (or behind a literal).
+/// The position of an item in its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ItemPosition {
-    /// Behind the opening parenthesis.
+    /// After the opening parenthesis.
     First,
-    /// Behind another item.
+    /// After another item, or after a literal.
     Later,
 }
 
-/// What [`next_item`] has read.
+/// The result of [`next_item`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParsedItem<'i> {
     /// An item.
     Item(FetchItem<'i>),
     /// The closing parenthesis and the line end: the response is complete.
     End,
-    /// A line end, with the list not closed yet. If the next line begins with `)` it belongs to this response; if
-    /// it does not, the response ended unclosed. In the tolerant reading only.
+    /// A line end before the closing parenthesis. If the next line starts with `)`, it belongs to this response;
+    /// otherwise the response is complete without it. From the tolerant parser only.
     LineEnd,
 }
 
-/// The beginning of a FETCH response: `"*" SP nz-number SP "FETCH" SP "("`.
+/// Parses the beginning of a FETCH response: `"*" SP nz-number SP "FETCH" SP "("`.
 ///
-/// Returns the message's sequence number and how many bytes were read; the first item begins there. *Tolerant*:
+/// Returns the message's sequence number and the number of bytes parsed; the first item starts there. *Tolerant*:
 /// sequence number 0, which no message has.
 ///
 /// # Errors
-/// [`Unparsed`] if `frame` is no FETCH response.
+/// [`Unparsed`] if `frame` is not a FETCH response.
 pub fn start<'i>(frame: &'i [u8], cx: &Context) -> Result<(u32, usize), Unparsed<'i>> {
     match message_start(frame, cx) {
         Ok((rest, sequence)) => Ok((sequence, frame.len() - rest.len())),
@@ -89,14 +89,14 @@ fn message_start<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
     Ok((rest, sequence))
 }
 
-/// The next item, or the end, of a FETCH response. `i` begins where the last call (or [`start`]) has stopped, or
-/// behind the bytes of a literal, and goes on to the end of the frame. Returns how many bytes were read.
+/// Parses the next item, or the end, of a FETCH response. `i` starts where the last call (or [`start`]) has stopped,
+/// or after the bytes of a literal, and extends to the end of the frame. Returns the number of bytes parsed.
 ///
-/// *Tolerant*: any spaces; line ends before the closing parenthesis; items behind the closing parenthesis; an item
-/// that cannot be read, or is not known, takes one value and is skipped; so is a further list or string behind an item.
+/// *Tolerant*: any spaces; line ends before the closing parenthesis; items after the closing parenthesis. An item
+/// that is unknown or invalid takes one value and is skipped. A further list or string after an item is skipped too.
 ///
 /// # Errors
-/// [`Unparsed`] if neither an item nor the end is there: the rest of this response is lost, and nothing else.
+/// [`Unparsed`] if neither an item nor the end is there: only the rest of this response is lost.
 pub fn next_item<'i>(
     i: &'i [u8],
     place: ItemPosition,
@@ -123,7 +123,7 @@ pub(crate) enum Found {
     LineEnd,
 }
 
-/// As [`next_item`], the item going to `item`.
+/// Does the work of [`next_item`], and writes the item to `item`.
 #[inline]
 pub(crate) fn step<'i>(
     i: &'i [u8],
@@ -176,8 +176,8 @@ fn odd_separator<'i>(i: &'i [u8], place: ItemPosition, cx: &Context) -> Parsed<'
     }
 }
 
-/// Behind a list or a string that stands where an item or the end is due: some servers write a second value behind an
-/// item. *Tolerant* only.
+/// Skips a list or a string in the place of an item or the end. Some servers write a second value after an item.
+/// *Tolerant* only.
 fn further_value<'i>(i: &'i [u8], cx: &Context) -> Option<&'i [u8]> {
     let at = i.strip_prefix(b" ").unwrap_or(i);
     if !cx.is_tolerant() || !matches!(at.first(), Some(b'(' | b'"')) {
@@ -188,7 +188,7 @@ fn further_value<'i>(i: &'i [u8], cx: &Context) -> Option<&'i [u8]> {
     Some(rest)
 }
 
-/// Behind the closing parenthesis: the end, or, as some servers do it, more items.
+/// Parses the input after the closing parenthesis: the end or, from some servers, more items.
 fn after_close<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Found>> {
     match crlf(i, cx) {
         Ok((rest, ())) => return Ok((rest, Some(Found::End))),
@@ -264,14 +264,14 @@ fn known_item<'i>(name: &'i [u8], i: &'i [u8], item: &mut FetchItem<'i>, cx: &Co
     parsed.map(Some)
 }
 
-/// Puts an item in its place.
+/// Stores a parsed item.
 fn fill<'i>(item: &mut FetchItem<'i>, parsed: Parsed<'i, FetchItem<'i>>) -> Parsed<'i, ()> {
     let (rest, value) = parsed?;
     *item = value;
     Ok((rest, ()))
 }
 
-/// Checks a value and returns its place, so that it is parsed again only if it is viewed.
+/// Checks a value and returns its position, so that it is parsed again only if it is viewed.
 fn lazy<'i, T: Element<'i> + 'i>(
     i: &'i [u8],
     cx: &Context,
@@ -305,12 +305,12 @@ fn body_section<'i>(i: &'i [u8], item: SectionItem, cx: &Context) -> Parsed<'i, 
     contents(rest, section, origin, cx)
 }
 
-/// The contents of `RFC822` and its like: `SP nstring`
+/// Parses the contents of `RFC822` and similar items: `SP nstring`
 fn whole<'i>(i: &'i [u8], item: SectionItem, cx: &Context) -> Parsed<'i, FetchItem<'i>> {
     contents(i, Section::wire(item, b""), None, cx)
 }
 
-/// `SP (nstring / literal8)`. *Tolerant*: nothing, for `NIL`.
+/// `SP (nstring / literal8)`. *Tolerant*: nothing instead of `NIL`.
 fn contents<'i>(
     i: &'i [u8],
     section: Section<'i>,
@@ -345,7 +345,7 @@ fn binary_size<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchItem<'i>> {
     Ok((rest, FetchItem::BinarySize { section, size }))
 }
 
-/// `"(" permsg-modsequence ")"`, 0 being allowed (RFC 7162). *Tolerant*: without the parentheses.
+/// `"(" permsg-modsequence ")"`, where 0 is allowed (RFC 7162). *Tolerant*: without the parentheses.
 fn permsg_modsequence<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
     if i.first() != Some(&b'(') && cx.repair(Repair::StringForm) {
         return number64(i, cx);
@@ -356,7 +356,7 @@ fn permsg_modsequence<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
     Ok((rest, value))
 }
 
-/// `date-time`. *Tolerant*: any string; a day of one digit, no zone or `GMT`; the date is `None` if there is no such time.
+/// `date-time`. *Tolerant*: any string; a one-digit day, no zone or `GMT`; the date is `None` if it does not exist.
 fn internal_date<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchItem<'i>> {
     if let Ok((rest, date)) = date_time(i) {
         let raw = IString::quoted(
@@ -403,13 +403,13 @@ fn preview<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i>>> {
     nstring(i, cx)
 }
 
-/// A Gmail label: an `nstring`, an atom, or an atom with a backslash before it.
+/// Parses a Gmail label: an `nstring`, an atom, or an atom with a backslash before it.
 fn label<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
     let tolerant = Context::again(cx.attempt());
     nstring(i, &tolerant).map(|(rest, _)| (rest, ()))
 }
 
-/// An item that is not known: a name, with a section perhaps, and one value. *Tolerant* only.
+/// Parses an unknown item: a name, perhaps with a section, and one value. *Tolerant* only.
 fn other_item<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchItem<'i>> {
     if !cx.repair(Repair::SkippedItem) {
         return expected(i, "a FETCH item");
@@ -434,7 +434,7 @@ fn item_name<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
     Ok((rest, taken(i, rest)))
 }
 
-/// An item that is known, but not this way: `error` says what is wrong with it. It takes one value.
+/// Skips an item that is known but invalid; `error` is what is wrong with it. It takes one value.
 #[cold]
 fn skipped_item<'i>(
     i: &'i [u8],
@@ -460,7 +460,7 @@ fn skipped_item<'i>(
 
 impl<'i> Element<'i> for FetchItem<'i> {
     fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
-        // A parenthesis or a quote is behind an item, where the grammar has allowed it.
+        // A parenthesis or a quote follows a complete item, where the grammar allows it.
         let place = if matches!(i.first(), Some(b')' | b'(' | b'"')) {
             ItemPosition::Later
         } else {

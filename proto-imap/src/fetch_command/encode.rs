@@ -66,7 +66,7 @@ impl<S: CommandSink> Writer<'_, S> {
         Ok(())
     }
 
-    /// The contents of a section.
+    /// Writes the attribute for the contents of a section.
     pub(crate) fn contents(&mut self, section: Section<'_>, partial: Option<Partial>, peek: Peek) -> Written {
         let old: &[u8] = match section.item() {
             SectionItem::Rfc822 => b"RFC822",
@@ -83,7 +83,8 @@ impl<S: CommandSink> Writer<'_, S> {
                 return self.partial(partial);
             }
         };
-        // These have neither a choice nor pieces: what is asked for would not be what is fetched.
+        // These items have neither `PEEK` nor partial contents, so the server would fetch something else than
+        // requested.
         if peek == Peek::Yes || partial.is_some() {
             return fault("section", ArgumentFault::Contradiction);
         }

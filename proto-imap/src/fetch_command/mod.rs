@@ -5,8 +5,8 @@
 //!             "BINARY" [".PEEK"] section-binary [partial] / "BINARY.SIZE" section-binary
 //! ```
 //!
-//! An attribute has the name of the item that answers it (see [`FetchItem`](crate::types::FetchItem)). To ask for an
-//! attribute that is not listed here, send a [`RawCommand`](crate::types::RawCommand).
+//! An attribute has the name of the item that answers it (see [`FetchItem`](crate::types::FetchItem)). To request any
+//! other attribute, send a [`RawCommand`](crate::types::RawCommand).
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -29,20 +29,21 @@ pub struct FetchCommand<'i> {
     pub modifiers: LazyList<'i, FetchModifier>,
 }
 
-/// How to fetch (RFC 4466 `fetch-modifier`).
+/// A modifier of FETCH (RFC 4466 `fetch-modifier`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchModifier {
     /// `CHANGEDSINCE`: only messages with a greater mod-sequence (RFC 7162 §3.1.4.1). Not 0, below 2⁶³.
     ChangedSince(u64),
-    /// `VANISHED`: tell also which have gone since; only in UID FETCH with `CHANGEDSINCE` (RFC 7162 §3.2.6).
+    /// `VANISHED`: also report the messages expunged since then. Only in UID FETCH with `CHANGEDSINCE` (RFC 7162
+    /// §3.2.6).
     Vanished,
-    /// `PARTIAL`: only a page of them (RFC 9394).
+    /// `PARTIAL`: only a page of the messages (RFC 9394).
     Partial(PartialRange),
 }
 
 impl<'i> FetchCommand<'i> {
-    /// A FETCH of these attributes of these messages.
+    /// Creates a FETCH of these attributes of these messages.
     #[must_use]
     pub const fn new(messages: SequenceSet<'i>, attributes: LazyList<'i, FetchAttribute<'i>>) -> Self {
         Self { messages, attributes, modifiers: LazyList::EMPTY }
@@ -51,7 +52,7 @@ impl<'i> FetchCommand<'i> {
 
 impl Sealed for FetchModifier {}
 
-/// One thing to be fetched of each message.
+/// An attribute to fetch of each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchAttribute<'i> {
@@ -69,14 +70,14 @@ pub enum FetchAttribute<'i> {
     Body,
     /// `BODYSTRUCTURE`
     BodyStructure,
-    /// `BODY[…]`, `BODY.PEEK[…]`, `BINARY[…]`, `BINARY.PEEK[…]`, `RFC822`, `RFC822.HEADER`, `RFC822.TEXT`: the contents
-    /// of a section. Which of them it is, the section says.
+    /// The contents of a section: `BODY[…]`, `BODY.PEEK[…]`, `BINARY[…]`, `BINARY.PEEK[…]`, `RFC822`, `RFC822.HEADER`
+    /// or `RFC822.TEXT`. The section determines which of them it is.
     Section {
-        /// Which section.
+        /// The section.
         section: Section<'i>,
-        /// Which piece of it. `RFC822` and its kin have none.
+        /// The part of the section to fetch. `RFC822` and similar items allow none.
         partial: Option<Partial>,
-        /// Whether the message stays unseen. `RFC822` and its kin have no choice.
+        /// Whether the message stays unseen. `RFC822` and similar items have no `PEEK`.
         peek: Peek,
     },
     /// `BINARY.SIZE[…]`: the decoded size of a section (RFC 3516).
@@ -89,7 +90,7 @@ pub enum FetchAttribute<'i> {
     ThreadId,
     /// `PREVIEW` (RFC 8970)
     Preview,
-    /// `PREVIEW (LAZY)`: only if the server has it already.
+    /// `PREVIEW (LAZY)`: only if the server already has it.
     PreviewLazy,
     /// `SAVEDATE` (RFC 8514)
     SaveDate,
@@ -101,12 +102,12 @@ pub enum FetchAttribute<'i> {
     GmailLabels,
 }
 
-/// A piece of a section: `<offset.length>`.
+/// A part of a section: `<offset.length>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partial {
-    /// Where it begins, in bytes. Below 2⁶³.
+    /// The offset of its first byte. Below 2⁶³.
     pub offset: u64,
-    /// How many bytes it has at most. Not 0, below 2⁶³.
+    /// The maximum number of bytes. Not 0, below 2⁶³.
     pub length: u64,
 }
 
@@ -139,19 +140,19 @@ impl<'i> FetchAttribute<'i> {
         FetchAttribute::Body,
     ];
 
-    /// All of a section, the message's flags staying as they are: `BODY.PEEK[…]` or `BINARY.PEEK[…]`.
+    /// Fetches a whole section and leaves the message's flags unchanged: `BODY.PEEK[…]` or `BINARY.PEEK[…]`.
     #[must_use]
     pub const fn peek(section: Section<'i>) -> Self {
         Self::Section { section, partial: None, peek: Peek::Yes }
     }
 
-    /// All of a section, the message becoming `\Seen`: `BODY[…]` or `BINARY[…]`.
+    /// Fetches a whole section and sets `\Seen`: `BODY[…]` or `BINARY[…]`.
     #[must_use]
     pub const fn read(section: Section<'i>) -> Self {
         Self::Section { section, partial: None, peek: Peek::No }
     }
 
-    /// Whether fetching it sets `\Seen`.
+    /// Returns whether fetching the attribute sets `\Seen`.
     #[must_use]
     pub fn sets_seen(&self) -> bool {
         match self {
@@ -166,7 +167,7 @@ impl<'i> FetchAttribute<'i> {
 }
 
 impl<'i> LazyList<'i, FetchAttribute<'i>> {
-    /// Whether fetching these sets `\Seen`.
+    /// Returns whether fetching these attributes sets `\Seen`.
     #[must_use]
     pub fn sets_seen(&self) -> bool {
         self.iter().any(|attribute| attribute.sets_seen())

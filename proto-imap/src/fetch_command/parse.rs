@@ -32,7 +32,7 @@ pub(crate) fn fetch_attributes<'i>(
     Ok((rest, LazyList::wire(taken(i, rest), Attempt::First)))
 }
 
-/// The longest name that is known, and some bytes more.
+/// The length of the longest known name, plus some bytes.
 const LONGEST: usize = 16;
 
 /// `fetch-att = "ENVELOPE" / "FLAGS" / … / "BODY" [".PEEK"] section [partial] / …`
@@ -79,7 +79,7 @@ pub(crate) fn fetch_att<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchAttrib
     Ok((rest, attribute))
 }
 
-/// `section [partial]`, behind `BODY` and its kin.
+/// `section [partial]`, after `BODY` and similar names.
 #[inline]
 fn contents<'i>(i: &'i [u8], item: SectionItem, peek: Peek, cx: &Context) -> Parsed<'i, FetchAttribute<'i>> {
     let (rest, section) = requested_section(i, item, cx)?;
@@ -90,7 +90,7 @@ fn contents<'i>(i: &'i [u8], item: SectionItem, peek: Peek, cx: &Context) -> Par
     Ok((rest, FetchAttribute::Section { section, partial, peek }))
 }
 
-/// `partial = "<" number64 "." nz-number64 ">"`. One reading only: no dot shall be a fraction's.
+/// `partial = "<" number64 "." nz-number64 ">"`. Always parsed strictly, because the dot is not a decimal point.
 fn partial(i: &[u8]) -> Parsed<'_, Partial> {
     let cx = &Context::strict();
     let (rest, ()) = byte(i, b'<', "a partial range")?;
@@ -104,7 +104,7 @@ fn partial(i: &[u8]) -> Parsed<'_, Partial> {
     Ok((rest, Partial { offset, length }))
 }
 
-/// `preview = "PREVIEW" [SP "(" "LAZY" ")"]` (RFC 8970), behind the word
+/// `preview = "PREVIEW" [SP "(" "LAZY" ")"]` (RFC 8970), after the word
 fn preview(i: &[u8]) -> (&[u8], FetchAttribute<'_>) {
     match i.split_at_checked(7) {
         Some((modifier, rest)) if modifier.eq_ignore_ascii_case(b" (LAZY)") => {

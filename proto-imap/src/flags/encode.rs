@@ -5,7 +5,7 @@ use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::sink::{Sink, parenthesised};
 
-/// `flag`. Nothing, if it is a keyword that was read tolerantly and is no atom.
+/// `flag`. Writes nothing for a keyword that the tolerant parser accepted and that is not an atom.
 pub(crate) fn flag(flag: Flag<'_>, out: &mut (impl Sink + ?Sized)) {
     if can_be_written(flag) {
         if flag.has_backslash() {
@@ -22,19 +22,19 @@ fn can_be_written(flag: Flag<'_>) -> bool {
     }
 }
 
-/// `flag-list`. `\*` is left out: it is for PERMANENTFLAGS only.
+/// `flag-list`. `\*` is left out, because it is valid in PERMANENTFLAGS only.
 pub(crate) fn flag_list(flags: LazyList<'_, Flag<'_>>, out: &mut (impl Sink + ?Sized)) {
     let is_flag = |flag: &Flag<'_>| can_be_written(*flag) && !matches!(flag, Flag::Any);
     parenthesised(flags.iter().filter(is_flag), out, flag);
 }
 
-/// `"(" [flag-perm *(SP flag-perm)] ")"`: a [`flag_list`] in which `\*` can be.
+/// `"(" [flag-perm *(SP flag-perm)] ")"`: a [`flag_list`] that can contain `\*`.
 pub(crate) fn flag_perm_list(flags: LazyList<'_, Flag<'_>>, out: &mut (impl Sink + ?Sized)) {
     parenthesised(flags.iter().filter(|flag| can_be_written(*flag)), out, flag);
 }
 
 impl<S: CommandSink> Writer<'_, S> {
-    /// `flag-list`, of flags that a client can set.
+    /// `flag-list` of flags that a client can set.
     pub(crate) fn flags(&mut self, flags: FlagList<'_>) -> Written {
         self.parenthesised(flags, |writer, flag| match flag {
             Flag::Recent | Flag::Any => fault("flag", ArgumentFault::ServerOnly),

@@ -4,7 +4,8 @@
 //! flag = "\Answered" / "\Flagged" / "\Deleted" / "\Seen" / "\Draft" / flag-keyword / flag-extension
 //! ```
 //!
-//! A [`Keyword`] can never hold a space, a parenthesis or a line end. Which flags a mailbox allows is not known here.
+//! A [`Keyword`] never contains a space, a parenthesis or a line end. This module does not know which flags a mailbox
+//! allows.
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -20,7 +21,7 @@ use proto_mail::error::ErrorDetails;
 
 /// A flag of a message or a mailbox.
 ///
-/// Flags compare without regard to upper and lower case.
+/// Flags are compared without regard to case.
 #[derive(Clone, Copy)]
 pub enum Flag<'i> {
     /// `\Answered`
@@ -33,13 +34,13 @@ pub enum Flag<'i> {
     Seen,
     /// `\Draft`
     Draft,
-    /// `\Recent`: IMAP4rev1 only, set by the server alone.
+    /// `\Recent`: IMAP4rev1 only; only the server can set it.
     Recent,
-    /// `\*`: in PERMANENTFLAGS only, says that new keywords can be made.
+    /// `\*`: in PERMANENTFLAGS only; clients can create new keywords.
     Any,
-    /// A keyword: no backslash.
+    /// A keyword, which has no backslash.
     Keyword(Keyword<'i>),
-    /// Another flag with a backslash, which is not part of the keyword here.
+    /// Another flag with a backslash. The keyword does not include the backslash.
     Extension(Keyword<'i>),
 }
 
@@ -47,7 +48,7 @@ pub enum Flag<'i> {
 #[derive(Clone, Copy)]
 pub struct Keyword<'i>(&'i [u8]);
 
-/// Why a name cannot be a keyword: it is empty, or has a character that no atom may have.
+/// The error for a name that is not a keyword: it is empty, or has a character that an atom cannot have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidKeyword;
 
@@ -62,10 +63,10 @@ impl core::error::Error for InvalidKeyword {}
 impl ErrorDetails for InvalidKeyword {}
 
 impl<'i> Keyword<'i> {
-    /// A keyword of that name.
+    /// Creates a keyword with this name.
     ///
     /// # Errors
-    /// [`InvalidKeyword`] if the name is no atom.
+    /// [`InvalidKeyword`] if the name is not an atom.
     pub fn new(name: &'i str) -> Result<Self, InvalidKeyword> {
         if !name.is_empty() && name.bytes().all(is_atom_char) {
             Ok(Self(name.as_bytes()))
@@ -74,19 +75,19 @@ impl<'i> Keyword<'i> {
         }
     }
 
-    /// `name` was checked by the grammar: it has no space, no parenthesis, no control character.
+    /// Creates a keyword from a name that the grammar has checked: it has no space, parenthesis or control character.
     pub(crate) const fn checked(name: &'i [u8]) -> Self {
         Self(name)
     }
 
-    /// The bytes of the name. Those of a tolerantly read one need not be ASCII.
+    /// Returns the bytes of the name. They can be other than ASCII if the tolerant parser accepted them.
     #[must_use]
     pub const fn as_bytes(&self) -> &'i [u8] {
         self.0
     }
 
-    /// Whether the name is an atom, as the grammar requires. Only a tolerantly parsed keyword can be anything else;
-    /// such a keyword is never written.
+    /// Returns whether the name is an atom, as the grammar requires. Only the tolerant parser creates other keywords;
+    /// they are never written.
     #[must_use]
     pub fn is_atom(&self) -> bool {
         !self.0.is_empty() && self.0.iter().copied().all(is_atom_char)
@@ -114,10 +115,10 @@ impl fmt::Debug for Keyword<'_> {
 }
 
 impl<'i> Flag<'i> {
-    /// The flag of that name, with its backslash if it is no keyword.
+    /// Returns the flag with this name, which includes the backslash unless the flag is a keyword.
     ///
     /// # Errors
-    /// [`InvalidKeyword`] if no flag can have that name.
+    /// [`InvalidKeyword`] if no flag can have this name.
     pub fn new(name: &'i str) -> Result<Self, InvalidKeyword> {
         if name == "\\*" {
             return Ok(Self::Any);
@@ -126,7 +127,7 @@ impl<'i> Flag<'i> {
         Ok(Self::from_wire(name.as_bytes()))
     }
 
-    /// The flag that `name` is, its characters being checked already.
+    /// Returns the flag with this name. The grammar has checked its characters.
     pub(crate) fn from_wire(name: &'i [u8]) -> Self {
         let Some((b'\\', rest)) = name.split_first().map(|(first, rest)| (*first, rest)) else {
             return Self::Keyword(Keyword(name));
@@ -144,7 +145,7 @@ impl<'i> Flag<'i> {
         system.unwrap_or(Self::Extension(Keyword(rest)))
     }
 
-    /// The name behind the backslash of a system flag, or the keyword, or the extension's name.
+    /// Returns the name without the backslash.
     #[must_use]
     pub const fn name(&self) -> &'i [u8] {
         match self {
@@ -159,7 +160,7 @@ impl<'i> Flag<'i> {
         }
     }
 
-    /// Whether the flag is written with a backslash.
+    /// Returns whether the flag is written with a backslash.
     #[must_use]
     pub const fn has_backslash(&self) -> bool {
         !matches!(self, Self::Keyword(_))
@@ -189,7 +190,7 @@ impl fmt::Debug for Flag<'_> {
     }
 }
 
-/// A list of flags, walked when asked to.
+/// A list of flags, parsed when it is iterated.
 pub type FlagList<'i> = LazyList<'i, Flag<'i>>;
 
 impl Stored for FlagList<'static> {
@@ -203,7 +204,7 @@ impl<'i> LazyList<'i, Flag<'i>> {
         Owned::keep(self)
     }
 
-    /// Whether `flag` is in the list.
+    /// Returns whether `flag` is in the list.
     #[must_use]
     pub fn contains(&self, flag: Flag<'_>) -> bool {
         self.iter().any(|one| one == flag)

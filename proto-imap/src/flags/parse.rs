@@ -6,7 +6,7 @@ use crate::grammar::primitive::{byte, nil, open, sp, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::{Attempt, Context, Parsed, expected};
 
-/// `flag`: see [`Flag`]. *Tolerant*: any characters but spaces, parentheses and control characters.
+/// `flag`: see [`Flag`]. *Tolerant*: any characters except spaces, parentheses and control characters.
 pub(crate) fn flag<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Flag<'i>> {
     let (rest, name) = flag_name(i, cx)?;
     if name == b"\\*" && !cx.repair(Repair::FlagCharacter) {
@@ -38,7 +38,7 @@ pub(crate) fn flag_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FlagList<'i
     flags(i, cx, Wildcard::Odd)
 }
 
-/// `"(" [flag-perm *(SP flag-perm)] ")"`: as [`flag_list`], and `\*`.
+/// `"(" [flag-perm *(SP flag-perm)] ")"`: a [`flag_list`] that can contain `\*`.
 #[inline]
 pub(crate) fn flag_perm_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FlagList<'i>> {
     flags(i, cx, Wildcard::Due)
@@ -82,7 +82,7 @@ fn flags<'i>(i: &'i [u8], cx: &Context, wildcard: Wildcard) -> Parsed<'i, FlagLi
     Ok((rest, FlagList::wire(list, cx.attempt())))
 }
 
-/// `flag-list`, without `\Recent`: only a server can set that.
+/// `flag-list` without `\Recent`, which only a server can set.
 pub(crate) fn settable_flags<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FlagList<'i>> {
     let (rest, flags) = flag_list(i, cx)?;
     if flags.contains(Flag::Recent) {

@@ -90,21 +90,22 @@ pub(crate) fn is_tag_char(byte: u8) -> bool {
     is(byte, TAG)
 }
 
-/// What cannot end a flag in the tolerant reading: all but spaces, parentheses and control characters.
+/// Returns whether a tolerantly parsed flag may contain the byte: any except spaces, parentheses and control
+/// characters.
 #[must_use]
 #[inline]
 pub(crate) fn is_lenient_flag_char(byte: u8) -> bool {
     is(byte, LENIENT_FLAG)
 }
 
-/// Whether a tolerantly parsed atom may contain the byte: as for flags, without the double quote.
+/// Returns whether a tolerantly parsed atom may contain the byte: as for flags, without the double quote.
 #[must_use]
 #[inline]
 pub(crate) fn is_lenient_atom_char(byte: u8) -> bool {
     is(byte, LENIENT_ATOM)
 }
 
-/// Splits `i` behind its first bytes that are of a class.
+/// Splits `i` after its leading bytes of a class.
 #[inline]
 pub(crate) fn span(i: &[u8], class: u8) -> (&[u8], &[u8]) {
     let end = i.iter().position(|byte| !is(*byte, class)).unwrap_or(i.len());

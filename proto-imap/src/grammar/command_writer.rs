@@ -1,7 +1,7 @@
-//! The pieces of commands: strings, mailboxes, sets, flags (RFC 9051 §9, RFC 7888).
+//! Writes the parts of commands: strings, mailboxes, sets, flags (RFC 9051 §9, RFC 7888).
 //!
-//! Unlike a server's responses, a command is refused as a whole where an argument cannot be written: nothing is left
-//! out or replaced, and the error names the argument.
+//! Unlike a server's response, a command is rejected as a whole if an argument cannot be written. No part is left out
+//! or replaced, and the error names the argument.
 
 use crate::frame::{LITERAL_MINUS, Sync};
 use crate::grammar::characters::is_atom_char;
@@ -11,26 +11,28 @@ use alloc::vec::Vec;
 use core::fmt;
 use proto_mail::error::ErrorDetails;
 
-/// How mailbox names are written in a session.
+/// The encoding of mailbox names in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NameEncoding {
-    /// Modified UTF-7 (RFC 3501 §5.1.3): until another one is agreed upon.
+    /// Modified UTF-7 (RFC 3501 §5.1.3), until the server has agreed to UTF-8.
     #[default]
     ModifiedUtf7,
     /// UTF-8: after `ENABLE IMAP4rev2` (RFC 9051 §5.1) or `ENABLE UTF8=ACCEPT` (RFC 6855).
     Utf8,
 }
 
-/// Longer strings than this go as literals: many servers limit lines, none literals that small.
+/// The maximum length of a quoted string in bytes. Longer strings are literals, because many servers limit lines but
+/// not small literals.
 const LONGEST_QUOTED: usize = 1024;
 
-/// Where a command goes. A server must ask for a synchronising literal before its bytes are sent.
+/// The output of a command encoder. A client must wait for the server's request before it sends a synchronising
+/// literal.
 pub trait CommandSink: Sink {
-    /// What was put so far can be sent; what follows waits until the server asks for it with `+`.
+    /// Marks a pause: the bytes so far can be sent, the following bytes wait for a continuation request (`+`).
     fn pause(&mut self);
 }
 
-/// A command as bytes, with the places where a client waits to be asked for the rest.
+/// An encoded command, with the places where the client waits for a continuation request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandBuffer {
     /// The bytes.
@@ -54,10 +56,10 @@ impl CommandSink for CommandBuffer {
 /// How a client sends literals (RFC 7888).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LiteralMode {
-    /// It waits to be asked for each.
+    /// It waits before each literal.
     #[default]
     Synchronising,
-    /// `LITERAL-`: it waits to be asked for those of more than 4096 bytes.
+    /// `LITERAL-`: it waits before literals of more than 4096 bytes.
     Minus,
     /// `LITERAL+`: it never waits.
     Plus,
@@ -75,7 +77,7 @@ impl LiteralMode {
     }
 }
 
-/// What a server has agreed to: how commands are written.
+/// How commands are written, which depends on what the server has agreed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
     /// How literals are sent.
@@ -84,34 +86,34 @@ pub struct Options {
     pub names: NameEncoding,
 }
 
-/// An argument that cannot be written. Nothing was.
+/// The error for an argument that cannot be written. Nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidArgument {
-    /// Which argument.
+    /// The argument's name.
     pub argument: &'static str,
     /// What is wrong with it.
     pub fault: ArgumentFault,
 }
 
-/// What is wrong with an argument.
+/// The fault of an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ArgumentFault {
-    /// CR, LF, NUL, or in a mailbox name another control character.
+    /// It contains CR, LF or NUL, or a mailbox name contains another control character.
     ForbiddenByte,
-    /// It is empty, and there must be one at least.
+    /// It is empty, but at least one element is required.
     Empty,
-    /// It is no atom, and only an atom is allowed there.
+    /// It is not an atom, but only an atom is allowed.
     NotAnAtom,
-    /// A number is too small or too great.
+    /// A number is too small or too large.
     OutOfRange,
-    /// It is nested more deeply than 32 levels.
+    /// It is nested more than 32 levels deep.
     TooDeep,
     /// It is not UTF-8, and no charset is given.
     NotUtf8,
-    /// It does not fit to the other arguments.
+    /// It contradicts the other arguments.
     Contradiction,
-    /// Only a server can say that.
+    /// Only a server can send it.
     ServerOnly,
 }
 
@@ -142,14 +144,14 @@ impl core::error::Error for InvalidArgument {}
 
 impl ErrorDetails for InvalidArgument {}
 
-/// What every step of writing returns.
+/// The result of each write.
 pub(crate) type Written = Result<(), InvalidArgument>;
 
 pub(crate) const fn fault(argument: &'static str, fault: ArgumentFault) -> Written {
     Err(InvalidArgument { argument, fault })
 }
 
-/// Counts nothing, keeps nothing: finds what cannot be written.
+/// A sink that discards its input, to find arguments that cannot be written.
 pub(crate) struct NullSink;
 
 impl Sink for NullSink {
@@ -160,19 +162,19 @@ impl CommandSink for NullSink {
     fn pause(&mut self) {}
 }
 
-/// Writes the pieces of a command.
+/// Writes the parts of a command.
 pub(crate) struct Writer<'s, S> {
     pub(crate) out: &'s mut S,
     pub(crate) options: Options,
-    /// Bytes above 127 were written in a string.
+    /// Whether a string with bytes above 127 was written, and its encoding.
     pub(crate) eight_bit: Option<EightBit>,
 }
 
-/// What strings with bytes above 127 are.
+/// The encoding of strings with bytes above 127.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EightBit {
     Utf8,
-    /// One of them at least is something else.
+    /// At least one of them is not UTF-8.
     Other,
 }
 
@@ -181,7 +183,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
         Self { out, options, eight_bit: None }
     }
 
-    /// Writes what is known to be right.
+    /// Writes bytes that are known to be valid.
     pub(crate) fn put(&mut self, text: &[u8]) {
         self.out.put(text);
     }
@@ -190,7 +192,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
         crate::grammar::sink::number(number, self.out);
     }
 
-    /// A number of 63 bits.
+    /// Writes a number of 63 bits.
     pub(crate) fn number64(&mut self, argument: &'static str, number: u64) -> Written {
         if i64::try_from(number).is_err() {
             return fault(argument, ArgumentFault::OutOfRange);
@@ -199,7 +201,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
         Ok(())
     }
 
-    /// A number of 63 bits that is not 0.
+    /// Writes a number of 63 bits that is not 0.
     pub(crate) fn nz_number64(&mut self, argument: &'static str, number: u64) -> Written {
         if number == 0 { fault(argument, ArgumentFault::OutOfRange) } else { self.number64(argument, number) }
     }
@@ -217,7 +219,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
         self.bytes(argument, &string.as_bytes())
     }
 
-    /// Writes an `astring`: bare if every server reads it as an atom.
+    /// Writes an `astring`: unquoted if every server parses it as an atom.
     pub(crate) fn astring(&mut self, argument: &'static str, string: IString<'_>) -> Written {
         let bytes = string.as_bytes();
         if is_plain(&bytes) {
@@ -273,7 +275,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
         self.put(if sync == Sync::NonSynchronising { b"+}\r\n" } else { b"}\r\n" });
     }
 
-    /// `[item *(SP item)]`; returns how many there were.
+    /// Writes `[item *(SP item)]`; returns the number of items.
     pub(crate) fn separated<T>(
         &mut self,
         items: impl IntoIterator<Item = T>,
@@ -318,7 +320,8 @@ impl<'s, S: CommandSink> Writer<'s, S> {
     }
 }
 
-/// Whether every server reads the string as an atom: letters, digits, and signs without a meaning.
+/// Returns whether every server parses the string as an atom: letters, digits, and punctuation without a special
+/// meaning.
 pub(crate) fn is_plain(bytes: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/' | b'@');
     !bytes.is_empty() && bytes.len() <= 128 && bytes.iter().all(plain) && !bytes.eq_ignore_ascii_case(b"NIL")

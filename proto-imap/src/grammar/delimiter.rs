@@ -7,8 +7,8 @@ use crate::grammar::sink::Sink;
 use crate::grammar::string::parse::{quoted, string};
 use crate::grammar::{Context, Parsed};
 
-/// `DQUOTE QUOTED-CHAR DQUOTE / nil`. *Tolerant*: an empty string for `NIL`; a bare character, or a backslash that is
-/// not escaped; of a longer string its first character.
+/// `DQUOTE QUOTED-CHAR DQUOTE / nil`. *Tolerant*: an empty string instead of `NIL`; a bare character, or a backslash
+/// that is not escaped; the first character of a longer string.
 pub(crate) fn delimiter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<char>> {
     if let [b'"', b'\\', b'"', rest @ ..] = i
         && rest.first() != Some(&b'"')
@@ -32,7 +32,7 @@ pub(crate) fn delimiter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<char
     Ok((rest, first))
 }
 
-/// `DQUOTE QUOTED-CHAR DQUOTE / nil`: a delimiter that is not ASCII, or a control character, is not written.
+/// `DQUOTE QUOTED-CHAR DQUOTE / nil`. A delimiter that is not ASCII or is a control character is written as `NIL`.
 pub(crate) fn write_delimiter(delimiter: Option<char>, out: &mut (impl Sink + ?Sized)) {
     match delimiter.and_then(|delimiter| u8::try_from(delimiter).ok()) {
         Some(byte @ (b'"' | b'\\')) => out.put(&[b'"', b'\\', byte, b'"']),

@@ -1,11 +1,11 @@
-//! Encodings to store: an envelope or a body structure as its strict encoding, which a server can send unchanged.
+//! Stored encodings: an envelope or a body structure in its strict encoding, which a server can send unchanged.
 
 use core::fmt;
 use proto_mail::error::ErrorDetails;
 
 use crate::grammar::{Context, Expected, Parsed, into_expected};
 
-/// The reason why bytes are not a valid encoding.
+/// The error for bytes that are not a valid encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidWire {
     /// The element of the grammar that was expected.
@@ -24,7 +24,7 @@ impl core::error::Error for InvalidWire {}
 
 impl ErrorDetails for InvalidWire {}
 
-/// Checks that `parse` reads the whole of `wire` strictly.
+/// Checks that `parse` accepts all of `wire` strictly.
 pub(crate) fn check(
     wire: &[u8],
     parse: impl for<'i> Fn(&'i [u8], &Context) -> Parsed<'i, ()>,

@@ -1,8 +1,8 @@
 //! Lists and single values that are parsed when they are iterated.
 //!
-//! A [`LazyList`] is either a piece of a message, whose grammar was checked when the message was parsed, or a slice that
-//! the application wants to write. Both iterate alike. A list holds no memory; iterating parses the piece again, which is
-//! cheaper than storing what most callers never ask for.
+//! A [`LazyList`] is either a slice of a message, which the parser has checked, or a slice of values that the
+//! application wants to write. Both are iterated in the same way. A list allocates nothing. Iterating parses the
+//! bytes again, which is cheaper than storing values that most callers never use.
 
 use crate::grammar::owned::{AnyList, Keeper, Owned, Shower, View};
 use crate::grammar::primitive::{byte, close, nil, open, sp, spaces_before_close, taken};
@@ -11,20 +11,20 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 
-/// What a [`LazyList`] is made of. Only this crate's types are.
+/// An element type of [`LazyList`]. Only types of this crate implement it.
 pub trait Element<'i>: View<'i> + sealed::Sealed {
-    /// Reads the next element of a checked piece of a message: the rest and the element, or that there is none.
+    /// Parses the next element of a checked slice of a message. Returns the rest and the element; `None` at the end.
     #[doc(hidden)]
     fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)>;
 }
 
 pub(crate) mod sealed {
-    /// Keeps [`Element`](super::Element) ours.
+    /// Prevents other crates from implementing [`Element`](super::Element).
     #[expect(unnameable_types, reason = "that is how a trait is sealed")]
     pub trait Sealed {}
 }
 
-/// A list of `T`, walked with [`iter`](Self::iter).
+/// A list of `T`. Iterate it with [`iter`](Self::iter).
 #[derive(Clone, Copy)]
 pub struct LazyList<'i, T>(Source<'i, T>);
 
@@ -32,7 +32,7 @@ pub struct LazyList<'i, T>(Source<'i, T>);
 enum Source<'i, T> {
     Wire(&'i [u8], Attempt),
     Given(&'i [T]),
-    /// Elements of an owned value, from this index on.
+    /// The elements of an owned value, starting at this index.
     Kept(&'i AnyList, usize),
 }
 
@@ -40,24 +40,24 @@ impl<'i, T: Element<'i> + 'i> LazyList<'i, T> {
     /// The empty list.
     pub const EMPTY: Self = Self(Source::Given(&[]));
 
-    /// A list of these.
+    /// Creates a list of these elements.
     #[must_use]
     pub const fn new(elements: &'i [T]) -> Self {
         Self(Source::Given(elements))
     }
 
-    /// `inner` was checked by the grammar.
+    /// Creates a list from bytes that the grammar has checked.
     pub(crate) const fn wire(inner: &'i [u8], attempt: Attempt) -> Self {
         Self(Source::Wire(inner, attempt))
     }
 
-    /// The elements in their order.
+    /// Returns an iterator over the elements, in order.
     #[must_use]
     pub const fn iter(&self) -> LazyListIter<'i, T> {
         LazyListIter(self.0)
     }
 
-    /// Whether there are no elements.
+    /// Returns whether the list has no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
@@ -93,7 +93,7 @@ impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for LazyList<'i, T> {
     }
 }
 
-/// The elements of a [`LazyList`].
+/// An iterator over the elements of a [`LazyList`].
 #[derive(Clone)]
 pub struct LazyListIter<'i, T>(Source<'i, T>);
 
@@ -163,15 +163,15 @@ impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for LazyListIter<'i, T> {
     }
 }
 
-/// A single `T` that is read when asked for: what is inside of an attached message.
+/// A single `T` that is parsed when it is viewed, such as the envelope of an attached message.
 #[derive(Clone, Copy)]
 pub struct LazyValue<'i, T>(LazyList<'i, T>, PhantomData<&'i T>);
 
 impl<'i, T: Element<'i> + 'i> LazyValue<'i, T> {
-    /// Nothing.
+    /// No value.
     pub const NONE: Self = Self(LazyList::EMPTY, PhantomData);
 
-    /// This one.
+    /// Creates a value.
     #[must_use]
     pub const fn new(value: &'i T) -> Self {
         Self(LazyList::new(core::slice::from_ref(value)), PhantomData)
@@ -181,7 +181,7 @@ impl<'i, T: Element<'i> + 'i> LazyValue<'i, T> {
         Self(LazyList::wire(inner, attempt), PhantomData)
     }
 
-    /// Whether there is no value.
+    /// Returns whether there is no value.
     #[must_use]
     pub fn is_none(&self) -> bool {
         match self.0.0 {
@@ -190,7 +190,7 @@ impl<'i, T: Element<'i> + 'i> LazyValue<'i, T> {
         }
     }
 
-    /// The value; `None` only if there is none.
+    /// Returns the value; `None` only if there is none.
     #[must_use]
     pub fn view(&self) -> Option<T> {
         self.0.iter().next()
@@ -237,7 +237,7 @@ pub(crate) fn pairs<'i, T: Element<'i> + 'i, U>(
     Ok((rest, list))
 }
 
-/// What is behind the space before another field, or `None` before a closing parenthesis.
+/// Returns the input after the space before another field; `None` before a closing parenthesis.
 #[inline]
 pub(crate) fn more<'i>(i: &'i [u8], cx: &Context) -> Result<Option<&'i [u8]>, nom::Err<Expected<'i>>> {
     let rest = spaces_before_close(i, cx);
@@ -270,7 +270,7 @@ pub(crate) fn list_of<'i, T: Element<'i> + 'i, U>(
     Ok((rest, list))
 }
 
-/// A list in parentheses that has something in it.
+/// Parses a list in parentheses that is not empty.
 pub(crate) fn one_or_more<'i, T: Element<'i> + 'i>(
     i: &'i [u8],
     cx: &Context,
@@ -283,7 +283,7 @@ pub(crate) fn one_or_more<'i, T: Element<'i> + 'i>(
     list_of(i, cx, item)
 }
 
-/// One of the words that `find` knows.
+/// Parses one of the words that `find` knows.
 pub(crate) fn known_word<'i, T>(
     i: &'i [u8],
     find: impl Fn(&'i [u8]) -> Option<T>,

@@ -1,8 +1,9 @@
-//! The floor of the grammar: what every topic parses and writes with. Nothing here knows a command or a response.
+//! The basic elements that every part of the grammar parses and writes with. This module knows no commands or
+//! responses.
 //!
-//! A message is framed first and parsed once: every function works on the contiguous bytes of one complete message, with
-//! its literals embedded. Nothing is copied: what comes out borrows what went in. How tolerant the grammar is, and which
-//! repairs it made, is in the [`Context`].
+//! A message is framed first and parsed once: every function works on the contiguous bytes of one complete message,
+//! with its literals embedded. Nothing is copied: values borrow from the input. The [`Context`] holds how tolerant
+//! the parser is, and the repairs it has made.
 
 pub(crate) mod characters;
 pub(crate) mod command_writer;
@@ -24,39 +25,40 @@ use core::cell::Cell;
 use nom::IResult;
 use nom::error::{ErrorKind, ParseError};
 
-/// How deeply parentheses, body parts and attached messages may be nested.
+/// The maximum nesting depth of parentheses, body parts and attached messages.
 pub(crate) const MAX_DEPTH: u8 = 32;
 
 /// How strictly the grammar is applied, and the repairs made so far.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
     reading: Strictness,
-    /// Second attempt at a message: a backslash before what looks like the end of a quoted string escapes nothing.
+    /// Set for the second attempt at a message: a backslash before the apparent end of a quoted string escapes
+    /// nothing.
     salvage: Cell<bool>,
-    /// The repairs made.
+    /// The repairs made so far.
     pub repairs: Repairs,
 }
 
 impl Context {
-    /// A context with no repairs made.
+    /// Creates a context without repairs.
     #[must_use]
     pub const fn new(reading: Strictness) -> Self {
         Self { reading, salvage: Cell::new(false), repairs: Repairs::new() }
     }
 
-    /// Exactly the RFCs.
+    /// Creates a context that accepts exactly the grammar of the RFCs.
     #[must_use]
     pub const fn strict() -> Self {
         Self::new(Strictness::Strict)
     }
 
-    /// What deployed servers send.
+    /// Creates a context that also accepts the deviations of deployed servers.
     #[must_use]
     pub const fn tolerant() -> Self {
         Self::new(Strictness::Tolerant)
     }
 
-    /// How strictly it is read.
+    /// Returns how strictly the grammar is applied.
     #[must_use]
     pub const fn reading(&self) -> Strictness {
         self.reading
@@ -66,7 +68,7 @@ impl Context {
         matches!(self.reading, Strictness::Tolerant)
     }
 
-    /// Notes a repair and allows it, if repairs are made at all.
+    /// Records a repair and allows it; returns false in strict parsing.
     pub(crate) fn repair(&self, repair: Repair) -> bool {
         if self.is_tolerant() {
             self.repairs.note(repair);
@@ -80,7 +82,7 @@ impl Context {
         self.salvage.get()
     }
 
-    /// For walking a view again that was read once: the repairs it needed were counted then.
+    /// Creates a context for parsing a view again. Its repairs were already counted.
     pub(crate) const fn again(attempt: Attempt) -> Self {
         Self {
             reading: Strictness::Tolerant,
@@ -93,8 +95,8 @@ impl Context {
         if self.salvage.get() { Attempt::Second } else { Attempt::First }
     }
 
-    /// Runs `parse`; in the tolerant reading, if it fails, once more with the rules of the second attempt. The
-    /// repairs of an attempt that failed are forgotten.
+    /// Runs `parse`. If it fails and the context is tolerant, runs it once more with the rules of the second attempt.
+    /// Discards the repairs of a failed attempt.
     pub(crate) fn attempts<T, E>(&self, mut parse: impl FnMut() -> Result<T, E>) -> Result<T, E> {
         if !self.is_tolerant() || self.is_salvaging() {
             return parse();
@@ -117,7 +119,7 @@ impl Context {
     }
 }
 
-/// In which of the tolerant reading's two attempts a view was read.
+/// The attempt of the tolerant parser in which a view was parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Attempt {
     #[default]
@@ -125,12 +127,12 @@ pub(crate) enum Attempt {
     Second,
 }
 
-/// What the grammar expected, and where.
+/// The element that the grammar expected, and its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expected<'i> {
-    /// What was not read: the rest of the message from the place where it went wrong.
+    /// The bytes that were not parsed: the rest of the message, from the position of the error.
     pub rest: &'i [u8],
-    /// The element of the grammar that was due.
+    /// The element of the grammar that was expected.
     pub what: &'static str,
 }
 
@@ -152,15 +154,15 @@ impl<'i> ParseError<&'i [u8]> for Expected<'i> {
     }
 
     fn or(self, other: Self) -> Self {
-        // Of two alternatives the one that came further tells more.
+        // Of two alternatives, the one that parsed more bytes gives the more useful error.
         if self.rest.len() < other.rest.len() { self } else { other }
     }
 }
 
-/// What a grammar function returns: the rest of the input and the value, or what it expected.
+/// The result of a grammar function: the rest of the input and the value, or the expected element.
 pub(crate) type Parsed<'i, T> = IResult<&'i [u8], T, Expected<'i>>;
 
-/// Fails with: `what` was due here.
+/// Fails because `what` was expected here.
 pub(crate) const fn expected<'i, T>(rest: &'i [u8], what: &'static str) -> Parsed<'i, T> {
     Err(nom::Err::Error(Expected { rest, what }))
 }
@@ -169,7 +171,7 @@ pub(crate) const fn expected<'i, T>(rest: &'i [u8], what: &'static str) -> Parse
 pub(crate) fn into_expected<'i>(error: nom::Err<Expected<'i>>) -> Expected<'i> {
     match error {
         nom::Err::Error(expected) | nom::Err::Failure(expected) => expected,
-        // Nothing here works on partial input.
+        // No parser works on partial input.
         nom::Err::Incomplete(_) => Expected { rest: b"", what: "more input" },
     }
 }

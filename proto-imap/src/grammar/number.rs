@@ -1,20 +1,20 @@
-//! Numbers (RFC 9051 §9 `number`, `nz-number`, `number64`), and what some servers write instead.
+//! Numbers (RFC 9051 §9 `number`, `nz-number`, `number64`), and the forms that some servers write instead.
 //!
-//! No number overflows: the strict reading refuses one that is too large, the tolerant one cuts it.
+//! No number overflows: the strict parser rejects a number that is too large, the tolerant one clamps it.
 
 use crate::grammar::primitive::{byte, nil};
 use crate::grammar::repair::Repair;
 use crate::grammar::{Context, Parsed, expected};
 
-/// `number = 1*DIGIT`, below 2³². *Tolerant*: `-n` and `NIL` and `()` as 0, an exponent, a quoted number, one
-/// that is too large cut to the greatest.
+/// `number = 1*DIGIT`, below 2³². *Tolerant*: `-n`, `NIL` and `()` as 0; an exponent; a quoted number; a number that
+/// is too large is clamped.
 #[inline]
 pub(crate) fn number<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
     let (rest, value) = number_up_to(i, cx, u64::from(u32::MAX))?;
     Ok((rest, u32::try_from(value).unwrap_or(u32::MAX)))
 }
 
-/// `nz-number = digit-nz *DIGIT`, below 2³². *Tolerant*: as [`number`], and 0.
+/// `nz-number = digit-nz *DIGIT`, below 2³². *Tolerant*: like [`number`], and 0.
 #[inline]
 pub(crate) fn nz_number<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
     let (rest, value) = number(i, cx)?;
@@ -24,7 +24,7 @@ pub(crate) fn nz_number<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
     Ok((rest, value))
 }
 
-/// `number64 = 1*DIGIT`, below 2⁶³. *Tolerant*: as [`number`], below 2⁶⁴.
+/// `number64 = 1*DIGIT`, below 2⁶³. *Tolerant*: like [`number`], below 2⁶⁴.
 #[inline]
 pub(crate) fn number64<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
     number_up_to(i, cx, if cx.is_tolerant() { u64::MAX } else { i64::MAX as u64 })
@@ -101,7 +101,8 @@ pub(crate) fn plain_digits(i: &[u8]) -> Parsed<'_, &[u8]> {
     }
 }
 
-/// `9.3736e+06`: as some servers' language writes large numbers. What is behind the point is cut off.
+/// Parses a number such as `9.3736e+06`, the default format of some servers' language for large numbers. The fraction
+/// is dropped.
 fn exponent_number(i: &[u8]) -> Parsed<'_, u64> {
     let (mut rest, whole) = plain_digits(i)?;
     let mut fraction: &[u8] = b"";

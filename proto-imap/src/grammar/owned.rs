@@ -1,8 +1,8 @@
-//! Owned forms: a copy of a view that outlives the message, for a channel, another thread or an async stream.
+//! Owned forms: copies of views that outlive the message, for a channel, another thread or an async stream.
 //!
-//! A view holds slices of the message. Its owned form ([`Owned`]) copies them, one behind the other, into one allocation
-//! and keeps the view with empty slices in their places. [`Owned::view`] walks that view again and puts the copies in,
-//! in the same order. Nothing is encoded or parsed, so an owned value is exactly the view that it was made from, also if
+//! A view holds slices of the message. Its owned form ([`Owned`]) copies them one after another into one allocation,
+//! and keeps the view with empty slices in their places. [`Owned::view`] traverses that view again and inserts the
+//! copies in the same order. Nothing is encoded or parsed, so an owned value is equal to its original view, even if
 //! the message did not follow the grammar.
 
 use alloc::boxed::Box;
@@ -13,7 +13,7 @@ use core::fmt;
 
 /// An owned copy of a view: `Owned<Envelope<'static>>` is the owned form of [`Envelope`](crate::types::Envelope).
 ///
-/// Made with the view's `into_owned`. Cloning shares the memory.
+/// The view's `into_owned` creates it. Clones share the memory.
 #[derive(Clone)]
 pub struct Owned<S> {
     /// The view, with empty slices.
@@ -23,9 +23,9 @@ pub struct Owned<S> {
 
 struct Memory {
     bytes: Box<[u8]>,
-    /// The length of each slice, in the order of the walk.
+    /// The length of each slice, in the order of the traversal.
     lengths: Box<[usize]>,
-    /// Lists that the application had given as slices, in the order of the walk: each a `Vec<Owned<_>>`.
+    /// The lists that the application provided as slices, in the order of the traversal. Each is a `Vec<Owned<_>>`.
     lists: Box<[AnyList]>,
 }
 
@@ -62,7 +62,7 @@ pub struct Keeper {
     lists: Vec<AnyList>,
 }
 
-/// Hands the copies out again.
+/// Returns the copies in their order.
 #[expect(unnameable_types, reason = "only this crate implements the trait")]
 #[doc(hidden)]
 pub struct Shower<'i> {
@@ -79,12 +79,12 @@ impl Keeper {
         b""
     }
 
-    /// Keeps any list.
+    /// Stores any list.
     pub(crate) fn any<T: Send + Sync + 'static>(&mut self, list: Vec<T>) {
         self.lists.push(Box::new(list));
     }
 
-    /// Keeps the elements of a list.
+    /// Stores the elements of a list.
     pub(crate) fn list<'i, T: View<'i>>(&mut self, elements: impl Iterator<Item = T>) {
         let owned: Vec<Owned<T::Static>> = elements.map(Owned::keep).collect();
         self.any(owned);
@@ -92,7 +92,7 @@ impl Keeper {
 }
 
 impl<'i> Shower<'i> {
-    /// The next slice.
+    /// Returns the next slice.
     pub(crate) fn bytes(&mut self) -> &'i [u8] {
         let Some((length, lengths)) = self.lengths.split_first() else { return b"" };
         let Some((bytes, rest)) = self.bytes.split_at_checked(*length) else { return b"" };
@@ -100,12 +100,12 @@ impl<'i> Shower<'i> {
         bytes
     }
 
-    /// The next slice, which was text.
+    /// Returns the next slice, which was text.
     pub(crate) fn text(&mut self) -> &'i str {
         core::str::from_utf8(self.bytes()).unwrap_or_default()
     }
 
-    /// The next list.
+    /// Returns the next list.
     pub(crate) fn list(&mut self) -> Option<&'i AnyList> {
         let (list, lists) = self.lists.split_first()?;
         self.lists = lists;
@@ -123,7 +123,7 @@ impl<S: Copy> Owned<S> {
         Self { template, memory: Arc::new(memory) }
     }
 
-    /// The view, as the type with this lifetime.
+    /// Returns the view, as the type with this lifetime.
     pub(crate) fn show<'i, T: View<'i, Static = S>>(&'i self) -> T {
         let Memory { bytes, lengths, lists } = &*self.memory;
         T::show(self.template, &mut Shower { bytes, lengths, lists })
@@ -152,7 +152,7 @@ where
     for<'i> S::At<'i>: PartialEq,
 {
     fn eq(&self, other: &Self) -> bool {
-        // Both views must have one lifetime.
+        // Both views need the same lifetime.
         fn equal<'i, S: Stored>(one: &'i Owned<S>, other: &'i Owned<S>) -> bool
         where
             S::At<'i>: PartialEq,
@@ -250,8 +250,8 @@ macro_rules! plain_slice {
     };
 }
 
-/// Implements [`View`] and `into_owned` for a struct, all of whose fields are listed. `{ 0 }` is the field of a tuple
-/// struct.
+/// Implements [`View`] and `into_owned` for a struct. The caller lists all of its fields; `{ 0 }` is the field of a
+/// tuple struct.
 macro_rules! owned_struct {
     ($name:ident { $($field:tt),* $(,)? }) => {
         impl<'i> $crate::grammar::owned::View<'i> for $name<'i> {
@@ -270,7 +270,8 @@ macro_rules! owned_struct {
     };
 }
 
-/// Implements [`View`] and `into_owned` for an enum, all of whose variants are listed, with a name for each value.
+/// Implements [`View`] and `into_owned` for an enum. The caller lists all of its variants, with a name for each
+/// value.
 macro_rules! owned_enum {
     ($name:ident $variants:tt) => {
         $crate::grammar::owned::view_enum!($name $variants);
@@ -307,7 +308,7 @@ macro_rules! view_enum {
     };
 }
 
-/// Gives a view its `into_owned`.
+/// Implements `into_owned` for a view.
 macro_rules! into_owned {
     ($name:ident) => {
         impl $crate::grammar::owned::Stored for $name<'static> {

@@ -14,7 +14,7 @@ pub(crate) fn sp<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
     }
 }
 
-/// Spaces that may not be there. *Tolerant* only: skips them. Without them nothing is done.
+/// Skips optional spaces. *Tolerant* only.
 #[inline]
 pub(crate) fn spaces<'i>(i: &'i [u8], cx: &Context) -> &'i [u8] {
     if i.first() != Some(&b' ') || !cx.repair(Repair::ExtraSpace) {
@@ -28,7 +28,7 @@ fn behind_spaces(i: &[u8]) -> &[u8] {
     i.get(end..).unwrap_or_default()
 }
 
-/// One given byte.
+/// Parses one given byte.
 #[inline]
 pub(crate) fn byte<'i>(i: &'i [u8], byte: u8, what: &'static str) -> Parsed<'i, ()> {
     match i.split_first() {
@@ -37,7 +37,7 @@ pub(crate) fn byte<'i>(i: &'i [u8], byte: u8, what: &'static str) -> Parsed<'i, 
     }
 }
 
-/// `"("`. *Tolerant*: spaces behind it.
+/// `"("`. *Tolerant*: spaces after it.
 #[inline]
 pub(crate) fn open<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
     let (i, ()) = byte(i, b'(', "an opening parenthesis")?;
@@ -55,7 +55,7 @@ pub(crate) fn close<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
 pub(crate) fn crlf<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
     match i {
         [b'\r', b'\n', rest @ ..] => Ok((rest, ())),
-        // Spaces before anything else are not repaired here: what is there has a repair of its own.
+        // Spaces before anything else are not repaired here, because the next element has its own repair.
         [b' ', ..] if cx.is_tolerant() && matches!(behind_spaces(i), [b'\r' | b'\n', ..]) => {
             crlf(spaces(i, cx), cx)
         }
@@ -64,7 +64,7 @@ pub(crate) fn crlf<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
     }
 }
 
-/// The literal text `word` in any case, which must not go on as an atom.
+/// Parses the literal text `word` in any case. The next byte must not continue an atom.
 #[inline]
 pub(crate) fn word<'i>(i: &'i [u8], word: &[u8], what: &'static str) -> Parsed<'i, ()> {
     match i.split_at_checked(word.len()) {
@@ -96,7 +96,7 @@ pub(crate) fn atom(i: &[u8]) -> Parsed<'_, &[u8]> {
     }
 }
 
-/// An atom with more characters than the grammar allows. *Tolerant* only.
+/// Parses an atom with more characters than the grammar allows. *Tolerant* only.
 pub(crate) fn lenient_atom<'i>(i: &'i [u8], cx: &Context, repair: Repair) -> Parsed<'i, &'i [u8]> {
     match span(i, LENIENT_ATOM) {
         (atom @ [first, ..], rest) if *first != b'{' && cx.repair(repair) => {
@@ -109,7 +109,7 @@ pub(crate) fn lenient_atom<'i>(i: &'i [u8], cx: &Context, repair: Repair) -> Par
     }
 }
 
-/// Skips spaces if a closing parenthesis is behind them.
+/// Skips spaces if a closing parenthesis follows them.
 #[inline]
 pub(crate) fn spaces_before_close<'i>(i: &'i [u8], cx: &Context) -> &'i [u8] {
     match i {
@@ -119,13 +119,13 @@ pub(crate) fn spaces_before_close<'i>(i: &'i [u8], cx: &Context) -> &'i [u8] {
     }
 }
 
-/// The part of `i` before `rest`.
+/// Returns the part of `i` before `rest`.
 #[inline]
 pub(crate) fn taken<'i>(i: &'i [u8], rest: &[u8]) -> &'i [u8] {
     i.get(..i.len().saturating_sub(rest.len())).unwrap_or_default()
 }
 
-/// The first `len` bytes of `i`.
+/// Returns the first `len` bytes of `i`.
 pub(crate) fn taken_len(i: &[u8], len: usize) -> &[u8] {
     i.get(..len).unwrap_or_default()
 }

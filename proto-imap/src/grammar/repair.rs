@@ -1,23 +1,23 @@
 //! How strictly input is parsed, and which deviations were repaired.
 //!
-//! A repair is counted, never logged: the machine reports it in its events, and the application decides.
+//! A repair is counted and not logged: the machine reports it, and the application decides what to do.
 
 use core::cell::Cell;
 
 /// How strictly the grammar is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Strictness {
-    /// Exactly what the RFCs say. The default of a server.
+    /// Accepts exactly the grammar of the RFCs. A server always uses it.
     #[default]
     Strict,
-    /// Also what deployed servers are known to send instead, each deviation noted as a [`Repair`]. The default of
-    /// a client. Whatever the strict reading accepts reads the same here, without a repair.
+    /// Also accepts the known deviations of deployed servers, and records each one as a [`Repair`]. The default of a
+    /// client. Input that the strict parser accepts gives the same result, without a repair.
     Tolerant,
 }
 
 macro_rules! repairs {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// A deviation from the grammar that was understood all the same.
+        /// A deviation from the grammar that the parser understood nevertheless.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Repair {
@@ -25,10 +25,10 @@ macro_rules! repairs {
         }
 
         impl Repair {
-            /// Every repair there is.
+            /// All repairs.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The repair's name in traces and in JSON.
+            /// Returns the repair's name in traces and in JSON.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -40,11 +40,11 @@ macro_rules! repairs {
 }
 
 repairs! {
-    /// Spaces where none are allowed, or more than one.
+    /// Spaces in a place that allows none, or more than one.
     ExtraSpace = "extra-space",
-    /// `NIL` or `()` where a string, a list, a number or an address is due.
+    /// `NIL` or `()` instead of a string, a list, a number or an address.
     NilForValue = "nil-for-value",
-    /// An atom where a string is due, or the reverse.
+    /// An atom instead of a string, or the reverse.
     StringForm = "string-form",
     /// A double quote inside a quoted string that is not escaped.
     BareQuote = "bare-quote",
@@ -56,32 +56,32 @@ repairs! {
     NegativeNumber = "negative-number",
     /// A number in exponent form.
     ExponentNumber = "exponent-number",
-    /// A number above the greatest that the grammar allows, cut to that.
+    /// A number greater than the grammar allows, clamped to the maximum.
     NumberTooLarge = "number-too-large",
-    /// A 0 where the grammar wants a non-zero number.
+    /// A 0 instead of a non-zero number.
     ZeroNumber = "zero-number",
-    /// A body structure whose fields are not those of its kind: childless multiparts, missing media types, misplaced
+    /// A body structure with the wrong fields for its kind: a childless multipart, a missing media type, or misplaced
     /// extension data.
     BodyShape = "body-shape",
-    /// An envelope with more or fewer than its ten fields.
+    /// An envelope that does not have exactly ten fields.
     EnvelopeShape = "envelope-shape",
     /// An address list that is not a plain list of addresses, or an address with misplaced fields.
     AddressShape = "address-shape",
-    /// A response code that does not follow its own grammar, kept as raw text.
+    /// A response code that does not follow its grammar, kept as raw text.
     ResponseCode = "response-code",
-    /// No text where a human-readable text is due.
+    /// A missing human-readable text.
     MissingText = "missing-text",
     /// A response code without the `* OK` before it.
     MissingStatus = "missing-status",
-    /// A FETCH item or a piece of it that could not be read and was skipped.
+    /// A FETCH item, or a part of one, that could not be parsed and was skipped.
     SkippedItem = "skipped-item",
-    /// Bytes above 127 that are not UTF-8, or where only ASCII is allowed.
+    /// Bytes above 127 that are not UTF-8, or in a place that allows only ASCII.
     EightBit = "eight-bit",
-    /// A line end where none belongs: a lone LF, or a CRLF behind a literal.
+    /// A misplaced line end: a lone LF, or a CRLF after a literal.
     StrayLineEnd = "stray-line-end",
     /// A line that is neither `*` nor `+` nor a tagged status.
     StrayLine = "stray-line",
-    /// NUL bytes, dropped.
+    /// NUL bytes, which were dropped.
     Nul = "nul",
     /// Characters that a flag, an attribute or a capability cannot have.
     FlagCharacter = "flag-character",
@@ -89,19 +89,19 @@ repairs! {
     BareMailbox = "bare-mailbox",
     /// A hierarchy delimiter that is empty, or not one character.
     Delimiter = "delimiter",
-    /// A date that does not exist or is not in the form the grammar wants.
+    /// A date that does not exist or does not follow the grammar.
     Date = "date",
-    /// A tagged `BYE` or `PREAUTH`, which can only be untagged.
+    /// A tagged `BYE` or `PREAUTH`, which is valid only as an untagged response.
     TaggedBye = "tagged-bye",
     /// A FETCH list that was closed before its last item.
     EarlyClose = "early-close",
-    /// Something behind the end of a response, skipped.
+    /// Data after the end of a response, which were skipped.
     TrailingData = "trailing-data",
 }
 
-/// The repairs made so far: how often each, and which since the last [`begin`](Self::begin).
+/// The repairs made so far: the count of each, and those made since the last [`begin`](Self::begin).
 ///
-/// Counters stop at their greatest value.
+/// Counters saturate at their maximum.
 #[derive(Debug, Clone)]
 pub struct Repairs {
     counts: [Cell<u32>; COUNT],
@@ -117,13 +117,13 @@ impl Default for Repairs {
 }
 
 impl Repairs {
-    /// No repairs.
+    /// Creates an empty record of repairs.
     #[must_use]
     pub const fn new() -> Self {
         Self { counts: [const { Cell::new(0) }; COUNT], recent: Cell::new(0) }
     }
 
-    /// Notes one repair.
+    /// Records one repair.
     #[cold]
     pub fn note(&self, repair: Repair) {
         let index = repair as usize;
@@ -133,24 +133,24 @@ impl Repairs {
         }
     }
 
-    /// How often `repair` was made.
+    /// Returns how often `repair` was made.
     #[must_use]
     pub fn count(&self, repair: Repair) -> u32 {
         self.counts.get(repair as usize).map_or(0, Cell::get)
     }
 
-    /// How many repairs were made.
+    /// Returns how many repairs were made.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.counts.iter().map(|count| u64::from(count.get())).sum()
     }
 
-    /// Begins a new message: [`recent`](Self::recent) is empty, the counters stay.
+    /// Starts a new message: [`recent`](Self::recent) becomes empty, the counters stay.
     pub fn begin(&self) {
         self.recent.set(0);
     }
 
-    /// The kinds of repairs made since [`begin`](Self::begin).
+    /// Returns the kinds of repairs made since [`begin`](Self::begin).
     #[must_use]
     pub fn recent(&self) -> RepairSet {
         RepairSet(self.recent.get())
@@ -164,29 +164,29 @@ impl Repairs {
     }
 }
 
-/// Some kinds of repairs, without counts.
+/// A set of repairs, without counts.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct RepairSet(u32);
 
 impl RepairSet {
-    /// Whether nothing was repaired.
+    /// Returns whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether `repair` is among them.
+    /// Returns whether `repair` is in the set.
     #[must_use]
     pub const fn contains(self, repair: Repair) -> bool {
         self.0 & (1 << repair as u32) != 0
     }
 
-    /// The repairs, in the order of [`Repair::ALL`].
+    /// Returns the repairs, in the order of [`Repair::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Repair> {
         Repair::ALL.iter().copied().filter(move |repair| self.contains(*repair))
     }
 
-    /// Both together.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)

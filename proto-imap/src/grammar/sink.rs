@@ -1,10 +1,10 @@
-//! Where encoded bytes go, and the separators that every encoder needs.
+//! The output of encoders, and the separators that every encoder needs.
 //!
-//! Responses append to a [`Sink`] and cannot fail: what the grammar cannot express is not written (a keyword that is
-//! no atom, a `UIDNEXT` of 0), and no value can bring a line end, a NUL or a parenthesis to a place where it would be
-//! parsed as anything but data. Nothing is allocated.
+//! Responses append to a [`Sink`] and cannot fail: values that the grammar cannot express are not written, for
+//! example a keyword that is not an atom, or a `UIDNEXT` of 0. No value can add a line end, a NUL or a parenthesis
+//! where the client would parse it as syntax. Nothing is allocated.
 
-/// Where encoded bytes go.
+/// The output of an encoder.
 pub trait Sink {
     /// Appends a copy of `bytes`.
     fn put(&mut self, bytes: &[u8]);
@@ -28,7 +28,7 @@ impl<S: Sink + ?Sized> Sink for &mut S {
     }
 }
 
-/// `number`, `number64`: one that is greater than the grammar's greatest, 2⁶³ - 1, is cut to that.
+/// `number`, `number64`: a number above the grammar's maximum, 2⁶³ - 1, is clamped.
 pub(crate) fn number(number: u64, out: &mut (impl Sink + ?Sized)) {
     // 2^64 has 20 digits, 2^63 has 19.
     let mut digits = [0_u8; 20];

@@ -5,7 +5,8 @@ use crate::grammar::owned::{Keeper, Shower, View, into_owned};
 use core::fmt;
 use proto_mail::SyntaxLocation;
 
-/// A message, or an item of one, that does not follow the grammar. Only this one is lost; the next one is parsed normally.
+/// A message, or an item of one, that does not follow the grammar. Only this one is lost; the next one is parsed
+/// normally.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Unparsed<'i> {
     /// Its bytes.

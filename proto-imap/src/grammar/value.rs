@@ -1,4 +1,4 @@
-//! Values of any kind, for extensions that are not known here (RFC 4466 `tagged-ext-val`), and object identifiers (RFC 8474).
+//! Values of any kind, for unknown extensions (RFC 4466 `tagged-ext-val`), and object identifiers (RFC 8474).
 
 use crate::grammar::characters::is_lenient_atom_char;
 use crate::grammar::lazy_list::Element;
@@ -11,7 +11,7 @@ use crate::grammar::string::IString;
 use crate::grammar::string::parse::{literal, literal8, quoted};
 use crate::grammar::{Context, MAX_DEPTH, Parsed, expected};
 
-/// An item of a LIST response's or a namespace's extended data, its value as it came.
+/// An item of the extended data of a LIST response or a namespace. Its value is kept as received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExtendedItem<'i> {
     /// The name of the item.
@@ -24,10 +24,10 @@ impl Sealed for ExtendedItem<'_> {}
 
 impl Sealed for IString<'_> {}
 
-/// One value: a string, a number, an atom, or a list of values in parentheses, up to [`MAX_DEPTH`] deep. Returns it
-/// as it came.
+/// Parses one value: a string, a number, an atom, or a list of values in parentheses, up to [`MAX_DEPTH`] deep.
+/// Returns its bytes as received.
 ///
-/// It is walked without recursion, in time linear in its length.
+/// The parser uses no recursion, and takes time linear in the value's length.
 pub(crate) fn value<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
     let mut rest = i;
     let mut depth = 0_u8;
@@ -64,7 +64,7 @@ pub(crate) fn value<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
     }
 }
 
-/// Whether what was read at `before` may be followed by what is at `rest`, inside of a list.
+/// Returns whether the input at `rest` may follow the value at `before` inside a list.
 fn are_neighbours(before: &[u8], rest: &[u8]) -> bool {
     match (before.first(), rest.first()) {
         (Some(b'('), next) => next != Some(&b' '),
@@ -74,7 +74,7 @@ fn are_neighbours(before: &[u8], rest: &[u8]) -> bool {
     }
 }
 
-/// Values up to a closing parenthesis, which stays: `*(SP value)`.
+/// Parses values up to a closing parenthesis, which is not consumed: `*(SP value)`.
 #[inline]
 pub(crate) fn values<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
     if i.first() == Some(&b')') { Ok((i, b"")) } else { some_values(i, cx) }
@@ -134,14 +134,14 @@ pub(crate) fn object_id<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>
     Ok((rest, IString::atom(id)))
 }
 
-/// A value that is kept as it came: written if it follows the grammar strictly, as `NIL` otherwise.
+/// Writes a value that was kept as received. A value that does not follow the grammar strictly is written as `NIL`.
 pub(crate) fn write_value(value: IString<'_>, out: &mut (impl Sink + ?Sized)) {
     let raw = value.raw();
     let strict = matches!(self::value(raw, &Context::strict()), Ok((b"", _)));
     out.put(if strict { raw } else { b"NIL" });
 }
 
-/// Whether it is values separated by spaces, strictly.
+/// Returns whether the bytes are values separated by spaces, parsed strictly.
 pub(crate) fn are_values(raw: &[u8]) -> bool {
     let mut rest = raw;
     loop {

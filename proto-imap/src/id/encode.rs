@@ -21,8 +21,8 @@ pub(crate) fn id<S: Sink + ?Sized>(fields: IdFields<'_>, out: &mut S) {
 }
 
 impl<S: CommandSink> Writer<'_, S> {
-    /// `id-params-list`: at most 30 fields, names of 30 bytes, values of 1024 (RFC 2971 §3.3). Without any `NIL`: some
-    /// servers do not understand `()`.
+    /// `id-params-list`: at most 30 fields, names of 30 bytes, values of 1024 bytes (RFC 2971 §3.3). An empty list is
+    /// written as `NIL`, because some servers do not accept `()`.
     pub(crate) fn id(&mut self, fields: IdFields<'_>) -> Written {
         if fields.is_empty() {
             self.put(b"NIL");

@@ -8,7 +8,7 @@ use crate::grammar::lazy_list::sealed::Sealed;
 use crate::grammar::owned::owned_struct;
 use crate::grammar::string::IString;
 
-/// What a client or a server says of itself (RFC 2971).
+/// The identification of a client's or server's software (RFC 2971).
 pub type IdFields<'i> = LazyList<'i, IdField<'i>>;
 
 /// One field of an `ID`.
@@ -21,7 +21,7 @@ pub struct IdField<'i> {
 }
 
 impl<'i> LazyList<'i, IdField<'i>> {
-    /// The value of the field of that name.
+    /// Returns the value of the field with this name.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<IString<'i>> {
         self.iter().find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))?.value

@@ -12,7 +12,7 @@ pub(crate) fn id_params_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IdFiel
     pairs(i, cx, id_field)
 }
 
-/// `string SP nstring`. *Tolerant*: a last value that is missing.
+/// `string SP nstring`. *Tolerant*: a missing last value.
 fn id_field<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IdField<'i>> {
     let (rest, name) = string(i, cx)?;
     if cx.is_tolerant() && spaces_before_close(rest, cx).first() == Some(&b')') {

@@ -16,7 +16,7 @@ impl<S: CommandSink> Writer<'_, S> {
         self.bytes("pattern", &bytes)
     }
 
-    /// A reference name: quoted if it is empty, as it mostly is.
+    /// Writes a reference name. It is quoted if it is empty, which is the common case.
     pub(crate) fn reference(&mut self, reference: MailboxName<'_>) -> Written {
         self.pattern(reference.into())
     }

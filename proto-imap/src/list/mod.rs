@@ -1,6 +1,7 @@
 //! `LIST` and `LSUB`: the commands and their responses (RFC 9051 §6.3.9, §7.3.1; RFC 5258, 6154, 8457).
 //!
-//! Mailbox names in responses are strings as received; see [`MailboxName`](crate::types::MailboxName) for their encoding.
+//! Mailbox names in responses are strings as received; see [`MailboxName`](crate::types::MailboxName) for their
+//! encoding.
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -21,43 +22,43 @@ use core::fmt;
 /// `LIST` (RFC 9051 §6.3.9, RFC 5258).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListCommand<'i> {
-    /// Which mailboxes; if empty, all that exist.
+    /// The mailboxes to select. If empty, all that exist.
     pub selection: LazyList<'i, ListSelection>,
     /// The reference name, to which the patterns are relative.
     pub reference: MailboxName<'i>,
     /// The patterns, at least one.
     pub patterns: LazyList<'i, ListPattern<'i>>,
-    /// What to return for each mailbox.
+    /// The data to return for each mailbox.
     pub returns: LazyList<'i, ListReturn<'i>>,
 }
 
-/// Which mailboxes a LIST selects (RFC 5258 `list-select-opt`).
+/// The mailboxes that a LIST selects (RFC 5258 `list-select-opt`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListSelection {
-    /// `SUBSCRIBED`: those subscribed to.
+    /// `SUBSCRIBED`: subscribed mailboxes.
     Subscribed,
-    /// `REMOTE`: also those on other servers.
+    /// `REMOTE`: also mailboxes on other servers.
     Remote,
-    /// `RECURSIVEMATCH`: also those whose descendants are selected. Only with another one.
+    /// `RECURSIVEMATCH`: also mailboxes with selected descendants. Only together with another option.
     RecursiveMatch,
-    /// `SPECIAL-USE`: those that have a use (RFC 6154).
+    /// `SPECIAL-USE`: mailboxes with a special use (RFC 6154).
     SpecialUse,
 }
 
-/// What a LIST returns (RFC 5258 `return-option`).
+/// The data that a LIST returns for each mailbox (RFC 5258 `return-option`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListReturn<'i> {
-    /// `SUBSCRIBED`: whether it is subscribed to.
+    /// `SUBSCRIBED`: whether the mailbox is subscribed.
     Subscribed,
-    /// `CHILDREN`: whether it has children.
+    /// `CHILDREN`: whether the mailbox has children.
     Children,
-    /// `SPECIAL-USE`: what it is for (RFC 6154).
+    /// `SPECIAL-USE`: the mailbox's special use (RFC 6154).
     SpecialUse,
-    /// `STATUS`: some figures of it (RFC 5819).
+    /// `STATUS`: some attributes of the mailbox (RFC 5819).
     Status(LazyList<'i, StatusAttribute>),
-    /// `MYRIGHTS`: what the user may do (RFC 8440).
+    /// `MYRIGHTS`: the user's rights (RFC 8440).
     MyRights,
 }
 
@@ -71,7 +72,7 @@ pub struct LsubCommand<'i> {
 }
 
 impl<'i> ListCommand<'i> {
-    /// A LIST of the mailboxes that match these patterns.
+    /// Creates a LIST of the mailboxes that match these patterns.
     #[must_use]
     pub const fn new(patterns: &'i [ListPattern<'i>]) -> Self {
         Self {
@@ -110,7 +111,7 @@ pub enum MailboxAttribute<'i> {
     Marked,
     /// `\Unmarked`: there are no new messages.
     Unmarked,
-    /// `\NonExistent`: does not exist, but is subscribed to or has children.
+    /// `\NonExistent`: does not exist, but is subscribed or has children.
     NonExistent,
     /// `\Subscribed`
     Subscribed,
@@ -122,7 +123,7 @@ pub enum MailboxAttribute<'i> {
     Archive,
     /// `\Drafts`
     Drafts,
-    /// `\Flagged`: all messages with that flag.
+    /// `\Flagged`: all messages with this flag.
     Flagged,
     /// `\Important`
     Important,
@@ -157,14 +158,14 @@ impl<'i> MailboxAttribute<'i> {
         MailboxAttribute::Trash,
     ];
 
-    /// `name` has its backslash; its characters were checked.
+    /// Returns the attribute with this name, which includes the backslash. The grammar has checked its characters.
     pub(crate) fn from_wire(name: &'i [u8]) -> Self {
         let name = name.strip_prefix(b"\\").unwrap_or(name);
         let known = Self::KNOWN.into_iter().find(|known| known.name().eq_ignore_ascii_case(name));
         known.unwrap_or(Self::Other(Keyword::checked(name)))
     }
 
-    /// The name without its backslash.
+    /// Returns the name without its backslash.
     #[must_use]
     pub const fn name(&self) -> &'i [u8] {
         match self {
@@ -189,7 +190,7 @@ impl<'i> MailboxAttribute<'i> {
         }
     }
 
-    /// Whether it says what the mailbox is for (RFC 6154, RFC 8457).
+    /// Returns whether the attribute is a special use (RFC 6154, RFC 8457).
     #[must_use]
     pub const fn is_special_use(&self) -> bool {
         matches!(
@@ -213,13 +214,13 @@ impl fmt::Debug for MailboxAttribute<'_> {
 }
 
 impl<'i> LazyList<'i, MailboxAttribute<'i>> {
-    /// Whether `attribute` is in the list.
+    /// Returns whether `attribute` is in the list.
     #[must_use]
     pub fn contains(&self, attribute: MailboxAttribute<'_>) -> bool {
         self.iter().any(|one| one.name().eq_ignore_ascii_case(attribute.name()))
     }
 
-    /// The attributes, each but once, whatever the server repeats.
+    /// Returns each attribute once, even if the server repeats it.
     pub fn distinct(&self) -> impl Iterator<Item = MailboxAttribute<'i>> + use<'i> {
         let all = *self;
         self.iter()
@@ -228,21 +229,21 @@ impl<'i> LazyList<'i, MailboxAttribute<'i>> {
             .map(|(_, one)| one)
     }
 
-    /// What the mailbox is for, if the server says so.
+    /// Returns the mailbox's special use, if the server lists one.
     #[must_use]
     pub fn special_use(&self) -> Option<MailboxAttribute<'i>> {
         self.iter().find(MailboxAttribute::is_special_use)
     }
 }
 
-/// `LIST`, `LSUB`, `XLIST`: a mailbox.
+/// A mailbox listed by `LIST`, `LSUB` or `XLIST`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListResponse<'i> {
-    /// What is special about it.
+    /// The mailbox's attributes.
     pub attributes: LazyList<'i, MailboxAttribute<'i>>,
-    /// What separates the levels of its name; `None`: the name has no levels.
+    /// The delimiter of the levels of its name; `None` if the name has no levels.
     pub delimiter: Option<char>,
-    /// Its name, as it came.
+    /// Its name, as received.
     pub mailbox: IString<'i>,
     /// Further data (RFC 5258 `mbox-list-extended`): `CHILDINFO`, `OLDNAME` and others.
     pub extended: LazyList<'i, ExtendedItem<'i>>,

@@ -24,7 +24,7 @@ use memchr::memchr2;
 /// `mailbox-list = "(" [mbx-list-flags] ")" SP (DQUOTE QUOTED-CHAR DQUOTE / nil) SP mailbox [SP mbox-list-extended]`
 ///
 /// *Tolerant*: attributes without a backslash; see [`delimiter`]; a name with special characters that is neither
-/// quoted nor counted goes on to the end of the line.
+/// quoted nor a literal extends to the end of the line.
 pub(crate) fn mailbox_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ListResponse<'i>> {
     let (rest, attributes) = list_of(i, cx, flag)?;
     let (rest, ()) = sp(rest, cx)?;
@@ -42,7 +42,7 @@ pub(crate) fn mailbox_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ListResp
 
 /// `mailbox = "INBOX" / astring`
 ///
-/// *Tolerant*: a name with special characters that is neither quoted nor counted goes on to the end of the line, or
+/// *Tolerant*: a name with special characters that is neither quoted nor a literal extends to the end of the line, or
 /// to the extended data.
 fn bare_mailbox<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
     if !cx.is_tolerant() || matches!(i.first(), Some(b'"' | b'{')) {

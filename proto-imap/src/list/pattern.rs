@@ -7,7 +7,7 @@ use core::fmt;
 
 impl Sealed for ListPattern<'_> {}
 
-/// A mailbox name with wildcards: `*` matches anything, `%` anything without a hierarchy delimiter.
+/// A mailbox name with wildcards: `*` matches any characters, `%` any characters except the hierarchy delimiter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ListPattern<'i>(MailboxName<'i>);
 
@@ -15,13 +15,13 @@ impl<'i> ListPattern<'i> {
     /// Every mailbox: `*`.
     pub const ALL: ListPattern<'static> = ListPattern(MailboxName::new("*"));
 
-    /// The pattern with this text.
+    /// Creates a pattern from this text.
     #[must_use]
     pub const fn new(pattern: &'i str) -> Self {
         Self(MailboxName::new(pattern))
     }
 
-    /// The pattern as a name: it is written and read as one.
+    /// Returns the pattern as a name, because both have the same encoding.
     #[must_use]
     pub const fn as_mailbox(&self) -> MailboxName<'i> {
         self.0
@@ -34,7 +34,7 @@ impl<'i> From<&'i str> for ListPattern<'i> {
     }
 }
 
-/// A name or pattern as the peer has sent it.
+/// Converts a name or pattern that the peer has sent.
 impl<'i> From<MailboxName<'i>> for ListPattern<'i> {
     fn from(pattern: MailboxName<'i>) -> Self {
         Self(pattern)

@@ -4,8 +4,8 @@
 //! mailbox = "INBOX" / astring
 //! ```
 //!
-//! A name from the peer is kept as its bytes, so that it is sent back exactly as received, even if it is not valid. What
-//! the bytes mean depends on the session: see [`NameEncoding`].
+//! A name from the peer is kept as bytes, so that it is sent back exactly as received, even if it is not valid. The
+//! encoding of the bytes depends on the session: see [`NameEncoding`].
 
 pub(crate) mod encode;
 pub(crate) mod modified_utf7;
@@ -21,18 +21,18 @@ use proto_mail::error::ErrorDetails;
 
 /// The name of a mailbox.
 ///
-/// Names are equal if IMAP4rev1 would write them with the same bytes; `INBOX` is the same in upper and lower case.
+/// Names are equal if IMAP4rev1 encodes them with the same bytes. `INBOX` is compared without regard to case.
 #[derive(Clone, Copy)]
 pub struct MailboxName<'i>(Name<'i>);
 
 #[derive(Clone, Copy)]
 enum Name<'i> {
-    /// As it came.
+    /// The bytes as received.
     Wire(IString<'i>),
     Text(&'i str),
 }
 
-/// Why bytes are no mailbox name.
+/// The error for bytes that are not a valid mailbox name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidMailboxName;
 
@@ -50,22 +50,23 @@ impl core::error::Error for InvalidMailboxName {}
 impl ErrorDetails for InvalidMailboxName {}
 
 impl<'i> MailboxName<'i> {
-    /// The mailbox that every user has.
+    /// The inbox, which every user has.
     pub const INBOX: MailboxName<'static> = MailboxName(Name::Text("INBOX"));
 
-    /// The mailbox with this name. It is written in the session's encoding; control characters are refused then.
+    /// Creates a mailbox name from text. It is written in the session's encoding; the encoder rejects control
+    /// characters.
     #[must_use]
     pub const fn new(name: &'i str) -> Self {
         Self(Name::Text(name))
     }
 
-    /// The mailbox whose name is written with these bytes, in whatever encoding: they are sent as they are.
+    /// Creates a mailbox name from encoded bytes, which are sent unchanged.
     #[must_use]
     pub const fn from_bytes(bytes: &'i [u8]) -> Self {
         Self(Name::Wire(IString::new(bytes)))
     }
 
-    /// The text that the application has given, if it did not come from the peer.
+    /// Returns the application's text; `None` if the name came from the peer.
     pub(crate) const fn given(&self) -> Option<&'i str> {
         match self.0 {
             Name::Text(text) => Some(text),
@@ -73,7 +74,7 @@ impl<'i> MailboxName<'i> {
         }
     }
 
-    /// Whether it is the INBOX.
+    /// Returns whether the mailbox is the INBOX.
     #[must_use]
     pub fn is_inbox(&self) -> bool {
         match self.0 {
@@ -82,10 +83,10 @@ impl<'i> MailboxName<'i> {
         }
     }
 
-    /// The name as text; `INBOX` in upper case.
+    /// Returns the name as text; `INBOX` in upper case.
     ///
     /// # Errors
-    /// [`InvalidMailboxName`] if it came in bytes that are not the one right way to write a name in `encoding`.
+    /// [`InvalidMailboxName`] if its bytes are not the one valid encoding of a name in `encoding`.
     pub fn decode(&self, encoding: NameEncoding) -> Result<Cow<'i, str>, InvalidMailboxName> {
         if self.is_inbox() {
             return Ok(Cow::Borrowed("INBOX"));
@@ -102,7 +103,7 @@ impl<'i> MailboxName<'i> {
         text.ok_or(InvalidMailboxName)
     }
 
-    /// Returns the name as text to show. Parts that are not valid in `encoding` are kept as they are.
+    /// Returns the name as text for display. Parts that are not valid in `encoding` are kept unchanged.
     #[must_use]
     pub fn to_str_lossy(&self, encoding: NameEncoding) -> Cow<'i, str> {
         if self.is_inbox() {
@@ -119,7 +120,7 @@ impl<'i> MailboxName<'i> {
         text.unwrap_or_default()
     }
 
-    /// The bytes of the name in `encoding`; those that came, if it came from the peer.
+    /// Returns the bytes of the name in `encoding`. If the name came from the peer, these are the bytes received.
     #[must_use]
     pub fn to_bytes(&self, encoding: NameEncoding) -> Cow<'i, [u8]> {
         match (self.0, encoding) {
@@ -153,7 +154,7 @@ impl<'i> From<&'i str> for MailboxName<'i> {
     }
 }
 
-/// A name as the peer has sent it.
+/// Converts a name that the peer has sent.
 impl<'i> From<IString<'i>> for MailboxName<'i> {
     fn from(name: IString<'i>) -> Self {
         Self(Name::Wire(name))

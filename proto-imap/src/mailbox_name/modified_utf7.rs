@@ -1,23 +1,23 @@
 //! Modified UTF-7: the encoding of mailbox names in IMAP4rev1 (RFC 3501 §5.1.3).
 //!
-//! Printable ASCII stands for itself, `&` is `&-`, and every run of other characters is UTF-16 in base64 between `&`
-//! and `-`, with `,` for `/` and without padding. A name has exactly one valid encoding, and the strict decoder accepts
-//! only that one: otherwise one mailbox could appear under two names. Control characters are rejected (RFC 9051 §5.1), so
-//! that base64 cannot hide a line end.
+//! Printable ASCII represents itself and `&` is `&-`. Every run of other characters is UTF-16 in base64 between `&`
+//! and `-`, with `,` for `/` and without padding. A name has exactly one valid encoding, and the strict decoder
+//! accepts only that one: otherwise one mailbox could appear under two names. Control characters are rejected (RFC
+//! 9051 §5.1), so that base64 cannot hide a line end.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
-/// The bytes of `text` in modified UTF-7, one by one: all are printable ASCII.
+/// An iterator over the bytes of `text` in modified UTF-7. All of them are printable ASCII.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoder<'i> {
     text: core::str::Chars<'i>,
-    /// Bytes that are due, the last one first.
+    /// Bytes to return next, in reverse order.
     due: [u8; 8],
     count: usize,
-    /// Bits that wait for six to be together; their number.
+    /// Bits that do not make six yet, and their number.
     bits: u32,
     held: u32,
     shifted: bool,
@@ -28,7 +28,7 @@ impl<'i> Encoder<'i> {
         Self { text: text.chars(), due: [0; 8], count: 0, bits: 0, held: 0, shifted: false }
     }
 
-    /// Makes bytes due; the first one given is the last one out.
+    /// Queues a byte. The first queued byte is returned last.
     fn push(&mut self, byte: u8) {
         if let Some(place) = self.due.get_mut(self.count) {
             *place = byte;
@@ -36,7 +36,7 @@ impl<'i> Encoder<'i> {
         }
     }
 
-    /// The end of a run: the bits that are left, and `-`.
+    /// Ends a run: queues the remaining bits and `-`.
     fn unshift(&mut self) {
         self.push(b'-');
         if self.held > 0 {
@@ -59,7 +59,7 @@ impl<'i> Encoder<'i> {
                 self.push(b'-');
                 self.push(b'&');
             }
-            // The pattern holds ASCII only.
+            // The pattern matches ASCII only.
             ' '..='~' => self.push(next as u8),
             _ => self.encode(next),
         }
@@ -81,7 +81,7 @@ impl<'i> Encoder<'i> {
             self.shifted = true;
         }
         for unit in next.encode_utf16(&mut [0; 2]) {
-            // At most 4 bits are held, and 16 come.
+            // At most 4 bits are held, and 16 are added.
             self.bits = (self.bits << 16) | u32::from(*unit);
             self.held += 16;
             while self.held >= 6 {
@@ -112,22 +112,22 @@ fn digit(bits: u32) -> u8 {
     BASE64.get(bits as usize & 63).copied().unwrap_or_default()
 }
 
-/// The text that `bytes` are in modified UTF-7; `None` if they are not the one right way to write a text.
+/// Returns the text that `bytes` encode in modified UTF-7; `None` if they are not its only valid encoding.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Cow<'_, str>> {
     match decode_pieces(bytes, |_| None)? {
-        // One run directly behind another: the right way is a single run.
+        // Two adjacent runs are invalid: the valid encoding is a single run.
         Cow::Owned(text) if !Encoder::new(&text).eq(bytes.iter().copied()) => None,
         text => Some(text),
     }
 }
 
-/// As [`decode`], but a run that cannot be decoded stands for itself, and what is neither ASCII nor UTF-8 is replaced
-/// by U+FFFD.
+/// Like [`decode`], but keeps a run that cannot be decoded, and replaces bytes that are neither ASCII nor UTF-8 by
+/// U+FFFD.
 pub(crate) fn decode_lossy(bytes: &[u8]) -> Cow<'_, str> {
     decode_pieces(bytes, |piece| Some(String::from_utf8_lossy(piece))).unwrap_or_default()
 }
 
-/// Decodes piece by piece; `other` returns the text of a piece that cannot be decoded.
+/// Decodes run by run; `other` returns the text of a run that cannot be decoded.
 fn decode_pieces<'o>(
     bytes: &'o [u8],
     other: impl Fn(&'o [u8]) -> Option<Cow<'o, str>>,
@@ -147,7 +147,7 @@ fn decode_pieces<'o>(
         if !before.is_empty() {
             text.push_str(&direct(before)?);
         }
-        // The run with its `&`, up to and with its `-`; without a `-`, up to the next `&`.
+        // The run includes its `&` and its `-`. Without a `-` it extends to the next `&`.
         let end = run.iter().skip(1).position(|byte| matches!(byte, b'-' | b'&')).map(|end| end + 1);
         let end = match end {
             Some(end) if run.get(end) == Some(&b'-') => end + 1,
@@ -172,7 +172,7 @@ fn decode_pieces<'o>(
     }
 }
 
-/// Decodes `&…-`. `None` if it is not the right way to write what it says; `text` can have grown nevertheless.
+/// Decodes `&…-`. Returns `None` if it is not the valid encoding of its text; `text` may have grown nevertheless.
 fn decode_run(run: &[u8], text: &mut String) -> Option<()> {
     let inside = run.strip_prefix(b"&")?.strip_suffix(b"-")?;
     if inside.is_empty() {
@@ -182,7 +182,7 @@ fn decode_run(run: &[u8], text: &mut String) -> Option<()> {
     let (mut bits, mut held) = (0_u32, 0_u32);
     let mut units = inside.iter().filter_map(|byte| {
         let digit = base64_value(*byte)?;
-        // At most 15 bits are held, and 6 come.
+        // At most 15 bits are held, and 6 are added.
         bits = (bits << 6) | digit;
         held += 6;
         if held < 16 {
@@ -199,7 +199,7 @@ fn decode_run(run: &[u8], text: &mut String) -> Option<()> {
         text.push(decoded);
     }
     let digits = inside.iter().all(|byte| base64_value(*byte).is_some());
-    // Fewer than six bits may be left, and they are zero.
+    // Fewer than six bits may remain, and they must be zero.
     (digits && held < 6 && bits == 0 && text.len() > begin).then_some(())
 }
 

@@ -1,4 +1,4 @@
-//! `NAMESPACE`: where a user's mailboxes are (RFC 2342, RFC 9051 §7.3.5).
+//! `NAMESPACE`: the prefixes of a user's mailboxes (RFC 2342, RFC 9051 §7.3.5).
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -8,25 +8,25 @@ use crate::grammar::lazy_list::sealed::Sealed;
 use crate::grammar::owned::owned_struct;
 use crate::grammar::string::IString;
 
-/// `NAMESPACE` (RFC 2342): where mailboxes are.
+/// The namespaces of a user (RFC 2342).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Namespaces<'i> {
-    /// The user's own.
+    /// The user's own namespaces.
     pub personal: LazyList<'i, Namespace<'i>>,
-    /// Those of other users.
+    /// The namespaces of other users.
     pub other_users: LazyList<'i, Namespace<'i>>,
-    /// Shared by all users.
+    /// The namespaces shared by all users.
     pub shared: LazyList<'i, Namespace<'i>>,
 }
 
 /// One namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Namespace<'i> {
-    /// How the names of its mailboxes begin.
+    /// The prefix of the names of its mailboxes.
     pub prefix: IString<'i>,
-    /// What separates the levels of names in it; `None`: there are no levels.
+    /// The delimiter of the levels of its names; `None` if there are no levels.
     pub delimiter: Option<char>,
-    /// Further data, as they came.
+    /// Extension data, as received.
     pub extensions: IString<'i>,
 }
 

@@ -12,7 +12,7 @@ use crate::namespace::{Namespace, Namespaces};
 
 /// `namespace-response = "NAMESPACE" SP namespace SP namespace SP namespace`, without the word
 ///
-/// *Tolerant*: namespaces missing at the end; `()` for `NIL`.
+/// *Tolerant*: namespaces missing at the end; `()` instead of `NIL`.
 pub(crate) fn namespaces<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Namespaces<'i>> {
     let mut lists = [LazyList::EMPTY; 3];
     let mut rest = i;

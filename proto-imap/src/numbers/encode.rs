@@ -3,7 +3,7 @@
 use crate::grammar::sink::{Sink, number};
 use crate::numbers::{NumberRange, Numbers};
 
-/// `sequence-set` without `*`. Zeros are left out; of no numbers at all nothing is written.
+/// `sequence-set` without `*`. Zeros are left out; an empty set writes nothing.
 pub(crate) fn sequence_set(numbers: Numbers<'_>, out: &mut (impl Sink + ?Sized)) {
     let mut first = true;
     for range in numbers.ranges().filter(|range| range.last() > 0) {

@@ -1,7 +1,7 @@
-//! Message numbers and UIDs as responses list them: `2 84 882` and `1:3,7` (RFC 9051 §9 `sequence-set` without `*`).
+//! Message numbers and UIDs as listed in responses: `2 84 882` and `1:3,7` (RFC 9051 §9 `sequence-set` without `*`).
 //!
-//! A range stays a range: `1:4294967295` costs no more than `1`. The response says whether the numbers are sequence
-//! numbers or UIDs.
+//! A range is never expanded: `1:4294967295` costs no more than `1`. The response determines whether the numbers are
+//! sequence numbers or UIDs.
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -10,18 +10,18 @@ use crate::grammar::owned::{owned_struct, plain, plain_slice, view_enum};
 use core::fmt;
 use core::ops::RangeInclusive;
 
-/// A list of numbers and ranges of numbers, walked when asked to.
+/// A list of numbers and ranges of numbers, parsed when it is iterated.
 #[derive(Clone, Copy)]
 pub struct Numbers<'i>(Source<'i>);
 
 #[derive(Clone, Copy)]
 enum Source<'i> {
-    /// Digits, colons, commas, spaces, as the grammar has checked.
+    /// Digits, colons, commas and spaces, which the grammar has checked.
     Wire(&'i [u8]),
     Given(&'i [NumberRange]),
 }
 
-/// A range of numbers, both ends belonging to it; the first is never greater than the last.
+/// An inclusive range of numbers. The first is never greater than the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NumberRange {
     first: u32,
@@ -29,19 +29,19 @@ pub struct NumberRange {
 }
 
 impl NumberRange {
-    /// The numbers from `first` to `last`, or from `last` to `first`.
+    /// Creates the range from `first` to `last`, or from `last` to `first`.
     #[must_use]
     pub const fn new(first: u32, last: u32) -> Self {
         if first <= last { Self { first, last } } else { Self { first: last, last: first } }
     }
 
-    /// The least number.
+    /// Returns the smallest number.
     #[must_use]
     pub const fn first(self) -> u32 {
         self.first
     }
 
-    /// The greatest number.
+    /// Returns the largest number.
     #[must_use]
     pub const fn last(self) -> u32 {
         self.last
@@ -70,7 +70,7 @@ impl<'i> Numbers<'i> {
     /// No numbers.
     pub const EMPTY: Numbers<'static> = Numbers(Source::Given(&[]));
 
-    /// These ranges.
+    /// Creates a list of these ranges.
     #[must_use]
     pub const fn new(ranges: &'i [NumberRange]) -> Self {
         Self(Source::Given(ranges))
@@ -80,30 +80,30 @@ impl<'i> Numbers<'i> {
         Self(Source::Wire(text))
     }
 
-    /// The ranges in the order in which they were sent; a single number is a range of one.
+    /// Returns an iterator over the ranges, in the order received. A single number is a range of one.
     #[must_use]
     pub const fn ranges(&self) -> Ranges<'i> {
         Ranges(self.0)
     }
 
-    /// The numbers one by one: beware of `1:4294967295`.
+    /// Returns an iterator over the numbers. A range such as `1:4294967295` yields very many.
     pub fn iter(&self) -> impl Iterator<Item = u32> + use<'i> {
         self.ranges().flat_map(RangeInclusive::from)
     }
 
-    /// How many numbers there are, one that is listed twice counted twice.
+    /// Returns how many numbers there are. A number that is listed twice counts twice.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.ranges().fold(0, |all: u64, range| all.saturating_add(u64::from(range.last - range.first) + 1))
     }
 
-    /// Whether `number` is listed.
+    /// Returns whether `number` is listed.
     #[must_use]
     pub fn contains(&self, number: u32) -> bool {
         self.ranges().any(|range| range.first <= number && number <= range.last)
     }
 
-    /// Whether there are no numbers.
+    /// Returns whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ranges().next().is_none()
@@ -132,7 +132,7 @@ impl fmt::Debug for Numbers<'_> {
     }
 }
 
-/// The ranges of [`Numbers`].
+/// An iterator over the ranges of [`Numbers`].
 #[derive(Clone)]
 pub struct Ranges<'i>(Source<'i>);
 

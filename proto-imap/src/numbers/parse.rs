@@ -5,9 +5,9 @@ use crate::grammar::repair::Repair;
 use crate::grammar::{Context, Parsed, expected};
 use crate::numbers::Numbers;
 
-/// A `sequence-set` without `*`, as responses have it: `1:3,7` (RFC 9051 §9, RFC 7162 `known-sequence-set`).
+/// Parses a `sequence-set` without `*`, as in responses: `1:3,7` (RFC 9051 §9, RFC 7162 `known-sequence-set`).
 ///
-/// *Tolerant*: 0; spaces behind commas; a comma at the end.
+/// *Tolerant*: 0; spaces after commas; a comma at the end.
 pub(crate) fn known_sequence_set<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Numbers<'i>> {
     let mut rest = i;
     loop {
@@ -24,10 +24,10 @@ pub(crate) fn known_sequence_set<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Nu
     Ok((rest, Numbers::wire(crate::grammar::primitive::taken(i, rest))))
 }
 
-/// `nz-number *(SP nz-number)`, preceded by a space, or nothing; up to what is no number (RFC 9051 §9
-/// `mailbox-data`).
+/// Parses `nz-number *(SP nz-number)` after a space, or nothing. Stops before anything that is not a number (RFC 9051
+/// §9 `mailbox-data`).
 ///
-/// *Tolerant*: 0; further spaces, at the end too.
+/// *Tolerant*: 0; further spaces, also at the end.
 pub(crate) fn numbers<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Numbers<'i>> {
     let mut rest = i;
     while let [b' ', behind @ ..] = rest {
@@ -44,7 +44,7 @@ pub(crate) fn numbers<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Numbers<'i>> 
     Ok((rest, Numbers::wire(crate::grammar::primitive::taken(i, rest))))
 }
 
-/// An `nz-number` of digits alone.
+/// Parses an `nz-number` that has only digits.
 #[inline]
 fn plain_nz_number<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
     if !i.first().is_some_and(u8::is_ascii_digit) {

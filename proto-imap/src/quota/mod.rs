@@ -8,7 +8,7 @@ use crate::grammar::lazy_list::sealed::Sealed;
 use crate::grammar::owned::owned_struct;
 use crate::grammar::string::IString;
 
-/// `QUOTA` (RFC 9208): what a quota root holds and may hold.
+/// The usage and the limits of a quota root (RFC 9208 `QUOTA`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota<'i> {
     /// The quota root's name.
@@ -22,16 +22,16 @@ pub struct Quota<'i> {
 pub struct QuotaResource<'i> {
     /// `STORAGE` (in units of 1024 bytes), `MESSAGE`, `MAILBOX`, or another.
     pub name: IString<'i>,
-    /// What is used.
+    /// The current usage.
     pub usage: u64,
-    /// What may be used.
+    /// The maximum usage.
     pub limit: u64,
 }
 
-/// `QUOTAROOT` (RFC 9208): the quota roots that a mailbox counts for.
+/// The quota roots of a mailbox (RFC 9208 `QUOTAROOT`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaRoot<'i> {
-    /// The mailbox's name, as it came.
+    /// The mailbox's name, as received.
     pub mailbox: IString<'i>,
     /// The quota roots.
     pub roots: LazyList<'i, IString<'i>>,

@@ -1,4 +1,4 @@
-//! The table of response encoders: which function writes which response.
+//! The table of response encoders: it maps each response to the function that writes it.
 
 use crate::capability::encode::capabilities;
 use crate::fetch::encode::FetchWriter;
@@ -19,7 +19,8 @@ use crate::status_response::{Condition, StatusResponse};
 use crate::tag::Tag;
 use crate::vanished::write_vanished;
 
-/// A response. Nothing, if the grammar has no words for it: what could not be read, an `EXPUNGE` of message 0.
+/// Writes a response. Writes nothing if the grammar cannot express it: a response that could not be parsed, or an
+/// `EXPUNGE` of message 0.
 pub fn response(response: &Response<'_>, out: &mut (impl Sink + ?Sized)) {
     match response {
         Response::Continue(request) => continue_request(request, out),
@@ -38,7 +39,7 @@ pub(crate) fn continue_request(request: &ContinuationRequest<'_>, out: &mut (imp
     out.put(b"\r\n");
 }
 
-/// `response-tagged`. A `BYE` or `PREAUTH`, which cannot be tagged, is written as `NO`.
+/// `response-tagged`. `BYE` and `PREAUTH` cannot be tagged, and are written as `NO`.
 pub(crate) fn tagged(tag: Tag<'_>, status: &StatusResponse<'_>, out: &mut (impl Sink + ?Sized)) {
     out.put(tag.as_bytes());
     out.put(b" ");
@@ -143,7 +144,7 @@ fn response_data<S: Sink + ?Sized>(data: &Untagged<'_>, out: &mut S) {
     }
 }
 
-/// `[number SP] atom`, the atom beginning with no digit if there is no number
+/// `[number SP] atom`, where the atom starts with no digit if there is no number
 fn is_name(name: &[u8]) -> bool {
     let digits = name.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(name.len());
     let word = match name.split_at_checked(digits) {
@@ -154,7 +155,7 @@ fn is_name(name: &[u8]) -> bool {
     is_atom(IString::new(word))
 }
 
-/// A response of an extension: what is behind its name is written if it is values, strictly.
+/// Writes a response of an extension. The data after its name are written only if they are values, parsed strictly.
 fn other(name: IString<'_>, rest: IString<'_>, out: &mut (impl Sink + ?Sized)) {
     out.put(name.raw());
     if !rest.is_empty() && are_values(rest.raw()) {

@@ -28,14 +28,14 @@ pub enum Response<'i> {
     Continue(ContinuationRequest<'i>),
     /// `* …`: data, or a status that belongs to no command.
     Untagged(Untagged<'i>),
-    /// `tag …`: a command is completed.
+    /// `tag …`: the completion of a command.
     Tagged {
         /// The command's tag.
         tag: Tag<'i>,
-        /// How it ended.
+        /// The status that the command ended with.
         status: StatusResponse<'i>,
     },
-    /// What could not be read. Only this one message is lost.
+    /// A response that could not be parsed. Only this message is lost.
     Unparsed(Unparsed<'i>),
 }
 
@@ -44,7 +44,7 @@ pub enum Response<'i> {
 pub struct ContinuationRequest<'i> {
     /// The response code, if there is one.
     pub code: Option<ResponseCode<'i>>,
-    /// The text behind the code; in a SASL exchange the challenge, in base64.
+    /// The text after the code. In a SASL exchange, the challenge in base64.
     pub text: Text<'i>,
 }
 
@@ -58,7 +58,7 @@ pub enum Untagged<'i> {
     Capability(CapabilityList<'i>),
     /// `ENABLED` (RFC 5161)
     Enabled(CapabilityList<'i>),
-    /// `ID` (RFC 2971): who the server is.
+    /// `ID` (RFC 2971): identifies the server.
     Id(IdFields<'i>),
     /// `NAMESPACE` (RFC 2342)
     Namespace(Namespaces<'i>),
@@ -66,11 +66,11 @@ pub enum Untagged<'i> {
     List(ListResponse<'i>),
     /// `LSUB` (RFC 3501)
     Lsub(ListResponse<'i>),
-    /// `XLIST`: a forerunner of SPECIAL-USE.
+    /// `XLIST`: a predecessor of SPECIAL-USE.
     Xlist(ListResponse<'i>),
     /// `STATUS`
     MailboxStatus(MailboxStatus<'i>),
-    /// `FLAGS`: the flags that the mailbox can have.
+    /// `FLAGS`: the flags that are defined in the mailbox.
     Flags(FlagList<'i>),
     /// `SEARCH` (RFC 3501)
     Search(SearchResponse<'i>),
@@ -82,11 +82,11 @@ pub enum Untagged<'i> {
     Exists(u32),
     /// `RECENT`: the number of recent messages (RFC 3501).
     Recent(u32),
-    /// `EXPUNGE`: the message of that sequence number is gone; 0 only if read tolerantly.
+    /// `EXPUNGE`: the message with this sequence number was expunged. 0 only from the tolerant parser.
     Expunge(u32),
-    /// `VANISHED` (RFC 7162): the messages of these UIDs are gone.
+    /// `VANISHED` (RFC 7162): the messages with these UIDs were expunged.
     Vanished {
-        /// When they have gone.
+        /// When they were expunged.
         when: VanishedWhen,
         /// Their UIDs.
         uids: Numbers<'i>,
@@ -97,11 +97,11 @@ pub enum Untagged<'i> {
     Quota(Quota<'i>),
     /// `QUOTAROOT` (RFC 9208)
     QuotaRoot(QuotaRoot<'i>),
-    /// A response that this library does not know.
+    /// An unknown response.
     Other {
-        /// Its name, with the number before it if there is one: `7 CONVERTED`.
+        /// Its name, after the number if it has one: `7 CONVERTED`.
         name: IString<'i>,
-        /// What is behind the name, up to the end of the line.
+        /// The data after the name, up to the end of the line.
         rest: IString<'i>,
     },
 }

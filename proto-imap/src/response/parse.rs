@@ -1,4 +1,4 @@
-//! The table of response parsers: which function parses which response.
+//! The table of response parsers: it maps each response to the function that parses it.
 
 use crate::capability::parse::capabilities;
 use crate::fetch::parse::{Found, ItemPosition, step};
@@ -24,13 +24,13 @@ use crate::status_response::{Condition, StatusResponse, Text};
 use crate::tag::tag;
 use crate::vanished::vanished;
 
-/// One complete response: a line with its CRLF, the literals announced in it embedded.
+/// Parses one complete response: a line with its CRLF and all literals that it announces.
 ///
-/// The literals that a section's contents come in are embedded too; where they are to be streamed, a FETCH response is
-/// read with [`fetch`](crate::parse::fetch) instead.
+/// The literals of section contents are included. To stream them, parse a FETCH response with
+/// [`fetch`](crate::parse::fetch) instead.
 ///
-/// *Tolerant*: NULs before the response; further spaces; a line `[CODE]` is `* OK [CODE]`; a line that is no response
-/// at all is an untagged `BAD` with that text.
+/// *Tolerant*: NULs before the response; further spaces; a line `[CODE]` is parsed as `* OK [CODE]`; a line that is
+/// not a response is an untagged `BAD` with that text.
 #[must_use]
 pub fn response<'i>(frame: &'i [u8], cx: &Context) -> Response<'i> {
     cx.repairs.begin();
@@ -87,7 +87,7 @@ fn response_tagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
 
 /// `continue-req = "+" SP (resp-text / base64) CRLF`, without the line end.
 ///
-/// *Tolerant*: no space, no text; `""` for no text.
+/// *Tolerant*: no space; no text; `""` instead of no text.
 fn continue_req<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
     let (rest, ()) = byte(i, b'+', "a plus sign")?;
     let rest = match rest {
@@ -102,16 +102,16 @@ fn continue_req<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
     Ok((rest, Response::Continue(ContinuationRequest { code, text })))
 }
 
-/// A response code without the `* OK` before it. *Tolerant* only.
+/// Parses a response code without the `* OK` before it. *Tolerant* only.
 fn bare_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
     let (rest, (code, text)) = resp_text(i, cx)?;
     cx.repairs.note(Repair::MissingStatus);
     Ok((rest, Response::Untagged(Untagged::Status(StatusResponse { condition: Condition::Ok, code, text }))))
 }
 
-/// A line that is no response but words: what the server says there concerns no command. *Tolerant* only.
+/// Parses a line of text that is not a response. It concerns no command. *Tolerant* only.
 ///
-/// A line that may be a piece of a broken response is not taken for words, and so makes no event of its own.
+/// A line that may be a part of a broken response is not taken for text, and therefore causes no event of its own.
 fn stray_line<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
     let (rest, text) = text(i, cx)?;
     if !matches!(rest, b"\r\n" | b"\n") || !are_words(text.as_bytes()) {
@@ -121,7 +121,7 @@ fn stray_line<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
     Ok((rest, Response::Untagged(Untagged::Status(StatusResponse::new(Condition::Bad, text)))))
 }
 
-/// Whether a line begins with a letter and has neither quotes nor parentheses that are open.
+/// Returns whether a line starts with a letter and has no unbalanced quotes or parentheses.
 fn are_words(line: &[u8]) -> bool {
     let depth = line.iter().try_fold(0_usize, |depth, byte| match byte {
         b'(' => depth.checked_add(1),
@@ -181,7 +181,7 @@ fn argument<'i, T>(
     Ok((rest, data(value)))
 }
 
-/// A response that begins with a number: `number SP "EXISTS" / number SP "RECENT" / message-data`
+/// Parses a response that starts with a number: `number SP "EXISTS" / number SP "RECENT" / message-data`
 fn numbered<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
     let (rest, number) = crate::grammar::number::number(i, cx)?;
     let (behind, ()) = sp(rest, cx)?;
@@ -216,7 +216,7 @@ fn msg_att<'i>(i: &'i [u8], sequence: u32, cx: &Context) -> Parsed<'i, FetchResp
             Found::Item => {}
             Found::End if behind.is_empty() => break,
             Found::End => return expected(behind, "the end of the response"),
-            // The frame is all there is: the list was never closed.
+            // The frame is complete: the list was never closed.
             Found::LineEnd => break,
         }
         (rest, place) = (behind, ItemPosition::Later);
@@ -225,7 +225,7 @@ fn msg_att<'i>(i: &'i [u8], sequence: u32, cx: &Context) -> Parsed<'i, FetchResp
     Ok((b"", FetchResponse { sequence, items }))
 }
 
-/// A response of an extension: kept as it came.
+/// Returns a response of an extension, kept as received.
 fn other<'i>(i: &'i [u8], name: &'i [u8], rest: &'i [u8]) -> Parsed<'i, Untagged<'i>> {
     if name.is_empty() {
         return expected(i, "the name of a response");

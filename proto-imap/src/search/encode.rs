@@ -14,7 +14,7 @@ use crate::search::{
     EsearchResponse, NumberKind, SearchCommand, SearchResponse, SearchReturnData, SearchReturnOption,
 };
 
-/// `*(SP nz-number) [SP search-sort-mod-seq]`: each number by itself, ranges being for ESEARCH only.
+/// `*(SP nz-number) [SP search-sort-mod-seq]`. Each number is written separately, because only ESEARCH allows ranges.
 pub(crate) fn search(search: &SearchResponse<'_>, out: &mut (impl Sink + ?Sized)) {
     for one in search.numbers.iter().filter(|one| *one > 0) {
         out.put(b" ");
@@ -27,7 +27,7 @@ pub(crate) fn search(search: &SearchResponse<'_>, out: &mut (impl Sink + ?Sized)
     }
 }
 
-/// `esearch-response`, without the asterisk and the line end. Results without any number are left out.
+/// `esearch-response`, without the asterisk and the line end. Results with an empty list of numbers are left out.
 pub(crate) fn esearch_response(esearch: &EsearchResponse<'_>, out: &mut (impl Sink + ?Sized)) {
     out.put(b"ESEARCH");
     search_correlator(esearch, out);
@@ -45,7 +45,7 @@ fn search_correlator(esearch: &EsearchResponse<'_>, out: &mut (impl Sink + ?Size
     if let Some(tag) = esearch.tag {
         out.put(before);
         out.put(b"TAG ");
-        // A string: some clients look for the quotes.
+        // Written as a string, because some clients expect the quotes.
         crate::grammar::string::encode::string(tag, out);
         before = b" ";
     }
@@ -104,7 +104,7 @@ pub(crate) fn search_return_data<S: Sink + ?Sized>(result: &SearchReturnData<'_>
 }
 
 impl<S: CommandSink> Writer<'_, S> {
-    /// `"SEARCH" [search-return-opts] SP search-program`, behind the word and the space.
+    /// `"SEARCH" [search-return-opts] SP search-program`, after the word and the space
     pub(crate) fn search(&mut self, search: &SearchCommand<'_>) -> Written {
         if let Some(returns) = search.returns {
             self.put(b"RETURN ");
@@ -127,8 +127,8 @@ impl<S: CommandSink> Writer<'_, S> {
         Ok(())
     }
 
-    /// `["CHARSET" SP charset SP]`. Where UTF-8 is enabled it goes without saying, and RFC 6855 §3 forbids to say it;
-    /// where it is not, it must be said if there is need.
+    /// `["CHARSET" SP charset SP]`. If UTF-8 is enabled, it is the default and RFC 6855 §3 forbids to name it.
+    /// Otherwise it is written if the texts need it.
     pub(crate) fn charset(&mut self, search: &SearchCommand<'_>) -> Written {
         let mut nowhere = NullSink;
         let mut dry = Writer::new(&mut nowhere, self.options);

@@ -1,4 +1,5 @@
-//! `SEARCH`: the command, and the SEARCH, SORT and ESEARCH responses (RFC 9051 §6.4.4, §7.3.4; RFC 4731, 5182, 5267, 6203, 7162, 7377, 9394).
+//! `SEARCH`: the command, and the SEARCH, SORT and ESEARCH responses (RFC 9051 §6.4.4, §7.3.4; RFC 4731, 5182, 5267,
+//! 6203, 7162, 7377, 9394).
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -14,16 +15,17 @@ use crate::search_key::SearchKey;
 /// `SEARCH` and `UID SEARCH` (RFC 9051 §6.4.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchCommand<'i> {
-    /// `RETURN`: what to return, as `ESEARCH`; if the list is empty, all. `None`: all, and the server chooses how.
+    /// `RETURN`: the results to return as `ESEARCH`; an empty list means `ALL`. `None`: all messages, in a form that
+    /// the server chooses.
     pub returns: Option<LazyList<'i, SearchReturnOption>>,
-    /// The charset of the texts. `None`: US-ASCII, or UTF-8 where that is enabled.
+    /// The charset of the texts; `None` means US-ASCII, or UTF-8 if it is enabled.
     pub charset: Option<IString<'i>>,
-    /// What a message must meet: all of these. At least one.
+    /// The search keys. A message must match all of them; at least one is required.
     pub keys: LazyList<'i, SearchKey<'i>>,
 }
 
 impl<'i> SearchCommand<'i> {
-    /// The messages that meet all of these.
+    /// Creates a search for the messages that match all of these keys.
     #[must_use]
     pub const fn new(keys: &'i [SearchKey<'i>]) -> Self {
         Self { returns: None, charset: None, keys: LazyList::new(keys) }
@@ -33,28 +35,28 @@ impl<'i> SearchCommand<'i> {
 /// `SEARCH`: the numbers of the messages found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchResponse<'i> {
-    /// Sequence numbers or UIDs, as was asked for.
+    /// Sequence numbers or UIDs, depending on the command.
     pub numbers: Numbers<'i>,
     /// The greatest mod-sequence of the messages found (RFC 7162).
     pub mod_sequence: Option<u64>,
 }
 
-/// `ESEARCH`: what was asked for about the messages found.
+/// `ESEARCH`: the requested results of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EsearchResponse<'i> {
-    /// The tag of the command that this answers.
+    /// The tag of the SEARCH command.
     pub tag: Option<IString<'i>>,
     /// The mailbox that was searched, if a command searches several (RFC 7377 §2.1).
     pub mailbox: Option<IString<'i>>,
     /// The UIDVALIDITY of that mailbox.
     pub uid_validity: Option<u32>,
-    /// What the numbers are.
+    /// The kind of the numbers.
     pub number_kind: NumberKind,
     /// The results.
     pub results: LazyList<'i, SearchReturnData<'i>>,
 }
 
-/// What the numbers of a search's result are.
+/// The kind of numbers in a search's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NumberKind {
     /// Sequence numbers.
@@ -63,28 +65,28 @@ pub enum NumberKind {
     Uids,
 }
 
-/// One result of a search.
+/// A result of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SearchReturnData<'i> {
-    /// `MIN`: the least number.
+    /// `MIN`: the smallest number.
     Min(u32),
-    /// `MAX`: the greatest number.
+    /// `MAX`: the largest number.
     Max(u32),
-    /// `ALL`: the numbers.
+    /// `ALL`: all numbers.
     All(Numbers<'i>),
-    /// `COUNT`: how many were found.
+    /// `COUNT`: the number of messages found.
     Count(u32),
     /// `MODSEQ`: the greatest mod-sequence (RFC 7162).
     ModSeq(u64),
     /// `PARTIAL`: a page of the result (RFC 9394).
     Partial {
-        /// Which page.
+        /// The page.
         page: PartialRange,
-        /// The numbers in it.
+        /// The numbers on the page.
         numbers: Numbers<'i>,
     },
-    /// Any other, its value as it came.
+    /// Any other result. Its value is kept as received.
     Other {
         /// The result's name.
         name: IString<'i>,
@@ -95,32 +97,32 @@ pub enum SearchReturnData<'i> {
 
 impl Sealed for SearchReturnData<'_> {}
 
-/// What a SEARCH returns (RFC 9051 `search-return-opt`).
+/// A result that a SEARCH returns (RFC 9051 `search-return-opt`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SearchReturnOption {
-    /// `MIN`: the least number.
+    /// `MIN`: the smallest number.
     Min,
-    /// `MAX`: the greatest number.
+    /// `MAX`: the largest number.
     Max,
     /// `ALL`: all numbers.
     All,
-    /// `COUNT`: how many.
+    /// `COUNT`: the number of messages found.
     Count,
-    /// `SAVE`: keep the result as `$` (RFC 5182).
+    /// `SAVE`: store the result as `$` (RFC 5182).
     Save,
     /// `PARTIAL`: a page of the result (RFC 9394).
     Partial(PartialRange),
-    /// `UPDATE`: tell of changes (RFC 5267).
+    /// `UPDATE`: report changes (RFC 5267).
     Update,
-    /// `CONTEXT`: more like this will follow (RFC 5267).
+    /// `CONTEXT`: similar searches will follow (RFC 5267).
     Context,
-    /// `RELEVANCY`: how well each message fits (RFC 6203).
+    /// `RELEVANCY`: how well each message matches (RFC 6203).
     Relevancy,
 }
 
 impl SearchReturnOption {
-    /// The one that is a single word, and written so in any case.
+    /// Returns the option with this name, if it is a single word. Case is ignored.
     pub(crate) fn from_wire(word: &[u8]) -> Option<Self> {
         let all = [
             Self::Min,
@@ -135,7 +137,7 @@ impl SearchReturnOption {
         all.into_iter().find(|one| word.eq_ignore_ascii_case(one.as_str().as_bytes()))
     }
 
-    /// The word on the wire.
+    /// Returns the word on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -84,7 +84,7 @@ fn search_correlator<'i>(i: &'i [u8], esearch: &mut EsearchResponse<'i>, cx: &Co
     }
 }
 
-/// `search-return-data`; what this library does not know takes one value.
+/// `search-return-data`; an unknown result takes one value.
 fn search_return_data<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchReturnData<'i>> {
     let (rest, name) = atom(i)?;
     let (rest, ()) = sp(rest, cx)?;

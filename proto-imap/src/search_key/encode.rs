@@ -7,7 +7,7 @@ use crate::grammar::string::IString;
 use crate::search_key::{EntryKind, SearchKey};
 
 impl<S: CommandSink> Writer<'_, S> {
-    /// `search-key`. `depth` is how many more levels may follow.
+    /// `search-key`. `depth` is the number of further nesting levels allowed.
     pub(crate) fn search_key(&mut self, key: SearchKey<'_>, depth: u8) -> Written {
         let word: &[u8] = match key {
             SearchKey::All => b"ALL",
@@ -58,7 +58,7 @@ impl<S: CommandSink> Writer<'_, S> {
         Ok(())
     }
 
-    /// The keys with numbers, sets or other keys.
+    /// Writes the keys with numbers, sets or other keys.
     pub(crate) fn other_key(&mut self, key: SearchKey<'_>, depth: u8) -> Written {
         match key {
             SearchKey::Older(seconds) | SearchKey::Younger(seconds) => {
@@ -102,7 +102,7 @@ impl<S: CommandSink> Writer<'_, S> {
                 let depth = deeper(depth)?;
                 self.one_or_more("list of search keys", keys, |writer, key| writer.search_key(key, depth))
             }
-            // The others are written where this function is called.
+            // The caller writes the other keys.
             _ => Ok(()),
         }
     }
@@ -131,7 +131,7 @@ impl<S: CommandSink> Writer<'_, S> {
         Ok(())
     }
 
-    /// `entry-name`: a quoted string, and nothing else.
+    /// `entry-name`: always a quoted string.
     pub(crate) fn entry_name(&mut self, name: IString<'_>) -> Written {
         let bytes = name.as_bytes();
         if bytes.len() > 1024 || bytes.iter().any(|byte| !matches!(byte, b' '..=b'~')) {

@@ -1,7 +1,7 @@
 //! Search keys: the conditions of a SEARCH (RFC 9051 §6.4.4, RFC 5032, 6203, 7162, 8474, 8514).
 //!
-//! Keys that contain keys are views: a client gives references to its own, a server parses them out of the frame when it
-//! iterates. Nothing here knows how to search.
+//! Keys that contain keys are views. A client provides references to its own keys; a server parses them from the
+//! frame when it iterates. This module does not execute searches.
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -60,7 +60,7 @@ pub enum SearchKey<'i> {
     To(IString<'i>),
     /// `SUBJECT`: this text in the envelope's field.
     Subject(IString<'i>),
-    /// `HEADER`: this text in that field of the header; an empty text: that field is there.
+    /// `HEADER`: the header field contains this text. An empty text matches if the field exists.
     Header {
         /// The field's name.
         name: IString<'i>,
@@ -71,37 +71,37 @@ pub enum SearchKey<'i> {
     Body(IString<'i>),
     /// `TEXT`: this text in the header or the body.
     Text(IString<'i>),
-    /// `BEFORE`: the internal date is earlier than that day.
+    /// `BEFORE`: the internal date is earlier than this day.
     Before(Date),
-    /// `ON`: the internal date is that day.
+    /// `ON`: the internal date is this day.
     On(Date),
-    /// `SINCE`: the internal date is that day or later.
+    /// `SINCE`: the internal date is this day or later.
     Since(Date),
-    /// `SENTBEFORE`: the `Date:` field is earlier than that day.
+    /// `SENTBEFORE`: the `Date:` field is earlier than this day.
     SentBefore(Date),
-    /// `SENTON`: the `Date:` field is that day.
+    /// `SENTON`: the `Date:` field is this day.
     SentOn(Date),
-    /// `SENTSINCE`: the `Date:` field is that day or later.
+    /// `SENTSINCE`: the `Date:` field is this day or later.
     SentSince(Date),
-    /// `SAVEDBEFORE`: came into the mailbox before that day (RFC 8514).
+    /// `SAVEDBEFORE`: saved in the mailbox before this day (RFC 8514).
     SavedBefore(Date),
-    /// `SAVEDON`: came into the mailbox on that day.
+    /// `SAVEDON`: saved in the mailbox on this day.
     SavedOn(Date),
-    /// `SAVEDSINCE`: came into the mailbox on that day or later.
+    /// `SAVEDSINCE`: saved in the mailbox on this day or later.
     SavedSince(Date),
-    /// `SAVEDATESUPPORTED`: all messages, if the mailbox knows when they came.
+    /// `SAVEDATESUPPORTED`: all messages, if the mailbox stores save dates.
     SaveDateSupported,
     /// `OLDER`: the internal date is at least this number of seconds ago (RFC 5032).
     Older(u32),
     /// `YOUNGER`: the internal date is less than this number of seconds ago.
     Younger(u32),
-    /// `LARGER`: more bytes than that.
+    /// `LARGER`: more bytes than this.
     Larger(u64),
-    /// `SMALLER`: fewer bytes than that.
+    /// `SMALLER`: fewer bytes than this.
     Smaller(u64),
-    /// `MODSEQ`: a mod-sequence of at least that (RFC 7162).
+    /// `MODSEQ`: a mod-sequence of at least this value (RFC 7162).
     ModSeq {
-        /// Of this metadata item alone.
+        /// The metadata item; `None` means any.
         entry: Option<ModSeqEntry<'i>>,
         /// The mod-sequence; below 2⁶³, may be 0.
         mod_sequence: u64,
@@ -110,7 +110,7 @@ pub enum SearchKey<'i> {
     EmailId(IString<'i>),
     /// `THREADID` (RFC 8474)
     ThreadId(IString<'i>),
-    /// `X-GM-RAW`: in the server's own words.
+    /// `X-GM-RAW`: a search in Gmail's own syntax.
     GmailRaw(IString<'i>),
     /// `X-GM-LABELS`: with this label.
     GmailLabel(IString<'i>),
@@ -122,46 +122,46 @@ pub enum SearchKey<'i> {
     Sequence(SequenceSet<'i>),
     /// `UID`: these UIDs.
     Uid(SequenceSet<'i>),
-    /// `NOT`: does not meet this.
+    /// `NOT`: does not match this key.
     Not(LazyValue<'i, Self>),
-    /// `OR`: meets one of the two, or both.
+    /// `OR`: matches one of the two keys, or both.
     Or(LazyValue<'i, Self>, LazyValue<'i, Self>),
-    /// `(…)`: meets all of these.
+    /// `(…)`: matches all of these keys.
     And(LazyList<'i, Self>),
-    /// `FUZZY`: meets this more or less (RFC 6203).
+    /// `FUZZY`: matches this key approximately (RFC 6203).
     Fuzzy(LazyValue<'i, Self>),
 }
 
 impl<'i> SearchKey<'i> {
-    /// What does not meet `key`.
+    /// Creates a key for the messages that do not match `key`.
     #[must_use]
     pub const fn not(key: &'i Self) -> Self {
         Self::Not(LazyValue::new(key))
     }
 
-    /// What meets one of the two, or both.
+    /// Creates a key for the messages that match one of the two keys, or both.
     #[must_use]
     pub const fn or(one: &'i Self, other: &'i Self) -> Self {
         Self::Or(LazyValue::new(one), LazyValue::new(other))
     }
 
-    /// What meets all of these. Without any, it cannot be written.
+    /// Creates a key for the messages that match all of these keys. Without any key, it cannot be written.
     #[must_use]
     pub const fn and(keys: &'i [Self]) -> Self {
         Self::And(LazyList::new(keys))
     }
 }
 
-/// Whose mod-sequence is compared (RFC 7162 §3.1.5 `search-modseq-ext`).
+/// The metadata item whose mod-sequence is compared (RFC 7162 §3.1.5 `search-modseq-ext`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModSeqEntry<'i> {
-    /// The metadata item: `/flags/\Seen`.
+    /// The item's name: `/flags/\Seen`.
     pub name: IString<'i>,
-    /// Which of its values.
+    /// The value of the item.
     pub kind: EntryKind,
 }
 
-/// Which value of a metadata item (RFC 7162 `entry-type-req`).
+/// A value of a metadata item (RFC 7162 `entry-type-req`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// `priv`

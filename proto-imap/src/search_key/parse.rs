@@ -16,7 +16,7 @@ use crate::search_key::EntryKind;
 use crate::search_key::{ModSeqEntry, SearchKey};
 use crate::sequence_set::{SequenceSet, sequence_set};
 
-/// `search-key *(SP search-key)`, up to the line end. The keys are at most [`MAX_DEPTH`] deep.
+/// `search-key *(SP search-key)`, up to the line end. The keys are nested at most [`MAX_DEPTH`] deep.
 pub(crate) fn search_program<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, LazyList<'i, SearchKey<'i>>> {
     keys(i, cx, 0)
 }
@@ -37,13 +37,14 @@ fn keys<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, LazyList<'i, Sea
     }
 }
 
-/// What is expected where search keys are nested too deeply: a limit, and no mistake of syntax.
+/// The expected element in the error for search keys that are nested too deeply. It reports a limit, not a syntax
+/// error.
 pub(crate) const TOO_DEEP: &str = "search keys nested less deeply";
 
-/// The longest name that is known.
+/// The length of the longest known name.
 const LONGEST: usize = 17;
 
-/// `search-key`. `depth` is the depth of the nesting so far.
+/// `search-key`. `depth` is the nesting depth so far.
 fn search_key<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, SearchKey<'i>> {
     const WHAT: &str = "a search key";
     if depth > MAX_DEPTH {
@@ -86,7 +87,7 @@ fn search_key<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, SearchKey<
     }
 }
 
-/// The keys that are a single word.
+/// Returns the keys that are a single word.
 fn plain(name: &[u8]) -> Option<SearchKey<'static>> {
     Some(match name {
         b"ALL" => SearchKey::All,
@@ -108,7 +109,7 @@ fn plain(name: &[u8]) -> Option<SearchKey<'static>> {
     })
 }
 
-/// The keys that are followed by an `astring`.
+/// Returns the constructor of the keys that are followed by an `astring`.
 fn with_text<'i>(name: &[u8]) -> Option<fn(IString<'i>) -> SearchKey<'i>> {
     Some(match name {
         b"BCC" => SearchKey::Bcc,
@@ -126,7 +127,7 @@ fn with_text<'i>(name: &[u8]) -> Option<fn(IString<'i>) -> SearchKey<'i>> {
     })
 }
 
-/// The keys that are followed by a `date`.
+/// Returns the constructor of the keys that are followed by a `date`.
 fn with_date<'i>(name: &[u8]) -> Option<fn(Date) -> SearchKey<'i>> {
     Some(match name {
         b"BEFORE" => SearchKey::Before,
@@ -142,7 +143,7 @@ fn with_date<'i>(name: &[u8]) -> Option<fn(Date) -> SearchKey<'i>> {
     })
 }
 
-/// The keys that contain keys, behind their name and the space.
+/// Parses the keys that contain keys, after their name and the space.
 fn combined<'i>(name: &[u8], i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, SearchKey<'i>> {
     let nested = |i: &'i [u8]| -> Parsed<'i, LazyValue<'i, SearchKey<'i>>> {
         let (rest, _) = search_key(i, cx, depth)?;
@@ -159,7 +160,7 @@ fn combined<'i>(name: &[u8], i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i,
     })
 }
 
-/// The other keys, behind their name and the space.
+/// Parses the other keys, after their name and the space.
 fn other<'i>(name: &[u8], i: &'i [u8], cx: &Context) -> Parsed<'i, SearchKey<'i>> {
     Ok(match name {
         b"HEADER" => {
@@ -183,7 +184,7 @@ fn other<'i>(name: &[u8], i: &'i [u8], cx: &Context) -> Parsed<'i, SearchKey<'i>
     })
 }
 
-/// `search-modsequence = "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer`, behind the name
+/// `search-modsequence = "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer`, after the name
 fn mod_seq<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchKey<'i>> {
     let (mut rest, mut entry) = (i, None);
     if i.first() == Some(&b'"') {
@@ -203,7 +204,7 @@ fn mod_seq<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchKey<'i>> {
     Ok((rest, SearchKey::ModSeq { entry, mod_sequence }))
 }
 
-/// A number of 64 bits, none of which is a sign.
+/// Parses an unsigned number of 64 bits.
 fn u64_number(i: &[u8]) -> Parsed<'_, u64> {
     let end = i.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(i.len());
     let (digits, rest) = i.split_at(end);

@@ -7,7 +7,7 @@ use crate::grammar::string::encode::{astring, is_atom};
 use crate::grammar::value::write_value;
 use crate::status::{MailboxStatus, StatusAttribute, StatusItem};
 
-/// `mailbox SP "(" [status-att-list] ")"`. Items that the grammar has no words for (a `UIDNEXT` of 0) are left out.
+/// `mailbox SP "(" [status-att-list] ")"`. Items that the grammar cannot express (a `UIDNEXT` of 0) are left out.
 pub(crate) fn mailbox_status(status: &MailboxStatus<'_>, out: &mut (impl Sink + ?Sized)) {
     astring(status.mailbox, out);
     out.put(b" ");

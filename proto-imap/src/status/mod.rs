@@ -16,11 +16,11 @@ use core::num::NonZeroU32;
 pub struct StatusCommand<'i> {
     /// The mailbox.
     pub mailbox: MailboxName<'i>,
-    /// Which figures. At least one.
+    /// The attributes to return. At least one.
     pub attributes: LazyList<'i, StatusAttribute>,
 }
 
-/// A figure of a mailbox. Each is answered by the [`StatusItem`] of that name.
+/// An attribute of a mailbox. The [`StatusItem`] of the same name answers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StatusAttribute {
@@ -64,42 +64,42 @@ words! { StatusAttribute {
 
 impl Sealed for StatusAttribute {}
 
-/// `STATUS`: some figures of a mailbox.
+/// `STATUS`: some attributes of a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailboxStatus<'i> {
-    /// The mailbox's name, as it came.
+    /// The mailbox's name, as received.
     pub mailbox: IString<'i>,
-    /// The figures.
+    /// The attributes.
     pub items: LazyList<'i, StatusItem<'i>>,
 }
 
-/// One figure of a `STATUS` response.
+/// An attribute in a `STATUS` response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StatusItem<'i> {
-    /// How many messages.
+    /// The number of messages.
     Messages(u32),
-    /// How many are recent (RFC 3501).
+    /// The number of recent messages (RFC 3501).
     Recent(u32),
-    /// The least UID that the next message can have; `None` if the server said 0.
+    /// The lowest UID that the next message can have; `None` if the server sent 0.
     UidNext(Option<NonZeroU32>),
     /// UIDVALIDITY. 0, which only the tolerant parser accepts, means unknown.
     UidValidity(u32),
-    /// How many have no `\Seen`.
+    /// The number of messages without `\Seen`.
     Unseen(u32),
-    /// How many have `\Deleted`.
+    /// The number of messages with `\Deleted`.
     Deleted(u32),
     /// The size of all messages, in bytes.
     Size(u64),
-    /// The greatest mod-sequence (RFC 7162); 0: there are none.
+    /// The highest mod-sequence (RFC 7162); 0 if the mailbox has none.
     HighestModSeq(u64),
-    /// The greatest message that can be appended, in bytes; `None`: no limit (RFC 7889).
+    /// The size of the largest message that can be appended, in bytes; `None`: no limit (RFC 7889).
     AppendLimit(Option<u64>),
-    /// The bytes that expunging would free (RFC 9208).
+    /// The number of bytes that expunging would free (RFC 9208).
     DeletedStorage(u64),
-    /// The mailbox's identity (RFC 8474).
+    /// The mailbox's identifier (RFC 8474).
     MailboxId(IString<'i>),
-    /// Any other, its value as it came.
+    /// Any other attribute. Its value is kept as received.
     Other {
         /// The item's name.
         name: IString<'i>,

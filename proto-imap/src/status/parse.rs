@@ -14,14 +14,14 @@ use core::num::NonZeroU32;
 
 /// `mailbox SP "(" [status-att-list] ")"`
 ///
-/// *Tolerant*: a bare name with spaces, up to the list.
+/// *Tolerant*: an unquoted name with spaces, up to the list.
 pub(crate) fn mailbox_status<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, MailboxStatus<'i>> {
     let before = cx.repairs.clone();
     let status = astring(i, cx).and_then(|(rest, mailbox)| status_items(rest, mailbox, cx));
     if status.is_ok() || !cx.is_tolerant() || matches!(i.first(), Some(b'"' | b'{')) {
         return status;
     }
-    // The name may have parentheses too: it ends before the first one that begins a list of items.
+    // The name may contain parentheses too: it ends before the first one that starts a list of items.
     for end in memchr::memmem::find_iter(i, b" (").take(MOST_PARENTHESES) {
         cx.repairs.restore(&before);
         let name = i.get(..end).unwrap_or_default().trim_ascii_end();
@@ -34,7 +34,7 @@ pub(crate) fn mailbox_status<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Mailbo
     status
 }
 
-/// In how many places a name that is not quoted may end.
+/// The maximum number of places where an unquoted name may end.
 const MOST_PARENTHESES: usize = 8;
 
 /// `SP "(" [status-att-list] ")"`
@@ -44,7 +44,7 @@ fn status_items<'i>(i: &'i [u8], mailbox: IString<'i>, cx: &Context) -> Parsed<'
     Ok((rest, MailboxStatus { mailbox, items }))
 }
 
-/// `status-att-val`. Items that this library does not know take one value. *Tolerant*: see [`number`].
+/// `status-att-val`. Unknown items take one value. *Tolerant*: see [`number`].
 fn status_att_val<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, StatusItem<'i>> {
     let (rest, name) = atom(i)?;
     let (rest, ()) = sp(rest, cx)?;

@@ -17,7 +17,7 @@ pub(crate) fn resp_cond(status: &StatusResponse<'_>, out: &mut (impl Sink + ?Siz
 
 /// `["[" resp-text-code "]" SP] text`
 ///
-/// Of a code that the grammar has no words for (a `UIDNEXT` of 0, an empty set) only the text is written.
+/// If the grammar cannot express the code (a `UIDNEXT` of 0, an empty set), only the text is written.
 pub(crate) fn resp_text(code: Option<&ResponseCode<'_>>, line: Text<'_>, out: &mut (impl Sink + ?Sized)) {
     match code.filter(|code| can_be_written(code)) {
         Some(code) => {
@@ -25,15 +25,15 @@ pub(crate) fn resp_text(code: Option<&ResponseCode<'_>>, line: Text<'_>, out: &m
             resp_text_code(code, out);
             out.put(b"] ");
         }
-        // A bracket at the beginning would be read as a code's.
+        // A bracket at the start of the text would be parsed as the start of a code.
         None if line.as_bytes().first() == Some(&b'[') => out.put(b" "),
         None => {}
     }
     text(line, out);
 }
 
-/// `text`: what is not UTF-8 is written as `?`, and so are NULs and CRs, which only a tolerantly read text can have.
-/// Instead of nothing a full stop is written: clients that know only RFC 3501 need something to be there.
+/// `text`: bytes that are not UTF-8, NULs and CRs are written as `?`; only the tolerant parser accepts such texts. An
+/// empty text is written as a full stop, because clients that implement only RFC 3501 require a text.
 pub(crate) fn text(text: Text<'_>, out: &mut (impl Sink + ?Sized)) {
     let bytes = text.as_bytes();
     if bytes.is_empty() {
@@ -74,7 +74,7 @@ fn can_be_written(code: &ResponseCode<'_>) -> bool {
     }
 }
 
-/// Whether the code has a variant of its own. It was then kept as raw text because it did not follow its grammar.
+/// Returns whether the code has its own variant. It was then kept as raw text because it did not follow its grammar.
 fn is_misread(name: IString<'_>, argument: Option<IString<'_>>) -> bool {
     const TYPED: [&[u8]; 14] = [
         b"APPENDUID",

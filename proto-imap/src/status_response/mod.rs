@@ -1,7 +1,7 @@
 //! Status responses: `OK`, `NO`, `BAD`, `PREAUTH`, `BYE`, with their response codes (RFC 9051 §7.1).
 //!
-//! The response codes of RFC 9051, 3501, 5530, 4315, 7162, 5464, 2221, 4469, 8474 and others are typed; any other is kept
-//! as received.
+//! The response codes of RFC 9051, 3501, 5530, 4315, 7162, 5464, 2221, 4469, 8474 and others are typed. Any other
+//! code is kept as received.
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -16,23 +16,23 @@ use core::fmt;
 use core::num::NonZeroU32;
 use proto_mail::error::ErrorDetails;
 
-/// The condition that a status response states.
+/// The condition of a status response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// `OK`: done, or for information.
+    /// `OK`: success, or information.
     Ok,
-    /// `NO`: failed, or a warning.
+    /// `NO`: failure, or a warning.
     No,
-    /// `BAD`: not understood.
+    /// `BAD`: a syntax or protocol error.
     Bad,
-    /// `PREAUTH`: a greeting; the session is authenticated already.
+    /// `PREAUTH`: a greeting; the client is already logged in.
     PreAuth,
     /// `BYE`: the server is about to close the connection.
     Bye,
 }
 
 impl Condition {
-    /// The word on the wire.
+    /// Returns the word on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,22 +48,22 @@ impl Condition {
 /// A condition with its response code and its text: `OK [READ-WRITE] SELECT completed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusResponse<'i> {
-    /// What happened.
+    /// The condition.
     pub condition: Condition,
-    /// The same for machines.
+    /// The response code, for programs.
     pub code: Option<ResponseCode<'i>>,
-    /// The same for humans. May be empty.
+    /// The text, for humans. May be empty.
     pub text: Text<'i>,
 }
 
 impl<'i> StatusResponse<'i> {
-    /// A condition with a text and no code.
+    /// Creates a response with a text and no code.
     #[must_use]
     pub const fn new(condition: Condition, text: Text<'i>) -> Self {
         Self { condition, code: None, text }
     }
 
-    /// The same with a response code.
+    /// Returns the same response with a response code.
     #[must_use]
     pub const fn with_code(self, code: ResponseCode<'i>) -> Self {
         Self { code: Some(code), ..self }
@@ -74,7 +74,7 @@ impl<'i> StatusResponse<'i> {
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Text<'i>(&'i [u8]);
 
-/// Why something cannot be a response's text: it has a line end or a NUL in it.
+/// The error for a text that a response cannot have: it contains a line end or a NUL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidText;
 
@@ -89,18 +89,18 @@ impl core::error::Error for InvalidText {}
 impl ErrorDetails for InvalidText {}
 
 impl<'i> Text<'i> {
-    /// No text.
+    /// An empty text.
     pub const EMPTY: Text<'static> = Text(b"");
 
-    /// This text.
+    /// Creates a text.
     ///
     /// # Errors
-    /// [`InvalidText`] if it is more than one line, or has a NUL.
+    /// [`InvalidText`] if it has more than one line, or contains a NUL.
     pub fn new(text: &'i str) -> Result<Self, InvalidText> {
         if text.bytes().any(is_forbidden) { Err(InvalidText) } else { Ok(Self(text.as_bytes())) }
     }
 
-    /// The first line of this text, up to the first CR, LF or NUL.
+    /// Creates a text from the first line of `text`, up to the first CR, LF or NUL.
     #[must_use]
     pub fn first_line(text: &'i str) -> Self {
         let bytes = text.as_bytes();
@@ -108,24 +108,24 @@ impl<'i> Text<'i> {
         Self(bytes.get(..end).unwrap_or_default())
     }
 
-    /// `text` is a piece of one line. A NUL can be in it if it was read tolerantly.
+    /// Creates a text from a slice of one line. It can contain a NUL if it was parsed tolerantly.
     pub(crate) const fn wire(text: &'i [u8]) -> Self {
         Self(text)
     }
 
-    /// The bytes of the text: UTF-8, if the server keeps to the grammar.
+    /// Returns the bytes of the text: UTF-8, if the server follows the grammar.
     #[must_use]
     pub const fn as_bytes(&self) -> &'i [u8] {
         self.0
     }
 
-    /// The text; bytes that are not UTF-8 are replaced by U+FFFD.
+    /// Returns the text; bytes that are not UTF-8 are replaced by U+FFFD.
     #[must_use]
     pub fn to_str_lossy(&self) -> alloc::borrow::Cow<'i, str> {
         alloc::string::String::from_utf8_lossy(self.0)
     }
 
-    /// Whether there is none.
+    /// Returns whether the text is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -136,7 +136,8 @@ const fn is_forbidden(byte: u8) -> bool {
     matches!(byte, 0 | b'\r' | b'\n')
 }
 
-/// Safe to show: control characters are replaced by U+FFFD. [`to_str_lossy`](Text::to_str_lossy) has them.
+/// Prints the text with control characters replaced by U+FFFD, which is safe to show.
+/// [`to_str_lossy`](Text::to_str_lossy) keeps them.
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         show(&self.to_str_lossy(), f)
@@ -159,7 +160,7 @@ macro_rules! codes {
         }
 
         impl PlainCode {
-            /// The code as it is written.
+            /// Returns the code on the wire.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -184,45 +185,45 @@ codes! {
     ReadWrite = "READ-WRITE",
     /// The target mailbox does not exist: create it and try again.
     TryCreate = "TRYCREATE",
-    /// UIDs of this mailbox do not last.
+    /// The UIDs of this mailbox are not persistent.
     UidNotSticky = "UIDNOTSTICKY",
     /// The previously selected mailbox was closed.
     Closed = "CLOSED",
     /// The message could not be parsed.
     Parse = "PARSE",
-    /// A subsystem is down: try later.
+    /// A subsystem is unavailable: try again later.
     Unavailable = "UNAVAILABLE",
-    /// Credentials are wrong, for whatever reason.
+    /// Authentication failed, for any reason.
     AuthenticationFailed = "AUTHENTICATIONFAILED",
-    /// Authenticated, but may not act as the other identity.
+    /// Authenticated, but not allowed to act for the other identity.
     AuthorizationFailed = "AUTHORIZATIONFAILED",
     /// The password must be changed.
     Expired = "EXPIRED",
-    /// Not without TLS.
+    /// The operation requires TLS.
     PrivacyRequired = "PRIVACYREQUIRED",
-    /// Ask the administrator.
+    /// The user should contact the administrator.
     ContactAdmin = "CONTACTADMIN",
-    /// Access rights do not allow it.
+    /// The user's rights do not permit it.
     NoPerm = "NOPERM",
-    /// Another session holds it.
+    /// Another session is using it.
     InUse = "INUSE",
     /// Another session has expunged a message.
     ExpungeIssued = "EXPUNGEISSUED",
-    /// Data are damaged.
+    /// Data are corrupted.
     Corruption = "CORRUPTION",
-    /// The server has a fault.
+    /// The server has a bug.
     ServerBug = "SERVERBUG",
-    /// The client has a fault.
+    /// The client has a bug.
     ClientBug = "CLIENTBUG",
-    /// Not possible on this server, ever.
+    /// This server can never do it.
     Cannot = "CANNOT",
     /// A limit of the server was reached.
     Limit = "LIMIT",
     /// The user's quota is or would be exceeded.
     OverQuota = "OVERQUOTA",
-    /// What is to be created exists.
+    /// The object to be created already exists.
     AlreadyExists = "ALREADYEXISTS",
-    /// What is to be deleted or used does not exist.
+    /// The object to be deleted or used does not exist.
     NonExistent = "NONEXISTENT",
     /// SEARCH results were not saved.
     NotSaved = "NOTSAVED",
@@ -232,40 +233,40 @@ codes! {
     UnknownCte = "UNKNOWN-CTE",
     /// The mailbox has no mod-sequences.
     NoModSeq = "NOMODSEQ",
-    /// The message is too big.
+    /// The message is too large.
     TooBig = "TOOBIG",
     /// The special-use attribute cannot be assigned.
     UseAttr = "USEATTR",
-    /// Compression is active already.
+    /// Compression is already active.
     CompressionActive = "COMPRESSIONACTIVE",
-    /// Too many notifications: NOTIFY is off.
+    /// Too many notifications: NOTIFY was disabled.
     NotificationOverflow = "NOTIFICATIONOVERFLOW",
     /// Only UIDs can be used.
     UidRequired = "UIDREQUIRED",
-    /// Failed for now: try later.
+    /// A temporary failure: try again later.
     TempFail = "TEMPFAIL",
     /// Access control cannot be evaluated.
     UnknownRight = "UNKNOWN-RIGHT",
 }
 
-/// A response code: what a status response tells to machines.
+/// A response code: the machine-readable part of a status response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResponseCode<'i> {
-    /// One without an argument.
+    /// A code without an argument.
     Plain(PlainCode),
-    /// `APPENDUID validity uids` (RFC 4315): what an APPEND has made.
+    /// `APPENDUID validity uids` (RFC 4315): the messages that an APPEND has created.
     AppendUid {
         /// UIDVALIDITY of the mailbox.
         uid_validity: u32,
         /// The UIDs, one for each message.
         uids: Numbers<'i>,
     },
-    /// `BADCHARSET [(charsets)]`: the charset is unknown; those are known.
+    /// `BADCHARSET [(charsets)]`: the charset is unknown; the list has the known ones.
     BadCharset(LazyList<'i, IString<'i>>),
     /// `CAPABILITY …`
     Capability(CapabilityList<'i>),
-    /// `COPYUID validity from to` (RFC 4315): what a COPY or MOVE has made.
+    /// `COPYUID validity from to` (RFC 4315): the messages that a COPY or MOVE has created.
     CopyUid {
         /// UIDVALIDITY of the target mailbox.
         uid_validity: u32,
@@ -280,19 +281,19 @@ pub enum ResponseCode<'i> {
     MailboxId(IString<'i>),
     /// `METADATA LONGENTRIES n` (RFC 5464): a value of this size in bytes was left out.
     MetadataLongEntries(u32),
-    /// `METADATA MAXSIZE n` (RFC 5464): the greatest size of a value in bytes.
+    /// `METADATA MAXSIZE n` (RFC 5464): the maximum size of a value in bytes.
     MetadataMaxSize(u32),
-    /// `MODIFIED set` (RFC 7162): these were changed by others and left alone.
+    /// `MODIFIED set` (RFC 7162): other clients had changed these messages, so they were not modified.
     Modified(Numbers<'i>),
-    /// `PERMANENTFLAGS (…)`: the flags that last.
+    /// `PERMANENTFLAGS (…)`: the flags that clients can change permanently.
     PermanentFlags(FlagList<'i>),
     /// `REFERRAL url` (RFC 2221)
     Referral(IString<'i>),
-    /// `UIDNEXT n`: the least UID that the next message can have; `None` if the server said 0.
+    /// `UIDNEXT n`: the lowest UID that the next message can have; `None` if the server sent 0.
     UidNext(Option<NonZeroU32>),
     /// `UIDVALIDITY n`. 0, which only the tolerant parser accepts, means unknown.
     UidValidity(u32),
-    /// `UNSEEN n` (RFC 3501): the first message without `\Seen`; `None` if the server said 0.
+    /// `UNSEEN n` (RFC 3501): the first message without `\Seen`; `None` if the server sent 0.
     Unseen(Option<NonZeroU32>),
     /// `BADURL url` (RFC 4469)
     BadUrl(IString<'i>),
@@ -300,7 +301,7 @@ pub enum ResponseCode<'i> {
     Other {
         /// The code's name.
         name: IString<'i>,
-        /// What is behind the name, up to the closing bracket.
+        /// The text after the name, up to the closing bracket.
         argument: Option<IString<'i>>,
     },
 }

@@ -18,7 +18,7 @@ use memchr::memchr2;
 
 /// `resp-cond-state`, `resp-cond-bye`, `resp-cond-auth`: `("OK" / "NO" / "BAD" / "PREAUTH" / "BYE") SP resp-text`
 ///
-/// *Tolerant*: nothing behind the condition.
+/// *Tolerant*: nothing after the condition.
 pub(crate) fn resp_cond<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, StatusResponse<'i>> {
     let Some((condition, rest)) = condition(i) else { return expected(i, "OK, NO, BAD, PREAUTH or BYE") };
     let rest = match rest.first() {
@@ -37,10 +37,10 @@ fn condition(i: &[u8]) -> Option<(Condition, &[u8])> {
     Some((found, rest))
 }
 
-/// `resp-text = ["[" resp-text-code "]" SP] [text]`, up to the line end, which stays.
+/// `resp-text = ["[" resp-text-code "]" SP] [text]`, up to the line end, which is not consumed.
 ///
-/// *Tolerant*: no space behind the code; a code that does not follow its own grammar is [`ResponseCode::Other`]; an opening
-/// bracket that is never closed is text.
+/// *Tolerant*: no space after the code; a code that does not follow its grammar is [`ResponseCode::Other`]; an
+/// opening bracket that is never closed is text.
 pub(crate) fn resp_text<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Option<ResponseCode<'i>>, Text<'i>)> {
     let (rest, code) = if i.first() == Some(&b'[') { resp_code(i, cx)? } else { (i, None) };
     let rest = match rest.first() {
@@ -54,7 +54,7 @@ pub(crate) fn resp_text<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Option<Res
     Ok((rest, (code, text)))
 }
 
-/// `text = 1*TEXT-CHAR`, UTF-8, or nothing; up to the line end, which stays. *Tolerant*: any bytes.
+/// `text = 1*TEXT-CHAR`, UTF-8, or nothing; up to the line end, which is not consumed. *Tolerant*: any bytes.
 pub(crate) fn text<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Text<'i>> {
     let end = line_end(i);
     let (text, rest) = i.split_at(end);
@@ -67,7 +67,7 @@ pub(crate) fn text<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Text<'i>> {
     Ok((rest, Text::wire(text)))
 }
 
-/// Where the line ends: at its CRLF or LF, or at the end of the input.
+/// Returns the offset of the line end: at its CRLF or LF, or at the end of the input.
 fn line_end(i: &[u8]) -> usize {
     let end = memchr::memchr(b'\n', i).unwrap_or(i.len());
     match i.get(..end) {
@@ -87,7 +87,7 @@ fn resp_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<ResponseCode<'i
     let Some(before) = before.filter(|_| typed.is_err()) else { return typed };
     cx.repairs.restore(&before);
     cx.repairs.note(Repair::ResponseCode);
-    // Without its closing bracket it is no code, even if another bracket closes later in the line.
+    // Without a closing bracket it is not a code, even if another bracket closes later in the line.
     let Some(end) = balanced_bracket(inner) else { return Ok((i, None)) };
     let raw = inner.get(..end).unwrap_or_default();
     let rest = inner.get(end + 1..).unwrap_or_default();
@@ -97,12 +97,13 @@ fn resp_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<ResponseCode<'i
     Ok((rest, Some(ResponseCode::Other { name, argument: argument.map(IString::new) })))
 }
 
-/// Where the bracket closes: brackets inside are balanced, or else, as in the grammar, it is the first one in the line.
+/// Returns the offset of the closing bracket. If the brackets inside are not balanced, it is the first one in the
+/// line, as in the grammar.
 fn closing_bracket(i: &[u8]) -> Option<usize> {
     balanced_bracket(i).or_else(|| memchr::memchr(b']', i.get(..line_end(i))?))
 }
 
-/// Where the bracket closes, brackets inside being balanced.
+/// Returns the offset of the closing bracket, if the brackets inside are balanced.
 fn balanced_bracket(i: &[u8]) -> Option<usize> {
     let line = i.get(..line_end(i))?;
     let mut depth = 0_u32;
@@ -215,7 +216,7 @@ fn copyuid<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
     Ok((rest, ResponseCode::CopyUid { uid_validity, source, target }))
 }
 
-/// `"METADATA" SP ("LONGENTRIES" / "MAXSIZE") SP number` (RFC 5464); `TOOMANY` and `NOPRIVATE` are kept as they are.
+/// `"METADATA" SP ("LONGENTRIES" / "MAXSIZE") SP number` (RFC 5464); `TOOMANY` and `NOPRIVATE` are kept as text.
 fn metadata<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
     let (behind, ()) = sp(i, cx)?;
     let (rest, word) = atom(behind)?;

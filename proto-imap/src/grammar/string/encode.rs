@@ -1,14 +1,15 @@
-//! Writes strings: as an atom, quoted or as a literal, whichever the bytes allow.
+//! Writes strings as an atom, quoted or as a literal, depending on their bytes.
 
 use crate::grammar::characters::{is_astring_char, is_atom_char};
 use crate::grammar::sink::{Sink, number};
 use crate::grammar::string::IString;
 
-/// Longer strings than this go as literals: many servers and clients limit lines, none literals that small.
+/// The maximum length of a quoted string in bytes. Longer strings are literals, because many peers limit lines but
+/// not small literals.
 const LONGEST_QUOTED: usize = 1024;
 
-/// `string`: quoted if it is short and plain, a literal otherwise. NULs are left out: no string of the grammar can have
-/// one.
+/// `string`: quoted if it is short and plain, a literal otherwise. NULs are left out, because no string of the
+/// grammar can contain one.
 pub(crate) fn string(string: IString<'_>, out: &mut (impl Sink + ?Sized)) {
     let mut bytes = string.iter();
     let length = bytes.clone().count();
@@ -32,7 +33,7 @@ fn literal(string: IString<'_>, out: &mut (impl Sink + ?Sized)) {
     pieces(string, out, |byte| byte == 0, |_, _| {});
 }
 
-/// Writes the bytes of a string in as long pieces as can be, and the special ones otherwise.
+/// Writes the bytes of a string in slices that are as long as possible, and the special bytes separately.
 fn pieces<S: Sink + ?Sized>(
     string: IString<'_>,
     out: &mut S,
@@ -80,7 +81,7 @@ pub(crate) fn nstring(nstring: Option<IString<'_>>, out: &mut (impl Sink + ?Size
     }
 }
 
-/// Whether a name can be written as an atom.
+/// Returns whether a name can be written as an atom.
 pub(crate) fn is_atom(name: IString<'_>) -> bool {
     !name.is_empty() && name.raw().iter().copied().all(is_atom_char)
 }

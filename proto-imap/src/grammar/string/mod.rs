@@ -1,10 +1,10 @@
-//! Strings as received: a view that remembers its form and unescapes only on demand.
+//! Strings as received: a view that stores its form and unescapes only on demand.
 //!
 //! ```text
 //! astring = 1*ASTRING-CHAR / string        string = quoted / literal        nstring = string / nil
 //! ```
 //!
-//! (RFC 9051 §9). An `nstring` is an `Option<IString>`: `NIL` and the empty string differ.
+//! (RFC 9051 §9). An `nstring` is an `Option<IString>`: `NIL` and the empty string are different.
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -17,11 +17,11 @@ use alloc::vec::Vec;
 /// The form in which a string was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StringForm {
-    /// As an atom: bare.
+    /// An atom, without quotes.
     Atom,
     /// In double quotes.
     Quoted,
-    /// Counted: `{5}` CRLF and five bytes. Also the form of a string that was made here.
+    /// With its length: `{5}` CRLF and five bytes. Also the form of a string that [`IString::new`] has created.
     Literal,
 }
 
@@ -29,14 +29,14 @@ pub enum StringForm {
 enum Stored {
     Atom,
     Quoted,
-    /// Quoted, with at least one backslash in it.
+    /// Quoted, with at least one backslash.
     Escaped,
     Literal,
 }
 
 /// A string of bytes and the form in which it was sent.
 ///
-/// Two strings are equal if their bytes are, whatever the form.
+/// Two strings are equal if their bytes are equal, regardless of the form.
 #[derive(Clone, Copy)]
 pub struct IString<'i> {
     raw: &'i [u8],
@@ -47,7 +47,7 @@ impl<'i> IString<'i> {
     /// The empty string.
     pub const EMPTY: IString<'static> = IString { raw: b"", stored: Stored::Literal };
 
-    /// A string of these bytes. How it is written (atom, quoted or literal) is found when it is.
+    /// Creates a string of these bytes. The encoder chooses its form: atom, quoted or literal.
     #[must_use]
     pub const fn new(bytes: &'i [u8]) -> Self {
         Self { raw: bytes, stored: Stored::Literal }
@@ -66,7 +66,7 @@ impl<'i> IString<'i> {
         Self { raw, stored }
     }
 
-    /// The form in which it was sent.
+    /// Returns the form in which the string was sent.
     #[must_use]
     pub const fn form(&self) -> StringForm {
         match self.stored {
@@ -76,7 +76,7 @@ impl<'i> IString<'i> {
         }
     }
 
-    /// The bytes of the string, borrowed unless a backslash had to be taken out.
+    /// Returns the bytes of the string. They are borrowed unless a backslash must be removed.
     #[must_use]
     pub fn as_bytes(&self) -> Cow<'i, [u8]> {
         match self.stored {
@@ -85,7 +85,7 @@ impl<'i> IString<'i> {
         }
     }
 
-    /// The string as text; bytes that are not UTF-8 are replaced by U+FFFD.
+    /// Returns the string as text; bytes that are not UTF-8 are replaced by U+FFFD.
     #[must_use]
     pub fn to_str_lossy(&self) -> Cow<'i, str> {
         match self.as_bytes() {
@@ -103,18 +103,18 @@ impl<'i> IString<'i> {
         self.raw
     }
 
-    /// The bytes one by one, without the escaping backslashes. Never allocates.
+    /// Returns an iterator over the bytes, without the escaping backslashes. Never allocates.
     pub fn iter(&self) -> impl Iterator<Item = u8> + Clone + use<'i> {
         Unescaped { rest: self.raw, escaped: matches!(self.stored, Stored::Escaped) }
     }
 
-    /// Whether the string has no bytes.
+    /// Returns whether the string is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.raw.is_empty()
     }
 
-    /// Whether the string is `other`, upper and lower case of ASCII being the same. Never allocates.
+    /// Returns whether the string equals `other` without regard to ASCII case. Never allocates.
     #[must_use]
     pub fn eq_ignore_ascii_case(&self, other: &[u8]) -> bool {
         match self.stored {
@@ -125,7 +125,7 @@ impl<'i> IString<'i> {
         }
     }
 
-    /// A copy of the bytes.
+    /// Returns a copy of the bytes.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         self.as_bytes().into_owned()
@@ -137,7 +137,7 @@ impl<'i> IString<'i> {
     }
 }
 
-/// Whether a quoted string has backslashes in it.
+/// Whether a quoted string contains backslashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Escapes {
     None,
@@ -156,7 +156,7 @@ impl Iterator for Unescaped<'_> {
     fn next(&mut self) -> Option<u8> {
         let (&first, rest) = self.rest.split_first()?;
         self.rest = rest;
-        // A backslash that escapes nothing stands for itself.
+        // A backslash that escapes nothing is an ordinary character.
         if self.escaped
             && first == b'\\'
             && let Some((&next @ (b'"' | b'\\'), rest)) = rest.split_first()
@@ -224,15 +224,16 @@ impl core::fmt::Debug for IString<'_> {
     }
 }
 
-/// Safe to show: control characters are replaced by U+FFFD. [`to_str_lossy`](IString::to_str_lossy) has them.
+/// Prints the text with control characters replaced by U+FFFD, which is safe to show.
+/// [`to_str_lossy`](IString::to_str_lossy) keeps them.
 impl core::fmt::Display for IString<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         show(&self.to_str_lossy(), f)
     }
 }
 
-/// Shows a stranger's text: a terminal would obey its control characters, and a log would take its line ends for its
-/// own.
+/// Prints a peer's text without control characters: a terminal would execute them, and a line end would forge a line
+/// in a log.
 pub(crate) fn show(text: &str, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
     if !text.contains(char::is_control) {
         return core::fmt::Display::fmt(text, f);

@@ -1,4 +1,4 @@
-//! Strings: quoted, counted, bare, or `NIL` (RFC 9051 §9 `string`, `astring`, `nstring`, `literal8`).
+//! Parses strings: quoted, literal, atom, or `NIL` (RFC 9051 §9 `string`, `astring`, `nstring`, `literal8`).
 //!
 //! A literal is parsed in place; its size was checked when the message was framed.
 
@@ -12,8 +12,8 @@ use memchr::memchr;
 
 /// `quoted = DQUOTE *QUOTED-CHAR DQUOTE`; bytes above 127 must be UTF-8.
 ///
-/// *Tolerant*: a double quote ends the string only if a space, `)`, `]` or a line end is behind it; a backslash that
-/// escapes nothing stands for itself; LF and NUL and any bytes above 127 are allowed.
+/// *Tolerant*: a double quote ends the string only if a space, `)`, `]` or a line end follows it; a backslash that
+/// escapes nothing is an ordinary character; LF, NUL and any bytes above 127 are allowed.
 #[inline]
 pub(crate) fn quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
     let [b'"', body @ ..] = i else { return expected(i, "a quoted string") };
@@ -26,13 +26,13 @@ pub(crate) fn quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
     odd_quoted(i, body, plain, cx)
 }
 
-/// How many bytes at the beginning are ASCII, and neither control characters nor quotes nor backslashes. Eight are
-/// looked at at a time: half of the bytes that a client receives pass here.
+/// Returns the number of leading bytes that are ASCII other than control characters, quotes and backslashes. Checks
+/// eight bytes at a time, because half of the bytes that a client receives pass through here.
 #[inline]
 fn plain_ascii(i: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = ONES << 7;
-    // The high bit of each byte that is zero, exact up to the first of them.
+    // Sets the high bit of each byte that is zero; exact up to the first of them.
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
     let mut at = 0;
     let mut rest = i;
@@ -49,7 +49,7 @@ fn plain_ascii(i: &[u8]) -> usize {
     at + rest.iter().position(|byte| !is(*byte, QUOTED)).unwrap_or(rest.len())
 }
 
-/// A quoted string that has more in it than plain ASCII: so much of it is plain.
+/// Parses a quoted string with more than plain ASCII. The first `plain` bytes of its body are plain.
 fn odd_quoted<'i>(i: &'i [u8], body: &'i [u8], plain: usize, cx: &Context) -> Parsed<'i, IString<'i>> {
     let mut at = plain;
     let mut escapes = Escapes::None;
@@ -108,9 +108,9 @@ fn finish_quoted<'i>(
     Ok(IString::quoted(raw, escapes))
 }
 
-/// The announcement of a literal: `"{" number64 ["+"] "}" CRLF`. The value is the number of bytes that follow.
+/// Parses the announcement of a literal: `"{" number64 ["+"] "}" CRLF`. The value is the number of bytes that follow.
 ///
-/// The `+` is for commands alone, as is refusing it; both readings accept it.
+/// The `+` is valid in commands only. The strict and the tolerant parser both accept it.
 pub(crate) fn literal_size<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
     let (rest, ()) = byte(i, b'{', "a literal")?;
     let Ok((rest, digits)) = plain_digits(rest) else { return expected(i, "the size of a literal") };
@@ -158,7 +158,8 @@ fn counted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
     }
 }
 
-/// The announced size counted characters, say, and not bytes: the string goes on to where the next value begins.
+/// Handles a literal with too small an announced size, for example in characters instead of bytes. The string extends
+/// to the start of the next value.
 #[cold]
 fn undercounted<'i>(i: &'i [u8], rest: &'i [u8], counted: usize, cx: &Context) -> Parsed<'i, IString<'i>> {
     let line = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len());
@@ -181,7 +182,7 @@ fn undercounted<'i>(i: &'i [u8], rest: &'i [u8], counted: usize, cx: &Context) -
     Ok((rest, IString::new(bytes)))
 }
 
-/// `string = quoted / literal`. *Tolerant*: an atom; `NIL` or `()` for the empty string; a literal8.
+/// `string = quoted / literal`. *Tolerant*: an atom; `NIL` or `()` as the empty string; a literal8.
 #[inline]
 pub(crate) fn string<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
     match i.first() {
@@ -213,7 +214,7 @@ fn starts_lenient(i: &[u8]) -> bool {
     i.first().is_some_and(|byte| is_lenient_atom_char(*byte))
 }
 
-/// `nstring = string / nil`. *Tolerant*: an atom; `()` for `NIL`; a literal8.
+/// `nstring = string / nil`. *Tolerant*: an atom; `()` as `NIL`; a literal8.
 #[inline]
 pub(crate) fn nstring<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i>>> {
     match i.first() {
@@ -256,7 +257,7 @@ mod tests {
     use super::*;
     use alloc::string::String;
 
-    /// What reads it, the input, and what the strict and the tolerant reading make of it, the rest behind a bar.
+    /// The parser, the input, and the results of strict and tolerant parsing, each with the rest after a bar.
     type Case = (Reader, &'static [u8], Option<&'static str>, Option<&'static str>);
     type Reader = for<'i> fn(&'i [u8], &Context) -> Parsed<'i, Option<IString<'i>>>;
 
