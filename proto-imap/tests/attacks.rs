@@ -1,4 +1,4 @@
-//! What a hostile or broken server may do to a client: the rules of RFC 9051 §11 and the attacks that they answer.
+//! What a hostile or broken server can do to a client: the rules of RFC 9051 §11 and the attacks that they prevent.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -19,7 +19,7 @@ use std::sync::Arc;
 const OFFER: &str =
     "* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED AUTH=X-EVIL SASL-IR LITERAL+] ready\r\n";
 
-/// A client that has said STARTTLS and to which `answer` comes, in pieces of `size`.
+/// Starts TLS on a client that receives `answer` in chunks of `size` bytes.
 fn starttls(offer: &str, answer: &str, size: usize) -> Result<Client<Secure>, Error> {
     let mut client = Client::<Cleartext>::new(config());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
@@ -169,7 +169,7 @@ fn sends_only_harmless_commands_in_cleartext() {
         })
     });
     assert_eq!(record.output, "");
-    // Even where cleartext is wanted, LOGINDISABLED forbids LOGIN.
+    // LOGINDISABLED forbids LOGIN even if the configuration allows cleartext.
     let danger = Arc::new(Config::default().danger_cleartext());
     let record = in_every_split("* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] ready\r\n", false, move || {
         cleartext_client(Arc::clone(&danger), |client, tx, events| {
@@ -185,7 +185,7 @@ fn sends_only_harmless_commands_in_cleartext() {
     assert_eq!(record.output, "");
 }
 
-/// Logs in as soon as the capabilities are known.
+/// Logs in when the capabilities are known.
 fn login(script: &str, password: &'static [u8]) -> Record {
     in_every_split(script, false, || {
         let mut said = false;
@@ -206,7 +206,7 @@ const PLAIN_IR: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n§"
 fn rejects_success_before_the_mechanism_has_finished() {
     let unfinished = Some(Error::Peer(PeerError::AuthenticationNotFinished));
     assert_eq!(login(&format!("{PLAIN}M1 OK in\r\n"), b"p").error, unfinished);
-    // A challenge that is no base64 is cancelled, and so is one behind the mechanism's end.
+    // The client cancels a challenge that is not base64, and one after the end of the mechanism.
     for script in
         [format!("{PLAIN}+ !!no!!\r\n§M1 OK in\r\n"), format!("{PLAIN_IR}+ YWdhaW4=\r\n§M1 OK in\r\n")]
     {
@@ -250,7 +250,7 @@ fn sends_nothing_of_a_refused_literal() {
     assert_eq!(login(plus, b"p\xe4ss").output, "M1 LOGIN \"u\" {4+}\r\np\u{e4}ss\r\n");
 }
 
-/// Logs in, opens the mailbox and says two further commands, one by one.
+/// Logs in, selects a mailbox and sends two more commands, one after the other.
 fn selecting(script: &str) -> Record {
     let script = format!("{PLAIN_IR}M1 OK [CAPABILITY IMAP4rev1] in\r\n§{script}");
     in_every_split(script, false, || {
@@ -280,13 +280,13 @@ fn rejects_responses_that_no_server_may_send() {
     ] {
         assert_eq!(selecting(script).error, Some(error), "{script:?}");
     }
-    // What can't be read costs itself; the command goes on.
+    // A response that cannot be parsed is lost, but the command continues.
     let record = selecting(
         "* 1 FETCH (BODY[] {-1}\r\n* 2 FETCH (BODY[] {}\r\n* 3 FETCH (BODY[] {0x1}\r\n* 4294967296 EXISTS\r\nM2 OK x\r\n",
     );
     assert_eq!(record.error, None);
     assert!(record.has("Completed") && record.has("Unparsed"), "{:#?}", record.events);
-    // A bare CR ends no line.
+    // A bare CR does not end a line.
     let record = selecting("* OK x\r* LIST () \"/\" CANARYCR\r\nM2 OK [READ-WRITE] done\r\n");
     assert!(!record.has("List(") && record.has("Completed"), "{:#?}", record.events);
 }
@@ -410,7 +410,7 @@ fn client_honours_literal_minus() {
 
 #[test]
 fn scans_a_literal_once_when_it_arrives_byte_by_byte() {
-    // Quadratic work would be 10^11 bytes here, and not end.
+    // Quadratic work would be 10^11 bytes here and would not finish.
     let size = 500_000;
     let (mut client, mut rx, mut tx) =
         (Client::<Secure>::new(config(), Secure::trusted_local()), RecvBuffer::new(), SendBuffer::new());
@@ -428,7 +428,7 @@ fn scans_a_literal_once_when_it_arrives_byte_by_byte() {
     feed(format!("* LIST () \"/\" {{{size}}}\r\n").as_bytes());
     feed(&vec![b'\n'; size]);
     feed(b"\r\n");
-    // A line without literals, as long and as full of line feeds that end nothing.
+    // A line without literals, as long as the limit, with many line feeds that end no line.
     feed(b"* LIST () \"/\" \"");
     feed(&b"\nx".repeat(size / 2));
     feed(b"\"\r\n");
@@ -470,7 +470,8 @@ fn rejects_a_message_as_greeting() {
     }
 }
 
-/// LOGOUT is given, and has not left: the server goes by itself, and what was in progress has no answer.
+/// The application gives LOGOUT, which is not sent yet. The server closes by itself, and the commands in progress
+/// have no answer.
 #[test]
 fn bye_without_logout_is_not_an_answer() {
     for farewell in ["* BYE going down\r\n", ""] {
@@ -493,7 +494,8 @@ fn bye_without_logout_is_not_an_answer() {
     }
 }
 
-/// What comes while a command has not left in full is no answer to it, in whatever pieces it comes.
+/// A reply that arrives before its command was sent completely does not answer the command, in whatever chunks it
+/// arrives.
 #[test]
 fn rejects_replies_to_commands_not_yet_sent() {
     fn hear(
@@ -517,7 +519,8 @@ fn rejects_replies_to_commands_not_yet_sent() {
             hear(&mut client, (&mut rx, &mut tx), "* PREAUTH [CAPABILITY IMAP4rev1] hi\r\n").unwrap();
             client.send(&Command::Noop, &mut tx).unwrap();
             assert_eq!(tx.len(), command.len());
-            // Some of the answer is there, then some of the command leaves, then the rest comes.
+            // First a part of the answer arrives, then a part of the command is sent, then the rest of the answer
+            // arrives.
             let early = hear(&mut client, (&mut rx, &mut tx), &answer[..cut]);
             tx.sent(sent);
             let late = early.and_then(|_| hear(&mut client, (&mut rx, &mut tx), &answer[cut..]));

@@ -1,4 +1,4 @@
-//! The client against scripts of a server, cut in every way.
+//! Runs the client against scripts of a server, split in every way.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -12,7 +12,7 @@ use proto_mail::{Credentials, Error, Mechanism, PeerError};
 
 const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR IDLE LITERAL+] ready\r\n";
 
-/// Says each command once, in order, when as many completions were seen as commands were said.
+/// Runs a client that logs in, selects INBOX and sends NOOP, each after the previous command has completed.
 fn in_selected(script: &str) -> common::Record {
     let input = format!(
         "{GREETING}§M1 OK [CAPABILITY IMAP4rev1 IDLE LITERAL+] in\r\n§* 3 EXISTS\r\nM2 OK [READ-WRITE] selected\r\n§{script}"

@@ -1,4 +1,4 @@
-//! Client and server joined by a wire: what one says is what the other is told.
+//! Connects a client and a server: each receives exactly what the other sends.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -19,7 +19,7 @@ use proto_imap::{Access, State};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{AuthVerdict, Cleartext, Credentials, RecvBuffer, Secure, SendBuffer, Upgrade};
 
-/// Two machines and the wire between them, which cuts what it carries into pieces of `size`.
+/// A client and a server, connected by a wire that splits its bytes into chunks of `size`.
 struct Pair {
     client: Client<Secure>,
     server: Server<Secure>,
@@ -32,7 +32,7 @@ struct Pair {
     store: Shelf,
 }
 
-/// What the server's application has: one mailbox of messages.
+/// The data of the server's application: one mailbox with messages.
 #[derive(Default)]
 struct Shelf {
     messages: Vec<Vec<u8>>,
@@ -128,7 +128,7 @@ impl Pair {
         }
     }
 
-    /// Carries bytes until both sides are silent; returns what the client has seen.
+    /// Transfers bytes until both sides are idle. Returns the client's events.
     fn run(&mut self) -> Vec<String> {
         let (mut to_client, mut to_server) = (VecDeque::new(), VecDeque::new());
         loop {
@@ -162,7 +162,7 @@ fn whole_session(size: usize) -> (Vec<String>, Vec<String>) {
     let credentials = Credentials::password("alice", &b"secret"[..]);
     pair.client.authenticate(LoginMethod::Strongest, &credentials, &mut pair.client_tx).unwrap();
     seen.extend(pair.run());
-    // Pipelined: SELECT is said before the server has answered LIST.
+    // Pipelined: the client sends SELECT before the server has answered LIST.
     pair.send(&Command::List(ListCommand::new(&[ListPattern::ALL])));
     pair.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)));
     seen.extend(pair.run());
@@ -175,7 +175,7 @@ fn whole_session(size: usize) -> (Vec<String>, Vec<String>) {
         ..AppendCommand::new(MailboxName::new("Entwürfe {5}"))
     };
     let id = pair.client.append(&append, message.len() as u64, &mut pair.client_tx).unwrap();
-    // It waits behind the payload.
+    // This command waits until the message was sent.
     pair.send(&Command::Noop);
     let ready = pair.run();
     assert!(ready.contains(&format!("AppendReady({id:?})")), "{ready:?}");

@@ -1,7 +1,8 @@
-//! Whatever a client can say, a server reads as the same; and what cannot be said is not said in part.
+//! Commands that a client writes are parsed by a server as the same commands. Commands that cannot be written write
+//! nothing.
 //!
-//! Commands of every kind are made up, written in each way that literals and names can be written, framed as a server
-//! frames them, and read strictly.
+//! The tests generate commands of every kind, write them with each form of literals and mailbox names, frame them as
+//! a server does, and parse them strictly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::num::NonZeroU32;
@@ -24,7 +25,7 @@ use proto_imap::types::{
 use proto_imap::types::{EntryKind, ModSeqEntry};
 use proto_imap::types::{IdField, IdFields};
 
-/// What is made up lives as long as the test.
+/// Leaks a generated value, so that it lives as long as the test.
 fn keep<T>(values: Vec<T>) -> &'static [T] {
     Vec::leak(values)
 }
@@ -56,7 +57,7 @@ fn text() -> impl Strategy<Value = IString<'static>> {
     .prop_map(|text| IString::new(keep(text.into_bytes())))
 }
 
-/// A name without control characters.
+/// Generates a name without control characters.
 fn mailbox() -> impl Strategy<Value = MailboxName<'static>> {
     prop_oneof!["[a-zA-Z/.]{1,8}", "[ -~]{0,12}", "\\PC{0,8}", Just(String::from("inbox")), "ü{500,520}"]
         .prop_map(|name| MailboxName::new(String::leak(name)))
@@ -75,7 +76,7 @@ fn flags() -> impl Strategy<Value = LazyList<'static, Flag<'static>>> {
     prop::collection::vec(flag, 0..4).prop_map(|flags| LazyList::new(keep(flags)))
 }
 
-/// Ranges in ascending order, as a client writes them.
+/// Generates ranges in ascending order, as a client writes them.
 fn numbers() -> impl Strategy<Value = SequenceSet<'static>> {
     prop::collection::btree_set(1_u32.., 2..6).prop_map(|numbers| {
         let numbers: Vec<u32> = numbers.into_iter().collect();
@@ -407,7 +408,8 @@ fn options() -> impl Strategy<Value = Options> {
         .prop_map(|(literals, names)| Options { literals, names })
 }
 
-/// Finds the end of the first command as a server does, and where that would ask for a literal.
+/// Frames the first command as a server does. Returns its length and the positions where the server would ask for a
+/// literal.
 fn framed(bytes: &[u8]) -> (usize, Vec<usize>) {
     let (mut begin, mut asked) = (0, Vec::new());
     loop {
@@ -437,11 +439,11 @@ proptest! {
     #[test]
     fn what_is_said_is_what_is_read(command in command(), options in options()) {
         let line = written(&command, options);
-        // It is one command and no more, and the server asks where the client waits.
+        // It is exactly one command, and the server asks for literals where the client waits for it.
         prop_assert_eq!(framed(&line.bytes), (line.bytes.len(), line.pauses.clone()));
         let (tag, read) = parse::command(&line.bytes, &Context::strict()).unwrap();
         prop_assert_eq!(tag.as_bytes(), b"A1");
-        // Where the texts are not ASCII the charset is added; in UTF-8 names are other bytes.
+        // If the texts are not ASCII the charset is added; in UTF-8 mode names have other bytes.
         let same = match (&command, &read) {
             (Command::Search(said) | Command::UidSearch(said), Command::Search(read) | Command::UidSearch(read)) => {
                 said.keys == read.keys && said.returns == read.returns
@@ -449,7 +451,7 @@ proptest! {
             _ => command == read,
         };
         prop_assert!(same || options.names == NameEncoding::Utf8, "{:?} {:?}", command, read);
-        // Said again, it is the same to the last byte.
+        // Writing the parsed command gives the same bytes.
         prop_assert_eq!(written(&read, options), line);
     }
 
@@ -478,7 +480,7 @@ proptest! {
         prop_assert_eq!(same, announced);
         prop_assert_eq!((read.flags, read.date), (append.flags, append.date));
         prop_assert_eq!(read.mailbox.decode(options.names), append.mailbox.decode(options.names));
-        // Its own literals announce nothing of the message.
+        // The command's own literals do not announce the message.
         for pause in line.pauses {
             prop_assert!(!parse::is_append_payload(&line.bytes[..pause]));
         }

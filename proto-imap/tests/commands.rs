@@ -1,7 +1,8 @@
-//! Known answers: what each command reads as, and where a command that is none goes wrong.
+//! Known answers: the result of parsing each command, and the position of the error in invalid ones.
 //!
-//! The examples of RFC 9051 §6 are among them, and those of RFC 2971, 3516, 4731, 5161, 5182, 5258, 5819, 6154, 7162, 8474
-//! and 9394. Every prefix and every command with one byte changed is read too: nothing may panic.
+//! They include the examples of RFC 9051 §6 and those of RFC 2971, 3516, 4731, 5161, 5182, 5258, 5819, 6154, 7162,
+//! 8474 and 9394. The tests also parse every prefix of a command and every command with one byte changed, which must
+//! not panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use proto_imap::frame::{Binary, Sync};
@@ -9,7 +10,7 @@ use proto_imap::parse::{self, Authentication, Context};
 use proto_imap::types::CommandName;
 use proto_mail::Credentials;
 
-/// The command without its line end, and what it reads as.
+/// Commands without their line end, each with the parsed command.
 #[rustfmt::skip]
 const COMMANDS: &[(&str, &str)] = &[
     ("abcd CAPABILITY", "Capability"),
@@ -92,7 +93,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("a UID FETCH 1:3,5,9:* BODY.PEEK[2]<10.20>", "UidFetch(FetchCommand { messages: 1:3,5,9:*, attributes: [Section { section: BODY[2], partial: Some(Partial { offset: 10, length: 20 }), peek: Yes }], modifiers: [] })"),
 ];
 
-/// What is no command, its line end left out: how many bytes are right, and what was due behind them.
+/// Invalid commands without their line end, each with the offset of the error and the expected element.
 #[rustfmt::skip]
 const NO_COMMANDS: &[(&str, usize, &str)] = &[
     ("A", 1, "a space behind the tag"),
@@ -234,7 +235,7 @@ fn reports_offset_and_expectation_of_invalid_commands() {
     }
 }
 
-/// What clients are known to send instead, and what it is read as by those who want to.
+/// Invalid commands that clients are known to send, each with its valid form.
 const SLOPPY: &[(&str, &str)] = &[
     ("A NOOP ", "A NOOP"),
     ("A SELECT  INBOX ", "A SELECT INBOX"),
@@ -263,7 +264,7 @@ fn parses_sloppy_commands_only_tolerantly() {
     }
 }
 
-/// `a1 SEARCH HEADER Subject fileinto test`: an unquoted argument with a space. The answer shows what is wrong.
+/// `a1 SEARCH HEADER Subject fileinto test`: an unquoted argument with a space. The reply names the wrong word.
 #[test]
 fn bad_replies_name_the_unexpected_word() {
     let error =
@@ -426,7 +427,8 @@ fn parses_append_up_to_its_message() {
     }
 }
 
-/// Each of many literals is asked about; were the long line before them read again each time, this would not end.
+/// Classifies each of many literals. If the long line before them were parsed again for each, the test would not
+/// finish.
 #[test]
 fn parses_many_literals_in_linear_time() {
     let mut frame = format!("A APPEND x ({}", "flag ".repeat(12_000)).into_bytes();
@@ -454,7 +456,7 @@ fn finds_the_name_before_the_arguments() {
     assert!(parse::no_arguments(b"a STARTTLS\r\na NOOP\r\n", &Context::strict()).is_err());
 }
 
-/// Reads everything that can be read of `frame`, and walks all that came out.
+/// Parses `frame` in every way, and iterates over all lists in the results.
 fn read_all(frame: &[u8]) {
     for cx in [Context::strict(), Context::tolerant()] {
         match parse::command(frame, &cx) {

@@ -1,5 +1,5 @@
-//! What deployed servers send: every row of `data/quirks.jsonl` is read tolerantly as the row says, with the repairs
-//! that it names, and strictly only if it follows the grammar.
+//! Responses of deployed servers. The tolerant parser must parse every row of `data/quirks.jsonl` as the row
+//! specifies, with the repairs that it names. The strict parser must accept only the rows that follow the grammar.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -42,8 +42,8 @@ fn parses_every_row_as_listed() {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Whatever is grammatical reads the same either way, and needs no repair, but for these: they are grammatical and
-/// plainly not meant so.
+/// Input that follows the grammar gives the same result in both parsers and needs no repair. A few exceptions follow
+/// the grammar but obviously mean something else.
 #[test]
 fn strict_and_tolerant_agree() {
     const MISUSED: [&str; 2] = ["q037", "q083"];
@@ -54,7 +54,7 @@ fn strict_and_tolerant_agree() {
         }
         let frame = unescape(row["bytes"].as_str().unwrap());
         let tolerant = Context::tolerant();
-        // XLIST is known to the tolerant reading only.
+        // Only the tolerant parser accepts XLIST.
         if !frame.starts_with(b"* XLIST") {
             assert_eq!(response(&frame, &Context::strict()), response(&frame, &tolerant), "{}", row["id"]);
             assert_eq!(tolerant.repairs.total(), 0, "{}", row["id"]);

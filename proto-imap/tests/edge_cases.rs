@@ -1,5 +1,4 @@
-//! Where each rule of identities begins and ends: who may authenticate when, by LOGIN or by SASL, and when the server's
-//! word for it counts.
+//! Edge cases of logging in: when a client may log in, with LOGIN or with SASL, and when the server's success counts.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -31,7 +30,7 @@ fn allows_one_login_at_a_time() {
         let first = talk.said();
         assert_eq!(talk.authenticate(password(), choice), Err(Misuse::WrongState.into()));
         assert_eq!(talk.said(), "", "nothing is said behind {first}");
-        // A refusal makes room for another try; success doesn't.
+        // After a rejection the client may try again; after success it may not.
         talk.hear("M1 NO no\r\n").unwrap();
         talk.authenticate(password(), choice).unwrap();
         let second = talk.said();
@@ -105,7 +104,8 @@ fn writes_login_arguments_as_strings() {
         login("LITERAL+", "u", long.as_bytes()).unwrap(),
         format!("M1 LOGIN \"u\" {{1025+}}\r\n{long}\r\n")
     );
-    // Unasked up to 4096 bytes (RFC 7888 §5), and otherwise not before the server asks.
+    // Literals of up to 4096 bytes are sent without waiting (RFC 7888 §5), larger ones only after the server has
+    // asked.
     for (capabilities, size, unasked) in [
         ("LITERAL-", 4096, true),
         ("LITERAL-", 4097, false),
@@ -129,7 +129,7 @@ fn writes_login_arguments_as_strings() {
     assert!(talk.hear("M1 OK in\r\n").unwrap().iter().any(|event| event.starts_with("Auth(Accepted")));
 }
 
-/// Success is believed once all that the mechanism has to say was said and sent; a refusal at any time.
+/// Success counts only after the mechanism is complete and all its messages were sent. A rejection always counts.
 #[test]
 fn rejects_success_before_the_exchange_ends() {
     let begun = || {
@@ -142,7 +142,7 @@ fn rejects_success_before_the_exchange_ends() {
     assert!(begun().hear("M1 NO no\r\n").unwrap()[0].starts_with("Auth(Rejected"));
     let mut talk = begun();
     talk.hear("+ \r\n").unwrap();
-    // The answer is written and not sent.
+    // The answer is queued but not sent.
     assert_eq!(talk.hear("M1 OK in\r\n"), Err(PeerError::UnexpectedReply.into()));
     let mut talk = begun();
     talk.hear("+ !\r\n").unwrap();
@@ -159,7 +159,7 @@ fn rejects_success_before_the_exchange_ends() {
     assert!(events[0].starts_with("Auth(Cancelled") && events[0].contains("SASL message"), "{events:?}");
 }
 
-/// A continuation before what it continues has left was not asked for by this server.
+/// A continuation request that arrives before its command was sent is not the server's answer to that command.
 #[test]
 fn rejects_continuations_before_the_command_was_sent() {
     let mut talk = Talk::greeted("OK", "AUTH=PLAIN");
@@ -193,7 +193,7 @@ fn sends_initial_responses_only_where_offered() {
     }
 }
 
-/// A server under TLS whose client has said nothing yet.
+/// A server under TLS that has received nothing yet.
 struct Serving {
     server: Server<Secure>,
     rx: RecvBuffer,
@@ -223,7 +223,7 @@ impl Serving {
     }
 }
 
-/// An answer to another question does not answer this one, and logs no client in.
+/// A verdict on another request does not answer this one, and does not log the client in.
 #[test]
 fn rejects_a_verdict_for_another_request() {
     for question in ["a LOGIN u p\r\n", "a AUTHENTICATE PLAIN AHUAcA==\r\n"] {
@@ -265,7 +265,7 @@ fn server_sends_one_bye_on_shutdown() {
     assert!(serving.server.is_closed());
 }
 
-/// Above the limit, output that the peer does not read stops the input.
+/// The server stops reading when the output that its peer does not read exceeds the limit.
 #[test]
 fn server_stops_reading_when_its_output_is_full() {
     let mut config = Config::default();
@@ -317,7 +317,8 @@ fn completes_idle_after_done() {
     assert_eq!(late.said(), "");
 }
 
-/// What a client may switch on is what the application has named; it is kept once, however often it is asked for.
+/// A client can enable only the capabilities that the application has listed. Each is stored once, even if it is
+/// enabled several times.
 #[test]
 fn enables_only_known_capabilities() {
     let mut serving = Serving::new(Config::default().enableable(["CONDSTORE", "UTF8=ACCEPT"]));

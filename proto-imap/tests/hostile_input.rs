@@ -1,5 +1,5 @@
-//! Input that means harm, or nothing at all: nothing panics, nothing takes more than linear time, and every message
-//! comes up as something.
+//! Malicious and meaningless input: no input panics or takes more than linear time, and every message is reported in
+//! some form.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +16,7 @@ use proto_imap::types::{Repair, Response, Strictness, Untagged};
 
 const SEEDS: &str = include_str!("data/quirks.jsonl");
 
-/// Reads a frame in all ways there are, and looks at all that comes out.
+/// Parses a frame in every way and traverses the results.
 fn read_in_all_ways(frame: &[u8]) {
     for cx in [Context::strict(), Context::tolerant()] {
         let read = response(frame, &cx);
@@ -103,7 +103,7 @@ proptest! {
         read_in_all_ways(&frame);
     }
 
-    /// What is written is grammatical, whatever was read tolerantly.
+    /// The encoder's output follows the grammar, even for values that were parsed tolerantly.
     #[test]
     fn what_is_written_is_strict(index in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let seeds = seeds();
@@ -117,7 +117,7 @@ proptest! {
         if !out.is_empty() {
             let mut again = response(&out, &Context::strict());
             if format!("{again:?}").contains("a FETCH item") {
-                // An item of an extension: only the tolerant reading takes it, and that must be the only repair.
+                // An item of an extension. Only the tolerant parser accepts it, and this must be the only repair.
                 let cx = Context::tolerant();
                 again = response(&out, &cx);
                 prop_assert_eq!(cx.repairs.total(), u64::from(cx.repairs.count(Repair::SkippedItem)), "{:?} {:?}", String::from_utf8_lossy(&out), cx.repairs.recent());
@@ -127,8 +127,8 @@ proptest! {
     }
 }
 
-/// A processor's time for an input and for one sixteen times as long: quadratic work would take 256 times as long, which is twice
-/// what is allowed to a busy machine.
+/// Compares the CPU time for an input and for one sixteen times as long. Quadratic work would take 256 times as long,
+/// twice the limit, which leaves a margin for a busy machine.
 fn assert_linear(name: &str, input: impl Fn(usize) -> Vec<u8>) {
     let time = |bytes: &[u8]| {
         let mut best = Duration::MAX;

@@ -1,4 +1,4 @@
-//! What a server must not say: the machine refuses it as a mistake of the application, and nothing of it is sent.
+//! Data that a server must not send: the machine rejects them as a mistake of the application and sends nothing.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proto_imap::Config;
@@ -29,7 +29,7 @@ impl Session {
         session
     }
 
-    /// With a mailbox of so many messages.
+    /// Creates a session with a selected mailbox of this many messages.
     fn selected(messages: u32) -> Self {
         let mut session = Self::authenticated();
         let reply = session.command("b SELECT INBOX\r\n");
@@ -56,7 +56,7 @@ impl Session {
         String::from_utf8(self.tx.take()).unwrap()
     }
 
-    /// What was sent of these data.
+    /// Returns the bytes that were sent for these data.
     fn data(&mut self, data: &Untagged<'_>) -> Result<String, proto_mail::Error> {
         let result = self.server.data(data, &mut self.tx);
         let sent = self.sent();
@@ -64,7 +64,7 @@ impl Session {
         result.map(|()| sent)
     }
 
-    /// Whether a message may be named.
+    /// Checks whether the server may name this message.
     fn names(&mut self, sequence: u32) -> Result<(), proto_mail::Error> {
         let mut writer = self.server.fetch(sequence, &mut self.tx)?;
         writer.item(&FetchItem::Uid(7));
@@ -116,7 +116,7 @@ fn refuses_an_exists_that_goes_down_without_an_expunge() {
     assert!(session.data(&Untagged::Expunge(1)).is_ok());
     assert!(session.data(&Untagged::Exists(2)).is_ok());
     session.answer(reply, Condition::Ok);
-    // Another mailbox has another number of messages.
+    // Another mailbox has a different number of messages.
     let reply = session.command("d SELECT other\r\n");
     assert!(session.data(&Untagged::Exists(1)).is_ok());
     session.answer(reply, Condition::Ok);
@@ -132,7 +132,7 @@ fn refuses_data_about_messages_while_no_mailbox_is_selected() {
     let reply = session.command("b NOOP\r\n");
     assert_eq!(session.data(&Untagged::Expunge(1)), refused(Misuse::WrongState));
     session.answer(reply, Condition::Ok);
-    // A SELECT that fails leaves no mailbox selected.
+    // A failed SELECT leaves no mailbox selected.
     let mut session = Session::selected(1);
     let reply = session.command("c SELECT missing\r\n");
     session.answer(reply, Condition::No);

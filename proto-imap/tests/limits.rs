@@ -1,5 +1,5 @@
-//! Each limit of the machines at its last byte and its last command: as much as is promised is taken, and one more is
-//! not, whatever pieces it comes in.
+//! Each limit at its last byte or command: the machines accept the maximum and reject one more, regardless of the
+//! chunks.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -12,7 +12,7 @@ use proto_imap::client::Client;
 use proto_imap::server::{Event, Reply, Server};
 use proto_mail::{AuthVerdict, Cleartext, Error, Limit, Limits, PeerError, RecvBuffer, Secure, SendBuffer};
 
-/// A server under TLS whose application says yes to everything.
+/// Creates a server under TLS whose application accepts everything.
 fn agreeing(config: Arc<Config>) -> Box<dyn common::Side> {
     let mut idle: Option<Reply> = None;
     let mut greeting = SendBuffer::new();
@@ -38,12 +38,12 @@ fn limited(change: impl Fn(&mut Limits)) -> Arc<Config> {
     Arc::new(config)
 }
 
-/// What comes of this in every split; behind `l LOGIN`, if it begins with that.
+/// Runs this input in every split. Input that starts with `l LOGIN` logs in first.
 fn run(config: &Arc<Config>, input: &str) -> Record {
     in_every_split(input, false, || agreeing(Arc::clone(config)))
 }
 
-/// The answers to commands, without the greeting and other untagged lines.
+/// Returns the answers to commands, without the greeting and other untagged lines.
 fn answers(record: &Record) -> Vec<&str> {
     record.output.lines().filter(|line| !line.starts_with('*')).collect()
 }
@@ -61,7 +61,7 @@ fn limits_message_size() {
         assert_eq!(answers(&record)[1..], [expected, "b OK done"], "{size} bytes");
         assert_eq!(record.has("Append {"), fits, "the application is asked for what may come");
         assert_eq!(record.has(&format!("Chunk {message}")), fits);
-        // Who asks first is refused before anything was sent.
+        // A client that waits for a continuation request is rejected before it has sent the literal.
         let record = run(&config, &format!("{LOGIN}a APPEND x {{{size}}}\r\n"));
         assert_eq!(answers(&record)[1..], [if fits { "+ go on" } else { expected }]);
     }
@@ -80,7 +80,7 @@ fn limits_literal_size() {
     }
 }
 
-/// RFC 7888 §5: before there is an identity, 4096 bytes.
+/// RFC 7888 §5: at most 4096 bytes before the client has logged in.
 #[test]
 fn limits_literals_before_login_to_4096_bytes() {
     for (size, expected) in [(4096, "a OK "), (4097, "a NO [LIMIT] the literal is too long")] {
@@ -90,7 +90,7 @@ fn limits_literals_before_login_to_4096_bytes() {
     }
 }
 
-/// A command's lines and literals count together; the end of a longer command is unknown.
+/// A command's lines and literals count together. The server cannot know where a longer command ends.
 #[test]
 fn limits_command_size() {
     let config = limited(|limits| (limits.line, limits.frame) = (40, 50));
@@ -106,7 +106,7 @@ fn limits_command_size() {
     assert_eq!(with_literal(51).error, Some(Limit::Frame.into()));
 }
 
-/// The rest of a command is no longer than the command may be, also where its end has not come.
+/// An unfinished command has the same limit as a complete one.
 #[test]
 fn limits_unfinished_commands() {
     let config = limited(|limits| (limits.line, limits.frame) = (40, 50));
@@ -124,16 +124,16 @@ fn limits_commands_before_login() {
     let more = run(&config, &"a NOOP\r\n".repeat(4));
     assert_eq!(more.error, Some(Limit::CommandsBeforeAuth.into()));
     assert_eq!(answers(&more).len(), 3);
-    // The last may be the one that tells who it is; then they are not counted.
+    // The last allowed command may log in. After that, commands are not counted.
     let known = run(&config, &format!("a NOOP\r\nb NOOP\r\n{LOGIN}{}", "c NOOP\r\n".repeat(5)));
     assert_eq!((known.error, answers(&known).len()), (None, 8));
-    // A command is one, of however many lines.
+    // A command counts once, regardless of its number of lines.
     let config = limited(|limits| limits.commands_before_auth = 1);
     let lines = run(&config, "l LOGIN {1+}\r\nu {1+}\r\np\r\na NOOP\r\n");
     assert_eq!((lines.error, answers(&lines).len()), (None, 2));
 }
 
-/// The last error is answered, and then the session ends.
+/// The last allowed error is answered, and then the session ends.
 #[test]
 fn ends_a_session_after_too_many_errors() {
     let config = limited(|limits| limits.errors = 3);
@@ -146,7 +146,7 @@ fn ends_a_session_after_too_many_errors() {
     }
 }
 
-/// A literal that has more bytes than can be counted: who waits to be asked is refused, who does not wait is lost.
+/// A literal with an impossible size: a synchronising one is rejected, a non-synchronising one ends the session.
 #[test]
 fn refuses_an_endless_literal() {
     let endless = "a SELECT {9223372036854775808";
@@ -157,8 +157,8 @@ fn refuses_an_endless_literal() {
     assert_eq!((record.error, answers(&record).len()), (Some(Limit::Literal.into()), 1));
 }
 
-/// An byte that no line may have, in front of a literal that everybody sees: what follows is known, and the session
-/// goes on.
+/// A forbidden byte before an unambiguous literal announcement: the end of the command is known, and the session
+/// continues.
 #[test]
 fn rejects_a_literal_after_nul() {
     for (input, expected) in [
@@ -174,8 +174,8 @@ fn rejects_a_literal_after_nul() {
     }
 }
 
-/// A client that begins TLS on a port of text ends there; under TLS, or behind a command, the same bytes are one line
-/// that makes no sense.
+/// A client that starts TLS on a cleartext port is disconnected. Under TLS, or after a command, the same bytes are
+/// one invalid line.
 #[test]
 fn detects_a_tls_hello_in_cleartext() {
     let cleartext = |input: &str| {
@@ -199,8 +199,8 @@ fn detects_a_tls_hello_in_cleartext() {
     }
 }
 
-/// What a server says that it can do takes no more room than a response may: its lines count together while the client
-/// has asked.
+/// A capability list is no longer than a response may be: its lines count together while the client's request is
+/// open.
 #[test]
 fn limits_the_size_of_capabilities() {
     let line = |len: usize| format!("* CAPABILITY {}\r\n", "X".repeat(len - 15));
@@ -215,7 +215,7 @@ fn limits_the_size_of_capabilities() {
         }
         Ok(())
     };
-    // A name is kept with a space behind it: 31 + 1 bytes of the first.
+    // A name is stored with a space after it: 31 + 1 bytes of the first.
     assert_eq!(heard(&[line(46), line(68)]), Ok(()));
     assert_eq!(heard(&[line(46), line(69)]), Err(Error::from(Limit::Frame)));
     assert_eq!(heard(&[line(100)]), Ok(()));

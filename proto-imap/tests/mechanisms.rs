@@ -1,5 +1,4 @@
-//! Mechanisms that an application has brought along, servers that do not take an initial response, and what a trace shows
-//! of both.
+//! Custom mechanisms of applications, servers that reject initial responses, and what traces show of both.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -18,7 +17,7 @@ use proto_mail::{
     AuthVerdict, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secret, Secure, SendBuffer,
 };
 
-/// Says what it is given, and has finished then.
+/// A custom mechanism that sends an initial response and is complete at once.
 #[derive(Debug)]
 struct Toy(CleartextRisk);
 
@@ -66,7 +65,7 @@ fn uses_a_custom_mechanism_where_offered() {
     }
 }
 
-/// On cleartext only what gives nothing away, and only where the settings say so.
+/// In cleartext, only mechanisms that reveal nothing are allowed, and only if the configuration allows cleartext.
 #[test]
 fn custom_mechanisms_reveal_nothing_in_cleartext() {
     let begun = |config: Config, exposure| {
@@ -83,8 +82,8 @@ fn custom_mechanisms_reveal_nothing_in_cleartext() {
     assert_eq!(begun(Config::default(), CleartextRisk::None), Err(Misuse::WrongState.into()));
 }
 
-/// A server that offers SASL-IR and says BAD to it is asked without the next time; NO, or a BAD behind its own challenge,
-/// says nothing of that.
+/// If a server offers SASL-IR and answers BAD to it, the next attempt has no initial response. NO, or BAD after the
+/// server's own challenge, does not cause this.
 #[test]
 fn a_refused_initial_response_is_not_sent_again() {
     let password = || Credentials::password("u", &b"p"[..]);
@@ -118,7 +117,7 @@ fn a_refused_initial_response_is_not_sent_again() {
     }
 }
 
-/// A piece of what a trace was told, with what it is.
+/// Formats a span of a trace with its kind.
 fn piece(what: TraceSpan) -> String {
     match what {
         TraceSpan::Text(text) => String::from_utf8(text).unwrap(),
@@ -130,7 +129,7 @@ fn shown(rx: &mut RecvBuffer) -> String {
     rx.take_trace().into_iter().map(piece).collect()
 }
 
-/// What is told of what a server says.
+/// Returns the trace of this text from the server.
 fn told(talk: &mut Talk, text: &str) -> String {
     let _ = talk.hear(text);
     shown(&mut talk.rx)
@@ -142,7 +141,7 @@ fn traced(capabilities: &str) -> Talk {
     talk
 }
 
-/// Challenges are secrets; so may be what makes no sense while an exchange goes on.
+/// Challenges are secret. Invalid data during an exchange may be secret too.
 #[test]
 fn traces_hide_challenges() {
     let mut talk = traced("AUTH=PLAIN IDLE");
@@ -151,7 +150,7 @@ fn traces_hide_challenges() {
     talk.authenticate(Credentials::password("u", &b"p"[..]), LoginMethod::Strongest).unwrap();
     talk.said();
     assert_eq!(told(&mut talk, "* OK still\r\n"), "* OK still\r\n");
-    // Tolerated all the same: an echo of what the client says, or words in front of a challenge.
+    // Also accepted: an echo of the client's message, or text before a challenge.
     for odd in ["AHUAcA==\r\n", "Y2hh bGxl\r\n", "[ALERT] AHUAcA==\r\n", "334 Y2hhbGxlbmdl\r\n"] {
         let hidden = format!("Unknown({})\r\n", odd.len() - 2);
         assert_eq!(told(&mut talk, odd), hidden, "{odd}");
@@ -189,7 +188,7 @@ fn traces_show_overlong_lines_unless_secret() {
     assert_eq!(told(&mut talk, &long), format!("Unknown({})", long.len()));
 }
 
-/// What a client says to prove who it is is a secret; that it gives up is none.
+/// Credentials of a client are secret; the cancellation of an exchange is not.
 #[test]
 fn server_traces_hide_credentials() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());

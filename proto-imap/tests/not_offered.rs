@@ -21,7 +21,7 @@ use proto_mail::{AuthVerdict, Error, Misuse, Secure, SendBuffer};
 
 const NOT_OFFERED: Error = Error::Misuse(Misuse::NotOffered);
 
-/// A client that has selected a mailbox at a server that lists these capabilities.
+/// Creates a client with a selected mailbox. Its server lists these capabilities.
 fn selected(capabilities: &str) -> Talk {
     let mut talk = Talk::greeted("PREAUTH", capabilities);
     talk.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)));
@@ -205,7 +205,7 @@ fn the_client_sends_message_arguments_only_where_they_are_offered() {
     );
 }
 
-/// What a server answers to these commands after a log-in and SELECT, without untagged responses.
+/// Returns the server's answers to these commands after a login and SELECT, without untagged responses.
 fn answers(config: Config, script: &str) -> Vec<String> {
     let mut waits = proto_imap::Waits::default();
     waits.delay = std::time::Duration::ZERO;

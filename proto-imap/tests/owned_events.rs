@@ -1,5 +1,5 @@
-//! Owned events: the same as the borrowed ones, for each machine and each variant; through a callback and through an
-//! async adapter.
+//! Owned events equal the borrowed ones, for each machine and each variant, through a callback and through an async
+//! adapter.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "common/driving.rs"]
@@ -27,7 +27,7 @@ fn ok() -> StatusResponse<'static> {
     StatusResponse::new(Condition::Ok, Text::first_line("done"))
 }
 
-/// Logs in on the third attempt, then gives one command after the other until it logs out.
+/// Logs in on the third attempt, then gives one command after another, and finally logs out.
 fn use_mailbox() -> impl FnMut(&ClientEvent<'_>, &mut Client<Secure>, &mut SendBuffer) {
     let (mut attempts, mut completed) = (0, 0);
     move |event, client, tx| match event {

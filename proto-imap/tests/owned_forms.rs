@@ -1,4 +1,4 @@
-//! Owned forms: what `into_owned` returns outlives the message, and is equal to the view that it was made from.
+//! Owned forms: the result of `into_owned` outlives the message and is equal to the original view.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is wrong")]
 
 use proto_imap::parse::{self, Context};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const QUIRKS: &str = include_str!("data/quirks.jsonl");
 
-/// The messages of deployed servers, those that are repaired included.
+/// Returns the messages of deployed servers, including those that need repairs.
 fn messages() -> impl Iterator<Item = Vec<u8>> {
     let rows = QUIRKS.lines().map(|row| serde_json::from_str::<Value>(row).unwrap());
     rows.map(|row| {
@@ -74,7 +74,7 @@ fn values_of_the_application_are_kept_exactly() {
     assert_eq!(view.messages.to_string(), "2:4,9:*");
     assert_eq!(format!("{:?}", view.flags), "[\\Seen, $Junk]");
 
-    // A list without elements cannot be written. It must not become a list that can.
+    // A list without elements cannot be written. Its owned form must not become a list that can.
     let search = Command::Search(SearchCommand::new(&[SearchKey::not(&SearchKey::and(&[]))])).into_owned();
     assert_eq!(
         format!("{search:?}"),

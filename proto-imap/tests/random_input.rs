@@ -1,4 +1,4 @@
-//! Arbitrary bytes in arbitrary pieces: no panic, no second thought, nothing said after the end.
+//! Arbitrary bytes in arbitrary chunks: no machine panics, and the server does the same in every split.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -12,7 +12,7 @@ use proto_imap::types::SelectCommand;
 use proto_imap::types::{Command, MailboxName};
 use proto_mail::{AuthVerdict, Credentials, Secure, SendBuffer};
 
-/// Lines and pieces of lines that lead far into both machines.
+/// Generates lines and parts of lines that reach far into both machines.
 fn piece(of: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         8 => prop::sample::select(of).prop_map(|text| text.as_bytes().to_vec()),
@@ -149,7 +149,7 @@ proptest! {
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
         end in any::<bool>(),
     ) {
-        // Here the cuts matter, since they say what was sent before an answer came.
+        // The splits matter here, because they decide what was sent before an answer arrived.
         let input = parts.concat();
         let _ = converse(client_that_logs_in().as_mut(), cut(&input, &cuts), end);
         let _ = converse(client_that_logs_in().as_mut(), input.chunks(1), end);

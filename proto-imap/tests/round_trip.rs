@@ -1,4 +1,4 @@
-//! What is written is read back as the same, by the strict grammar, and in one piece.
+//! The strict parser reads every encoded value as the same value, and as one message.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,7 +11,7 @@ use proto_imap::encode;
 use proto_imap::parse::{Context, response};
 use proto_imap::types::*;
 
-/// Test values live as long as the test: views borrow.
+/// Leaks a test value, because views borrow.
 fn kept<T>(values: Vec<T>) -> &'static [T] {
     Vec::leak(values)
 }
@@ -70,7 +70,7 @@ fn single_numbers() -> BoxedStrategy<Numbers<'static>> {
         .boxed()
 }
 
-/// Without a space in front: tolerant reading skips those.
+/// Generates text without a leading space, which the tolerant parser skips.
 fn text() -> BoxedStrategy<Text<'static>> {
     "[a-zA-Zé!-Z][ -~é]{0,20}".prop_map(|text| Text::new(text.leak()).unwrap()).boxed()
 }
@@ -385,7 +385,7 @@ proptest! {
             prop_assert_eq!(&given, &read, "written as {:?}", String::from_utf8_lossy(&out));
             prop_assert_eq!(cx.repairs.total(), 0, "repaired {:?} in {:?}", cx.repairs.recent(), String::from_utf8_lossy(&out));
         }
-        // And what was read is written the same.
+        // Writing the parsed value again gives the same bytes.
         let mut again = Vec::new();
         encode::response(&response(&out, &Context::strict()), &mut again);
         prop_assert_eq!(out, again);

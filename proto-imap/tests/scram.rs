@@ -1,4 +1,4 @@
-//! SCRAM on the wire of IMAP: success counts when the server has proved itself, and not before.
+//! SCRAM over IMAP: success counts only after the server has proved its identity.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -10,7 +10,7 @@ use proto_mail::{
     ChannelBinding, Cleartext, Credentials, Error, PeerError, RecvBuffer, Secure, SendBuffer, sasl,
 };
 
-/// A client that has said client-first, with its nonce and the command's tag.
+/// Creates a client that has sent client-first. Also returns its nonce and the command's tag.
 fn begun() -> (Client<Secure>, RecvBuffer, SendBuffer, [String; 2]) {
     let secure = Secure::tls(ChannelBinding::TlsExporter([1; 32])).with_seed([2; 32]);
     let mut client = Client::<Secure>::new(Arc::new(Config::default()), secure);
@@ -61,7 +61,7 @@ fn a_foreign_nonce_is_cancelled_and_the_reason_told() {
     assert!(reason.contains("nonce"), "{reason}");
 }
 
-/// What a client in cleartext sends first, with this seed or none.
+/// Returns the first message of a client in cleartext, with or without a seed.
 fn first_in_cleartext(seed: Option<[u8; 32]>) -> String {
     let mut client = Client::<Cleartext>::new(Config::default().danger_cleartext());
     if let Some(seed) = seed {

@@ -1,4 +1,4 @@
-//! The server against scripts of a client, cut in every way.
+//! Runs the server against scripts of a client, split in every way.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -31,7 +31,7 @@ fn is_alice(request: &AuthRequest) -> AuthVerdict {
     }
 }
 
-/// Answers as a small store would: every mailbox exists but `missing`, and every message of it is `hello`.
+/// Answers like a small store: every mailbox except `missing` exists, and every message is `hello`.
 fn secure(config: Arc<Config>) -> Box<dyn common::Side> {
     let mut idle: Option<Reply> = None;
     let mut greeting = SendBuffer::new();
@@ -217,7 +217,7 @@ fn a_refused_literal_is_swallowed_whole() {
     assert!(record.output.contains("a1 NO [LIMIT]") && !record.output.contains("b1 "), "{}", record.output);
 }
 
-/// The name of a mailbox may be a literal: it is no message, and is not offered as one.
+/// A mailbox name may be a literal. It is not offered to the application as a message.
 #[test]
 fn the_name_of_a_mailbox_may_be_a_literal() {
     for (script, answers) in [
@@ -302,7 +302,7 @@ fn limits_end_the_session_with_a_farewell() {
     assert_eq!(record.error, Some(Error::Peer(PeerError::Malformed)));
 }
 
-/// What makes no sense to a mechanism is a guess that failed: as many as wrong passwords end the session.
+/// An invalid SASL message is a failed attempt. Too many of them end the session, as wrong passwords do.
 #[test]
 fn messages_that_make_no_sense_are_failed_attempts() {
     for (attempt, answer) in [
@@ -319,7 +319,7 @@ fn messages_that_make_no_sense_are_failed_attempts() {
         assert_eq!(record.output.matches(answer).count(), 3, "{attempt:?}: {}", record.output);
         assert!(record.output.ends_with("* BYE too many failed authentications\r\n"), "{}", record.output);
     }
-    // Who gives up has not guessed.
+    // A cancelled exchange is not a failed attempt.
     let record = session(&"a AUTHENTICATE PLAIN\r\n*\r\n".repeat(5));
     assert_eq!(record.error, None);
 }
@@ -373,7 +373,7 @@ fn nothing_crosses_the_handshake() {
         assert_eq!(found.unwrap_err(), injected);
         assert_eq!(server.next_event(&mut rx, &mut tx).unwrap_err(), injected);
         assert!(!String::from_utf8(tx.take()).unwrap().contains("b1"));
-        // The same bytes, a moment later.
+        // The same bytes, but received later.
         let (server, mut rx, mut tx, found) = at_starttls(b"a1 STARTTLS\r\n");
         rx.extend(behind.as_bytes());
         let upgrade = server.accept(found.unwrap().unwrap(), &mut tx).unwrap();
@@ -474,7 +474,7 @@ fn bodies_are_streamed_and_counted() {
     assert!(!server.is_closed());
 }
 
-/// A server in whose session INBOX is selected, and the reply to a search.
+/// Creates a server with INBOX selected, and the reply token of a search.
 fn searching() -> (Server<Secure>, RecvBuffer, SendBuffer, Reply) {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Secure>::new(config(), Secure::trusted_local(), &mut tx);
@@ -541,7 +541,7 @@ fn a_fetch_response_goes_on_where_its_writer_was_dropped() {
     assert_eq!(tx.take(), b"* 1 FETCH (UID 9 RFC822.SIZE 4)\r\n");
 }
 
-/// Whatever the server said by itself in the middle of a body, the client would take for a part of it.
+/// The client would take any response inside a body for a part of the body.
 #[test]
 fn nothing_is_said_in_the_middle_of_a_body() {
     let half = || {

@@ -14,7 +14,7 @@ use proto_imap::server::{Event, Server};
 use proto_imap::types::{Capability, CapabilityList, Command, MailboxName, SelectCommand};
 use proto_mail::{AuthVerdict, Credentials, Error, Misuse, Secure, SendBuffer};
 
-/// A client that has selected a mailbox and enabled UTF-8 names, at a server that lists these capabilities.
+/// Creates a client that has selected a mailbox and enabled UTF-8 names. Its server lists these capabilities.
 fn selected(capabilities: &str) -> Talk {
     let mut talk = Talk::greeted("PREAUTH", &format!("ENABLE {capabilities}"));
     talk.send(&Command::Enable(CapabilityList::new(&[Capability::new("IMAP4rev2")])));
@@ -34,13 +34,13 @@ fn the_client_forgets_what_the_login_brought() {
     talk.hear("M3 OK bye\r\n").unwrap();
     assert_eq!(talk.client.state(), Some(State::NotAuthenticated));
     assert!(talk.client.capabilities().is_none());
-    // The machine asks for the capabilities that count now.
+    // The machine asks for the capabilities of the new state.
     assert_eq!(talk.said(), "M4 CAPABILITY\r\n");
     talk.hear("* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\nM4 OK\r\n").unwrap();
     talk.authenticate(Credentials::password("bob", &b"pw"[..]), LoginMethod::Strongest).unwrap();
     assert!(talk.said().starts_with("M5 AUTHENTICATE PLAIN "));
     talk.hear("M5 OK [CAPABILITY IMAP4rev1] in\r\n").unwrap();
-    // Nothing is enabled any more: names are in modified UTF-7.
+    // Nothing is enabled any more: names are in modified UTF-7 again.
     talk.send(&Command::Delete(MailboxName::new("Entwürfe")));
     assert_eq!(talk.said(), "M6 DELETE \"Entw&APw-rfe\"\r\n");
 }
@@ -67,7 +67,7 @@ fn the_client_does_not_send_it_where_it_is_not_offered() {
     assert_eq!(error, Err(Error::Misuse(Misuse::WrongState)));
 }
 
-/// What a server answers to a script behind a login.
+/// Returns the server's answers to a script after a login.
 fn answers(extensions: &[&str], refuses: bool, script: &str) -> String {
     let record = in_every_split(format!("l LOGIN alice secret\r\n{script}"), false, || {
         let mut config = (*common::config()).clone();

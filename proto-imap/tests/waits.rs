@@ -1,4 +1,4 @@
-//! What an IMAP client and server wait for, when a session is over, and what it makes of answers that are none.
+//! What an IMAP client and server wait for, when a session ends, and how they treat unexpected answers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -15,7 +15,7 @@ use proto_mail::{
     AuthVerdict, Cleartext, Credentials, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor,
 };
 
-/// What a server offers here.
+/// The capabilities that the server lists in these tests.
 const OFFERED: &str = "IDLE AUTH=PLAIN SASL-IR";
 
 #[test]
@@ -36,7 +36,7 @@ fn each_wait_has_its_name_and_its_end() {
     talk.send(&Command::Examine(SelectCommand::new(MailboxName::INBOX)));
     talk.said();
     assert_eq!(talk.waits_for(), WaitFor::Reply);
-    // One line that drips is one wait.
+    // A line that arrives slowly is one wait.
     let reply = talk.client.wait().generation;
     talk.hear("* 3 EX").unwrap();
     let rest = talk.client.wait();
@@ -48,7 +48,7 @@ fn each_wait_has_its_name_and_its_end() {
     assert_eq!(talk.waits_for(), WaitFor::Reply);
     assert_ne!(talk.client.wait().generation, rest.generation);
     talk.hear("M1 OK [READ-ONLY] open\r\n").unwrap();
-    // A body is awaited part by part, what stands around it as the rest of a response.
+    // Each part of a body is one wait; the text around it counts as the rest of a response.
     talk.hear("* 1 FETCH (BODY[] {5}\r\nab").unwrap();
     assert_eq!(talk.waits_for(), WaitFor::Data);
     talk.hear("cde").unwrap();
@@ -97,7 +97,7 @@ fn an_application_may_take_its_time_with_a_message() {
     assert_eq!(talk.waits_for(), WaitFor::Reply);
 }
 
-/// Where the connection may end: between two answers, with nothing owed; or behind LOGOUT.
+/// The peer may close the connection while no command is in progress, or after LOGOUT.
 #[test]
 fn the_end_of_a_connection_is_in_order_where_nothing_is_owed() {
     let cut = PeerError::UnexpectedEnd.into();
@@ -129,7 +129,7 @@ fn the_end_of_a_connection_is_in_order_where_nothing_is_owed() {
     assert_eq!(Talk::silent().close(), Err(cut), "no greeting came");
 }
 
-/// What was known before an identity was proved says nothing of what holds behind it.
+/// Capabilities listed before the login are not valid after it.
 #[test]
 fn asks_for_capabilities_again_after_authentication() {
     let begun = || {
@@ -153,7 +153,8 @@ fn asks_for_capabilities_again_after_authentication() {
     assert_eq!(talk.said(), "", "nothing has changed");
 }
 
-/// Many servers send their capabilities before the answer. They hold afterwards, and the client does not ask again.
+/// Many servers list their capabilities before the tagged answer. They are valid afterwards, and the client does not
+/// ask again.
 #[test]
 fn capabilities_told_on_the_way_are_those_that_hold() {
     let mut talk = Talk::greeted("OK", OFFERED);
@@ -165,7 +166,7 @@ fn capabilities_told_on_the_way_are_those_that_hold() {
     assert!(talk.client.capabilities().is_some_and(|known| known.has("MOVE") && !known.has("AUTH=PLAIN")));
 }
 
-/// The client has asked, and something else is answered first: what the server can do is not known by that.
+/// An answer to another command does not answer the client's request for capabilities.
 #[test]
 fn capabilities_are_known_by_their_own_answer() {
     let mut talk = Talk::silent();
@@ -179,7 +180,7 @@ fn capabilities_are_known_by_their_own_answer() {
     assert_eq!(told, ["Capabilities"]);
     assert!(talk.client.capabilities().is_some_and(|known| known.has("MOVE")));
 
-    // Told by the way while it had asked, the answer tells nothing new.
+    // If the capabilities were listed while the request was open, the answer adds nothing new.
     let mut talk = Talk::silent();
     talk.hear("* PREAUTH ready\r\n").unwrap();
     talk.said();
@@ -187,7 +188,8 @@ fn capabilities_are_known_by_their_own_answer() {
     assert_eq!(told.iter().filter(|event| *event == "Capabilities").count(), 1, "{told:?}");
 }
 
-/// An answer that lay there before the question is none, also where the question leaves before it is looked at.
+/// An answer that was received before its command was sent does not count, even if the command is sent before the
+/// answer is parsed.
 #[test]
 fn an_answer_comes_behind_the_question() {
     for (early, late) in [("", "M1 OK done\r\n"), ("M1 OK done\r\n", ""), ("M1 OK do", "ne\r\n")] {
@@ -201,7 +203,7 @@ fn an_answer_comes_behind_the_question() {
     }
 }
 
-/// A client on cleartext, and what it knows.
+/// Creates a client in cleartext with this greeting.
 fn cleartext(greeting: &str) -> (Client<Cleartext>, RecvBuffer, SendBuffer) {
     let mut client = Client::<Cleartext>::new(Arc::new(Config::default()));
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
@@ -257,7 +259,8 @@ fn an_unexpected_continuation_is_fatal() {
     assert_eq!(heard, Err(PeerError::UnexpectedContinuation.into()));
 }
 
-/// A line of text holds no literal, whatever it looks like; anything else that announces one has one.
+/// A line of text contains no literal, even if it looks like an announcement. Any other response that announces one
+/// has one.
 #[test]
 fn text_that_looks_like_a_literal_is_text() {
     for line in ["* OK at {3}", "* NO at {3}", "* BAD at {99999999999999999999999}"] {
@@ -280,7 +283,7 @@ fn text_that_looks_like_a_literal_is_text() {
     );
 }
 
-/// Debug shows where a session stands and nothing that was said.
+/// Debug output shows the state of a session and none of its data.
 #[test]
 fn debug_shows_no_word_of_the_session() {
     let mut talk = Talk::greeted("OK", OFFERED);
@@ -292,7 +295,7 @@ fn debug_shows_no_word_of_the_session() {
         assert!(shown.contains(part), "{shown}");
     }
     assert!(!shown.contains("alice") && !shown.contains("hunter2"));
-    // What waits to be said is not shown either, and not how long it is.
+    // Queued output is not shown either, and neither is its length.
     let mut talk = Talk::greeted("OK", "");
     talk.authenticate(Credentials::password("alice", "hünter2".as_bytes()), LoginMethod::Strongest).unwrap();
     assert!(talk.said().ends_with("{8}\r\n"), "the rest waits");
@@ -301,7 +304,7 @@ fn debug_shows_no_word_of_the_session() {
     assert!(!shown.contains("alice") && !shown.contains("nter2"), "{shown}");
 }
 
-/// What may be done with a mailbox is what the server said last, in the answer or by itself.
+/// The access to a mailbox is the last one that the server has sent, in the answer or in an untagged response.
 #[test]
 fn a_mailbox_is_as_open_as_the_server_says() {
     use proto_imap::{Access, State};
@@ -333,7 +336,8 @@ fn a_mailbox_is_as_open_as_the_server_says() {
     }
 }
 
-/// Before anybody has authenticated nothing of a mailbox is heard, and behind that nothing of messages.
+/// Data about mailboxes are ignored before the login, and data about messages are ignored until a mailbox is
+/// selected.
 #[test]
 fn what_makes_no_sense_yet_is_not_heard() {
     for (greeting, line, heard) in [
@@ -351,7 +355,8 @@ fn what_makes_no_sense_yet_is_not_heard() {
     }
 }
 
-/// Bytes of a message that the driver writes itself come after everything queued, since their position is unknown otherwise.
+/// Bytes of a message that the driver writes itself come after all queued bytes, because their position is unknown
+/// otherwise.
 #[test]
 fn what_passes_by_waits_for_what_is_written() {
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
@@ -371,7 +376,7 @@ fn what_passes_by_waits_for_what_is_written() {
     assert_eq!(talk.said(), "\r\n");
 }
 
-/// STARTTLS needs a session without a login whose capabilities are known.
+/// A client can send STARTTLS only before the login, and only after the capabilities are known.
 #[test]
 fn starttls_is_refused_after_authentication() {
     let mut client = Client::<Cleartext>::new(Arc::new(Config::default().danger_cleartext()));
@@ -382,7 +387,7 @@ fn starttls_is_refused_after_authentication() {
     assert!(tx.is_empty());
 }
 
-/// Lines and responses are limited at their last byte, and before there is an identity to a line's length.
+/// Lines and responses are limited to the byte. Before the login a response is limited to a line's length.
 #[test]
 fn responses_are_limited_in_bytes() {
     let mut config = Config::default();
@@ -402,7 +407,7 @@ fn responses_are_limited_in_bytes() {
         assert_eq!(told("OK", 201, drip), Err(Limit::Line.into()));
         assert_eq!(told("PREAUTH", 300, drip), Ok(()));
         assert_eq!(told("PREAUTH", 301, drip), Err(Limit::Line.into()));
-        // Lines of a response count together, with their literals.
+        // The lines of a response count together with their literals.
         let list = |text: usize| {
             let client = Client::<Secure>::new(Arc::new(config.clone()), Secure::trusted_local());
             let mut talk = Talk { client, rx: RecvBuffer::new(), tx: SendBuffer::new() };
@@ -414,7 +419,7 @@ fn responses_are_limited_in_bytes() {
     }
 }
 
-/// The last words of a server on cleartext are anybody's: they are counted and not shown, whatever they promise.
+/// In cleartext a BYE can come from anyone: it is counted but its text is not shown.
 #[test]
 fn a_farewell_on_cleartext_has_no_words() {
     let mut client = Client::<Cleartext>::new(Arc::new(Config::default()));
@@ -430,7 +435,7 @@ fn a_farewell_on_cleartext_has_no_words() {
     assert!(!events.concat().contains("send it"), "{events:?}");
 }
 
-/// A server under TLS, greeted.
+/// Creates a server under TLS that has sent its greeting.
 fn serving() -> (Server<Secure>, RecvBuffer, SendBuffer) {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local(), &mut tx);
@@ -481,7 +486,7 @@ fn each_wait_of_a_server_has_its_name_and_its_end() {
     assert_eq!((server.timed_out(&mut tx), server.wait().awaited), (Err(error), WaitFor::Nothing));
 }
 
-/// A server whose client has logged in.
+/// Creates a server whose client has logged in.
 fn known() -> (Server<Secure>, RecvBuffer, SendBuffer) {
     let (mut server, mut rx, mut tx) = serving();
     rx.extend(b"l LOGIN u p\r\n");
@@ -491,7 +496,8 @@ fn known() -> (Server<Secure>, RecvBuffer, SendBuffer) {
     (server, rx, tx)
 }
 
-/// A message and what is refused are awaited part by part; the line behind a message, as the rest of its command.
+/// Each part of a message or of a rejected literal is one wait; the line after a message counts as the rest of its
+/// command.
 #[test]
 fn a_message_is_awaited_part_by_part() {
     let waits = Config::default().waits;
@@ -530,7 +536,7 @@ fn a_message_is_awaited_part_by_part() {
     assert_eq!(server.timed_out(&mut tx), Err(Limit::Timeout(WaitFor::Data).into()));
 }
 
-/// Debug shows where a session stands and nothing that was said.
+/// Debug output shows the state of a session and none of its data.
 #[test]
 fn debug_of_a_server_shows_no_word_of_the_session() {
     let (mut server, mut rx, mut tx) = serving();

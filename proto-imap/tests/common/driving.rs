@@ -1,4 +1,5 @@
-//! Two drivers over bytes in memory: one passes borrowed events to a callback, the other is async and returns owned events.
+//! Two drivers over bytes in memory: one passes borrowed events to a callback, the other is async and returns owned
+//! events.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
@@ -9,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use proto_mail::{Driver, Error, Machine, OwnedEvents, SendBuffer};
 
-/// What a session did.
+/// The record of a session.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Conversation {
     /// The events, as `Debug` shows them.

@@ -1,4 +1,4 @@
-//! Feeding machines in every way that a network may, and writing down what they do.
+//! Feeds machines in every way that a network can, and records what they do.
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
@@ -12,10 +12,10 @@ use proto_imap::types::{Condition, StatusResponse, Text};
 use proto_imap::{Config, Waits};
 use proto_mail::{Channel, Cleartext, Error, RecvBuffer, Secure, SendBuffer};
 
-/// What came of a conversation.
+/// The record of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// What the application saw; pieces of one body are joined.
+    /// The application's events. Chunks of one body are joined.
     pub events: Vec<String>,
     /// Every byte that was sent.
     pub output: String,
@@ -28,7 +28,7 @@ impl Record {
     }
 }
 
-/// One side of a conversation: a machine and its application.
+/// One side of a conversation: a machine with its application.
 pub trait Side {
     /// Takes the next event; `false` when there is none.
     fn pull(
@@ -37,11 +37,11 @@ pub trait Side {
         tx: &mut SendBuffer,
         events: &mut Vec<String>,
     ) -> Result<bool, Error>;
-    /// Nothing more can happen now: the moment to give a command.
+    /// Called when no more events can happen, so that the application can give a command.
     fn quiet(&mut self, _tx: &mut SendBuffer, _events: &[String]) {}
 }
 
-/// Feeds `pieces`, one read each; then the peer closes, if `end`.
+/// Feeds `pieces`, one per read. Then the peer closes the connection, if `end` is set.
 pub fn converse<'p>(side: &mut dyn Side, pieces: impl IntoIterator<Item = &'p [u8]>, end: bool) -> Record {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut record = Record::default();
@@ -89,8 +89,8 @@ fn pump(
     }
 }
 
-/// Whole, byte by byte, cut in two at every place, and in pieces of odd sizes. `§` stands where the peer waits for what
-/// this side says: no piece reaches over it.
+/// Splits the input in many ways: whole, byte by byte, in two at every place, and in chunks of odd sizes. A `§` marks
+/// where the peer waits for this side's output; no chunk extends over it.
 pub fn every_split(input: &[u8]) -> Vec<Vec<&[u8]>> {
     let mut turns: Vec<&[u8]> = Vec::new();
     let mut rest = input;
@@ -112,7 +112,7 @@ pub fn every_split(input: &[u8]) -> Vec<Vec<&[u8]>> {
     splits
 }
 
-/// Runs the conversation in every split and demands the same record.
+/// Runs the conversation in every split and checks that the records are equal.
 pub fn in_every_split(input: impl AsRef<[u8]>, end: bool, start: impl Fn() -> Box<dyn Side>) -> Record {
     let input = input.as_ref();
     let mut first: Option<Record> = None;
@@ -127,12 +127,12 @@ pub fn in_every_split(input: impl AsRef<[u8]>, end: bool, start: impl Fn() -> Bo
     first.unwrap()
 }
 
-/// Each byte as the character of that number: pieces of text stay pieces of text.
+/// Converts each byte to the character with that number, so that chunks of text stay chunks of text.
 pub fn text(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
 
-/// Joins chunks of one body to one event.
+/// Adds an event; joins the chunks of one body into one event.
 pub fn note(events: &mut Vec<String>, event: String) {
     if let (Some(piece), Some(last)) = (event.strip_prefix("Chunk "), events.last_mut())
         && last.starts_with("Chunk ")
@@ -167,7 +167,7 @@ pub fn describe_client(event: client::Event<'_>) -> String {
 
 type ClientCommands<C> = Box<dyn FnMut(&mut Client<C>, &mut SendBuffer, &[String])>;
 
-/// A client and what its application says when nothing more happens.
+/// A client, and the commands that its application gives when no more events happen.
 pub struct ClientSide<C: Channel> {
     pub client: Client<C>,
     pub commands: ClientCommands<C>,
@@ -192,7 +192,7 @@ impl<C: Channel> Side for ClientSide<C> {
     }
 }
 
-/// A client under TLS that says each of these in turn, once the event that it waits for was seen so many times.
+/// Creates a client under TLS. It calls `commands` when no more events can happen.
 pub fn client(
     config: Arc<Config>,
     mut commands: impl FnMut(&mut Client<Secure>, &mut SendBuffer, &[String]) + 'static,
@@ -217,10 +217,10 @@ pub fn cleartext_client(
 
 type Answers<C> = Box<dyn for<'i> FnMut(server::Event<'i, C>, &mut Server<C>, &mut SendBuffer)>;
 
-/// A server and how its application answers.
+/// A server, and its application's answers.
 pub struct ServerSide<C: Channel> {
     pub server: Server<C>,
-    /// What it has sent before the first event.
+    /// The bytes that it has sent before the first event.
     pub greeting: SendBuffer,
     pub answer: Answers<C>,
 }

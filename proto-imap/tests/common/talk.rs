@@ -1,4 +1,5 @@
-//! A client under TLS that is told what its server says, line by line, and asked what it makes of it.
+//! A client under TLS with a scripted server: the test feeds the server's lines one by one and checks the client's
+//! reaction.
 
 use std::sync::Arc;
 
@@ -15,20 +16,20 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// Before the greeting.
+    /// Creates a client before the greeting.
     pub fn silent() -> Self {
         let client = Client::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
         Self { client, rx: RecvBuffer::new(), tx: SendBuffer::new() }
     }
 
-    /// Behind a greeting, `OK` or `PREAUTH`, that lists these capabilities.
+    /// Creates a client after a greeting, `OK` or `PREAUTH`, that lists these capabilities.
     pub fn greeted(greeting: &str, capabilities: &str) -> Self {
         let mut talk = Self::silent();
         talk.hear(&format!("* {greeting} [CAPABILITY IMAP4rev1 {capabilities}] ready\r\n")).unwrap();
         talk
     }
 
-    /// What the application sees of what the server says.
+    /// Receives this text from the server. Returns the application's events.
     pub fn hear(&mut self, text: &str) -> Result<Vec<String>, Error> {
         self.rx.extend(text.as_bytes());
         let mut events = Vec::new();
@@ -38,7 +39,7 @@ impl Talk {
         Ok(events)
     }
 
-    /// The server says no more.
+    /// Closes the connection from the server's side.
     pub fn close(&mut self) -> Result<Vec<String>, Error> {
         self.rx.close();
         self.hear("")
@@ -52,7 +53,7 @@ impl Talk {
         self.client.authenticate(method, &credentials, &mut self.tx).map(|_| ())
     }
 
-    /// What the client says next; it leaves.
+    /// Sends the client's output and returns it.
     pub fn said(&mut self) -> String {
         String::from_utf8(self.tx.take()).unwrap()
     }
