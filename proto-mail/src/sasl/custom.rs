@@ -10,7 +10,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{ClientExchange, Mechanism, SaslContext, SaslError, ServerExchange, ServerStep};
+use super::text::readable;
+use super::{ClientExchange, CustomMechanism, Mechanism, SaslContext, SaslError, ServerExchange, ServerStep};
 use crate::Secret;
 use crate::token::{AuthQuestion, AuthVerdict};
 
@@ -20,59 +21,6 @@ pub const MAX_MESSAGE_LEN: usize = 9210;
 
 /// The most messages of a custom mechanism in one exchange.
 pub const MAX_MESSAGES: u32 = 64;
-
-/// The longest reason for a failure that is kept, in characters.
-const MAX_REASON: usize = 4096;
-
-/// What an attacker learns who reads an exchange on cleartext.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum CleartextRisk {
-    /// The password, token or key itself.
-    RevealsCredentials,
-    /// Something with which a password can be guessed offline, or that can be replayed.
-    AllowsGuessing,
-    /// Nothing. The mechanism can be used on cleartext, with the calls that begin with `danger_`.
-    None,
-}
-
-/// A mechanism that an application implements.
-///
-/// ```
-/// use proto_mail::sasl::{CleartextRisk, CustomMechanism};
-/// // An invalid name does not compile.
-/// const KERBEROS: CustomMechanism = CustomMechanism::new("GS2-KRB5", CleartextRisk::AllowsGuessing).unwrap();
-/// assert_eq!(KERBEROS.name(), "GS2-KRB5");
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CustomMechanism {
-    name: &'static str,
-    cleartext_risk: CleartextRisk,
-}
-
-impl CustomMechanism {
-    /// Creates a mechanism with this name: 1 to 20 upper-case letters, digits, `-` and `_` (RFC 4422 §3.1). Returns `None`
-    /// for any other name, and for the names of [`Mechanism::ALL`], which this crate implements.
-    #[must_use]
-    pub const fn new(name: &'static str, cleartext_risk: CleartextRisk) -> Option<Self> {
-        if is_name(name.as_bytes()) && !is_taken(name.as_bytes()) {
-            Some(Self { name, cleartext_risk })
-        } else {
-            None
-        }
-    }
-
-    /// Returns the name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.name
-    }
-
-    /// Returns what an attacker learns who reads an exchange on cleartext.
-    #[must_use]
-    pub const fn cleartext_risk(self) -> CleartextRisk {
-        self.cleartext_risk
-    }
-}
 
 /// A server's side of a mechanism that an application implements. It creates an exchange for each attempt.
 ///
@@ -100,7 +48,7 @@ impl CustomMechanisms {
 
     /// Adds a mechanism, unless there is one with its name.
     pub fn add(&mut self, mechanism: Arc<dyn ServerMechanism>) {
-        if self.find(mechanism.mechanism().name.as_bytes()).is_none() {
+        if self.find(mechanism.mechanism().name().as_bytes()).is_none() {
             self.0.push(mechanism);
         }
     }
@@ -130,7 +78,7 @@ impl CustomMechanisms {
     }
 
     fn find(&self, name: &[u8]) -> Option<&Arc<dyn ServerMechanism>> {
-        self.0.iter().find(|known| known.mechanism().name.as_bytes().eq_ignore_ascii_case(name))
+        self.0.iter().find(|known| known.mechanism().name().as_bytes().eq_ignore_ascii_case(name))
     }
 }
 
@@ -284,36 +232,6 @@ impl fmt::Debug for CheckedServerExchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerExchange").field("mechanism", &self.mechanism).finish_non_exhaustive()
     }
-}
-
-/// `sasl-mech` (RFC 4422 §3.1)
-const fn is_name(mut name: &[u8]) -> bool {
-    if name.len() > 20 || name.is_empty() {
-        return false;
-    }
-    while let [byte, rest @ ..] = name {
-        if !matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_') {
-            return false;
-        }
-        name = rest;
-    }
-    true
-}
-
-const fn is_taken(name: &[u8]) -> bool {
-    let mut known: &[Mechanism] = &Mechanism::ALL;
-    while let [mechanism, rest @ ..] = known {
-        if mechanism.name().as_bytes().eq_ignore_ascii_case(name) {
-            return true;
-        }
-        known = rest;
-    }
-    false
-}
-
-/// Makes a peer's text safe for a terminal: no control characters, at most [`MAX_REASON`] characters.
-pub(super) fn readable(words: &str) -> String {
-    words.chars().filter(|char| !char.is_control()).take(MAX_REASON).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep, text};
+use super::text::text;
+use super::{ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep};
 use crate::token::AuthQuestion;
 use crate::{Credentials, Secret};
 

@@ -8,8 +8,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::custom::readable;
-use super::{ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep, saslname, text};
+use super::text::{readable, text};
+use super::{ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep, saslname};
 use crate::token::{AuthQuestion, AuthVerdict};
 use crate::{Credentials, Secret};
 

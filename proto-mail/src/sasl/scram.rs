@@ -14,9 +14,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::custom::readable;
 use super::hash::{ScramHash, constant_time_eq, xor};
 use super::keys::{MAX_ITERATIONS, MAX_LEN, MIN_ITERATIONS, ScramKeys, number, prepare};
+use super::text::readable;
 use super::{
     ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep, decode_base64, encode_base64, saslname,
 };

@@ -1,7 +1,12 @@
 //! Both roles of every mechanism against each other.
 
+use alloc::boxed::Box;
+use alloc::string::String;
+
 use super::context::tests::bound;
 use super::*;
+use crate::token::{AuthQuestion, AuthVerdict};
+use crate::{Credentials, Secret};
 
 /// Not ASCII, if SCRAM supports that.
 const USER: &str = if cfg!(feature = "saslprep") { "jürgen" } else { "jorgen" };

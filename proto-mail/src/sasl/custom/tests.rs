@@ -4,7 +4,7 @@ use alloc::vec;
 
 use super::*;
 use crate::Credentials;
-use crate::sasl::{Mechanisms, client_exchange, server_exchange, server_exchange_named};
+use crate::sasl::{CleartextRisk, Mechanisms, client_exchange, server_exchange, server_exchange_named};
 
 const TOY: CustomMechanism = CustomMechanism::new("X-TOY", CleartextRisk::AllowsGuessing).unwrap();
 
