@@ -55,11 +55,6 @@ const CIRCLES: &[Circle] = &[
     },
     Circle {
         folder: "proto-imap",
-        files: &["client/core.rs", "client/mod.rs", "client/starttls.rs"],
-        reason: "to be removed",
-    },
-    Circle {
-        folder: "proto-imap",
         files: &[
             "server/data.rs",
             "server/fetch.rs",
@@ -69,7 +64,6 @@ const CIRCLES: &[Circle] = &[
         ],
         reason: "to be removed",
     },
-    Circle { folder: "proto-imap", files: &["server/mod.rs", "server/starttls.rs"], reason: "to be removed" },
 ];
 
 fn workspace() -> PathBuf {

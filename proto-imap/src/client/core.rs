@@ -17,7 +17,6 @@ use super::capabilities::Capabilities;
 use super::command_queue::CommandId;
 use super::event::Event;
 use super::session::{Session, Trust};
-use super::starttls::Answer;
 use crate::config::Config;
 use crate::state::State;
 use crate::types::AppendCommand;
@@ -287,4 +286,16 @@ impl Core {
             Self::Ended(ended) => &ended.repairs,
         }
     }
+}
+
+/// The answer that [`Core::advance_starttls`] has found.
+pub(super) enum Answer {
+    /// No response yet.
+    None,
+    /// A response unrelated to TLS.
+    Other,
+    /// NO or BAD: the server refuses TLS.
+    Refused,
+    /// OK: the server agrees to TLS.
+    Agreed,
 }

@@ -8,14 +8,14 @@ use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{Cleartext, Error, PeerError, RecvBuffer, Secure, SendBuffer, Wait};
 
 use super::Client;
-use super::core::Core;
+use super::core::{Answer, Core};
 use crate::config::Config;
 
 /// A client that has sent STARTTLS and waits for the answer. Other responses are not reported meanwhile.
 #[derive(Debug)]
 #[must_use = "advance it until the server has answered"]
 pub struct StartTls {
-    pub(super) core: Core,
+    core: Core,
 }
 
 /// The server has agreed to start TLS. Finish the handshake, then call [`complete`](proto_mail::Upgrade::complete).
@@ -25,6 +25,19 @@ pub struct StartTls {
 #[must_use = "finish the TLS handshake, then complete the upgrade"]
 pub struct Upgrade {
     config: Arc<Config>,
+}
+
+impl Client<Cleartext> {
+    /// Asks the server to start TLS. Call it after [`Event::Capabilities`](super::Event::Capabilities).
+    ///
+    /// # Errors
+    /// [`StartTlsNotOffered`](proto_mail::PeerError::StartTlsNotOffered) if the server does not list it;
+    /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) before the capabilities are known, after authentication,
+    /// or while commands are in progress. Every error consumes the client, so that it cannot continue in cleartext.
+    pub fn starttls(mut self, tx: &mut SendBuffer) -> Result<StartTls, Error> {
+        self.core.starttls(tx)?;
+        Ok(StartTls { core: self.core })
+    }
 }
 
 impl StartTlsNegotiation for StartTls {
@@ -57,18 +70,6 @@ impl StartTlsNegotiation for StartTls {
     fn wait(&self) -> Wait {
         self.core.wait()
     }
-}
-
-/// The answer that [`Core::advance_starttls`] has found.
-pub(super) enum Answer {
-    /// No response yet.
-    None,
-    /// A response unrelated to TLS.
-    Other,
-    /// NO or BAD: the server refuses TLS.
-    Refused,
-    /// OK: the server agrees to TLS.
-    Agreed,
 }
 
 impl proto_mail::Upgrade for Upgrade {

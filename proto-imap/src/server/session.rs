@@ -150,6 +150,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Returns whether the client has enabled this capability.
+    pub(super) fn is_enabled(&self, capability: &str) -> bool {
+        let mut enabled = self.enabled.split(|byte| *byte == b' ');
+        enabled.any(|name| name.eq_ignore_ascii_case(capability.as_bytes()))
+    }
+
     /// Binds mechanisms to this channel.
     pub(super) fn bound_to(mut self, secure: &proto_mail::Secure) -> Self {
         self.sasl = proto_mail::sasl::SaslContext::secure(secure);

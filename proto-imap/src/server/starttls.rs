@@ -5,10 +5,11 @@
 
 use alloc::sync::Arc;
 
-use proto_mail::{Error, PeerError, RecvBuffer, Secure};
+use proto_mail::{Cleartext, Error, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, StartTlsRequest};
 
 use super::Server;
 use super::core::Core;
+use super::session::{Session, Turn};
 use crate::config::Config;
 
 /// The server has agreed to start TLS. Finish the handshake, then call [`complete`](proto_mail::Upgrade::complete).
@@ -17,7 +18,47 @@ use crate::config::Config;
 #[derive(Debug)]
 #[must_use = "finish the TLS handshake, then complete the upgrade"]
 pub struct Upgrade {
-    pub(super) config: Arc<Config>,
+    config: Arc<Config>,
+}
+
+impl Server<Cleartext> {
+    /// Agrees to start TLS. The handshake begins after the contents of `tx` were written.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleToken`] if the request is not the open one. The session is lost then.
+    pub fn accept(mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<Upgrade, Error> {
+        self.core.answer(|session| session.answer_starttls(&request, "OK", "begin TLS now", tx))?;
+        let config = self.core.into_config().ok_or(Misuse::Closed)?;
+        Ok(Upgrade { config })
+    }
+
+    /// Refuses to start TLS. The session continues in cleartext.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleToken`] if the request is not the open one.
+    pub fn refuse(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), Error> {
+        let (condition, text) = ("NO [UNAVAILABLE]", "TLS is not available now");
+        self.core.answer(|session| session.answer_starttls(&request, condition, text, tx))
+    }
+}
+
+impl Session {
+    fn answer_starttls(
+        &mut self,
+        request: &StartTlsRequest,
+        condition: &str,
+        text: &str,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.check_token(request.token())?;
+        if !matches!(self.turn, Turn::StartTls) {
+            return Err(Misuse::StaleToken.into());
+        }
+        self.turn = Turn::Command;
+        self.command_ended();
+        self.put_tagged(condition, text, tx);
+        Ok(())
+    }
 }
 
 impl proto_mail::Upgrade for Upgrade {
