@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use proto_mail::{Error, Misuse, SendBuffer};
 
-use super::command_queue::{ActiveCommand, CommandId, Notified};
+use super::command_id::CommandId;
+use super::outgoing::{ActiveCommand, Notified};
 use super::session::{PendingEvent, Session};
 
 impl Session {

@@ -1,22 +1,21 @@
 //! The client's side of authentication: AUTHENTICATE (RFC 9051 §6.2.2, RFC 4959) and LOGIN (§6.2.3).
 //!
-//! This module chooses a mechanism and exchanges SASL messages; [`proto_mail::sasl`] produces their contents. The
-//! exchange succeeds only if the mechanism is complete when the server's OK arrives.
+//! This module chooses a mechanism and exchanges SASL messages; [`proto_mail::sasl`] produces their contents.
 
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use proto_mail::sasl::{self, CleartextRisk, ClientExchange, SaslError};
-use proto_mail::{Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, Secret, SendBuffer};
+use proto_mail::sasl::{self, CleartextRisk, ClientExchange};
+use proto_mail::{Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, SendBuffer};
 
+use super::authentication::{Authentication, InitialResponse};
 use super::capabilities::Capabilities;
-use super::command_queue::{ActiveCommand, CommandId, OutgoingCommand, OutgoingLine};
+use super::command_id::CommandId;
+use super::outgoing::{ActiveCommand, OutgoingCommand, OutgoingLine};
 use super::session::{Session, Trust};
 use crate::config::SaslIr;
 use crate::frame::{LITERAL_MINUS, Sync};
 use crate::state::State;
-use crate::types::Condition;
 
 /// How the client logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,67 +34,6 @@ pub enum LoginMethod {
 impl From<Mechanism> for LoginMethod {
     fn from(mechanism: Mechanism) -> Self {
         Self::Mechanism(mechanism)
-    }
-}
-
-/// The state that the SASL exchanges of one session share.
-#[derive(Debug)]
-pub(super) struct Sasl {
-    pub(super) context: sasl::SaslContext,
-    /// Whether the server has answered BAD to an AUTHENTICATE command with an initial response.
-    pub(super) initial_response_refused: bool,
-}
-
-impl Sasl {
-    pub(super) const fn new(context: sasl::SaslContext) -> Self {
-        Self { context, initial_response_refused: false }
-    }
-
-    /// Records that the server did not accept this exchange. A BAD before the first challenge may reject the initial
-    /// response.
-    pub(super) fn note_refusal(&mut self, authentication: &Authentication, condition: Condition) {
-        let unanswered = matches!(authentication.initial, InitialResponse::Sent(_));
-        self.initial_response_refused |= unanswered && condition == Condition::Bad;
-    }
-}
-
-/// A SASL exchange in progress.
-#[derive(Debug)]
-pub(super) struct Authentication {
-    exchange: Box<dyn ClientExchange>,
-    initial: InitialResponse,
-    /// Why the client has cancelled the exchange.
-    cancelled: Option<SaslError>,
-}
-
-/// The client's first message, if the mechanism has one.
-#[derive(Debug)]
-enum InitialResponse {
-    /// Not sent yet: it answers the first challenge.
-    Unsent(Secret<Vec<u8>>),
-    /// Sent with the command; the server has not answered yet.
-    Sent(Secret<Vec<u8>>),
-    /// There is none, or the server has received it.
-    None,
-}
-
-impl Authentication {
-    /// Returns whether the client has cancelled the exchange.
-    pub(super) const fn is_cancelled(&self) -> bool {
-        self.cancelled.is_some()
-    }
-
-    /// Returns whether the mechanism is complete, so that the server's success can be believed.
-    pub(super) fn is_done(&self) -> bool {
-        self.cancelled.is_none()
-            && !matches!(self.initial, InitialResponse::Unsent(_))
-            && self.exchange.is_done()
-    }
-
-    /// Returns why the exchange failed: the mechanism's error, or the reason why the client has cancelled it.
-    pub(super) fn failure(&self) -> Option<String> {
-        let ours = self.cancelled.map(|why| why.to_string());
-        ours.or_else(|| self.exchange.failure().map(String::from))
     }
 }
 
@@ -259,30 +197,6 @@ impl Session {
         self.commands.line_queued(id, tx);
         self.step_done();
         Ok(())
-    }
-}
-
-impl Authentication {
-    /// Returns the answer to a challenge.
-    ///
-    /// # Errors
-    /// The reason why the exchange has to be cancelled.
-    fn answer(&mut self, text: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
-        let challenge = sasl::decode_base64(text)?;
-        match core::mem::replace(&mut self.initial, InitialResponse::None) {
-            // The client speaks first, so the first challenge carries no data. RFC 4422 §3.1 requires it to be empty;
-            // some servers send a prompt.
-            InitialResponse::Unsent(message) => Ok(message),
-            // No mechanism of this crate starts with an empty challenge. The server has not read the initial response
-            // and asks for it.
-            InitialResponse::Sent(message)
-                if challenge.expose().is_empty()
-                    && !matches!(self.exchange.mechanism(), Mechanism::Custom(_)) =>
-            {
-                Ok(message)
-            }
-            _ => self.exchange.step(challenge.expose()),
-        }
     }
 }
 

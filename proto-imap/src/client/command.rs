@@ -2,7 +2,8 @@
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
-use super::command_queue::{CommandId, OutgoingCommand, OutgoingLine, Payload};
+use super::command_id::CommandId;
+use super::outgoing::{OutgoingCommand, OutgoingLine, Payload};
 use super::session::{Phase, Session};
 use crate::encode::{self, ArgumentFault, CommandBuffer, InvalidArgument, LiteralMode, Options};
 use crate::frame::{Binary, LiteralHeader};

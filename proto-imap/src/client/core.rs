@@ -14,7 +14,7 @@ use proto_mail::{
 
 use super::auth::LoginMethod;
 use super::capabilities::Capabilities;
-use super::command_queue::CommandId;
+use super::command_id::CommandId;
 use super::event::Event;
 use super::session::{Session, Trust};
 use crate::config::Config;

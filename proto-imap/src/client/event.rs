@@ -5,7 +5,7 @@
 
 use alloc::string::String;
 
-use super::command_queue::CommandId;
+use super::command_id::CommandId;
 use crate::types::{FetchItem, Section, StatusResponse, Unparsed, Untagged};
 
 /// An event of the session.

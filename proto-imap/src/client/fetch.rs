@@ -6,89 +6,10 @@
 use proto_mail::{Error, RecvBuffer, trace::TraceKind};
 
 use super::event::Event;
-use super::reader::{Frame, Input};
+use super::reader::{Escapes, FetchReader, FetchStep, Frame, Input, Stage, Visibility};
 use super::session::{Phase, Session};
 use crate::parse::fetch::{self, ItemPosition};
 use crate::types::{FetchItem, IString, Repair, Strictness, Unparsed};
-
-/// The position in a FETCH response.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct FetchReader {
-    stage: Stage,
-    /// The part of the response in the buffer: the offset up to which it was read, and the offset of its end.
-    at: usize,
-    end: usize,
-    /// The size of the body that is announced at the end of the part, in bytes.
-    body: Option<u64>,
-    place: ItemPosition,
-    visibility: Visibility,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// The sequence number was read and not yet reported.
-    Start(u32),
-    /// The next item is expected.
-    Items,
-    /// A body that is a string in the frame; these bytes of it are to be reported.
-    Inline(usize, usize, Escapes),
-    /// A body that is part of the frame was reported.
-    InlineEnd,
-    /// This many bytes of a body follow.
-    Body(u64),
-    /// The rest of the part is to be skipped.
-    Skip,
-    /// This many bytes of a body are to be skipped.
-    SkipBody(u64),
-    /// The line after a body is expected.
-    NextPart,
-    /// The line ended before the list. The next line belongs to the response if it begins with `)`.
-    LineEnd,
-    /// The end of the response is to be reported.
-    End,
-    /// Everything was reported.
-    Done,
-}
-
-/// Whether backslashes in an inline body escape something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Escapes {
-    None,
-    Some,
-}
-
-/// How much of a response the application sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Visibility {
-    /// All of it.
-    All,
-    /// Only its end: an item could not be parsed.
-    End,
-    /// Nothing.
-    Hidden,
-}
-
-/// The result of the next step in a FETCH response.
-pub(super) enum FetchStep {
-    /// More bytes are needed.
-    More,
-    /// A response that the application does not see.
-    Silent,
-    /// An event to report, see [`Session::fetch_event`].
-    Event,
-}
-
-impl FetchReader {
-    /// Returns whether bytes of a body are expected.
-    pub(super) const fn is_in_body(&self) -> bool {
-        matches!(self.stage, Stage::Body(_) | Stage::SkipBody(_))
-    }
-
-    /// Returns what to read next: the rest of this response, or the next one.
-    pub(super) const fn next_input(self) -> Input {
-        if matches!(self.stage, Stage::Done) { Input::Response } else { Input::Fetch(self) }
-    }
-}
 
 impl Session {
     /// Starts to read the response of `len` bytes, if it is a FETCH response. `body` is the size of the body that is

@@ -4,7 +4,8 @@
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
-use super::command_queue::{ActiveCommand, CommandId, OutgoingCommand, OutgoingLine};
+use super::command_id::CommandId;
+use super::outgoing::{ActiveCommand, OutgoingCommand, OutgoingLine};
 use super::session::Session;
 use crate::required_capabilities::is_command_offered;
 use crate::state::{Allowed, State};

@@ -14,7 +14,7 @@ use proto_mail::{
 
 use super::auth::LoginMethod;
 use super::capabilities::Capabilities;
-use super::command_queue::CommandId;
+use super::command_id::CommandId;
 use super::core::Core;
 use super::event::Event;
 use super::owned_event::OwnedEvent;

@@ -5,14 +5,17 @@
 
 mod append;
 mod auth;
+mod authentication;
 mod capabilities;
 mod command;
+mod command_id;
 mod command_queue;
 mod core;
 mod event;
 mod fetch;
 mod idle;
 mod machine;
+mod outgoing;
 mod owned_event;
 mod reader;
 mod reply_matching;
@@ -22,7 +25,7 @@ mod starttls;
 
 pub use auth::LoginMethod;
 pub use capabilities::Capabilities;
-pub use command_queue::CommandId;
+pub use command_id::CommandId;
 pub use event::{AuthOutcome, Event};
 pub use machine::Client;
 pub use owned_event::{OwnedAuthOutcome, OwnedEvent};

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::command_queue::CommandId;
+use super::command_id::CommandId;
 use super::event::{AuthOutcome, Event};
 use crate::types::{FetchItem, Owned, Section, StatusResponse, Unparsed, Untagged};
 

@@ -7,7 +7,8 @@ use alloc::collections::VecDeque;
 
 use proto_mail::{CommandMark, PeerError, ReceiveMark, RecvBuffer, SendBuffer};
 
-use super::command_queue::{ActiveCommand, CommandId, CommandKind};
+use super::command_id::CommandId;
+use super::outgoing::{ActiveCommand, CommandKind};
 use crate::state::{Effect, Outcome};
 
 /// A command that awaits its completion.

@@ -5,10 +5,11 @@ use alloc::boxed::Box;
 
 use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer};
 
-use super::auth::Authentication;
+use super::authentication::Authentication;
 use super::capabilities::{Capabilities, KnownCapabilities};
-use super::command_queue::{ActiveCommand, CommandId, CommandKind};
+use super::command_id::CommandId;
 use super::event::{AuthOutcome, Event};
+use super::outgoing::{ActiveCommand, CommandKind};
 use super::session::{PendingEvent, Phase, Session};
 use crate::parse::{self, Context};
 use crate::state::{Access, Effect, Outcome, State};

@@ -8,12 +8,13 @@ use alloc::sync::Arc;
 use proto_mail::trace::TraceKind;
 use proto_mail::{Error, Limit, Misuse, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
-use super::auth::Sasl;
+use super::authentication::Sasl;
 use super::capabilities::KnownCapabilities;
-use super::command_queue::{ActiveCommand, CommandId, CommandQueue, Outgoing, OutgoingCommand, OutgoingLine};
+use super::command_id::CommandId;
+use super::command_queue::CommandQueue;
 use super::event::Event;
-use super::fetch::FetchStep;
-use super::reader::{Frame, Input, Reader, Remainder};
+use super::outgoing::{ActiveCommand, Outgoing, OutgoingCommand, OutgoingLine};
+use super::reader::{FetchStep, Frame, Input, Reader, Remainder};
 use crate::config::Config;
 use crate::frame::{FrameStep, Sync};
 use crate::parse::{self, Context};

@@ -1,0 +1,233 @@
+//! A command on its way to the server: its meaning, and how much of it was sent.
+//!
+//! A command is encoded before it is queued, as bytes with pauses. At a pause the client waits for a continuation
+//! request before it sends the rest.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use proto_mail::SendBuffer;
+use zeroize::Zeroize;
+
+use super::authentication::Authentication;
+use super::command_id::CommandId;
+use crate::frame::Sync;
+use crate::state::Effect;
+
+/// A command's kind, which decides how its completion is handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CommandKind {
+    /// A command of the application, which can only change the session's state.
+    Application(Effect),
+    /// CAPABILITY, sent by the machine.
+    Capability,
+    /// STARTTLS.
+    StartTls,
+    /// LOGIN.
+    Login,
+    /// AUTHENTICATE.
+    Authenticate,
+    /// APPEND.
+    Append,
+    /// IDLE.
+    Idle,
+}
+
+impl CommandKind {
+    pub(super) const fn effect(self) -> Effect {
+        match self {
+            Self::Application(effect) => effect,
+            Self::Login | Self::Authenticate => Effect::Authenticate,
+            Self::Capability | Self::StartTls | Self::Append | Self::Idle => Effect::None,
+        }
+    }
+}
+
+/// A command, with the data that the client needs while the command is active.
+#[derive(Debug)]
+pub(super) enum OutgoingCommand {
+    Application(Effect),
+    Capability,
+    StartTls,
+    Login,
+    Authenticate(Box<Authentication>),
+    Append(Payload),
+    Idle,
+}
+
+impl OutgoingCommand {
+    pub(super) const fn kind(&self) -> CommandKind {
+        match self {
+            Self::Application(effect) => CommandKind::Application(*effect),
+            Self::Capability => CommandKind::Capability,
+            Self::StartTls => CommandKind::StartTls,
+            Self::Login => CommandKind::Login,
+            Self::Authenticate(_) => CommandKind::Authenticate,
+            Self::Append(_) => CommandKind::Append,
+            Self::Idle => CommandKind::Idle,
+        }
+    }
+}
+
+/// The message that follows an APPEND command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Payload {
+    /// The number of bytes announced.
+    pub(super) size: u64,
+    /// Whether the client waits for a continuation request before it sends them.
+    pub(super) sync: Sync,
+}
+
+/// A command that has not been sent completely.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) id: CommandId,
+    pub(super) command: OutgoingCommand,
+    pub(super) line: OutgoingLine,
+}
+
+/// The bytes of a command that have not been sent.
+pub(super) struct OutgoingLine {
+    bytes: Vec<u8>,
+    /// Offsets in `bytes`, ascending. The bytes after an offset wait for a continuation request.
+    pauses: Vec<usize>,
+    privacy: Privacy,
+}
+
+/// Whether bytes may be shown in a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Privacy {
+    Public,
+    /// The bytes after the first `after` are secret.
+    Secret {
+        after: usize,
+    },
+}
+
+/// How much of a command was sent.
+pub(super) enum Sent {
+    Completely,
+    UpToAPause,
+}
+
+impl OutgoingLine {
+    /// Creates a line without secrets.
+    pub(super) const fn public(bytes: Vec<u8>, pauses: Vec<usize>) -> Self {
+        Self { bytes, pauses, privacy: Privacy::Public }
+    }
+
+    /// Creates a line without literals and secrets.
+    pub(super) const fn simple(bytes: Vec<u8>) -> Self {
+        Self::public(bytes, Vec::new())
+    }
+
+    /// Creates a line whose bytes from `after` on are secret.
+    pub(super) const fn secret(bytes: Vec<u8>, pauses: Vec<usize>, after: usize) -> Self {
+        Self { bytes, pauses, privacy: Privacy::Secret { after } }
+    }
+
+    /// Writes the bytes up to the next pause.
+    pub(super) fn write(&mut self, tx: &mut SendBuffer) -> Sent {
+        let end = if self.pauses.is_empty() { self.bytes.len() } else { self.pauses.remove(0) };
+        let end = end.min(self.bytes.len());
+        let mut part = self.bytes.split_off(end);
+        core::mem::swap(&mut part, &mut self.bytes);
+        self.pauses.iter_mut().for_each(|pause| *pause = pause.saturating_sub(end));
+        match self.privacy {
+            Privacy::Public => tx.put(&part),
+            Privacy::Secret { after } => {
+                let end = part.len() - if part.ends_with(b"\r\n") { 2 } else { 0 };
+                let after = after.min(end);
+                tx.put(part.get(..after).unwrap_or_default());
+                tx.put_secret(part.get(after..end).unwrap_or_default());
+                tx.put(part.get(end..).unwrap_or_default());
+                self.privacy = Privacy::Secret { after: 0 };
+            }
+        }
+        part.zeroize();
+        if self.bytes.is_empty() { Sent::Completely } else { Sent::UpToAPause }
+    }
+}
+
+/// Shows neither the bytes nor their number, because they may be a password.
+impl fmt::Debug for OutgoingLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes: _, pauses, privacy } = self;
+        f.debug_struct("OutgoingLine").field("pauses", &pauses.len()).field("privacy", privacy).finish()
+    }
+}
+
+impl Drop for OutgoingLine {
+    fn drop(&mut self) {
+        if self.privacy != Privacy::Public {
+            self.bytes.zeroize();
+        }
+    }
+}
+
+/// The command that was sent only in part, or that is still exchanging data. Later commands wait until it is done.
+#[derive(Debug)]
+pub(super) enum ActiveCommand {
+    /// No command is active: commands are sent at once.
+    None,
+    /// The client waits for a continuation request before it sends the command's next literal.
+    Literal(Outgoing),
+    /// The client waits for a continuation request before it sends an APPEND's message of `size` bytes.
+    AppendOffered { id: CommandId, size: u64 },
+    /// An APPEND's message is being sent.
+    AppendPayload { id: CommandId, left: u64, announced: Notified },
+    /// AUTHENTICATE: the client sends a line for each line of the server.
+    Authenticate(CommandId, Box<Authentication>),
+    /// IDLE was sent; the server has not answered.
+    IdleRequested(CommandId),
+    /// IDLE was sent and the server has not answered, but the application already wants to end it.
+    IdleCancelled(CommandId),
+    /// The server reports changes as they happen, until the client sends DONE.
+    Idle(CommandId),
+    /// STARTTLS was sent: nothing else is sent in cleartext.
+    StartTls(CommandId),
+}
+
+/// Whether the machine has reported that the application may write an APPEND's message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notified {
+    No,
+    Yes,
+}
+
+impl ActiveCommand {
+    /// Returns whether the next command can be sent.
+    pub(super) const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Returns whether the machine must still report that the application may write an APPEND's message.
+    pub(super) const fn is_unannounced(&self) -> bool {
+        matches!(self, Self::AppendPayload { announced: Notified::No, .. })
+    }
+
+    /// Returns the command that was sent only in part; the server may reject it nevertheless.
+    pub(super) fn sent_in_part(&self) -> Option<CommandId> {
+        match self {
+            Self::Literal(outgoing) => Some(outgoing.id),
+            Self::AppendOffered { id, .. } | Self::AppendPayload { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// Returns the command whose completion lets the next one be sent. An APPEND's message is sent completely first,
+    /// even if the server has rejected it.
+    pub(super) fn ends_with(&self) -> Option<CommandId> {
+        match self {
+            Self::Literal(outgoing) => Some(outgoing.id),
+            Self::AppendOffered { id, .. }
+            | Self::Authenticate(id, _)
+            | Self::IdleRequested(id)
+            | Self::IdleCancelled(id)
+            | Self::Idle(id)
+            | Self::StartTls(id) => Some(*id),
+            Self::AppendPayload { .. } | Self::None => None,
+        }
+    }
+}
