@@ -6,9 +6,10 @@
 use proto_mail::{Error, Misuse, RecvBuffer, SendBuffer};
 
 use super::event::{CoreEvent, LiteralOffer, Reply};
-use super::fetch::Unfinished;
-use super::reply::{Refusal, outcome};
+use super::refusal::Refusal;
+use super::reply::outcome;
 use super::session::{Expunge, Found, Session, Turn};
+use super::unfinished::Unfinished;
 use crate::frame::{Binary, LiteralHeader, Sync};
 use crate::parse;
 use crate::state::{Effect, Outcome};

@@ -10,7 +10,7 @@ use proto_mail::{
 };
 
 use super::event::CoreEvent;
-use super::reply::Refusal;
+use super::refusal::Refusal;
 use super::session::{Found, SaslExchange, Session, Turn, Verdict};
 use crate::client::Trust;
 use crate::parse::{self, Authentication};

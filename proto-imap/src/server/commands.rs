@@ -6,7 +6,7 @@
 use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer, StartTlsRequest};
 
 use super::event::{CoreEvent, Reply};
-use super::reply::Refusal;
+use super::refusal::Refusal;
 use super::session::{Expunge, Found, Session, Turn};
 use crate::client::Trust;
 use crate::frame::{self, FrameStep, LineEnd, LiteralHeader, Sync};

@@ -51,3 +51,24 @@ impl core::fmt::Debug for Counters {
             .finish()
     }
 }
+
+/// The number of messages that the client knows of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct MessageCounts {
+    /// In the selected mailbox.
+    pub(super) selected: u32,
+    /// In the mailbox that SELECT or EXAMINE is about to select.
+    pub(super) selecting: u32,
+}
+
+impl MessageCounts {
+    /// Records that SELECT or EXAMINE has begun.
+    pub(super) const fn begin_select(&mut self) {
+        self.selecting = 0;
+    }
+
+    /// Records that the mailbox was selected.
+    pub(super) const fn select(&mut self) {
+        self.selected = self.selecting;
+    }
+}

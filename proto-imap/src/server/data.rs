@@ -11,27 +11,6 @@ use crate::fetch::encode::can_be_written;
 use crate::state::Effect;
 use crate::types::{Condition, Response, Untagged, VanishedWhen};
 
-/// The number of messages that the client knows of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct MessageCounts {
-    /// In the selected mailbox.
-    selected: u32,
-    /// In the mailbox that SELECT or EXAMINE is about to select.
-    selecting: u32,
-}
-
-impl MessageCounts {
-    /// Records that SELECT or EXAMINE has begun.
-    pub(super) const fn begin_select(&mut self) {
-        self.selecting = 0;
-    }
-
-    /// Records that the mailbox was selected.
-    pub(super) const fn select(&mut self) {
-        self.selected = self.selecting;
-    }
-}
-
 impl Session {
     /// Writes untagged data.
     pub(super) fn data(&mut self, data: &Untagged<'_>, tx: &mut SendBuffer) -> Result<(), Error> {

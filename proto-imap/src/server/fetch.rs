@@ -7,24 +7,10 @@ use bytes::Bytes;
 use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::session::Session;
+use super::unfinished::Unfinished;
 use crate::encode;
 use crate::fetch::encode::can_be_written;
 use crate::types::{EncodedBodyStructure, EncodedEnvelope, FetchItem, Section};
-
-/// The response that is being written in parts, and how much of it was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unfinished {
-    /// Every response is complete.
-    Nothing,
-    /// A FETCH response for this message; nothing was written yet.
-    FetchBegun(u32),
-    /// A FETCH response, after an item.
-    FetchItems,
-    /// A body in a FETCH response; this many of its bytes are missing.
-    Body(u64),
-    /// The numbers of a SEARCH or ESEARCH response.
-    Search(super::search::Listing),
-}
 
 /// Writes a FETCH response item by item.
 ///

@@ -14,11 +14,13 @@ mod event;
 mod fetch;
 mod machine;
 mod owned_event;
+mod refusal;
 mod reply;
 mod search;
 mod session;
 mod starttls;
 mod tag;
+mod unfinished;
 
 pub use counters::Refusals;
 pub use event::{Event, LiteralOffer, Reply};

@@ -7,30 +7,13 @@ use proto_mail::trace::TraceKind;
 use proto_mail::{AuthVerdict, Error, Limit, Misuse, SendBuffer};
 
 use super::event::Reply;
-use super::fetch::Unfinished;
+use super::refusal::Refusal;
 use super::session::{Session, Turn, Verdict};
+use super::unfinished::Unfinished;
 use crate::encode;
 use crate::frame::Sync;
 use crate::state::{Effect, Outcome, State};
 use crate::types::{Condition, Response, StatusResponse, Untagged};
-
-/// The reason why the machine rejects a command.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// The condition and an optional code: `BAD`, `NO [PRIVACYREQUIRED]`.
-    pub(super) condition: &'static str,
-    pub(super) text: &'static str,
-}
-
-impl Refusal {
-    pub(super) const fn bad(text: &'static str) -> Self {
-        Self { condition: "BAD", text }
-    }
-
-    pub(super) const fn no(condition: &'static str, text: &'static str) -> Self {
-        Self { condition, text }
-    }
-}
 
 impl Session {
     /// Greets the client.

@@ -5,8 +5,8 @@
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
-use super::fetch::Unfinished;
 use super::session::Session;
+use super::unfinished::{Listing, Unfinished};
 use crate::numbers::encode::sequence_set;
 use crate::search::encode::{esearch_response, search, search_return_data};
 use crate::types::{EsearchResponse, Numbers, SearchResponse, SearchReturnData};
@@ -18,17 +18,6 @@ pub enum SearchForm<'a> {
     Search,
     /// `ESEARCH`, with the results that come before the numbers.
     Esearch(EsearchResponse<'a>),
-}
-
-/// How the numbers of a response are written, and how much was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Listing {
-    /// Separately.
-    Singles,
-    /// As a set; no number was written yet.
-    SetBegin,
-    /// As a set that continues.
-    Set,
 }
 
 impl Session {

@@ -11,12 +11,11 @@ use proto_mail::token::TokenIssuer;
 use proto_mail::trace::TraceKind;
 use proto_mail::{AuthRequest, Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
-use super::counters::Counters;
-use super::data::MessageCounts;
+use super::counters::{Counters, MessageCounts};
 use super::event::CoreEvent;
-use super::fetch::Unfinished;
-use super::reply::Refusal;
+use super::refusal::Refusal;
 use super::tag::CommandTag;
+use super::unfinished::Unfinished;
 use crate::client::Trust;
 use crate::config::Config;
 use crate::frame::{FrameStep, Framer, LiteralHeader, Sync};

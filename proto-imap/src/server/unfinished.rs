@@ -1,0 +1,27 @@
+//! The response that the application writes in parts, and how much of it was written.
+
+/// The response that is being written in parts, and how much of it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfinished {
+    /// Every response is complete.
+    Nothing,
+    /// A FETCH response for this message; nothing was written yet.
+    FetchBegun(u32),
+    /// A FETCH response, after an item.
+    FetchItems,
+    /// A body in a FETCH response; this many of its bytes are missing.
+    Body(u64),
+    /// The numbers of a SEARCH or ESEARCH response.
+    Search(Listing),
+}
+
+/// How the numbers of a response are written, and how much was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listing {
+    /// Separately.
+    Singles,
+    /// As a set; no number was written yet.
+    SetBegin,
+    /// As a set that continues.
+    Set,
+}
