@@ -89,7 +89,8 @@ pub struct Waits {
     pub rest: Duration,
     /// The next part of a streamed literal.
     pub data: Duration,
-    /// Client: any data while idling. After it the client renews IDLE (RFC 2177: within 29 minutes).
+    /// Client: how long IDLE lasts. Then the client sends DONE, and the application begins it again (RFC 2177: within
+    /// 29 minutes).
     pub idle: Duration,
     /// Server: the delay of the answer to a failed login.
     pub delay: Duration,

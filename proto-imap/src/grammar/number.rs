@@ -101,8 +101,8 @@ pub(crate) fn plain_digits(i: &[u8]) -> Parsed<'_, &[u8]> {
     }
 }
 
-/// Parses a number such as `9.3736e+06`, the default format of some servers' language for large numbers. The fraction
-/// is dropped.
+/// Parses a number such as `9.3736e+06`, as some servers write large ones. Digits that remain behind the point after the
+/// exponent is applied are dropped.
 fn exponent_number(i: &[u8]) -> Parsed<'_, u64> {
     let (mut rest, whole) = plain_digits(i)?;
     let mut fraction: &[u8] = b"";
