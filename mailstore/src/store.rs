@@ -112,7 +112,7 @@ pub trait Store: Send + Sync {
     /// Subscribes to a name. No mailbox of that name needs to exist (RFC 9051 §6.3.7).
     fn subscribe(&self, account: AccountId, name: &str) -> Result<()>;
 
-    /// Removes a subscription. Succeeds if there is none.
+    /// Removes a subscription. Succeeds if the name is not subscribed.
     fn unsubscribe(&self, account: AccountId, name: &str) -> Result<()>;
 
     /// Returns at most `limit` subscriptions of an account, ordered by name, starting after the name `after`. An empty

@@ -200,7 +200,7 @@ pub enum NameSelection {
 pub struct Status {
     /// MESSAGES
     pub messages: u32,
-    /// RECENT: messages that no read-write session has been told of.
+    /// RECENT: messages that were not yet reported to a read-write session.
     pub recent: u32,
     /// UNSEEN
     pub unseen: u32,

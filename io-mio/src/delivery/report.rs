@@ -22,7 +22,7 @@ pub struct RecipientReport {
     pub address: String,
     /// The result.
     pub status: DeliveryStatus,
-    /// The decisive reply, or why there is none.
+    /// The reply that decided the status, or the reason why no reply came.
     #[serde(flatten)]
     pub diagnostic: Option<Diagnostic>,
     /// A server's reply in an earlier attempt, if later attempts reached no server.

@@ -154,7 +154,7 @@ impl ProxiedConnection {
     }
 }
 
-/// Reads a complete header from the socket, or nothing. The bytes behind it stay in the socket for the session.
+/// Reads a complete header from the socket, or nothing. The bytes after it stay in the socket for the session.
 fn header(socket: &mut Socket) -> io::Result<Option<Header>> {
     let mut bytes = [0; proxy::MAX_HEADER_LEN];
     let seen = match socket.peek(&mut bytes) {

@@ -93,8 +93,8 @@ pub struct JobHandle<T> {
 }
 
 impl<T> JobHandle<T> {
-    /// Takes the result; `None` while there is none, and after it was taken. `Some(Err(Error::Panicked))` if the job
-    /// panicked.
+    /// Takes the result. Returns `None` before the job ends and after the result was taken, and
+    /// `Some(Err(Error::Panicked))` if the job panicked.
     #[must_use]
     pub fn take(&mut self) -> Option<Result<T, Error>> {
         lock(&self.result).take()
