@@ -8,7 +8,7 @@ use crate::deadlines::{Deadlines, MinimumRate};
 
 /// Which limit of a session passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expired {
+pub(crate) enum ExpiredLimit {
     /// What the machine waits for did not arrive in time.
     Wait(WaitFor),
     /// A message arrives below the minimum rate.
@@ -29,17 +29,19 @@ pub(crate) struct SessionTimer {
     deadline: Deadline<Instant>,
     blocked_since: Option<Instant>,
     sent: u64,
-    incoming: Option<Window>,
-    outgoing: Option<Window>,
+    incoming: Option<RateWindow>,
+    outgoing: Option<RateWindow>,
 }
 
+/// A period in which a minimum number of bytes must be transferred.
 #[derive(Debug, Clone, Copy)]
-struct Window {
+struct RateWindow {
     until: Option<Instant>,
+    /// The byte count at its start.
     from: u64,
 }
 
-/// What a timer looks at.
+/// What a timer measures: the state of a session at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionActivity {
     pub(crate) now: Instant,
@@ -55,27 +57,31 @@ pub(crate) struct SessionActivity {
 
 impl SessionTimer {
     /// Takes the state of the session and returns when to look again at the latest.
-    pub(crate) fn observe(&mut self, see: SessionActivity, deadlines: &Deadlines) -> Option<Instant> {
-        self.observe_wait(see, deadlines);
+    pub(crate) fn observe(&mut self, activity: SessionActivity, deadlines: &Deadlines) -> Option<Instant> {
+        self.observe_wait(activity, deadlines);
         let rate = deadlines.rate;
-        let slow = see.wait.awaited == WaitFor::Data && see.reading && !see.blocked;
-        watch(&mut self.incoming, slow, see.received, see.now, rate);
-        watch(&mut self.outgoing, see.blocked, see.sent, see.now, rate);
+        let receives_message =
+            activity.wait.awaited == WaitFor::Data && activity.reading && !activity.blocked;
+        update_window(&mut self.incoming, receives_message, activity.received, activity.now, rate);
+        update_window(&mut self.outgoing, activity.blocked, activity.sent, activity.now, rate);
         self.deadline()
     }
 
     /// Returns which limit has passed, if any. A window with enough bytes starts again.
-    pub(crate) fn expired(&mut self, see: SessionActivity, deadlines: &Deadlines) -> Option<Expired> {
-        self.observe(see, deadlines);
-        if see.blocked {
-            return overdue(&mut self.outgoing, see.sent, see.now, deadlines.rate)
-                .then_some(Expired::Stalled);
+    pub(crate) fn expired_limit(
+        &mut self,
+        activity: SessionActivity,
+        deadlines: &Deadlines,
+    ) -> Option<ExpiredLimit> {
+        self.observe(activity, deadlines);
+        if activity.blocked {
+            return ended_below_rate(&mut self.outgoing, activity.sent, activity.now, deadlines.rate)
+                .then_some(ExpiredLimit::Stalled);
         }
         match self.wait {
-            Some(awaited) if self.deadline.is_due(see.now) => Some(Expired::Wait(awaited)),
-            _ => {
-                overdue(&mut self.incoming, see.received, see.now, deadlines.rate).then_some(Expired::TooSlow)
-            }
+            Some(awaited) if self.deadline.is_due(activity.now) => Some(ExpiredLimit::Wait(awaited)),
+            _ => ended_below_rate(&mut self.incoming, activity.received, activity.now, deadlines.rate)
+                .then_some(ExpiredLimit::TooSlow),
         }
     }
 
@@ -85,24 +91,24 @@ impl SessionTimer {
         self.deadline.disarm();
     }
 
-    fn observe_wait(&mut self, see: SessionActivity, deadlines: &Deadlines) {
-        let wait = see.wait.at_most(deadlines.limit(see.wait.awaited));
-        let is_reply = matches!(see.wait.awaited, WaitFor::Reply | WaitFor::DataReply);
-        let has_sent = is_reply && see.sent != self.sent;
-        self.sent = see.sent;
+    fn observe_wait(&mut self, activity: SessionActivity, deadlines: &Deadlines) {
+        let wait = activity.wait.at_most(deadlines.limit(activity.wait.awaited));
+        let is_reply = matches!(activity.wait.awaited, WaitFor::Reply | WaitFor::DataReply);
+        let has_sent = is_reply && activity.sent != self.sent;
+        self.sent = activity.sent;
         if has_sent {
             self.deadline.disarm();
         }
         self.wait = Some(wait.awaited);
-        if self.deadline.arm(wait, see.now) {
+        if self.deadline.arm(wait, activity.now) {
             self.blocked_since = None;
-        } else if let (Some(since), false) = (self.blocked_since, see.blocked) {
+        } else if let (Some(since), false) = (self.blocked_since, activity.blocked) {
             // The time during which output was blocked does not count.
-            self.deadline.postpone(see.now.saturating_duration_since(since));
+            self.deadline.postpone(activity.now.saturating_duration_since(since));
         }
         self.blocked_since = match self.blocked_since {
-            Some(since) if see.blocked => Some(since),
-            None if see.blocked => Some(see.now),
+            Some(since) if activity.blocked => Some(since),
+            None if activity.blocked => Some(activity.now),
             _ => None,
         };
     }
@@ -117,23 +123,31 @@ impl SessionTimer {
     }
 }
 
-fn watch(window: &mut Option<Window>, on: bool, count: u64, now: Instant, rate: MinimumRate) {
-    match (&window, on) {
+/// Starts the window when its direction is measured, and ends it when it no longer is.
+fn update_window(
+    window: &mut Option<RateWindow>,
+    measured: bool,
+    count: u64,
+    now: Instant,
+    rate: MinimumRate,
+) {
+    match (&window, measured) {
         (Some(_), true) | (None, false) => {}
-        (None, true) => *window = Some(Window { until: now.checked_add(rate.per), from: count }),
+        (None, true) => *window = Some(RateWindow { until: now.checked_add(rate.per), from: count }),
         (Some(_), false) => *window = None,
     }
 }
 
-fn overdue(window: &mut Option<Window>, count: u64, now: Instant, rate: MinimumRate) -> bool {
-    let Some(seen) = *window else { return false };
-    if seen.until.is_none_or(|until| now < until) {
+/// Returns whether the window ended with fewer bytes than the minimum. A window with enough bytes starts again.
+fn ended_below_rate(window: &mut Option<RateWindow>, count: u64, now: Instant, rate: MinimumRate) -> bool {
+    let Some(current) = *window else { return false };
+    if current.until.is_none_or(|until| now < until) {
         return false;
     }
-    if count.saturating_sub(seen.from) < rate.bytes {
+    if count.saturating_sub(current.from) < rate.bytes {
         return true;
     }
-    *window = Some(Window { until: now.checked_add(rate.per), from: count });
+    *window = Some(RateWindow { until: now.checked_add(rate.per), from: count });
     false
 }
 
@@ -145,51 +159,51 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn see(now: Instant, awaited: WaitFor, generation: u32) -> SessionActivity {
+    fn activity(now: Instant, awaited: WaitFor, generation: u32) -> SessionActivity {
         let wait = Wait::new(awaited, 10 * SECOND, generation);
         SessionActivity { now, wait, received: 0, sent: 0, blocked: false, reading: true }
     }
 
     #[test]
     fn dripped_bytes_do_not_extend_a_wait() {
-        let (start, deadlines, mut clock) = (Instant::now(), Deadlines::default(), SessionTimer::default());
+        let (start, deadlines, mut timer) = (Instant::now(), Deadlines::default(), SessionTimer::default());
         for second in 0..10 {
-            let mut reading = see(start + second * SECOND, WaitFor::Command, 1);
+            let mut reading = activity(start + second * SECOND, WaitFor::Command, 1);
             reading.received = u64::from(second);
-            assert_eq!(clock.expired(reading, &deadlines), None);
-            assert_eq!(clock.observe(reading, &deadlines), Some(start + 10 * SECOND));
+            assert_eq!(timer.expired_limit(reading, &deadlines), None);
+            assert_eq!(timer.observe(reading, &deadlines), Some(start + 10 * SECOND));
         }
-        let late = see(start + 10 * SECOND, WaitFor::Command, 1);
-        assert_eq!(clock.expired(late, &deadlines), Some(Expired::Wait(WaitFor::Command)));
-        let next = see(start + 10 * SECOND, WaitFor::Command, 2);
-        assert_eq!(clock.expired(next, &deadlines), None, "a new generation extends it");
+        let late = activity(start + 10 * SECOND, WaitFor::Command, 1);
+        assert_eq!(timer.expired_limit(late, &deadlines), Some(ExpiredLimit::Wait(WaitFor::Command)));
+        let next = activity(start + 10 * SECOND, WaitFor::Command, 2);
+        assert_eq!(timer.expired_limit(next, &deadlines), None, "a new generation extends it");
     }
 
     #[test]
     fn a_wait_pauses_while_output_is_blocked() {
-        let (start, deadlines, mut clock) = (Instant::now(), Deadlines::default(), SessionTimer::default());
-        clock.observe(see(start, WaitFor::Reply, 1), &deadlines);
-        let mut blocked = see(start + 2 * SECOND, WaitFor::Reply, 1);
+        let (start, deadlines, mut timer) = (Instant::now(), Deadlines::default(), SessionTimer::default());
+        timer.observe(activity(start, WaitFor::Reply, 1), &deadlines);
+        let mut blocked = activity(start + 2 * SECOND, WaitFor::Reply, 1);
         blocked.blocked = true;
-        clock.observe(blocked, &deadlines);
-        let freed = see(start + 32 * SECOND, WaitFor::Reply, 1);
-        assert_eq!(clock.expired(freed, &deadlines), None);
-        assert_eq!(clock.observe(freed, &deadlines), Some(start + 40 * SECOND));
+        timer.observe(blocked, &deadlines);
+        let freed = activity(start + 32 * SECOND, WaitFor::Reply, 1);
+        assert_eq!(timer.expired_limit(freed, &deadlines), None);
+        assert_eq!(timer.observe(freed, &deadlines), Some(start + 40 * SECOND));
     }
 
     #[test]
     fn the_limit_of_a_reply_starts_when_the_command_is_sent() {
-        let (start, deadlines, mut clock) = (Instant::now(), Deadlines::default(), SessionTimer::default());
+        let (start, deadlines, mut timer) = (Instant::now(), Deadlines::default(), SessionTimer::default());
         for second in 0..30 {
             let sent = u64::from(second);
-            let reading = SessionActivity { sent, ..see(start + second * SECOND, WaitFor::Reply, 1) };
-            assert_eq!(clock.observe(reading, &deadlines), Some(start + (second + 10) * SECOND));
+            let reading = SessionActivity { sent, ..activity(start + second * SECOND, WaitFor::Reply, 1) };
+            assert_eq!(timer.observe(reading, &deadlines), Some(start + (second + 10) * SECOND));
         }
         for second in 0..30 {
             let sent = u64::from(second);
-            let reading = SessionActivity { sent, ..see(start + second * SECOND, WaitFor::Command, 2) };
+            let reading = SessionActivity { sent, ..activity(start + second * SECOND, WaitFor::Command, 2) };
             assert_eq!(
-                clock.observe(reading, &deadlines),
+                timer.observe(reading, &deadlines),
                 Some(start + 10 * SECOND),
                 "a command is not a reply"
             );
@@ -198,35 +212,35 @@ mod tests {
 
     #[test]
     fn a_message_must_keep_the_minimum_rate() {
-        let (start, mut clock) = (Instant::now(), SessionTimer::default());
+        let (start, mut timer) = (Instant::now(), SessionTimer::default());
         let deadlines =
             Deadlines { rate: MinimumRate { bytes: 100, per: 5 * SECOND }, ..Deadlines::default() };
         let mut seen = None;
         for second in 0..12u32 {
             // Each byte is a new part with a new generation: the wait itself never ends.
-            let mut reading = see(start + second * SECOND, WaitFor::Data, second);
+            let mut reading = activity(start + second * SECOND, WaitFor::Data, second);
             reading.received = if second < 5 { 30 * u64::from(second) } else { 150 + u64::from(second) };
-            seen = seen.or(clock.expired(reading, &deadlines).map(|why| (second, why)));
+            seen = seen.or(timer.expired_limit(reading, &deadlines).map(|why| (second, why)));
         }
         assert_eq!(
             seen,
-            Some((10, Expired::TooSlow)),
+            Some((10, ExpiredLimit::TooSlow)),
             "the first period was fast enough, the second was not"
         );
     }
 
     #[test]
     fn output_must_be_read_at_the_minimum_rate() {
-        let (start, mut clock) = (Instant::now(), SessionTimer::default());
+        let (start, mut timer) = (Instant::now(), SessionTimer::default());
         let deadlines =
             Deadlines { rate: MinimumRate { bytes: 100, per: 5 * SECOND }, ..Deadlines::default() };
         let at = |second: u32, sent| SessionActivity {
             sent,
             blocked: true,
-            ..see(start + second * SECOND, WaitFor::Reply, 1)
+            ..activity(start + second * SECOND, WaitFor::Reply, 1)
         };
-        assert_eq!(clock.expired(at(0, 0), &deadlines), None);
-        assert_eq!(clock.expired(at(5, 500), &deadlines), None);
-        assert_eq!(clock.expired(at(10, 501), &deadlines), Some(Expired::Stalled));
+        assert_eq!(timer.expired_limit(at(0, 0), &deadlines), None);
+        assert_eq!(timer.expired_limit(at(5, 500), &deadlines), None);
+        assert_eq!(timer.expired_limit(at(10, 501), &deadlines), Some(ExpiredLimit::Stalled));
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     deadlines::Deadlines,
     error::{Error, TimeoutStage},
     protocol::traits::ClientProtocol,
-    session_timer::{Expired, SessionActivity, SessionTimer},
+    session_timer::{ExpiredLimit, SessionActivity, SessionTimer},
     socket::Address,
     tls::{
         client::{HandshakeNames, TlsClientConfig},
@@ -88,22 +88,28 @@ impl BlockingTransport {
             // The machine saw the end and reports nothing.
             return Err(Error::Closed);
         }
-        self.sleep(wait, wants_read, until)
+        self.wait_for_socket(wait, wants_read, until)
     }
 
-    fn sleep(&mut self, wait: Wait, reading: bool, until: Option<Instant>) -> Result<TransportStep, Error> {
+    /// Waits until the socket is ready or a time limit passes.
+    fn wait_for_socket(
+        &mut self,
+        wait: Wait,
+        reading: bool,
+        until: Option<Instant>,
+    ) -> Result<TransportStep, Error> {
         let now = Instant::now();
         let activity = self.activity(now, wait, reading);
         let deadlines = &self.deadlines;
-        if let Some(expired) = self.timer.expired(activity, deadlines) {
+        if let Some(expired) = self.timer.expired_limit(activity, deadlines) {
             return match expired {
-                Expired::Stalled => {
+                ExpiredLimit::Stalled => {
                     Err(Error::TimedOut { stage: TimeoutStage::Send, after: deadlines.rate.per })
                 }
-                Expired::TooSlow => {
+                ExpiredLimit::TooSlow => {
                     Ok(TransportStep::TimedOut(TimeoutStage::MinimumRate, deadlines.rate.per))
                 }
-                Expired::Wait(awaited) => {
+                ExpiredLimit::Wait(awaited) => {
                     Ok(TransportStep::TimedOut(TimeoutStage::Wait(awaited), deadlines.longest(wait)))
                 }
             };
@@ -135,7 +141,7 @@ impl BlockingTransport {
     }
 
     /// Sends the farewell of a machine that failed, and returns its error.
-    pub(super) fn failed(&mut self, error: proto_mail::Error) -> Error {
+    pub(super) fn machine_error(&mut self, error: proto_mail::Error) -> Error {
         let _ = self.inner.transmit();
         match error {
             proto_mail::Error::Peer(PeerError::TlsInCleartext) => self.inner.wrong_mode(),
@@ -155,7 +161,7 @@ impl BlockingTransport {
                 return Ok(());
             }
             if let TransportStep::TimedOut(stage, after) =
-                self.sleep(Wait::forever(WaitFor::Nothing, 0), false, None)?
+                self.wait_for_socket(Wait::forever(WaitFor::Nothing, 0), false, None)?
             {
                 return Err(Error::TimedOut { stage, after });
             }
@@ -179,11 +185,13 @@ impl BlockingTransport {
         }
     }
 
-    pub(super) fn negotiate<P: ClientProtocol>(
+    /// Negotiates STARTTLS, up to the server's positive reply. Together the replies have a time limit too.
+    pub(super) fn negotiate_starttls<P: ClientProtocol>(
         &mut self,
         machine: P::Cleartext,
     ) -> Result<P::Upgrade, Error> {
-        let mut negotiation = P::starttls(machine, &mut self.inner.tx).map_err(|error| self.failed(error))?;
+        let mut negotiation =
+            P::starttls(machine, &mut self.inner.tx).map_err(|error| self.machine_error(error))?;
         let (started, first) = (Instant::now(), negotiation.wait());
         // Each reply has its own time limit. Together they have another, for a peer that keeps sending something else.
         let limit = self.deadlines.longest(first).saturating_mul(STARTTLS_REPLIES);
@@ -201,7 +209,7 @@ impl BlockingTransport {
                 Err(proto_mail::Error::Peer(PeerError::ServerClosing)) => {
                     return Err(Error::StartTlsRefused { reply, is_temporary: true });
                 }
-                Err(error) => return Err(self.failed(error)),
+                Err(error) => return Err(self.machine_error(error)),
             }
             self.inner.transmit()?;
             if let TransportStep::TimedOut(stage, after) = self.step(wait, true, None)? {

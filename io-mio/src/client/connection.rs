@@ -161,7 +161,7 @@ impl<M: Machine> Connection<M> {
                     self.transport.inner.transmit()?;
                     return Ok(done);
                 }
-                Err(error) => return Err(self.transport.failed(error).into()),
+                Err(error) => return Err(self.transport.machine_error(error).into()),
             }
         }
     }
@@ -256,7 +256,7 @@ impl<M: Machine> Connection<M> {
         tls: &TlsClientConfig,
         name: &str,
     ) -> Result<Connection<P::Secure>, Error> {
-        let (mut transport, upgrade) = self.negotiate::<P>()?;
+        let (mut transport, upgrade) = self.negotiate_starttls::<P>()?;
         let names = HandshakeNames { verified: name.to_owned(), sni: ServerNameIndication::Verified };
         transport.begin_tls(tls, &names, TlsStart::StartTls)?;
         let (secure, info) = transport.handshake()?;
@@ -264,10 +264,10 @@ impl<M: Machine> Connection<M> {
     }
 
     /// The outer half of the TLS gate: consumes the cleartext machine.
-    pub(crate) fn negotiate<P: ClientProtocol<Cleartext = M>>(
+    pub(crate) fn negotiate_starttls<P: ClientProtocol<Cleartext = M>>(
         mut self,
     ) -> Result<(BlockingTransport, P::Upgrade), Error> {
-        let upgrade = self.transport.negotiate::<P>(self.machine)?;
+        let upgrade = self.transport.negotiate_starttls::<P>(self.machine)?;
         Ok((self.transport, upgrade))
     }
 

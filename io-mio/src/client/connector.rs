@@ -293,7 +293,7 @@ impl Connector {
             None => self.await_readiness::<P>(&mut connection)?,
         }
         stages.complete(ConnectStage::Greeted);
-        let (mut transport, upgrade) = connection.negotiate::<P>()?;
+        let (mut transport, upgrade) = connection.negotiate_starttls::<P>()?;
         transport.begin_tls(&self.tls, &target.handshake_names(), TlsStart::StartTls)?;
         stages.complete(ConnectStage::TlsStarted);
         let handshake = transport.handshake();

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     error::{Error, TimeoutStage},
     protocol::traits::{MachineMut, ServerProtocol},
-    session_timer::{Expired, SessionActivity, SessionTimer},
+    session_timer::{ExpiredLimit, SessionActivity, SessionTimer},
     socket::Socket,
     trace::record::Role,
     transport::{Certificates, LOW_WATER, ProtocolPorts, ReadBuffer, Received, TlsStart, Transport},
@@ -433,13 +433,13 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
     fn check_timer(&mut self, now: Instant) -> Result<bool, Error> {
         let deadlines = &self.settings.deadlines;
         let activity = self.activity(now);
-        let Some(expired) = self.timer.expired(activity, deadlines) else { return Ok(false) };
+        let Some(expired) = self.timer.expired_limit(activity, deadlines) else { return Ok(false) };
         let stage = match expired {
-            Expired::Stalled => {
+            ExpiredLimit::Stalled => {
                 return Err(Error::TimedOut { stage: TimeoutStage::Send, after: deadlines.rate.per });
             }
-            Expired::Wait(awaited) => TimeoutStage::Wait(awaited),
-            Expired::TooSlow => TimeoutStage::MinimumRate,
+            ExpiredLimit::Wait(awaited) => TimeoutStage::Wait(awaited),
+            ExpiredLimit::TooSlow => TimeoutStage::MinimumRate,
         };
         let after = deadlines.longest(activity.wait);
         match &mut self.phase {
@@ -449,7 +449,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         }
         match expired {
             // A delay that is over, or a wait that the machine continues.
-            Expired::Wait(_) => {
+            ExpiredLimit::Wait(_) => {
                 self.timer.rearm();
                 Ok(true)
             }
