@@ -29,7 +29,7 @@ pub struct Deadlines {
     pub lookup: Duration,
     /// For connecting, all addresses together. Default: 30 s.
     pub connect: Duration,
-    /// For a proxy to open a tunnel, log-in included. Default: 30 s.
+    /// For a proxy to open a tunnel, login included. Default: 30 s.
     pub proxy: Duration,
     /// For the greeting. Default: 5 min.
     pub greeting: Duration,

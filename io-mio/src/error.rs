@@ -114,7 +114,7 @@ pub enum TimeoutStage {
     MinimumRate,
     /// The peer reading what is sent to it.
     Send,
-    /// The client's log-in.
+    /// The client's login.
     Login,
     /// What the program waits for.
     Goal,

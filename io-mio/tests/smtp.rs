@@ -361,7 +361,7 @@ fn does_not_repeat_refused_credentials() {
         let (outcomes, heard) = log_in(1, replies);
         assert!(refused(&outcomes[0], code), "{outcomes:?}");
         assert_eq!(heard, [&[WITH], &WITHOUT[..]].concat());
-        // The client remembers this for the session: the next log-in takes one try.
+        // The client remembers this for the session: the next login takes one try.
         let replies: &'static [&'static str] =
             Box::leak(Box::new(["501 5.5.4 what\r\n", "334 \r\n", last, "334 \r\n", "535 5.7.8 no\r\n"]));
         let (outcomes, heard) = log_in(2, replies);

@@ -13,7 +13,7 @@ fn plain(user: &str, password: &str) -> String {
     format!("AUTH PLAIN {}\r\n", std::str::from_utf8(whole.expose()).unwrap())
 }
 
-/// An SMTP session under TLS, before log-in.
+/// An SMTP session under TLS, before login.
 fn smtp(served: &RunningServer) -> Tls {
     let mut talk = served.tls("smtps");
     assert!(talk.answer().starts_with("220 "));
@@ -21,7 +21,7 @@ fn smtp(served: &RunningServer) -> Tls {
     talk
 }
 
-/// An IMAP session under TLS, before log-in.
+/// An IMAP session under TLS, before login.
 fn imap(served: &RunningServer) -> Tls {
     let mut talk = served.tls("imaps");
     assert!(talk.answer().starts_with("* OK "));
@@ -110,7 +110,7 @@ fn disconnects_a_client_that_does_not_log_in() {
     let _ = silent.read_to_end(&mut rest);
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     assert!(logged_in.ask("NOOP\r\n").starts_with("250 "), "a client that has logged in stays");
-    assert!(lmtp.ask("NOOP\r\n").starts_with("250 "), "LMTP has no log-in");
+    assert!(lmtp.ask("NOOP\r\n").starts_with("250 "), "LMTP has no login");
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn returns_memory_when_sessions_end() {
         most
     };
     // Allows for one-time allocations and for the password hash's memory, which is freed some time after the last
-    // log-in.
+    // login.
     round();
     std::thread::sleep(Duration::from_secs(7));
     let before = served.memory();

@@ -360,7 +360,7 @@ fn skips_a_folder_whose_name_cannot_be_stored() {
 }
 
 #[test]
-fn sends_id_after_log_in_unless_turned_off() {
+fn sends_id_after_login_unless_turned_off() {
     for (capabilities, more, code) in [("ID", &[][..], 0), ("", &[], 0), ("ID", &["--no-id"], 69)] {
         let told = Arc::new(AtomicUsize::new(0));
         let mut mail = Mail::of(&[("INBOX", 2)]).instead(move |_, tag, said| {

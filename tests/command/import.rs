@@ -86,7 +86,7 @@ fn uses_cleartext_only_when_chosen() {
     let url = format!("imap://alice@localhost:{}", server.port);
     run(&["check", &url], SECRET).expect(77);
     run(&["check", &url, "--danger-cleartext"], SECRET).expect(77);
-    assert!(!server.seen().received.contains(SECRET), "cleartext alone does not allow a log-in");
+    assert!(!server.seen().received.contains(SECRET), "cleartext alone does not allow a login");
     run(&["check", &url, "--danger-cleartext-login"], SECRET).expect(64);
     run(&["check", &url, "--danger-cleartext", "--danger-cleartext-login"], SECRET).expect(0);
     assert!(server.seen().received.contains(SECRET), "both were chosen");

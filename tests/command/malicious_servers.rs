@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{CommandOutput, ScriptedServer, folder, imap_server, run, run_with, smtp_server};
 
 const SECRET: &str = "pW3-vvNh7-aaQk";
-/// Options that allow cleartext and a log-in on it.
+/// Options that allow cleartext and a login on it.
 const CLEAR: [&str; 2] = ["--danger-cleartext", "--danger-cleartext-login"];
 const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n";
 

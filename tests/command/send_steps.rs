@@ -90,7 +90,7 @@ fn stops_after_the_requested_step() {
             let received = server.seen().received;
             assert!(received.contains(said), "{step}: {received}");
             assert!(!not_said.iter().any(|word| received.contains(word)), "{step}: {received}");
-            // Without a user there is no log-in step.
+            // Without a user there is no login step.
             let last = if step == "auth" { "ehlo" } else { step };
             assert_eq!(lines(&done).last().unwrap()["step"], last, "{}", done.out);
         })

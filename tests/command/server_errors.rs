@@ -55,7 +55,7 @@ fn a_cleartext_submission_uses_scram_if_the_server_offers_it() {
 }
 
 #[test]
-fn an_unavailable_log_in_is_temporary_and_does_not_blame_the_password() {
+fn an_unavailable_login_is_temporary_and_does_not_blame_the_password() {
     for (answer, code) in [
         ("NO [UNAVAILABLE] Temporary authentication failure", "UNAVAILABLE"),
         ("NO [LIMIT] LOGIN Rate limit hit", "LIMIT"),
@@ -164,7 +164,7 @@ fn a_closed_connection_is_temporary_at_any_point() {
 fn smtp_replies_of_4yz_are_temporary_and_shown() {
     for (at, reply) in [
         ("AUTH", "454 4.7.0 Temporary authentication failure"),
-        ("AUTH", "421 4.7.0 Too many log-ins"),
+        ("AUTH", "421 4.7.0 Too many logins"),
         ("EHLO", "421 4.3.2 Not now"),
     ] {
         let server = smtp_server(move |verb, _| match verb {

@@ -44,7 +44,7 @@ pub(crate) const ENDINGS: &[&str] = &["\r\n", "\r", "\n", "OP\r\n", "x x\r\n", "
 pub(crate) struct Room {
     /// Whether TLS is established.
     pub(crate) secure: bool,
-    /// Whether the program allows log-in in cleartext.
+    /// Whether the program allows login in cleartext.
     pub(crate) danger: bool,
     /// The maximum number of commands in progress.
     pub(crate) pipelined: usize,
@@ -90,7 +90,7 @@ pub(crate) const CLEAR: Room = Room {
     answers: ANSWERS,
 };
 
-/// Log-in. `CAPABILITY` without `AUTH=PLAIN` leaves only LOGIN.
+/// Login. `CAPABILITY` without `AUTH=PLAIN` leaves only LOGIN.
 pub(crate) const PROOF: Room = Room {
     secure: true,
     danger: false,
@@ -108,7 +108,7 @@ pub(crate) const PROOF: Room = Room {
     answers: &[" OK x\r\n", " NO x\r\n", " OK [CAPABILITY AUTH=PLAIN] x\r\n"],
 };
 
-/// Like [`PROOF`], but the program allows log-in in cleartext.
+/// Like [`PROOF`], but the program allows login in cleartext.
 pub(crate) const DANGER: Room = Room {
     secure: false,
     danger: true,

@@ -252,7 +252,7 @@ impl Hearing {
             "AUTHENTICATE" if argument == Some("PLAIN") && self.offers("AUTH=PLAIN") => Ok(()),
             "LOGIN" if self.login => Ok(()),
             "AUTHENTICATE" | "LOGIN" => Err("a proof that was not offered"),
-            // A waiting command is also sent if the log-in has failed meanwhile: the server rejects it.
+            // A waiting command is also sent if the login has failed meanwhile: the server rejects it.
             _ if hopes || self.offered_proof => Ok(()),
             _ => Err("it needs an identity"),
         }

@@ -1,4 +1,4 @@
-//! The IMAP server of a joined conversation. Its application either offers TLS or not, accepts every log-in or none,
+//! The IMAP server of a joined conversation. Its application either offers TLS or not, accepts every login or none,
 //! and accepts every command and message.
 
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub(crate) struct Receiving {
 pub(crate) struct Terms {
     /// Whether it offers TLS.
     pub(crate) has_tls: bool,
-    /// Whether it accepts every log-in, or none.
+    /// Whether it accepts every login, or none.
     pub(crate) believes: bool,
 }
 

@@ -22,7 +22,7 @@ pub(crate) const OFFER: &str =
 /// All inputs and actions.
 pub(crate) const ALL: &Alphabet = &Alphabet { sayings: CLIENT_LINES, commands: COMMANDS, most: 2 };
 
-/// Log-in and TLS without a message.
+/// Login and TLS without a message.
 pub(crate) const IDENTITY: &Alphabet = &Alphabet {
     sayings: CLIENT_LINES.split_at(1).1,
     commands: &[

@@ -44,7 +44,7 @@ pub(crate) struct TestClient {
 pub(crate) struct Terms {
     /// SMTP or LMTP.
     pub(crate) dialect: Dialect,
-    /// Whether the program allows log-in in cleartext.
+    /// Whether the program allows login in cleartext.
     pub(crate) danger: bool,
     /// The possible inputs and actions.
     pub(crate) alphabet: &'static Alphabet,

@@ -1,4 +1,4 @@
-//! The SMTP server of a joined conversation. Its application either offers TLS or not, accepts every log-in or none,
+//! The SMTP server of a joined conversation. Its application either offers TLS or not, accepts every login or none,
 //! and accepts every message.
 
 use std::time::Duration;
@@ -57,9 +57,9 @@ enum TestServer {
 pub(crate) struct Terms {
     /// Whether it offers TLS.
     pub(crate) has_tls: bool,
-    /// Whether it accepts every log-in, or none.
+    /// Whether it accepts every login, or none.
     pub(crate) believes: bool,
-    /// Whether it requires a log-in before MAIL.
+    /// Whether it requires a login before MAIL.
     pub(crate) needs_proof: bool,
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct TestServer {
 pub(crate) struct Terms {
     /// SMTP or LMTP.
     pub(crate) dialect: Dialect,
-    /// Whether MAIL requires a log-in.
+    /// Whether MAIL requires a login.
     pub(crate) needs_proof: bool,
     /// Whether the number of errors, and of commands before authentication, is limited.
     pub(crate) bounds: Bounds,
@@ -304,7 +304,7 @@ impl TestServer {
         }
     }
 
-    /// Returns whether an application has accepted a log-in on this channel.
+    /// Returns whether an application has accepted a login on this channel.
     fn is_proved(&self) -> bool {
         let here = self.record.entries.iter().rev();
         let mut here =

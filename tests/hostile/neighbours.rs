@@ -35,7 +35,7 @@ impl Request {
             Self::Fetch => "FETCH of one message",
             Self::Submission => "submission",
             Self::Delivery => "LMTP delivery",
-            Self::LogIn => "log-in",
+            Self::LogIn => "login",
         }
     }
 
@@ -59,7 +59,7 @@ pub(crate) struct WaitLimits {
     pub(crate) request: Duration,
     /// A message that is submitted or delivered.
     pub(crate) delivery: Duration,
-    /// A log-in.
+    /// A login.
     pub(crate) log_in: Duration,
 }
 

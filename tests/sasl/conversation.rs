@@ -1,4 +1,4 @@
-//! A log-in in either protocol, between both machines or against scripted lines: what was sent, what was marked as
+//! A login in either protocol, between both machines or against scripted lines: what was sent, what was marked as
 //! secret, and the result.
 //!
 //! This module knows the order of calls to the machines, and no mechanism.
@@ -39,7 +39,7 @@ pub(crate) enum End {
     NotBegun(Error),
 }
 
-/// The record of a log-in.
+/// The record of a login.
 #[derive(Debug, Default)]
 pub(crate) struct Conversation {
     /// The client's lines from AUTH or AUTHENTICATE on.

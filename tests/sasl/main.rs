@@ -1,4 +1,4 @@
-//! Each SASL mechanism against `rsasl`, an independent library, in both roles; and log-ins in both protocols, by
+//! Each SASL mechanism against `rsasl`, an independent library, in both roles; and logins in both protocols, by
 //! built-in mechanisms and by those that an application provides.
 //!
 //! This file speaks no protocol: it passes messages from one side to the other.

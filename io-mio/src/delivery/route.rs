@@ -70,7 +70,7 @@ impl<C: Channel, E> Route<C, E> {
 }
 
 impl Route<Secure> {
-    /// A route over TLS to a server that needs no log-in.
+    /// A route over TLS to a server that needs no login.
     #[must_use]
     pub fn without_login(connector: &Connector, target: &Target, config: &Arc<Config>) -> Self {
         let (connector, to, config) = (connector.clone(), target.clone(), config.clone());

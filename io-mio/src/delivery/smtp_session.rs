@@ -1,4 +1,4 @@
-//! The steps of an SMTP session around its transactions: readiness, log-in, QUIT.
+//! The steps of an SMTP session around its transactions: readiness, login, QUIT.
 
 use proto_mail::{Channel, Credentials, Mechanism, Secure};
 use proto_smtp::client::{AuthOutcome, Client, Event};

@@ -98,7 +98,7 @@ impl ProxyHandshake for Socks5 {
             }
             State::Login => {
                 if version != LOGIN_VERSION {
-                    return Err(ProxyError::InvalidReply("an unknown version of the log-in"));
+                    return Err(ProxyError::InvalidReply("an unknown version of the login"));
                 }
                 if code != 0 {
                     return Err(ProxyError::AuthenticationFailed);

@@ -110,12 +110,12 @@ pub struct Context<'c> {
     pub(crate) login: &'c mut LoginState,
 }
 
-/// The state of a client's log-in.
+/// The state of a client's login.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LoginState {
     /// When the client must have logged in; `None` if it has, or need not.
     pub(crate) deadline: Option<Instant>,
-    /// What is added to the machine's delay after a failed log-in.
+    /// What is added to the machine's delay after a failed login.
     pub(crate) extra_delay: Duration,
 }
 
@@ -152,8 +152,8 @@ impl Context<'_> {
         self.login.deadline = None;
     }
 
-    /// Extends the delay after which the machine answers a failed log-in, from now on and in this session. A successful
-    /// log-in is answered at once.
+    /// Extends the delay after which the machine answers a failed login, from now on and in this session. A successful
+    /// login is answered at once.
     pub const fn extend_login_delay(&mut self, by: Duration) {
         self.login.extra_delay = by;
     }

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{error::Error, network::address_block, server::session_handle::SessionHandle};
 
-/// A group of jobs, which takes turns with other groups: the jobs of an account, or of an address before log-in.
+/// A group of jobs, which takes turns with other groups: the jobs of an account, or of an address before login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JobGroup(Owner);
 

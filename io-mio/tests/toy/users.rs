@@ -4,7 +4,7 @@ use proto_mail::sasl::ScramKeys;
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthRequest, AuthVerdict, Credentials, Mechanism, Secret};
 
-/// Answers a log-in. There is one user, alice, with the password hunter2; anonymous clients are accepted as well.
+/// Answers a login. There is one user, alice, with the password hunter2; anonymous clients are accepted as well.
 pub fn verdict(request: &AuthRequest) -> AuthVerdict {
     let good = match request.question() {
         AuthQuestion::Verify(Credentials::Password { username, password, .. }) => {

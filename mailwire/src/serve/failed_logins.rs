@@ -1,6 +1,6 @@
-//! Counts failed log-ins per account, address and network, across all sessions of both protocols.
+//! Counts failed logins per account, address and network, across all sessions of both protocols.
 //!
-//! The more failures there were, the later a failed log-in is answered. A correct password is never delayed, so that
+//! The more failures there were, the later a failed login is answered. A correct password is never delayed, so that
 //! guessing does not lock out the owner of an account. Failures are forgotten one by one.
 //!
 //! Names and addresses are stored as keyed hashes. The tables are bounded. A full table drops the entry with the
@@ -25,7 +25,7 @@ const STEP: Duration = Duration::from_millis(500);
 /// The free failures of a network, as a multiple of those of an address.
 const NETWORK_FACTOR: f64 = 4.0;
 
-/// How failed log-ins are delayed.
+/// How failed logins are delayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FailedLoginLimits {
     /// The number of failures of an account or an address without a delay.
@@ -68,7 +68,7 @@ pub(super) struct AttemptHistory {
     pub(super) failures: u32,
 }
 
-/// The failed log-ins of all sessions.
+/// The failed logins of all sessions.
 #[derive(Debug)]
 pub(super) struct FailedLogins {
     hasher: RandomState,

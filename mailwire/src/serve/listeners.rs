@@ -156,7 +156,7 @@ fn listener_tls(service: Service, tls: &TlsServerConfig, plaintext: bool) -> Lis
     }
 }
 
-/// Returns the time limits of a listener. Log-in is limited only where it is required.
+/// Returns the time limits of a listener. Login is limited only where it is required.
 fn deadlines(settings: &Settings, logs_in: bool) -> Deadlines {
     let mut deadlines = settings.deadlines.clone();
     if !logs_in {
@@ -165,7 +165,7 @@ fn deadlines(settings: &Settings, logs_in: bool) -> Deadlines {
     deadlines
 }
 
-/// Checks the address for LMTP. LMTP has no TLS and no log-in here, so that only this machine may connect, and not on
+/// Checks the address for LMTP. LMTP has no TLS and no login here, so that only this machine may connect, and not on
 /// SMTP's port (RFC 2033 §3).
 fn check_lmtp_address(address: SocketAddr) -> Result<(), Failure> {
     let failure = |why: &str| Failure::new(Kind::Usage, format!("--lmtp {address}: {why}"));

@@ -1,7 +1,7 @@
 //! Authentication for both protocols: answers the questions of the SASL exchange on worker threads.
 //!
 //! The store keeps SCRAM keys beside each password hash. They are derived when the password is set, or at the next
-//! log-in by PLAIN or LOGIN if the password is older than that. An unknown name is answered with decoy keys, at the
+//! login by PLAIN or LOGIN if the password is older than that. An unknown name is answered with decoy keys, at the
 //! same cost.
 
 use std::sync::Arc;

@@ -47,7 +47,7 @@ impl LoginAnswer {
             Ok(Some(account)) => Self { verdict: AuthVerdict::Accept, account: Some(account) },
             Ok(None) => Self::REJECT,
             Err(error) => {
-                tracing::error!(%error, "cannot check a log-in");
+                tracing::error!(%error, "cannot check a login");
                 Self::UNAVAILABLE
             }
         }
@@ -66,7 +66,7 @@ pub(super) struct LoginQueue {
     quick: Option<JoinHandle<()>>,
 }
 
-/// A log-in attempt in progress. The session is woken when the answer is available. Dropping the value abandons the
+/// A login attempt in progress. The session is woken when the answer is available. Dropping the value abandons the
 /// attempt.
 pub(super) struct PendingLogin(AnswerSlot);
 

@@ -30,7 +30,7 @@ pub(super) struct ServerContext {
     pub(super) workers: Workers,
     pub(super) logins: LoginQueue,
     pub(super) failed_logins: FailedLogins,
-    /// The account of `--any-login`, into which every log-in leads.
+    /// The account of `--any-login`, into which every login leads.
     pub(super) any_login: Option<AccountId>,
     pub(super) committer: Committer,
     pub(super) notifier: Arc<ChangeNotifier>,

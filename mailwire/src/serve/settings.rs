@@ -28,7 +28,7 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     /// The time limits of each session.
     pub(super) deadlines: Deadlines,
-    /// The delays of failed log-ins.
+    /// The delays of failed logins.
     pub(super) failed_logins: FailedLoginLimits,
     /// The quota of each account.
     pub(super) quota: Quota,

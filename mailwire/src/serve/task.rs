@@ -19,7 +19,7 @@ pub(super) struct Turn<'t, 'c, M> {
     pub(super) cx: &'t mut Context<'c>,
 }
 
-/// Returns the group in which the jobs of a session are scheduled: its account, or before log-in its address.
+/// Returns the group in which the jobs of a session are scheduled: its account, or before login its address.
 pub(super) fn group(account: Option<AccountId>, cx: &Context<'_>) -> JobGroup {
     account.map_or_else(|| JobGroup::address(cx.peer().address.ip()), |account| JobGroup::account(account.0))
 }

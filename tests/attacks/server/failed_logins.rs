@@ -1,4 +1,4 @@
-//! Malformed log-ins: whatever is wrong with an attempt, the session ends after the limit, and no identity is
+//! Malformed logins: whatever is wrong with an attempt, the session ends after the limit, and no identity is
 //! accepted.
 //!
 //! This module knows messages that are invalid in every mechanism, and repeats them.

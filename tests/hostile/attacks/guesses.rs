@@ -74,7 +74,7 @@ fn own(target: &Target<'_>, report: &mut Report) {
             };
             if let Err(error) = logged_in {
                 if failed[protocol] == 0 {
-                    println!("    the owner's log-in: {error}");
+                    println!("    the owner's login: {error}");
                 }
                 failed[protocol] += 1;
             }
@@ -82,8 +82,8 @@ fn own(target: &Target<'_>, report: &mut Report) {
         }
     }
     for (protocol, name) in ["IMAP", "SMTP"].into_iter().enumerate() {
-        report.time(format!("the owner's log-in by {name}: worst of {TRIES}"), longest[protocol], OWNER);
-        report.faults(format!("the owner's log-in by {name}: refused"), failed[protocol]);
+        report.time(format!("the owner's login by {name}: worst of {TRIES}"), longest[protocol], OWNER);
+        report.faults(format!("the owner's login by {name}: refused"), failed[protocol]);
     }
 }
 

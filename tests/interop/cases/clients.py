@@ -392,7 +392,7 @@ class Cases:
             check("alice" not in done.text, f"the user name is shown: {done.text}")
 
     def scram(self):
-        """Dovecot verifies the log-in: by SCRAM-SHA-256 by default, and no password is sent."""
+        """Dovecot verifies the login: by SCRAM-SHA-256 by default, and no password is sent."""
         for url in (self.imap(scheme="imap"), self.imap(), self.smtp(scheme="smtp"), self.smtp()):
             # The length of the server's proof, "v=" and a signature, shows the hash.
             for arguments, proof in (([], 64), (["--mechanism", "SCRAM-SHA-1"], 40)):
