@@ -289,7 +289,7 @@ fn sighup_reloads_certificate_and_limits_for_new_sessions() {
 
 #[test]
 fn catch_all_accepts_every_message_and_login_on_loopback_only() {
-    let catcher = ["--catch-all", "--any-login", "--danger-plaintext"];
+    let catcher = ["--catch-all", "--any-login", "--danger-cleartext"];
     let served = RunningServer::start(&catcher);
     let mut talk = served.connect("smtp");
     let offer = talk.ask("EHLO c.example\r\n");
@@ -309,7 +309,7 @@ fn catch_all_accepts_every_message_and_login_on_loopback_only() {
     let mut talk = served.connect("imap");
     assert!(talk.ask("a LOGIN any body\r\n").starts_with("a OK "));
     assert!(talk.ask("b STATUS INBOX (MESSAGES)\r\n").contains("MESSAGES 1)"));
-    for warning in ["--catch-all: ", "--any-login: ", "--danger-plaintext: "] {
+    for warning in ["--catch-all: ", "--any-login: ", "--danger-cleartext: "] {
         assert!(served.log().contains(warning), "{}", served.log());
     }
     // Also under TLS; and each of them only for programs on this machine.
@@ -323,6 +323,14 @@ fn catch_all_accepts_every_message_and_login_on_loopback_only() {
         run(&serve, "x").expect(64).shows(&[option, "loopback only"]);
         assert!(!directory.exists());
     }
+}
+
+#[test]
+fn accepts_the_former_name_of_danger_cleartext() {
+    let served = RunningServer::start(&["--danger-plaintext"]);
+    let offer = served.connect("smtp").ask("EHLO c.example\r\n");
+    assert!(offer.starts_with("250-") && !offer.contains("STARTTLS"), "{offer}");
+    assert!(served.log().contains("--danger-cleartext: "), "{}", served.log());
 }
 
 #[test]

@@ -82,8 +82,13 @@ pub(crate) struct ServeArgs {
     pub(crate) any_login: bool,
     /// Disable TLS on the ports of --smtp and --imap, and accept mail over SMTP without login. Loopback addresses
     /// only.
-    #[arg(long, help_heading = "Catching mail in development", conflicts_with = "proxy_from")]
-    pub(crate) danger_plaintext: bool,
+    #[arg(
+        long,
+        alias = "danger-plaintext",
+        help_heading = "Catching mail in development",
+        conflicts_with = "proxy_from"
+    )]
+    pub(crate) danger_cleartext: bool,
     /// Test clients: answer with this code at a stage of SMTP or LMTP (connect, ehlo, starttls, auth, mail, rcpt,
     /// data, dot), always or with a probability, for all recipients or for some: rcpt=450:0.3,*@example.test.
     #[arg(long, value_name = "STAGE=CODE[:PROBABILITY][,PATTERN]", help_heading = "Faults")]
@@ -107,7 +112,7 @@ impl ServeArgs {
     /// Returns the first option given that weakens the server's protection.
     pub(crate) fn weakening_option(&self) -> Option<&'static str> {
         let options = [
-            (self.danger_plaintext, "--danger-plaintext"),
+            (self.danger_cleartext, "--danger-cleartext"),
             (self.any_login, "--any-login"),
             (self.catch_all, "--catch-all"),
         ];

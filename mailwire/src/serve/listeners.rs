@@ -91,16 +91,16 @@ impl BoundPorts {
         for (service, port) in self.0 {
             // LMTP connections come from this machine, without a proxy.
             let proxies = (service != Service::Lmtp && !proxies.is_empty()).then(|| proxies.clone());
-            let plaintext = arguments.danger_plaintext;
+            let cleartext = arguments.danger_cleartext;
             let made_for = Arc::clone(context);
             let (address, replaced) = match service {
                 Service::Smtp | Service::Smtps | Service::Lmtp => {
                     let dialect = if service == Service::Lmtp { Dialect::Lmtp } else { Dialect::Smtp };
-                    let asks = dialect == Dialect::Smtp && !(plaintext && service == Service::Smtp);
+                    let asks = dialect == Dialect::Smtp && !(cleartext && service == Service::Smtp);
                     let configured = Arc::clone(context);
                     let make_settings = move |settings: &Settings, tls: &TlsServerConfig| {
                         let config = smtp::config(&configured, &settings.limits, dialect, asks);
-                        (config, listener_tls(service, tls, plaintext), deadlines(settings, asks))
+                        (config, listener_tls(service, tls, cleartext), deadlines(settings, asks))
                     };
                     let make = move |_: &Peer| smtp::Session::new(Arc::clone(&made_for), dialect);
                     start::<SmtpServer, _>(reactor, port, proxies, (settings, tls), make_settings, make)?
@@ -109,7 +109,7 @@ impl BoundPorts {
                     let configured = Arc::clone(context);
                     let make_settings = move |settings: &Settings, tls: &TlsServerConfig| {
                         let config = imap::config(&configured, &settings.limits);
-                        (config, listener_tls(service, tls, plaintext), deadlines(settings, true))
+                        (config, listener_tls(service, tls, cleartext), deadlines(settings, true))
                     };
                     let make = move |_: &Peer| imap::Session::new(Arc::clone(&made_for));
                     start::<ImapServer, _>(reactor, port, proxies, (settings, tls), make_settings, make)?
@@ -143,12 +143,12 @@ fn start<P: ServerProtocol, H: Handler<P>>(
     Ok((address, Box::new(replace)))
 }
 
-fn listener_tls(service: Service, tls: &TlsServerConfig, plaintext: bool) -> ListenerTls {
+fn listener_tls(service: Service, tls: &TlsServerConfig, cleartext: bool) -> ListenerTls {
     // ALPN rejects a client that negotiates another protocol, whose data must not be read as mail (ALPACA).
     let tls = |name: &str| tls.clone().application_protocols(&[name]);
     match service {
         Service::Lmtp => ListenerTls::TrustedLocal,
-        Service::Smtp | Service::Imap if plaintext => ListenerTls::TrustedLocal,
+        Service::Smtp | Service::Imap if cleartext => ListenerTls::TrustedLocal,
         Service::Smtp => ListenerTls::StartTls(tls("smtp")),
         Service::Imap => ListenerTls::StartTls(tls("imap")),
         Service::Smtps => ListenerTls::Implicit(tls("smtp")),

@@ -180,10 +180,10 @@ impl Server {
 fn warnings(arguments: &ServeArgs) -> Vec<String> {
     let said = [
         (
-            arguments.danger_plaintext,
-            "--danger-plaintext: without TLS, everything can be read and modified in transit",
+            arguments.danger_cleartext,
+            "--danger-cleartext: without TLS, everything can be read and modified in transit",
         ),
-        (arguments.danger_plaintext, "--danger-plaintext: SMTP accepts mail without a login"),
+        (arguments.danger_cleartext, "--danger-cleartext: SMTP accepts mail without a login"),
         (arguments.any_login, "--any-login: every name and password is accepted, for one account"),
         (arguments.catch_all, "--catch-all: every message is delivered to one account, for any recipient"),
     ];
