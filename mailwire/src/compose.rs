@@ -11,7 +11,7 @@ use std::path::Path;
 use mail_builder::MessageBuilder;
 
 pub(crate) use self::mailbox::{Mailbox, addresses_in};
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// The limits of a built message.
 #[derive(Debug, Clone)]
@@ -85,11 +85,11 @@ impl Attachment {
     ///
     /// # Errors
     /// The file cannot be read, or is larger than the limit.
-    pub(crate) fn read(path: &Path, limits: &ComposeLimits) -> Result<Self, Failure> {
-        let size = std::fs::metadata(path).map_err(|error| Failure::file(path, &error))?.len();
+    pub(crate) fn read(path: &Path, limits: &ComposeLimits) -> Result<Self, CommandError> {
+        let size = std::fs::metadata(path).map_err(|error| CommandError::file(path, &error))?.len();
         if size > limits.attachment as u64 {
-            return Err(Failure::new(
-                Kind::Data,
+            return Err(CommandError::new(
+                ExitCode::Data,
                 format!(
                     "{}: {size} bytes, and the limit for one attachment is {}",
                     path.display(),
@@ -99,7 +99,7 @@ impl Attachment {
         }
         let name =
             path.file_name().map_or_else(|| "attachment".into(), |name| name.to_string_lossy().into_owned());
-        let content = std::fs::read(path).map_err(|error| Failure::file(path, &error))?;
+        let content = std::fs::read(path).map_err(|error| CommandError::file(path, &error))?;
         Ok(Self { media_type: media_type(&name), name, content })
     }
 }
@@ -179,15 +179,15 @@ impl Draft {
     }
 
     /// Builds the message with CRLF line ends. Also returns its Message-ID without brackets.
-    pub(crate) fn build(&self, now: &jiff::Zoned) -> Result<(Vec<u8>, String), Failure> {
-        let from = self
-            .from
-            .as_ref()
-            .ok_or_else(|| Failure::new(Kind::Usage, "a built message needs an address in --from"))?;
+    pub(crate) fn build(&self, now: &jiff::Zoned) -> Result<(Vec<u8>, String), CommandError> {
+        let from = self.from.as_ref().ok_or_else(|| {
+            CommandError::new(ExitCode::Usage, "a built message needs an address in --from")
+        })?;
         let domain = from.address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let message_id = format!("{}@{}", unique(now), ascii_domain(domain));
-        let date = jiff::fmt::rfc2822::to_string(now)
-            .map_err(|error| Failure::new(Kind::Data, format!("the date cannot be written: {error}")))?;
+        let date = jiff::fmt::rfc2822::to_string(now).map_err(|error| {
+            CommandError::new(ExitCode::Data, format!("the date cannot be written: {error}"))
+        })?;
         let written = |mailbox: &Mailbox| {
             let is_kept = mailbox.address.is_ascii() || !self.ascii_recipients;
             if is_kept { mailbox.header() } else { mailbox.as_empty_group() }
@@ -195,8 +195,9 @@ impl Draft {
         let list = |mailboxes: &[Mailbox]| mailboxes.iter().map(written).collect::<Vec<_>>().join(", ");
         let mut header = String::new();
         let mut add = |name: &str, value: &str| {
-            header.push_str(&field::write(name, value).map_err(|why| Failure::new(Kind::Data, why))?);
-            Ok::<_, Failure>(())
+            header
+                .push_str(&field::write(name, value).map_err(|why| CommandError::new(ExitCode::Data, why))?);
+            Ok::<_, CommandError>(())
         };
         add("Message-ID", &format!("<{message_id}>"))?;
         add("Date", &date)?;
@@ -228,9 +229,9 @@ impl Draft {
             );
         }
         let mut bytes = header.into_bytes();
-        message
-            .write_body(&mut bytes)
-            .map_err(|error| Failure::new(Kind::Data, format!("the message cannot be built: {error}")))?;
+        message.write_body(&mut bytes).map_err(|error| {
+            CommandError::new(ExitCode::Data, format!("the message cannot be built: {error}"))
+        })?;
         Ok((bytes, message_id))
     }
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 use proto_smtp::types::Domain;
 use serde::Deserialize;
 
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 use crate::options::{ConnectionOptions, parse_delay, parse_helo};
 use crate::url::Url;
 
@@ -62,13 +62,13 @@ pub(crate) struct Send {
 
 impl Send {
     /// Returns the URL of the server.
-    pub(crate) fn url(&self) -> Result<Option<Url>, Failure> {
+    pub(crate) fn url(&self) -> Result<Option<Url>, CommandError> {
         let parse = |text: &String| text.parse().map_err(|why: String| invalid_send(&format!("url: {why}")));
         self.url.as_ref().map(parse).transpose()
     }
 
     /// Returns the delays before each retry; empty if none are set.
-    pub(crate) fn retry_delays(&self) -> Result<Vec<Duration>, Failure> {
+    pub(crate) fn retry_delays(&self) -> Result<Vec<Duration>, CommandError> {
         let parse = |seconds: &f64| {
             parse_delay(&seconds.to_string()).map_err(|why| invalid_send(&format!("retry-delays: {why}")))
         };
@@ -76,8 +76,8 @@ impl Send {
     }
 }
 
-fn invalid_send(why: &str) -> Failure {
-    Failure::new(Kind::Configuration, format!("[send] of the configuration file: {why}"))
+fn invalid_send(why: &str) -> CommandError {
+    CommandError::new(ExitCode::Configuration, format!("[send] of the configuration file: {why}"))
 }
 
 /// The limits of `mailwire serve`. None of them may be zero.
@@ -155,7 +155,7 @@ impl TryFrom<String> for Helo {
 }
 
 /// Completes the given options with those of the configuration file for this host.
-pub(crate) fn complete(mut given: ConnectionOptions, host: &str) -> Result<ConnectionOptions, Failure> {
+pub(crate) fn complete(mut given: ConnectionOptions, host: &str) -> Result<ConnectionOptions, CommandError> {
     if let Some(file) = read(given.config.as_deref())? {
         apply(&mut given, file, host);
     }
@@ -163,29 +163,29 @@ pub(crate) fn complete(mut given: ConnectionOptions, host: &str) -> Result<Conne
 }
 
 /// Reads the limits of `mailwire serve`.
-pub(crate) fn serve(given: Option<&Path>) -> Result<Serve, Failure> {
+pub(crate) fn serve(given: Option<&Path>) -> Result<Serve, CommandError> {
     Ok(read(given)?.unwrap_or_default().serve)
 }
 
 /// Reads the defaults of `mailwire send`.
-pub(crate) fn send(given: Option<&Path>) -> Result<Send, Failure> {
+pub(crate) fn send(given: Option<&Path>) -> Result<Send, CommandError> {
     Ok(read(given)?.unwrap_or_default().send)
 }
 
 /// Reads the file given, which must exist, or the default file, which may be missing.
-fn read(given: Option<&Path>) -> Result<Option<File>, Failure> {
+fn read(given: Option<&Path>) -> Result<Option<File>, CommandError> {
     let Some(path) = given.map(Path::to_owned).or_else(default_path) else { return Ok(None) };
     match std::fs::read_to_string(&path) {
         Ok(text) => parse(&text, &path).map(Some),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && given.is_none() => Ok(None),
-        Err(error) => Err(Failure::new(Kind::Configuration, format!("{}: {error}", path.display()))),
+        Err(error) => Err(CommandError::new(ExitCode::Configuration, format!("{}: {error}", path.display()))),
     }
 }
 
-fn parse(text: &str, path: &Path) -> Result<File, Failure> {
+fn parse(text: &str, path: &Path) -> Result<File, CommandError> {
     toml::from_str(text).map_err(|error| {
         // The error's own text quotes the line, which may hold a secret.
-        Failure::new(Kind::Configuration, format!("{}: {}", path.display(), error.message()))
+        CommandError::new(ExitCode::Configuration, format!("{}: {}", path.display(), error.message()))
     })
 }
 
@@ -242,7 +242,7 @@ mod tests {
             "timeout = 'hunter2",
         ] {
             let failure = parse(text, Path::new("c.toml")).unwrap_err();
-            assert_eq!(failure.kind, Kind::Configuration);
+            assert_eq!(failure.exit_code, ExitCode::Configuration);
             assert!(!failure.to_string().contains("hunter2"), "{failure}");
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use proto_mail::{Credentials, Secret};
 
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// The environment variable with the password.
 pub(crate) const VARIABLE: &str = "MAILWIRE_PASSWORD";
@@ -37,18 +37,19 @@ pub(crate) struct CredentialSource<'a> {
 
 impl CredentialSource<'_> {
     /// Reads the credentials of a user.
-    pub(crate) fn credentials(self, user: &str) -> Result<Credentials, Failure> {
+    pub(crate) fn credentials(self, user: &str) -> Result<Credentials, CommandError> {
         if let Some(command) = self.token_command {
             let token = run(command, "token", self.timeout.unwrap_or(TOKEN_TIMEOUT))?;
-            let token = String::from_utf8(token.expose().clone())
-                .map_err(|_| Failure::new(Kind::Data, "the token command printed text that is not UTF-8"))?;
+            let token = String::from_utf8(token.expose().clone()).map_err(|_| {
+                CommandError::new(ExitCode::Data, "the token command printed text that is not UTF-8")
+            })?;
             return Ok(Credentials::bearer(user, token));
         }
         Ok(Credentials::password(user, self.password(user)?))
     }
 
     /// Reads the password of a user.
-    pub(crate) fn password(self, user: &str) -> Result<Secret<Vec<u8>>, Failure> {
+    pub(crate) fn password(self, user: &str) -> Result<Secret<Vec<u8>>, CommandError> {
         if let Some(command) = self.password_command {
             return run(command, "password", self.timeout.unwrap_or(PASSWORD_TIMEOUT));
         }
@@ -57,8 +58,8 @@ impl CredentialSource<'_> {
             return require_nonempty(password, &format!("{VARIABLE} is set but empty"));
         }
         if !std::io::stdin().is_terminal() {
-            return Err(Failure::new(
-                Kind::Configuration,
+            return Err(CommandError::new(
+                ExitCode::Configuration,
                 "there is no password, and no terminal to ask for it",
             )
             .advise(format!("use --password-command CMD, or set {VARIABLE}")));
@@ -66,24 +67,25 @@ impl CredentialSource<'_> {
         let password = rpassword::prompt_password(format!("Password for {user}: "))
             .map(|password| Secret::new(password.into_bytes()))
             .map_err(|error| {
-                Failure::new(Kind::Configuration, format!("the password cannot be read: {error}"))
+                CommandError::new(ExitCode::Configuration, format!("the password cannot be read: {error}"))
             })?;
         require_nonempty(password, "the password is empty")
     }
 }
 
 /// Rejects an empty password before any server sees it.
-fn require_nonempty(password: Secret<Vec<u8>>, what: &str) -> Result<Secret<Vec<u8>>, Failure> {
+fn require_nonempty(password: Secret<Vec<u8>>, what: &str) -> Result<Secret<Vec<u8>>, CommandError> {
     if !password.expose().is_empty() {
         return Ok(password);
     }
-    Err(Failure::new(Kind::Configuration, what)
+    Err(CommandError::new(ExitCode::Configuration, what)
         .advise(format!("type the password at the prompt, or use --password-command CMD or {VARIABLE}")))
 }
 
 /// Runs a command and returns the first line that it prints. Kills the command after the timeout.
-fn run(command: &str, what: &str, timeout: Duration) -> Result<Secret<Vec<u8>>, Failure> {
-    let failed = |why: String| Failure::new(Kind::Configuration, format!("the {what} command {why}"));
+fn run(command: &str, what: &str, timeout: Duration) -> Result<Secret<Vec<u8>>, CommandError> {
+    let failed =
+        |why: String| CommandError::new(ExitCode::Configuration, format!("the {what} command {why}"));
     let until = Instant::now() + timeout;
     let mut child = Command::new("/bin/sh")
         .args(["-c", command])
@@ -186,7 +188,7 @@ mod tests {
     #[test]
     fn rejects_an_empty_password() {
         let failure = require_nonempty(Secret::new(Vec::new()), "the password is empty").unwrap_err();
-        assert_eq!(failure.kind, Kind::Configuration);
+        assert_eq!(failure.exit_code, ExitCode::Configuration);
         assert!(failure.advice.is_some_and(|advice| advice.contains("--password-command")));
         assert!(require_nonempty(Secret::new(b"x".to_vec()), "").is_ok());
     }
@@ -195,7 +197,7 @@ mod tests {
     fn errors_never_quote_the_command() {
         for command in ["echo hunter2; exit 3", "true", "/nonexistent/hunter2"] {
             let failure = run(command, "password", PASSWORD_TIMEOUT).unwrap_err();
-            assert_eq!(failure.kind, Kind::Configuration);
+            assert_eq!(failure.exit_code, ExitCode::Configuration);
             assert!(!failure.to_string().contains("hunter2"), "{failure}");
         }
     }

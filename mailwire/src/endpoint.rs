@@ -9,14 +9,14 @@ use io_mio::{
 };
 use proto_mail::{Credentials, Mechanism, PeerError};
 
+use crate::command_error::{CommandError, ExitCode};
 use crate::config;
 use crate::credentials::CredentialSource;
-use crate::failure::{Failure, Kind};
 use crate::options::ConnectionOptions;
+use crate::refusal_reason::parse_refusal_line;
 use crate::server_reply::ServerReply;
 use crate::trace::Tracing;
 use crate::url::{TlsMode, Url};
-use crate::verdict::parse_refusal_line;
 
 /// One server with the options to connect to it.
 pub(crate) struct Endpoint {
@@ -32,7 +32,7 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// Reads the configuration, the certificates and the pin. Does not connect.
-    pub(crate) fn new(url: &Url, given: &ConnectionOptions) -> Result<Self, Failure> {
+    pub(crate) fn new(url: &Url, given: &ConnectionOptions) -> Result<Self, CommandError> {
         let options = config::complete(given.clone(), &url.host)?;
         let tls = tls_config(&options)?;
         let trace = Tracing::from_options(&options.trace)?;
@@ -73,7 +73,7 @@ impl Endpoint {
     }
 
     /// Reads the user's credentials. Returns `None` if the URL names no user.
-    pub(crate) fn credentials(&self) -> Result<Option<Credentials>, Failure> {
+    pub(crate) fn credentials(&self) -> Result<Option<Credentials>, CommandError> {
         let source = CredentialSource {
             password_command: self.options.password_command.as_deref(),
             token_command: self.options.token_command.as_deref(),
@@ -84,7 +84,7 @@ impl Endpoint {
 
     /// Returns the credentials for another session. A token is read from `--token-command` again for each session but
     /// the first, since it may have expired.
-    pub(crate) fn session_credentials(&self, given: &Credentials) -> Result<Credentials, Failure> {
+    pub(crate) fn session_credentials(&self, given: &Credentials) -> Result<Credentials, CommandError> {
         if self.options.token_command.is_some() && self.has_used_token.swap(true, Ordering::SeqCst) {
             return Ok(self.renewed_token()?.unwrap_or_else(|| given.duplicate()));
         }
@@ -92,7 +92,7 @@ impl Endpoint {
     }
 
     /// Reads a new token from `--token-command`. Returns `None` without that option.
-    pub(crate) fn renewed_token(&self) -> Result<Option<Credentials>, Failure> {
+    pub(crate) fn renewed_token(&self) -> Result<Option<Credentials>, CommandError> {
         if self.options.token_command.is_some() { self.credentials() } else { Ok(None) }
     }
 
@@ -102,10 +102,13 @@ impl Endpoint {
     }
 
     /// Returns whether to connect without TLS: only with `--danger-cleartext`, and only on a STARTTLS port.
-    pub(crate) fn is_cleartext(&self) -> Result<bool, Failure> {
+    pub(crate) fn is_cleartext(&self) -> Result<bool, CommandError> {
         if self.options.danger_cleartext && self.url.tls == TlsMode::Implicit {
-            return Err(Failure::new(Kind::Usage, "--danger-cleartext cannot be used with implicit TLS")
-                .advise("use imap:// or smtp://"));
+            return Err(CommandError::new(
+                ExitCode::Usage,
+                "--danger-cleartext cannot be used with implicit TLS",
+            )
+            .advise("use imap:// or smtp://"));
         }
         Ok(self.options.danger_cleartext)
     }
@@ -118,23 +121,23 @@ impl std::fmt::Debug for Endpoint {
 }
 
 /// Parses the value of `--mechanism`.
-fn parse_mechanisms(names: &str) -> Result<Vec<Mechanism>, Failure> {
+fn parse_mechanisms(names: &str) -> Result<Vec<Mechanism>, CommandError> {
     let known = |name: &str| {
         Mechanism::from_name(name.trim().as_bytes()).ok_or_else(|| {
             let known: Vec<_> = Mechanism::ALL.iter().map(|mechanism| mechanism.name()).collect();
-            Failure::new(Kind::Usage, format!("--mechanism: unknown mechanism {name:?}"))
+            CommandError::new(ExitCode::Usage, format!("--mechanism: unknown mechanism {name:?}"))
                 .advise(format!("use one of {}", known.join(", ")))
         })
     };
     names.split(',').map(known).collect()
 }
 
-fn tls_config(options: &ConnectionOptions) -> Result<TlsClientConfig, Failure> {
+fn tls_config(options: &ConnectionOptions) -> Result<TlsClientConfig, CommandError> {
     let tls = if options.danger_accept_any_certificate {
         TlsClientConfig::danger_accept_any_certificate()
     } else if let Some(pin) = &options.pin {
         let pin: Fingerprint = pin.parse().map_err(|_| {
-            Failure::new(Kind::Usage, "--pin is not a fingerprint")
+            CommandError::new(ExitCode::Usage, "--pin is not a fingerprint")
                 .advise("use sha256: and 64 hexadecimal digits")
         })?;
         TlsClientConfig::pinned([pin])
@@ -143,51 +146,51 @@ fn tls_config(options: &ConnectionOptions) -> Result<TlsClientConfig, Failure> {
     } else {
         TlsClientConfig::platform()
     };
-    tls.map_err(|error| Failure::new(Kind::Configuration, error.to_string()))
+    tls.map_err(|error| CommandError::new(ExitCode::Configuration, error.to_string()))
 }
 
-impl From<io_mio::Error> for Failure {
+impl From<io_mio::Error> for CommandError {
     fn from(error: io_mio::Error) -> Self {
         match &error {
             io_mio::Error::ServiceRefused { reply, code } => {
-                let kind = if *code < 500 { Kind::TryAgain } else { Kind::Unavailable };
+                let kind = if *code < 500 { ExitCode::TryAgain } else { ExitCode::Unavailable };
                 let reply = ServerReply::from_smtp_text(reply);
                 return with_advice(Self::refused(kind, "the server refuses to serve", reply), error.hint());
             }
             io_mio::Error::StartTlsRefused { reply, is_temporary } => {
                 let (reply, is_retryable) = parse_refusal_line(reply);
-                let kind = if *is_temporary || is_retryable { Kind::TryAgain } else { Kind::Refused };
+                let kind = if *is_temporary || is_retryable { ExitCode::TryAgain } else { ExitCode::Refused };
                 let what = "the server refused STARTTLS and an encrypted connection is required";
                 let advice = match kind {
-                    Kind::TryAgain => Some("try again later".to_owned()),
+                    ExitCode::TryAgain => Some("try again later".to_owned()),
                     _ => error.hint(),
                 };
                 return with_advice(Self::refused(kind, what, reply), advice);
             }
             io_mio::Error::InvalidGreeting { line } => {
                 let (reply, is_retryable) = parse_refusal_line(line);
-                let kind = if is_retryable { Kind::TryAgain } else { Kind::Protocol };
+                let kind = if is_retryable { ExitCode::TryAgain } else { ExitCode::Protocol };
                 return Self::refused(kind, "the server's greeting is invalid", reply).advise(
                     "check the port: it may belong to another service; or the server refuses this client",
                 );
             }
             io_mio::Error::AuthenticationFailed { reply, code: Some(code) } => {
-                let kind = if *code < 500 { Kind::TryAgain } else { Kind::Refused };
+                let kind = if *code < 500 { ExitCode::TryAgain } else { ExitCode::Refused };
                 let reply = ServerReply::from_smtp_text(reply);
                 return Self::refused(kind, "the server refused the login", reply);
             }
             _ => {}
         }
         let kind = match (&error, error.kind()) {
-            (io_mio::Error::WrongTlsMode { .. }, _) => Kind::Protocol,
+            (io_mio::Error::WrongTlsMode { .. }, _) => ExitCode::Protocol,
             // The connection closed unexpectedly: a retry may succeed.
-            (error, _) if is_lost(error) => Kind::TryAgain,
-            (_, IoKind::NoHost) => Kind::NoHost,
-            (_, IoKind::Timeout) => Kind::TryAgain,
-            (_, IoKind::Protocol) => Kind::Protocol,
-            (_, IoKind::Security) => Kind::Refused,
-            (_, IoKind::Config) => Kind::Configuration,
-            _ => Kind::Unavailable,
+            (error, _) if is_lost(error) => ExitCode::TryAgain,
+            (_, IoKind::NoHost) => ExitCode::NoHost,
+            (_, IoKind::Timeout) => ExitCode::TryAgain,
+            (_, IoKind::Protocol) => ExitCode::Protocol,
+            (_, IoKind::Security) => ExitCode::Refused,
+            (_, IoKind::Config) => ExitCode::Configuration,
+            _ => ExitCode::Unavailable,
         };
         let failure = Self::new(kind, error.to_string()).transient(error.is_retryable());
         let is_local = matches!(error.kind(), IoKind::Config);
@@ -197,12 +200,12 @@ impl From<io_mio::Error> for Failure {
         let advice = untrusted_advice(&error).or_else(|| error.hint());
         with_advice(
             failure,
-            advice.or_else(|| (kind == Kind::TryAgain).then(|| "try again later".to_owned())),
+            advice.or_else(|| (kind == ExitCode::TryAgain).then(|| "try again later".to_owned())),
         )
     }
 }
 
-fn with_advice(failure: Failure, advice: Option<String>) -> Failure {
+fn with_advice(failure: CommandError, advice: Option<String>) -> CommandError {
     match advice {
         Some(advice) => failure.advise(advice),
         None => failure,
@@ -230,7 +233,7 @@ fn untrusted_advice(error: &io_mio::Error) -> Option<String> {
     ))
 }
 
-impl From<proto_mail::Error> for Failure {
+impl From<proto_mail::Error> for CommandError {
     fn from(error: proto_mail::Error) -> Self {
         io_mio::Error::from(error).into()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proto_imap::types::{ListResponse, MailboxAttribute, MailboxName, NameEncoding};
 use serde::Serialize;
 
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// The most folders in one account. A server that lists more is broken or hostile.
 const MAX_FOLDERS: usize = 100_000;
@@ -94,7 +94,7 @@ impl Folder {
     ///
     /// # Errors
     /// The name is empty, too long, or contains control characters.
-    pub(crate) fn check_name(&self) -> Result<(), Failure> {
+    pub(crate) fn check_name(&self) -> Result<(), CommandError> {
         let why = if let Some(length) = self.full_length {
             format!("its name has {length} bytes, and the limit is {MAX_NAME_BYTES}")
         } else if self.wire_name.is_empty() {
@@ -104,7 +104,7 @@ impl Folder {
         } else {
             return Ok(());
         };
-        Err(Failure::new(Kind::Unavailable, why))
+        Err(CommandError::new(ExitCode::Unavailable, why))
     }
 }
 
@@ -120,8 +120,8 @@ impl Listing {
     /// Adds a folder.
     ///
     /// # Errors
-    /// [`Kind::Protocol`] if there are too many folders, or too many bytes of names.
-    pub(crate) fn add(&mut self, listed: &ListResponse<'_>) -> Result<(), Failure> {
+    /// [`ExitCode::Protocol`] if there are too many folders, or too many bytes of names.
+    pub(crate) fn add(&mut self, listed: &ListResponse<'_>) -> Result<(), CommandError> {
         if self.folders.len() >= MAX_FOLDERS {
             return Err(too_many(format!(
                 "the server lists more than {MAX_FOLDERS} folders, which is the limit"
@@ -147,8 +147,8 @@ impl Listing {
     }
 }
 
-fn too_many(what: String) -> Failure {
-    Failure::new(Kind::Protocol, what).remote()
+fn too_many(what: String) -> CommandError {
+    CommandError::new(ExitCode::Protocol, what).remote()
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use io_mio::StageReport;
 use mailstore::{SpecialUse, SqliteStore, Store};
 use proto_imap::client::Client;
 
+use crate::command_error::{CommandError, ExitCode, store_error};
 use crate::endpoint::Endpoint;
-use crate::failure::{Failure, Kind, store_failure};
 use crate::folder::Folder;
 use crate::imap::{Authenticate, Connect, Session, Task, missing_user, require_imap, with_session};
 use crate::interrupt::Interrupt;
-use crate::local;
+use crate::local_mailboxes;
 use crate::options::{ConnectionOptions, OutputOptions, UrlParser};
 use crate::output::Output;
 use crate::url::Url;
@@ -33,7 +33,7 @@ pub(crate) struct FoldersArgs {
 }
 
 /// Runs the command.
-pub(crate) fn run(arguments: &FoldersArgs) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &FoldersArgs) -> Result<(), CommandError> {
     require_imap(&arguments.url)?;
     let output = Output::from(arguments.output);
     let endpoint = Endpoint::new(&arguments.url, &arguments.connection)?;
@@ -64,8 +64,8 @@ pub(crate) fn run(arguments: &FoldersArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let reasons: Vec<String> = failed.iter().map(|(name, why)| format!("{name}: {why}")).collect();
-    Err(Failure::new(
-        Kind::Unavailable,
+    Err(CommandError::new(
+        ExitCode::Unavailable,
         format!("{} folders could not be stored: {}", failed.len(), reasons.join("; ")),
     )
     .advise("rename them on the server; all others are stored"))
@@ -75,9 +75,9 @@ struct ListFolders<'a>(&'a Endpoint, proto_mail::Credentials);
 
 impl Task for ListFolders<'_> {
     type Output = Vec<Folder>;
-    type Error = Failure;
+    type Error = CommandError;
 
-    fn run<C: Connect>(self, mut session: Session<C>) -> Result<Vec<Folder>, Failure>
+    fn run<C: Connect>(self, mut session: Session<C>) -> Result<Vec<Folder>, CommandError>
     where
         Client<C>: Authenticate,
     {
@@ -92,11 +92,11 @@ fn store_folders<'f>(
     directory: &Path,
     url: &Url,
     folders: &'f [Folder],
-) -> Result<Vec<(&'f str, String)>, Failure> {
-    local::check_not_served(directory)?;
-    let store = SqliteStore::open(directory).map_err(|error| store_failure(directory, &error))?;
-    let account = local::account(&store, url)?;
-    let remote = store.remote_account(account, &local::key(url))?.id;
+) -> Result<Vec<(&'f str, String)>, CommandError> {
+    local_mailboxes::check_not_served(directory)?;
+    let store = SqliteStore::open(directory).map_err(|error| store_error(directory, &error))?;
+    let account = local_mailboxes::local_account(&store, url)?;
+    let remote = store.remote_account(account, &local_mailboxes::remote_account_key(url))?.id;
     let mut failed = Vec::new();
     let mut good = Vec::new();
     for folder in folders {
@@ -105,11 +105,11 @@ fn store_folders<'f>(
             Err(failure) => failed.push((folder.name.as_str(), failure.what)),
         }
     }
-    let names = local::names(&store, account, remote, &good)?;
+    let names = local_mailboxes::local_names(&store, account, remote, &good)?;
     let valid = folders.iter().filter(|folder| folder.check_name().is_ok());
     for (folder, name) in valid.zip(&names) {
         let special_use = folder.special_use.as_deref().and_then(SpecialUse::from_attribute);
-        if let Err(error) = local::mailbox(&store, account, name, special_use) {
+        if let Err(error) = local_mailboxes::find_or_create_mailbox(&store, account, name, special_use) {
             failed.push((folder.name.as_str(), format!("the store: {error}")));
         }
     }

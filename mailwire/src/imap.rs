@@ -11,15 +11,15 @@ use proto_imap::types::{Command, Condition, ListCommand, ListPattern, RawCommand
 use proto_mail::sasl::MechanismChoice;
 use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Misuse, Secure, SendBuffer};
 
+use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
-use crate::failure::{Failure, Kind};
 use crate::folder::{Folder, Listing};
 use crate::interrupt::{self, Interrupt};
-use crate::login::{self, LoggedIn, LoginSession, Refusal};
-use crate::refusal;
+use crate::login::{self, LoggedIn, LoginRefusal, LoginSession};
+use crate::refusal_errors;
+use crate::refusal_reason::imap_refusal_reason;
 use crate::server_reply::ServerReply;
 use crate::url::{Protocol, Url};
-use crate::verdict;
 
 /// The ID command (RFC 2971).
 const ID: &str = concat!(
@@ -43,7 +43,7 @@ const LOGOUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Work to do with a session on either channel.
 pub(crate) trait Task {
     type Output;
-    type Error: From<Failure>;
+    type Error: From<CommandError>;
 
     /// Does the work, and logs out.
     fn run<C: Connect>(self, session: Session<C>) -> Result<Self::Output, Self::Error>
@@ -67,18 +67,18 @@ pub(crate) fn with_session<T: Task>(
 /// A channel on which a session can be opened.
 pub(crate) trait Connect: Channel + Sized {
     /// Connects.
-    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Failure>;
+    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, CommandError>;
 }
 
 impl Connect for Secure {
-    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Failure> {
+    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, CommandError> {
         let connection = connector.connect::<ImapClient>(&endpoint.target(), &Arc::new(Config::default()))?;
         Ok(Session::new(connection, endpoint, true))
     }
 }
 
 impl Connect for Cleartext {
-    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Failure> {
+    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, CommandError> {
         let config = Arc::new(Config::default().danger_cleartext());
         let connection = connector.danger_connect_cleartext::<ImapClient>(&endpoint.target(), &config)?;
         Ok(Session::new(connection, endpoint, endpoint.options.danger_cleartext_login))
@@ -169,8 +169,8 @@ where
             &mut Client<C>,
             &mut SendBuffer,
             &mut Instant,
-        ) -> Result<Option<T>, Failure>,
-    ) -> Result<T, Failure> {
+        ) -> Result<Option<T>, CommandError>,
+    ) -> Result<T, CommandError> {
         let mut useful = Instant::now();
         loop {
             if let Some(interrupt) = &self.interrupt {
@@ -196,8 +196,8 @@ where
                 Err(failure) => return Err(self.explain(failure)),
             }
             if useful.elapsed() >= self.useless_timeout {
-                return Err(Failure::new(
-                    Kind::TryAgain,
+                return Err(CommandError::new(
+                    ExitCode::TryAgain,
                     format!("the server sent only unrequested data for {:?}", self.useless_timeout),
                 )
                 .advise("try again later")
@@ -207,15 +207,17 @@ where
     }
 
     /// Replaces the failure by the server's BYE, if it sent one before the connection closed.
-    fn explain(&mut self, failure: Failure) -> Failure {
+    fn explain(&mut self, failure: CommandError) -> CommandError {
         match self.bye.take() {
-            Some(reply) if failure.server.is_none() => refusal::imap_bye(reply, !self.is_greeted).closed(),
+            Some(reply) if failure.server.is_none() => {
+                refusal_errors::imap_bye_error(reply, !self.is_greeted).closed()
+            }
             _ => failure,
         }
     }
 
     /// Waits for the server's capabilities, and returns their names.
-    pub(crate) fn capabilities(&mut self) -> Result<Vec<String>, Failure> {
+    pub(crate) fn capabilities(&mut self) -> Result<Vec<String>, CommandError> {
         self.drive(|turn, client, _, _| {
             if client.capabilities().is_none()
                 || !matches!(turn, ConnectionEvent::Machine(Event::Capabilities) | ConnectionEvent::Writable)
@@ -232,14 +234,14 @@ where
         &mut self,
         endpoint: &Endpoint,
         credentials: &Credentials,
-    ) -> Result<LoggedIn, Failure> {
+    ) -> Result<LoggedIn, CommandError> {
         if !self.may_log_in {
             return Err(login::needs_tls());
         }
         self.capabilities()?;
         if self.connection.machine().state() != Some(State::NotAuthenticated) {
-            return Err(Failure::new(
-                Kind::Refused,
+            return Err(CommandError::new(
+                ExitCode::Refused,
                 "the server has already authenticated the session (PREAUTH), so it is unknown whose mail it serves",
             )
             .advise("check host and port; a public server requires a login")
@@ -256,7 +258,7 @@ where
     }
 
     /// Sends ID (RFC 2971), once per session, and ignores a refusal. Returns whether it was sent now.
-    pub(crate) fn identify(&mut self) -> Result<bool, Failure> {
+    pub(crate) fn identify(&mut self) -> Result<bool, CommandError> {
         if std::mem::replace(&mut self.is_identified, true) {
             return Ok(false);
         }
@@ -277,8 +279,8 @@ where
     pub(crate) fn run_command(
         &mut self,
         command: &Command<'_>,
-        mut data: impl FnMut(Event<'_>) -> Result<bool, Failure>,
-    ) -> Result<(), Failure> {
+        mut data: impl FnMut(Event<'_>) -> Result<bool, CommandError>,
+    ) -> Result<(), CommandError> {
         let what = format!("the server refused {}", command.name());
         let sent = self.connection.with(|client, tx| client.send(command, tx))?;
         self.drive(|turn, _, _, useful| match turn {
@@ -298,15 +300,15 @@ where
     /// Lists the folders of the account. A name that is too long is cut, and [`Folder::check_name`] refuses it.
     ///
     /// # Errors
-    /// [`Kind::Protocol`] if the server lists too many folders, or too many bytes of names.
-    pub(crate) fn folders(&mut self) -> Result<Vec<Folder>, Failure> {
+    /// [`ExitCode::Protocol`] if the server lists too many folders, or too many bytes of names.
+    pub(crate) fn folders(&mut self) -> Result<Vec<Folder>, CommandError> {
         let mut listing = Listing::default();
         self.list(&mut listing)?;
         Ok(listing.sorted())
     }
 
     /// Adds the folders to `listing`, which keeps those that came before a failure.
-    pub(crate) fn list(&mut self, listing: &mut Listing) -> Result<(), Failure> {
+    pub(crate) fn list(&mut self, listing: &mut Listing) -> Result<(), CommandError> {
         let patterns = [ListPattern::ALL];
         self.run_command(&Command::List(ListCommand::new(&patterns)), |event| {
             let Event::Data(Untagged::List(listed)) = event else { return Ok(false) };
@@ -321,7 +323,7 @@ where
         if connection.with(|client, tx| client.send(&Command::Logout, tx)).is_ok() {
             let until = Instant::now() + LOGOUT_TIMEOUT;
             let _ = connection.drive_until(until, |turn, _, _| match turn {
-                ConnectionEvent::Machine(Event::Closed) => Ok::<_, Failure>(Some(())),
+                ConnectionEvent::Machine(Event::Closed) => Ok::<_, CommandError>(Some(())),
                 _ => Ok(None),
             });
         }
@@ -349,7 +351,7 @@ where
         &mut self,
         mechanism: Option<Mechanism>,
         credentials: Credentials,
-    ) -> Result<Option<Refusal>, Failure> {
+    ) -> Result<Option<LoginRefusal>, CommandError> {
         let method = mechanism.map_or(LoginMethod::Strongest, LoginMethod::Mechanism);
         self.connection
             .with(|client, tx| client.start_login(credentials, method, tx))
@@ -357,10 +359,10 @@ where
         self.drive(|turn, _, _, _| match turn {
             ConnectionEvent::Machine(Event::Auth(AuthOutcome::Accepted { .. })) => Ok(Some(None)),
             ConnectionEvent::Machine(Event::Auth(outcome)) => {
-                let (status, reason) = (outcome.status(), outcome.reason());
+                let (status, details) = (outcome.status(), outcome.reason());
                 let reply = ServerReply::imap(status);
-                let verdict = verdict::imap_verdict(&reply, status.condition, login::during(mechanism));
-                Ok(Some(Some(Refusal { verdict, reply }.with_reason(reason))))
+                let reason = imap_refusal_reason(&reply, status.condition, login::refused_step(mechanism));
+                Ok(Some(Some(LoginRefusal { reason, reply }.with_details(details))))
             }
             _ => Ok(None),
         })
@@ -372,20 +374,24 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 /// Returns `Ok` if the command succeeded. `what` says what the server refused otherwise.
-pub(crate) fn accepted(status: &StatusResponse<'_>, what: &str) -> Result<(), Failure> {
-    if status.condition == Condition::Ok { Ok(()) } else { Err(refusal::imap_command(status, what)) }
+pub(crate) fn accepted(status: &StatusResponse<'_>, what: &str) -> Result<(), CommandError> {
+    if status.condition == Condition::Ok {
+        Ok(())
+    } else {
+        Err(refusal_errors::imap_command_error(status, what))
+    }
 }
 
 /// Checks that the URL is an IMAP URL.
-pub(crate) fn require_imap(url: &Url) -> Result<(), Failure> {
+pub(crate) fn require_imap(url: &Url) -> Result<(), CommandError> {
     if url.protocol == Protocol::Imap {
         return Ok(());
     }
-    Err(Failure::new(Kind::Usage, "this command needs an IMAP URL")
+    Err(CommandError::new(ExitCode::Usage, "this command needs an IMAP URL")
         .advise("use imaps://user@host or imap://user@host"))
 }
 
-/// Returns the failure for a URL without a user.
-pub(crate) fn missing_user() -> Failure {
-    Failure::new(Kind::Usage, "the URL names no user").advise("use imaps://user@host")
+/// Returns the error for a URL without a user.
+pub(crate) fn missing_user() -> CommandError {
+    CommandError::new(ExitCode::Usage, "the URL names no user").advise("use imaps://user@host")
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// The longest time between two checks for a signal while waiting for the network.
 pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
@@ -64,13 +64,16 @@ impl Interrupt {
     ///
     /// # Errors
     /// The handler cannot be installed.
-    pub(crate) fn install() -> Result<Self, Failure> {
+    pub(crate) fn install() -> Result<Self, CommandError> {
         static INSTALLED: OnceLock<Interrupt> = OnceLock::new();
         if let Some(installed) = INSTALLED.get() {
             return Ok(installed.clone());
         }
         let failed = |error: std::io::Error| {
-            Failure::new(Kind::Unavailable, format!("the signal handler cannot be installed: {error}"))
+            CommandError::new(
+                ExitCode::Unavailable,
+                format!("the signal handler cannot be installed: {error}"),
+            )
         };
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
         let interrupt = Self(Arc::new(State::default()));
@@ -103,12 +106,12 @@ impl Interrupt {
     /// Checks for a signal.
     ///
     /// # Errors
-    /// [`Kind::Interrupted`] or [`Kind::Terminated`] after a signal. The caller adds advice how to continue.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
+    /// [`ExitCode::Interrupted`] or [`ExitCode::Terminated`] after a signal. The caller adds advice how to continue.
+    pub(crate) fn check(&self) -> Result<(), CommandError> {
         match self.0.signal.load(Ordering::SeqCst) {
             0 => Ok(()),
-            SIGTERM => Err(Failure::new(Kind::Terminated, "stopped by SIGTERM")),
-            _ => Err(Failure::new(Kind::Interrupted, "interrupted")),
+            SIGTERM => Err(CommandError::new(ExitCode::Terminated, "stopped by SIGTERM")),
+            _ => Err(CommandError::new(ExitCode::Interrupted, "interrupted")),
         }
     }
 
@@ -176,9 +179,9 @@ mod tests {
         let sleeper = std::thread::spawn(move || other.sleep(Duration::from_secs(60)));
         interrupt.received(SIGTERM);
         assert!(!sleeper.join().unwrap());
-        assert_eq!(interrupt.check().unwrap_err().kind, Kind::Terminated);
-        assert_eq!(Kind::Terminated.code(), 143);
-        assert_eq!(Kind::Interrupted.code(), 130);
+        assert_eq!(interrupt.check().unwrap_err().exit_code, ExitCode::Terminated);
+        assert_eq!(ExitCode::Terminated.number(), 143);
+        assert_eq!(ExitCode::Interrupted.number(), 130);
     }
 
     #[test]

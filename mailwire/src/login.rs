@@ -12,11 +12,11 @@
 use proto_mail::sasl::{MechanismChoice, SaslError};
 use proto_mail::{Credentials, Mechanism};
 
+use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
-use crate::failure::{Failure, Kind};
-use crate::refusal::{CredentialKind, login_failure};
+use crate::refusal_errors::{CredentialKind, login_error};
+use crate::refusal_reason::{RefusalReason, RefusedStep};
 use crate::server_reply::ServerReply;
-use crate::verdict::{During, Verdict};
 
 /// A session that can log in.
 pub(crate) trait LoginSession {
@@ -34,7 +34,7 @@ pub(crate) trait LoginSession {
         &mut self,
         mechanism: Option<Mechanism>,
         credentials: Credentials,
-    ) -> Result<Option<Refusal>, Failure>;
+    ) -> Result<Option<LoginRefusal>, CommandError>;
 }
 
 /// How the user logged in.
@@ -65,60 +65,61 @@ impl LoggedIn {
     }
 }
 
-/// A server's refusal of a login.
-pub(crate) struct Refusal {
-    pub(crate) verdict: Verdict,
+/// A server's refusal of one login attempt.
+pub(crate) struct LoginRefusal {
+    pub(crate) reason: RefusalReason,
     pub(crate) reply: ServerReply,
 }
 
-impl Refusal {
-    /// Adds the mechanism's own reason: the error in SCRAM's last message, OAuth's JSON, or why the client cancelled.
-    pub(crate) fn with_reason(mut self, reason: Option<&str>) -> Self {
-        let Some(reason) = reason else { return self };
-        self.verdict = verdict_by_reason(reason).unwrap_or(self.verdict);
-        let reason: String = reason.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
-        self.reply.text = format!("{} ({reason})", self.reply.text);
+impl LoginRefusal {
+    /// Adds what the mechanism says: the error in SCRAM's last message, OAuth's JSON, or why the client cancelled.
+    pub(crate) fn with_details(mut self, details: Option<&str>) -> Self {
+        let Some(details) = details else { return self };
+        self.reason = reason_by_details(details).unwrap_or(self.reason);
+        let details: String =
+            details.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+        self.reply.text = format!("{} ({details})", self.reply.text);
         self
     }
 }
 
-/// Returns whether a login with this mechanism reveals the credentials. `None` is the login command.
-pub(crate) const fn during(mechanism: Option<Mechanism>) -> During {
+/// Returns the step that a login with this mechanism is. `None` is the login command.
+pub(crate) const fn refused_step(mechanism: Option<Mechanism>) -> RefusedStep {
     match mechanism {
-        Some(mechanism) if !mechanism.reveals_credentials() => During::SecretLogin,
-        _ => During::RevealingLogin,
+        Some(mechanism) if !mechanism.reveals_credentials() => RefusedStep::SecretLogin,
+        _ => RefusedStep::RevealingLogin,
     }
 }
 
-/// Classifies a mechanism's reason: the server's (RFC 5802 §7, RFC 7628 §3.2.2), or why the client cancelled.
-fn verdict_by_reason(reason: &str) -> Option<Verdict> {
-    const SERVER: &[(&str, Verdict)] = &[
-        ("invalid-proof", Verdict::WrongCredentials),
-        ("unknown-user", Verdict::WrongCredentials),
-        ("no-resources", Verdict::Temporary),
+/// Classifies what a mechanism says: the server's error (RFC 5802 §7, RFC 7628 §3.2.2), or why the client cancelled.
+fn reason_by_details(details: &str) -> Option<RefusalReason> {
+    const SERVER: &[(&str, RefusalReason)] = &[
+        ("invalid-proof", RefusalReason::WrongCredentials),
+        ("unknown-user", RefusalReason::WrongCredentials),
+        ("no-resources", RefusalReason::Temporary),
         // The server sees another TLS channel, or an attacker changed the list of mechanisms.
-        ("channel-bindings-dont-match", Verdict::Refused),
-        ("server-does-support-channel-binding", Verdict::Refused),
-        ("channel-binding-not-supported", Verdict::Mechanism),
-        ("unsupported-channel-binding-type", Verdict::Mechanism),
-        ("extensions-not-supported", Verdict::Mechanism),
-        ("invalid-encoding", Verdict::Mechanism),
+        ("channel-bindings-dont-match", RefusalReason::Refused),
+        ("server-does-support-channel-binding", RefusalReason::Refused),
+        ("channel-binding-not-supported", RefusalReason::Mechanism),
+        ("unsupported-channel-binding-type", RefusalReason::Mechanism),
+        ("extensions-not-supported", RefusalReason::Mechanism),
+        ("invalid-encoding", RefusalReason::Mechanism),
         // OAuth.
-        ("invalid_token", Verdict::Expired),
-        ("\"401\"", Verdict::Expired),
-        ("\"400\"", Verdict::WrongCredentials),
+        ("invalid_token", RefusalReason::Expired),
+        ("\"401\"", RefusalReason::Expired),
+        ("\"400\"", RefusalReason::WrongCredentials),
     ];
-    const CLIENT: &[(SaslError, Verdict)] = &[
-        (SaslError::ServerNotVerified, Verdict::Refused),
-        (SaslError::NonceMismatch, Verdict::Refused),
-        (SaslError::IterationCount, Verdict::Mechanism),
-        (SaslError::UnsupportedExtension, Verdict::Mechanism),
-        (SaslError::Malformed, Verdict::Mechanism),
-        (SaslError::TooLong, Verdict::Mechanism),
+    const CLIENT: &[(SaslError, RefusalReason)] = &[
+        (SaslError::ServerNotVerified, RefusalReason::Refused),
+        (SaslError::NonceMismatch, RefusalReason::Refused),
+        (SaslError::IterationCount, RefusalReason::Mechanism),
+        (SaslError::UnsupportedExtension, RefusalReason::Mechanism),
+        (SaslError::Malformed, RefusalReason::Mechanism),
+        (SaslError::TooLong, RefusalReason::Mechanism),
     ];
-    let by_server = SERVER.iter().find(|(part, _)| reason.contains(part)).map(|(_, verdict)| *verdict);
-    let by_client = || CLIENT.iter().find(|(error, _)| reason.contains(&error.to_string()));
-    by_server.or_else(|| by_client().map(|(_, verdict)| *verdict))
+    let by_server = SERVER.iter().find(|(part, _)| details.contains(part)).map(|(_, reason)| *reason);
+    let by_client = || CLIENT.iter().find(|(error, _)| details.contains(&error.to_string()));
+    by_server.or_else(|| by_client().map(|(_, reason)| *reason))
 }
 
 /// Logs in.
@@ -129,17 +130,17 @@ pub(crate) fn log_in(
     session: &mut impl LoginSession,
     endpoint: &Endpoint,
     credentials: &Credentials,
-) -> Result<LoggedIn, Failure> {
+) -> Result<LoggedIn, CommandError> {
     let credentials = endpoint.session_credentials(credentials)?;
     let kind = match credentials {
         Credentials::Bearer { .. } => CredentialKind::Token,
         _ => CredentialKind::Password,
     };
     let result = attempt(session, endpoint.mechanisms(), &credentials)?;
-    let is_token_refused = |refused: &RefusedLogin| {
-        use Verdict::{Expired, Refused, WrongCredentials};
+    let is_token_refused = |refused: &FailedLogin| {
+        use RefusalReason::{Expired, Refused, WrongCredentials};
         kind == CredentialKind::Token
-            && matches!(refused.refusal.verdict, WrongCredentials | Expired | Refused)
+            && matches!(refused.refusal.reason, WrongCredentials | Expired | Refused)
     };
     let result = match result {
         Err(refused) if is_token_refused(&refused) => match endpoint.renewed_token()? {
@@ -148,21 +149,21 @@ pub(crate) fn log_in(
         },
         result => result,
     };
-    result.map_err(|refused| refused.failure(kind))
+    result.map_err(|refused| refused.into_error(kind))
 }
 
-/// A login that the server refused.
-struct RefusedLogin {
-    refusal: Refusal,
+/// A login that failed because the server refused its attempts.
+struct FailedLogin {
+    refusal: LoginRefusal,
     /// The mechanism that the server refused before, and its reply.
     before: Option<(Mechanism, ServerReply)>,
     /// The refused mechanism, if no other one that keeps the password secret is usable.
     last_secret: Option<Mechanism>,
 }
 
-impl RefusedLogin {
-    fn failure(self, credentials: CredentialKind) -> Failure {
-        let failure = login_failure(self.refusal.verdict, self.refusal.reply, credentials);
+impl FailedLogin {
+    fn into_error(self, credentials: CredentialKind) -> CommandError {
+        let failure = login_error(self.refusal.reason, self.refusal.reply, credentials);
         match (self.before, self.last_secret) {
             (Some((mechanism, reply)), _) => {
                 failure.append(&format!(" (before that, the server refused {mechanism}: {reply})"))
@@ -179,7 +180,7 @@ fn attempt(
     session: &mut impl LoginSession,
     order: &[Mechanism],
     credentials: &Credentials,
-) -> Result<Result<LoggedIn, RefusedLogin>, Failure> {
+) -> Result<Result<LoggedIn, FailedLogin>, CommandError> {
     let choice = session.choose_mechanism(order, credentials);
     let first = match choice.into_result() {
         Ok(mechanism) => Some(mechanism),
@@ -191,8 +192,8 @@ fn attempt(
     let Some(refusal) = try_login(session, first, credentials)? else {
         return Ok(Ok(LoggedIn { method, choice, refused: None }));
     };
-    let refused = |refusal, before, last_secret| Ok(Err(RefusedLogin { refusal, before, last_secret }));
-    let Some(mechanism) = first.filter(|_| refusal.verdict == Verdict::Mechanism) else {
+    let refused = |refusal, before, last_secret| Ok(Err(FailedLogin { refusal, before, last_secret }));
+    let Some(mechanism) = first.filter(|_| refusal.reason == RefusalReason::Mechanism) else {
         return refused(refusal, None, None);
     };
     if mechanism.reveals_credentials() {
@@ -215,7 +216,7 @@ fn try_login(
     session: &mut impl LoginSession,
     mechanism: Option<Mechanism>,
     credentials: &Credentials,
-) -> Result<Option<Refusal>, Failure> {
+) -> Result<Option<LoginRefusal>, CommandError> {
     let refused_before = session.has_refused_initial_response();
     let refusal = session.try_login(mechanism, credentials.duplicate())?;
     if refusal.is_some() && !refused_before && session.has_refused_initial_response() {
@@ -224,19 +225,22 @@ fn try_login(
     Ok(refusal)
 }
 
-/// Returns the failure for a login that cannot begin with any mechanism.
-pub(crate) fn cannot_log_in(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Kind::Refused, format!("the user cannot log in: {error}"))
+/// Returns the error for a login that cannot begin with any mechanism.
+pub(crate) fn cannot_log_in(error: &dyn std::fmt::Display) -> CommandError {
+    CommandError::new(ExitCode::Refused, format!("the user cannot log in: {error}"))
         .advise(
             "compare what the server offers with --mechanism; use --token-command if the server requires an OAuth token",
         )
         .remote()
 }
 
-/// Returns the failure for a login without TLS that was not explicitly allowed.
-pub(crate) fn needs_tls() -> Failure {
-    Failure::new(Kind::Refused, "a login without TLS would reveal the password to an attacker on the network")
-        .advise("remove --danger-cleartext, or add --danger-cleartext-login")
+/// Returns the error for a login without TLS that was not explicitly allowed.
+pub(crate) fn needs_tls() -> CommandError {
+    CommandError::new(
+        ExitCode::Refused,
+        "a login without TLS would reveal the password to an attacker on the network",
+    )
+    .advise("remove --danger-cleartext, or add --danger-cleartext-login")
 }
 
 #[cfg(test)]
@@ -249,7 +253,7 @@ mod tests {
 
     /// A session whose server answers by the mechanism. It records the mechanisms tried.
     struct FakeSession {
-        answer: fn(Option<Mechanism>) -> Option<Verdict>,
+        answer: fn(Option<Mechanism>) -> Option<RefusalReason>,
         tried: Vec<Option<Mechanism>>,
     }
 
@@ -275,18 +279,18 @@ mod tests {
             &mut self,
             mechanism: Option<Mechanism>,
             _: Credentials,
-        ) -> Result<Option<Refusal>, Failure> {
+        ) -> Result<Option<LoginRefusal>, CommandError> {
             self.tried.push(mechanism);
             let reply =
                 ServerReply { code: None, text: "bad protocol / cancel".into(), condition: Some("NO") };
-            Ok((self.answer)(mechanism).map(|verdict| Refusal { verdict, reply }))
+            Ok((self.answer)(mechanism).map(|reason| LoginRefusal { reason, reply }))
         }
     }
 
     /// Logs in to a server that answers like this. Returns the result and the mechanisms tried.
     fn log_in_to(
-        answer: fn(Option<Mechanism>) -> Option<Verdict>,
-    ) -> (Result<LoggedIn, Failure>, Vec<Mechanism>) {
+        answer: fn(Option<Mechanism>) -> Option<RefusalReason>,
+    ) -> (Result<LoggedIn, CommandError>, Vec<Mechanism>) {
         let endpoint = Endpoint::new(&"imaps://u@h".parse().unwrap(), &ConnectionOptions::default()).unwrap();
         let mut session = FakeSession { answer, tried: Vec::new() };
         let result = log_in(&mut session, &endpoint, &Credentials::password("u", &b"p"[..]));
@@ -296,7 +300,7 @@ mod tests {
     #[test]
     fn names_the_refused_mechanism_after_the_next_one_succeeded() {
         let (result, tried) = log_in_to(|tried| {
-            tried.filter(|mechanism| mechanism.uses_channel_binding()).map(|_| Verdict::Mechanism)
+            tried.filter(|mechanism| mechanism.uses_channel_binding()).map(|_| RefusalReason::Mechanism)
         });
         assert_eq!(tried, [Mechanism::ScramSha256Plus, Mechanism::ScramSha256]);
         let text = result.unwrap().describe();
@@ -307,28 +311,28 @@ mod tests {
 
     #[test]
     fn never_reveals_the_password_after_refused_scram() {
-        let (result, tried) = log_in_to(|_| Some(Verdict::Mechanism));
+        let (result, tried) = log_in_to(|_| Some(RefusalReason::Mechanism));
         assert_eq!(tried, [Mechanism::ScramSha256Plus, Mechanism::ScramSha256]);
         let failure = result.unwrap_err();
         assert!(failure.what.contains("SCRAM-SHA-256-PLUS"), "{failure}");
-        let (result, tried) = log_in_to(|_| Some(Verdict::WrongCredentials));
-        assert_eq!((tried.len(), result.unwrap_err().kind), (1, Kind::Refused));
-        let (result, tried) = log_in_to(|_| Some(Verdict::Temporary));
-        assert_eq!((tried.len(), result.unwrap_err().kind), (1, Kind::TryAgain));
+        let (result, tried) = log_in_to(|_| Some(RefusalReason::WrongCredentials));
+        assert_eq!((tried.len(), result.unwrap_err().exit_code), (1, ExitCode::Refused));
+        let (result, tried) = log_in_to(|_| Some(RefusalReason::Temporary));
+        assert_eq!((tried.len(), result.unwrap_err().exit_code), (1, ExitCode::TryAgain));
     }
 
     #[test]
-    fn mechanism_reasons_decide_the_verdict() {
-        for (reason, verdict) in [
-            ("invalid-proof", Verdict::WrongCredentials),
-            ("channel-bindings-dont-match", Verdict::Refused),
-            ("channel-binding-not-supported", Verdict::Mechanism),
-            (&SaslError::ServerNotVerified.to_string(), Verdict::Refused),
-            (&SaslError::IterationCount.to_string(), Verdict::Mechanism),
-            ("{\"status\":\"401\",\"schemes\":\"bearer\"}", Verdict::Expired),
+    fn mechanism_details_decide_the_reason() {
+        for (details, reason) in [
+            ("invalid-proof", RefusalReason::WrongCredentials),
+            ("channel-bindings-dont-match", RefusalReason::Refused),
+            ("channel-binding-not-supported", RefusalReason::Mechanism),
+            (&SaslError::ServerNotVerified.to_string(), RefusalReason::Refused),
+            (&SaslError::IterationCount.to_string(), RefusalReason::Mechanism),
+            ("{\"status\":\"401\",\"schemes\":\"bearer\"}", RefusalReason::Expired),
         ] {
-            assert_eq!(verdict_by_reason(reason), Some(verdict), "{reason}");
+            assert_eq!(reason_by_details(details), Some(reason), "{details}");
         }
-        assert_eq!(verdict_by_reason("other-error"), None);
+        assert_eq!(reason_by_details("other-error"), None);
     }
 }

@@ -4,25 +4,25 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod command_error;
 mod compose;
 mod config;
 mod credentials;
-mod data;
 mod decode;
 mod endpoint;
-mod failure;
 mod folder;
 mod folders;
 mod imap;
 mod interrupt;
 mod line_writer;
-mod local;
+mod local_mailboxes;
 mod login;
 mod memory;
 mod options;
 mod output;
-mod private;
-mod refusal;
+mod private_files;
+mod refusal_errors;
+mod refusal_reason;
 mod send;
 mod serve;
 mod server_reply;
@@ -30,15 +30,15 @@ mod smtp;
 mod sync;
 mod trace;
 mod url;
-mod verdict;
+mod user_data_directory;
 
-use std::process::ExitCode;
+use std::process;
 
 use clap::{Parser, Subcommand};
 
 use crate::check::CheckArgs;
+use crate::command_error::CommandError;
 use crate::decode::DecodeArgs;
-use crate::failure::{Failure, Kind};
 use crate::folders::FoldersArgs;
 use crate::options::OutputOptions;
 use crate::output::{ClosedOutput, Output};
@@ -107,7 +107,7 @@ impl Command {
         }
     }
 
-    /// Returns whether the command has work left to do when its standard output is closed. Sending, fetching and
+    /// Returns what the command does when its standard output is closed. Sending, fetching and
     /// serving don't depend on a reader of the report.
     const fn on_closed_output(&self) -> ClosedOutput {
         match self {
@@ -116,13 +116,15 @@ impl Command {
         }
     }
 
-    fn run(&self) -> Result<ExitCode, Failure> {
+    fn run(&self) -> Result<process::ExitCode, CommandError> {
         let result = match self {
             Self::Serve(arguments) => serve::run(arguments, Output::from(arguments.output)),
             Self::Check(arguments) => {
                 let failed = check::run(arguments)?;
                 output::check_written()?;
-                return Ok(failed.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.code())));
+                return Ok(failed.map_or(process::ExitCode::SUCCESS, |exit_code| {
+                    process::ExitCode::from(exit_code.number())
+                }));
             }
             Self::Folders(arguments) => folders::run(arguments)
                 .map_err(|failure| failure.at(&arguments.url))
@@ -132,17 +134,21 @@ impl Command {
             Self::Sendmail(arguments) => send::run_sendmail(arguments),
             Self::Decode(arguments) => decode::run(arguments).and_then(|()| output::check_written()),
         };
-        result.map(|()| ExitCode::SUCCESS)
+        result.map(|()| process::ExitCode::SUCCESS)
     }
 }
 
-fn main() -> ExitCode {
+fn main() -> process::ExitCode {
     let command = match Cli::try_parse_from(send::sendmail::program_arguments(std::env::args_os())) {
         Ok(cli) => cli.command,
         Err(error) => {
             let _ = error.print();
             // clap reports --help and --version as errors, too.
-            return if error.use_stderr() { ExitCode::from(Kind::Usage.code()) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                process::ExitCode::from(command_error::ExitCode::Usage.number())
+            } else {
+                process::ExitCode::SUCCESS
+            };
         }
     };
     if matches!(command, Command::Serve(_)) {
@@ -154,7 +160,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             output.failure(&failure);
-            ExitCode::from(failure.kind.code())
+            process::ExitCode::from(failure.exit_code.number())
         }
     }
 }

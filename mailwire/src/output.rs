@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 use crate::options::OutputOptions;
 use crate::server_reply::ServerReply;
 
@@ -56,10 +56,12 @@ fn record_write(result: std::io::Result<()>) {
 ///
 /// # Errors
 /// A write failed for a reason other than a closed reader, such as a full disk.
-pub(crate) fn check_written() -> Result<(), Failure> {
+pub(crate) fn check_written() -> Result<(), CommandError> {
     match WRITE_ERROR.get() {
         None => Ok(()),
-        Some(kind) => Err(Failure::new(Kind::Output, format!("writing to standard output failed: {kind}"))),
+        Some(kind) => {
+            Err(CommandError::new(ExitCode::Output, format!("writing to standard output failed: {kind}")))
+        }
     }
 }
 
@@ -155,7 +157,7 @@ impl Output {
     }
 
     /// Prints a failure on standard error, and in JSON mode also as an object on standard output.
-    pub(crate) fn failure(self, failure: &Failure) {
+    pub(crate) fn failure(self, failure: &CommandError) {
         if self.json {
             self.json_always(&serde_json::json!({ "error": describe(failure) }));
         }
@@ -182,10 +184,10 @@ impl Output {
 }
 
 /// Returns a failure as JSON. `code` is the exit code; `server` is the server's reply, if there is one.
-pub(crate) fn describe(failure: &Failure) -> serde_json::Value {
+pub(crate) fn describe(failure: &CommandError) -> serde_json::Value {
     let mut error = serde_json::json!({
-        "kind": failure.kind.word(),
-        "code": failure.kind.code(),
+        "kind": failure.exit_code.name(),
+        "code": failure.exit_code.number(),
         "what": truncate(&failure.what),
         "try": failure.advice.as_deref().map(truncate),
     });

@@ -10,12 +10,12 @@ use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event};
 use proto_smtp::types::{Capabilities, ExtensionSet, Response};
 
+use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
-use crate::failure::{Failure, Kind};
-use crate::login::{self, LoggedIn, LoginSession, Refusal};
-use crate::refusal;
+use crate::login::{self, LoggedIn, LoginRefusal, LoginSession};
+use crate::refusal_errors;
+use crate::refusal_reason::smtp_refusal_reason;
 use crate::server_reply::ServerReply;
-use crate::verdict;
 
 /// How long to wait for the server's reply to QUIT.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Work to do with a session on either channel.
 pub(crate) trait Task {
     type Output;
-    type Error: From<Failure>;
+    type Error: From<CommandError>;
 
     /// Does the work.
     fn run<C: Channel>(self, session: &mut Session<C>) -> Result<Self::Output, Self::Error>
@@ -107,7 +107,11 @@ pub(crate) enum SessionEnd {
 
 impl Session<Secure> {
     /// Connects with TLS.
-    pub(crate) fn open(endpoint: &Endpoint, connector: &Connector, config: Config) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        endpoint: &Endpoint,
+        connector: &Connector,
+        config: Config,
+    ) -> Result<Self, CommandError> {
         let connection = connector.connect::<SmtpClient>(&endpoint.target(), &Arc::new(config))?;
         Ok(Self { connection, may_log_in: true, is_ready: false, end: SessionEnd::Quit })
     }
@@ -115,7 +119,11 @@ impl Session<Secure> {
 
 impl Session<Cleartext> {
     /// Connects without TLS.
-    pub(crate) fn open(endpoint: &Endpoint, connector: &Connector, config: Config) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        endpoint: &Endpoint,
+        connector: &Connector,
+        config: Config,
+    ) -> Result<Self, CommandError> {
         let config = Arc::new(config.danger_cleartext());
         let connection = connector.danger_connect_cleartext::<SmtpClient>(&endpoint.target(), &config)?;
         let may_log_in = endpoint.options.danger_cleartext_login;
@@ -136,7 +144,7 @@ where
 {
     /// Waits until the server has answered EHLO. Calls `greeting` with the server's greeting, unless the connection has
     /// read it already.
-    pub(crate) fn ready<E: From<Failure> + From<io_mio::Error>>(
+    pub(crate) fn ready<E: From<CommandError> + From<io_mio::Error>>(
         &mut self,
         mut greeting: impl FnMut(&Response<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -175,11 +183,11 @@ where
         &mut self,
         endpoint: &Endpoint,
         credentials: &Credentials,
-    ) -> Result<LoggedIn, Failure> {
+    ) -> Result<LoggedIn, CommandError> {
         if !self.may_log_in {
             return Err(login::needs_tls());
         }
-        self.ready(|_| Ok::<_, Failure>(()))?;
+        self.ready(|_| Ok::<_, CommandError>(()))?;
         login::log_in(self, endpoint, credentials)
     }
 
@@ -189,7 +197,7 @@ where
         if self.end == SessionEnd::Quit && connection.with(|client, tx| client.quit(tx)).is_ok() {
             let until = Instant::now() + QUIT_TIMEOUT;
             let _ = connection.drive_until(until, |turn, _, _| match turn {
-                ConnectionEvent::Machine(Event::Closed(_)) => Ok::<_, Failure>(Some(())),
+                ConnectionEvent::Machine(Event::Closed(_)) => Ok::<_, CommandError>(Some(())),
                 _ => Ok(None),
             });
         }
@@ -217,7 +225,7 @@ where
         &mut self,
         mechanism: Option<Mechanism>,
         credentials: Credentials,
-    ) -> Result<Option<Refusal>, Failure> {
+    ) -> Result<Option<LoginRefusal>, CommandError> {
         let Some(mechanism) = mechanism else {
             return Err(login::cannot_log_in(&"SMTP has no LOGIN command"));
         };
@@ -229,9 +237,9 @@ where
             ConnectionEvent::Machine(Event::Auth(
                 AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response),
             )) => {
-                let verdict = verdict::smtp_verdict(&response, login::during(Some(mechanism)));
-                let refusal = Refusal { verdict, reply: ServerReply::smtp(&response) };
-                Ok(Some(Some(refusal.with_reason(client.authentication_failure()))))
+                let reason = smtp_refusal_reason(&response, login::refused_step(Some(mechanism)));
+                let refusal = LoginRefusal { reason, reply: ServerReply::smtp(&response) };
+                Ok(Some(Some(refusal.with_details(client.authentication_failure()))))
             }
             ConnectionEvent::Machine(Event::Closed(response)) => Err(session_refused(response.as_ref())),
             _ => Ok(None),
@@ -239,11 +247,11 @@ where
     }
 }
 
-/// Returns the failure for a server that ends the session. `None`: it closed the connection without a reply.
-pub(crate) fn session_refused(response: Option<&Response<'_>>) -> Failure {
+/// Returns the error for a server that ends the session. `None`: it closed the connection without a reply.
+pub(crate) fn session_refused(response: Option<&Response<'_>>) -> CommandError {
     match response {
-        Some(response) => refusal::smtp_session(response),
-        None => Failure::new(Kind::TryAgain, "the server closed the connection")
+        Some(response) => refusal_errors::smtp_session_error(response),
+        None => CommandError::new(ExitCode::TryAgain, "the server closed the connection")
             .advise("try again later")
             .remote(),
     }

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use io_mio::Trace;
 use io_mio::trace::{NameVisibility, TraceFormat, TraceWriter};
 
-use crate::failure::Failure;
+use crate::command_error::CommandError;
 use crate::line_writer::LineWriter;
 use crate::options::{self, TraceOptions};
-use crate::private;
+use crate::private_files;
 
 /// Creates the trace of each connection. All traces are written to one destination, line by line.
 #[derive(Debug, Clone)]
@@ -33,12 +33,12 @@ impl Tracing {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn from_options(options: &TraceOptions) -> Result<Option<Self>, Failure> {
+    pub(crate) fn from_options(options: &TraceOptions) -> Result<Option<Self>, CommandError> {
         let Some(path) = &options.trace else { return Ok(None) };
         let destination = if path.as_os_str() == "-" {
             Destination::StandardError
         } else {
-            Destination::File(private::create_file(path)?)
+            Destination::File(private_files::create_file(path)?)
         };
         let format = match options.trace_format {
             options::TraceFormat::Text => TraceFormat::Text,
@@ -52,7 +52,7 @@ impl Tracing {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn for_server(options: &TraceOptions, log: &LineWriter) -> Result<Option<Self>, Failure> {
+    pub(crate) fn for_server(options: &TraceOptions, log: &LineWriter) -> Result<Option<Self>, CommandError> {
         let Some(tracing) = Self::from_options(options)? else { return Ok(None) };
         let mut destination = tracing.destination.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if matches!(*destination, Destination::StandardError) {

@@ -11,8 +11,8 @@ pub(crate) use arguments::CheckArgs;
 use arguments::Stage;
 use progress::{End, Progress, Verbosity};
 
+use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
-use crate::failure::{Failure, Kind};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::url::Protocol;
@@ -22,7 +22,7 @@ use crate::url::Protocol;
 ///
 /// # Errors
 /// The check could not begin: the options, the configuration or the credentials are invalid.
-pub(crate) fn run(arguments: &CheckArgs) -> Result<Option<Kind>, Failure> {
+pub(crate) fn run(arguments: &CheckArgs) -> Result<Option<ExitCode>, CommandError> {
     let output = Output::from(arguments.output);
     let endpoint = Endpoint::new(&arguments.url, &arguments.connection)?;
     let last = arguments.stop_after.unwrap_or(Stage::Folders);
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &CheckArgs) -> Result<Option<Kind>, Failure> {
         Err(End::Failed(failure)) => {
             let failure = failure.at(&endpoint.url);
             progress.finish(Some(&failure));
-            Ok(Some(failure.kind))
+            Ok(Some(failure.exit_code))
         }
     }
 }

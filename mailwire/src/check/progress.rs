@@ -8,8 +8,8 @@ use io_mio::{Certificate, ConnectStage, StageReport};
 use serde::Serialize;
 
 use super::arguments::Stage;
+use crate::command_error::CommandError;
 use crate::endpoint::Endpoint;
-use crate::failure::Failure;
 use crate::login::LoggedIn;
 use crate::output::{self, Output};
 use crate::server_reply::ServerReply;
@@ -21,11 +21,11 @@ pub(super) enum End {
     /// The last requested stage has passed.
     Done,
     /// A stage failed.
-    Failed(Failure),
+    Failed(CommandError),
 }
 
-impl From<Failure> for End {
-    fn from(failure: Failure) -> Self {
+impl From<CommandError> for End {
+    fn from(failure: CommandError) -> Self {
         Self::Failed(failure)
     }
 }
@@ -89,7 +89,7 @@ impl Progress {
         output: Output,
         last: Stage,
         verbosity: Verbosity,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandError> {
         let mut pending = match (endpoint.is_cleartext()?, endpoint.url.tls) {
             (true, _) => vec![Stage::Name, Stage::Tcp, Stage::Greeting],
             (false, TlsMode::StartTls) => {
@@ -199,7 +199,7 @@ impl Progress {
     }
 
     /// Prints the failed stage, and in JSON the whole result.
-    pub(super) fn finish(&self, failure: Option<&Failure>) {
+    pub(super) fn finish(&self, failure: Option<&CommandError>) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = failure {
             inner.fail(failure);
@@ -228,7 +228,7 @@ impl Inner {
     }
 
     /// Prints the failed stage: the next one, or the certificate if the TLS handshake failed after it came.
-    fn fail(&mut self, failure: &Failure) {
+    fn fail(&mut self, failure: &CommandError) {
         let next = self.pending.first().copied().unwrap_or(Stage::Folders);
         let took = self.since.elapsed();
         let (stage, detail) = match &self.certificate {
@@ -240,7 +240,7 @@ impl Inner {
         self.show(stage, took, detail, Some(failure));
     }
 
-    fn show(&mut self, stage: Stage, took: Duration, detail: String, failure: Option<&Failure>) {
+    fn show(&mut self, stage: Stage, took: Duration, detail: String, failure: Option<&CommandError>) {
         let line = Line {
             stage: stage.name(),
             ok: failure.is_none(),

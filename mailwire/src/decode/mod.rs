@@ -15,7 +15,7 @@ pub(crate) use arguments::DecodeArgs;
 
 use arguments::Grammar;
 
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 use crate::options::OutputOptions;
 use crate::output::Output;
 
@@ -23,13 +23,13 @@ use crate::output::Output;
 const MAX_INPUT_BYTES: u64 = 256 << 20;
 
 /// Runs the command.
-pub(crate) fn run(arguments: &DecodeArgs) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &DecodeArgs) -> Result<(), CommandError> {
     let mut input = Vec::new();
     std::io::stdin()
         .lock()
         .take(MAX_INPUT_BYTES)
         .read_to_end(&mut input)
-        .map_err(|error| Failure::new(Kind::Data, format!("standard input: {error}")))?;
+        .map_err(|error| CommandError::new(ExitCode::Data, format!("standard input: {error}")))?;
     let output = Output::from(OutputOptions { json: true, quiet: false });
     let mut show = |event: Value| output.json_always(&event);
     match arguments.grammar {

@@ -14,9 +14,9 @@ use super::arguments::SendArgs;
 use super::header::Headers;
 use super::service::{self, Original, ServiceOptions};
 use super::spool::{HeaderBytes, MessageInfo};
+use crate::command_error::{CommandError, ExitCode};
 use crate::compose::{ComposeLimits, Mailbox};
 use crate::config;
-use crate::failure::{Failure, Kind};
 
 /// The maximum number of recipients of one message, including those in its header.
 const MAX_HEADER_RECIPIENTS: usize = 1000;
@@ -43,7 +43,7 @@ impl Envelope {
         arguments: &SendArgs,
         settings: &config::Send,
         headers: Option<&Headers>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandError> {
         let mut errors = Vec::new();
         let mut parse = |field: &str, texts: &[&String]| {
             let parse = |text: &&String| {
@@ -59,7 +59,7 @@ impl Envelope {
         let sender = sender
             .or_else(|| headers.and_then(|headers| headers.from.as_ref()).filter(|_| arguments.as_sendmail));
         let sender = sender.ok_or_else(|| {
-            Failure::new(Kind::Usage, "the message has no sender")
+            CommandError::new(ExitCode::Usage, "the message has no sender")
                 .advise("use --from ADDRESS, or set from = \"ADDRESS\" in [send] of the configuration file")
         })?;
         let from = if sender.trim() == "<>" { None } else { parse("--from", &[sender]).pop() };
@@ -82,11 +82,13 @@ impl Envelope {
             errors.push("--orcpt names one recipient, but there are several; use --orcpt own".to_owned());
         }
         if !errors.is_empty() {
-            return Err(Failure::new(Kind::Data, errors.join("; ")));
+            return Err(CommandError::new(ExitCode::Data, errors.join("; ")));
         }
         let adds_header_recipients = arguments.recipients_from_header;
         if recipients.is_empty() && !adds_header_recipients {
-            return Err(Failure::new(Kind::Usage, "the message has no recipient").advise("use --to ADDRESS"));
+            return Err(
+                CommandError::new(ExitCode::Usage, "the message has no recipient").advise("use --to ADDRESS")
+            );
         }
         let default_domain = default_domain(settings);
         let envelope = Self { from, to, cc, recipients, default_domain, adds_header_recipients, service };
@@ -97,7 +99,7 @@ impl Envelope {
     }
 
     /// Returns the recipients of a message with this header. Invalid addresses are kept as written.
-    pub(super) fn recipients_of(&self, headers: &Headers) -> Result<Vec<String>, Failure> {
+    pub(super) fn recipients_of(&self, headers: &Headers) -> Result<Vec<String>, CommandError> {
         let mut recipients = self.recipients.clone();
         if !self.adds_header_recipients {
             return Ok(recipients);
@@ -111,13 +113,13 @@ impl Envelope {
             }
         }
         if headers.has_too_many_recipients || recipients.len() > MAX_HEADER_RECIPIENTS {
-            return Err(Failure::new(
-                Kind::Data,
+            return Err(CommandError::new(
+                ExitCode::Data,
                 format!("the header names more than {MAX_HEADER_RECIPIENTS} recipients, which is the limit"),
             ));
         }
         if recipients.is_empty() {
-            return Err(Failure::new(Kind::Data, "the message names no recipient in To, Cc or Bcc")
+            return Err(CommandError::new(ExitCode::Data, "the message names no recipient in To, Cc or Bcc")
                 .advise("use --to ADDRESS"));
         }
         Ok(recipients)
@@ -129,7 +131,7 @@ impl Envelope {
         info: &MessageInfo,
         recipients: &[String],
         bytes: S,
-    ) -> Result<Message<S>, Failure> {
+    ) -> Result<Message<S>, CommandError> {
         let chunking = if self.may_chunk() { Chunking::WhereOffered } else { Chunking::WhereNeeded };
         let message = Message::new(self.mail(info)?, bytes)
             .with_content(info.content)
@@ -143,7 +145,7 @@ impl Envelope {
     }
 
     /// Returns the MAIL command for a message.
-    pub(super) fn mail(&self, info: &MessageInfo) -> Result<Mail<'static>, Failure> {
+    pub(super) fn mail(&self, info: &MessageInfo) -> Result<Mail<'static>, CommandError> {
         let from = match &self.from {
             Some(from) => ReversePath::from(address(&from.address)?),
             None => ReversePath::Null,
@@ -161,7 +163,7 @@ impl Envelope {
     }
 
     /// Returns the RCPT command for a recipient.
-    pub(super) fn rcpt(&self, text: &str) -> Result<Rcpt<'static>, Failure> {
+    pub(super) fn rcpt(&self, text: &str) -> Result<Rcpt<'static>, CommandError> {
         let address = address(text)?;
         let original = match &self.service.orcpt {
             Some(Original::Own) => OriginalRecipient::of(&address),
@@ -175,11 +177,11 @@ impl Envelope {
     }
 
     /// Checks that the server offers CHUNKING if it is required.
-    pub(super) fn check_chunking(&self, offered: ExtensionSet) -> Result<(), Failure> {
+    pub(super) fn check_chunking(&self, offered: ExtensionSet) -> Result<(), CommandError> {
         if self.service.chunking != service::Chunking::Always || offered.contains(Extension::Chunking) {
             return Ok(());
         }
-        Err(Failure::new(Kind::Unavailable, "the server does not offer CHUNKING")
+        Err(CommandError::new(ExitCode::Unavailable, "the server does not offer CHUNKING")
             .advise("use --chunking auto"))
     }
 
@@ -259,10 +261,10 @@ fn with_domain(text: &str, domain: Option<&str>) -> String {
     }
 }
 
-fn address(text: &str) -> Result<Address<'static>, Failure> {
+fn address(text: &str) -> Result<Address<'static>, CommandError> {
     match Address::parse(text) {
         Ok(address) => Ok(address.into_owned()),
-        Err(why) => Err(Failure::new(Kind::Data, why.to_string())),
+        Err(why) => Err(CommandError::new(ExitCode::Data, why.to_string())),
     }
 }
 

@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 
-use crate::failure::{Failure, Kind};
-use crate::private;
+use crate::command_error::{CommandError, ExitCode};
+use crate::private_files;
 
 /// The first line. Its number is the format version, which changes when keys are computed differently.
 const HEADER: &str = "mailwire-journal 2 ";
@@ -67,21 +67,21 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens and reads a journal, or creates one.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path) -> Result<Self, CommandError> {
         const ADVICE: &str = "use --journal FILE in a writable directory, or --no-journal";
         let unusable = |error: io::Error| {
-            Failure::new(Kind::Configuration, format!("the journal {}: {error}", path.display()))
+            CommandError::new(ExitCode::Configuration, format!("the journal {}: {error}", path.display()))
                 .advise(ADVICE)
         };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(unusable)?;
         }
-        let mut file = private::open_file(path).map_err(|failure| failure.advise(ADVICE))?;
+        let mut file = private_files::open_file(path).map_err(|failure| failure.advise(ADVICE))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(Failure::new(
-                    Kind::Unavailable,
+                return Err(CommandError::new(
+                    ExitCode::Unavailable,
                     format!("another run is using the journal {}", path.display()),
                 )
                 .advise("wait for that run to end"));
@@ -103,7 +103,10 @@ impl Journal {
             None => {
                 let mut salt = [0; 16];
                 getrandom::fill(&mut salt).map_err(|error| {
-                    Failure::new(Kind::Unavailable, format!("no random numbers are available: {error}"))
+                    CommandError::new(
+                        ExitCode::Unavailable,
+                        format!("no random numbers are available: {error}"),
+                    )
                 })?;
                 write_header(&mut file, path, salt).map_err(unusable)?;
                 (salt, HashMap::new())
@@ -304,8 +307,8 @@ fn end_run(found: &mut HashMap<Key, Line>, is_same_boot: bool) {
     }
 }
 
-fn damaged(path: &Path, why: &str) -> Failure {
-    Failure::new(Kind::Data, format!("the journal {}: {why}", path.display()))
+fn damaged(path: &Path, why: &str) -> CommandError {
+    CommandError::new(ExitCode::Data, format!("the journal {}: {why}", path.display()))
         .advise("use another --journal FILE; without this journal, it is unknown what was sent already")
 }
 

@@ -7,7 +7,7 @@ use std::io::{BufRead, Read};
 
 use super::separator::{self, FromLine, LineKind};
 use super::spool::{Spool, SpoolWriter};
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// The maximum number of bytes of a line to read at once. A longer line comes in parts.
 const MAX_PART_BYTES: u64 = 64 * 1024;
@@ -80,7 +80,7 @@ impl<R: BufRead> Mbox<R> {
     }
 
     /// Returns the next message with its offset. A message that cannot be sent does not stop the others.
-    pub(super) fn next(&mut self) -> Option<(MboxOffset, Result<Spool, Failure>)> {
+    pub(super) fn next(&mut self) -> Option<(MboxOffset, Result<Spool, CommandError>)> {
         if self.is_broken {
             return None;
         }
@@ -94,7 +94,7 @@ impl<R: BufRead> Mbox<R> {
     }
 
     /// Reads up to the next message, unless the reader is at one.
-    fn find_message(&mut self) -> Result<(), Failure> {
+    fn find_message(&mut self) -> Result<(), CommandError> {
         while !self.at_message && self.advance()? {
             let line = self.part.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.part);
             if line.starts_with(FROM) {
@@ -107,7 +107,7 @@ impl<R: BufRead> Mbox<R> {
         Ok(())
     }
 
-    fn read_message(&mut self) -> Result<Spool, Failure> {
+    fn read_message(&mut self) -> Result<Spool, CommandError> {
         self.at_message = false;
         let mut writer = Ok(SpoolWriter::new());
         // An empty line before a separator is not part of the message.
@@ -145,7 +145,7 @@ impl<R: BufRead> Mbox<R> {
     /// Fast path: copies lines that cannot be separators, after `held`. Returns whether there were any.
     fn copy_plain_lines(
         &mut self,
-        writer: &mut Result<SpoolWriter, Failure>,
+        writer: &mut Result<SpoolWriter, CommandError>,
         held: Option<&'static [u8]>,
     ) -> bool {
         if self.ahead.is_some() {
@@ -167,7 +167,7 @@ impl<R: BufRead> Mbox<R> {
     }
 
     /// Returns whether the current line separates messages.
-    fn is_separator(&mut self, after_empty: bool) -> Result<bool, Failure> {
+    fn is_separator(&mut self, after_empty: bool) -> Result<bool, CommandError> {
         // A separator is short, so the part holds the whole line.
         if !self.part.starts_with(FROM) || !self.at_line_start {
             return Ok(false);
@@ -183,7 +183,7 @@ impl<R: BufRead> Mbox<R> {
                     "line {} begins with \"From \" and may be a separator or text, so reading ends there",
                     self.line
                 );
-                Err(Failure::new(Kind::Data, what).advise(
+                Err(CommandError::new(ExitCode::Data, what).advise(
                     "if the line is text, put > before it; otherwise add an address and a date, or an empty line before it",
                 ))
             }
@@ -191,7 +191,7 @@ impl<R: BufRead> Mbox<R> {
     }
 
     /// Reads the next part of a line. Returns false at the end of the file.
-    fn advance(&mut self) -> Result<bool, Failure> {
+    fn advance(&mut self) -> Result<bool, CommandError> {
         self.line += u64::from(self.at_line_start);
         match self.ahead.take() {
             Some(part) => self.part = part,
@@ -206,7 +206,7 @@ impl<R: BufRead> Mbox<R> {
     }
 
     /// Returns the part after the current one, or `None` at the end of the file.
-    fn look_ahead(&mut self) -> Result<Option<&[u8]>, Failure> {
+    fn look_ahead(&mut self) -> Result<Option<&[u8]>, CommandError> {
         if self.ahead.is_none() {
             let mut part = Vec::new();
             self.read_part(&mut part)?;
@@ -215,12 +215,12 @@ impl<R: BufRead> Mbox<R> {
         Ok(self.ahead.as_deref().filter(|part| !part.is_empty()))
     }
 
-    fn read_part(&mut self, part: &mut Vec<u8>) -> Result<(), Failure> {
+    fn read_part(&mut self, part: &mut Vec<u8>) -> Result<(), CommandError> {
         part.clear();
         let read = self.source.by_ref().take(MAX_PART_BYTES).read_until(b'\n', part);
         let count = read.map_err(|error| {
             self.is_broken = true;
-            Failure::new(Kind::Data, format!("the mbox file cannot be read further: {error}"))
+            CommandError::new(ExitCode::Data, format!("the mbox file cannot be read further: {error}"))
         })?;
         self.bytes_read += count as u64;
         Ok(())
@@ -249,7 +249,7 @@ fn plain_lines(buffer: &[u8]) -> &[u8] {
 }
 
 /// Writes bytes, unless writing has failed before. The rest of a message that cannot be sent is skipped.
-fn put(writer: &mut Result<SpoolWriter, Failure>, bytes: &[u8]) {
+fn put(writer: &mut Result<SpoolWriter, CommandError>, bytes: &[u8]) {
     if let Ok(spool) = writer
         && let Err(failure) = spool.push(bytes)
     {

@@ -42,13 +42,13 @@ use self::run_journal::{JournalLifetime, RunJournal, UncertainPolicy};
 use self::sendmail::UntilDot;
 use self::source::Sources;
 use self::spool::{AddFields, Spool};
+use crate::command_error::{CommandError, ExitCode};
 use crate::compose::{Attachment, ComposeLimits, Draft, Mailbox, added_fields, parse_field};
 use crate::config;
-use crate::data;
 use crate::endpoint::Endpoint;
-use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::url::{Protocol, Url};
+use crate::user_data_directory::user_data_directory;
 
 /// The longest line that every server accepts, without its end, in bytes (RFC 5321 §4.5.3.1.6).
 const MAX_LINE_BYTES: u64 = 998;
@@ -56,7 +56,7 @@ const MAX_LINE_BYTES: u64 = 998;
 const DEFAULT_RETRIES: u32 = 3;
 
 /// Runs the command.
-pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &SendArgs) -> Result<(), CommandError> {
     let output = Output::from(arguments.output);
     let output = if arguments.as_sendmail { output.only_failures() } else { output };
     let settings = config::send(arguments.connection.config.as_deref())?;
@@ -65,11 +65,16 @@ pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
 }
 
 /// Runs `mailwire sendmail`.
-pub(crate) fn run_sendmail(arguments: &SendmailArgs) -> Result<(), Failure> {
+pub(crate) fn run_sendmail(arguments: &SendmailArgs) -> Result<(), CommandError> {
     run(&sendmail::parse(&arguments.arguments)?)
 }
 
-fn run_to(arguments: &SendArgs, settings: &config::Send, url: &Url, output: Output) -> Result<(), Failure> {
+fn run_to(
+    arguments: &SendArgs,
+    settings: &config::Send,
+    url: &Url,
+    output: Output,
+) -> Result<(), CommandError> {
     let endpoint = Endpoint::new(url, &arguments.connection)?;
     let many = !arguments.messages.is_empty();
     let policy = retry_policy(arguments, settings)?;
@@ -111,33 +116,33 @@ fn run_to(arguments: &SendArgs, settings: &config::Send, url: &Url, output: Outp
 }
 
 /// Returns the given server, or that of the configuration file.
-fn server(arguments: &SendArgs, settings: &config::Send) -> Result<Url, Failure> {
+fn server(arguments: &SendArgs, settings: &config::Send) -> Result<Url, CommandError> {
     let mut given = arguments.urls();
     let url = match (given.next(), given.next()) {
         (Some(_), Some(_)) => {
-            return Err(Failure::new(
-                Kind::Usage,
+            return Err(CommandError::new(
+                ExitCode::Usage,
                 "there are two URLs, but only one server at a time is allowed",
             ));
         }
         (Some(url), None) => url.clone(),
         (None, _) => settings.url()?.ok_or_else(|| {
-            let kind = if arguments.as_sendmail { Kind::Configuration } else { Kind::Usage };
-            Failure::new(kind, "no server is given").advise(
+            let kind = if arguments.as_sendmail { ExitCode::Configuration } else { ExitCode::Usage };
+            CommandError::new(kind, "no server is given").advise(
                 "add a URL such as smtps://user@host, or set url = \"smtps://user@host\" in [send] of \
                  mailwire/config.toml in the configuration directory",
             )
         })?,
     };
     if url.protocol != Protocol::Smtp {
-        return Err(Failure::new(Kind::Usage, "this command needs an SMTP URL")
+        return Err(CommandError::new(ExitCode::Usage, "this command needs an SMTP URL")
             .advise("use smtps://user@host or smtp://user@host"));
     }
     Ok(url)
 }
 
 /// Returns the number of retries and their delays: those of the command line, or else of the configuration file.
-fn retry_policy(arguments: &SendArgs, settings: &config::Send) -> Result<RetryPolicy, Failure> {
+fn retry_policy(arguments: &SendArgs, settings: &config::Send) -> Result<RetryPolicy, CommandError> {
     let mut delays: Vec<Duration> = arguments.retry_delays.clone();
     let given = arguments.retries.or(arguments.attempts.map(|attempts| attempts.saturating_sub(1)));
     let of_delays = |delays: &[Duration]| u32::try_from(delays.len()).ok().filter(|count| *count > 0);
@@ -150,13 +155,17 @@ fn retry_policy(arguments: &SendArgs, settings: &config::Send) -> Result<RetryPo
 }
 
 /// Opens the given journal. For many messages, opens an automatic one by default, which the same command finds again.
-fn open_journal(arguments: &SendArgs, url: &Url, envelope: &Envelope) -> Result<Option<RunJournal>, Failure> {
+fn open_journal(
+    arguments: &SendArgs,
+    url: &Url,
+    envelope: &Envelope,
+) -> Result<Option<RunJournal>, CommandError> {
     let (path, lifetime) = match &arguments.journal {
         Some(path) => (path.clone(), JournalLifetime::Permanent),
         None if arguments.no_journal || arguments.messages.is_empty() => return Ok(None),
         None => {
-            let data = data::directory().ok_or_else(|| {
-                Failure::new(Kind::Configuration, "there is no data directory for the journal")
+            let data = user_data_directory().ok_or_else(|| {
+                CommandError::new(ExitCode::Configuration, "there is no data directory for the journal")
                     .advise("use --journal FILE or --no-journal")
             })?;
             let paths =
@@ -173,9 +182,9 @@ fn open_journal(arguments: &SendArgs, url: &Url, envelope: &Envelope) -> Result<
 }
 
 /// Reads a complete message from standard input.
-fn read_message(arguments: &SendArgs, settings: &config::Send) -> Result<Spool, Failure> {
+fn read_message(arguments: &SendArgs, settings: &config::Send) -> Result<Spool, CommandError> {
     if std::io::stdin().is_terminal() && !arguments.as_sendmail {
-        return Err(Failure::new(Kind::Usage, "there is no message").advise(
+        return Err(CommandError::new(ExitCode::Usage, "there is no message").advise(
             "use --subject and --text, or --messages PATH, or pass a complete message on standard input",
         ));
     }
@@ -192,12 +201,12 @@ fn read_message(arguments: &SendArgs, settings: &config::Send) -> Result<Spool, 
 }
 
 /// Returns a function that adds the required fields that programs leave to sendmail (RFC 6409 §8).
-fn missing_fields(arguments: &SendArgs, settings: &config::Send) -> Result<AddFields, Failure> {
+fn missing_fields(arguments: &SendArgs, settings: &config::Send) -> Result<AddFields, CommandError> {
     let sender = arguments.from.as_deref().filter(|from| from.trim() != "<>").or(settings.from.as_deref());
     let mut sender = match sender {
-        Some(text) => {
-            Some(envelope::parse_mailbox(text, settings).map_err(|why| Failure::new(Kind::Data, why))?)
-        }
+        Some(text) => Some(
+            envelope::parse_mailbox(text, settings).map_err(|why| CommandError::new(ExitCode::Data, why))?,
+        ),
         None => None,
     };
     if let (Some(Mailbox { name, .. }), Some(full)) = (&mut sender, &arguments.full_name) {
@@ -214,10 +223,10 @@ fn missing_fields(arguments: &SendArgs, settings: &config::Send) -> Result<AddFi
 }
 
 /// Builds the message from the options.
-fn build_message(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, Failure> {
+fn build_message(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, CommandError> {
     let limits = ComposeLimits::default();
     let html = match &arguments.html {
-        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?),
+        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| CommandError::file(path, &error))?),
         None => None,
     };
     let attachments =
@@ -225,7 +234,9 @@ fn build_message(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, Fai
     let headers = arguments
         .header
         .iter()
-        .map(|field| parse_field(field).map_err(|why| Failure::new(Kind::Data, format!("--header: {why}"))))
+        .map(|field| {
+            parse_field(field).map_err(|why| CommandError::new(ExitCode::Data, format!("--header: {why}")))
+        })
         .collect::<Result<_, _>>()?;
     let is_ascii = |address: &String| address.is_ascii();
     let draft = Draft {
@@ -241,14 +252,14 @@ fn build_message(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, Fai
     };
     let errors: Vec<String> = draft.check(&limits).iter().map(ToString::to_string).collect();
     if !errors.is_empty() {
-        return Err(Failure::new(Kind::Data, errors.join("; ")));
+        return Err(CommandError::new(ExitCode::Data, errors.join("; ")));
     }
     let (bytes, _) = draft.build(&jiff::Zoned::now())?;
     Spool::read(bytes.as_slice(), None)
 }
 
 /// Returns the text of a built message.
-fn read_text(arguments: &SendArgs) -> Result<Option<String>, Failure> {
+fn read_text(arguments: &SendArgs) -> Result<Option<String>, CommandError> {
     if arguments.text.as_deref() != Some("-") {
         return Ok(arguments.text.clone());
     }
@@ -257,6 +268,6 @@ fn read_text(arguments: &SendArgs) -> Result<Option<String>, Failure> {
         .lock()
         .take(ComposeLimits::default().body as u64 + 1)
         .read_to_string(&mut text)
-        .map_err(|error| Failure::new(Kind::Data, format!("standard input: {error}")))?;
+        .map_err(|error| CommandError::new(ExitCode::Data, format!("standard input: {error}")))?;
     Ok(Some(text))
 }

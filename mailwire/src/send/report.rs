@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use io_mio::delivery::{DeliveryReport, DeliveryStatus, Diagnostic, RecipientReport};
 use serde::Serialize;
 
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 use crate::output::Output;
 
 /// The advice for an uncertain message.
@@ -24,7 +24,7 @@ pub(super) struct Counters {
     pub(super) is_incomplete: bool,
     /// Why the run ended early.
     #[serde(skip)]
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<CommandError>,
 }
 
 impl Counters {
@@ -56,11 +56,11 @@ impl Counters {
     }
 
     /// Returns the result of the command: the worst result of any message.
-    pub(super) fn result(&self) -> Result<(), Failure> {
+    pub(super) fn result(&self) -> Result<(), CommandError> {
         // This check comes first: on another exit code, a program may repeat the command and send the message twice.
         if self.has(DeliveryStatus::Uncertain) {
-            return Err(Failure::new(
-                Kind::Uncertain,
+            return Err(CommandError::new(
+                ExitCode::Uncertain,
                 "the server may have accepted a message, but did not reply",
             )
             .advise(CHECK_FIRST)
@@ -70,22 +70,22 @@ impl Counters {
             return Err(failure);
         }
         if self.has(DeliveryStatus::Failed) || self.has(DeliveryStatus::Rejected) {
-            return Err(Failure::new(
-                Kind::Unavailable,
+            return Err(CommandError::new(
+                ExitCode::Unavailable,
                 "the server did not accept the message for every recipient",
             )
             .remote());
         }
         if self.has(DeliveryStatus::TempFailed) || self.has(DeliveryStatus::Retry) {
-            return Err(Failure::new(
-                Kind::TryAgain,
+            return Err(CommandError::new(
+                ExitCode::TryAgain,
                 "the server did not accept the message for every recipient",
             )
             .advise("send it to the other recipients later")
             .remote());
         }
         if self.has(DeliveryStatus::Invalid) {
-            return Err(Failure::new(Kind::Data, "the message is invalid"));
+            return Err(CommandError::new(ExitCode::Data, "the message is invalid"));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::message_reader::{MessageReader, OpenContents};
 use super::run_state::RunState;
 use super::source::Sources;
 use super::spool::{MessageInfo, Spool};
-use crate::failure::Failure;
+use crate::command_error::CommandError;
 
 /// The messages to send.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Requests<'a, C: Channel> {
     envelope: &'a Envelope,
     messages: Messages,
     run: &'a RunState,
-    route: Route<C, Failure>,
+    route: Route<C, CommandError>,
 }
 
 impl<'a, C: Channel> Requests<'a, C> {
@@ -51,7 +51,7 @@ impl<'a, C: Channel> Requests<'a, C> {
         envelope: &'a Envelope,
         messages: Messages,
         run: &'a RunState,
-        route: Route<C, Failure>,
+        route: Route<C, CommandError>,
     ) -> Self {
         Self { envelope, messages, run, route }
     }
@@ -66,7 +66,7 @@ impl<'a, C: Channel> Requests<'a, C> {
         source: Option<String>,
         info: &MessageInfo,
         reader: MessageReader,
-    ) -> Result<DeliveryRequest<Job, MessageReader, C, Failure>, Failure> {
+    ) -> Result<DeliveryRequest<Job, MessageReader, C, CommandError>, CommandError> {
         let contents = reader.closable();
         let recipients = self.envelope.recipients_of(&info.headers)?;
         let mut message = self.envelope.message(info, &recipients, reader)?;
@@ -82,7 +82,7 @@ impl<'a, C: Channel> Requests<'a, C> {
 }
 
 impl<C: Channel> Iterator for Requests<'_, C> {
-    type Item = DeliveryRequest<Job, MessageReader, C, Failure>;
+    type Item = DeliveryRequest<Job, MessageReader, C, CommandError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

@@ -15,8 +15,8 @@ use super::report::Counters;
 use super::requests::{Messages, Requests};
 use super::run_journal::RunJournal;
 use super::run_state::RunState;
+use crate::command_error::CommandError;
 use crate::endpoint::Endpoint;
-use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::smtp::{Authenticate, Session};
@@ -45,7 +45,7 @@ pub(super) fn deliver(
     messages: Messages,
     journal: Option<RunJournal>,
     output: Output,
-) -> Result<Counters, Failure> {
+) -> Result<Counters, CommandError> {
     let bar = output.progress(messages.total_bytes(), "sending");
     let is_single = matches!(messages, Messages::Single(_));
     let state = RunState::new(output, bar, journal, is_single);
@@ -60,7 +60,7 @@ pub(super) fn deliver(
 }
 
 /// Opens a session.
-type Open<C> = fn(&Endpoint, &Connector, Config) -> Result<Session<C>, Failure>;
+type Open<C> = fn(&Endpoint, &Connector, Config) -> Result<Session<C>, CommandError>;
 
 fn dispatch<C: Channel + Send + 'static>(
     state: RunState,
@@ -68,7 +68,7 @@ fn dispatch<C: Channel + Send + 'static>(
     messages: Messages,
     interrupt: &Interrupt,
     open: Open<C>,
-) -> Result<Counters, Failure>
+) -> Result<Counters, CommandError>
 where
     Client<C>: Authenticate + Send,
 {
@@ -113,7 +113,11 @@ impl<F: Fn()> Drop for OnDrop<F> {
 }
 
 /// Returns the route to the server, which opens sessions and logs in if the URL names a user.
-fn route<C: Channel + 'static>(plan: &Arc<DeliveryPlan>, open: Open<C>, state: &RunState) -> Route<C, Failure>
+fn route<C: Channel + 'static>(
+    plan: &Arc<DeliveryPlan>,
+    open: Open<C>,
+    state: &RunState,
+) -> Route<C, CommandError>
 where
     Client<C>: Authenticate,
 {
@@ -123,7 +127,7 @@ where
         let connector = plan.endpoint.connector(|_: &StageReport| {});
         let config = plan.endpoint.smtp_config().dialect(plan.envelope.dialect());
         let mut session = open(&plan.endpoint, &connector, config)?;
-        session.ready(|_| Ok::<_, Failure>(()))?;
+        session.ready(|_| Ok::<_, CommandError>(()))?;
         if let Some(credentials) = &plan.credentials {
             session.log_in(&plan.endpoint, credentials)?;
         }

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use io_mio::delivery::{DeliveryReport, DeliveryStage, DeliveryStatus, Diagnostic};
 
 use super::journal::{self, Journal, Key, Known};
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// The maximum number of keys to announce together.
 const MAX_KEYS_AHEAD: usize = 1024;
@@ -138,9 +138,9 @@ impl RunJournal {
     }
 
     /// Returns the failure that stops the run if writing to the journal has failed.
-    pub(super) fn write_failure(&self) -> Option<Failure> {
+    pub(super) fn write_failure(&self) -> Option<CommandError> {
         lock(&self.journal).is_broken().then(|| {
-            Failure::new(Kind::Unavailable, "the journal cannot be written to").advise(
+            CommandError::new(ExitCode::Unavailable, "the journal cannot be written to").advise(
                 "free some disk space and run the same command again: it continues where this run stopped",
             )
         })

@@ -17,7 +17,7 @@ use super::message_reader::MessageReader;
 use super::report::{self, Counters};
 use super::run_journal::RunJournal;
 use super::stopping::StopControl;
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
@@ -72,7 +72,7 @@ impl RunState {
     }
 
     /// Records that a message can never be sent.
-    pub(super) fn invalid(&self, job: &Job, mut report: DeliveryReport, why: &Failure) {
+    pub(super) fn invalid(&self, job: &Job, mut report: DeliveryReport, why: &CommandError) {
         for recipient in report.recipients.iter_mut().filter(|one| is_open(one)) {
             recipient.status = DeliveryStatus::Invalid;
             recipient.diagnostic = Some(Diagnostic::without_reply(DeliveryStage::Check, &*why.what));
@@ -96,8 +96,8 @@ impl RunState {
             if unanswered == 0 {
                 return self.interrupted(interrupt, counters);
             }
-            Failure::new(
-                Kind::Uncertain,
+            CommandError::new(
+                ExitCode::Uncertain,
                 format!(
                     "stopped: the server may have accepted {unanswered} of the messages, but did not reply"
                 ),
@@ -105,13 +105,15 @@ impl RunState {
             .advise(report::CHECK_FIRST)
         });
         self.output.failure(&failure);
-        std::process::exit(failure.kind.code().into());
+        std::process::exit(failure.exit_code.number().into());
     }
 
-    /// Returns the failure for an interrupted run: what was sent, and how to continue.
-    fn interrupted(&self, interrupt: &Interrupt, counters: &Counters) -> Failure {
-        let failure =
-            interrupt.check().err().unwrap_or_else(|| Failure::new(Kind::Interrupted, "interrupted"));
+    /// Returns the error for an interrupted run: what was sent, and how to continue.
+    fn interrupted(&self, interrupt: &Interrupt, counters: &Counters) -> CommandError {
+        let failure = interrupt
+            .check()
+            .err()
+            .unwrap_or_else(|| CommandError::new(ExitCode::Interrupted, "interrupted"));
         let what = match (self.is_single, counters.successes()) {
             (true, _) => "the message was not sent to all recipients".to_owned(),
             (false, 1) => "1 message was sent, others were not".to_owned(),
@@ -122,11 +124,14 @@ impl RunState {
             (None, true) => "run the same command again",
             (None, false) => "use --journal FILE: without it, the same command sends every message again",
         };
-        Failure::new(failure.kind, format!("{}: {what}", failure.what)).advise(advice)
+        CommandError::new(failure.exit_code, format!("{}: {what}", failure.what)).advise(advice)
     }
 
     /// Handles the result of a message. Breaks if the run must end.
-    pub(super) fn delivered(&self, result: DeliveryResult<Job, MessageReader, Failure>) -> ControlFlow<()> {
+    pub(super) fn delivered(
+        &self,
+        result: DeliveryResult<Job, MessageReader, CommandError>,
+    ) -> ControlFlow<()> {
         let DeliveryResult { id: job, report, error, route_failed, .. } = result;
         let write_failure = self.journal.as_ref().and_then(RunJournal::write_failure);
         let must_end = route_failed || write_failure.is_some();
@@ -164,7 +169,7 @@ impl RunState {
     }
 
     /// Ends the run and returns the counters. Deletes an automatic journal if the server accepted every message.
-    pub(super) fn finish(self, is_done: bool, interrupt: &Interrupt) -> Result<Counters, Failure> {
+    pub(super) fn finish(self, is_done: bool, interrupt: &Interrupt) -> Result<Counters, CommandError> {
         self.bar.finish_and_clear();
         let mut counters = self.with_counters(std::mem::take);
         counters.is_incomplete |= !is_done;
@@ -243,7 +248,7 @@ impl Journal<Job> for RunState {
     }
 }
 
-impl Retryable for Failure {
+impl Retryable for CommandError {
     fn is_retryable(&self) -> bool {
         self.is_transient
     }
@@ -253,7 +258,8 @@ impl Retryable for Failure {
     }
 
     fn diagnostic(&self) -> Diagnostic {
-        let stage = if self.kind == Kind::Refused { DeliveryStage::Auth } else { DeliveryStage::Connect };
+        let stage =
+            if self.exit_code == ExitCode::Refused { DeliveryStage::Auth } else { DeliveryStage::Connect };
         let Some(server) = &self.server else { return Diagnostic::without_reply(stage, self.description()) };
         // The code is `535 5.7.8` or `535`.
         let mut codes = server.code.iter().flat_map(|code| code.split(' '));
@@ -266,9 +272,9 @@ impl Retryable for Failure {
     }
 }
 
-/// Returns the failure for a server that ends every session at its first message.
-fn server_ends_sessions() -> Failure {
-    Failure::new(Kind::TryAgain, "the server ends every session at the first message")
+/// Returns the error for a server that ends every session at its first message.
+fn server_ends_sessions() -> CommandError {
+    CommandError::new(ExitCode::TryAgain, "the server ends every session at the first message")
         .advise("try again later")
 }
 

@@ -10,8 +10,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use clap::{Args, Parser};
 
 use super::arguments::SendArgs;
+use crate::command_error::{CommandError, ExitCode};
 use crate::compose::addresses_in;
-use crate::failure::{Failure, Kind};
 
 /// The arguments of `mailwire sendmail`, unparsed.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub(crate) fn program_arguments(given: impl IntoIterator<Item = OsString>) -> Ve
 }
 
 /// Parses the arguments of `mailwire sendmail` into those of `mailwire send`.
-pub(super) fn parse(given: &[OsString]) -> Result<SendArgs, Failure> {
+pub(super) fn parse(given: &[OsString]) -> Result<SendArgs, CommandError> {
     #[derive(Parser)]
     struct SendCommand {
         #[command(flatten)]
@@ -50,7 +50,7 @@ pub(super) fn parse(given: &[OsString]) -> Result<SendArgs, Failure> {
         Err(error) => {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
-            Err(Failure::new(Kind::Usage, line.trim_start_matches("error: ").to_owned()))
+            Err(CommandError::new(ExitCode::Usage, line.trim_start_matches("error: ").to_owned()))
         }
     }
 }
@@ -87,7 +87,7 @@ fn translation(letter: char) -> Option<Translation> {
     })
 }
 
-fn translate(given: &[OsString]) -> Result<Vec<OsString>, Failure> {
+fn translate(given: &[OsString]) -> Result<Vec<OsString>, CommandError> {
     let mut words: Vec<OsString> = ["mailwire send", "--as-sendmail"].map(OsString::from).into();
     let mut rest = given.iter();
     while let Some(word) = rest.next() {
@@ -108,9 +108,9 @@ fn translate_cluster<'w>(
     cluster: &str,
     rest: &mut impl Iterator<Item = &'w OsString>,
     words: &mut Vec<OsString>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     if cluster.starts_with('-') {
-        return Err(Failure::new(Kind::Usage, format!("sendmail has no option -{cluster}"))
+        return Err(CommandError::new(ExitCode::Usage, format!("sendmail has no option -{cluster}"))
             .advise("run mailwire send --help for the options of mailwire"));
     }
     for (at, letter) in cluster.char_indices() {
@@ -125,25 +125,27 @@ fn translate_cluster<'w>(
                 } else {
                     rest.next().map(OsString::as_os_str)
                 };
-                let value =
-                    value.ok_or_else(|| Failure::new(Kind::Usage, format!("-{letter} needs a value")))?;
+                let value = value
+                    .ok_or_else(|| CommandError::new(ExitCode::Usage, format!("-{letter} needs a value")))?;
                 return push_option(option, value, words);
             }
             Some(Translation::Rejected(why)) => {
-                return Err(Failure::new(Kind::Usage, format!("-{letter}: {why}")));
+                return Err(CommandError::new(ExitCode::Usage, format!("-{letter}: {why}")));
             }
-            None => return Err(Failure::new(Kind::Usage, format!("sendmail has no option -{letter}"))),
+            None => {
+                return Err(CommandError::new(ExitCode::Usage, format!("sendmail has no option -{letter}")));
+            }
         }
     }
     Ok(())
 }
 
-fn push_option(option: Option<&str>, value: &OsStr, words: &mut Vec<OsString>) -> Result<(), Failure> {
+fn push_option(option: Option<&str>, value: &OsStr, words: &mut Vec<OsString>) -> Result<(), CommandError> {
     match (option, value.to_str()) {
         (Some("-b"), Some("m")) | (None, _) => {}
         (Some("-b"), mode) => {
-            return Err(Failure::new(
-                Kind::Usage,
+            return Err(CommandError::new(
+                ExitCode::Usage,
                 format!(
                     "-b{} is not supported: mailwire sends one message from standard input",
                     mode.unwrap_or("…")

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use super::mbox::{Mbox, MboxOffset};
 use super::spool::Spool;
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// The size of the read buffer in bytes.
 const BUFFER: usize = 64 * 1024;
@@ -40,7 +40,7 @@ impl Entry {
     }
 
     /// Opens the file. Rejects pipes and devices without waiting for them.
-    fn open(&self) -> Result<File, Failure> {
+    fn open(&self) -> Result<File, CommandError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened = match &self.directory {
             Some((directory, name)) => openat(directory, &**name, flags | OFlags::NOFOLLOW, Mode::empty()),
@@ -50,17 +50,17 @@ impl Entry {
         let file = opened.map_err(|error| match error {
             Errno::LOOP => self.rejected("it is a symbolic link, which is not followed"),
             Errno::NXIO => self.rejected(NOT_A_FILE),
-            error => Failure::file(&self.path, &error.into()),
+            error => CommandError::file(&self.path, &error.into()),
         })?;
         let kind = fstat(&file).map(|stat| FileType::from_raw_mode(stat.st_mode));
-        match kind.map_err(|error| Failure::file(&self.path, &error.into()))? {
+        match kind.map_err(|error| CommandError::file(&self.path, &error.into()))? {
             FileType::RegularFile => Ok(file.into()),
             _ => Err(self.rejected(NOT_A_FILE)),
         }
     }
 
-    fn rejected(&self, why: &str) -> Failure {
-        Failure::new(Kind::Data, format!("{}: {why}", self.path.display()))
+    fn rejected(&self, why: &str) -> CommandError {
+        CommandError::new(ExitCode::Data, format!("{}: {why}", self.path.display()))
     }
 }
 
@@ -83,13 +83,14 @@ struct MboxPosition {
 
 impl MessageLocation {
     /// Reads the message again.
-    pub(super) fn read(&self) -> Result<Spool, Failure> {
+    pub(super) fn read(&self) -> Result<Spool, CommandError> {
         let mut file = self.file.open()?;
         let Some(MboxPosition { offset, .. }) = self.position else { return Spool::read_file(&file) };
-        file.seek(SeekFrom::Start(offset.bytes())).map_err(|error| Failure::file(&self.file.path, &error))?;
+        file.seek(SeekFrom::Start(offset.bytes()))
+            .map_err(|error| CommandError::file(&self.file.path, &error))?;
         match Mbox::at(BufReader::with_capacity(BUFFER, file), offset).next() {
             Some((_, message)) => message,
-            None => Err(Failure::new(Kind::Data, "the message is no longer there")),
+            None => Err(CommandError::new(ExitCode::Data, "the message is no longer there")),
         }
     }
 }
@@ -124,13 +125,13 @@ struct SourceFile {
 
 impl Sources {
     /// Finds the files at these paths. Does not read messages yet.
-    pub(super) fn find(paths: &[PathBuf]) -> Result<Self, Failure> {
+    pub(super) fn find(paths: &[PathBuf]) -> Result<Self, CommandError> {
         let mut files = Vec::new();
         for path in paths {
             let before = files.len();
             find(path, &mut files)?;
             if files.len() == before {
-                return Err(Failure::new(Kind::Data, format!("{}: there is no message", path.display()))
+                return Err(CommandError::new(ExitCode::Data, format!("{}: there is no message", path.display()))
                     .advise(
                         "use an mbox file, a Maildir (with the folders new and cur), a directory of files whose names \
                          end in .eml, or a file with one message",
@@ -142,7 +143,7 @@ impl Sources {
     }
 
     /// Returns the next message with its location. A message that cannot be read does not stop the others.
-    pub(super) fn next(&mut self) -> Option<(MessageLocation, Result<Spool, Failure>)> {
+    pub(super) fn next(&mut self) -> Option<(MessageLocation, Result<Spool, CommandError>)> {
         loop {
             if let Some((file, number, mbox)) = &mut self.mbox {
                 if let Some((offset, message)) = mbox.next() {
@@ -175,8 +176,8 @@ impl Sources {
 }
 
 /// Adds the files at a path.
-fn find(path: &Path, found: &mut Vec<SourceFile>) -> Result<(), Failure> {
-    let unreadable = |error: std::io::Error| Failure::file(path, &error);
+fn find(path: &Path, found: &mut Vec<SourceFile>) -> Result<(), CommandError> {
+    let unreadable = |error: std::io::Error| CommandError::file(path, &error);
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if metadata.is_file() {
         if metadata.len() > 0 {
@@ -216,8 +217,8 @@ fn list(
     directory: OwnedFd,
     wanted: impl Fn(&str) -> bool,
     found: &mut Vec<SourceFile>,
-) -> Result<(), Failure> {
-    let unreadable = |error: Errno| Failure::file(path, &error.into());
+) -> Result<(), CommandError> {
+    let unreadable = |error: Errno| CommandError::file(path, &error.into());
     let directory = Arc::new(directory);
     for entry in Dir::read_from(&*directory).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -243,9 +244,9 @@ fn list(
 }
 
 /// Returns whether a file is an mbox. The first line of a message never begins with `From `.
-fn begins_as_mbox(file: &Entry) -> Result<bool, Failure> {
+fn begins_as_mbox(file: &Entry) -> Result<bool, CommandError> {
     let mut begin = Vec::new();
-    file.open()?.take(64).read_to_end(&mut begin).map_err(|error| Failure::file(&file.path, &error))?;
+    file.open()?.take(64).read_to_end(&mut begin).map_err(|error| CommandError::file(&file.path, &error))?;
     let line = begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&begin);
     Ok(line.trim_ascii_start().starts_with(b"From "))
 }
@@ -258,7 +259,7 @@ mod tests {
         let mut sources = Sources::find(paths).unwrap();
         let mut found = Vec::new();
         while let Some((location, message)) = sources.next() {
-            let id = |message: Result<Spool, Failure>| {
+            let id = |message: Result<Spool, CommandError>| {
                 message.map(|spool| spool.info.headers.message_id.unwrap_or_default()).map_err(|why| why.what)
             };
             let message = id(message);

@@ -6,7 +6,7 @@ use proto_smtp::client::{Content, ContentScan};
 
 use super::contents::Contents;
 use super::header::{HeaderReader, Headers, LineEnd, LinePart};
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// How many bytes to collect before they are scanned, and moved to a file if needed.
 const BLOCK: usize = 64 * 1024;
@@ -50,17 +50,17 @@ impl Spool {
     /// Reads a complete message and adds the fields that `add_fields` returns.
     ///
     /// Converts bare LF to CRLF. Rejects a bare CR, which servers must reject, too (RFC 5321 §2.3.8).
-    pub(crate) fn read(source: impl Read, add_fields: Option<AddFields>) -> Result<Self, Failure> {
+    pub(crate) fn read(source: impl Read, add_fields: Option<AddFields>) -> Result<Self, CommandError> {
         Self::read_with(SpoolWriter::new().adding_fields(add_fields), source)
     }
 
     /// Reads a message from a file, like [`read`](Self::read).
-    pub(crate) fn read_file(file: &std::fs::File) -> Result<Self, Failure> {
+    pub(crate) fn read_file(file: &std::fs::File) -> Result<Self, CommandError> {
         let length = file.metadata().map_err(|error| unreadable(&error))?.len();
         Self::read_with(SpoolWriter::expecting(length), file)
     }
 
-    fn read_with(mut writer: SpoolWriter, source: impl Read) -> Result<Self, Failure> {
+    fn read_with(mut writer: SpoolWriter, source: impl Read) -> Result<Self, CommandError> {
         let mut source = BufReader::with_capacity(BLOCK, source);
         loop {
             let chunk = match source.fill_buf() {
@@ -78,12 +78,12 @@ impl Spool {
     }
 }
 
-fn unreadable(error: &std::io::Error) -> Failure {
-    Failure::new(Kind::Data, format!("the message cannot be read: {error}"))
+fn unreadable(error: &std::io::Error) -> CommandError {
+    CommandError::new(ExitCode::Data, format!("the message cannot be read: {error}"))
 }
 
-fn spooling(error: &std::io::Error) -> Failure {
-    Failure::new(Kind::Unavailable, format!("the message cannot be stored: {error}"))
+fn spooling(error: &std::io::Error) -> CommandError {
+    CommandError::new(ExitCode::Unavailable, format!("the message cannot be stored: {error}"))
         .advise("free some space in the directory for temporary files, or set TMPDIR")
 }
 
@@ -144,9 +144,12 @@ impl SpoolWriter {
     }
 
     /// Reads the next part.
-    pub(crate) fn push(&mut self, mut chunk: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn push(&mut self, mut chunk: &[u8]) -> Result<(), CommandError> {
         if memchr::memchr(0, chunk).is_some() {
-            return Err(Failure::new(Kind::Data, "the message contains a NUL, which SMTP cannot carry"));
+            return Err(CommandError::new(
+                ExitCode::Data,
+                "the message contains a NUL, which SMTP cannot carry",
+            ));
         }
         while !chunk.is_empty() {
             if self.header.is_none() && !self.after_cr {
@@ -155,7 +158,7 @@ impl SpoolWriter {
             }
             if self.after_cr {
                 if chunk.first() != Some(&b'\n') {
-                    return Err(Failure::new(Kind::Data, "the message contains a CR without LF")
+                    return Err(CommandError::new(ExitCode::Data, "the message contains a CR without LF")
                         .advise("convert its line ends to CRLF or LF"));
                 }
                 self.after_cr = false;
@@ -183,7 +186,7 @@ impl SpoolWriter {
 
     /// Fast path: reads the complete lines at the start of a part of the body, if all have the same kind of line end. Returns
     /// their length in bytes.
-    fn body_lines(&mut self, chunk: &[u8]) -> Result<usize, Failure> {
+    fn body_lines(&mut self, chunk: &[u8]) -> Result<usize, CommandError> {
         let Some(last) = memchr::memrchr(b'\n', chunk) else { return Ok(0) };
         let lines = chunk.get(..=last).unwrap_or_default();
         let longest = if memchr::memchr(b'\r', lines).is_none() {
@@ -213,7 +216,7 @@ impl SpoolWriter {
         longest
     }
 
-    fn text(&mut self, text: &[u8]) -> Result<(), Failure> {
+    fn text(&mut self, text: &[u8]) -> Result<(), CommandError> {
         self.is_open |= !text.is_empty();
         let Some(mut header) = self.header.take() else { return self.put(text) };
         if !text.is_empty() && self.keep(header.push(text))? {
@@ -224,7 +227,7 @@ impl SpoolWriter {
     }
 
     /// Writes a part of a header line. Returns whether the line is body text, which the reader holds.
-    fn keep(&mut self, kept: LinePart<'_>) -> Result<bool, Failure> {
+    fn keep(&mut self, kept: LinePart<'_>) -> Result<bool, CommandError> {
         match kept {
             LinePart::Nothing => Ok(false),
             LinePart::Text => Ok(true),
@@ -237,20 +240,20 @@ impl SpoolWriter {
     }
 
     /// Begins the body of a message without a header, with the text that the reader holds.
-    fn begin_body(&mut self, mut header: HeaderReader) -> Result<(), Failure> {
+    fn begin_body(&mut self, mut header: HeaderReader) -> Result<(), CommandError> {
         let text = header.take_text();
         self.leave_header(header)?;
         self.new_line()?;
         self.put(&text)
     }
 
-    fn leave_header(&mut self, header: HeaderReader) -> Result<(), Failure> {
+    fn leave_header(&mut self, header: HeaderReader) -> Result<(), CommandError> {
         self.headers = header.finish();
         let Some(add_fields) = self.add_fields.take() else { return Ok(()) };
         self.put(add_fields(&self.headers).as_bytes())
     }
 
-    fn end_line(&mut self) -> Result<(), Failure> {
+    fn end_line(&mut self) -> Result<(), CommandError> {
         self.is_open = false;
         let Some(mut header) = self.header.take() else { return self.new_line() };
         if self.keep(header.finish_line())? {
@@ -267,21 +270,21 @@ impl SpoolWriter {
         if end == LineEnd::Removed { Ok(()) } else { self.new_line() }
     }
 
-    fn put(&mut self, text: &[u8]) -> Result<(), Failure> {
+    fn put(&mut self, text: &[u8]) -> Result<(), CommandError> {
         self.line += text.len() as u64;
         self.longest_line = self.longest_line.max(self.line);
         self.contents.push(text);
         self.put_away(BLOCK)
     }
 
-    fn new_line(&mut self) -> Result<(), Failure> {
+    fn new_line(&mut self) -> Result<(), CommandError> {
         self.line = 0;
         self.contents.push(b"\r\n");
         self.put_away(BLOCK)
     }
 
     /// Scans the collected bytes if there are at least `least`, and applies the memory limits to them.
-    fn put_away(&mut self, least: usize) -> Result<(), Failure> {
+    fn put_away(&mut self, least: usize) -> Result<(), CommandError> {
         let block = self.contents.in_memory().get(self.scanned..).unwrap_or_default();
         if block.len() < least || block.is_empty() {
             return Ok(());
@@ -296,16 +299,16 @@ impl SpoolWriter {
     }
 
     /// Completes the message.
-    pub(crate) fn finish(mut self) -> Result<Spool, Failure> {
+    pub(crate) fn finish(mut self) -> Result<Spool, CommandError> {
         if self.after_cr {
-            return Err(Failure::new(Kind::Data, "the message contains a CR without LF"));
+            return Err(CommandError::new(ExitCode::Data, "the message contains a CR without LF"));
         }
         if self.is_open {
             self.end_line()?;
         }
         if let Some(header) = self.header.take() {
             if header.is_empty() {
-                return Err(Failure::new(Kind::Data, "the message is empty"));
+                return Err(CommandError::new(ExitCode::Data, "the message is empty"));
             }
             self.leave_header(header)?;
         }
@@ -396,7 +399,7 @@ mod tests {
 
     /// Reads a message at once and byte by byte. Both must give the same result.
     fn read(text: &[u8]) -> Result<(String, MessageInfo), String> {
-        let read = |spool: Result<Spool, Failure>| {
+        let read = |spool: Result<Spool, CommandError>| {
             let mut spool = spool.map_err(|failure| failure.what)?;
             let bytes = all(&mut spool);
             assert_eq!(spool.info.size, bytes.len() as u64);

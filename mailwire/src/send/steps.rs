@@ -19,8 +19,8 @@ use super::contents::Contents;
 use super::envelope::Envelope;
 use super::report::CHECK_FIRST;
 use super::spool::Spool;
+use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
-use crate::failure::{Failure, Kind};
 use crate::interrupt::Unanswered;
 use crate::output::Output;
 use crate::smtp::{Authenticate, Session, SessionEnd, Task, with_session};
@@ -39,10 +39,13 @@ pub(super) fn run(
     spool: Spool,
     last: Step,
     output: Output,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let cleartext = endpoint.is_cleartext()?;
     if cleartext && last == Step::Tls {
-        return Err(Failure::new(Kind::Usage, "--stop-after tls cannot be used with --danger-cleartext"));
+        return Err(CommandError::new(
+            ExitCode::Usage,
+            "--stop-after tls cannot be used with --danger-cleartext",
+        ));
     }
     let recipients = envelope.recipients_of(&spool.info.headers)?;
     let steps = StepReport::new(output, last, recipients.clone());
@@ -68,7 +71,7 @@ fn run_before_tls(
     connector: &Connector,
     config: Config,
     steps: &StepReport,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let config = Arc::new(config.danger_cleartext());
     let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&endpoint.target(), &config)?;
     if steps.last() > Step::Connect {
@@ -81,7 +84,7 @@ fn run_before_tls(
                 steps.reply(Step::Greeting, None, false, &response);
                 Ok(Some(()))
             }
-            _ => Ok::<_, Failure>(None),
+            _ => Ok::<_, CommandError>(None),
         })?;
     }
     let _ = connection.close();
@@ -100,9 +103,9 @@ struct SendSteps<'a> {
 
 impl Task for SendSteps<'_> {
     type Output = ();
-    type Error = Failure;
+    type Error = CommandError;
 
-    fn run<C: Channel>(mut self, session: &mut Session<C>) -> Result<(), Failure>
+    fn run<C: Channel>(mut self, session: &mut Session<C>) -> Result<(), CommandError>
     where
         Client<C>: Authenticate,
     {
@@ -112,7 +115,7 @@ impl Task for SendSteps<'_> {
         }
         session.ready(|response| {
             steps.reply(Step::Greeting, None, true, response);
-            Ok::<_, Failure>(())
+            Ok::<_, CommandError>(())
         })?;
         if last == Step::Greeting {
             return Ok(());
@@ -136,7 +139,7 @@ impl Task for SendSteps<'_> {
 }
 
 impl SendSteps<'_> {
-    fn transact<C: Channel>(&mut self, session: &mut Session<C>) -> Result<(), Failure> {
+    fn transact<C: Channel>(&mut self, session: &mut Session<C>) -> Result<(), CommandError> {
         let offered = session.offered();
         let (steps, connection) = (self.steps, &mut session.connection);
         if let Some(missing) = self.envelope.missing_extensions_hint(offered) {
@@ -168,7 +171,7 @@ impl SendSteps<'_> {
                     }
                 }
                 upload.fill(client, tx)?;
-                Ok::<_, Failure>(None)
+                Ok::<_, CommandError>(None)
             });
             done = match driven {
                 Ok(done) => done,
@@ -184,35 +187,37 @@ impl SendSteps<'_> {
     }
 }
 
-/// Returns the failure for a message that was not sent, which no reply has reported.
-fn check_unsent(transaction: &Transaction) -> Result<(), Failure> {
+/// Returns the error for a message that was not sent, which no reply has reported.
+fn check_unsent(transaction: &Transaction) -> Result<(), CommandError> {
     let unsent = transaction.recipients().iter().find_map(|recipient| match recipient.outcome() {
         Outcome::NotSent(why) => Some(*why),
         _ => None,
     });
     match unsent {
-        Some(NotSent::TooLarge(limit)) => Err(Failure::new(
-            Kind::Unavailable,
+        Some(NotSent::TooLarge(limit)) => Err(CommandError::new(
+            ExitCode::Unavailable,
             format!("the server accepts messages of at most {limit} bytes"),
         )),
-        Some(NotSent::NotOffered(extension)) => Err(Failure::new(
-            Kind::Unavailable,
+        Some(NotSent::NotOffered(extension)) => Err(CommandError::new(
+            ExitCode::Unavailable,
             format!("the message needs {}, which the server does not offer", extension.keyword()),
         )),
-        Some(NotSent::Lost) => Err(Failure::new(Kind::TryAgain, "the server closed the connection")),
-        Some(_) => Err(Failure::new(Kind::Unavailable, "the server accepts fewer recipients at once")
-            .advise("remove --stop-after and --timings: the other recipients are then sent separately")),
+        Some(NotSent::Lost) => Err(CommandError::new(ExitCode::TryAgain, "the server closed the connection")),
+        Some(_) => {
+            Err(CommandError::new(ExitCode::Unavailable, "the server accepts fewer recipients at once")
+                .advise("remove --stop-after and --timings: the other recipients are then sent separately"))
+        }
         None if transaction.recipients().iter().any(|one| *one.outcome() == Outcome::Uncertain) => {
-            Err(uncertain(Failure::new(Kind::TryAgain, "the server closed the connection")))
+            Err(uncertain(CommandError::new(ExitCode::TryAgain, "the server closed the connection")))
         }
         None => Ok(()),
     }
 }
 
 /// Marks a failure after which the message is uncertain.
-fn uncertain(failure: Failure) -> Failure {
-    Failure::new(
-        Kind::Uncertain,
+fn uncertain(failure: CommandError) -> CommandError {
+    CommandError::new(
+        ExitCode::Uncertain,
         format!(
             "{}; the whole message was sent, and it is unknown whether the server accepted it",
             failure.what
@@ -232,7 +237,7 @@ struct Upload<'a> {
 
 impl Upload<'_> {
     /// Queues as many bytes as allowed.
-    fn fill<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<(), Failure> {
+    fn fill<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<(), CommandError> {
         while self.is_sending && tx.len() < MAX_QUEUED {
             let mut chunk = Vec::with_capacity(CHUNK);
             self.contents
@@ -253,8 +258,8 @@ impl Upload<'_> {
     }
 }
 
-fn unreadable(error: &std::io::Error) -> Failure {
-    Failure::new(Kind::Data, format!("the message cannot be read: {error}"))
+fn unreadable(error: &std::io::Error) -> CommandError {
+    CommandError::new(ExitCode::Data, format!("the message cannot be read: {error}"))
 }
 
 /// The progress of the steps, and their output. Cheap to clone.
@@ -272,7 +277,7 @@ struct Inner {
     /// For how many recipients the server has replied.
     answered: usize,
     /// The kind of the first refusal.
-    refused: Option<Kind>,
+    refused: Option<ExitCode>,
 }
 
 #[derive(Serialize)]
@@ -341,7 +346,7 @@ impl StepReport {
         self.show(step.name(), recipient, ok, Some(code), text, None);
         if !ok {
             let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let kind = if response.is_transient() { Kind::TryAgain } else { Kind::Unavailable };
+            let kind = if response.is_transient() { ExitCode::TryAgain } else { ExitCode::Unavailable };
             inner.refused.get_or_insert(kind);
         }
     }
@@ -396,13 +401,14 @@ impl StepReport {
     }
 
     /// Returns the failure if the server refused a step.
-    fn finish(&self) -> Result<(), Failure> {
+    fn finish(&self) -> Result<(), CommandError> {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match inner.refused {
-            Some(Kind::TryAgain) => {
-                Err(Failure::new(Kind::TryAgain, "the server refused temporarily").advise("try again later"))
+            Some(ExitCode::TryAgain) => {
+                Err(CommandError::new(ExitCode::TryAgain, "the server refused temporarily")
+                    .advise("try again later"))
             }
-            Some(kind) => Err(Failure::new(kind, "the server refused")),
+            Some(kind) => Err(CommandError::new(kind, "the server refused")),
             None => Ok(()),
         }
     }

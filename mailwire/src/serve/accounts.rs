@@ -15,8 +15,8 @@ use serde_json::json;
 use super::arguments::ServeArgs;
 use super::data_directory::DataDirectory;
 use super::store::open_store;
+use crate::command_error::{CommandError, ExitCode};
 use crate::credentials::{CredentialSource, VARIABLE};
-use crate::failure::{Failure, Kind};
 use crate::output::Output;
 
 /// The mailbox that every mail server must have (RFC 5321 §4.5.1).
@@ -56,7 +56,7 @@ pub(super) struct GeneratedAccount {
 }
 
 impl Accounts {
-    pub(super) fn load(store: &dyn Store) -> Result<Self, Failure> {
+    pub(super) fn load(store: &dyn Store) -> Result<Self, CommandError> {
         let mut inboxes = BTreeMap::new();
         for account in store.accounts()? {
             let inbox = store.mailbox(account.id, "INBOX")?.id;
@@ -154,7 +154,7 @@ pub(super) fn machine_name() -> String {
 pub(super) fn ask_password_of_new_account(
     directory: &Path,
     arguments: &ServeArgs,
-) -> Result<Option<Secret<Vec<u8>>>, Failure> {
+) -> Result<Option<Secret<Vec<u8>>>, CommandError> {
     match &arguments.user {
         Some(name) if !directory.join("mail.db").is_file() => given_password(arguments, name).map(Some),
         _ => Ok(None),
@@ -166,7 +166,7 @@ pub(super) fn create_initial_account(
     store: &dyn Store,
     arguments: &ServeArgs,
     password: Option<Secret<Vec<u8>>>,
-) -> Result<Option<GeneratedAccount>, Failure> {
+) -> Result<Option<GeneratedAccount>, CommandError> {
     if let Some(name) = &arguments.user {
         if store.account(name)?.is_none() {
             let password = password.map_or_else(|| given_password(arguments, name), Ok)?;
@@ -196,11 +196,11 @@ impl<'a> AccountChange<'a> {
     }
 
     /// Makes the change, even while a server is running, and shows the password if it was generated.
-    pub(super) fn apply(self, arguments: &ServeArgs, output: Output) -> Result<(), Failure> {
+    pub(super) fn apply(self, arguments: &ServeArgs, output: Output) -> Result<(), CommandError> {
         let path = DataDirectory::locate(arguments.dir.as_deref())?;
         if !path.join("mail.db").is_file() {
             let what = format!("there are no accounts in {}", path.display());
-            return Err(Failure::new(Kind::Data, what)
+            return Err(CommandError::new(ExitCode::Data, what)
                 .advise("start mailwire serve once, or take another directory with --dir DIR"));
         }
         let store = open_store(&path)?;
@@ -212,7 +212,9 @@ impl<'a> AccountChange<'a> {
             _ => None,
         };
         if let Some((what, advice)) = advice {
-            return Err(Failure::new(Kind::Data, format!("{} {what}", path.display())).advise(advice));
+            return Err(
+                CommandError::new(ExitCode::Data, format!("{} {what}", path.display())).advise(advice)
+            );
         }
         let given = arguments.password_command.is_some() || std::env::var_os(VARIABLE).is_some();
         let password = if given { given_password(arguments, name)? } else { generated_password()? };
@@ -233,30 +235,31 @@ impl<'a> AccountChange<'a> {
     }
 }
 
-fn given_password(arguments: &ServeArgs, name: &str) -> Result<Secret<Vec<u8>>, Failure> {
+fn given_password(arguments: &ServeArgs, name: &str) -> Result<Secret<Vec<u8>>, CommandError> {
     let password_command = arguments.password_command.as_deref();
     CredentialSource { password_command, token_command: None, timeout: None }.password(name)
 }
 
-fn generated_password() -> Result<Secret<Vec<u8>>, Failure> {
+fn generated_password() -> Result<Secret<Vec<u8>>, CommandError> {
     Ok(Secret::new(generate_password()?.expose().clone().into_bytes()))
 }
 
-fn create(store: &dyn Store, name: &str, password: &[u8]) -> Result<(), Failure> {
+fn create(store: &dyn Store, name: &str, password: &[u8]) -> Result<(), CommandError> {
     match store.create_account(name, password) {
         Ok(_) => Ok(()),
         Err(error @ mailstore::Error::InvalidName(_)) => {
-            Err(Failure::new(Kind::Usage, format!("the account's name: {error}"))
+            Err(CommandError::new(ExitCode::Usage, format!("the account's name: {error}"))
                 .advise("letters, digits, \".\", \"-\", \"_\""))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn generate_password() -> Result<Secret<String>, Failure> {
+fn generate_password() -> Result<Secret<String>, CommandError> {
     let mut random = [0; PASSWORD_LENGTH];
-    getrandom::fill(&mut random)
-        .map_err(|error| Failure::new(Kind::Unavailable, format!("no random numbers available: {error}")))?;
+    getrandom::fill(&mut random).map_err(|error| {
+        CommandError::new(ExitCode::Unavailable, format!("no random numbers available: {error}"))
+    })?;
     let characters = random.iter().map(|byte| char::from(PASSWORD_ALPHABET[usize::from(byte % 32)]));
     Ok(Secret::new(characters.collect()))
 }

@@ -22,8 +22,8 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::host_name::HostName;
 use super::pem;
-use crate::failure::{Failure, Kind};
-use crate::private;
+use crate::command_error::{CommandError, ExitCode};
+use crate::private_files;
 
 /// The names that every generated leaf is valid for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -63,11 +63,11 @@ impl CertificateSource {
     ///
     /// # Errors
     /// A file cannot be read or written, or the configured certificate is not valid now.
-    pub(super) fn load(&self) -> Result<Identity, Failure> {
+    pub(super) fn load(&self) -> Result<Identity, CommandError> {
         self.load_at(now())
     }
 
-    fn load_at(&self, now: i64) -> Result<Identity, Failure> {
+    fn load_at(&self, now: i64) -> Result<Identity, CommandError> {
         match self {
             Self::Configured { chain, key } => {
                 let identity = Identity::of(pem::load(chain, key)?, None)?;
@@ -92,25 +92,26 @@ impl CertificateSource {
 }
 
 impl Identity {
-    fn of(tls: TlsServerConfig, authority: Option<PathBuf>) -> Result<Self, Failure> {
+    fn of(tls: TlsServerConfig, authority: Option<PathBuf>) -> Result<Self, CommandError> {
         let certificate =
-            tls.certificate().ok_or_else(|| Failure::new(Kind::Configuration, "no certificate"))?;
+            tls.certificate().ok_or_else(|| CommandError::new(ExitCode::Configuration, "no certificate"))?;
         let (not_before, not_after) = (certificate.not_before, certificate.not_after);
         Ok(Self { tls, certificate, authority, not_before, not_after })
     }
 
     /// Rejects a configured certificate that no client would accept.
-    fn check_validity(&self, chain: &Path, now: i64) -> Result<(), Failure> {
+    fn check_validity(&self, chain: &Path, now: i64) -> Result<(), CommandError> {
         let certificate = &self.certificate;
         let chain = chain.display();
         if now < self.not_before {
             let what =
                 format!("{chain}: the certificate is not valid before {}", certificate.not_before_day());
-            return Err(Failure::new(Kind::Configuration, what).advise("check this machine's clock and date"));
+            return Err(CommandError::new(ExitCode::Configuration, what)
+                .advise("check this machine's clock and date"));
         }
         if now > self.not_after {
             let what = format!("{chain}: the certificate expired on {}", certificate.not_after_day());
-            return Err(Failure::new(Kind::Configuration, what)
+            return Err(CommandError::new(ExitCode::Configuration, what)
                 .advise("a renewed certificate, or leave --cert and --key out for a generated one"));
         }
         Ok(())
@@ -136,12 +137,12 @@ const fn is_current(not_before: i64, not_after: i64, now: i64) -> bool {
 }
 
 /// Loads the certificate in `directory`. Generates it if it is missing, and renews it if that is due.
-fn load_or_generate(directory: &Path, names: &[HostName], now: i64) -> Result<Identity, Failure> {
+fn load_or_generate(directory: &Path, names: &[HostName], now: i64) -> Result<Identity, CommandError> {
     std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
         .recursive(true)
         .create(directory)
-        .map_err(|error| Failure::file(directory, &error))?;
-    private::check_directory(directory)?;
+        .map_err(|error| CommandError::file(directory, &error))?;
+    private_files::check_directory(directory)?;
     let files = Files::of(directory);
     let authority = read_certificate(&files.authority)?;
     let authority = authority.filter(|authority| {
@@ -232,11 +233,11 @@ fn network_of(address: IpAddr) -> Vec<u8> {
 }
 
 /// Reads the first certificate of a file. Returns `None` if the file does not exist.
-fn read_certificate(file: &Path) -> Result<Option<StoredCertificate>, Failure> {
+fn read_certificate(file: &Path) -> Result<Option<StoredCertificate>, CommandError> {
     let pem = match std::fs::read(file) {
         Ok(pem) => pem,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::reading(file, &error)),
+        Err(error) => return Err(CommandError::reading(file, &error)),
     };
     let der = CertificateDer::from_pem_slice(&pem).map_err(|_| damaged(file))?;
     let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| damaged(file))?;
@@ -254,12 +255,12 @@ fn read_certificate(file: &Path) -> Result<Option<StoredCertificate>, Failure> {
     Ok(Some(StoredCertificate { subject, issuer, not_before, not_after, names, domains, networks }))
 }
 
-fn damaged(file: &Path) -> Failure {
-    Failure::new(Kind::Configuration, format!("{}: no certificate in this file", file.display()))
+fn damaged(file: &Path) -> CommandError {
+    CommandError::new(ExitCode::Configuration, format!("{}: no certificate in this file", file.display()))
         .advise("remove the file: a new certificate is generated")
 }
 
-fn make_authority(files: &Files, names: &[HostName], now: i64) -> Result<(), Failure> {
+fn make_authority(files: &Files, names: &[HostName], now: i64) -> Result<(), CommandError> {
     let key = KeyPair::generate().map_err(generation_error)?;
     let mut params = CertificateParams::new(Vec::<String>::new()).map_err(generation_error)?;
     // The number distinguishes two authorities in a list of trusted ones.
@@ -287,10 +288,11 @@ fn make_authority(files: &Files, names: &[HostName], now: i64) -> Result<(), Fai
     write(&files.authority, certificate.pem().as_bytes(), 0o644)
 }
 
-fn make_leaf(files: &Files, names: &[HostName], now: i64) -> Result<(), Failure> {
-    let read = |file: &Path| std::fs::read_to_string(file).map_err(|error| Failure::reading(file, &error));
+fn make_leaf(files: &Files, names: &[HostName], now: i64) -> Result<(), CommandError> {
+    let read =
+        |file: &Path| std::fs::read_to_string(file).map_err(|error| CommandError::reading(file, &error));
     let authority = read(&files.authority)?;
-    private::open_key(&files.authority_key)?;
+    private_files::open_key(&files.authority_key)?;
     let authority_key = KeyPair::from_pem(&read(&files.authority_key)?).map_err(generation_error)?;
     let issuer = Issuer::from_ca_cert_pem(&authority, authority_key).map_err(generation_error)?;
     let key = KeyPair::generate().map_err(generation_error)?;
@@ -308,9 +310,9 @@ fn make_leaf(files: &Files, names: &[HostName], now: i64) -> Result<(), Failure>
 }
 
 /// Sets the validity from an hour ago, because clocks differ, until `days` from now.
-fn valid(params: &mut CertificateParams, now: i64, days: i64) -> Result<(), Failure> {
+fn valid(params: &mut CertificateParams, now: i64, days: i64) -> Result<(), CommandError> {
     let now = OffsetDateTime::from_unix_timestamp(now).map_err(|_| {
-        Failure::new(Kind::Unavailable, "this machine's clock is wrong").advise("set the clock")
+        CommandError::new(ExitCode::Unavailable, "this machine's clock is wrong").advise("set the clock")
     })?;
     params.not_before = now - Duration::hours(1);
     params.not_after = now + Duration::days(days);
@@ -318,7 +320,7 @@ fn valid(params: &mut CertificateParams, now: i64, days: i64) -> Result<(), Fail
 }
 
 /// Writes a file atomically.
-fn write(file: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
+fn write(file: &Path, contents: &[u8], mode: u32) -> Result<(), CommandError> {
     let new = file.with_extension("new");
     let written = (|| {
         match std::fs::remove_file(&new) {
@@ -330,11 +332,11 @@ fn write(file: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
         to.sync_all()?;
         std::fs::rename(&new, file)
     })();
-    written.map_err(|error| Failure::file(file, &error))
+    written.map_err(|error| CommandError::file(file, &error))
 }
 
-fn generation_error(error: rcgen::Error) -> Failure {
-    Failure::new(Kind::Unavailable, format!("cannot generate a certificate: {error}"))
+fn generation_error(error: rcgen::Error) -> CommandError {
+    CommandError::new(ExitCode::Unavailable, format!("cannot generate a certificate: {error}"))
         .advise("--cert FILE and --key FILE, or remove the directory \"tls\" in the data directory")
 }
 

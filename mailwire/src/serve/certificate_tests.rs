@@ -209,7 +209,7 @@ fn explains_problems_with_a_certificate_or_key() {
         let failure = pair.source(chain, key).load().unwrap_err();
         assert!(failure.what.contains(what), "{chain} {key}: {failure}");
         assert!(failure.advice.as_ref().unwrap().contains(advice), "{chain} {key}: {failure}");
-        assert_eq!(failure.kind, Kind::Configuration, "{failure}");
+        assert_eq!(failure.exit_code, ExitCode::Configuration, "{failure}");
     }
     assert!(pair.source("cert.pem", "key.pem").load().is_ok());
 }

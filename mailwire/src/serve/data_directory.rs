@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::data;
-use crate::failure::{Failure, Kind};
-use crate::private;
+use crate::command_error::{CommandError, ExitCode};
+use crate::private_files;
+use crate::user_data_directory::user_data_directory;
 
 /// A locked data directory. The lock is released when the value is dropped.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct DataDirectory {
 
 impl DataDirectory {
     /// Returns the path of the directory, which need not exist.
-    pub(super) fn locate(given: Option<&Path>) -> Result<PathBuf, Failure> {
+    pub(super) fn locate(given: Option<&Path>) -> Result<PathBuf, CommandError> {
         given.map_or_else(default_path, |path| Ok(path.to_owned()))
     }
 
@@ -27,13 +27,13 @@ impl DataDirectory {
     ///
     /// # Errors
     /// The directory cannot be created, other users can write to it, or another server has locked it.
-    pub(super) fn open(given: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn open(given: Option<&Path>) -> Result<Self, CommandError> {
         let path = Self::locate(given)?;
         rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
         let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
         created.map_err(|error| not_writable(&path, &error))?;
         let path = path.canonicalize().map_err(|error| not_writable(&path, &error))?;
-        private::check_directory(&path)?;
+        private_files::check_directory(&path)?;
         make_private(&path)?;
         let lock_path = path.join("serve.lock");
         let lock = std::fs::OpenOptions::new()
@@ -45,12 +45,12 @@ impl DataDirectory {
             .map_err(|error| not_writable(&path, &error))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::new(
-                Kind::Unavailable,
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(CommandError::new(
+                ExitCode::Unavailable,
                 format!("another mailwire is serving from {}", path.display()),
             )
             .advise("stop that one, or take another directory with --dir DIR")),
-            Err(error) => Err(Failure::file(&lock_path, &error.into())),
+            Err(error) => Err(CommandError::file(&lock_path, &error.into())),
         }
     }
 
@@ -66,7 +66,7 @@ impl DataDirectory {
 
 /// Removes the permissions of other users from the entries of the directory, which may have been created with a looser
 /// umask. Does not change keys: one that other users can read is rejected when it is opened.
-fn make_private(directory: &Path) -> Result<(), Failure> {
+fn make_private(directory: &Path) -> Result<(), CommandError> {
     let entries = std::fs::read_dir(directory).map_err(|error| not_writable(directory, &error))?;
     for entry in entries.flatten() {
         let Ok(metadata) = entry.path().symlink_metadata() else { continue };
@@ -81,8 +81,8 @@ fn make_private(directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn not_writable(path: &Path, error: &std::io::Error) -> Failure {
-    let failure = Failure::new(Kind::Configuration, format!("{}: {error}", path.display()));
+fn not_writable(path: &Path, error: &std::io::Error) -> CommandError {
+    let failure = CommandError::new(ExitCode::Configuration, format!("{}: {error}", path.display()));
     match error.kind() {
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
             failure.advise("a directory that this user can write to, with --dir DIR")
@@ -100,9 +100,9 @@ fn not_writable(path: &Path, error: &std::io::Error) -> Failure {
     }
 }
 
-fn default_path() -> Result<PathBuf, Failure> {
-    data::directory().ok_or_else(|| {
-        Failure::new(Kind::Configuration, "no data directory: neither HOME nor XDG_DATA_HOME is set")
+fn default_path() -> Result<PathBuf, CommandError> {
+    user_data_directory().ok_or_else(|| {
+        CommandError::new(ExitCode::Configuration, "no data directory: neither HOME nor XDG_DATA_HOME is set")
             .advise("--dir DIR")
     })
 }

@@ -15,7 +15,7 @@ use super::server_context::ServerContext;
 use super::service::Service;
 use super::settings::Settings;
 use super::{imap, smtp};
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// The bound ports and their services.
 pub(super) struct BoundPorts(Vec<(Service, BoundPort)>);
@@ -34,7 +34,7 @@ impl BoundPorts {
     ///
     /// # Errors
     /// A port is not available, an address must be on this machine but is not, or every service is off.
-    pub(super) fn bind(arguments: &ServeArgs) -> Result<Self, Failure> {
+    pub(super) fn bind(arguments: &ServeArgs) -> Result<Self, CommandError> {
         let wanted = Service::ALL.into_iter().filter_map(|service| {
             let listen = match service {
                 Service::Smtp => arguments.smtp,
@@ -47,7 +47,7 @@ impl BoundPorts {
         });
         let wanted: Vec<_> = wanted.collect();
         if wanted.is_empty() {
-            return Err(Failure::new(Kind::Usage, "nothing to listen on: every service is off")
+            return Err(CommandError::new(ExitCode::Usage, "nothing to listen on: every service is off")
                 .advise("an address for one of them, such as --imaps 127.0.0.1:1993"));
         }
         for &(service, address) in &wanted {
@@ -59,7 +59,7 @@ impl BoundPorts {
             {
                 let what =
                     format!("{option} is allowed on loopback only, and --{} is {address}", service.name());
-                return Err(Failure::new(Kind::Usage, what).advise(format!(
+                return Err(CommandError::new(ExitCode::Usage, what).advise(format!(
                     "--{} 127.0.0.1:{}",
                     service.name(),
                     address.port()
@@ -84,7 +84,7 @@ impl BoundPorts {
         settings: &Settings,
         tls: &TlsServerConfig,
         arguments: &ServeArgs,
-    ) -> Result<Listeners, Failure> {
+    ) -> Result<Listeners, CommandError> {
         let mut proxies = TrustedProxies::default();
         arguments.proxy_from.iter().for_each(|network| proxies.add(network));
         let (mut listening, mut replace) = (Vec::new(), Vec::new());
@@ -130,7 +130,7 @@ fn start<P: ServerProtocol, H: Handler<P>>(
     (settings, tls): (&Settings, &TlsServerConfig),
     make_settings: impl Fn(&Settings, &TlsServerConfig) -> (P::Config, ListenerTls, Deadlines) + Send + 'static,
     make: impl Fn(&Peer) -> H + Send + Sync + 'static,
-) -> Result<(SocketAddr, ReplaceSettings), Failure> {
+) -> Result<(SocketAddr, ReplaceSettings), CommandError> {
     let (config, listener_tls, deadlines) = make_settings(settings, tls);
     let shared = ListenerSettings::<P>::new(config, listener_tls, deadlines);
     let address = port.address().as_socket_addr();
@@ -139,7 +139,8 @@ fn start<P: ServerProtocol, H: Handler<P>>(
         let (config, listener_tls, deadlines) = make_settings(settings, tls);
         shared.replace(config, listener_tls, deadlines);
     };
-    let address = address.ok_or_else(|| Failure::new(Kind::Configuration, "the port has no IP address"))?;
+    let address =
+        address.ok_or_else(|| CommandError::new(ExitCode::Configuration, "the port has no IP address"))?;
     Ok((address, Box::new(replace)))
 }
 
@@ -167,8 +168,8 @@ fn deadlines(settings: &Settings, logs_in: bool) -> Deadlines {
 
 /// Checks the address for LMTP. LMTP has no TLS and no login here, so that only this machine may connect, and not on
 /// SMTP's port (RFC 2033 §3).
-fn check_lmtp_address(address: SocketAddr) -> Result<(), Failure> {
-    let failure = |why: &str| Failure::new(Kind::Usage, format!("--lmtp {address}: {why}"));
+fn check_lmtp_address(address: SocketAddr) -> Result<(), CommandError> {
+    let failure = |why: &str| CommandError::new(ExitCode::Usage, format!("--lmtp {address}: {why}"));
     if !address.ip().is_loopback() {
         return Err(failure("LMTP is allowed on this machine only").advise("--lmtp 127.0.0.1:1024"));
     }
@@ -178,7 +179,7 @@ fn check_lmtp_address(address: SocketAddr) -> Result<(), Failure> {
     Ok(())
 }
 
-fn not_bound(service: Service, address: SocketAddr, error: &io_mio::Error) -> Failure {
+fn not_bound(service: Service, address: SocketAddr, error: &io_mio::Error) -> CommandError {
     let name = service.name();
     let kind = match error {
         io_mio::Error::Io { source, .. } => source.kind(),
@@ -198,5 +199,6 @@ fn not_bound(service: Service, address: SocketAddr, error: &io_mio::Error) -> Fa
         }
         _ => (error.to_string(), format!("another address with --{name} ADDR")),
     };
-    Failure::new(Kind::Unavailable, format!("{name} cannot listen on {address}: {why}")).advise(advice)
+    CommandError::new(ExitCode::Unavailable, format!("{name} cannot listen on {address}: {why}"))
+        .advise(advice)
 }

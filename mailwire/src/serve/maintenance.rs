@@ -15,7 +15,7 @@ use super::certificate::{CertificateSource, Identity};
 use super::listeners::ReplaceSettings;
 use super::server_context::ServerContext;
 use super::settings::Settings;
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// How often the validity of the certificate is checked. The check is cheap, and the clock may be set at any time.
 const CHECK: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ impl Maintenance {
     ///
     /// # Errors
     /// The operating system cannot start a thread.
-    pub(super) fn start(mut self, reloads: Receiver<()>) -> Result<(), Failure> {
+    pub(super) fn start(mut self, reloads: Receiver<()>) -> Result<(), CommandError> {
         self.warn();
         let work = move || {
             loop {
@@ -53,9 +53,9 @@ impl Maintenance {
             }
         };
         let started = std::thread::Builder::new().name("maintenance".to_owned()).spawn(work);
-        started
-            .map(|_| ())
-            .map_err(|error| Failure::new(Kind::Unavailable, format!("cannot start a thread: {error}")))
+        started.map(|_| ()).map_err(|error| {
+            CommandError::new(ExitCode::Unavailable, format!("cannot start a thread: {error}"))
+        })
     }
 
     fn warn(&mut self) {
@@ -104,7 +104,7 @@ impl Maintenance {
     }
 }
 
-fn one_line(failure: &Failure) -> String {
+fn one_line(failure: &CommandError) -> String {
     match &failure.advice {
         Some(advice) => format!("{}; try: {advice}", failure.what),
         None => failure.what.clone(),

@@ -39,7 +39,7 @@ use std::time::Duration;
 use io_mio::Reactor;
 use mailstore::Store;
 
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 use crate::line_writer::LineWriter;
 use crate::output::Output;
 use crate::trace::Tracing;
@@ -62,7 +62,7 @@ use store::open_store;
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Runs the server until SIGTERM or SIGINT stops it.
-pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), CommandError> {
     if let Some(change) = accounts::AccountChange::from_arguments(arguments) {
         return change.apply(arguments, output);
     }
@@ -98,7 +98,7 @@ struct Server {
 
 impl Server {
     /// Binds all ports first, so that a server that cannot listen creates no files.
-    fn start(arguments: &ServeArgs, log: &LineWriter) -> Result<Self, Failure> {
+    fn start(arguments: &ServeArgs, log: &LineWriter) -> Result<Self, CommandError> {
         let settings = Settings::read(arguments)?;
         let ports = BoundPorts::bind(arguments)?;
         let path = DataDirectory::locate(arguments.dir.as_deref())?;
@@ -195,9 +195,9 @@ fn warnings(arguments: &ServeArgs) -> Vec<String> {
 
 /// Starts the log on standard error. It contains session numbers, counts and errors, but no names and no content. If
 /// the log cannot be written, its lines are lost and the server continues.
-fn start_log(output: crate::options::OutputOptions) -> Result<LineWriter, Failure> {
+fn start_log(output: crate::options::OutputOptions) -> Result<LineWriter, CommandError> {
     let log = LineWriter::standard_error().map_err(|error| {
-        Failure::new(Kind::Unavailable, format!("cannot start a thread for the log: {error}"))
+        CommandError::new(ExitCode::Unavailable, format!("cannot start a thread for the log: {error}"))
     })?;
     let level = if output.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
     let subscriber = tracing_subscriber::fmt()

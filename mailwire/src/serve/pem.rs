@@ -8,8 +8,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use crate::failure::{Failure, Kind};
-use crate::private;
+use crate::command_error::{CommandError, ExitCode};
+use crate::private_files;
 
 /// The maximum size of a file, in bytes.
 const SIZE_LIMIT: u64 = 1 << 20;
@@ -18,9 +18,9 @@ const SIZE_LIMIT: u64 = 1 << 20;
 ///
 /// # Errors
 /// A file cannot be read or contains something else, or the key does not match the certificate.
-pub(super) fn load(chain: &Path, key: &Path) -> Result<TlsServerConfig, Failure> {
-    let key_text = read(private::open_key(key)?, key)?;
-    let chain_file = std::fs::File::open(chain).map_err(|error| Failure::reading(chain, &error))?;
+pub(super) fn load(chain: &Path, key: &Path) -> Result<TlsServerConfig, CommandError> {
+    let key_text = read(private_files::open_key(key)?, key)?;
+    let chain_file = std::fs::File::open(chain).map_err(|error| CommandError::reading(chain, &error))?;
     let chain_text = read(chain_file, chain)?;
     let certificates = certificates(chain, &chain_text)?;
     let private_key = private_key(key, &key_text)?;
@@ -31,13 +31,13 @@ pub(super) fn load(chain: &Path, key: &Path) -> Result<TlsServerConfig, Failure>
     })
 }
 
-fn configuration_error(what: String) -> Failure {
-    Failure::new(Kind::Configuration, what)
+fn configuration_error(what: String) -> CommandError {
+    CommandError::new(ExitCode::Configuration, what)
 }
 
-fn read(file: std::fs::File, path: &Path) -> Result<Vec<u8>, Failure> {
+fn read(file: std::fs::File, path: &Path) -> Result<Vec<u8>, CommandError> {
     let mut text = Vec::new();
-    file.take(SIZE_LIMIT + 1).read_to_end(&mut text).map_err(|error| Failure::reading(path, &error))?;
+    file.take(SIZE_LIMIT + 1).read_to_end(&mut text).map_err(|error| CommandError::reading(path, &error))?;
     if text.is_empty() {
         return Err(
             configuration_error(format!("{}: the file is empty", path.display())).advise("a PEM file")
@@ -57,7 +57,7 @@ fn labels(text: &[u8]) -> Vec<String> {
     begins.map(str::to_owned).collect()
 }
 
-fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Failure> {
+fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, CommandError> {
     let shown = path.display();
     let labels = labels(text);
     if !labels.iter().any(|kind| kind == "CERTIFICATE") {
@@ -97,7 +97,7 @@ fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>
     }
 }
 
-fn private_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, Failure> {
+fn private_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, CommandError> {
     let shown = path.display();
     let labels = labels(text);
     const OLD_MARK: &[u8] = b"Proc-Type: 4,ENCRYPTED";
@@ -143,7 +143,7 @@ fn check_pair(
     key: &Path,
     certificates: &[CertificateDer<'static>],
     private_key: PrivateKeyDer<'static>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let signing = rustls::crypto::ring::sign::any_supported_type(&private_key).map_err(|_| {
         configuration_error(format!("{}: TLS cannot use this kind of key", key.display()))
             .advise("an RSA key of 2048 bits or more, or an ECDSA key (P-256, P-384) or Ed25519 key")

@@ -16,7 +16,7 @@ use super::faults::Faults;
 use super::host_name::HostName;
 use super::login_queue::LoginQueue;
 use super::settings::Settings;
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// The number of threads for the store.
 const STORE_THREADS: usize = 4;
@@ -54,12 +54,12 @@ impl ServerContext {
         settings: &Settings,
         arguments: &ServeArgs,
         account: Option<&Account>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandError> {
         let notifier = Arc::new(ChangeNotifier::default());
         let told = Arc::clone(&notifier);
         let subscription = store.subscribe_changes(Arc::new(move |change| told.changed(change)));
         let no_thread = |error: std::io::Error| {
-            Failure::new(Kind::Unavailable, format!("cannot start a thread: {error}"))
+            CommandError::new(ExitCode::Unavailable, format!("cannot start a thread: {error}"))
         };
         let committer = Committer::start(Arc::clone(&store)).map_err(no_thread)?;
         let catch_all = match account.filter(|_| arguments.catch_all) {

@@ -10,8 +10,8 @@ use super::descriptors;
 use super::failed_logins::FailedLoginLimits;
 
 use super::arguments::ServeArgs;
+use crate::command_error::CommandError;
 use crate::config::{self, Serve};
-use crate::failure::Failure;
 
 /// The default maximum number of sessions, in total and from one address.
 const SESSIONS: usize = 4000;
@@ -35,7 +35,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn read(arguments: &ServeArgs) -> Result<Self, Failure> {
+    pub(super) fn read(arguments: &ServeArgs) -> Result<Self, CommandError> {
         Ok(Self::of(&config::serve(arguments.config.as_deref())?, arguments.max_message))
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use io_mio::ReactorHandle;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 use crate::line_writer::LineWriter;
 
 /// How long sessions may take to finish when the server stops.
@@ -39,9 +39,9 @@ impl Signals {
     ///
     /// # Errors
     /// The operating system cannot start a thread or install the handlers.
-    pub(super) fn listen(log: &LineWriter) -> Result<(Self, Receiver<()>), Failure> {
+    pub(super) fn listen(log: &LineWriter) -> Result<(Self, Receiver<()>), CommandError> {
         let failed = |error: std::io::Error| {
-            Failure::new(Kind::Unavailable, format!("cannot handle signals: {error}"))
+            CommandError::new(ExitCode::Unavailable, format!("cannot handle signals: {error}"))
         };
         let (reload, reloads) = sync_channel(1);
         let signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;

@@ -17,12 +17,12 @@ use super::opened::{self, Listed, Opened, RangeQueue};
 use super::plan::{Plan, count, difference, sequence_set};
 use super::report::FolderReport;
 use super::sink::Sink;
+use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
-use crate::failure::{Failure, Kind};
 use crate::folder::{Folder, Listing};
 use crate::imap::{Authenticate, Connect, Session};
 use crate::interrupt::Interrupt;
-use crate::local;
+use crate::local_mailboxes;
 use crate::output::Output;
 use crate::server_reply::ServerReply;
 
@@ -70,21 +70,21 @@ pub(super) struct Engine<'a, C: Connect> {
 #[derive(Debug)]
 enum FetchError {
     /// Only the request failed. The session continues.
-    Request(Failure),
+    Request(CommandError),
     /// The session must end.
-    Session(Failure),
+    Session(CommandError),
     /// The run must end.
-    Run(Failure),
+    Run(CommandError),
 }
 
-impl From<Failure> for FetchError {
-    fn from(failure: Failure) -> Self {
+impl From<CommandError> for FetchError {
+    fn from(failure: CommandError) -> Self {
         let is_refusal = |reply: &ServerReply| matches!(reply.condition, Some("NO" | "BAD"));
-        match failure.kind {
-            Kind::Interrupted | Kind::Terminated => Self::Run(failure),
+        match failure.exit_code {
+            ExitCode::Interrupted | ExitCode::Terminated => Self::Run(failure),
             _ if failure.server.as_deref().is_some_and(is_refusal) => Self::Request(failure),
             // An attacker may be on the connection.
-            Kind::Refused => Self::Run(failure),
+            ExitCode::Refused => Self::Run(failure),
             _ => Self::Session(failure),
         }
     }
@@ -106,7 +106,7 @@ where
     }
 
     /// Fetches every folder. Returns the reports, and the failure that ended the run early.
-    pub(super) fn run(mut self) -> (Vec<FolderReport>, Option<Failure>) {
+    pub(super) fn run(mut self) -> (Vec<FolderReport>, Option<CommandError>) {
         let mut reports = Vec::new();
         let stopped = self.folders(&mut reports).err();
         // A stopped run closes the connection without LOGOUT, which would first have to read all pending responses.
@@ -116,14 +116,16 @@ where
         (reports, stopped)
     }
 
-    fn folders(&mut self, reports: &mut Vec<FolderReport>) -> Result<(), Failure> {
+    fn folders(&mut self, reports: &mut Vec<FolderReport>) -> Result<(), CommandError> {
         let mut listing = Listing::default();
         let listed = self.session()?.list(&mut listing);
         let folders = listing.sorted();
         if let Err(failure) = listed {
             match FetchError::from(failure) {
                 // The server lists too many folders: fetch those that came.
-                FetchError::Session(failure) if failure.kind == Kind::Protocol && !folders.is_empty() => {
+                FetchError::Session(failure)
+                    if failure.exit_code == ExitCode::Protocol && !folders.is_empty() =>
+                {
                     let mut report = FolderReport::new("(the list of folders)");
                     report.folder_failed(&failure);
                     reports.push(report);
@@ -136,7 +138,7 @@ where
         }
         for wanted in self.job.only {
             if !folders.iter().any(|folder| folder.is_named(wanted)) {
-                return Err(Failure::new(Kind::Data, format!("there is no folder {wanted}"))
+                return Err(CommandError::new(ExitCode::Data, format!("there is no folder {wanted}"))
                     .advise("run mailwire folders to list the names"));
             }
         }
@@ -151,7 +153,7 @@ where
                 }
             }
         }
-        let names = local::names(self.job.store, self.job.account, self.job.remote, &valid)?;
+        let names = local_mailboxes::local_names(self.job.store, self.job.account, self.job.remote, &valid)?;
         for (folder, name) in valid.iter().zip(&names) {
             let mut report = FolderReport::new(&folder.name);
             let result = self.sync_folder(folder, name, &mut report);
@@ -182,13 +184,13 @@ where
     }
 
     /// Returns the session. Connects and logs in if there is none.
-    fn session(&mut self) -> Result<&mut Session<C>, Failure> {
+    fn session(&mut self) -> Result<&mut Session<C>, CommandError> {
         if self.session.is_none() {
             self.session = Some(self.connect()?);
             self.is_new = true;
         }
         let Some(session) = &mut self.session else {
-            return Err(Failure::new(Kind::Unavailable, "there is no session"));
+            return Err(CommandError::new(ExitCode::Unavailable, "there is no session"));
         };
         if std::mem::replace(&mut self.is_new, false) {
             session.interrupt = Some(self.job.interrupt.clone());
@@ -197,7 +199,7 @@ where
         Ok(session)
     }
 
-    fn connect(&self) -> Result<Session<C>, Failure> {
+    fn connect(&self) -> Result<Session<C>, CommandError> {
         let mut attempts = 0;
         loop {
             self.job.interrupt.check()?;
@@ -205,13 +207,13 @@ where
             match C::open(self.job.endpoint, self.job.connector) {
                 Err(failure)
                     if attempts < CONNECT_ATTEMPTS
-                        && matches!(failure.kind, Kind::TryAgain | Kind::Unavailable) =>
+                        && matches!(failure.exit_code, ExitCode::TryAgain | ExitCode::Unavailable) =>
                 {
                     self.job.interrupt.sleep(Duration::from_millis(500) * attempts);
                 }
                 // The server was available before, so a retry may help.
-                Err(failure) if self.losses > 0 && failure.kind == Kind::Unavailable => {
-                    return Err(failure.with_kind(Kind::TryAgain));
+                Err(failure) if self.losses > 0 && failure.exit_code == ExitCode::Unavailable => {
+                    return Err(failure.with_exit_code(ExitCode::TryAgain));
                 }
                 outcome => return outcome,
             }
@@ -222,14 +224,14 @@ where
     ///
     /// # Errors
     /// Too many sessions were lost, or the user interrupted the command.
-    fn session_lost(&mut self, failure: &Failure) -> Result<(), Failure> {
+    fn session_lost(&mut self, failure: &CommandError) -> Result<(), CommandError> {
         self.session = None;
         self.losses += 1;
         self.losses_without_progress += 1;
         if self.losses > MAX_RUN_LOSSES || self.losses_without_progress > MAX_LOSSES_WITHOUT_PROGRESS {
             return Err(failure
                 .clone()
-                .with_kind(Kind::TryAgain)
+                .with_exit_code(ExitCode::TryAgain)
                 .append(" (repeatedly)")
                 .advise("try again later"));
         }
@@ -252,7 +254,8 @@ where
         let opened = self.examine(folder)?;
         let special_use = folder.special_use.as_deref().and_then(SpecialUse::from_attribute);
         let job = &self.job;
-        let mailbox = match local::mailbox(job.store, job.account, name, special_use) {
+        let mailbox = match local_mailboxes::find_or_create_mailbox(job.store, job.account, name, special_use)
+        {
             Ok(mailbox) => mailbox,
             Err(error @ (mailstore::Error::Limit(_) | mailstore::Error::InvalidName(_))) => {
                 return Err(FetchError::Request(error.into()));
@@ -281,7 +284,7 @@ where
         // The server may have listed more messages than it counted, if it listed some twice.
         let unlisted = u64::from(opened.exists).saturating_sub(expunged + listed_count);
         let why = format!("{unlisted} messages did not come: the server counts them but does not list them");
-        report.count_failed(unlisted, Kind::Unavailable, &why);
+        report.count_failed(unlisted, ExitCode::Unavailable, &why);
         if let Some(fatal) = fatal {
             return Err(FetchError::Run(fatal));
         }
@@ -322,8 +325,8 @@ where
         let max = self.limits.folder_messages;
         if u64::from(opened.exists) > max {
             return Err(FetchError::Request(
-                Failure::new(
-                    Kind::Unavailable,
+                CommandError::new(
+                    ExitCode::Unavailable,
                     format!(
                         "the server counts {} messages, and the limit is {max} (--max-messages)",
                         opened.exists
@@ -336,7 +339,7 @@ where
         match opened::fetch_uids(session, None, (opened, max), &mut listed).map_err(FetchError::from) {
             Ok(()) => return Ok(listed),
             Err(FetchError::Request(_)) => {}
-            Err(FetchError::Session(failure)) if failure.kind == Kind::TryAgain => {
+            Err(FetchError::Session(failure)) if failure.exit_code == ExitCode::TryAgain => {
                 self.session_lost(&failure).map_err(FetchError::Run)?;
                 self.reopen(folder, opened)?;
             }
@@ -347,7 +350,7 @@ where
         match opened::search_uids(session, opened, max, &mut searched).map_err(FetchError::from) {
             Ok(()) if searched.is_complete(opened) => return Ok(searched),
             Ok(()) | Err(FetchError::Request(_)) => {}
-            Err(FetchError::Session(failure)) if failure.kind == Kind::TryAgain => {
+            Err(FetchError::Session(failure)) if failure.exit_code == ExitCode::TryAgain => {
                 self.session_lost(&failure).map_err(FetchError::Run)?;
                 self.reopen(folder, opened)?;
             }
@@ -374,7 +377,7 @@ where
             {
                 Ok(()) => None,
                 Err(FetchError::Request(_)) => queue.refused(range),
-                Err(FetchError::Session(failure)) if failure.kind == Kind::TryAgain => {
+                Err(FetchError::Session(failure)) if failure.exit_code == ExitCode::TryAgain => {
                     let Some(bad_uid) = queue.lost(range) else { return Err(FetchError::Session(failure)) };
                     self.session_lost(&failure).map_err(FetchError::Run)?;
                     self.reopen(folder, opened)?;
@@ -449,7 +452,7 @@ fn fetch_planned<C: Connect>(
     session: &mut Session<C>,
     plan: &mut Plan,
     sink: &mut Sink<'_>,
-) -> Result<(), Failure>
+) -> Result<(), CommandError>
 where
     Client<C>: Authenticate,
 {
@@ -469,8 +472,9 @@ where
         while sink.open.len() < plan.max_open() {
             let Some(batch) = plan.next() else { break };
             let text = sequence_set(&batch);
-            let set = SequenceSet::from_text(&text)
-                .map_err(|_| Failure::new(Kind::Protocol, "the server's UIDs are not a valid set"))?;
+            let set = SequenceSet::from_text(&text).map_err(|_| {
+                CommandError::new(ExitCode::Protocol, "the server's UIDs are not a valid set")
+            })?;
             let attributes = [
                 FetchAttribute::Uid,
                 FetchAttribute::Flags,

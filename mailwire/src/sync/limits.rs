@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::arguments::SyncArgs;
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// How many messages, or responses without a body, a server may send beyond those requested: messages may arrive and
 /// change at any time.
@@ -37,7 +37,7 @@ pub(super) enum Exceeded {
     /// The message is too large. The run continues.
     Message(String),
     /// The run must end.
-    Run(Failure),
+    Run(CommandError),
 }
 
 impl Limits {
@@ -84,8 +84,8 @@ impl Limits {
         }
         match self.total_bytes {
             Some(total) if self.received.saturating_add(size) > total => Err(Exceeded::Run(
-                Failure::new(
-                    Kind::TryAgain,
+                CommandError::new(
+                    ExitCode::TryAgain,
                     format!("this run has reached its limit of {total} bytes (--max-total)"),
                 )
                 .advise("run the command again to continue"),
@@ -108,8 +108,8 @@ impl Limits {
     fn check_disk(&self) -> Result<(), Exceeded> {
         match free(&self.directory) {
             Some(left) if left < self.keep_free => Err(Exceeded::Run(
-                Failure::new(
-                    Kind::Unavailable,
+                CommandError::new(
+                    ExitCode::Unavailable,
                     format!(
                         "the disk has {left} bytes left, and {} must stay free (--keep-free)",
                         self.keep_free

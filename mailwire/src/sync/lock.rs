@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mailstore::AccountId;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
@@ -21,15 +21,15 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Locks the account for this run, which holds the lock until the file is dropped. Waits while another run holds it.
 ///
 /// # Errors
-/// [`Kind::TryAgain`] after [`MAX_WAIT`], or the user interrupted the command.
+/// [`ExitCode::TryAgain`] after [`MAX_WAIT`], or the user interrupted the command.
 pub(super) fn lock_account(
     directory: &Path,
     account: AccountId,
     interrupt: &Interrupt,
     output: Output,
-) -> Result<File, Failure> {
+) -> Result<File, CommandError> {
     let path = directory.join(format!("sync-{}.lock", account.0));
-    let failed = |error: &std::io::Error| Failure::file(&path, error);
+    let failed = |error: &std::io::Error| CommandError::file(&path, error);
     let lock = OpenOptions::new()
         .write(true)
         .create(true)
@@ -50,8 +50,11 @@ pub(super) fn lock_account(
             output.hint("waiting for another sync of this account to end");
         }
         if started.elapsed() >= MAX_WAIT {
-            return Err(Failure::new(Kind::TryAgain, "another sync of this account is still running")
-                .advise("try again when it has ended"));
+            return Err(CommandError::new(
+                ExitCode::TryAgain,
+                "another sync of this account is still running",
+            )
+            .advise("try again when it has ended"));
         }
         interrupt.sleep(RETRY_INTERVAL);
         interrupt.check()?;

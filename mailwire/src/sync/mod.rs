@@ -21,28 +21,28 @@ use proto_imap::client::Client;
 
 pub(crate) use arguments::SyncArgs;
 
+use crate::command_error::{CommandError, ExitCode, store_error};
 use crate::endpoint::Endpoint;
-use crate::failure::{Failure, Kind, store_failure};
 use crate::imap::{Authenticate, Connect, Session, Task, missing_user, require_imap, with_session};
 use crate::interrupt::Interrupt;
-use crate::local;
+use crate::local_mailboxes;
 use crate::output::Output;
 use engine::{Engine, Job};
 use limits::Limits;
 use report::{FolderReport, SyncReport};
 
 /// Runs the command.
-pub(crate) fn run(arguments: &SyncArgs) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
     require_imap(&arguments.url)?;
     let output = Output::from(arguments.output);
     let endpoint = Endpoint::new(&arguments.url, &arguments.connection)?;
-    local::check_not_served(&arguments.into)?;
+    local_mailboxes::check_not_served(&arguments.into)?;
     let credentials = endpoint.credentials()?.ok_or_else(missing_user)?;
     let interrupt = Interrupt::install()?;
-    let store = SqliteStore::open(&arguments.into).map_err(|error| store_failure(&arguments.into, &error))?;
-    let account = local::account(&store, &endpoint.url)?;
+    let store = SqliteStore::open(&arguments.into).map_err(|error| store_error(&arguments.into, &error))?;
+    let account = local_mailboxes::local_account(&store, &endpoint.url)?;
     let _lock = lock::lock_account(&arguments.into, account, &interrupt, output)?;
-    let remote = store.remote_account(account, &local::key(&endpoint.url))?.id;
+    let remote = store.remote_account(account, &local_mailboxes::remote_account_key(&endpoint.url))?.id;
     let connector = endpoint.connector(|_: &StageReport| {});
     let job = Job {
         endpoint: &endpoint,
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), Failure> {
     }
     match stopped.or_else(|| report.failure()) {
         None => Ok(()),
-        Some(failure) if matches!(failure.kind, Kind::Interrupted | Kind::Terminated) => {
+        Some(failure) if matches!(failure.exit_code, ExitCode::Interrupted | ExitCode::Terminated) => {
             let done = format!(": {} new messages are stored", report.imported);
             Err(failure.append(&done).advise("run the same command again: it continues where it stopped"))
         }
@@ -83,10 +83,10 @@ struct Sync<'a> {
 }
 
 impl Task for Sync<'_> {
-    type Output = (Vec<FolderReport>, Option<Failure>);
-    type Error = Failure;
+    type Output = (Vec<FolderReport>, Option<CommandError>);
+    type Error = CommandError;
 
-    fn run<C: Connect>(self, session: Session<C>) -> Result<Self::Output, Failure>
+    fn run<C: Connect>(self, session: Session<C>) -> Result<Self::Output, CommandError>
     where
         Client<C>: Authenticate,
     {

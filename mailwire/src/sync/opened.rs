@@ -15,7 +15,7 @@ use proto_mail::Channel;
 
 use super::limits::MAX_UNREQUESTED;
 use super::plan::UidRanges;
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 use crate::folder::Folder;
 use crate::imap::{Authenticate, Session};
 
@@ -42,7 +42,7 @@ pub(super) struct Opened {
 }
 
 /// Opens a folder for reading.
-pub(super) fn examine<C: Channel>(session: &mut Session<C>, folder: &Folder) -> Result<Opened, Failure>
+pub(super) fn examine<C: Channel>(session: &mut Session<C>, folder: &Folder) -> Result<Opened, CommandError>
 where
     Client<C>: Authenticate,
 {
@@ -60,7 +60,10 @@ where
         Ok(false)
     })?;
     let uid_validity = uid_validity.ok_or_else(|| {
-        Failure::new(Kind::Unavailable, "the server sends no UIDVALIDITY, so messages cannot be identified")
+        CommandError::new(
+            ExitCode::Unavailable,
+            "the server sends no UIDVALIDITY, so messages cannot be identified",
+        )
     })?;
     Ok(Opened { uid_validity, exists, uid_next })
 }
@@ -82,12 +85,12 @@ impl Listed {
     /// Adds a UID.
     ///
     /// # Errors
-    /// [`Kind::Protocol`] if the server lists far more messages than it counted.
-    fn add(&mut self, uid: u32, (opened, max): (Opened, u64)) -> Result<(), Failure> {
+    /// [`ExitCode::Protocol`] if the server lists far more messages than it counted.
+    fn add(&mut self, uid: u32, (opened, max): (Opened, u64)) -> Result<(), CommandError> {
         let max_by_count = u64::from(opened.exists).saturating_mul(2).saturating_add(MAX_UNREQUESTED as u64);
         if self.uids.count as u64 >= max_by_count.min(max) || self.uids.range_count() >= MAX_UID_RANGES {
-            return Err(Failure::new(
-                Kind::Protocol,
+            return Err(CommandError::new(
+                ExitCode::Protocol,
                 format!(
                     "the server counts {} messages but lists more than {}",
                     opened.exists,
@@ -110,7 +113,7 @@ pub(super) fn fetch_uids<C: Channel>(
     range: Option<(u32, u32)>,
     (opened, max): (Opened, u64),
     listed: &mut Listed,
-) -> Result<(), Failure>
+) -> Result<(), CommandError>
 where
     Client<C>: Authenticate,
 {
@@ -119,7 +122,7 @@ where
     let set = match &text {
         None => SequenceSet::ALL,
         Some(text) => SequenceSet::from_text(text)
-            .map_err(|_| Failure::new(Kind::Protocol, "the server's UIDs are not a valid set"))?,
+            .map_err(|_| CommandError::new(ExitCode::Protocol, "the server's UIDs are not a valid set"))?,
     };
     let fetch = FetchCommand::new(set, LazyList::new(&attributes));
     session.run_command(&Command::UidFetch(fetch), |event| {
@@ -137,7 +140,7 @@ pub(super) fn search_uids<C: Channel>(
     opened: Opened,
     max: u64,
     listed: &mut Listed,
-) -> Result<(), Failure>
+) -> Result<(), CommandError>
 where
     Client<C>: Authenticate,
 {
@@ -145,8 +148,9 @@ where
     while first <= opened.exists {
         let last = first.saturating_add(SEARCH_WINDOW - 1).min(opened.exists);
         let range = format!("{first}:{last}");
-        let set = SequenceSet::from_text(&range)
-            .map_err(|_| Failure::new(Kind::Protocol, "the server's message count is not a valid number"))?;
+        let set = SequenceSet::from_text(&range).map_err(|_| {
+            CommandError::new(ExitCode::Protocol, "the server's message count is not a valid number")
+        })?;
         let keys = [SearchKey::Sequence(set)];
         session.run_command(&Command::UidSearch(SearchCommand::new(&keys)), |event| {
             check_uid_validity(&event, opened.uid_validity)?;
@@ -233,7 +237,7 @@ impl RangeQueue {
 }
 
 /// Checks that UIDVALIDITY has not changed since the folder was opened.
-pub(super) fn check_uid_validity(event: &Event<'_>, uid_validity: u32) -> Result<(), Failure> {
+pub(super) fn check_uid_validity(event: &Event<'_>, uid_validity: u32) -> Result<(), CommandError> {
     match event {
         Event::Status(status) if matches!(status.code, Some(ResponseCode::UidValidity(now)) if now != uid_validity) => {
             Err(uid_validity_changed())
@@ -242,10 +246,10 @@ pub(super) fn check_uid_validity(event: &Event<'_>, uid_validity: u32) -> Result
     }
 }
 
-/// Returns the failure for a change of UIDVALIDITY.
-pub(super) fn uid_validity_changed() -> Failure {
-    Failure::new(
-        Kind::Unavailable,
+/// Returns the error for a change of UIDVALIDITY.
+pub(super) fn uid_validity_changed() -> CommandError {
+    CommandError::new(
+        ExitCode::Unavailable,
         "the server changed the UIDs of all messages during the sync (UIDVALIDITY)",
     )
     .remote()

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::plan::sequence_set;
+use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
-use crate::failure::{Failure, Kind};
 use crate::output::Output;
 
 /// The most failed messages that are listed for a folder. All are counted.
@@ -47,7 +47,7 @@ pub(super) struct FolderReport {
     storable_error: Option<String>,
     /// The kinds of all failures.
     #[serde(skip)]
-    pub(super) kinds: Vec<Kind>,
+    pub(super) kinds: Vec<ExitCode>,
 }
 
 /// A message that could not be fetched.
@@ -64,13 +64,13 @@ impl FolderReport {
     }
 
     /// Records that the folder could not be fetched completely.
-    pub(super) fn folder_failed(&mut self, failure: &Failure) {
-        self.kinds.push(failure.kind);
+    pub(super) fn folder_failed(&mut self, failure: &CommandError) {
+        self.kinds.push(failure.exit_code);
         self.add(&failure.what, &failure.storable());
     }
 
     /// Records that a number of messages failed for a reason.
-    pub(super) fn count_failed(&mut self, count: u64, kind: Kind, why: &str) {
+    pub(super) fn count_failed(&mut self, count: u64, kind: ExitCode, why: &str) {
         if count == 0 {
             return;
         }
@@ -80,9 +80,9 @@ impl FolderReport {
     }
 
     /// Records that one message failed.
-    pub(super) fn message_failed(&mut self, uid: u32, failure: &Failure) {
+    pub(super) fn message_failed(&mut self, uid: u32, failure: &CommandError) {
         self.failed += 1;
-        self.kinds.push(failure.kind);
+        self.kinds.push(failure.exit_code);
         if self.failures.len() < MAX_LISTED {
             self.failures.push(FailedMessage { uid, why: failure.what.clone() });
         }
@@ -98,10 +98,10 @@ impl FolderReport {
             } else {
                 "it did not come, although the server answered OK"
             };
-            let failure = Failure::new(Kind::Unavailable, why);
+            let failure = CommandError::new(ExitCode::Unavailable, why);
             absent.iter().for_each(|uid| self.message_failed(*uid, &failure));
             let other = unparsed.saturating_sub(count);
-            self.count_failed(other, Kind::Unavailable, &format!("{other} messages could not be parsed"));
+            self.count_failed(other, ExitCode::Unavailable, &format!("{other} messages could not be parsed"));
             return;
         }
         let failed = count.saturating_sub(expunged).max(unparsed);
@@ -112,7 +112,7 @@ impl FolderReport {
              the others",
             sequence_set(&listed)
         );
-        self.count_failed(failed, Kind::Unavailable, &why);
+        self.count_failed(failed, ExitCode::Unavailable, &why);
     }
 
     /// Adds the failed messages to the error text.
@@ -155,12 +155,14 @@ impl SyncReport {
         endpoint: &Endpoint,
         at: jiff::Timestamp,
         folders: Vec<FolderReport>,
-        stopped: Option<&Failure>,
+        stopped: Option<&CommandError>,
     ) -> Self {
         let sum = |count: fn(&FolderReport) -> u64| folders.iter().map(count).sum();
         let has_any = folders.iter().any(|folder| folder.imported + folder.known + folder.duplicates > 0);
         let status = match stopped {
-            Some(failure) if matches!(failure.kind, Kind::Interrupted | Kind::Terminated) => "interrupted",
+            Some(failure) if matches!(failure.exit_code, ExitCode::Interrupted | ExitCode::Terminated) => {
+                "interrupted"
+            }
             Some(_) if !has_any => "failed",
             Some(_) => "partial",
             None if folders.iter().any(|folder| folder.error.is_some()) => "partial",
@@ -193,22 +195,22 @@ impl SyncReport {
     }
 
     /// Returns the error text that may be stored, which holds no server text.
-    pub(super) fn storable_error(&self, stopped: Option<&Failure>) -> Option<String> {
+    pub(super) fn storable_error(&self, stopped: Option<&CommandError>) -> Option<String> {
         stopped
-            .map(Failure::storable)
+            .map(CommandError::storable)
             .or_else(|| self.folders.iter().find_map(|folder| folder.storable_error.clone()))
     }
 
-    /// Returns the failure of the command if folders or messages failed: [`Kind::TryAgain`] if a retry may help with all
-    /// of them, [`Kind::Protocol`] if all of them are protocol errors, and [`Kind::Unavailable`] otherwise.
-    pub(super) fn failure(&self) -> Option<Failure> {
+    /// Returns the failure of the command if folders or messages failed: [`ExitCode::TryAgain`] if a retry may help with all
+    /// of them, [`ExitCode::Protocol`] if all of them are protocol errors, and [`ExitCode::Unavailable`] otherwise.
+    pub(super) fn failure(&self) -> Option<CommandError> {
         let mut kinds = self.folders.iter().flat_map(|folder| folder.kinds.iter().copied());
         let first = kinds.next()?;
         let kind = match first {
-            Kind::TryAgain | Kind::Protocol if kinds.all(|kind| kind == first) => first,
-            _ => Kind::Unavailable,
+            ExitCode::TryAgain | ExitCode::Protocol if kinds.all(|kind| kind == first) => first,
+            _ => ExitCode::Unavailable,
         };
-        let failure = Failure::new(kind, "some folders or messages could not be fetched");
+        let failure = CommandError::new(kind, "some folders or messages could not be fetched");
         Some(failure.advise(
             "run the command again: it fetches nothing twice, and retries failed messages at the end",
         ))

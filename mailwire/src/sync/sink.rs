@@ -15,8 +15,8 @@ use super::limits::{Exceeded, Limits, MAX_UNREQUESTED};
 use super::opened::{check_uid_validity, expunged};
 use super::plan::{Plan, difference};
 use super::report::FolderReport;
-use crate::failure::{Failure, Kind};
-use crate::refusal;
+use crate::command_error::{CommandError, ExitCode};
+use crate::refusal_errors;
 
 /// A batch is committed when it reaches this size in bytes, or this many messages.
 const COMMIT_BYTES: u64 = 8 << 20;
@@ -71,7 +71,7 @@ pub(super) struct Sink<'a> {
     /// Messages that could not be fetched.
     pub(super) unfetched: BTreeSet<u32>,
     /// The failure that ends the whole run.
-    pub(super) fatal: Option<Failure>,
+    pub(super) fatal: Option<CommandError>,
     /// Whether the server broke the protocol, so that a new session would not help with this folder.
     pub(super) ends_folder: bool,
 }
@@ -128,7 +128,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Handles an event of a FETCH. Returns whether it was useful.
-    pub(super) fn event(&mut self, event: Event<'_>) -> Result<bool, Failure> {
+    pub(super) fn event(&mut self, event: Event<'_>) -> Result<bool, CommandError> {
         check_uid_validity(&event, self.uid_validity).inspect_err(|_| self.ends_folder = true)?;
         self.expunged += expunged(&event);
         match event {
@@ -149,7 +149,7 @@ impl<'a> Sink<'a> {
         Ok(false)
     }
 
-    fn begin(&mut self, size: u64) -> Result<(), Failure> {
+    fn begin(&mut self, size: u64) -> Result<(), CommandError> {
         let Some(current) = &mut self.current else { return Ok(()) };
         let is_unrequested = |uid: u32| !self.open.iter().any(|open| open.missing.contains(&uid));
         if current.uid.is_some_and(is_unrequested) {
@@ -159,7 +159,7 @@ impl<'a> Sink<'a> {
             Ok(()) => {}
             Err(Exceeded::Message(why)) => {
                 current.exceeded = Some(why.clone());
-                return Err(Failure::new(Kind::Unavailable, why).remote());
+                return Err(CommandError::new(ExitCode::Unavailable, why).remote());
             }
             Err(Exceeded::Run(failure)) => return Err(self.end_run(failure)),
         }
@@ -170,7 +170,7 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    fn chunk(&mut self, chunk: &[u8]) -> Result<bool, Failure> {
+    fn chunk(&mut self, chunk: &[u8]) -> Result<bool, CommandError> {
         let Some(upload) = self.current.as_mut().and_then(|current| current.upload.as_mut()) else {
             self.unrequested_bytes += chunk.len() as u64;
             return if self.unrequested_bytes > MAX_UNREQUESTED_BYTES {
@@ -184,22 +184,23 @@ impl<'a> Sink<'a> {
         }
         match self.limits.count(chunk.len()) {
             Ok(()) => Ok(true),
-            Err(Exceeded::Message(why)) => Err(Failure::new(Kind::Unavailable, why).remote()),
+            Err(Exceeded::Message(why)) => Err(CommandError::new(ExitCode::Unavailable, why).remote()),
             Err(Exceeded::Run(failure)) => Err(self.end_run(failure)),
         }
     }
 
-    fn too_many_unrequested(&mut self) -> Failure {
+    fn too_many_unrequested(&mut self) -> CommandError {
         self.ends_folder = true;
-        Failure::new(Kind::Protocol, "the server sends messages that the client did not request").remote()
+        CommandError::new(ExitCode::Protocol, "the server sends messages that the client did not request")
+            .remote()
     }
 
-    fn end_run(&mut self, failure: Failure) -> Failure {
+    fn end_run(&mut self, failure: CommandError) -> CommandError {
         self.fatal = Some(failure.clone());
         failure
     }
 
-    fn complete(&mut self) -> Result<bool, Failure> {
+    fn complete(&mut self) -> Result<bool, CommandError> {
         let Some(incoming) = self.current.take() else { return Ok(false) };
         let was_requested = incoming.uid.is_some_and(|uid| {
             incoming.upload.is_some() && self.open.iter_mut().any(|open| open.missing.remove(&uid))
@@ -235,14 +236,18 @@ impl<'a> Sink<'a> {
         if open.missing.is_empty() {
             return;
         }
-        let failure = refusal::imap_command(status, "the server refused UID FETCH");
+        let failure = refusal_errors::imap_command_error(status, "the server refused UID FETCH");
         self.refusals += 1;
-        self.throttled = if failure.kind == Kind::TryAgain { self.throttled + 1 } else { 0 };
+        self.throttled = if failure.exit_code == ExitCode::TryAgain { self.throttled + 1 } else { 0 };
         if let Some(uid) = plan.refused(open.missing.into_iter().collect()) {
             self.report_failed(uid, &failure);
         }
         if self.throttled >= MAX_THROTTLED {
-            self.report.count_failed(plan.abandon(), failure.kind, "the server serves nothing at the moment");
+            self.report.count_failed(
+                plan.abandon(),
+                failure.exit_code,
+                "the server serves nothing at the moment",
+            );
             self.report.folder_failed(&failure);
             return;
         }
@@ -257,7 +262,7 @@ impl<'a> Sink<'a> {
         if self.abandoned_regions >= MAX_ABANDONED_REGIONS {
             self.report.count_failed(
                 plan.abandon(),
-                failure.kind,
+                failure.exit_code,
                 "the server refuses the rest of the folder",
             );
             self.report.folder_failed(&failure);
@@ -266,19 +271,19 @@ impl<'a> Sink<'a> {
 
     /// Records how many messages are no longer requested.
     pub(super) fn abandoned(&mut self, count: u64) {
-        self.report.count_failed(count, Kind::TryAgain, "the rest of the folder was abandoned");
+        self.report.count_failed(count, ExitCode::TryAgain, "the rest of the folder was abandoned");
     }
 
     /// Records messages that failed in an earlier run and are not requested in this one.
     pub(super) fn skipped(&mut self, uids: &UidSet) {
-        let failure = Failure::new(Kind::TryAgain, "an earlier run could not fetch it");
+        let failure = CommandError::new(ExitCode::TryAgain, "an earlier run could not fetch it");
         for uid in uids.ranges().iter().cloned().flatten() {
             self.report_failed(uid, &failure);
         }
     }
 
     /// Handles a lost connection. Plans the missing messages again, and reports the bad message once it is isolated.
-    pub(super) fn lost(&mut self, failure: &Failure, plan: &mut Plan) {
+    pub(super) fn lost(&mut self, failure: &CommandError, plan: &mut Plan) {
         let current = self.current.take();
         let mut open = std::mem::take(&mut self.open);
         let exceeded = current.as_ref().and_then(|incoming| incoming.exceeded.clone());
@@ -290,7 +295,7 @@ impl<'a> Sink<'a> {
         if let (Some(uid), Some(why)) = (uid, exceeded)
             && suspect.missing.remove(&uid)
         {
-            self.report_failed(uid, &Failure::new(Kind::Unavailable, why));
+            self.report_failed(uid, &CommandError::new(ExitCode::Unavailable, why));
             if !suspect.missing.is_empty() {
                 let _ = plan.lost(
                     Vec::new(),
@@ -310,13 +315,13 @@ impl<'a> Sink<'a> {
         }
     }
 
-    fn report_failed(&mut self, uid: u32, failure: &Failure) {
+    fn report_failed(&mut self, uid: u32, failure: &CommandError) {
         self.unfetched.insert(uid);
         self.report.message_failed(uid, failure);
     }
 
     /// Commits the messages received.
-    pub(super) fn commit(&mut self) -> Result<(), Failure> {
+    pub(super) fn commit(&mut self) -> Result<(), CommandError> {
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -337,7 +342,7 @@ impl<'a> Sink<'a> {
 
     /// Commits the messages received, and stores which ones could not be fetched. `remembered` are those that an earlier
     /// run could not fetch.
-    pub(super) fn finish(&mut self, remembered: &UidSet) -> Result<(), Failure> {
+    pub(super) fn finish(&mut self, remembered: &UidSet) -> Result<(), CommandError> {
         self.commit()?;
         self.bar.finish_and_clear();
         self.report.messages_absent(&self.absent, self.unparsed, self.expunged);

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 
 /// The mode bits that let other users write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -26,9 +26,10 @@ fn is_own(metadata: &Metadata) -> bool {
 ///
 /// # Errors
 /// The path is not a directory, belongs to another user, or is writable by its group or others.
-pub(crate) fn check_directory(path: &Path) -> Result<(), Failure> {
-    let metadata = std::fs::metadata(path).map_err(|error| Failure::file(path, &error))?;
-    let rejected = |why: String| Failure::new(Kind::Configuration, format!("{}: {why}", path.display()));
+pub(crate) fn check_directory(path: &Path) -> Result<(), CommandError> {
+    let metadata = std::fs::metadata(path).map_err(|error| CommandError::file(path, &error))?;
+    let rejected =
+        |why: String| CommandError::new(ExitCode::Configuration, format!("{}: {why}", path.display()));
     if !metadata.is_dir() {
         return Err(rejected("is not a directory".to_owned()).advise("use another directory with --dir DIR"));
     }
@@ -54,9 +55,9 @@ fn own_uid() -> u32 {
 ///
 /// # Errors
 /// The file cannot be read, or other users can read or change it.
-pub(crate) fn open_key(path: &Path) -> Result<File, Failure> {
-    let file = File::open(path).map_err(|error| Failure::reading(path, &error))?;
-    let metadata = file.metadata().map_err(|error| Failure::reading(path, &error))?;
+pub(crate) fn open_key(path: &Path) -> Result<File, CommandError> {
+    let file = File::open(path).map_err(|error| CommandError::reading(path, &error))?;
+    let metadata = file.metadata().map_err(|error| CommandError::reading(path, &error))?;
     let mode = metadata.mode() & 0o777;
     let forbidden = if is_own(&metadata) { OPEN_TO_OTHERS } else { 0o027 };
     if metadata.is_file() && mode & forbidden != 0 {
@@ -65,7 +66,7 @@ pub(crate) fn open_key(path: &Path) -> Result<File, Failure> {
             "chmod 600 {}; if other users have had access to this machine, create a new key",
             path.display()
         );
-        return Err(Failure::new(Kind::Configuration, what).advise(advice));
+        return Err(CommandError::new(ExitCode::Configuration, what).advise(advice));
     }
     Ok(file)
 }
@@ -76,7 +77,7 @@ pub(crate) fn open_key(path: &Path) -> Result<File, Failure> {
 ///
 /// # Errors
 /// The file is a symbolic link, has other hard links, belongs to another user, is a pipe or a socket, or cannot be written.
-pub(crate) fn create_file(path: &Path) -> Result<File, Failure> {
+pub(crate) fn create_file(path: &Path) -> Result<File, CommandError> {
     let file = open(path, OpenOptions::new().write(true))?;
     if file.metadata().map_err(|error| failed(path, &error))?.is_file() {
         file.set_len(0).map_err(|error| failed(path, &error))?;
@@ -89,17 +90,17 @@ pub(crate) fn create_file(path: &Path) -> Result<File, Failure> {
 ///
 /// # Errors
 /// As [`create_file`].
-pub(crate) fn open_file(path: &Path) -> Result<File, Failure> {
+pub(crate) fn open_file(path: &Path) -> Result<File, CommandError> {
     open(path, OpenOptions::new().read(true).write(true))
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Kind::Configuration, format!("{}: {error}", path.display()))
+fn failed(path: &Path, error: &std::io::Error) -> CommandError {
+    CommandError::new(ExitCode::Configuration, format!("{}: {error}", path.display()))
 }
 
-fn open(path: &Path, options: &mut OpenOptions) -> Result<File, Failure> {
+fn open(path: &Path, options: &mut OpenOptions) -> Result<File, CommandError> {
     let rejected = |why: &str| {
-        Failure::new(Kind::Configuration, format!("{}: {why}", path.display()))
+        CommandError::new(ExitCode::Configuration, format!("{}: {why}", path.display()))
             .advise("use the name of a new file")
     };
     let failed = |error: std::io::Error| failed(path, &error);

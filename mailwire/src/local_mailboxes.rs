@@ -5,30 +5,30 @@ use std::path::Path;
 
 use mailstore::{AccountId, MailboxId, RemoteAccountId, SpecialUse, Store};
 
-use crate::failure::{Failure, Kind};
+use crate::command_error::{CommandError, ExitCode};
 use crate::folder::Folder;
 use crate::url::Url;
 
 /// Checks that a directory is not that of a `mailwire serve`, whose accounts fetched mail would mix with.
-pub(crate) fn check_not_served(directory: &Path) -> Result<(), Failure> {
+pub(crate) fn check_not_served(directory: &Path) -> Result<(), CommandError> {
     if !directory.join("serve.lock").exists() {
         return Ok(());
     }
-    Err(Failure::new(
-        Kind::Configuration,
+    Err(CommandError::new(
+        ExitCode::Configuration,
         format!("{} is the directory of a mailwire serve and holds its accounts", directory.display()),
     )
     .advise("use another directory with --into; the server's directory is unchanged"))
 }
 
 /// Returns the key of a remote account: its user and host. Port and TLS mode make no difference.
-pub(crate) fn key(url: &Url) -> String {
+pub(crate) fn remote_account_key(url: &Url) -> String {
     format!("imap:{}@{}", url.user.as_deref().unwrap_or_default(), url.host)
 }
 
 /// Returns the local account for a remote account, and creates it if needed. No client can log in to it: its password is
 /// random and not stored.
-pub(crate) fn account(store: &dyn Store, url: &Url) -> Result<AccountId, Failure> {
+pub(crate) fn local_account(store: &dyn Store, url: &Url) -> Result<AccountId, CommandError> {
     let name = format!("{}@{}", url.user.as_deref().unwrap_or_default(), url.host);
     if let Some(account) = store.account(&name)? {
         return Ok(account.id);
@@ -52,7 +52,7 @@ fn random_password() -> String {
 
 /// Returns the preferred local name of a remote folder: `/` separates its levels, and `_` replaces characters that the
 /// store does not allow.
-fn name(folder: &Folder) -> String {
+fn preferred_name(folder: &Folder) -> String {
     let name = match folder.delimiter {
         None => folder.name.replace('/', "_"),
         Some('/') => folder.name.clone(),
@@ -68,12 +68,12 @@ fn name(folder: &Folder) -> String {
 
 /// Returns the local name of each folder, in order. A folder that has a mailbox keeps its name. If two folders would get
 /// the same name, the second one gets a number.
-pub(crate) fn names(
+pub(crate) fn local_names(
     store: &dyn Store,
     account: AccountId,
     remote: RemoteAccountId,
     folders: &[Folder],
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<String>, CommandError> {
     let here: HashMap<MailboxId, String> =
         store.list(account)?.into_iter().map(|mailbox| (mailbox.id, mailbox.name)).collect();
     let kept: HashMap<String, String> = store
@@ -97,7 +97,7 @@ fn unique_names(folders: &[Folder], kept: &HashMap<String, String>) -> Vec<Strin
         if let Some(name) = kept.get(&folder.key()) {
             return name.clone();
         }
-        let wanted = canonical(&name(folder));
+        let wanted = canonical(&preferred_name(folder));
         if taken.insert(wanted.clone()) {
             return wanted;
         }
@@ -119,7 +119,7 @@ fn unique_names(folders: &[Folder], kept: &HashMap<String, String>) -> Vec<Strin
 }
 
 /// Returns the local mailbox of this name, and creates it if needed.
-pub(crate) fn mailbox(
+pub(crate) fn find_or_create_mailbox(
     store: &dyn Store,
     account: AccountId,
     name: &str,
@@ -161,18 +161,18 @@ mod tests {
 
     #[test]
     fn separates_levels_with_a_slash() {
-        assert_eq!(name(&folder("INBOX.Sent.2026", Some('.'))), "INBOX/Sent/2026");
-        assert_eq!(name(&folder("a/b.c", Some('.'))), "a_b/c");
-        assert_eq!(name(&folder("a/b.c", Some('/'))), "a/b.c");
-        assert_eq!(name(&folder("a/b", None)), "a_b");
-        assert_eq!(name(&folder("/a//b/", Some('/'))), "a/b");
+        assert_eq!(preferred_name(&folder("INBOX.Sent.2026", Some('.'))), "INBOX/Sent/2026");
+        assert_eq!(preferred_name(&folder("a/b.c", Some('.'))), "a_b/c");
+        assert_eq!(preferred_name(&folder("a/b.c", Some('/'))), "a/b.c");
+        assert_eq!(preferred_name(&folder("a/b", None)), "a_b");
+        assert_eq!(preferred_name(&folder("/a//b/", Some('/'))), "a/b");
     }
 
     #[test]
     fn replaces_characters_that_the_store_does_not_allow() {
-        assert_eq!(name(&folder("a*b%c", Some('/'))), "a_b_c");
-        assert_eq!(name(&folder("///", Some('/'))), "_");
-        assert_eq!(name(&folder("a\"b\\c", Some('/'))), "a\"b\\c");
+        assert_eq!(preferred_name(&folder("a*b%c", Some('/'))), "a_b_c");
+        assert_eq!(preferred_name(&folder("///", Some('/'))), "_");
+        assert_eq!(preferred_name(&folder("a\"b\\c", Some('/'))), "a\"b\\c");
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn keys_differ_by_user_and_not_by_port() {
         let url = |text: &str| text.parse::<Url>().unwrap();
-        assert_ne!(key(&url("imaps://a@h")), key(&url("imaps://b@h")));
-        assert_eq!(key(&url("imaps://a@h")), key(&url("imap://a@h:1143")));
+        assert_ne!(remote_account_key(&url("imaps://a@h")), remote_account_key(&url("imaps://b@h")));
+        assert_eq!(remote_account_key(&url("imaps://a@h")), remote_account_key(&url("imap://a@h:1143")));
     }
 }

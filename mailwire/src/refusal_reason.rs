@@ -1,4 +1,4 @@
-//! What a server's refusal means: retry later, wrong credentials, another mechanism, or a final no.
+//! Why a server refused something: retry later, wrong credentials, another mechanism, or a final no.
 //!
 //! The response code decides (RFC 5530, RFC 4954 §6, RFC 3463). The server's text counts only if there is no code.
 
@@ -7,9 +7,9 @@ use proto_smtp::types::Response;
 
 use crate::server_reply::ServerReply;
 
-/// What the server refused.
+/// The step that the server refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum During {
+pub(crate) enum RefusedStep {
     /// The session: in the greeting, after EHLO, or with BYE or 421 later.
     Session,
     /// A login that reveals the password or token to the server.
@@ -20,15 +20,15 @@ pub(crate) enum During {
     Command,
 }
 
-impl During {
+impl RefusedStep {
     const fn is_login(self) -> bool {
         matches!(self, Self::RevealingLogin | Self::SecretLogin)
     }
 }
 
-/// What a refusal means.
+/// Why a server refused something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum RefusalReason {
     /// A retry may succeed later.
     Temporary,
     /// The user name, password or token is wrong.
@@ -52,78 +52,84 @@ pub(crate) enum Verdict {
 }
 
 /// The meanings of IMAP response codes. `ALERT` and unlisted codes leave the decision to the text.
-const IMAP_CODES: &[(&str, Option<Verdict>)] = &[
-    ("UNAVAILABLE", Some(Verdict::Temporary)),
-    ("INUSE", Some(Verdict::Temporary)),
-    ("LIMIT", Some(Verdict::Temporary)),
-    ("SERVERBUG", Some(Verdict::Temporary)),
-    ("TEMPFAIL", Some(Verdict::Temporary)),
-    ("THROTTLED", Some(Verdict::Temporary)),
-    ("EXPUNGEISSUED", Some(Verdict::Temporary)),
+const IMAP_CODES: &[(&str, Option<RefusalReason>)] = &[
+    ("UNAVAILABLE", Some(RefusalReason::Temporary)),
+    ("INUSE", Some(RefusalReason::Temporary)),
+    ("LIMIT", Some(RefusalReason::Temporary)),
+    ("SERVERBUG", Some(RefusalReason::Temporary)),
+    ("TEMPFAIL", Some(RefusalReason::Temporary)),
+    ("THROTTLED", Some(RefusalReason::Temporary)),
+    ("EXPUNGEISSUED", Some(RefusalReason::Temporary)),
     // No command that is classified here stores anything, so this is a quota on commands or bytes (Gmail).
-    ("OVERQUOTA", Some(Verdict::Temporary)),
-    ("AUTHENTICATIONFAILED", Some(Verdict::WrongCredentials)),
-    ("AUTHORIZATIONFAILED", Some(Verdict::NotAuthorized)),
-    ("NOPERM", Some(Verdict::NotAuthorized)),
-    ("EXPIRED", Some(Verdict::Expired)),
-    ("PRIVACYREQUIRED", Some(Verdict::NeedsTls)),
-    ("CONTACTADMIN", Some(Verdict::NeedsAdministrator)),
-    ("CORRUPTION", Some(Verdict::NeedsAdministrator)),
-    ("WEBALERT", Some(Verdict::NeedsBrowser)),
-    ("NONEXISTENT", Some(Verdict::Refused)),
-    ("CANNOT", Some(Verdict::Refused)),
-    ("TOOBIG", Some(Verdict::Refused)),
-    ("CLIENTBUG", Some(Verdict::NotUnderstood)),
+    ("OVERQUOTA", Some(RefusalReason::Temporary)),
+    ("AUTHENTICATIONFAILED", Some(RefusalReason::WrongCredentials)),
+    ("AUTHORIZATIONFAILED", Some(RefusalReason::NotAuthorized)),
+    ("NOPERM", Some(RefusalReason::NotAuthorized)),
+    ("EXPIRED", Some(RefusalReason::Expired)),
+    ("PRIVACYREQUIRED", Some(RefusalReason::NeedsTls)),
+    ("CONTACTADMIN", Some(RefusalReason::NeedsAdministrator)),
+    ("CORRUPTION", Some(RefusalReason::NeedsAdministrator)),
+    ("WEBALERT", Some(RefusalReason::NeedsBrowser)),
+    ("NONEXISTENT", Some(RefusalReason::Refused)),
+    ("CANNOT", Some(RefusalReason::Refused)),
+    ("TOOBIG", Some(RefusalReason::Refused)),
+    ("CLIENTBUG", Some(RefusalReason::NotUnderstood)),
     ("ALERT", None),
     ("PARSE", None),
 ];
 
 /// Classifies an IMAP server's NO, BAD or BYE.
-pub(crate) fn imap_verdict(reply: &ServerReply, condition: Condition, during: During) -> Verdict {
+pub(crate) fn imap_refusal_reason(
+    reply: &ServerReply,
+    condition: Condition,
+    step: RefusedStep,
+) -> RefusalReason {
     let name = reply.code.as_deref().and_then(|code| code.split(' ').next()).unwrap_or_default();
     let by_code = IMAP_CODES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    if let Some((_, Some(verdict))) = by_code {
-        return *verdict;
+    if let Some((_, Some(reason))) = by_code {
+        return *reason;
     }
     if condition == Condition::Bye {
-        return Verdict::Temporary;
+        return RefusalReason::Temporary;
     }
-    match by_text(&reply.text, during) {
-        Some(verdict) => verdict,
-        None if condition != Condition::Bad => Verdict::Refused,
-        None if during == During::SecretLogin => Verdict::Mechanism,
-        None => Verdict::NotUnderstood,
+    match by_text(&reply.text, step) {
+        Some(reason) => reason,
+        None if condition != Condition::Bad => RefusalReason::Refused,
+        None if step == RefusedStep::SecretLogin => RefusalReason::Mechanism,
+        None => RefusalReason::NotUnderstood,
     }
 }
 
 /// Classifies a 4yz or 5yz reply by its codes and text.
-fn smtp_code_verdict(code: u16, enhanced: Option<(u16, u16)>, text: &str, during: During) -> Verdict {
+fn smtp_code_reason(code: u16, enhanced: Option<(u16, u16)>, text: &str, step: RefusedStep) -> RefusalReason {
     if code < 500 {
-        return Verdict::Temporary;
+        return RefusalReason::Temporary;
     }
-    if during.is_login() {
+    if step.is_login() {
         let by_code = match (code, enhanced) {
-            (_, Some((7, 8))) => Some(Verdict::WrongCredentials),
-            (_, Some((7, 11))) | (538, _) => Some(Verdict::NeedsTls),
-            (_, Some((7, 13))) => Some(Verdict::NeedsAdministrator),
+            (_, Some((7, 8))) => Some(RefusalReason::WrongCredentials),
+            (_, Some((7, 11))) | (538, _) => Some(RefusalReason::NeedsTls),
+            (_, Some((7, 13))) => Some(RefusalReason::NeedsAdministrator),
             // 504 and 5.5.4: unknown mechanism. 500 to 503: the server does not understand the exchange.
-            (500..=504, _) | (_, Some((5, _))) => Some(Verdict::Mechanism),
+            (500..=504, _) | (_, Some((5, _))) => Some(RefusalReason::Mechanism),
             // 5.7.9: the mechanism is too weak. For PLAIN, the text says what else the account needs.
-            (_, Some((7, 9))) | (534, _) if during == During::SecretLogin => Some(Verdict::Mechanism),
+            (_, Some((7, 9))) | (534, _) if step == RefusedStep::SecretLogin => {
+                Some(RefusalReason::Mechanism)
+            }
             _ => None,
         };
-        let by_code = by_code.or_else(|| by_text(text, during));
+        let by_code = by_code.or_else(|| by_text(text, step));
         // RFC 4954 §6: without an enhanced code, 535 says that the credentials are not valid.
         return by_code.unwrap_or(match (code, enhanced) {
-            (535, None) => Verdict::WrongCredentials,
-            _ => Verdict::Refused,
+            (535, None) => RefusalReason::WrongCredentials,
+            _ => RefusalReason::Refused,
         });
     }
-    by_text(text, during).filter(|verdict| *verdict == Verdict::Temporary).unwrap_or(Verdict::Refused)
+    by_text(text, step).filter(|reason| *reason == RefusalReason::Temporary).unwrap_or(RefusalReason::Refused)
 }
 
 /// Classifies a refusal by its text. Servers report throttling as NO, BAD or 5yz with text only.
-fn by_text(text: &str, during: During) -> Option<Verdict> {
+fn by_text(text: &str, step: RefusedStep) -> Option<RefusalReason> {
     const TEMPORARY: &[&str] = &[
         "temporar",
         "too many",
@@ -196,17 +202,17 @@ fn by_text(text: &str, during: During) -> Option<Verdict> {
     let text = text.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if says(TEMPORARY) {
-        Some(Verdict::Temporary)
-    } else if during == During::SecretLogin && says(MECHANISM) {
-        Some(Verdict::Mechanism)
-    } else if during.is_login() && says(BROWSER) {
-        Some(Verdict::NeedsBrowser)
-    } else if during.is_login() && text.contains("expired") {
-        Some(Verdict::Expired)
-    } else if during.is_login() && says(WRONG) {
-        Some(Verdict::WrongCredentials)
+        Some(RefusalReason::Temporary)
+    } else if step == RefusedStep::SecretLogin && says(MECHANISM) {
+        Some(RefusalReason::Mechanism)
+    } else if step.is_login() && says(BROWSER) {
+        Some(RefusalReason::NeedsBrowser)
+    } else if step.is_login() && text.contains("expired") {
+        Some(RefusalReason::Expired)
+    } else if step.is_login() && says(WRONG) {
+        Some(RefusalReason::WrongCredentials)
     } else if says(LATER) {
-        Some(Verdict::Temporary)
+        Some(RefusalReason::Temporary)
     } else {
         None
     }
@@ -216,7 +222,9 @@ fn by_text(text: &str, during: During) -> Option<Verdict> {
 pub(crate) fn parse_refusal_line(line: &str) -> (ServerReply, bool) {
     let (reply, condition) = ServerReply::from_line(line);
     let is_temporary = match condition {
-        Some(condition) => imap_verdict(&reply, condition, During::Command) == Verdict::Temporary,
+        Some(condition) => {
+            imap_refusal_reason(&reply, condition, RefusedStep::Command) == RefusalReason::Temporary
+        }
         None => line.starts_with('4'),
     };
     (reply, is_temporary)
@@ -234,27 +242,27 @@ pub(crate) fn known_code(reply: &ServerReply) -> Option<&str> {
 }
 
 /// Classifies an SMTP reply.
-pub(crate) fn smtp_verdict(response: &Response<'_>, during: During) -> Verdict {
+pub(crate) fn smtp_refusal_reason(response: &Response<'_>, step: RefusedStep) -> RefusalReason {
     let enhanced = response.enhanced().map(|enhanced| (enhanced.subject(), enhanced.detail()));
-    smtp_code_verdict(response.code().get(), enhanced, &response.text(), during)
+    smtp_code_reason(response.code().get(), enhanced, &response.text(), step)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn imap(condition: Condition, code: &str, text: &str, during: During) -> Verdict {
+    fn imap(condition: Condition, code: &str, text: &str, step: RefusedStep) -> RefusalReason {
         let code = (!code.is_empty()).then(|| code.to_owned());
         let reply = ServerReply { code, text: text.to_owned(), condition: Some(condition.as_str()) };
-        imap_verdict(&reply, condition, during)
+        imap_refusal_reason(&reply, condition, step)
     }
 
     #[test]
-    fn imap_verdict_follows_the_code_before_the_text() {
+    fn imap_reason_follows_the_code_before_the_text() {
         use Condition::{Bad, Bye, No};
-        use During::{Command, RevealingLogin, SecretLogin, Session};
-        use Verdict::*;
-        for (condition, code, text, during, verdict) in [
+        use RefusalReason::*;
+        use RefusedStep::{Command, RevealingLogin, SecretLogin, Session};
+        for (condition, code, text, step, reason) in [
             (No, "UNAVAILABLE", "Temporary authentication failure", RevealingLogin, Temporary),
             (No, "UNAVAILABLE", "Authentication failed", RevealingLogin, Temporary),
             (No, "INUSE", "x", Command, Temporary),
@@ -268,8 +276,8 @@ mod tests {
             (No, "PRIVACYREQUIRED", "x", RevealingLogin, NeedsTls),
             (No, "CONTACTADMIN", "x", RevealingLogin, NeedsAdministrator),
             (No, "WEBALERT https://x.example", "Web login required.", RevealingLogin, NeedsBrowser),
-            (No, "ALERT", "Too many simultaneous connections. (Failure)", RevealingLogin, Temporary),
-            (No, "ALERT", "Invalid credentials (Failure)", RevealingLogin, WrongCredentials),
+            (No, "ALERT", "Too many simultaneous connections. (CommandError)", RevealingLogin, Temporary),
+            (No, "ALERT", "Invalid credentials (CommandError)", RevealingLogin, WrongCredentials),
             (
                 No,
                 "ALERT",
@@ -290,18 +298,18 @@ mod tests {
             (No, "", "no such mailbox", Command, Refused),
             (Bad, "", "syntax", Command, NotUnderstood),
             (Bye, "", "", Session, Temporary),
-            (Bye, "ALERT", "Too many simultaneous connections. (Failure)", Session, Temporary),
+            (Bye, "ALERT", "Too many simultaneous connections. (CommandError)", Session, Temporary),
             (Bye, "AUTHENTICATIONFAILED", "x", Session, WrongCredentials),
         ] {
-            assert_eq!(imap(condition, code, text, during), verdict, "{condition:?} [{code}] {text}");
+            assert_eq!(imap(condition, code, text, step), reason, "{condition:?} [{code}] {text}");
         }
     }
 
     #[test]
-    fn smtp_verdict_follows_the_codes_before_the_text() {
-        use During::{Command, RevealingLogin, SecretLogin, Session};
-        use Verdict::*;
-        for (reply, during, verdict) in [
+    fn smtp_reason_follows_the_codes_before_the_text() {
+        use RefusalReason::*;
+        use RefusedStep::{Command, RevealingLogin, SecretLogin, Session};
+        for (reply, step, reason) in [
             ("454 4.7.0 Temporary authentication failure", RevealingLogin, Temporary),
             ("421 4.7.0 Too many connections", Session, Temporary),
             ("432 4.7.12 A password transition is needed", RevealingLogin, Temporary),
@@ -329,7 +337,7 @@ mod tests {
             ("550 5.1.1 no such user", Command, Refused),
         ] {
             let response: Response<'static> = reply.parse().unwrap();
-            assert_eq!(smtp_verdict(&response, during), verdict, "{reply}");
+            assert_eq!(smtp_refusal_reason(&response, step), reason, "{reply}");
         }
     }
 }

@@ -1,14 +1,14 @@
-//! The failures that a command reports: what happened, what to try, and an exit code for scripts.
+//! The error that a command ends with or reports: what happened, what to try, and an exit code for scripts.
 
 use std::fmt;
 
+use crate::refusal_reason::known_code;
 use crate::server_reply::ServerReply;
 use crate::url::Url;
-use crate::verdict::known_code;
 
-/// The kind of a failure. Its value is the exit code: that of `sysexits.h`, or 128 plus the number of the signal.
+/// The exit code of a command that failed: one of `sysexits.h`, or 128 plus the number of the signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum ExitCode {
     /// The command line is invalid.
     Usage = 64,
     /// The input data cannot be used.
@@ -35,14 +35,14 @@ pub(crate) enum Kind {
     Terminated = 143,
 }
 
-impl Kind {
-    /// Returns the exit code.
-    pub(crate) const fn code(self) -> u8 {
+impl ExitCode {
+    /// Returns the number.
+    pub(crate) const fn number(self) -> u8 {
         self as u8
     }
 
-    /// Returns the name of the kind in JSON.
-    pub(crate) const fn word(self) -> &'static str {
+    /// Returns the name in JSON.
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Usage => "usage",
             Self::Data => "data",
@@ -63,10 +63,10 @@ impl Kind {
 /// What happened and what to try.
 ///
 /// Holds no password or token. The server's text in `what` and `server` may hold a user name: store and log only
-/// [`storable`](Failure::storable).
+/// [`storable`](CommandError::storable).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) kind: Kind,
+pub(crate) struct CommandError {
+    pub(crate) exit_code: ExitCode,
     /// What happened, including the server's text.
     pub(crate) what: String,
     /// What to try.
@@ -85,33 +85,33 @@ pub(crate) struct Failure {
     is_closed: bool,
 }
 
-impl Failure {
-    /// Creates a local failure without advice.
-    pub(crate) fn new(kind: Kind, what: impl Into<String>) -> Self {
+impl CommandError {
+    /// Creates a local error without advice.
+    pub(crate) fn new(exit_code: ExitCode, what: impl Into<String>) -> Self {
         Self {
-            kind,
+            exit_code,
             what: what.into(),
             advice: None,
             server: None,
             host_port: None,
             own_text: None,
             is_remote: false,
-            is_transient: matches!(kind, Kind::TryAgain),
+            is_transient: matches!(exit_code, ExitCode::TryAgain),
             is_closed: false,
         }
     }
 
-    /// Creates the failure for a server's refusal: `what` says what it refused, and the server's text follows.
-    pub(crate) fn refused(kind: Kind, what: &str, reply: ServerReply) -> Self {
+    /// Creates the error for a server's refusal: `what` says what it refused, and the server's text follows.
+    pub(crate) fn refused(exit_code: ExitCode, what: &str, reply: ServerReply) -> Self {
         Self {
             server: Some(Box::new(reply.clone())),
             own_text: Some(what.to_owned()),
             is_remote: true,
-            ..Self::new(kind, format!("{what}: {reply}"))
+            ..Self::new(exit_code, format!("{what}: {reply}"))
         }
     }
 
-    /// Marks a failure in which a server or the network was involved, so that [`at`](Self::at) names the server.
+    /// Marks an error in which a server or the network was involved, so that [`at`](Self::at) names the server.
     #[must_use]
     pub(crate) const fn remote(mut self) -> Self {
         self.is_remote = true;
@@ -130,11 +130,11 @@ impl Failure {
         self
     }
 
-    /// Replaces the kind.
+    /// Replaces the exit code.
     #[must_use]
-    pub(crate) const fn with_kind(mut self, kind: Kind) -> Self {
-        self.kind = kind;
-        self.is_transient = matches!(kind, Kind::TryAgain);
+    pub(crate) const fn with_exit_code(mut self, exit_code: ExitCode) -> Self {
+        self.exit_code = exit_code;
+        self.is_transient = matches!(exit_code, ExitCode::TryAgain);
         self
     }
 
@@ -180,12 +180,12 @@ impl Failure {
         self
     }
 
-    /// Creates the failure for a file that cannot be read or written.
+    /// Creates the error for a file that cannot be read or written.
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::new(Kind::Data, format!("{}: {error}", path.display()))
+        Self::new(ExitCode::Data, format!("{}: {error}", path.display()))
     }
 
-    /// Creates the failure for an option's file that cannot be read, with advice for the cause.
+    /// Creates the error for an option's file that cannot be read, with advice for the cause.
     pub(crate) fn reading(path: &std::path::Path, error: &std::io::Error) -> Self {
         let advice = match error.kind() {
             std::io::ErrorKind::NotFound => "check the file name",
@@ -193,11 +193,11 @@ impl Failure {
             std::io::ErrorKind::IsADirectory => "name a file in that directory",
             _ => "use another file",
         };
-        Self::new(Kind::Configuration, format!("{}: {error}", path.display())).advise(advice)
+        Self::new(ExitCode::Configuration, format!("{}: {error}", path.display())).advise(advice)
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
         match &self.advice {
@@ -207,16 +207,16 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for CommandError {}
 
-impl From<mailstore::Error> for Failure {
+impl From<mailstore::Error> for CommandError {
     fn from(error: mailstore::Error) -> Self {
-        Self::new(Kind::Unavailable, format!("the store: {error}"))
+        Self::new(ExitCode::Unavailable, format!("the store: {error}"))
     }
 }
 
-/// Creates the failure for a store that cannot be opened.
-pub(crate) fn store_failure(directory: &std::path::Path, error: &mailstore::Error) -> Failure {
-    Failure::new(Kind::Unavailable, format!("the store in {}: {error}", directory.display()))
+/// Creates the error for a store that cannot be opened.
+pub(crate) fn store_error(directory: &std::path::Path, error: &mailstore::Error) -> CommandError {
+    CommandError::new(ExitCode::Unavailable, format!("the store in {}: {error}", directory.display()))
         .advise("use --into with a writable directory on a disk with free space")
 }
