@@ -26,4 +26,4 @@ serve:
 
 # The property tests with fresh seeds, so many times.
 explore TIMES="10":
-    for round in $(seq {{TIMES}}); do PROPTEST_RNG_SEED=$RANDOM$round cargo test -q -p proto-imap -p proto-smtp -p mailstore -p mailwire-tests || exit 1; done
+    for round in $(seq {{TIMES}}); do PROPTEST_RNG_SEED=$RANDOM$round cargo test -q -p proto-imap -p proto-smtp -p mailmime -p mailstore -p mailwire-tests || exit 1; done

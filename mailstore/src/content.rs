@@ -5,7 +5,7 @@
 //! renamed: it belongs to a message once a database row names it, and the next start deletes files that no row names.
 
 use crate::error::{Error, Result};
-use crate::mime::{Scanner, Summary};
+use mailmime::{Scanner, Summary};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};

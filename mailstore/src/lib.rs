@@ -37,7 +37,6 @@ mod content;
 mod error;
 mod flags;
 mod limits;
-pub mod mime;
 mod object_id;
 mod sqlite;
 mod store;

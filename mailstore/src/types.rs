@@ -4,8 +4,8 @@
 
 use crate::content::Upload;
 use crate::flags::Flags;
-use crate::mime::{Envelope, Part};
 pub use crate::uid_set::UidSet;
+use mailmime::{Envelope, Part};
 use std::sync::Arc;
 
 macro_rules! identifier {

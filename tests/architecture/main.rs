@@ -19,14 +19,15 @@ struct Allowed {
 /// Arrows between crates point down only.
 const CRATES: &[Allowed] = &[
     Allowed { folder: "proto-mail", name: "proto_mail", crates: &[] },
+    Allowed { folder: "mailmime", name: "mailmime", crates: &[] },
     Allowed { folder: "proto-imap", name: "proto_imap", crates: &["proto_mail"] },
     Allowed { folder: "proto-smtp", name: "proto_smtp", crates: &["proto_mail"] },
-    Allowed { folder: "mailstore", name: "mailstore", crates: &[] },
+    Allowed { folder: "mailstore", name: "mailstore", crates: &["mailmime"] },
     Allowed { folder: "io-mio", name: "io_mio", crates: &["proto_mail", "proto_imap", "proto_smtp"] },
     Allowed {
         folder: "mailwire",
         name: "mailwire",
-        crates: &["proto_mail", "proto_imap", "proto_smtp", "mailstore", "io_mio"],
+        crates: &["proto_mail", "proto_imap", "proto_smtp", "mailmime", "mailstore", "io_mio"],
     },
 ];
 

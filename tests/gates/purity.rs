@@ -89,7 +89,7 @@ fn protocol_crates_use_no_std_no_unsafe_and_no_io() {
 #[test]
 fn only_one_place_creates_secure() {
     let mut places = Vec::new();
-    for name in ["proto-mail", "proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire"] {
+    for name in ["proto-mail", "mailmime", "proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire"] {
         for path in sources(&root().join(name).join("src")) {
             let count = program(&path).matches("Secure::tls(").count();
             places.extend(std::iter::repeat_n(path, count));
@@ -124,8 +124,15 @@ fn only_one_place_trusts_local_channels() {
 
 #[test]
 fn crates_depend_only_on_lower_layers() {
-    let forbidden: [(&str, &[&str]); 5] = [
-        ("proto-mail", &["proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire", "mio", "rustls"]),
+    let forbidden: [(&str, &[&str]); 6] = [
+        (
+            "proto-mail",
+            &["mailmime", "proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire", "mio", "rustls"],
+        ),
+        (
+            "mailmime",
+            &["proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire", "mio", "rustls", "rusqlite"],
+        ),
         ("proto-imap", &["proto-smtp", "io-mio", "mailstore", "mailwire", "mio", "rustls"]),
         ("proto-smtp", &["proto-imap", "io-mio", "mailstore", "mailwire", "mio", "rustls"]),
         ("io-mio", &["mailstore", "mailwire"]),

@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("mailwire/src/decode/imap/command.rs", "\"octets\"", "a stable key of the decode command"),
     ("mailwire/src/decode/imap/response.rs", "\"octets\"", "a stable key of the decode command"),
     ("mailwire/src/decode/smtp.rs", "octets", "a stable key and text of the decode command"),
-    ("mailstore/src/mime/structure.rs", "body-fld-octets", "the grammar of RFC 9051"),
+    ("mailmime/src/structure.rs", "body-fld-octets", "the grammar of RFC 9051"),
     ("mailstore/src/sqlite/messages.rs", "octet_length", "a function of SQLite"),
     ("proto-imap/src/grammar/string/parse.rs", "*OCTET", "the grammar of RFC 9051"),
     ("proto-imap/tests/data/quirks.jsonl", "OCTET-STREAM", "the media type application/octet-stream"),

@@ -9,11 +9,11 @@ use super::quota;
 use crate::content::Body;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
-use crate::mime::{DERIVED_LIMIT, Envelope, Part, Scanner, Structure, record};
 use crate::types::{
     Columns, ContentId, Copied, Expunge, Expunged, InternalDate, MailboxId, Message, Page, Quota, UidPage,
     UidSet,
 };
+use mailmime::{DERIVED_LIMIT, Envelope, Part, Scanner, Structure, record};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::path::Path;
 

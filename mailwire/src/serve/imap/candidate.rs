@@ -4,7 +4,7 @@
 //! header, text parts. Header fields and text parts are decoded first, and text is compared without regard to case.
 //! Text parts are read in pieces, so that a slice may end within a message.
 
-use mailstore::mime::{self, ByteRange, Part, TextDecoder, decode};
+use mailmime::{ByteRange, Part, TextDecoder, decode};
 use mailstore::{Body, Message, Store};
 
 use super::search_key::{AddressField, Cost, Key};
@@ -186,7 +186,7 @@ impl Candidate {
     fn search_header(&mut self, store: &dyn Store, terms: &SearchTerms) -> mailstore::Result<()> {
         let Some(range) = self.message.structure.as_ref().map(|root| root.header) else { return Ok(()) };
         let header = self.read(store, range, HEADER_LIMIT)?;
-        for field in mime::Fields::new(&header) {
+        for field in mailmime::Fields::new(&header) {
             let name = String::from_utf8_lossy(field.name);
             let scope = Scope::Field(name.to_ascii_lowercase());
             let (by_name, by_text) = (terms.has(&scope), terms.has(&Scope::Header));
@@ -270,7 +270,7 @@ impl Candidate {
 }
 
 /// Formats an address as in a header field.
-fn format_address(address: &mime::Address) -> String {
+fn format_address(address: &mailmime::Address) -> String {
     let name = address.name.as_deref().map(|name| decode::header_text(name.as_bytes()));
     let name = name.unwrap_or_default();
     let mailbox = address.mailbox.as_deref().unwrap_or_default();

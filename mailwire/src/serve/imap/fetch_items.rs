@@ -3,8 +3,8 @@
 //! Each section is kept under the name that the response uses and under the name that the store uses. This module
 //! reads no messages.
 
+use mailmime::SectionText;
 use mailstore::Columns;
-use mailstore::mime::SectionText;
 use proto_imap::types::{FetchAttribute, Partial, Section, SectionItem};
 
 use super::translate;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use io_mio::Slice;
-use mailstore::mime::{self, HeaderFilter, Part, SectionLocation, TransferDecoder};
+use mailmime::{HeaderFilter, Part, SectionLocation, TransferDecoder};
 use mailstore::{Flags, KeywordsInUse, MailboxId, Message, Store, StoreMode, UidSet};
 use proto_imap::types::PlainCode;
 
@@ -86,7 +86,7 @@ impl Batch {
 }
 
 fn memory_size(message: &Message) -> usize {
-    message.envelope.as_ref().map_or(0, mime::Envelope::memory_size)
+    message.envelope.as_ref().map_or(0, mailmime::Envelope::memory_size)
         + message.structure.as_ref().map_or(0, Part::memory_size)
         + message.flags.names().map(|name| name.len() + 1).sum::<usize>()
 }
@@ -289,8 +289,8 @@ fn mark_seen(
 /// How to produce a section.
 enum SectionPlan {
     Content(SectionContent),
-    Range(mime::ByteRange),
-    Counted(mime::ByteRange, Transform),
+    Range(mailmime::ByteRange),
+    Counted(mailmime::ByteRange, Transform),
 }
 
 impl CurrentMessage {
@@ -430,7 +430,7 @@ fn plan(root: Option<&Part>, section_name: &RequestedSection) -> SectionPlan {
             Some(decoder) => SectionPlan::Counted(part.body, Transform::Decode(decoder)),
         };
     }
-    match mime::locate_section(root, &section_name.path, &section_name.text) {
+    match mailmime::locate_section(root, &section_name.path, &section_name.text) {
         None => SectionPlan::Content(SectionContent::Missing),
         Some(SectionLocation::Range(range)) => SectionPlan::Range(range),
         Some(SectionLocation::Fields { header, names, subset }) => {

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use mailmime::{ByteRange, HeaderFilter, TransferDecoder};
 use mailstore::Body;
-use mailstore::mime::{ByteRange, HeaderFilter, TransferDecoder};
 
 /// The number of bytes read from a message at a time.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -257,7 +257,7 @@ pub(super) fn clip(range: ByteRange, partial: Option<(u64, u64)>) -> ByteRange {
 
 #[cfg(test)]
 mod tests {
-    use mailstore::mime::HeaderSubset;
+    use mailmime::HeaderSubset;
 
     use super::*;
 

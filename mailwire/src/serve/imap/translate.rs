@@ -3,7 +3,7 @@
 //! The protocol's types borrow their content. It is kept in an arena that lives while one response is written.
 
 use bumpalo::Bump;
-use mailstore::mime::{self, SectionText as StoreText};
+use mailmime::SectionText as StoreText;
 use mailstore::{Flags, InternalDate, StoreMode};
 use proto_imap::types::StoreAction;
 use proto_imap::types::{
@@ -49,7 +49,7 @@ pub(super) fn now() -> InternalDate {
     InternalDate { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), offset_minutes: 0 }
 }
 
-pub(super) fn envelope<'a>(arena: &'a Bump, from: &'a mime::Envelope) -> Envelope<'a> {
+pub(super) fn envelope<'a>(arena: &'a Bump, from: &'a mailmime::Envelope) -> Envelope<'a> {
     Envelope {
         date: text(&from.date),
         subject: text(&from.subject),
@@ -64,7 +64,7 @@ pub(super) fn envelope<'a>(arena: &'a Bump, from: &'a mime::Envelope) -> Envelop
     }
 }
 
-fn addresses<'a>(arena: &'a Bump, from: &'a [mime::Address]) -> AddressList<'a> {
+fn addresses<'a>(arena: &'a Bump, from: &'a [mailmime::Address]) -> AddressList<'a> {
     LazyList::new(slice(
         arena,
         from.iter().map(|address| Address {
@@ -77,7 +77,7 @@ fn addresses<'a>(arena: &'a Bump, from: &'a [mime::Address]) -> AddressList<'a> 
 }
 
 /// Converts the structure of a message, given its root part.
-pub(super) fn structure<'a>(arena: &'a Bump, part: &'a mime::Part) -> BodyStructure<'a> {
+pub(super) fn structure<'a>(arena: &'a Bump, part: &'a mailmime::Part) -> BodyStructure<'a> {
     let extension = BodyExtension {
         disposition: part.disposition.as_ref().map(|disposition| Disposition {
             kind: IString::from(disposition.kind.as_str()),
@@ -167,7 +167,7 @@ mod tests {
     fn converts_nested_structures() {
         let message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\
             Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninside\r\n--b--\r\n";
-        let read = mime::Structure::of(message.as_bytes());
+        let read = mailmime::Structure::of(message.as_bytes());
         let arena = Bump::new();
         let structure = structure(&arena, &read.root);
         assert_eq!(structure.parts().iter().count(), 2);
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn an_address_without_a_domain_has_a_host() {
-        let read = mime::Structure::of(b"From: Whomever\r\nTo: team: <@b>;, \"Name\" <>\r\n\r\n");
+        let read = mailmime::Structure::of(b"From: Whomever\r\nTo: team: <@b>;, \"Name\" <>\r\n\r\n");
         let arena = Bump::new();
         let envelope = envelope(&arena, &read.envelope);
         let shown = |list: AddressList<'_>| {

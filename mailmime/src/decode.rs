@@ -4,8 +4,8 @@
 //! replacement characters for those that are not UTF-8. No result is longer than four times its input, and every
 //! function is linear.
 
-use super::header::unfold;
-use super::structure::Part;
+use crate::header::unfold;
+use crate::structure::Part;
 use encoding_rs::Encoding;
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::charsets::map::charset_decoder;
@@ -181,7 +181,7 @@ fn canonical(name: &str) -> &str {
 }
 
 /// Returns the encoding of a charset that can be decoded piece by piece.
-pub(super) fn streaming_encoding(charset: &str) -> Option<&'static Encoding> {
+pub(crate) fn streaming_encoding(charset: &str) -> Option<&'static Encoding> {
     let name = charset.trim().to_ascii_lowercase();
     match canonical(&name) {
         // Mail that states ASCII, or no charset, is often UTF-8.

@@ -5,8 +5,8 @@
 
 use encoding_rs::Decoder;
 
-use super::decode::{charset_text, streaming_encoding};
-use super::transfer::TransferDecoder;
+use crate::decode::{charset_text, streaming_encoding};
+use crate::transfer::TransferDecoder;
 
 /// The longest line, in bytes, that is decoded in one piece for a charset without a streaming decoder.
 const LINE_LIMIT: usize = 64 * 1024;

@@ -3,11 +3,11 @@
 //! Parses addresses tolerantly, within the limits of an envelope. Encoded words are not decoded, because IMAP returns
 //! them as sent.
 
-use super::field::{AddressField, Field, FieldKind};
-use super::header::{non_empty, skip_comment};
-use super::limits::{ADDRESS_LIMIT, ENVELOPE_ADDRESS_LIMIT, WORD_LIMIT};
-use super::record::{RecordWriter, text_size};
-use super::structure::Address;
+use crate::field::{AddressField, Field, FieldKind};
+use crate::header::{non_empty, skip_comment};
+use crate::limits::{ADDRESS_LIMIT, ENVELOPE_ADDRESS_LIMIT, WORD_LIMIT};
+use crate::record::{RecordWriter, text_size};
+use crate::structure::Address;
 use std::str::Chars;
 
 /// The most bytes collected of the words, or of the `<…>`, of one address.
@@ -15,7 +15,7 @@ const COLLECTED_LIMIT: usize = 2 * WORD_LIMIT + 64;
 
 /// Writes one envelope, field by field.
 #[derive(Debug, Default)]
-pub(super) struct EnvelopeWriter {
+pub(crate) struct EnvelopeWriter {
     /// Whether Date, Subject, In-Reply-To and Message-ID were read: the first of each counts.
     seen: [bool; 4],
     /// The number of entries of each address field.
@@ -25,14 +25,14 @@ pub(super) struct EnvelopeWriter {
 
 /// How far a record may grow.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RecordRoom {
-    pub(super) bytes: usize,
-    pub(super) texts: usize,
+pub(crate) struct RecordRoom {
+    pub(crate) bytes: usize,
+    pub(crate) texts: usize,
 }
 
 impl EnvelopeWriter {
     /// Returns whether the value of a field is needed.
-    pub(super) fn wants(&mut self, kind: FieldKind) -> bool {
+    pub(crate) fn wants(&mut self, kind: FieldKind) -> bool {
         match kind {
             FieldKind::Addresses(field) => {
                 let full = self.is_full(field);
@@ -44,7 +44,7 @@ impl EnvelopeWriter {
     }
 
     /// Writes a field of the header.
-    pub(super) fn field(&mut self, field: &Field, record: &mut RecordWriter, room: RecordRoom) {
+    pub(crate) fn field(&mut self, field: &Field, record: &mut RecordWriter, room: RecordRoom) {
         match field.kind {
             FieldKind::Addresses(name) => self.addresses(name, field, record, room),
             kind => {
@@ -68,7 +68,7 @@ impl EnvelopeWriter {
     }
 
     /// Ends the envelope.
-    pub(super) fn end(self, record: &mut RecordWriter) {
+    pub(crate) fn end(self, record: &mut RecordWriter) {
         if self.truncated {
             record.mark(b'T');
         }
@@ -470,8 +470,8 @@ fn read_until(chars: &mut Chars<'_>, end: char, mut push: impl FnMut(char)) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::structure::Structure;
     use super::*;
+    use crate::structure::Structure;
 
     fn address_list(text: &str) -> Vec<Address> {
         let mut list = Vec::new();

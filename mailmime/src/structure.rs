@@ -46,7 +46,7 @@ impl From<ByteRange> for Range<u64> {
 /// The ENVELOPE of a message (RFC 9051 §7.5.2). A missing field is `None` or empty.
 ///
 /// `sender` and `reply_to` repeat `from` if the header lacks them, as the RFC requires. A long `from` is repeated up
-/// to [`ENVELOPE_LIMIT`](super::ENVELOPE_LIMIT).
+/// to [`ENVELOPE_LIMIT`](crate::ENVELOPE_LIMIT).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// The text of Date.

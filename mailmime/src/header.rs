@@ -4,9 +4,9 @@
 //! Parses RFC 5322 §2.2 and RFC 2045 §5.1 tolerantly: bare LF, missing colons and unquoted values are accepted. Every
 //! function is linear in its input.
 
-use super::field::{Field as CompleteField, FieldKind};
-use super::limits::{LANGUAGE_LIMIT, PARAMETER_LIMIT, TOKEN_LIMIT};
-use super::structure::{Disposition, Part};
+use crate::field::{Field as CompleteField, FieldKind};
+use crate::limits::{LANGUAGE_LIMIT, PARAMETER_LIMIT, TOKEN_LIMIT};
+use crate::structure::{Disposition, Part};
 use memchr::memchr;
 use std::collections::BTreeSet;
 
@@ -96,7 +96,7 @@ pub fn unfold(value: &[u8]) -> String {
 
 /// The MIME fields of a part's header, collected field by field.
 #[derive(Debug, Default)]
-pub(super) struct MimeFields {
+pub(crate) struct MimeFields {
     /// The type and subtype, once a valid one was read.
     media_type: Option<(String, String)>,
     parameters: Vec<(String, String)>,
@@ -113,7 +113,7 @@ pub(super) struct MimeFields {
 impl MimeFields {
     /// Adds a field of the header. Of several Content-Type fields the first valid one counts, of other fields the last
     /// one.
-    pub(super) fn field(&mut self, field: CompleteField) {
+    pub(crate) fn field(&mut self, field: CompleteField) {
         self.truncated |= field.cut;
         let (text, cut) = (field.text, field.cut);
         match field.kind {
@@ -152,7 +152,7 @@ impl MimeFields {
     }
 
     /// Returns the part, without its ranges; `default` is its type if the header does not state one.
-    pub(super) fn into_part(self, default: (&str, &str)) -> Part {
+    pub(crate) fn into_part(self, default: (&str, &str)) -> Part {
         let mut part = Part {
             encoding: self.encoding.unwrap_or_else(|| "7bit".to_owned()),
             parameters: self.parameters,
@@ -240,7 +240,7 @@ impl Pieces {
 }
 
 /// Returns `None` for an empty text.
-pub(super) fn non_empty(text: String) -> Option<String> {
+pub(crate) fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
@@ -260,7 +260,7 @@ fn clip_token(text: &str) -> &str {
 }
 
 /// Skips to the end of a comment whose `(` was already read. Comments nest.
-pub(super) fn skip_comment(chars: &mut std::str::Chars<'_>) {
+pub(crate) fn skip_comment(chars: &mut std::str::Chars<'_>) {
     let mut depth = 1_usize;
     while let Some(c) = chars.next() {
         match c {
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn type_without_subtype_is_text_plain() {
-        let part = super::super::structure::Structure::of(b"Content-Type: text\r\n\r\n").root;
+        let part = crate::structure::Structure::of(b"Content-Type: text\r\n\r\n").root;
         assert_eq!((part.media_type.as_str(), part.media_subtype.as_str()), ("text", "plain"));
         assert_eq!(part.parameter("charset"), Some("us-ascii"));
     }

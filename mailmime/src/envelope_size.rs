@@ -3,8 +3,8 @@
 //! A stored address can take six bytes and forty in a response, and Sender and Reply-To repeat a From of any length.
 //! So the address lists of an envelope are cut after it is read from its record.
 
-use super::limits::ENVELOPE_LIMIT;
-use super::structure::{Address, Envelope};
+use crate::limits::ENVELOPE_LIMIT;
+use crate::structure::{Address, Envelope};
 
 /// The bytes of `NIL`, and of an address without any part: the end of a group.
 const NIL: usize = 3;
@@ -16,7 +16,7 @@ const FRAME: usize = 2 + 6 * NIL + 9;
 impl Envelope {
     /// Drops the last addresses of an envelope that IMAP would write with more than [`ENVELOPE_LIMIT`] bytes. The
     /// copies of From are dropped first.
-    pub(super) fn limit_size(&mut self) {
+    pub(crate) fn limit_size(&mut self) {
         let texts = [&self.date, &self.subject, &self.in_reply_to, &self.message_id];
         let fixed: usize = FRAME + texts.into_iter().map(|text| size(text.as_deref())).sum::<usize>();
         let mut room = ENVELOPE_LIMIT.saturating_sub(fixed);
@@ -81,8 +81,8 @@ fn size(text: Option<&str>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::structure::Structure;
     use super::*;
+    use crate::structure::Structure;
 
     fn list_size(list: &[Address]) -> usize {
         NIL + list.iter().map(address_size).sum::<usize>()

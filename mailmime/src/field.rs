@@ -2,7 +2,7 @@
 //!
 //! Only the fields of envelopes and parts are collected, up to a limit each. Their values are parsed elsewhere.
 
-use super::limits::{ADDRESS_FIELD_LIMIT, DATE_LIMIT, FIELD_LIMIT, WORD_LIMIT};
+use crate::limits::{ADDRESS_FIELD_LIMIT, DATE_LIMIT, FIELD_LIMIT, WORD_LIMIT};
 use memchr::memchr;
 
 /// The longest name of a collected field, in bytes, including blanks before the colon.
@@ -10,7 +10,7 @@ const NAME_LIMIT: usize = 40;
 
 /// The address fields of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AddressField {
+pub(crate) enum AddressField {
     From,
     Sender,
     ReplyTo,
@@ -21,7 +21,7 @@ pub(super) enum AddressField {
 
 /// The kind of a collected field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FieldKind {
+pub(crate) enum FieldKind {
     Date,
     Subject,
     InReplyTo,
@@ -63,7 +63,7 @@ impl FieldKind {
     }
 
     /// Returns whether the field belongs to an envelope, not to a part.
-    pub(super) fn is_envelope_field(self) -> bool {
+    pub(crate) fn is_envelope_field(self) -> bool {
         matches!(self, Self::Date | Self::Subject | Self::InReplyTo | Self::MessageId | Self::Addresses(_))
     }
 
@@ -79,16 +79,16 @@ impl FieldKind {
 
 /// A complete field.
 #[derive(Debug)]
-pub(super) struct Field {
-    pub(super) kind: FieldKind,
-    pub(super) text: String,
+pub(crate) struct Field {
+    pub(crate) kind: FieldKind,
+    pub(crate) text: String,
     /// Whether the value was longer than its limit.
-    pub(super) cut: bool,
+    pub(crate) cut: bool,
 }
 
 /// The field that is being read.
 #[derive(Debug, Default)]
-pub(super) struct FieldBuffer {
+pub(crate) struct FieldBuffer {
     state: State,
     name: Vec<u8>,
     value: Vec<u8>,
@@ -105,7 +105,7 @@ enum State {
 
 impl FieldBuffer {
     /// Starts a field and discards the previous one.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.state = State::Name;
         self.name.clear();
         self.value = Vec::new();
@@ -113,7 +113,7 @@ impl FieldBuffer {
     }
 
     /// Adds text to the field. Skips a field for which `wanted` returns false.
-    pub(super) fn extend(&mut self, text: &[u8], wanted: impl FnOnce(FieldKind) -> bool) {
+    pub(crate) fn extend(&mut self, text: &[u8], wanted: impl FnOnce(FieldKind) -> bool) {
         match self.state {
             State::Skip => {}
             State::Value(kind) => self.extend_value(kind, text),
@@ -138,14 +138,14 @@ impl FieldBuffer {
     }
 
     /// Ends a line. A line without a colon is not a field.
-    pub(super) fn end_line(&mut self) {
+    pub(crate) fn end_line(&mut self) {
         if matches!(self.state, State::Name) {
             self.state = State::Skip;
         }
     }
 
     /// Returns the collected field, unless it was skipped.
-    pub(super) fn take(&mut self) -> Option<Field> {
+    pub(crate) fn take(&mut self) -> Option<Field> {
         let State::Value(kind) = std::mem::take(&mut self.state) else { return None };
         let value = std::mem::take(&mut self.value);
         let (text, cut) = to_text(value, kind.limit(), self.cut);

@@ -14,7 +14,7 @@ pub const ENVELOPE_LIMIT: usize = 64 * 1024;
 pub const DERIVED_LIMIT: usize = 112 * 1024;
 
 /// The part of [`DERIVED_LIMIT`] that a message of any size may use. Each ten bytes of the message add one.
-pub(super) const DERIVED_BASE: usize = 48 * 1024;
+pub(crate) const DERIVED_BASE: usize = 48 * 1024;
 
 /// The most levels of nested multiparts and enclosed messages. Deeper parts are opaque `application/octet-stream`.
 pub const DEPTH_LIMIT: usize = 32;
@@ -41,16 +41,16 @@ pub const FIELD_LIMIT: usize = 8 * 1024;
 pub const WORD_LIMIT: usize = 1_000;
 
 /// The longest text of a Date field, in bytes.
-pub(super) const DATE_LIMIT: usize = 256;
+pub(crate) const DATE_LIMIT: usize = 256;
 
 /// The longest name of a media type, encoding, disposition, or parameter, in bytes.
-pub(super) const TOKEN_LIMIT: usize = 64;
+pub(crate) const TOKEN_LIMIT: usize = 64;
 
 /// The longest boundary line, trailing blanks included, in bytes. RFC 2046 allows 70 bytes and two hyphens.
-pub(super) const BOUNDARY_LINE_LIMIT: usize = 256;
+pub(crate) const BOUNDARY_LINE_LIMIT: usize = 256;
 
 /// The bytes of [`DERIVED_LIMIT`] that are reserved to close all open parts.
-pub(super) const CLOSING_RESERVE: usize = 4 * 1024;
+pub(crate) const CLOSING_RESERVE: usize = 4 * 1024;
 
 /// The bytes that the smallest description of a part needs.
-pub(super) const PART_RESERVE: usize = 512;
+pub(crate) const PART_RESERVE: usize = 512;

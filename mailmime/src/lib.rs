@@ -10,6 +10,8 @@
 //! [`DEPTH_LIMIT`] are opaque `application/octet-stream`; parts after the first [`PART_LIMIT`] are left out.
 //! [`decode`] decodes text for searching, with `mail-parser` and `encoding_rs`.
 
+#![forbid(unsafe_code)]
+
 pub mod decode;
 mod envelope;
 mod envelope_size;
@@ -17,7 +19,7 @@ mod field;
 mod filter;
 mod header;
 mod limits;
-pub(crate) mod record;
+pub mod record;
 mod scan;
 mod section;
 mod structure;
@@ -30,9 +32,12 @@ pub use limits::{
     ADDRESS_FIELD_LIMIT, ADDRESS_LIMIT, DEPTH_LIMIT, DERIVED_LIMIT, ENVELOPE_ADDRESS_LIMIT, ENVELOPE_LIMIT,
     FIELD_LIMIT, LANGUAGE_LIMIT, PARAMETER_LIMIT, PART_LIMIT, TEXT_LIMIT, WORD_LIMIT,
 };
-pub use scan::Scanner;
-pub(crate) use scan::Summary;
+pub use scan::{Scanner, Summary};
 pub use section::{SectionLocation, SectionText, extract_section, locate_section};
 pub use structure::{Address, ByteRange, Disposition, Envelope, Part, Structure};
 pub use text::TextDecoder;
 pub use transfer::{BrokenEncoding, TransferDecoder};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -3,8 +3,8 @@
 //! Bodies are not read here. A section is a range of the message, or a subset of a header that the caller reads and
 //! filters with [`header_fields`].
 
-use super::header::{HeaderSubset, header_fields};
-use super::structure::{ByteRange, Part, Structure};
+use crate::header::{HeaderSubset, header_fields};
+use crate::structure::{ByteRange, Part, Structure};
 use std::borrow::Cow;
 
 /// The section-text of a section, or the whole part.

@@ -1,14 +1,14 @@
 //! `HEADER.FIELDS` and `HEADER.FIELDS.NOT` for a header that is read piece by piece (RFC 9051 §6.4.5).
 //!
 //! A [`HeaderFilter`] holds at most the start of one line, for a header of any size. Its result is that of
-//! [`header_fields`](super::header_fields).
+//! [`header_fields`](crate::header_fields).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use memchr::{memchr, memchr2};
 
-use super::header::HeaderSubset;
+use crate::header::HeaderSubset;
 
 /// The longest field name that is compared, in bytes. A longer name never matches the list.
 const NAME_LIMIT: usize = 4 * 1024;
@@ -144,8 +144,8 @@ impl HeaderFilter {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::header::header_fields;
     use super::*;
+    use crate::header::header_fields;
 
     fn filter(header: &[u8], names: &[&str], subset: HeaderSubset, length: usize) -> Vec<u8> {
         let mut filter = HeaderFilter::new(names, subset);

@@ -4,15 +4,15 @@
 //! field at a time, up to a limit, and no body, so its memory does not grow with the message. The result does not
 //! depend on how the input is divided into chunks.
 
-use super::envelope::{EnvelopeWriter, RecordRoom};
-use super::field::{Field, FieldBuffer, FieldKind};
-use super::header::MimeFields;
-use super::limits::{
+use crate::envelope::{EnvelopeWriter, RecordRoom};
+use crate::field::{Field, FieldBuffer, FieldKind};
+use crate::header::MimeFields;
+use crate::limits::{
     BOUNDARY_LINE_LIMIT, CLOSING_RESERVE, DEPTH_LIMIT, DERIVED_BASE, DERIVED_LIMIT, ENVELOPE_LIMIT,
     PART_LIMIT, PART_RESERVE, TEXT_LIMIT,
 };
-use super::record::{self, RecordWriter, text_size};
-use super::structure::{Part, Structure};
+use crate::record::{self, RecordWriter, text_size};
+use crate::structure::{Part, Structure};
 use memchr::memchr;
 
 /// Reads a message chunk by chunk and returns its [`Structure`]. Uses at most about 200 KiB of memory for any message.
@@ -37,13 +37,13 @@ pub struct Scanner {
 
 /// The derived data of a message that is stored next to its bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Summary {
+pub struct Summary {
     /// The record of the envelope.
-    pub(crate) envelope: String,
+    pub envelope: String,
     /// The record of the tree of parts.
-    pub(crate) structure: String,
+    pub structure: String,
     /// The text of Date.
-    pub(crate) date: Option<String>,
+    pub date: Option<String>,
 }
 
 impl Structure {
@@ -162,7 +162,7 @@ impl Scanner {
     }
 
     /// Ends the message and returns the derived data to store.
-    pub(crate) fn finish_summary(mut self) -> Summary {
+    pub fn finish_summary(mut self) -> Summary {
         let unterminated = self.line.length > 0;
         if unterminated {
             self.end_line(0);

@@ -1,6 +1,6 @@
 //! Tests MIME structure and sections on well-formed, malformed and random messages.
 
-use mailstore::mime::{Part, Scanner, SectionText, Structure, extract_section};
+use mailmime::{Part, Scanner, SectionText, Structure, extract_section};
 use proptest::prelude::*;
 
 const NESTED: &str = concat!(
@@ -136,13 +136,13 @@ fn limits_depth_and_number_of_parts() {
         part = &message.root;
         depth += 1;
     }
-    assert_eq!(depth, mailstore::mime::DEPTH_LIMIT);
+    assert_eq!(depth, mailmime::DEPTH_LIMIT);
     assert_eq!(part.media_type, "application");
 
     let mut many = String::from("Content-Type: multipart/mixed; boundary=b\r\n\r\n");
     many.push_str(&"--b\r\n\r\nx\r\n".repeat(5_000));
     let root = Structure::of(many.as_bytes()).root;
-    assert!(root.children.len() <= mailstore::mime::PART_LIMIT);
+    assert!(root.children.len() <= mailmime::PART_LIMIT);
 }
 
 #[test]
@@ -192,8 +192,8 @@ proptest! {
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         let structure = Structure::of(&bytes);
         prop_assert!(in_bounds(&structure.root, bytes.len() as u64));
-        mailstore::mime::decode::header_text(&bytes);
-        mailstore::mime::decode::date(&String::from_utf8_lossy(&bytes));
+        mailmime::decode::header_text(&bytes);
+        mailmime::decode::date(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]

@@ -11,8 +11,8 @@
 //!
 //! Earlier versions stored JSON, which starts with `{`.
 
-use super::limits::DEPTH_LIMIT;
-use super::structure::{Address, ByteRange, Disposition, Envelope, Part, Structure};
+use crate::limits::DEPTH_LIMIT;
+use crate::structure::{Address, ByteRange, Disposition, Envelope, Part, Structure};
 
 /// Common words, one letter each. Append only: records store the position.
 const WORDS: [&str; 50] = [
@@ -76,7 +76,7 @@ const FIRST_PIECE: usize = 1_024;
 
 /// A record that is being written. It grows in pieces, without being copied.
 #[derive(Debug, Default)]
-pub(super) struct RecordWriter {
+pub(crate) struct RecordWriter {
     pieces: Vec<Vec<u8>>,
     length: usize,
     texts: usize,
@@ -84,22 +84,22 @@ pub(super) struct RecordWriter {
 
 impl RecordWriter {
     /// The number of bytes written.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.length
     }
 
     /// The number of texts written.
-    pub(super) fn texts(&self) -> usize {
+    pub(crate) fn texts(&self) -> usize {
         self.texts
     }
 
     /// Writes a mark.
-    pub(super) fn mark(&mut self, mark: u8) {
+    pub(crate) fn mark(&mut self, mark: u8) {
         self.push(&[mark]);
     }
 
     /// Writes a text.
-    pub(super) fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.texts += 1;
         match word_letter(text) {
             Some(letter) => self.mark(letter),
@@ -112,7 +112,7 @@ impl RecordWriter {
     }
 
     /// Writes a text that may be absent.
-    pub(super) fn optional(&mut self, text: Option<&str>) {
+    pub(crate) fn optional(&mut self, text: Option<&str>) {
         match text {
             Some(text) => self.text(text),
             None => self.mark(b'-'),
@@ -120,12 +120,12 @@ impl RecordWriter {
     }
 
     /// Writes a number.
-    pub(super) fn number(&mut self, number: u64) {
+    pub(crate) fn number(&mut self, number: u64) {
         self.push(format!("{number:x} ").as_bytes());
     }
 
     /// Returns the whole record as one text.
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         let mut whole = Vec::with_capacity(self.length);
         for piece in self.pieces {
             whole.extend_from_slice(&piece);
@@ -153,7 +153,7 @@ impl RecordWriter {
 }
 
 /// Returns the most bytes that [`RecordWriter::text`] writes for a text.
-pub(super) fn text_size(text: &str) -> usize {
+pub(crate) fn text_size(text: &str) -> usize {
     if word_letter(text).is_some() { 1 } else { text.len() + 2 }
 }
 
@@ -175,14 +175,14 @@ fn word(letter: u8) -> Option<&'static str> {
 }
 
 /// Reads an envelope; `None` for a damaged record.
-pub(crate) fn read_envelope(record: &str) -> Option<Envelope> {
+pub fn read_envelope(record: &str) -> Option<Envelope> {
     let mut reader = RecordReader { rest: record };
     let envelope = reader.envelope()?;
     reader.rest.is_empty().then_some(envelope)
 }
 
 /// Reads a tree of parts; `None` for a damaged record.
-pub(crate) fn read_part(record: &str) -> Option<Part> {
+pub fn read_part(record: &str) -> Option<Part> {
     let mut reader = RecordReader { rest: record };
     (reader.mark()? == b'P').then_some(())?;
     let part = reader.part(0)?;
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn rejects_damaged_records() {
         let structure = Structure::of(b"From: a@b\r\nContent-Type: text/html\r\n\r\nx");
-        let mut writer = super::super::scan::Scanner::new();
+        let mut writer = crate::scan::Scanner::new();
         writer.push(b"From: a@b\r\nContent-Type: text/html\r\n\r\nx");
         let summary = writer.finish_summary();
         assert_eq!(read_part(&summary.structure), Some(structure.root));

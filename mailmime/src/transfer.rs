@@ -1,7 +1,7 @@
 //! Decodes Content-Transfer-Encoding piece by piece (RFC 2045 §6).
 //!
 //! A [`TransferDecoder`] needs a few bytes of memory for a part of any size. A clone is a checkpoint from which
-//! decoding can continue later. The result is that of [`transfer_decoded`](super::decode::transfer_decoded).
+//! decoding can continue later. The result is that of [`transfer_decoded`](crate::decode::transfer_decoded).
 
 /// The most white space, in bytes, that is held at the end of a quoted-printable line until the line ends. RFC 2045
 /// allows lines of 76 characters; longer white space is kept as it is.
@@ -174,8 +174,8 @@ fn digit(byte: u8) -> Option<u8> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::decode::transfer_decoded;
     use super::*;
+    use crate::decode::transfer_decoded;
 
     /// Decodes in pieces of this length.
     fn decode(encoding: &str, body: &[u8], length: usize) -> Option<Vec<u8>> {
