@@ -33,6 +33,8 @@
 //! | [`types`] | the types of commands and responses |
 //! | [`parse`] | the functions that parse them |
 //! | [`encode`] | the functions that write them |
+//! | [`list_matcher`] | for servers: which mailbox names a LIST selects |
+//! | [`mailbox_view`] | for servers: sequence numbers, and what each client must be told |
 //!
 //! The source has one module for each part of the protocol, with its types, its parser, its encoder and its tests:
 //! `fetch`, `envelope`, `quota` and so on. They build on `grammar` and do not depend on each other's commands. Only
@@ -49,6 +51,8 @@ pub mod client;
 pub mod config;
 pub mod encode;
 pub mod frame;
+pub mod list_matcher;
+pub mod mailbox_view;
 pub mod parse;
 mod redaction;
 pub mod server;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use io_mio::SessionHandle;
 use mailstore::{Change, ChangeCursor, Changes, MailboxId};
-use roaring::RoaringBitmap;
+use proto_imap::mailbox_view::UidBitmap;
 
 /// The number of sessions with one mailbox selected from which on they share a page of its changes.
 const SHARES_PAGE_FROM: usize = 8;
@@ -27,7 +27,7 @@ pub(super) struct ChangeNotifier {
 struct WatchedMailbox {
     states: Vec<Arc<WatchState>>,
     /// The UIDs that most sessions know, so that they can share them.
-    uids: Weak<RoaringBitmap>,
+    uids: Weak<UidBitmap>,
     /// The highest mod-sequence that the store reported.
     modseq: u64,
     /// The last page of changes that was read, and its start.
@@ -115,7 +115,7 @@ impl Watch {
 
     /// Returns an equal bitmap of another session, if there is one. Otherwise returns `uids`, and offers it to the
     /// others.
-    pub(super) fn share(&self, uids: Arc<RoaringBitmap>) -> Arc<RoaringBitmap> {
+    pub(super) fn share(&self, uids: Arc<UidBitmap>) -> Arc<UidBitmap> {
         let known =
             lock(&self.notifier.mailboxes).get(&self.mailbox).and_then(|watched| watched.uids.upgrade());
         if let Some(known) = known

@@ -10,16 +10,15 @@ use io_mio::Next;
 use mailstore::{
     AccountId, Error, Flags, InternalDate, KeywordsInUse, MailboxId, Message, MessageFlags, StoreMode, UidSet,
 };
+use proto_imap::mailbox_view::UidBitmap;
 use proto_imap::server::Reply;
-use proto_imap::types::{NumberRange, SearchReturnData, StoreResponse};
-use roaring::RoaringBitmap;
+use proto_imap::types::{NumberKind, NumberRange, SearchReturnData, StoreResponse};
 
 use super::fetch_items::FetchRequest;
 use super::fetch_producer::{BecameSeen, FetchProducer, Piece};
 use super::list_query::{ListPosition, ListQuery};
 use super::search::Results;
 use super::translate::Recency;
-use super::view::Numbering;
 use crate::serve::spool::{Readiness, Spool};
 
 /// An APPEND whose message is being received.
@@ -48,7 +47,7 @@ impl AppendInProgress {
 pub(super) struct FetchInProgress {
     pub(super) reply: Reply,
     pub(super) request: Arc<FetchRequest>,
-    pub(super) numbering: Numbering,
+    pub(super) numbering: NumberKind,
     /// `None` while it is on a worker.
     pub(super) producer: Option<Box<FetchProducer>>,
     pub(super) pieces: VecDeque<Piece>,
@@ -107,7 +106,7 @@ pub(super) struct StoreJob {
     pub(super) form: StoreForm,
     pub(super) known_keywords: u32,
     /// The messages that UNCHANGEDSINCE excluded (MODIFIED).
-    pub(super) modified: RoaringBitmap,
+    pub(super) modified: UidBitmap,
     /// The mod-sequences of changes that are not yet recorded as the session's own.
     pub(super) own: Vec<u64>,
     pub(super) keywords: Option<KeywordsInUse>,
@@ -118,7 +117,7 @@ pub(super) struct StoreJob {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StoreForm {
     pub(super) answer: StoreResponse,
-    pub(super) numbering: Numbering,
+    pub(super) numbering: NumberKind,
     pub(super) modseq: bool,
 }
 
@@ -126,8 +125,8 @@ pub(super) struct StoreForm {
 pub(super) struct CopyUidInProgress {
     pub(super) reply: Reply,
     pub(super) uid_validity: u32,
-    pub(super) source: RoaringBitmap,
-    pub(super) target: RoaringBitmap,
+    pub(super) source: UidBitmap,
+    pub(super) target: UidBitmap,
     pub(super) outcome: TransferOutcome,
 }
 
@@ -159,7 +158,7 @@ pub(super) struct ListInProgress {
 /// A search whose result is being written.
 pub(super) struct SearchInProgress {
     pub(super) reply: Reply,
-    pub(super) numbering: Numbering,
+    pub(super) numbering: NumberKind,
     pub(super) form: NumberForm,
     pub(super) found: Results,
     /// The next UID to write, if any.

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use io_mio::{JobGroup, JobStep, Next, Slice};
 use mailstore::{AccountId, CopyId, Error, Expunge, MailboxId, Store, UidSet, WRITE_SLICE};
 use proto_imap::Access;
+use proto_imap::mailbox_view::{UidBitmap, number_ranges};
 use proto_imap::server::Reply;
 use proto_imap::types::CopyCommand;
-use proto_imap::types::{NumberRange, Numbers, PlainCode, ResponseCode, Untagged};
-use roaring::RoaringBitmap;
+use proto_imap::types::{NumberKind, NumberRange, Numbers, PlainCode, ResponseCode, Untagged};
 
 use super::command_state::{CopyUidInProgress, Transfer, TransferOutcome};
+use super::translate::uid_set;
 use super::updates::should_yield;
-use super::view::{self, Numbering, bitmap_ranges, number_ranges};
 use super::{
     InProgress, Session, Turn, decode_name, next_or_close, no_status, ok_status, reply_bad,
-    reply_invalid_name, reply_no, reply_ok, reply_ok_with_code, target_code_of,
+    reply_invalid_name, reply_no, reply_ok, reply_ok_with_code, reply_unresolved, target_code_of,
 };
 use crate::serve::server_context::ServerContext;
 use crate::serve::task;
@@ -27,7 +27,7 @@ use crate::serve::task;
 /// The maximum number of ranges in the COPYUID of a tagged response. A longer one is sent before it in untagged
 /// responses, of this many messages each.
 const COPY_UID_RANGES: u64 = 8_192;
-const COPY_UID_PIECE: usize = 2_000;
+const COPY_UID_PIECE: u32 = 2_000;
 
 /// The remaining work of a COPY or MOVE, and its results so far.
 pub(super) struct TransferJob {
@@ -39,8 +39,8 @@ pub(super) struct TransferJob {
     remaining: UidSet,
     uid_validity: u32,
     /// The source and target UIDs of the copied messages. Both ascend, so that they correspond by position.
-    source: RoaringBitmap,
-    target: RoaringBitmap,
+    source: UidBitmap,
+    target: UidBitmap,
     /// The store's record of this COPY. If the server crashes, the store removes the copies at its next start.
     unfinished: Option<CopyId>,
     failed: Option<Error>,
@@ -91,7 +91,7 @@ impl TransferJob {
 
     /// Removes some of the copies. Returns whether there are more.
     fn undo_step(&mut self, store: &dyn Store) -> bool {
-        let some: RoaringBitmap = self.target.iter().take(WRITE_SLICE).collect();
+        let some: UidBitmap = self.target.iter().take(WRITE_SLICE).collect();
         if some.is_empty() {
             if let Some(Err(error)) = self.unfinished.take().map(|copy| store.forget_copy(copy)) {
                 // The copies are gone, so that the next start finds nothing to remove.
@@ -99,8 +99,8 @@ impl TransferJob {
             }
             return false;
         }
-        self.target -= &some;
-        let which = Expunge::Exactly(view::uid_set(&some));
+        self.target.subtract(&some);
+        let which = Expunge::Exactly(uid_set(some.ranges()));
         match store.expunge(self.to, &which, WRITE_SLICE) {
             Ok(_) => true,
             Err(error) => {
@@ -131,7 +131,7 @@ impl Drop for TransferJob {
             to: self.to,
             remaining: UidSet::default(),
             uid_validity: self.uid_validity,
-            source: RoaringBitmap::new(),
+            source: UidBitmap::new(),
             target: std::mem::take(&mut self.target),
             unfinished: self.unfinished.take(),
             failed: None,
@@ -154,7 +154,7 @@ impl Session {
         account: AccountId,
         reply: Reply,
         arguments: CopyCommand<'_>,
-        numbering: Numbering,
+        numbering: NumberKind,
         transfer: Transfer,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
@@ -163,8 +163,9 @@ impl Session {
         if transfer == Transfer::Move && selected.access == Access::ReadOnly {
             return reply_no(reply, PlainCode::NoPerm, "the mailbox is read-only", turn);
         }
-        let Ok(uids) = selected.resolve(arguments.messages, numbering) else {
-            return reply_bad(reply, "no message has that number", turn);
+        let uids = match selected.resolve(arguments.messages, numbering) {
+            Ok(uids) => uids,
+            Err(error) => return reply_unresolved(reply, error, turn),
         };
         let from = selected.mailbox;
         self.run_job(
@@ -195,8 +196,8 @@ impl Session {
             to,
             remaining,
             uid_validity: 0,
-            source: RoaringBitmap::new(),
-            target: RoaringBitmap::new(),
+            source: UidBitmap::new(),
+            target: UidBitmap::new(),
             unfinished: None,
             failed: None,
             complete: false,
@@ -232,7 +233,7 @@ impl Session {
             source: if done.complete && done.transfer != Transfer::Rename {
                 std::mem::take(&mut done.source)
             } else {
-                RoaringBitmap::new()
+                UidBitmap::new()
             },
             target: std::mem::take(&mut done.target),
             outcome,
@@ -243,7 +244,8 @@ impl Session {
         if matches!(copy_uid.outcome, TransferOutcome::Copied) && copy_uid.is_short() {
             return self.send_updates_then(turn, move |_, turn| {
                 let CopyUidInProgress { reply, uid_validity, source, target, .. } = copy_uid;
-                let (source, target) = (bitmap_ranges(&source), bitmap_ranges(&target));
+                let (source, target): (Vec<_>, Vec<_>) =
+                    (source.ranges().collect(), target.ranges().collect());
                 reply_ok_with_code(reply, code(uid_validity, &source, &target), "copy completed", turn)
             });
         }
@@ -263,10 +265,10 @@ impl Session {
             if copy_uid.source.is_empty() {
                 break;
             }
-            let source: Vec<u32> = copy_uid.source.iter().take(COPY_UID_PIECE).collect();
-            let target: Vec<u32> = copy_uid.target.iter().take(COPY_UID_PIECE).collect();
-            copy_uid.source.remove_smallest(source.len() as u64);
-            copy_uid.target.remove_smallest(target.len() as u64);
+            let source: Vec<u32> = copy_uid.source.iter().take(COPY_UID_PIECE as usize).collect();
+            let target: Vec<u32> = copy_uid.target.iter().take(COPY_UID_PIECE as usize).collect();
+            copy_uid.source.remove_first(COPY_UID_PIECE);
+            copy_uid.target.remove_first(COPY_UID_PIECE);
             let (source, target) = (number_ranges(source), number_ranges(target));
             let text = if matches!(copy_uid.outcome, TransferOutcome::Copied) { "copied" } else { "moved" };
             let status = ok_status(text).with_code(code(copy_uid.uid_validity, &source, &target));
@@ -297,7 +299,7 @@ impl Session {
 impl CopyUidInProgress {
     /// Returns whether it fits in the tagged response.
     fn is_short(&self) -> bool {
-        let count = |bitmap| view::uid_ranges(bitmap).take(COPY_UID_RANGES as usize).count() as u64;
+        let count = |uids: &UidBitmap| uids.ranges().take(COPY_UID_RANGES as usize).count() as u64;
         count(&self.source) + count(&self.target) <= COPY_UID_RANGES
     }
 }

@@ -6,10 +6,9 @@ use io_mio::{JobStep, Next};
 use mailstore::{Expunge, MailboxId, UidSet, WRITE_SLICE};
 use proto_imap::Access;
 use proto_imap::server::Reply;
-use proto_imap::types::{PlainCode, SequenceSet};
+use proto_imap::types::{NumberKind, PlainCode, SequenceSet};
 
-use super::view::Numbering;
-use super::{Session, Turn, reply_bad, reply_no, reply_store_error};
+use super::{Session, Turn, reply_bad, reply_no, reply_store_error, reply_unresolved};
 
 impl Session {
     pub(super) fn expunge(
@@ -22,10 +21,10 @@ impl Session {
         if selected.access == Access::ReadOnly {
             return reply_no(reply, PlainCode::NoPerm, "the mailbox is read-only", turn);
         }
-        let uids = match among.map(|set| selected.resolve(set, Numbering::Uid)) {
+        let uids = match among.map(|set| selected.resolve(set, NumberKind::Uids)) {
             None => UidSet::all(),
             Some(Ok(uids)) => uids,
-            Some(Err(_)) => return reply_bad(reply, "no message has that number", turn),
+            Some(Err(error)) => return reply_unresolved(reply, error, turn),
         };
         let mailbox = selected.mailbox;
         self.expunge_then(mailbox, uids, turn, |session, expunged, turn| match expunged {

@@ -14,17 +14,16 @@ use mailstore::Message;
 use proto_imap::Access;
 use proto_imap::server::{FetchWriter, Reply};
 use proto_imap::types::{FetchCommand, FetchModifier};
-use proto_imap::types::{FetchItem, IString, LazyValue, PlainCode};
+use proto_imap::types::{FetchItem, IString, LazyValue, NumberKind, PlainCode};
 use proto_mail::Error;
 
 use super::command_state::{FetchInProgress, FetchState, MessageWriter};
 use super::fetch_items::{FetchRequest, Item, RejectedFetch};
 use super::fetch_producer::{BecameSeen, FetchProducer, Piece, SectionContent};
 use super::translate;
-use super::view::Numbering;
 use super::{
     InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_bad, reply_limit, reply_no, reply_ok,
-    reply_store_error,
+    reply_store_error, reply_unresolved,
 };
 
 /// Once this many bytes of output are pending, nothing more is written until the client reads.
@@ -38,12 +37,13 @@ impl Session {
         &mut self,
         reply: Reply,
         arguments: FetchCommand<'_>,
-        numbering: Numbering,
+        numbering: NumberKind,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
-        let Ok(uids) = selected.resolve(arguments.messages, numbering) else {
-            return reply_bad(reply, "no message has that number", turn);
+        let uids = match selected.resolve(arguments.messages, numbering) {
+            Ok(uids) => uids,
+            Err(error) => return reply_unresolved(reply, error, turn),
         };
         let mut request = match FetchRequest::new(arguments.attributes.iter()) {
             Ok(request) => request,
@@ -52,7 +52,7 @@ impl Session {
                 return reply_no(reply, PlainCode::Cannot, "unsupported FETCH item", turn);
             }
         };
-        if numbering == Numbering::Uid {
+        if numbering == NumberKind::Uids {
             request.add(Item::Uid);
         }
         request.sets_seen &= selected.access == Access::ReadWrite;
@@ -167,8 +167,8 @@ impl Session {
                 reply_no(fetch.reply, PlainCode::UnknownCte, "a part could not be decoded", turn)
             }
             // An EXPUNGE would renumber the messages that this FETCH reported (RFC 9051 §7.5.1).
-            (None, Numbering::Sequence) => reply_ok(fetch.reply, "fetch completed", turn),
-            (None, Numbering::Uid) => self.finish_with_updates(fetch.reply, "fetch completed", turn),
+            (None, NumberKind::SequenceNumbers) => reply_ok(fetch.reply, "fetch completed", turn),
+            (None, NumberKind::Uids) => self.finish_with_updates(fetch.reply, "fetch completed", turn),
         }
     }
 }
@@ -235,9 +235,9 @@ impl MessageWriter {
     /// Starts a message, unless it is not in this session's view.
     fn new(message: Arc<Message>, became_seen: BecameSeen, selected: &mut Selected) -> Option<Self> {
         let uid = message.uid;
-        let sequence = selected.view.sequence(uid)?;
+        let sequence = selected.view.sequence_number(uid)?;
         if became_seen {
-            selected.own.insert(message.modseq);
+            selected.view.record_own_change(message.modseq);
         }
         let recency = selected.recency(uid);
         Some(Self { message, became_seen, sequence, recency, item: 0, is_finished: false })

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use io_mio::{JobStep, Next};
-use mailstore::AccountId;
+use mailstore::{AccountId, NAME_LIMIT};
+use proto_imap::list_matcher::{ListLimits, ListMatcher, TooManyPatterns};
 use proto_imap::server::Reply;
 use proto_imap::types::{
     ExtendedItem, IString, LazyList, MailboxAttribute, MailboxName, Namespace, Namespaces, Untagged,
@@ -14,16 +15,11 @@ use proto_imap::types::{
 use proto_imap::types::{ListCommand, ListReturn, ListSelection, LsubCommand};
 
 use super::command_state::ListInProgress;
-use super::list_query::{ListEntry, ListPosition, ListQuery, list_response, page};
-use super::pattern::{DELIMITER, Pattern};
+use super::list_query::{DELIMITER, ListEntry, ListPosition, ListQuery, list_response, page};
 use super::{
     InProgress, Session, Turn, decode_name, encoding, mailbox, next_or_close, reply_bad, reply_invalid_name,
     reply_limit, reply_ok, reply_store_error,
 };
-
-/// The maximum number of patterns in one LIST, and their maximum total length in bytes.
-const PATTERN_LIMIT: usize = 100;
-const PATTERN_BYTES_LIMIT: usize = 8 * 1024;
 
 impl Session {
     pub(super) fn list(
@@ -39,11 +35,10 @@ impl Session {
         let patterns: Option<Vec<_>> =
             arguments.patterns.iter().map(|pattern| decode_name(pattern.as_mailbox(), turn)).collect();
         let Some(patterns) = patterns else { return reply_invalid_name(reply, turn) };
-        let bytes: usize = patterns.iter().map(|pattern| reference.len() + pattern.len()).sum();
-        if patterns.len() > PATTERN_LIMIT || bytes > PATTERN_BYTES_LIMIT {
+        let Ok(matcher) = matcher(&reference, &patterns) else {
             return reply_limit(reply, "too many patterns, or they are too long", turn);
-        }
-        let mut query = ListQuery::default();
+        };
+        let mut query = ListQuery { patterns: matcher, ..ListQuery::default() };
         for selection in arguments.selection.iter() {
             match selection {
                 ListSelection::Subscribed => query.subscribed = true,
@@ -69,7 +64,6 @@ impl Session {
                 Err(error) => next_or_close(Err(error)),
             };
         }
-        query.patterns = patterns.iter().map(|pattern| Pattern::new(&reference, pattern)).collect();
         self.run_list(
             ListInProgress { account, reply, query: Arc::new(query), position: ListPosition::default() },
             turn,
@@ -88,10 +82,9 @@ impl Session {
         else {
             return reply_invalid_name(reply, turn);
         };
-        if reference.len() + pattern.len() > PATTERN_BYTES_LIMIT {
+        let Ok(patterns) = matcher(&reference, &[pattern]) else {
             return reply_limit(reply, "the pattern is too long", turn);
-        }
-        let patterns = vec![Pattern::new(&reference, &pattern)];
+        };
         let query = ListQuery { patterns, subscribed: true, lsub: true, ..ListQuery::default() };
         self.run_list(
             ListInProgress { account, reply, query: Arc::new(query), position: ListPosition::default() },
@@ -156,6 +149,11 @@ impl Session {
             Err(error) => next_or_close(Err(error)),
         }
     }
+}
+
+fn matcher(reference: &str, patterns: &[String]) -> Result<ListMatcher, TooManyPatterns> {
+    let limits = ListLimits::default().name(NAME_LIMIT);
+    ListMatcher::new(reference, patterns.iter().map(String::as_str), Some(DELIMITER), &limits)
 }
 
 fn write_entry(

@@ -6,9 +6,11 @@ use std::ops::Range;
 
 use io_mio::Slice;
 use mailstore::{AccountId, Mailbox, NameSelection, Status, Store, Subscription};
+use proto_imap::list_matcher::{ListMatcher, parents};
 use proto_imap::types::{ExtendedItem, IString, LazyList, ListResponse, MailboxAttribute, StatusAttribute};
 
-use super::pattern::{DELIMITER, Pattern, parents};
+/// The hierarchy delimiter.
+pub(super) const DELIMITER: char = '/';
 
 /// A page is complete at this many bytes of names, or this many names.
 const PAGE_BYTES: usize = 64 * 1024;
@@ -20,7 +22,7 @@ const CHUNK: usize = 128;
 /// What a LIST or LSUB requests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct ListQuery {
-    pub(super) patterns: Vec<Pattern>,
+    pub(super) patterns: ListMatcher,
     pub(super) subscribed: bool,
     pub(super) special_use: bool,
     pub(super) recursive: bool,
@@ -120,11 +122,11 @@ impl ListQuery {
 
     /// Returns whether parents of a selected name may match too.
     fn includes_parents(&self) -> bool {
-        self.recursive || self.lsub && self.patterns.iter().any(Pattern::ends_with_level)
+        self.recursive || self.lsub && self.patterns.ends_with_percent()
     }
 
     fn matches(&self, name: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(name))
+        self.patterns.matches(name)
     }
 }
 
@@ -147,7 +149,7 @@ impl PageBuilder<'_> {
         if !self.query.includes_parents() {
             return Ok(());
         }
-        let mut levels: Vec<&str> = parents(name)
+        let mut levels: Vec<&str> = parents(name, DELIMITER)
             .take_while(|level| !is_below(selected_before, level))
             .filter(|level| self.query.matches(level))
             .collect();
@@ -271,6 +273,8 @@ pub(super) fn list_response<'a>(
 mod tests {
     use std::time::{Duration, Instant};
 
+    use proto_imap::list_matcher::ListLimits;
+
     use super::*;
 
     fn store() -> (tempfile::TempDir, mailstore::SqliteStore, AccountId) {
@@ -315,7 +319,9 @@ mod tests {
     }
 
     fn query(pattern: &str) -> ListQuery {
-        ListQuery { patterns: vec![Pattern::new("", pattern)], ..ListQuery::default() }
+        let limits = ListLimits::default();
+        let patterns = ListMatcher::new("", [pattern], Some(DELIMITER), &limits).unwrap();
+        ListQuery { patterns, ..ListQuery::default() }
     }
 
     fn names(query: ListQuery) -> Vec<String> {

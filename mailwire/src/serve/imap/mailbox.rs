@@ -7,6 +7,7 @@ use std::sync::Arc;
 use io_mio::{JobStep, Next, SessionHandle, Slice};
 use mailstore::{AccountId, KeywordsInUse, MailboxId, Selection, SpecialUse, Store, UidSet};
 use proto_imap::Access;
+use proto_imap::mailbox_view::{MailboxView, UidBitmap, ViewUpdate};
 use proto_imap::server::Reply;
 use proto_imap::types::{
     Condition, Flag, IString, LazyList, MailboxName, MailboxStatus, PlainCode, ResponseCode, StatusItem,
@@ -15,12 +16,9 @@ use proto_imap::types::{
 use proto_imap::types::{
     CreateCommand, RenameCommand, SelectCommand, SelectParameter, StatusAttribute, StatusCommand,
 };
-use roaring::RoaringBitmap;
 
 use super::command_state::{Subscription, Transfer};
 use super::list_query::list_response;
-use super::own_changes::OwnChanges;
-use super::view::{View, count};
 use super::{
     Selected, Session, Turn, decode_name, encoding, next_or_close, reply_bad, reply_invalid_name, reply_no,
     reply_ok, reply_ok_with_code, reply_store_error,
@@ -47,11 +45,10 @@ impl Session {
             }
         }
         // A failed SELECT also deselects the current mailbox.
-        if self.selected.take().is_some() {
-            let closed = ok_data(ResponseCode::Plain(PlainCode::Closed), "the previous mailbox is closed");
-            if let Err(error) = turn.machine.data(&closed, turn.tx) {
-                return next_or_close(Err(error));
-            }
+        if let Some(selected) = self.selected.take()
+            && let Err(error) = write_update(&selected.view.close(), turn)
+        {
+            return next_or_close(Err(error));
         }
         // SELECT reports the highest mod-sequence in any case.
         self.condstore |= condstore;
@@ -311,7 +308,7 @@ struct SelectProgress {
     name: String,
     watch: Watch,
     selection: Selection,
-    uids: RoaringBitmap,
+    uids: UidBitmap,
     first_unseen: Option<u32>,
     next: u32,
 }
@@ -335,8 +332,7 @@ impl SelectJob {
         while !slice.is_over() {
             let page = store.uid_page(mailbox, progress.next, below, UID_PAGE)?;
             progress.first_unseen = progress.first_unseen.or(page.first_unseen);
-            // UIDs are ascending, so `append` cannot fail.
-            let _ = progress.uids.append(page.uids);
+            progress.uids.extend(page.uids);
             match page.next {
                 Some(next) => progress.next = next,
                 None => return Ok(Some(progress.end(self.access, self.claims_recent))),
@@ -356,7 +352,7 @@ impl SelectJob {
         let access =
             if self.claims_recent { mailstore::Access::ReadWrite } else { mailstore::Access::ReadOnly };
         let selection = store.select(mailbox.id, access)?;
-        let uids = RoaringBitmap::new();
+        let uids = UidBitmap::new();
         Ok(SelectProgress { name: mailbox.name, watch, selection, uids, first_unseen: None, next: 1 })
     }
 }
@@ -364,23 +360,19 @@ impl SelectJob {
 impl SelectProgress {
     fn end(self, access: Access, claims_recent: bool) -> OpenedMailbox {
         let Self { name, watch, selection, uids, first_unseen, .. } = self;
-        let mut recent = RoaringBitmap::new();
-        if claims_recent || access == Access::ReadOnly {
-            recent = uids.range(selection.first_recent_uid..).collect();
-            recent.optimize();
-        }
-        let mut view = View::new(uids);
+        let mut view = MailboxView::new(uids);
         view.share(|uids| watch.share(uids));
-        let first_unseen = first_unseen.and_then(|uid| view.sequence(uid));
+        if claims_recent || access == Access::ReadOnly {
+            // SELECT reports RECENT with the rest of its data.
+            let _ = view.mark_recent_from(selection.first_recent_uid);
+        }
+        let first_unseen = first_unseen.and_then(|uid| view.sequence_number(uid));
         let selected = Selected {
             mailbox: selection.mailbox,
             access,
             view,
             watch,
             cursor: selection.cursor(),
-            recent,
-            own: OwnChanges::default(),
-            saved: RoaringBitmap::new(),
             keywords: 0,
         };
         OpenedMailbox { name, selection, selected, first_unseen }
@@ -399,7 +391,7 @@ fn write_select_data(
     let is_revision_2 = turn.machine.is_enabled("IMAP4rev2");
     let encoding = encoding(turn.machine);
     if is_revision_2 {
-        selected.recent.clear();
+        selected.view.clear_recent();
     }
     write_flags(selected, &selection.keywords, turn)?;
     let status = &selection.status;
@@ -409,7 +401,7 @@ fn write_select_data(
         let bytes = MailboxName::new(name).to_bytes(encoding);
         write(Untagged::List(list_response(&[], IString::new(&bytes), &[])))?;
     } else {
-        write(Untagged::Recent(count(&selected.recent)))?;
+        write(Untagged::Recent(selected.view.recent().len()))?;
         if let Some(first) = first_unseen.and_then(NonZeroU32::new) {
             write(ok_data(ResponseCode::Unseen(Some(first)), "first unseen message"))?;
         }
@@ -438,6 +430,11 @@ pub(super) fn write_flags(
     };
     let ok_data = ok_data(ResponseCode::PermanentFlags(LazyList::new(&permanent)), "permanent flags");
     turn.machine.data(&ok_data, turn.tx)
+}
+
+/// Writes a change of the view.
+pub(super) fn write_update(update: &ViewUpdate, turn: &mut Turn<'_, '_>) -> Result<(), proto_mail::Error> {
+    update.response().map_or(Ok(()), |response| turn.machine.data(&response, turn.tx))
 }
 
 fn ok_data<'a>(code: ResponseCode<'a>, text: &'a str) -> Untagged<'a> {

@@ -3,7 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | [`mailbox`] | SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
-//! | [`list`], [`list_query`], [`pattern`] | LIST, LSUB, NAMESPACE |
+//! | [`list`], [`list_query`] | LIST, LSUB, NAMESPACE |
 //! | [`fetch`], [`fetch_items`], [`fetch_producer`], [`section_reader`] | FETCH: a worker produces pieces, the session writes them |
 //! | [`store`], [`expunge`], [`copy_move`] | STORE; EXPUNGE; COPY and MOVE |
 //! | [`search_command`], [`search_key`], [`search`], [`candidate`], [`search_terms`] | SEARCH |
@@ -11,8 +11,7 @@
 //! | [`append`] | APPEND |
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
-//! | [`command_state`], [`own_changes`] | the state of commands in progress; the session's own changes |
-//! | [`view`] | sequence numbers |
+//! | [`command_state`] | the state of commands in progress |
 //! | [`translate`] | conversion between the store's types and the protocol's |
 //!
 //! A handler never blocks. It hands a job to a worker together with a closure, and the closure runs when the result is
@@ -31,8 +30,6 @@ mod keywords;
 mod list;
 mod list_query;
 mod mailbox;
-mod own_changes;
-mod pattern;
 mod search;
 mod search_command;
 mod search_key;
@@ -42,36 +39,38 @@ mod store;
 mod translate;
 mod uid_windows;
 mod updates;
-mod view;
 
 use std::sync::Arc;
 
 use io_mio::{CloseReason, Context, Error, Handler, ImapServer, JobHandle, JobStep, MachineMut, Next, Slice};
 use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, Store, UidSet};
+use proto_imap::mailbox_view::{MailboxView, ResolveError};
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::{
-    Command, Condition, IString, IdField, LazyList, MailboxName, NameEncoding, PlainCode, ResponseCode,
-    SequenceSet, StatusResponse, Text, Untagged,
+    Command, Condition, IString, IdField, LazyList, MailboxName, NameEncoding, NumberKind, PlainCode,
+    ResponseCode, SequenceSet, StatusResponse, Text, Untagged,
 };
 use proto_imap::{Access, Config};
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer};
-use roaring::RoaringBitmap;
 
 use self::command_state::{
     AppendInProgress, CopyUidInProgress, FetchInProgress, IdleInProgress, ListInProgress, SearchInProgress,
     StoreInProgress, Subscription, Transfer,
 };
-use self::own_changes::OwnChanges;
 use super::change_notifier::Watch;
 use super::failed_logins::LoginAttempt;
 use super::login;
 use super::login_queue::LoginAnswer;
 use super::server_context::ServerContext;
 use super::task::{self, Task};
+use translate::uid_set;
 
 /// The state machine under TLS. Every command that needs an account runs on this one.
 type Machine = Server<Secure>;
 type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
+
+/// The maximum number of ranges that a command's messages may have. Only `$` can have so many.
+const SET_RANGES: usize = 1 << 20;
 
 /// This many times the error limit, in consecutive commands answered with NO, ends a session.
 const REFUSED_IN_A_ROW: u32 = 5;
@@ -127,27 +126,18 @@ struct PendingUpdates {
 struct Selected {
     mailbox: MailboxId,
     access: Access,
-    view: view::View,
+    view: MailboxView,
     watch: Watch,
     /// The changes up to here were reported to the client.
     cursor: ChangeCursor,
-    /// The messages that are recent in this session.
-    recent: RoaringBitmap,
-    own: OwnChanges,
-    /// The saved search result `$` (RFC 5182).
-    saved: RoaringBitmap,
     /// The newest keyword that the client was told about.
     keywords: u32,
 }
 
 impl Selected {
     /// Returns the UIDs that a set names. `$` is the saved result of a search.
-    fn resolve(
-        &self,
-        set: SequenceSet<'_>,
-        numbering: view::Numbering,
-    ) -> Result<UidSet, view::NoSuchMessage> {
-        if set.is_saved() { Ok(view::uid_set(&self.saved)) } else { self.view.resolve(set, numbering) }
+    fn resolve(&self, set: SequenceSet<'_>, numbering: NumberKind) -> Result<UidSet, ResolveError> {
+        self.view.resolve(set, numbering, SET_RANGES).map(uid_set)
     }
 }
 
@@ -285,23 +275,23 @@ impl Session {
             Command::Unselect => self.unselect(reply, turn),
             Command::Expunge => self.expunge(reply, None, turn),
             Command::UidExpunge(uids) => self.expunge(reply, Some(uids), turn),
-            Command::Search(arguments) => self.search(reply, arguments, view::Numbering::Sequence, turn),
-            Command::UidSearch(arguments) => self.search(reply, arguments, view::Numbering::Uid, turn),
-            Command::Fetch(arguments) => self.fetch(reply, arguments, view::Numbering::Sequence, turn),
-            Command::UidFetch(arguments) => self.fetch(reply, arguments, view::Numbering::Uid, turn),
-            Command::Store(arguments) => self.store(reply, arguments, view::Numbering::Sequence, turn),
-            Command::UidStore(arguments) => self.store(reply, arguments, view::Numbering::Uid, turn),
+            Command::Search(arguments) => self.search(reply, arguments, NumberKind::SequenceNumbers, turn),
+            Command::UidSearch(arguments) => self.search(reply, arguments, NumberKind::Uids, turn),
+            Command::Fetch(arguments) => self.fetch(reply, arguments, NumberKind::SequenceNumbers, turn),
+            Command::UidFetch(arguments) => self.fetch(reply, arguments, NumberKind::Uids, turn),
+            Command::Store(arguments) => self.store(reply, arguments, NumberKind::SequenceNumbers, turn),
+            Command::UidStore(arguments) => self.store(reply, arguments, NumberKind::Uids, turn),
             Command::Copy(arguments) => {
-                self.copy(account, reply, arguments, view::Numbering::Sequence, Transfer::Copy, turn)
+                self.copy(account, reply, arguments, NumberKind::SequenceNumbers, Transfer::Copy, turn)
             }
             Command::UidCopy(arguments) => {
-                self.copy(account, reply, arguments, view::Numbering::Uid, Transfer::Copy, turn)
+                self.copy(account, reply, arguments, NumberKind::Uids, Transfer::Copy, turn)
             }
             Command::Move(arguments) => {
-                self.copy(account, reply, arguments, view::Numbering::Sequence, Transfer::Move, turn)
+                self.copy(account, reply, arguments, NumberKind::SequenceNumbers, Transfer::Move, turn)
             }
             Command::UidMove(arguments) => {
-                self.copy(account, reply, arguments, view::Numbering::Uid, Transfer::Move, turn)
+                self.copy(account, reply, arguments, NumberKind::Uids, Transfer::Move, turn)
             }
             _ => reply_bad(reply, "unsupported command", turn),
         }
@@ -517,6 +507,14 @@ fn reply_bad(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
         &StatusResponse::new(Condition::Bad, Text::first_line(text)),
         turn.tx,
     ))
+}
+
+/// Answers BAD because a sequence set cannot be resolved.
+fn reply_unresolved(reply: Reply, error: ResolveError, turn: &mut Turn<'_, '_>) -> Next {
+    match error {
+        ResolveError::TooManyRanges => reply_limit(reply, "too many ranges: use smaller sets", turn),
+        _ => reply_bad(reply, "no message has that number", turn),
+    }
 }
 
 /// Answers BAD with LIMIT.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use io_mio::Slice;
 use mailstore::{Columns, ContentId, MailboxId, Message, Store, UidSet};
-use roaring::RoaringBitmap;
+use proto_imap::mailbox_view::UidBitmap;
 
 use super::candidate::{Candidate, Condition};
 use super::search_key::Key;
@@ -51,7 +51,7 @@ pub(super) struct Search {
 /// The matching messages.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Results {
-    pub(super) uids: RoaringBitmap,
+    pub(super) uids: UidBitmap,
     pub(super) first: Option<Match>,
     pub(super) last: Option<Match>,
     /// The highest mod-sequence of the matches.

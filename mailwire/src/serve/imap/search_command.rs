@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use io_mio::{JobStep, Next};
 use mailstore::{AccountId, Store, UidSet};
+use proto_imap::mailbox_view::UidBitmap;
 use proto_imap::server::{Reply, SearchForm};
 use proto_imap::types::SearchCommand;
 use proto_imap::types::{
@@ -16,12 +17,10 @@ use proto_imap::types::{
 };
 use proto_mail::Error;
 
-use roaring::RoaringBitmap;
-
 use super::command_state::{NumberForm, SearchInProgress};
 use super::search::{Need, Results, Search, Unread};
 use super::search_key::{AddressField, Days, Key, flag_bit};
-use super::view::{self, Numbering};
+use super::translate::uid_set;
 use super::{
     InProgress, Selected, Session, Turn, next_or_close, no_status, reply_bad, reply_limit, reply_ok,
     reply_store_error, translate,
@@ -47,7 +46,7 @@ const WRITE_TIME: Duration = Duration::from_millis(4);
 /// The form of the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ResponseForm {
-    numbering: Numbering,
+    numbering: NumberKind,
     /// The requested results; `None` for a SEARCH response.
     returns: Option<Vec<SearchReturnOption>>,
     tag: Option<Vec<u8>>,
@@ -67,7 +66,7 @@ impl Session {
         &mut self,
         reply: Reply,
         arguments: SearchCommand<'_>,
-        numbering: Numbering,
+        numbering: NumberKind,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
@@ -120,7 +119,7 @@ impl Session {
             tag: turn.machine.tag().map(|tag| tag.as_bytes().to_vec()),
             modseq,
         };
-        let among: UidSet = selected.view.bounds().into_iter().collect();
+        let among: UidSet = uid_set(selected.view.uid_range());
         let Ok(search) = Search::new(selected.mailbox, &among, key, need(form.returns.as_deref())) else {
             return reply_limit(reply, "too many search keys, or their text is too long", turn);
         };
@@ -172,9 +171,9 @@ impl Session {
         }
         let asked = |wanted| form.returns.as_ref().is_some_and(|returns| returns.contains(&wanted));
         if asked(SearchReturnOption::Save) {
-            selected.saved = saved(&found, need(form.returns.as_deref()));
+            selected.view.save(saved(&found, need(form.returns.as_deref())));
         }
-        let first = found.uids.min();
+        let first = found.uids.first();
         let mod_sequence = form.modseq.then(|| mod_sequence(&found, need(form.returns.as_deref()))).flatten();
         let mod_sequence = mod_sequence.map(SearchReturnData::ModSeq);
         let mut progress = SearchInProgress {
@@ -197,12 +196,16 @@ impl Session {
                     progress.next = None;
                 }
                 if asked(SearchReturnOption::Count) {
-                    let count = u32::try_from(progress.found.uids.len()).unwrap_or(u32::MAX);
+                    let count = progress.found.uids.len();
                     progress.tail.insert(0, SearchReturnData::Count(count));
                 }
                 let number = |found: Option<super::search::Match>| {
                     let uid = found?.uid;
-                    if form.numbering == Numbering::Uid { Some(uid) } else { selected.view.sequence(uid) }
+                    if form.numbering == NumberKind::Uids {
+                        Some(uid)
+                    } else {
+                        selected.view.sequence_number(uid)
+                    }
                 };
                 let min = number(progress.found.first).filter(|_| asked(SearchReturnOption::Min));
                 let max = number(progress.found.last).filter(|_| asked(SearchReturnOption::Max));
@@ -247,11 +250,11 @@ impl Session {
         }
     }
 
-    fn finish_search(&mut self, reply: Reply, numbering: Numbering, turn: &mut Turn<'_, '_>) -> Next {
+    fn finish_search(&mut self, reply: Reply, numbering: NumberKind, turn: &mut Turn<'_, '_>) -> Next {
         match numbering {
-            Numbering::Uid => self.finish_with_updates(reply, "search completed", turn),
+            NumberKind::Uids => self.finish_with_updates(reply, "search completed", turn),
             // An EXPUNGE would renumber the messages that this SEARCH reported (RFC 9051 §7.5.1).
-            Numbering::Sequence => reply_ok(reply, "search completed", turn),
+            NumberKind::SequenceNumbers => reply_ok(reply, "search completed", turn),
         }
     }
 }
@@ -262,7 +265,7 @@ impl SearchInProgress {
     fn piece(&mut self, selected: &Selected) -> Vec<NumberRange> {
         let mut piece: Vec<NumberRange> = self.open_range.take().into_iter().collect();
         let Some(from) = self.next.take() else { return piece };
-        for (count, uid) in self.found.uids.range(from..).enumerate() {
+        for (count, uid) in self.found.uids.iter_range(from..=u32::MAX).enumerate() {
             if count >= NUMBERS_PER_PIECE {
                 self.next = Some(uid);
                 // The next UID may extend this range.
@@ -270,8 +273,8 @@ impl SearchInProgress {
                 break;
             }
             let number = match self.numbering {
-                Numbering::Uid => uid,
-                Numbering::Sequence => match selected.view.sequence(uid) {
+                NumberKind::Uids => uid,
+                NumberKind::SequenceNumbers => match selected.view.sequence_number(uid) {
                     Some(number) => number,
                     None => continue,
                 },
@@ -316,7 +319,7 @@ fn mod_sequence(found: &Results, need: Need) -> Option<u64> {
 }
 
 /// Returns the messages that `$` stands for after this search (RFC 5182 §2.1): with MIN or MAX alone, only those.
-fn saved(found: &Results, need: Need) -> RoaringBitmap {
+fn saved(found: &Results, need: Need) -> UidBitmap {
     let uid = |found: Option<super::search::Match>| found.map(|found| found.uid);
     match need {
         Need::All => found.uids.clone(),
@@ -344,13 +347,14 @@ fn begin_esearch(
     head: &[SearchReturnData<'_>],
     turn: &mut Turn<'_, '_>,
 ) -> Result<(), Error> {
-    let number_kind = match form.numbering {
-        Numbering::Uid => NumberKind::Uids,
-        Numbering::Sequence => NumberKind::SequenceNumbers,
-    };
     let tag = form.tag.as_deref().map(IString::new);
-    let esearch =
-        EsearchResponse { tag, mailbox: None, uid_validity: None, number_kind, results: LazyList::new(head) };
+    let esearch = EsearchResponse {
+        tag,
+        mailbox: None,
+        uid_validity: None,
+        number_kind: form.numbering,
+        results: LazyList::new(head),
+    };
     turn.machine.begin_search(&SearchForm::Esearch(esearch), turn.tx)
 }
 
@@ -373,7 +377,7 @@ impl KeyTranslator<'_> {
         }
         let not = |key| Key::Not(Box::new(key));
         let flag = |name| flag_bit(name).map_or(Key::Never, Key::Flag);
-        let recent = || Key::Uids(view::uid_set(&self.selected.recent));
+        let recent = || Key::Uids(uid_set(self.selected.view.recent().ranges()));
         let inner = |key: Option<SearchKey<'_>>| self.key(key.ok_or(RejectedKey::Unsupported)?, depth + 1);
         Ok(match key {
             SearchKey::All => Key::All(Vec::new()),
@@ -402,8 +406,8 @@ impl KeyTranslator<'_> {
             SearchKey::ThreadId(_) => Key::Never,
             SearchKey::Younger(seconds) => Key::InternalSince(self.now - i64::from(seconds)),
             SearchKey::Older(seconds) => not(Key::InternalSince(self.now - i64::from(seconds) + 1)),
-            SearchKey::Sequence(set) => Key::Uids(self.uids(set, Numbering::Sequence)?),
-            SearchKey::Uid(set) => Key::Uids(self.uids(set, Numbering::Uid)?),
+            SearchKey::Sequence(set) => Key::Uids(self.uids(set, NumberKind::SequenceNumbers)?),
+            SearchKey::Uid(set) => Key::Uids(self.uids(set, NumberKind::Uids)?),
             SearchKey::Not(key) => not(inner(key.view())?),
             SearchKey::Or(one, other) => Key::Or(Box::new((inner(one.view())?, inner(other.view())?))),
             SearchKey::Fuzzy(key) => inner(key.view())?,
@@ -440,7 +444,7 @@ impl KeyTranslator<'_> {
     fn uids(
         &self,
         set: proto_imap::types::SequenceSet<'_>,
-        numbering: Numbering,
+        numbering: NumberKind,
     ) -> Result<UidSet, RejectedKey> {
         self.selected.resolve(set, numbering).map_err(|_| RejectedKey::NoSuchMessage)
     }

@@ -7,19 +7,18 @@ use bumpalo::Bump;
 use io_mio::{JobStep, Next, Slice};
 use mailstore::WRITE_SLICE;
 use proto_imap::Access;
+use proto_imap::mailbox_view::{UidBitmap, number_ranges};
 use proto_imap::server::Reply;
-use proto_imap::types::{FetchItem, Numbers, PlainCode, ResponseCode};
+use proto_imap::types::{FetchItem, NumberKind, Numbers, PlainCode, ResponseCode};
 use proto_imap::types::{StoreCommand, StoreResponse};
-use roaring::RoaringBitmap;
 
 use super::command_state::{StoreForm, StoreInProgress, StoreJob};
 use super::given_flags::given_flags;
 use super::keywords::new_keywords;
 use super::updates::should_yield;
-use super::view::{self, Numbering};
 use super::{
     InProgress, Session, Turn, mailbox, next_or_close, reply_bad, reply_no, reply_ok, reply_ok_with_code,
-    reply_store_error, translate,
+    reply_store_error, reply_unresolved, translate,
 };
 
 /// The maximum number of ranges in MODIFIED.
@@ -66,15 +65,16 @@ impl Session {
         &mut self,
         reply: Reply,
         arguments: StoreCommand<'_>,
-        numbering: Numbering,
+        numbering: NumberKind,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
         if selected.access == Access::ReadOnly {
             return reply_no(reply, PlainCode::NoPerm, "the mailbox is read-only", turn);
         }
-        let Ok(remaining) = selected.resolve(arguments.messages, numbering) else {
-            return reply_bad(reply, "no message has that number", turn);
+        let remaining = match selected.resolve(arguments.messages, numbering) {
+            Ok(uids) => uids,
+            Err(error) => return reply_unresolved(reply, error, turn),
         };
         let (mailbox, known_keywords) = (selected.mailbox, selected.keywords);
         let flags = match given_flags(arguments.flags) {
@@ -94,7 +94,7 @@ impl Session {
             unchanged_since: arguments.unchanged_since,
             form: StoreForm { answer: arguments.answer, numbering, modseq: self.condstore },
             known_keywords,
-            modified: RoaringBitmap::new(),
+            modified: UidBitmap::new(),
             own: Vec::new(),
             keywords: None,
             page: Vec::new(),
@@ -125,7 +125,7 @@ impl Session {
     /// Starts writing the messages that one slice changed.
     fn start_store_responses(&mut self, reply: Reply, mut job: StoreJob, turn: &mut Turn<'_, '_>) -> Next {
         let Some(selected) = &mut self.selected else { return reply_ok(reply, "store completed", turn) };
-        job.own.drain(..).for_each(|modseq| selected.own.insert(modseq));
+        job.own.drain(..).for_each(|modseq| selected.view.record_own_change(modseq));
         if let Some(keywords) = job.keywords.take()
             && let Err(error) = mailbox::write_flags(selected, &keywords, turn)
         {
@@ -149,13 +149,13 @@ impl Session {
                 return Next::More;
             }
             let Some(message) = progress.page.next() else { break };
-            let Some(number) = selected.view.sequence(message.uid) else { continue };
+            let Some(number) = selected.view.sequence_number(message.uid) else { continue };
             let form = progress.job.form;
             let mut writer = match turn.machine.fetch(number, turn.tx) {
                 Ok(writer) => writer,
                 Err(error) => return next_or_close(Err(error)),
             };
-            if form.numbering == Numbering::Uid {
+            if form.numbering == NumberKind::Uids {
                 writer.item(&FetchItem::Uid(message.uid));
             }
             if form.modseq {
@@ -184,10 +184,10 @@ impl Session {
         let Some(selected) = &self.selected else { return reply_ok(reply, "store completed", turn) };
         if !job.modified.is_empty() {
             let numbers = job.modified.iter().filter_map(|uid| match job.form.numbering {
-                Numbering::Uid => Some(uid),
-                Numbering::Sequence => selected.view.sequence(uid),
+                NumberKind::Uids => Some(uid),
+                NumberKind::SequenceNumbers => selected.view.sequence_number(uid),
             });
-            let ranges = view::number_ranges(numbers);
+            let ranges = number_ranges(numbers);
             if ranges.len() > MODIFIED_RANGES {
                 let text = "too many messages have changed: use smaller sets";
                 return reply_no(reply, PlainCode::Limit, text, turn);
@@ -200,8 +200,8 @@ impl Session {
             );
         }
         match job.form.numbering {
-            Numbering::Sequence => reply_ok(reply, "store completed", turn),
-            Numbering::Uid => self.finish_with_updates(reply, "store completed", turn),
+            NumberKind::SequenceNumbers => reply_ok(reply, "store completed", turn),
+            NumberKind::Uids => self.finish_with_updates(reply, "store completed", turn),
         }
     }
 }

@@ -4,13 +4,18 @@
 
 use bumpalo::Bump;
 use mailmime::SectionText as StoreText;
-use mailstore::{Flags, InternalDate, StoreMode};
+use mailstore::{Flags, InternalDate, StoreMode, UidSet};
 use proto_imap::types::StoreAction;
 use proto_imap::types::{
     Address, AddressList, BodyExtension, BodyPart, BodyStructure, DateTime, Disposition, Envelope, Flag,
-    FlagList, IString, LazyList, LazyValue, Multipart, Parameter, Parameters, PartContent, Section,
-    SectionText,
+    FlagList, IString, LazyList, LazyValue, Multipart, NumberRange, Parameter, Parameters, PartContent,
+    Section, SectionText,
 };
+
+/// Converts ranges of UIDs.
+pub(super) fn uid_set(ranges: impl IntoIterator<Item = NumberRange>) -> UidSet {
+    ranges.into_iter().map(|range| range.first()..=range.last()).collect()
+}
 
 /// Converts the flags of a message.
 pub(super) fn flags<'a>(arena: &'a Bump, flags: &'a Flags, recent: Recency) -> FlagList<'a> {

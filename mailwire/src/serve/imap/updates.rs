@@ -16,12 +16,12 @@ use io_mio::Next;
 use mailstore::{ChangeCursor, Changes, KeywordsInUse, MailboxId, Store};
 use proto_imap::Access;
 use proto_imap::server::Reply;
-use proto_imap::types::{FetchItem, Untagged};
+use proto_imap::types::FetchItem;
 
 use super::command_state::IdleInProgress;
 use super::keywords::new_keywords;
+use super::mailbox::write_update;
 use super::translate::{self, Recency};
-use super::view::count;
 use super::{
     Continuation, InProgress, PendingUpdates, Selected, Session, Turn, mailbox, next_or_close, reply_ok,
 };
@@ -77,7 +77,7 @@ impl Session {
 
     fn read_changes(&mut self, then: Continuation, turn: &mut Turn<'_, '_>) -> Next {
         let Some(selected) = &mut self.selected else { return then(self, turn) };
-        selected.own.skip(&mut selected.cursor);
+        selected.skip_own_changes();
         let (mailbox, cursor, keywords) = (selected.mailbox, selected.cursor, selected.keywords);
         let recent = selected.recent_access(turn);
         let notifier = Arc::clone(&self.context.notifier);
@@ -238,36 +238,32 @@ impl PendingUpdates {
             return Ok(true);
         }
         if self.deleted {
-            let Some(number) = selected.view.remove_last() else { return Ok(false) };
-            return turn.machine.data(&Untagged::Expunge(number), turn.tx).map(|()| true);
+            let Some(update) = selected.view.expunge_last() else { return Ok(false) };
+            return write_update(&update, turn).map(|()| true);
         }
         if let Some(&uid) = self.changes.vanished.get(self.vanished) {
             self.vanished += 1;
-            selected.recent.remove(uid);
-            if let Some(number) = selected.view.remove(uid) {
-                turn.machine.data(&Untagged::Expunge(number), turn.tx)?;
-            }
-            return Ok(true);
+            return selected
+                .view
+                .expunge(uid)
+                .map_or(Ok(()), |update| write_update(&update, turn))
+                .map(|()| true);
         }
         if !std::mem::replace(&mut self.new_reported, true) {
-            let new = || self.changes.new.iter().copied();
-            if let Some(first) = self.recent_from {
-                selected.recent.extend(new().filter(|uid| *uid >= first));
-            }
-            if selected.view.extend(new()) {
-                turn.machine.data(&Untagged::Exists(selected.view.exists()), turn.tx)?;
-                if self.recent_from.is_some() {
-                    turn.machine.data(&Untagged::Recent(count(&selected.recent)), turn.tx)?;
+            if let Some(exists) = selected.view.append(self.changes.new.iter().copied()) {
+                write_update(&exists, turn)?;
+                if let Some(first) = self.recent_from {
+                    write_update(&selected.view.mark_recent_from(first), turn)?;
                 }
             }
             return Ok(true);
         }
         let Some(message) = self.changes.changed.get(self.changed) else { return Ok(false) };
         self.changed += 1;
-        if selected.own.contains(message.modseq) {
+        if selected.view.is_own_change(message.modseq) {
             return Ok(true);
         }
-        let Some(number) = selected.view.sequence(message.uid) else { return Ok(true) };
+        let Some(number) = selected.view.sequence_number(message.uid) else { return Ok(true) };
         let recency = selected.recency(message.uid);
         let mut writer = turn.machine.fetch(number, turn.tx)?;
         writer.item(&FetchItem::Uid(message.uid));
@@ -282,7 +278,16 @@ impl PendingUpdates {
 impl Selected {
     /// Returns whether a message is recent in this session.
     pub(super) fn recency(&self, uid: u32) -> Recency {
-        if self.recent.contains(uid) { Recency::Recent } else { Recency::Old }
+        if self.view.is_recent(uid) { Recency::Recent } else { Recency::Old }
+    }
+
+    /// Advances the cursor past the session's own changes that come next.
+    fn skip_own_changes(&mut self) {
+        // A page that ended within the changes of one transaction continues there.
+        if self.cursor.flags.1 == u32::MAX {
+            self.cursor.flags.0 = self.view.skip_own_changes(self.cursor.flags.0);
+        }
+        self.view.forget_own_changes(self.cursor.flags.0);
     }
 
     /// Returns the access with which this session claims recent messages; `None` for IMAP4rev2, which has no recent

@@ -1,0 +1,99 @@
+//! What a server tells its client about changes of the selected mailbox.
+
+use alloc::vec::Vec;
+
+use crate::command_name::CommandName;
+use crate::types::{
+    Condition, NumberRange, Numbers, PlainCode, ResponseCode, StatusResponse, Text, Untagged, VanishedWhen,
+};
+
+/// One change that a view has recorded, and that the server must now send to the client.
+///
+/// The updates of a view are sent in the order in which the view returns them, before anything else that has a
+/// sequence number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ViewUpdate {
+    /// `OK [CLOSED]`: the mailbox is no longer selected, because another one is being selected (RFC 7162 §3.2.11).
+    Closed,
+    /// `EXPUNGE`: the message with this sequence number is gone. The numbers above it decrease by one.
+    Expunge(u32),
+    /// `VANISHED`: the messages with these UIDs are gone (RFC 7162 §3.2.10).
+    Vanished(Vec<NumberRange>),
+    /// `EXISTS`: the number of messages.
+    Exists(u32),
+    /// `RECENT`: the number of recent messages (RFC 3501 §7.3.2).
+    Recent(u32),
+    /// The flags of this message have changed. The server reads them and sends a `FETCH` response.
+    Flags {
+        /// The message's sequence number.
+        sequence: u32,
+        /// The message's UID.
+        uid: u32,
+    },
+}
+
+impl ViewUpdate {
+    /// Returns the response to send. `None` for [`Flags`](Self::Flags), whose response needs the flags.
+    #[must_use]
+    pub fn response(&self) -> Option<Untagged<'_>> {
+        Some(match self {
+            Self::Closed => {
+                let text = Text::first_line("the previous mailbox is closed");
+                let code = ResponseCode::Plain(PlainCode::Closed);
+                Untagged::Status(StatusResponse::new(Condition::Ok, text).with_code(code))
+            }
+            Self::Expunge(sequence) => Untagged::Expunge(*sequence),
+            Self::Vanished(uids) => Untagged::Vanished { when: VanishedWhen::Now, uids: Numbers::new(uids) },
+            Self::Exists(count) => Untagged::Exists(*count),
+            Self::Recent(count) => Untagged::Recent(*count),
+            Self::Flags { .. } => return None,
+        })
+    }
+}
+
+/// How a client is told that messages are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExpungeForm {
+    /// One `EXPUNGE` for each message.
+    #[default]
+    Expunge,
+    /// `VANISHED`, for a client that has enabled QRESYNC (RFC 7162 §3.2.10).
+    Vanished,
+}
+
+/// Whether a client may be told now that messages are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expunges {
+    /// While a command is in progress that does not use sequence numbers, and during IDLE.
+    Allowed,
+    /// During FETCH, STORE and SEARCH, whose responses use sequence numbers, and while no command is in progress.
+    HeldBack,
+}
+
+impl Expunges {
+    /// Returns whether a client may be told during the command with this name (RFC 9051 §7.5.1).
+    #[must_use]
+    pub const fn during(command: CommandName) -> Self {
+        match command {
+            CommandName::Fetch | CommandName::Store | CommandName::Search => Self::HeldBack,
+            _ => Self::Allowed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_commands_with_sequence_numbers_hold_expunges_back() {
+        for name in [CommandName::Fetch, CommandName::Store, CommandName::Search] {
+            assert_eq!(Expunges::during(name), Expunges::HeldBack);
+        }
+        for name in [CommandName::UidFetch, CommandName::UidStore, CommandName::UidSearch, CommandName::Noop]
+        {
+            assert_eq!(Expunges::during(name), Expunges::Allowed);
+        }
+    }
+}
