@@ -173,13 +173,6 @@ impl CommandError {
         self
     }
 
-    /// Sets whether a retry without any change may succeed.
-    #[must_use]
-    pub(crate) const fn transient(mut self, is_transient: bool) -> Self {
-        self.is_transient = is_transient;
-        self
-    }
-
     /// Creates the error for a file that cannot be read or written.
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(ExitCode::Data, format!("{}: {error}", path.display()))

@@ -236,21 +236,25 @@ impl Draft {
     }
 }
 
-/// Returns the fields that a complete message lacks: From, Date and Message-ID (RFC 6409 §8), each with its line end.
-pub(crate) fn added_fields(
-    from: Option<&Mailbox>,
-    date: bool,
-    message_id: bool,
-    now: &jiff::Zoned,
-) -> String {
+/// The fields to add to a message that lacks them (RFC 6409 §8).
+pub(crate) struct MissingFields<'a> {
+    /// From, with this sender.
+    pub(crate) from: Option<&'a Mailbox>,
+    pub(crate) date: bool,
+    pub(crate) message_id: bool,
+}
+
+/// Returns the missing fields, each with its line end.
+pub(crate) fn added_fields(missing: &MissingFields<'_>, now: &jiff::Zoned) -> String {
     let mut fields = Vec::new();
+    let from = missing.from;
     if let Some(from) = from {
         fields.push(field::write("From", &from.header()));
     }
-    if date {
+    if missing.date {
         fields.extend(jiff::fmt::rfc2822::to_string(now).ok().map(|date| field::write("Date", &date)));
     }
-    if message_id {
+    if missing.message_id {
         let domain = from
             .and_then(|from| from.address.rsplit_once('@'))
             .map_or("mailwire.invalid", |(_, domain)| domain);

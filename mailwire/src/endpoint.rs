@@ -153,35 +153,39 @@ impl From<io_mio::Error> for CommandError {
     fn from(error: io_mio::Error) -> Self {
         match &error {
             io_mio::Error::ServiceRefused { reply, code } => {
-                let kind = if *code < 500 { ExitCode::TryAgain } else { ExitCode::Unavailable };
+                let exit_code = if *code < 500 { ExitCode::TryAgain } else { ExitCode::Unavailable };
                 let reply = ServerReply::from_smtp_text(reply);
-                return with_advice(Self::refused(kind, "the server refuses to serve", reply), error.hint());
+                return with_advice(
+                    Self::refused(exit_code, "the server refuses to serve", reply),
+                    error.hint(),
+                );
             }
             io_mio::Error::StartTlsRefused { reply, is_temporary } => {
                 let (reply, is_retryable) = parse_refusal_line(reply);
-                let kind = if *is_temporary || is_retryable { ExitCode::TryAgain } else { ExitCode::Refused };
+                let exit_code =
+                    if *is_temporary || is_retryable { ExitCode::TryAgain } else { ExitCode::Refused };
                 let what = "the server refused STARTTLS and an encrypted connection is required";
-                let advice = match kind {
+                let advice = match exit_code {
                     ExitCode::TryAgain => Some("try again later".to_owned()),
                     _ => error.hint(),
                 };
-                return with_advice(Self::refused(kind, what, reply), advice);
+                return with_advice(Self::refused(exit_code, what, reply), advice);
             }
             io_mio::Error::InvalidGreeting { line } => {
                 let (reply, is_retryable) = parse_refusal_line(line);
-                let kind = if is_retryable { ExitCode::TryAgain } else { ExitCode::Protocol };
-                return Self::refused(kind, "the server's greeting is invalid", reply).advise(
+                let exit_code = if is_retryable { ExitCode::TryAgain } else { ExitCode::Protocol };
+                return Self::refused(exit_code, "the server's greeting is invalid", reply).advise(
                     "check the port: it may belong to another service; or the server refuses this client",
                 );
             }
             io_mio::Error::AuthenticationFailed { reply, code: Some(code) } => {
-                let kind = if *code < 500 { ExitCode::TryAgain } else { ExitCode::Refused };
+                let exit_code = if *code < 500 { ExitCode::TryAgain } else { ExitCode::Refused };
                 let reply = ServerReply::from_smtp_text(reply);
-                return Self::refused(kind, "the server refused the login", reply);
+                return Self::refused(exit_code, "the server refused the login", reply);
             }
             _ => {}
         }
-        let kind = match (&error, error.kind()) {
+        let exit_code = match (&error, error.kind()) {
             (io_mio::Error::WrongTlsMode { .. }, _) => ExitCode::Protocol,
             // The connection closed unexpectedly: a retry may succeed.
             (error, _) if is_lost(error) => ExitCode::TryAgain,
@@ -192,7 +196,8 @@ impl From<io_mio::Error> for CommandError {
             (_, IoKind::Config) => ExitCode::Configuration,
             _ => ExitCode::Unavailable,
         };
-        let failure = Self::new(kind, error.to_string()).transient(error.is_retryable());
+        let mut failure = Self::new(exit_code, error.to_string());
+        failure.is_transient = error.is_retryable();
         let is_local = matches!(error.kind(), IoKind::Config);
         let failure = if is_local { failure } else { failure.remote() };
         let timed_out = error.kind() == IoKind::Timeout;
@@ -200,7 +205,7 @@ impl From<io_mio::Error> for CommandError {
         let advice = untrusted_advice(&error).or_else(|| error.hint());
         with_advice(
             failure,
-            advice.or_else(|| (kind == ExitCode::TryAgain).then(|| "try again later".to_owned())),
+            advice.or_else(|| (exit_code == ExitCode::TryAgain).then(|| "try again later".to_owned())),
         )
     }
 }

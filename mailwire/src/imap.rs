@@ -206,13 +206,19 @@ where
         }
     }
 
-    /// Replaces the failure by the server's BYE, if it sent one before the connection closed.
-    fn explain(&mut self, failure: CommandError) -> CommandError {
+    /// Replaces the error by the server's BYE, if it sent one before the connection closed.
+    fn explain(&mut self, error: CommandError) -> CommandError {
+        if error.server.is_some() {
+            return error;
+        }
+        let what = if self.is_greeted {
+            "the server ended the session"
+        } else {
+            "the server refuses the connection"
+        };
         match self.bye.take() {
-            Some(reply) if failure.server.is_none() => {
-                refusal_errors::imap_bye_error(reply, !self.is_greeted).closed()
-            }
-            _ => failure,
+            Some(reply) => refusal_errors::imap_bye_error(reply, what).closed(),
+            None => error,
         }
     }
 

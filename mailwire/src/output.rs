@@ -70,6 +70,15 @@ fn write_error_line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// The mark before a line for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// `ok`
+    Ok,
+    /// `FAIL`
+    Fail,
+}
+
 /// How to print.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -132,27 +141,27 @@ impl Output {
         }
     }
 
-    /// Prints a line for people after a mark for success or failure, in colour if possible.
-    pub(crate) fn marked(self, is_ok: bool, text: impl AsRef<str>) {
+    /// Prints a line for people after a mark, in colour if possible.
+    pub(crate) fn marked(self, mark: Mark, text: impl AsRef<str>) {
         if self.only_failures {
-            if !is_ok {
+            if mark == Mark::Fail {
                 let _ = writeln!(std::io::stderr(), "mailwire: {}", printable(text.as_ref()));
             }
             return;
         }
         if !self.json {
             let mut stdout = std::io::stdout().lock();
-            let line = writeln!(stdout, "{} {}", self.mark(is_ok), printable(text.as_ref()));
+            let line = writeln!(stdout, "{} {}", self.mark_text(mark), printable(text.as_ref()));
             record_write(line.and_then(|()| stdout.flush()));
         }
     }
 
-    const fn mark(self, is_ok: bool) -> &'static str {
-        match (is_ok, self.colour) {
-            (true, true) => "\x1b[32mok\x1b[0m  ",
-            (true, false) => "ok  ",
-            (false, true) => "\x1b[31mFAIL\x1b[0m",
-            (false, false) => "FAIL",
+    const fn mark_text(self, mark: Mark) -> &'static str {
+        match (mark, self.colour) {
+            (Mark::Ok, true) => "\x1b[32mok\x1b[0m  ",
+            (Mark::Ok, false) => "ok  ",
+            (Mark::Fail, true) => "\x1b[31mFAIL\x1b[0m",
+            (Mark::Fail, false) => "FAIL",
         }
     }
 

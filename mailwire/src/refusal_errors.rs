@@ -81,10 +81,9 @@ pub(crate) fn imap_command_error(status: &StatusResponse<'_>, what: &str) -> Com
     error_for(reason, what, reply)
 }
 
-/// Returns the error for BYE, in the greeting or later.
-pub(crate) fn imap_bye_error(reply: ServerReply, at_greeting: bool) -> CommandError {
+/// Returns the error for BYE. `what` says what the server did.
+pub(crate) fn imap_bye_error(reply: ServerReply, what: &str) -> CommandError {
     let reason = imap_refusal_reason(&reply, Condition::Bye, RefusedStep::Session);
-    let what = if at_greeting { "the server refuses the connection" } else { "the server ended the session" };
     error_for(reason, what, reply)
 }
 

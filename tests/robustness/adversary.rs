@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mailwire_tests::invariants::{self, Side, Terms};
-use mailwire_tests::play::{Choices, Ending, Entry, Player, Record, Trace, converse};
+use mailwire_tests::play::{Choices, Ending, Entry, FirstChannel, Player, Record, Trace, converse};
 use mailwire_tests::{imap_client, smtp_client};
 use proptest::prelude::*;
 use proto_mail::Limits;
@@ -205,8 +205,9 @@ fn each_end_has_its_command(record: &Record) -> Result<(), String> {
     Ok(())
 }
 
-fn terms(side: Side, secure: bool, danger: bool) -> Terms {
+fn terms(side: Side, first: FirstChannel, danger: bool) -> Terms {
     let limits = Limits::default();
+    let secure = first == FirstChannel::Secure;
     Terms { side, secure, danger, may_hold: limits.line.max(limits.frame) + 2, may_put_out: 8 * 1024 }
 }
 
@@ -245,14 +246,14 @@ fn campaign(play: impl Fn(&[Move], &[u8], bool) -> Record) -> Reached {
     reached.into_inner()
 }
 
-fn smtp(dialect: Dialect, secure: bool, danger: bool) -> Reached {
+fn smtp(dialect: Dialect, first: FirstChannel, danger: bool) -> Reached {
     campaign(|moves, choices, by_byte| {
         let config = proto_smtp::Config::default().dialect(dialect);
         let config = Arc::new(if danger { config.danger_cleartext() } else { config });
         let choices_after_tls = Choices::new(choices.get(1..).unwrap_or_default());
-        let client = smtp_client::TestClient::new(config, secure, Choices::new(choices), choices_after_tls);
+        let client = smtp_client::TestClient::new(config, first, Choices::new(choices), choices_after_tls);
         let record = conversation(client, SmtpPeer::new(dialect), moves, by_byte);
-        let invariant = invariants::check(&record, &terms(Side::SmtpClient, secure, danger));
+        let invariant = invariants::check(&record, &terms(Side::SmtpClient, first, danger));
         holds(&record, &[invariant, nothing_of_the_first_channel(&record)]);
         if !by_byte {
             // Otherwise an incorrect reply may come after the next command and be its answer.
@@ -262,14 +263,14 @@ fn smtp(dialect: Dialect, secure: bool, danger: bool) -> Reached {
     })
 }
 
-fn imap(secure: bool, danger: bool) -> Reached {
+fn imap(first: FirstChannel, danger: bool) -> Reached {
     campaign(|moves, choices, by_byte| {
         let config = proto_imap::Config::default();
         let config = Arc::new(if danger { config.danger_cleartext() } else { config });
         let choices_after_tls = Choices::new(choices.get(1..).unwrap_or_default());
-        let client = imap_client::TestClient::new(config, secure, Choices::new(choices), choices_after_tls);
+        let client = imap_client::TestClient::new(config, first, Choices::new(choices), choices_after_tls);
         let record = conversation(client, ImapPeer::new(), moves, by_byte);
-        let invariant = invariants::check(&record, &terms(Side::ImapClient, secure, danger));
+        let invariant = invariants::check(&record, &terms(Side::ImapClient, first, danger));
         holds(
             &record,
             &[invariant, nothing_of_the_first_channel(&record), each_end_has_its_command(&record)],
@@ -281,21 +282,21 @@ fn imap(secure: bool, danger: bool) -> Reached {
 #[test]
 fn smtp_client_matches_replies_of_a_malicious_server() {
     for dialect in [Dialect::Smtp, Dialect::Lmtp] {
-        let clear = smtp(dialect, false, false);
+        let clear = smtp(dialect, FirstChannel::Cleartext, false);
         assert!(clear.upgrades > 40 && clear.proofs > 3 && clear.failures > 60, "{clear:?}");
-        let under_tls = smtp(dialect, true, false);
+        let under_tls = smtp(dialect, FirstChannel::Secure, false);
         assert!(under_tls.proofs > 10 && under_tls.failures > 60, "{under_tls:?}");
-        let danger = smtp(dialect, false, true);
+        let danger = smtp(dialect, FirstChannel::Cleartext, true);
         assert!(danger.upgrades > 40 && danger.proofs > 10, "{danger:?}");
     }
 }
 
 #[test]
 fn imap_client_matches_replies_of_a_malicious_server() {
-    let clear = imap(false, false);
+    let clear = imap(FirstChannel::Cleartext, false);
     assert!(clear.upgrades > 40 && clear.proofs > 3 && clear.failures > 60, "{clear:?}");
-    let under_tls = imap(true, false);
+    let under_tls = imap(FirstChannel::Secure, false);
     assert!(under_tls.proofs > 10 && under_tls.failures > 60, "{under_tls:?}");
-    let danger = imap(false, true);
+    let danger = imap(FirstChannel::Cleartext, true);
     assert!(danger.upgrades > 40 && danger.proofs > 10, "{danger:?}");
 }

@@ -23,7 +23,7 @@ use proto_smtp::types::{
 use proto_smtp::{Dialect, EarlyTalker, InitialResponse, MixedCodes, Pipelining, UnknownParameters};
 
 use crate::invariants::{Side, Terms, check, is_known};
-use crate::play::{Choices, Ending, Entry, Player, Record, Trace, play};
+use crate::play::{Choices, Ending, Entry, FirstChannel, Player, Record, Trace, play};
 use crate::smtp_server::Proof;
 use crate::{careless_mechanism, imap_client, imap_server, smtp_client, smtp_server};
 
@@ -41,8 +41,8 @@ pub fn imap_client(data: &[u8]) -> Reached {
     }
     let config = Arc::new(config);
     let prelude = Prelude { choices: b"2", bytes: b"* OK [CAPABILITY STARTTLS] x\r\nM1 OK x\r\n" };
-    run(&input, Side::ImapClient, input.other, &prelude, |secure, choices, choices_after_tls| {
-        imap_client::TestClient::new(Arc::clone(&config), secure, choices, choices_after_tls)
+    run(&input, Side::ImapClient, input.other, &prelude, |first, choices, choices_after_tls| {
+        imap_client::TestClient::new(Arc::clone(&config), first, choices, choices_after_tls)
     })
 }
 
@@ -56,8 +56,8 @@ pub fn imap_server(data: &[u8]) -> Reached {
         .enableable(["IMAP4rev2"]);
     let config = Arc::new(config.with_mechanism(careless_mechanism::mechanism()));
     let prelude = Prelude { choices: b"", bytes: b"t STARTTLS\r\n" };
-    run(&input, Side::ImapServer, false, &prelude, |secure, choices, choices_after_tls| {
-        imap_server::TestServer::new(Arc::clone(&config), secure, choices, choices_after_tls)
+    run(&input, Side::ImapServer, false, &prelude, |first, choices, choices_after_tls| {
+        imap_server::TestServer::new(Arc::clone(&config), first, choices, choices_after_tls)
     })
 }
 
@@ -80,8 +80,8 @@ pub fn smtp_client(data: &[u8]) -> Reached {
     }
     let config = Arc::new(config);
     let prelude = Prelude { choices: b"2", bytes: b"220 x\r\n250-x\r\n250 STARTTLS\r\n220 x\r\n" };
-    run(&input, Side::SmtpClient, input.other, &prelude, |secure, choices, choices_after_tls| {
-        smtp_client::TestClient::new(Arc::clone(&config), secure, choices, choices_after_tls)
+    run(&input, Side::SmtpClient, input.other, &prelude, |first, choices, choices_after_tls| {
+        smtp_client::TestClient::new(Arc::clone(&config), first, choices, choices_after_tls)
     })
 }
 
@@ -153,10 +153,10 @@ pub fn smtp_server(data: &[u8]) -> Reached {
         Side::SmtpServer,
         false,
         &Prelude { choices: b"", bytes },
-        |secure, choices, choices_after_tls| {
+        |first, choices, choices_after_tls| {
             let variant = input.variant;
             let terms = smtp_server::Terms { proof, dialect, variant };
-            smtp_server::TestServer::new(Arc::clone(&config), secure, terms, choices, choices_after_tls)
+            smtp_server::TestServer::new(Arc::clone(&config), first, terms, choices, choices_after_tls)
         },
     )
 }
@@ -285,7 +285,7 @@ fn run<P: Player>(
     side: Side,
     danger: bool,
     prelude: &Prelude,
-    start: impl Fn(bool, Choices, Choices) -> P,
+    start: impl Fn(FirstChannel, Choices, Choices) -> P,
 ) -> Reached {
     let mut reached = Reached::Anonymous;
     if is_known(input.bytes) {
@@ -293,9 +293,10 @@ fn run<P: Player>(
     }
     let choices = || Choices::new(input.choices);
     let played = |player: P, pieces: Vec<&[u8]>, trace| play(player, pieces, input.ending, trace);
-    for secure in [true, false] {
+    for first_channel in [FirstChannel::Secure, FirstChannel::Cleartext] {
+        let secure = first_channel == FirstChannel::Secure;
         let terms = terms(input, side, secure, danger);
-        let player = || start(secure, choices(), choices());
+        let player = || start(first_channel, choices(), choices());
         let whole = judged(played(player(), vec![input.bytes], Trace::Taken), &terms);
         let by_line = matches!(side, Side::ImapClient | Side::SmtpClient) || !secure;
         let first = if by_line {
@@ -314,7 +315,7 @@ fn run<P: Player>(
         same(&first, &judged(played(player(), random, Trace::Taken), &terms), "cut at random");
         if let Some(at) = first.secured_at {
             let rest = input.bytes.get(at..).unwrap_or_default();
-            let player = start(secure, Choices::new(prelude.choices), choices());
+            let player = start(first_channel, Choices::new(prelude.choices), choices());
             let other = judged(
                 played(player, lines(prelude.bytes).chain(lines(rest)).collect(), Trace::None),
                 &terms,

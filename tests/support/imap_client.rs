@@ -17,7 +17,7 @@ use proto_mail::{
 };
 
 use crate::invariants::{PASSWORD, TOKEN};
-use crate::play::{Choices, Entry, Player, Record, channel};
+use crate::play::{Choices, Entry, FirstChannel, Player, Record, channel};
 
 /// The client under test, at any point on its way to TLS.
 pub struct TestClient {
@@ -46,8 +46,13 @@ enum Next {
 impl TestClient {
     /// Starts before the server's greeting.
     #[must_use]
-    pub fn new(config: Arc<Config>, secure: bool, choices: Choices, choices_after_tls: Choices) -> Self {
-        let session = if secure {
+    pub fn new(
+        config: Arc<Config>,
+        first: FirstChannel,
+        choices: Choices,
+        choices_after_tls: Choices,
+    ) -> Self {
+        let session = if first == FirstChannel::Secure {
             Session::Secure(Client::<Secure>::new(config, channel()))
         } else {
             Session::Cleartext(Client::<Cleartext>::new(config))

@@ -12,7 +12,7 @@ use proto_mail::{
     StartTlsRequest, Upgrade, WaitFor,
 };
 
-use crate::play::{Choices, Entry, Player, Record, channel};
+use crate::play::{Choices, Entry, FirstChannel, Player, Record, channel};
 use crate::test_user::{accepted, rejected};
 
 /// The server under test, on either channel.
@@ -38,9 +38,14 @@ enum Session {
 impl TestServer {
     /// Starts before the client's first command.
     #[must_use]
-    pub fn new(config: Arc<Config>, secure: bool, choices: Choices, choices_after_tls: Choices) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        first: FirstChannel,
+        choices: Choices,
+        choices_after_tls: Choices,
+    ) -> Self {
         let mut greeting = SendBuffer::new();
-        let session = if secure {
+        let session = if first == FirstChannel::Secure {
             Session::Secure(Server::<Secure>::new(config, channel(), &mut greeting))
         } else {
             Session::Cleartext(Server::<Cleartext>::new(config, &mut greeting))

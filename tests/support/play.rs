@@ -90,6 +90,15 @@ impl fmt::Debug for Entry {
     }
 }
 
+/// The channel on which a session begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstChannel {
+    /// It may be upgraded by STARTTLS.
+    Cleartext,
+    /// TLS from the first byte.
+    Secure,
+}
+
 /// The result of a conversation.
 #[derive(Debug, Clone, Default)]
 pub struct Record {

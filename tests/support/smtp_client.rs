@@ -11,7 +11,7 @@ use proto_smtp::client::{AuthOutcome, Client, Event, Progress, StartTls, Step, T
 use proto_smtp::types::{Attributes, ChunkEnd};
 
 use crate::invariants::{PASSWORD, TOKEN};
-use crate::play::{Choices, Entry, Player, Record, channel};
+use crate::play::{Choices, Entry, FirstChannel, Player, Record, channel};
 use crate::smtp_mail;
 
 /// The client under test, at any point on its way to TLS.
@@ -41,8 +41,13 @@ enum Next {
 impl TestClient {
     /// Starts before the server's greeting.
     #[must_use]
-    pub fn new(config: Arc<Config>, secure: bool, choices: Choices, choices_after_tls: Choices) -> Self {
-        let session = if secure {
+    pub fn new(
+        config: Arc<Config>,
+        first: FirstChannel,
+        choices: Choices,
+        choices_after_tls: Choices,
+    ) -> Self {
+        let session = if first == FirstChannel::Secure {
             Session::Secure(Client::<Secure>::new(config, channel()))
         } else {
             Session::Cleartext(Client::<Cleartext>::new(config))

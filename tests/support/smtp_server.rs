@@ -12,7 +12,7 @@ use proto_smtp::types::{Code, Extension, Response, Verb};
 use proto_smtp::{Config, Dialect};
 
 use crate::harness::Variant;
-use crate::play::{Choices, Entry, Player, Record, channel};
+use crate::play::{Choices, Entry, FirstChannel, Player, Record, channel};
 use crate::test_user::{accepted, rejected};
 
 /// The server under test, on either channel.
@@ -52,7 +52,7 @@ impl TestServer {
     #[must_use]
     pub fn new(
         config: Arc<Config>,
-        secure: bool,
+        first: FirstChannel,
         terms: Terms,
         choices: Choices,
         choices_after_tls: Choices,
@@ -65,21 +65,23 @@ impl TestServer {
             2 => Some(Response::new(Code::UNAVAILABLE, "not now")),
             _ => None,
         };
-        let session = match (&refusal, secure) {
-            (None, true) => {
+        let session = match (&refusal, first) {
+            (None, FirstChannel::Secure) => {
                 let mut server = Server::<Secure>::new(config, channel(), &mut greeting);
                 trust(&mut server, terms);
                 Session::Secure(server)
             }
-            (None, false) => {
+            (None, FirstChannel::Cleartext) => {
                 let mut server = Server::<Cleartext>::new(config, &mut greeting);
                 trust(&mut server, terms);
                 Session::Cleartext(server)
             }
-            (Some(no), true) => {
+            (Some(no), FirstChannel::Secure) => {
                 Session::Secure(Server::<Secure>::refusing(config, channel(), no, &mut greeting))
             }
-            (Some(no), false) => Session::Cleartext(Server::<Cleartext>::refusing(config, no, &mut greeting)),
+            (Some(no), FirstChannel::Cleartext) => {
+                Session::Cleartext(Server::<Cleartext>::refusing(config, no, &mut greeting))
+            }
         };
         let opening = match (terms.variant, way) {
             (Variant::Strict, _) | (_, 3) => Opening::Held,

@@ -400,7 +400,7 @@ impl Store for SqliteStore {
     }
 
     fn forget_copy(&self, copy: CopyId) -> Result<()> {
-        self.write(|tx, _| unfinished_copies::forget(tx, copy))
+        self.write(|tx, _| unfinished_copies::delete_records(tx, copy))
     }
 
     fn undo_unfinished_copies(&self) -> Result<u64> {
@@ -418,7 +418,7 @@ impl Store for SqliteStore {
                     Err(error) => return Err(error),
                 }
             }
-            self.write(|tx, _| unfinished_copies::forget_part(tx, &part))?;
+            self.write(|tx, _| unfinished_copies::delete_part_record(tx, &part))?;
         }
         Ok(removed)
     }
@@ -483,7 +483,7 @@ impl Store for SqliteStore {
     }
 
     fn forget_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {
-        self.write(|tx, _| unfetched::forget(tx, remote, uids))
+        self.write(|tx, _| unfetched::remove(tx, remote, uids))
     }
 
     fn known_uids(&self, remote: RemoteMailboxId) -> Result<UidSet> {

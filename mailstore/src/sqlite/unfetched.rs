@@ -50,7 +50,8 @@ pub(super) fn list(tx: &Connection, remote: RemoteMailboxId) -> Result<UidSet> {
     Ok(rows.collect::<rusqlite::Result<Vec<u32>>>()?.into_iter().collect())
 }
 
-pub(super) fn forget(tx: &Connection, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {
+/// Removes UIDs from the record of unfetched messages.
+pub(super) fn remove(tx: &Connection, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {
     let mut delete = tx
         .prepare_cached("DELETE FROM remote_unfetched WHERE remote_mailbox = ?1 AND uid BETWEEN ?2 AND ?3")?;
     for range in uids.ranges() {

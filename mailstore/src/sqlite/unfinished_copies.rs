@@ -30,7 +30,7 @@ pub(super) fn copy_part(
     let mut copied = messages::copy(tx, after_commit, quota, from, uids, to, limit)?;
     if copied.next.is_none() {
         if let Some(copy) = part_of {
-            forget(tx, copy)?;
+            delete_records(tx, copy)?;
         }
         return Ok(copied);
     }
@@ -53,7 +53,7 @@ pub(super) fn copy_part(
 }
 
 /// Deletes the records of a copy.
-pub(super) fn forget(tx: &Connection, copy: CopyId) -> Result<()> {
+pub(super) fn delete_records(tx: &Connection, copy: CopyId) -> Result<()> {
     tx.prepare_cached("DELETE FROM unfinished_copies WHERE copy = ?1")?.execute([copy.0])?;
     Ok(())
 }
@@ -85,7 +85,7 @@ pub(super) fn first_part(tx: &Connection) -> Result<Option<CopiedPart>> {
 }
 
 /// Deletes the record of one part.
-pub(super) fn forget_part(tx: &Connection, part: &CopiedPart) -> Result<()> {
+pub(super) fn delete_part_record(tx: &Connection, part: &CopiedPart) -> Result<()> {
     tx.prepare_cached("DELETE FROM unfinished_copies WHERE copy = ?1 AND first = ?2")?
         .execute((part.copy.0, part.first))?;
     Ok(())

@@ -11,7 +11,7 @@ use super::arguments::Stage;
 use crate::command_error::CommandError;
 use crate::endpoint::Endpoint;
 use crate::login::LoggedIn;
-use crate::output::{self, Output};
+use crate::output::{self, Mark, Output};
 use crate::server_reply::ServerReply;
 use crate::url::{Protocol, TlsMode, Url};
 
@@ -249,8 +249,8 @@ impl Inner {
             advice: failure.and_then(|failure| failure.advice.clone()),
             server: failure.and_then(|failure| failure.server.clone()),
         };
-        let ok = line.ok;
-        self.output.marked(ok, format!("{:13}{:>9.1} ms  {}", line.stage, line.ms, line.detail));
+        let mark = if line.ok { Mark::Ok } else { Mark::Fail };
+        self.output.marked(mark, format!("{:13}{:>9.1} ms  {}", line.stage, line.ms, line.detail));
         if let Some(advice) = &line.advice {
             self.output.line(format!("     try: {advice}"));
         }

@@ -10,7 +10,23 @@ pub(crate) struct DecodeArgs {
     pub(crate) grammar: Grammar,
     /// Accept only what the RFC allows.
     #[arg(long)]
-    pub(crate) strict: bool,
+    strict: bool,
+}
+
+impl DecodeArgs {
+    /// Returns how closely the input must follow the grammar.
+    pub(super) const fn strictness(&self) -> Strictness {
+        if self.strict { Strictness::Strict } else { Strictness::Tolerant }
+    }
+}
+
+/// How closely the input must follow the grammar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strictness {
+    /// Exactly.
+    Strict,
+    /// Known deviations are repaired.
+    Tolerant,
 }
 
 /// A grammar that `decode` parses.

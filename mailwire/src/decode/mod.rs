@@ -3,7 +3,9 @@
 //! A line shows what was parsed and the repairs that this needed. Of credentials it shows only the length.
 
 mod arguments;
-mod imap;
+mod imap_command;
+mod imap_frame;
+mod imap_response;
 mod lines;
 mod smtp;
 
@@ -32,11 +34,12 @@ pub(crate) fn run(arguments: &DecodeArgs) -> Result<(), CommandError> {
         .map_err(|error| CommandError::new(ExitCode::Data, format!("standard input: {error}")))?;
     let output = Output::from(OutputOptions { json: true, quiet: false });
     let mut show = |event: Value| output.json_always(&event);
+    let strictness = arguments.strictness();
     match arguments.grammar {
-        Grammar::ImapResponse => imap::responses(&input, arguments.strict, &mut show),
-        Grammar::ImapCommand => imap::commands(&input, arguments.strict, &mut show),
-        Grammar::SmtpReply => smtp::replies(&input, arguments.strict, &mut show),
-        Grammar::SmtpCommand => smtp::commands(&input, arguments.strict, &mut show),
+        Grammar::ImapResponse => imap_response::responses(&input, strictness, &mut show),
+        Grammar::ImapCommand => imap_command::commands(&input, strictness, &mut show),
+        Grammar::SmtpReply => smtp::replies(&input, strictness, &mut show),
+        Grammar::SmtpCommand => smtp::commands(&input, strictness, &mut show),
     }
     Ok(())
 }

@@ -6,13 +6,14 @@ use proto_smtp::types::{
 };
 use serde_json::{Map, Value, json};
 
+use super::arguments::Strictness;
 use super::lines::{split_line, text, unparsed};
 
 /// Decodes what a client sends.
-pub(super) fn commands(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
+pub(super) fn commands(mut input: &[u8], strictness: Strictness, show: &mut impl FnMut(Value)) {
     while let Some((line, rest, crlf)) = split_line(input) {
         input = rest;
-        if strict && !crlf {
+        if strictness == Strictness::Strict && !crlf {
             show(unparsed(line.len(), "a line ends with CRLF (RFC 5321 section 2.3.8)", line));
             continue;
         }
@@ -30,19 +31,22 @@ pub(super) fn commands(mut input: &[u8], strict: bool, show: &mut impl FnMut(Val
 }
 
 /// Decodes what a server sends.
-pub(super) fn replies(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
+pub(super) fn replies(mut input: &[u8], strictness: Strictness, show: &mut impl FnMut(Value)) {
     while !input.is_empty() {
-        let (len, crlf) = reply_len(input, strict);
+        let (len, crlf) = reply_len(input, strictness);
         let (raw, rest) = input.split_at(len);
         input = rest;
-        if strict && !crlf {
+        if strictness == Strictness::Strict && !crlf {
             show(unparsed(len, "a line ends with CRLF (RFC 5321 section 2.3.8)", raw));
             continue;
         }
         match Response::parse(raw) {
             Ok(response) => show(reply(&response, crlf)),
             Err(error) => {
-                let repaired = if strict { None } else { repaired_reply(raw, crlf) };
+                let repaired = match strictness {
+                    Strictness::Strict => None,
+                    Strictness::Tolerant => repaired_reply(raw, crlf),
+                };
                 show(repaired.unwrap_or_else(|| unparsed(error.offset(), error.fault().text(), raw)));
             }
         }
@@ -146,12 +150,15 @@ fn reply(response: &Response<'_>, crlf: bool) -> Value {
 /// Returns the length of the first reply: its lines up to the first one without a hyphen, and whether all end with CRLF.
 ///
 /// In tolerant mode, a line without a code belongs to the reply if a line with a code follows soon.
-fn reply_len(input: &[u8], strict: bool) -> (usize, bool) {
+fn reply_len(input: &[u8], strictness: Strictness) -> (usize, bool) {
     let (mut at, mut all_crlf) = (0, true);
     let mut is_begun = false;
     while let Some((line, rest, crlf)) = split_line(&input[at..]) {
         let continued = line.get(3) == Some(&b'-') && line.iter().take(3).all(u8::is_ascii_digit);
-        let is_text = !strict && is_begun && ReplyLine::parse(line).is_none() && has_code_soon(rest);
+        let is_text = strictness == Strictness::Tolerant
+            && is_begun
+            && ReplyLine::parse(line).is_none()
+            && has_code_soon(rest);
         at = input.len() - rest.len();
         all_crlf &= crlf;
         if !continued && !is_text {
@@ -321,7 +328,7 @@ mod tests {
     fn continues_after_a_bad_command() {
         let input =
             b"EHLO a.example\r\nMAIL FROM:<a@b\r\nRCPT TO:<c@d.example>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n";
-        let events = decoded(|show| commands(input, true, &mut |event| show(event)));
+        let events = decoded(|show| commands(input, Strictness::Strict, &mut |event| show(event)));
         let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
         assert_eq!(names, ["ehlo", "unparsed", "rcpt", "data", "message", "quit"]);
         assert_eq!(events[4]["octets"], 4);
@@ -332,7 +339,7 @@ mod tests {
         let input =
             b"MAIL FROM:<> AUTH=a+2Bb@c BY=60;RT MT-PRIORITY=-2 HOLDFOR=9 REQUIRETLS SOLICIT=a:b,c\r\n\
             RCPT TO:<a@b> ORCPT=utf-8;\\x{43F}@b RRVS=2014-04-03T23:01:00Z;C\r\n";
-        let events = decoded(|show| commands(input, true, &mut |event| show(event)));
+        let events = decoded(|show| commands(input, Strictness::Strict, &mut |event| show(event)));
         assert_eq!(events[0]["auth"], "a+b@c");
         assert_eq!(events[0]["by"], json!({ "seconds": 60, "late": "return", "trace": true }));
         assert_eq!((&events[0]["mt_priority"], &events[0]["hold_for"]), (&json!(-2), &json!(9)));
@@ -344,8 +351,9 @@ mod tests {
 
     #[test]
     fn never_shows_credentials() {
-        let events =
-            decoded(|show| commands(b"AUTH PLAIN AGFsaWNlAGh1bnRlcjI=\r\n", true, &mut |event| show(event)));
+        let events = decoded(|show| {
+            commands(b"AUTH PLAIN AGFsaWNlAGh1bnRlcjI=\r\n", Strictness::Strict, &mut |event| show(event))
+        });
         assert!(!events[0].to_string().contains("AGFsaWNl"), "{events:?}");
     }
 
@@ -369,15 +377,19 @@ mod tests {
             ("354\tgo on\r\n", 354, vec!["\tgo on"], "missing-space"),
             ("250-a\n250 b\n", 250, vec!["a", "b"], "bare-line-feed"),
         ] {
-            let events = decoded(|show| replies(input.as_bytes(), false, &mut |event| show(event)));
+            let events =
+                decoded(|show| replies(input.as_bytes(), Strictness::Tolerant, &mut |event| show(event)));
             assert_eq!(events.len(), 1, "{events:?}");
             let event = &events[0];
             assert_eq!((&event["code"], &event["lines"]), (&json!(code), &json!(lines)), "{event}");
             assert_eq!(event["repairs"], json!([repair]), "{event}");
-            let strict = decoded(|show| replies(input.as_bytes(), true, &mut |event| show(event)));
+            let strict =
+                decoded(|show| replies(input.as_bytes(), Strictness::Strict, &mut |event| show(event)));
             assert_eq!(strict[0]["event"], "unparsed", "{strict:?}");
         }
-        let blocked = decoded(|show| replies(b"220-a\r\n521 5.7.1 no\r\n", false, &mut |event| show(event)));
+        let blocked = decoded(|show| {
+            replies(b"220-a\r\n521 5.7.1 no\r\n", Strictness::Tolerant, &mut |event| show(event))
+        });
         assert_eq!(blocked[0]["enhanced"], "5.7.1");
     }
 
@@ -386,10 +398,12 @@ mod tests {
         for input in
             ["hello\r\n", "2x0 a\r\n", "* OK\r\n", "\r\n", "-250 a\r\n", "2500 a\r\n", "550-a\r\n250 b\r\n"]
         {
-            let events = decoded(|show| replies(input.as_bytes(), false, &mut |event| show(event)));
+            let events =
+                decoded(|show| replies(input.as_bytes(), Strictness::Tolerant, &mut |event| show(event)));
             assert!(events.iter().all(|event| event["event"] == "unparsed"), "{input:?}: {events:?}");
         }
-        let events = decoded(|show| replies(b"250 a\r\n250 b\r\n", false, &mut |event| show(event)));
+        let events =
+            decoded(|show| replies(b"250 a\r\n250 b\r\n", Strictness::Tolerant, &mut |event| show(event)));
         assert_eq!(events.len(), 2);
     }
 
@@ -397,7 +411,7 @@ mod tests {
     fn keeps_the_lines_of_a_reply() {
         let input =
             b"250-a.example\r\n250-SIZE 10\r\n250 HELP\r\n250-x\r\n550 y\r\n550 5.1.1 no such user\r\n";
-        let events = decoded(|show| replies(input, true, &mut |event| show(event)));
+        let events = decoded(|show| replies(input, Strictness::Strict, &mut |event| show(event)));
         assert_eq!(events[0]["lines"].as_array().unwrap().len(), 3);
         assert_eq!(events[1]["event"], "unparsed");
         assert_eq!(events[2]["enhanced"], "5.1.1");

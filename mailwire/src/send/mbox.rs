@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, Read};
 
-use super::separator::{self, FromLine, LineKind};
+use super::separator::{self, FirstLine, FromLine, LineKind, PreviousLine};
 use super::spool::{Spool, SpoolWriter};
 use crate::command_error::{CommandError, ExitCode};
 
@@ -33,8 +33,8 @@ pub(super) struct Mbox<R> {
     at_message: bool,
     /// Whether the next part begins a line.
     at_line_start: bool,
-    /// Whether the first line has no date, so that `From NAME` separates messages.
-    is_bare: bool,
+    /// The form of the first line. If it has no date, `From NAME` separates messages.
+    first_line: FirstLine,
     /// Whether the file cannot be read any further.
     is_broken: bool,
 }
@@ -43,7 +43,7 @@ pub(super) struct Mbox<R> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MboxOffset {
     bytes: u64,
-    is_bare: bool,
+    first_line: FirstLine,
 }
 
 impl MboxOffset {
@@ -64,14 +64,19 @@ impl<R: BufRead> Mbox<R> {
             line: 0,
             at_message: false,
             at_line_start: true,
-            is_bare: false,
+            first_line: FirstLine::Dated,
             is_broken: false,
         }
     }
 
     /// Creates a reader at a message, whose offset [`next`](Self::next) has returned. `source` must be at that offset.
     pub(super) fn at(source: R, offset: MboxOffset) -> Self {
-        Self { bytes_read: offset.bytes, at_message: true, is_bare: offset.is_bare, ..Self::new(source) }
+        Self {
+            bytes_read: offset.bytes,
+            at_message: true,
+            first_line: offset.first_line,
+            ..Self::new(source)
+        }
     }
 
     /// Returns whether the part read so far contains no further message.
@@ -86,7 +91,7 @@ impl<R: BufRead> Mbox<R> {
         }
         let found = self.find_message();
         let ahead = self.ahead.as_ref().map_or(0, Vec::len) as u64;
-        let offset = MboxOffset { bytes: self.bytes_read - ahead, is_bare: self.is_bare };
+        let offset = MboxOffset { bytes: self.bytes_read - ahead, first_line: self.first_line };
         if let Err(failure) = found {
             return Some((offset, Err(failure)));
         }
@@ -99,7 +104,10 @@ impl<R: BufRead> Mbox<R> {
             let line = self.part.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.part);
             if line.starts_with(FROM) {
                 self.at_message = true;
-                self.is_bare = separator::from_line(line) != FromLine::Dated;
+                self.first_line = match separator::from_line(line) {
+                    FromLine::Dated => FirstLine::Dated,
+                    FromLine::Bare | FromLine::Prose => FirstLine::Bare,
+                };
             }
         }
         // Skip the rest of a long separator line.
@@ -121,7 +129,8 @@ impl<R: BufRead> Mbox<R> {
             if !self.advance()? {
                 break;
             }
-            if at_line_start && self.is_separator(held.is_some())? {
+            let previous = if held.is_some() { PreviousLine::Empty } else { PreviousLine::Text };
+            if at_line_start && self.is_separator(previous)? {
                 if !has_lines {
                     // A second separator before the same message.
                     continue;
@@ -167,14 +176,14 @@ impl<R: BufRead> Mbox<R> {
     }
 
     /// Returns whether the current line separates messages.
-    fn is_separator(&mut self, after_empty: bool) -> Result<bool, CommandError> {
+    fn is_separator(&mut self, previous: PreviousLine) -> Result<bool, CommandError> {
         // A separator is short, so the part holds the whole line.
         if !self.part.starts_with(FROM) || !self.at_line_start {
             return Ok(false);
         }
         let line = separator::from_line(&self.part);
         let next = separator::next_line(self.look_ahead()?);
-        match separator::classify(line, next, self.is_bare, after_empty) {
+        match separator::classify(line, next, self.first_line, previous) {
             LineKind::Separator => Ok(true),
             LineKind::Text => Ok(false),
             LineKind::Ambiguous => {

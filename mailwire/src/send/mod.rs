@@ -43,7 +43,7 @@ use self::sendmail::UntilDot;
 use self::source::Sources;
 use self::spool::{AddFields, Spool};
 use crate::command_error::{CommandError, ExitCode};
-use crate::compose::{Attachment, ComposeLimits, Draft, Mailbox, added_fields, parse_field};
+use crate::compose::{Attachment, ComposeLimits, Draft, Mailbox, MissingFields, added_fields, parse_field};
 use crate::config;
 use crate::endpoint::Endpoint;
 use crate::output::Output;
@@ -213,12 +213,12 @@ fn missing_fields(arguments: &SendArgs, settings: &config::Send) -> Result<AddFi
         *name = Some(full.clone()).filter(|full| !full.chars().any(char::is_control));
     }
     Ok(Box::new(move |headers| {
-        added_fields(
-            sender.as_ref().filter(|_| headers.from.is_none()),
-            !headers.has_date,
-            headers.message_id.is_none(),
-            &jiff::Zoned::now(),
-        )
+        let missing = MissingFields {
+            from: sender.as_ref().filter(|_| headers.from.is_none()),
+            date: !headers.has_date,
+            message_id: headers.message_id.is_none(),
+        };
+        added_fields(&missing, &jiff::Zoned::now())
     }))
 }
 

@@ -6,7 +6,7 @@ use io_mio::delivery::{DeliveryReport, DeliveryStatus, Diagnostic, RecipientRepo
 use serde::Serialize;
 
 use crate::command_error::{CommandError, ExitCode};
-use crate::output::Output;
+use crate::output::{Mark, Output};
 
 /// The advice for an uncertain message.
 pub(super) const CHECK_FIRST: &str =
@@ -122,7 +122,8 @@ pub(super) fn print_single(report: &DeliveryReport, output: Output) {
             _ => "",
         };
         let text = format!("{}: {prefix}{}", recipient.address, diagnostic(recipient));
-        output.marked(recipient.status == DeliveryStatus::Success, text);
+        let mark = if recipient.status == DeliveryStatus::Success { Mark::Ok } else { Mark::Fail };
+        output.marked(mark, text);
     }
 }
 
@@ -138,11 +139,14 @@ pub(super) fn print_one_of_many(source: &str, report: &DeliveryReport, output: O
     let count = report.recipients.len();
     let accepted = report.recipients.iter().filter(|one| one.status == DeliveryStatus::Success).count();
     if accepted == count {
-        output.marked(true, format!("{source}: {count} recipient{}", if count == 1 { "" } else { "s" }));
+        output.marked(Mark::Ok, format!("{source}: {count} recipient{}", if count == 1 { "" } else { "s" }));
     }
     for recipient in report.recipients.iter().filter(|one| one.status != DeliveryStatus::Success) {
         let status = name(recipient.status).replace('_', " ");
-        output.marked(false, format!("{source}: {}: {status}: {}", recipient.address, diagnostic(recipient)));
+        output.marked(
+            Mark::Fail,
+            format!("{source}: {}: {status}: {}", recipient.address, diagnostic(recipient)),
+        );
     }
 }
 

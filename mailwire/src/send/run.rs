@@ -14,7 +14,7 @@ use super::journal;
 use super::report::Counters;
 use super::requests::{Messages, Requests};
 use super::run_journal::RunJournal;
-use super::run_state::RunState;
+use super::run_state::{RunEnd, RunSize, RunState};
 use crate::command_error::CommandError;
 use crate::endpoint::Endpoint;
 use crate::interrupt::Interrupt;
@@ -47,8 +47,8 @@ pub(super) fn deliver(
     output: Output,
 ) -> Result<Counters, CommandError> {
     let bar = output.progress(messages.total_bytes(), "sending");
-    let is_single = matches!(messages, Messages::Single(_));
-    let state = RunState::new(output, bar, journal, is_single);
+    let size = if matches!(messages, Messages::Single(_)) { RunSize::Single } else { RunSize::Many };
+    let state = RunState::new(output, bar, journal, size);
     let plan = Arc::new(plan);
     let interrupt = Interrupt::install()?;
     let _graceful = interrupt.graceful();
@@ -99,8 +99,8 @@ where
         let _end = OnDrop(|| state.stop_control.run_ended());
         dispatcher.run_with(&state, &mut requests, |result| state.delivered(result));
     });
-    let is_done = requests.is_done();
-    state.finish(is_done, interrupt)
+    let end = if requests.is_done() { RunEnd::Complete } else { RunEnd::Stopped };
+    state.finish(end, interrupt)
 }
 
 /// Calls a function on drop.

@@ -21,6 +21,22 @@ use crate::command_error::{CommandError, ExitCode};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
+/// How many messages a run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RunSize {
+    Single,
+    Many,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RunEnd {
+    /// All messages were read.
+    Complete,
+    /// It stopped before that.
+    Stopped,
+}
+
 /// The state of a run.
 pub(super) struct RunState {
     output: Output,
@@ -29,8 +45,7 @@ pub(super) struct RunState {
     journal: Option<RunJournal>,
     /// Stops the dispatcher.
     pub(super) stop: StopSignal,
-    /// Whether the run has a single message.
-    is_single: bool,
+    size: RunSize,
     /// Whether the result of any message is known.
     has_result: AtomicBool,
     pub(super) stop_control: StopControl,
@@ -38,18 +53,13 @@ pub(super) struct RunState {
 }
 
 impl RunState {
-    pub(super) fn new(
-        output: Output,
-        bar: ProgressBar,
-        journal: Option<RunJournal>,
-        is_single: bool,
-    ) -> Self {
+    pub(super) fn new(output: Output, bar: ProgressBar, journal: Option<RunJournal>, size: RunSize) -> Self {
         Self {
             output,
             bar,
             journal,
             stop: StopSignal::default(),
-            is_single,
+            size,
             has_result: AtomicBool::new(false),
             stop_control: StopControl::default(),
             counters: Mutex::default(),
@@ -90,7 +100,7 @@ impl RunState {
         }
         let failure = self.with_counters(|counters| {
             counters.is_incomplete = true;
-            if !self.is_single {
+            if self.size == RunSize::Many {
                 counters.print(self.output);
             }
             if unanswered == 0 {
@@ -114,15 +124,17 @@ impl RunState {
             .check()
             .err()
             .unwrap_or_else(|| CommandError::new(ExitCode::Interrupted, "interrupted"));
-        let what = match (self.is_single, counters.successes()) {
-            (true, _) => "the message was not sent to all recipients".to_owned(),
-            (false, 1) => "1 message was sent, others were not".to_owned(),
-            (false, sent) => format!("{sent} messages were sent, others were not"),
+        let what = match (self.size, counters.successes()) {
+            (RunSize::Single, _) => "the message was not sent to all recipients".to_owned(),
+            (RunSize::Many, 1) => "1 message was sent, others were not".to_owned(),
+            (RunSize::Many, sent) => format!("{sent} messages were sent, others were not"),
         };
-        let advice = match (&self.journal, self.is_single) {
+        let advice = match (&self.journal, self.size) {
             (Some(_), _) => "run the same command again: it sends only what was not sent",
-            (None, true) => "run the same command again",
-            (None, false) => "use --journal FILE: without it, the same command sends every message again",
+            (None, RunSize::Single) => "run the same command again",
+            (None, RunSize::Many) => {
+                "use --journal FILE: without it, the same command sends every message again"
+            }
         };
         CommandError::new(failure.exit_code, format!("{}: {what}", failure.what)).advise(advice)
     }
@@ -169,16 +181,16 @@ impl RunState {
     }
 
     /// Ends the run and returns the counters. Deletes an automatic journal if the server accepted every message.
-    pub(super) fn finish(self, is_done: bool, interrupt: &Interrupt) -> Result<Counters, CommandError> {
+    pub(super) fn finish(self, end: RunEnd, interrupt: &Interrupt) -> Result<Counters, CommandError> {
         self.bar.finish_and_clear();
         let mut counters = self.with_counters(std::mem::take);
-        counters.is_incomplete |= !is_done;
+        counters.is_incomplete |= end == RunEnd::Stopped;
         if let Some(journal) = self.journal.as_ref().filter(|_| !counters.is_success()) {
             journal.close();
         }
         if interrupt.is_requested() && !counters.is_success() {
             let failure = self.interrupted(interrupt, &counters);
-            if self.is_single && counters.is_empty() {
+            if self.size == RunSize::Single && counters.is_empty() {
                 return Err(failure);
             }
             (counters.is_incomplete, counters.failure) = (true, Some(failure));
@@ -225,7 +237,7 @@ impl Journal<Job> for RunState {
         if was_in_transaction(report) {
             self.has_result.store(true, Ordering::SeqCst);
         }
-        if let (Some(pause), true) = (pause, self.is_single) {
+        if let (Some(pause), RunSize::Single) = (pause, self.size) {
             let waiting = report.recipients.iter().find(|one| one.status == DeliveryStatus::Retry);
             let why =
                 waiting.and_then(|one| one.diagnostic.as_ref()).map(report::one_line).unwrap_or_default();
@@ -238,7 +250,7 @@ impl Journal<Job> for RunState {
     }
 
     fn route_paused(&self, why: &Diagnostic, pause: Duration) {
-        if !self.is_single {
+        if self.size == RunSize::Many {
             self.hint(&format!("{}: waiting {:.1} s", report::one_line(why), pause.as_secs_f64()));
         }
     }

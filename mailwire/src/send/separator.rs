@@ -28,6 +28,15 @@ pub(super) enum NextLine {
     Text,
 }
 
+/// The form of the first line of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FirstLine {
+    /// It has a date.
+    Dated,
+    /// It has no date.
+    Bare,
+}
+
 /// The meaning of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LineKind {
@@ -39,14 +48,22 @@ pub(super) enum LineKind {
     Ambiguous,
 }
 
-/// Classifies a line that is not the first of its file. `is_bare_file`: the first line has no date. `after_empty`: the
-/// previous line is empty.
+/// The line before a line that begins with `From `.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PreviousLine {
+    Empty,
+    Text,
+}
+
+/// Classifies a line that is not the first of its file. `first` is the form of the file's first line.
 pub(super) const fn classify(
     line: FromLine,
     next: NextLine,
-    is_bare_file: bool,
-    after_empty: bool,
+    first: FirstLine,
+    previous: PreviousLine,
 ) -> LineKind {
+    let is_bare_file = matches!(first, FirstLine::Bare);
+    let after_empty = matches!(previous, PreviousLine::Empty);
     match (line, next) {
         (FromLine::Prose, _) | (_, NextLine::Text) => LineKind::Text,
         (FromLine::Dated, NextLine::KnownField | NextLine::Field) => LineKind::Separator,
@@ -245,14 +262,15 @@ mod tests {
             (field, known, text, nothing),
             (NextLine::Field, NextLine::KnownField, NextLine::Text, NextLine::Empty)
         );
-        for after_empty in [false, true] {
-            assert_eq!(classify(FromLine::Dated, field, false, after_empty), Separator);
-            assert_eq!(classify(FromLine::Dated, text, false, after_empty), Text);
-            assert_eq!(classify(FromLine::Prose, known, true, after_empty), Text);
-            assert_eq!(classify(FromLine::Bare, field, true, after_empty), Separator);
-            assert_eq!(classify(FromLine::Bare, field, false, after_empty), Text);
+        let (dated, bare) = (FirstLine::Dated, FirstLine::Bare);
+        for previous in [PreviousLine::Text, PreviousLine::Empty] {
+            assert_eq!(classify(FromLine::Dated, field, dated, previous), Separator);
+            assert_eq!(classify(FromLine::Dated, text, dated, previous), Text);
+            assert_eq!(classify(FromLine::Prose, known, bare, previous), Text);
+            assert_eq!(classify(FromLine::Bare, field, bare, previous), Separator);
+            assert_eq!(classify(FromLine::Bare, field, dated, previous), Text);
         }
-        assert_eq!(classify(FromLine::Bare, known, false, false), Ambiguous);
-        assert_eq!(classify(FromLine::Bare, known, false, true), Separator);
+        assert_eq!(classify(FromLine::Bare, known, dated, PreviousLine::Text), Ambiguous);
+        assert_eq!(classify(FromLine::Bare, known, dated, PreviousLine::Empty), Separator);
     }
 }

@@ -22,7 +22,7 @@ use super::spool::Spool;
 use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
 use crate::interrupt::Unanswered;
-use crate::output::Output;
+use crate::output::{Mark, Output};
 use crate::smtp::{Authenticate, Session, SessionEnd, Task, with_session};
 use crate::url::TlsMode;
 
@@ -77,11 +77,11 @@ fn run_before_tls(
     if steps.last() > Step::Connect {
         connection.drive(|turn, _, _| match turn {
             ConnectionEvent::Machine(Event::Greeting(response)) => {
-                steps.reply(Step::Greeting, None, true, &response);
+                steps.reply(Step::Greeting, None, Mark::Ok, &response);
                 Ok(Some(()))
             }
             ConnectionEvent::Machine(Event::Rejected(_, response) | Event::Closed(Some(response))) => {
-                steps.reply(Step::Greeting, None, false, &response);
+                steps.reply(Step::Greeting, None, Mark::Fail, &response);
                 Ok(Some(()))
             }
             _ => Ok::<_, CommandError>(None),
@@ -114,7 +114,7 @@ impl Task for SendSteps<'_> {
             return Ok(());
         }
         session.ready(|response| {
-            steps.reply(Step::Greeting, None, true, response);
+            steps.reply(Step::Greeting, None, Mark::Ok, response);
             Ok::<_, CommandError>(())
         })?;
         if last == Step::Greeting {
@@ -330,21 +330,21 @@ impl StepReport {
                 return;
             }
         };
-        self.show(step, None, true, None, text, Some(report.took));
+        self.show(step, None, Mark::Ok, None, text, Some(report.took));
     }
 
     /// Records a step of the session that has no reply to print.
     fn passed(&self, step: Step, text: String) {
-        self.show(step.name(), None, true, None, text, None);
+        self.show(step.name(), None, Mark::Ok, None, text, None);
     }
 
     /// Records the reply to a step.
-    fn reply(&self, step: Step, recipient: Option<usize>, ok: bool, response: &Response<'_>) {
+    fn reply(&self, step: Step, recipient: Option<usize>, mark: Mark, response: &Response<'_>) {
         let text = response.to_string();
         let code = response.code().get();
         let text = text.strip_prefix(&format!("{code} ")).unwrap_or(&text).to_owned();
-        self.show(step.name(), recipient, ok, Some(code), text, None);
-        if !ok {
+        self.show(step.name(), recipient, mark, Some(code), text, None);
+        if mark == Mark::Fail {
             let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let kind = if response.is_transient() { ExitCode::TryAgain } else { ExitCode::Unavailable };
             inner.refused.get_or_insert(kind);
@@ -356,45 +356,45 @@ impl StepReport {
         let last = self.last();
         match event {
             Event::Accepted(Command::Mail, response) => {
-                self.reply(Step::Mail, None, true, response);
+                self.reply(Step::Mail, None, Mark::Ok, response);
                 last == Step::Mail
             }
             Event::Rejected(Command::Mail, response) => {
-                self.reply(Step::Mail, None, false, response);
+                self.reply(Step::Mail, None, Mark::Fail, response);
                 false
             }
             Event::Accepted(Command::Rcpt(number), response) => {
-                self.recipient(*number, true, response, recipients)
+                self.recipient(*number, Mark::Ok, response, recipients)
             }
             Event::Rejected(Command::Rcpt(number), response) => {
-                self.recipient(*number, false, response, recipients)
+                self.recipient(*number, Mark::Fail, response, recipients)
             }
             Event::SendData(response) => {
-                self.reply(Step::Data, None, true, response);
+                self.reply(Step::Data, None, Mark::Ok, response);
                 last == Step::Data
             }
             Event::Rejected(Command::Data, response) => {
-                self.reply(Step::Data, None, false, response);
+                self.reply(Step::Data, None, Mark::Fail, response);
                 false
             }
             Event::Delivered(number, response) => {
-                self.reply(Step::Dot, *number, true, response);
+                self.reply(Step::Dot, *number, Mark::Ok, response);
                 false
             }
             Event::Rejected(Command::Message(number), response) => {
-                self.reply(Step::Dot, *number, false, response);
+                self.reply(Step::Dot, *number, Mark::Fail, response);
                 false
             }
             Event::Closed(Some(response)) => {
-                self.reply(Step::Quit, None, false, response);
+                self.reply(Step::Quit, None, Mark::Fail, response);
                 false
             }
             _ => false,
         }
     }
 
-    fn recipient(&self, number: usize, ok: bool, response: &Response<'_>, of: usize) -> bool {
-        self.reply(Step::Rcpt, Some(number), ok, response);
+    fn recipient(&self, number: usize, mark: Mark, response: &Response<'_>, of: usize) -> bool {
+        self.reply(Step::Rcpt, Some(number), mark, response);
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner.answered += 1;
         inner.last == Step::Rcpt && inner.answered >= of
@@ -417,7 +417,7 @@ impl StepReport {
         &self,
         step: &'static str,
         recipient: Option<usize>,
-        ok: bool,
+        mark: Mark,
         code: Option<u16>,
         text: String,
         took: Option<Duration>,
@@ -426,11 +426,18 @@ impl StepReport {
         let took = took.map_or_else(|| inner.since.elapsed(), |took| took + inner.carried);
         inner.carried = Duration::ZERO;
         let recipient = recipient.and_then(|number| inner.recipients.get(number).cloned());
-        let line = Line { step, recipient, ok, ms: (took.as_secs_f64() * 1e5).round() / 100.0, code, text };
+        let line = Line {
+            step,
+            recipient,
+            ok: mark == Mark::Ok,
+            ms: (took.as_secs_f64() * 1e5).round() / 100.0,
+            code,
+            text,
+        };
         inner.output.json(&line);
         let recipient = line.recipient.as_ref().map(|recipient| format!("{recipient}: ")).unwrap_or_default();
         let code = code.map(|code| format!("{code} ")).unwrap_or_default();
-        inner.output.marked(ok, format!("{step:10}{:>9.1} ms  {recipient}{code}{}", line.ms, line.text));
+        inner.output.marked(mark, format!("{step:10}{:>9.1} ms  {recipient}{code}{}", line.ms, line.text));
         inner.since = Instant::now();
     }
 }

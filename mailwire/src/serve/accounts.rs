@@ -13,8 +13,7 @@ use proto_mail::Secret;
 use serde_json::json;
 
 use super::arguments::ServeArgs;
-use super::data_directory::DataDirectory;
-use super::store::open_store;
+use super::data_directory::{DataDirectory, open_store};
 use crate::command_error::{CommandError, ExitCode};
 use crate::credentials::{CredentialSource, VARIABLE};
 use crate::output::Output;

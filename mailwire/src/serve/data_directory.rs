@@ -1,11 +1,14 @@
-//! The server's data directory: its location, and the lock that admits one server.
+//! The server's data directory: its location, the lock that admits one server, and the mail store in it.
 
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use mailstore::SqliteStore;
 use rustix::fs::{FlockOperation, flock};
 
+use super::scram_keys;
 use crate::command_error::{CommandError, ExitCode};
 use crate::private_files;
 use crate::user_data_directory::user_data_directory;
@@ -62,6 +65,11 @@ impl DataDirectory {
     pub(super) fn tls(&self) -> PathBuf {
         self.path.join("tls")
     }
+}
+
+/// Opens the store in a data directory. It derives SCRAM keys from each new password.
+pub(super) fn open_store(path: &Path) -> mailstore::Result<SqliteStore> {
+    Ok(SqliteStore::open(path)?.with_key_maker(Arc::new(scram_keys::derive)))
 }
 
 /// Removes the permissions of other users from the entries of the directory, which may have been created with a looser

@@ -14,6 +14,7 @@ use super::arguments::ServeArgs;
 use super::server_context::ServerContext;
 use super::service::Service;
 use super::settings::Settings;
+use super::smtp::LoginPolicy;
 use super::{imap, smtp};
 use crate::command_error::{CommandError, ExitCode};
 
@@ -96,11 +97,15 @@ impl BoundPorts {
             let (address, replaced) = match service {
                 Service::Smtp | Service::Smtps | Service::Lmtp => {
                     let dialect = if service == Service::Lmtp { Dialect::Lmtp } else { Dialect::Smtp };
-                    let asks = dialect == Dialect::Smtp && !(cleartext && service == Service::Smtp);
+                    let login = match service {
+                        Service::Lmtp => LoginPolicy::Optional,
+                        Service::Smtp if cleartext => LoginPolicy::Optional,
+                        _ => LoginPolicy::Required,
+                    };
                     let configured = Arc::clone(context);
                     let make_settings = move |settings: &Settings, tls: &TlsServerConfig| {
-                        let config = smtp::config(&configured, &settings.limits, dialect, asks);
-                        (config, listener_tls(service, tls, cleartext), deadlines(settings, asks))
+                        let config = smtp::config(&configured, &settings.limits, dialect, login);
+                        (config, listener_tls(service, tls, cleartext), deadlines(settings, login))
                     };
                     let make = move |_: &Peer| smtp::Session::new(Arc::clone(&made_for), dialect);
                     start::<SmtpServer, _>(reactor, port, proxies, (settings, tls), make_settings, make)?
@@ -109,7 +114,11 @@ impl BoundPorts {
                     let configured = Arc::clone(context);
                     let make_settings = move |settings: &Settings, tls: &TlsServerConfig| {
                         let config = imap::config(&configured, &settings.limits);
-                        (config, listener_tls(service, tls, cleartext), deadlines(settings, true))
+                        (
+                            config,
+                            listener_tls(service, tls, cleartext),
+                            deadlines(settings, LoginPolicy::Required),
+                        )
                     };
                     let make = move |_: &Peer| imap::Session::new(Arc::clone(&made_for));
                     start::<ImapServer, _>(reactor, port, proxies, (settings, tls), make_settings, make)?
@@ -158,9 +167,9 @@ fn listener_tls(service: Service, tls: &TlsServerConfig, cleartext: bool) -> Lis
 }
 
 /// Returns the time limits of a listener. Login is limited only where it is required.
-fn deadlines(settings: &Settings, logs_in: bool) -> Deadlines {
+fn deadlines(settings: &Settings, login: LoginPolicy) -> Deadlines {
     let mut deadlines = settings.deadlines.clone();
-    if !logs_in {
+    if login == LoginPolicy::Optional {
         deadlines.login = std::time::Duration::MAX;
     }
     deadlines

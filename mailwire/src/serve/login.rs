@@ -20,10 +20,14 @@ use super::server_context::ServerContext;
 
 /// Returns the offered mechanisms. With `--any-login` only those that send the password: SCRAM proves that both sides
 /// know it.
-pub(super) fn mechanisms(any_login: bool) -> Mechanisms {
+pub(super) fn mechanisms(context: &ServerContext) -> Mechanisms {
     let scram =
         [Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::ScramSha1Plus, Mechanism::ScramSha1];
-    scram.into_iter().filter(|_| !any_login).chain([Mechanism::Plain, Mechanism::Login]).collect()
+    scram
+        .into_iter()
+        .filter(|_| context.any_login.is_none())
+        .chain([Mechanism::Plain, Mechanism::Login])
+        .collect()
 }
 
 impl ServerContext {

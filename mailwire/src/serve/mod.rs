@@ -27,7 +27,6 @@ mod signals;
 mod smtp;
 mod spool;
 mod startup_report;
-mod store;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -48,7 +47,7 @@ pub(crate) use arguments::ServeArgs;
 
 use accounts::GeneratedAccount;
 use certificate::{CertificateSource, Identity};
-use data_directory::DataDirectory;
+use data_directory::{DataDirectory, open_store};
 use listeners::BoundPorts;
 use maintenance::Maintenance;
 use server_context::ServerContext;
@@ -56,7 +55,6 @@ use service::Service;
 use settings::Settings;
 use signals::Signals;
 use startup_report::StartupReport;
-use store::open_store;
 
 /// How long the last lines of the log may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);

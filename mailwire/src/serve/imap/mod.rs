@@ -162,7 +162,7 @@ pub(super) fn config(context: &ServerContext, limits: &Limits) -> Arc<Config> {
     Arc::new(
         Config::default()
             .limits(limits.clone())
-            .offered_mechanisms(login::mechanisms(context.any_login.is_some()))
+            .offered_mechanisms(login::mechanisms(context))
             .server_name(format!("{} Mailwire", context.name))
             .extensions(extensions)
             .enableable(["IMAP4rev2", "CONDSTORE"]),

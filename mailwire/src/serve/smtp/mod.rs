@@ -57,6 +57,13 @@ pub(super) struct Session {
     held: Option<(Instant, HeldReply)>,
 }
 
+/// Whether clients must log in before they send mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LoginPolicy {
+    Required,
+    Optional,
+}
+
 /// A delayed reply.
 enum HeldReply {
     Reply(Reply, Response<'static>),
@@ -73,11 +80,11 @@ pub(super) fn config(
     context: &ServerContext,
     limits: &Limits,
     dialect: Dialect,
-    requires_login: bool,
+    login: LoginPolicy,
 ) -> Arc<Config> {
-    let mechanisms = login::mechanisms(context.any_login.is_some());
+    let mechanisms = login::mechanisms(context);
     let mut config = Config::default().limits(limits.clone()).offered_mechanisms(mechanisms).dialect(dialect);
-    if requires_login {
+    if login == LoginPolicy::Required {
         config = config.require_authentication();
     }
     if let Some(delay) = context.faults.greeting_delay() {

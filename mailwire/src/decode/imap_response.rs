@@ -1,4 +1,4 @@
-//! Responses as JSON events.
+//! IMAP responses as JSON events.
 
 use proto_imap::parse;
 use proto_imap::types::{
@@ -8,12 +8,13 @@ use proto_imap::types::{
 };
 use serde_json::{Map, Value, json};
 
-use super::frame::{Quotes, context, repairs, split_message, with_repairs};
-use crate::decode::lines::{text, unparsed};
+use super::arguments::Strictness;
+use super::imap_frame::{Quotes, context, repairs, split_message, with_repairs};
+use super::lines::{text, unparsed};
 
 /// Decodes responses.
-pub(crate) fn responses(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
-    let cx = context(strict);
+pub(super) fn responses(mut input: &[u8], strictness: Strictness, show: &mut impl FnMut(Value)) {
+    let cx = context(strictness);
     while !input.is_empty() {
         let (frame, rest) = split_message(input, |line| !is_text(line), Quotes::Span);
         input = rest;
@@ -382,16 +383,18 @@ fn numbers(numbers: &Numbers<'_>) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    fn decoded(input: &[u8], strict: bool) -> Vec<Value> {
+    fn decoded(input: &[u8], strictness: Strictness) -> Vec<Value> {
         let mut events = Vec::new();
-        responses(input, strict, &mut |event| events.push(event));
+        responses(input, strictness, &mut |event| events.push(event));
         events
     }
 
     #[test]
     fn continues_after_a_bad_response() {
-        let events =
-            decoded(b"* 1 EXISTS\r\n* LIST (\r\n* SEARCH 1 2 3\r\na1 OK [READ-WRITE] done\r\n", true);
+        let events = decoded(
+            b"* 1 EXISTS\r\n* LIST (\r\n* SEARCH 1 2 3\r\na1 OK [READ-WRITE] done\r\n",
+            Strictness::Strict,
+        );
         let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
         assert_eq!(names, ["exists", "unparsed", "search", "ok"]);
         assert_eq!(events[3]["code"]["name"], "READ-WRITE");
@@ -436,7 +439,7 @@ mod tests {
 
     #[test]
     fn json_keys_are_field_names() {
-        let events = decoded(EVERY_KIND.as_bytes(), false);
+        let events = decoded(EVERY_KIND.as_bytes(), Strictness::Tolerant);
         assert_eq!(events.len(), EVERY_KIND.matches("\r\n").count(), "each line is an event");
         for event in &events {
             assert_ne!(event["event"], "unparsed", "{event}");
@@ -469,19 +472,19 @@ mod tests {
     fn bare_lf_in_quotes_does_not_end_a_response() {
         let input = b"* 825 FETCH (UID 7 BODYSTRUCTURE (\"APPLICATION\" \"PDF\n    NAME=\"ATT1.PDF\"\" NIL NIL NIL \"base64\" 25))\r\n\
             * 2 EXISTS\r\n";
-        let events = decoded(input, false);
+        let events = decoded(input, Strictness::Tolerant);
         assert_eq!(events.len(), 2, "{events:?}");
         assert_eq!(events[0]["items"]["bodystructure"]["subtype"], "PDF\n    NAME=\"ATT1.PDF\"");
-        assert_eq!(decoded(input, true)[0]["event"], "unparsed");
+        assert_eq!(decoded(input, Strictness::Strict)[0]["event"], "unparsed");
         // If every line ends with a bare LF, an open quote does not join two lines.
-        let events = decoded(b"* LIST () \"\\\" a\n* LIST () \"/\" b\n* 1 EXISTS\n", false);
+        let events = decoded(b"* LIST () \"\\\" a\n* LIST () \"/\" b\n* 1 EXISTS\n", Strictness::Tolerant);
         assert_eq!(events.len(), 3, "{events:?}");
     }
 
     #[test]
     fn parts_of_a_broken_response_are_not_events() {
         let input = b"* 1 FETCH (UID 1\r\n)\r\n\r\n FLAGS ())\r\nENVELOPE NIL)\r\n* )\r\n* 1 EXISTS\r\n";
-        let events = decoded(input, false);
+        let events = decoded(input, Strictness::Tolerant);
         let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
         assert_eq!(names[1..6], ["unparsed"; 5], "{events:?}");
         assert_eq!(names[6], "exists");
@@ -489,15 +492,18 @@ mod tests {
 
     #[test]
     fn names_the_repairs() {
-        let events = decoded(b"* SEARCH 7456 \r\n", false);
+        let events = decoded(b"* SEARCH 7456 \r\n", Strictness::Tolerant);
         assert_eq!(events[0]["numbers"], json!([7456]));
         assert_eq!(events[0]["repairs"].as_array().map(Vec::len), Some(1));
-        assert_eq!(decoded(b"* SEARCH 7456 \r\n", true)[0]["event"], "unparsed");
+        assert_eq!(decoded(b"* SEARCH 7456 \r\n", Strictness::Strict)[0]["event"], "unparsed");
     }
 
     #[test]
     fn a_response_includes_its_literal() {
-        let events = decoded(b"* 1 FETCH (UID 9 BODY[] {5}\r\n* BYE FLAGS ())\r\n* 2 EXISTS\r\n", false);
+        let events = decoded(
+            b"* 1 FETCH (UID 9 BODY[] {5}\r\n* BYE FLAGS ())\r\n* 2 EXISTS\r\n",
+            Strictness::Tolerant,
+        );
         assert_eq!(events.len(), 2, "{events:?}");
         assert_eq!(events[0]["items"]["uid"], 9);
     }

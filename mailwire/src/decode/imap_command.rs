@@ -1,4 +1,4 @@
-//! Commands as JSON events.
+//! IMAP commands as JSON events.
 
 use proto_imap::encode::{self, CommandBuffer, LiteralMode, Options};
 use proto_imap::parse;
@@ -10,12 +10,13 @@ use proto_imap::types::{
 use proto_imap::types::{FetchCommand, ListCommand, ListReturn, SearchCommand, StoreAction};
 use serde_json::{Value, json};
 
-use super::frame::{Quotes, announced, context, repairs, split_message, with_repairs};
-use crate::decode::lines::{text, unparsed};
+use super::arguments::Strictness;
+use super::imap_frame::{Quotes, announced, context, repairs, split_message, with_repairs};
+use super::lines::{text, unparsed};
 
 /// Decodes commands and the messages of APPEND.
-pub(crate) fn commands(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
-    let cx = context(strict);
+pub(super) fn commands(mut input: &[u8], strictness: Strictness, show: &mut impl FnMut(Value)) {
+    let cx = context(strictness);
     while !input.is_empty() {
         let (frame, rest) = split_message(input, |line| !parse::is_append_payload(line), Quotes::End);
         input = rest;
@@ -205,7 +206,7 @@ mod tests {
 
     fn decoded(input: &[u8]) -> Vec<Value> {
         let mut events = Vec::new();
-        commands(input, true, &mut |event| events.push(event));
+        commands(input, Strictness::Strict, &mut |event| events.push(event));
         events
     }
 

@@ -1,7 +1,9 @@
-//! Splits the input into complete messages with their literals, and adds repairs to events.
+//! Splits IMAP input into complete messages with their literals, and adds repairs to events.
 
 use proto_imap::parse::Context;
 use serde_json::{Value, json};
+
+use super::arguments::Strictness;
 
 /// Whether a quoted string may contain a bare line feed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,8 +80,11 @@ pub(super) fn repairs(cx: &Context) -> Value {
 }
 
 /// Returns a strict or a tolerant parse context.
-pub(super) fn context(strict: bool) -> Context {
-    if strict { Context::strict() } else { Context::tolerant() }
+pub(super) fn context(strictness: Strictness) -> Context {
+    match strictness {
+        Strictness::Strict => Context::strict(),
+        Strictness::Tolerant => Context::tolerant(),
+    }
 }
 
 /// Adds the repairs to an event.
