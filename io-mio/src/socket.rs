@@ -1,65 +1,15 @@
-//! Stream sockets of both kinds, TCP and Unix, and their addresses.
+//! Stream sockets of both kinds, TCP and Unix.
 
 use std::{
-    fmt,
     io::{self, IoSlice, Read, Write},
-    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr},
-    path::PathBuf,
+    net::Shutdown,
 };
 
+use io_common::{
+    Address,
+    stream::{Readiness, Stream},
+};
 use mio::{Interest, Registry, Token, event::Source, net::TcpStream};
-
-/// The address of one end of a connection.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Address {
-    /// An IP address and a port.
-    Ip(SocketAddr),
-    /// A Unix socket; its path if it has one. Clients usually have none.
-    Unix(Option<PathBuf>),
-}
-
-impl Address {
-    /// Returns the IP address. For a Unix socket it is `127.0.0.1`: its peer runs on this machine.
-    #[must_use]
-    pub fn ip(&self) -> IpAddr {
-        match self {
-            Self::Ip(address) => address.ip(),
-            Self::Unix(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        }
-    }
-
-    /// Returns the IP address and port; `None` for a Unix socket.
-    #[must_use]
-    pub const fn as_socket_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Ip(address) => Some(*address),
-            Self::Unix(_) => None,
-        }
-    }
-
-    /// Whether this is a Unix socket or a loopback address.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        self.ip().to_canonical().is_loopback()
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => address.fmt(f),
-            Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
-            Self::Unix(None) => f.write_str("unix socket"),
-        }
-    }
-}
-
-impl From<SocketAddr> for Address {
-    fn from(address: SocketAddr) -> Self {
-        Self::Ip(address)
-    }
-}
 
 /// A socket that is already connected, for [`Connector::connect_over`](crate::Connector::connect_over).
 ///
@@ -127,31 +77,32 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// Sends small writes at once, where the socket could delay them.
-    pub(crate) fn set_nodelay(&self) {
+    pub(crate) fn peer_address(&self) -> io::Result<Address> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr().map(Address::Ip),
+            #[cfg(unix)]
+            Self::Unix(socket) => socket.peer_addr().map(|address| Address::from(&address)),
+        }
+    }
+}
+
+impl Stream for Socket {
+    fn set_nodelay(&self) {
         if let Self::Tcp(socket) = self {
             let _ = socket.set_nodelay(true);
         }
     }
 
-    pub(crate) fn peer_address(&self) -> io::Result<Address> {
-        match self {
-            Self::Tcp(socket) => socket.peer_addr().map(Address::Ip),
-            #[cfg(unix)]
-            Self::Unix(socket) => socket.peer_addr().map(|address| unix_address(&address)),
-        }
-    }
-
-    pub(crate) fn local_address(&self) -> io::Result<Address> {
+    fn local_address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(socket) => socket.local_addr().map(Address::Ip),
             #[cfg(unix)]
-            Self::Unix(socket) => socket.local_addr().map(|address| unix_address(&address)),
+            Self::Unix(socket) => socket.local_addr().map(|address| Address::from(&address)),
         }
     }
 
-    /// Reads without taking the bytes out of the socket. TCP only.
-    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// TCP only.
+    fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.peek(buffer),
             #[cfg(unix)]
@@ -159,18 +110,13 @@ impl Socket {
         }
     }
 
-    pub(crate) fn shutdown_write(&self) {
+    fn shutdown_write(&mut self) {
         let _ = match self {
             Self::Tcp(socket) => socket.shutdown(Shutdown::Write),
             #[cfg(unix)]
             Self::Unix(socket) => socket.shutdown(Shutdown::Write),
         };
     }
-}
-
-#[cfg(unix)]
-pub(crate) fn unix_address(address: &std::os::unix::net::SocketAddr) -> Address {
-    Address::Unix(address.as_pathname().map(Into::into))
 }
 
 impl Read for Socket {
@@ -228,5 +174,15 @@ impl Source for Socket {
             #[cfg(unix)]
             Self::Unix(socket) => socket.deregister(registry),
         }
+    }
+}
+
+/// Returns what an event of the poll says about a socket.
+pub(crate) fn readiness(event: &mio::event::Event) -> Readiness {
+    Readiness {
+        readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+        writable: event.is_writable() || event.is_error(),
+        read_closed: event.is_read_closed() || event.is_error(),
+        hung_up: event.is_error() || event.is_read_closed() && event.is_write_closed(),
     }
 }

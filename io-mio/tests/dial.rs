@@ -13,8 +13,9 @@ use std::{
 };
 
 use io_mio::{
-    Address, BoundPort, ConnectStage, Connector, Deadlines, Error, ErrorKind, ListenerSettings, ListenerTls,
-    Proxy, ProxyError, Reactor, ReactorLimits, Security, Target, TimeoutStage, TlsClientConfig,
+    Address, BoundPort, ConnectStage, ConnectionLimits, Connector, Deadlines, Error, ErrorKind,
+    ListenerSettings, ListenerTls, Proxy, ProxyError, Reactor, Security, Target, TimeoutStage,
+    TlsClientConfig,
 };
 use toy::{Config, Server, Toy, ask, line, localhost};
 
@@ -203,7 +204,7 @@ fn on_unix_socket(tls: ListenerTls) -> std::path::PathBuf {
         std::thread::current().id()
     ));
     let _ = std::fs::remove_file(&path);
-    let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
+    let mut reactor = Reactor::new(ConnectionLimits::default()).unwrap();
     let port = BoundPort::bind_unix(&path).unwrap();
     assert_eq!(port.address(), &Address::Unix(Some(path.clone())));
     let settings = ListenerSettings::<Toy>::new(Config::default(), tls, Deadlines::default());
@@ -263,7 +264,7 @@ fn speaks_tls_over_unix_sockets_and_connected_sockets() {
 fn proxies_cannot_stand_before_a_unix_socket() {
     let path = std::env::temp_dir().join(format!("io-mio-proxied-{}.sock", std::process::id()));
     let _ = std::fs::remove_file(&path);
-    let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
+    let mut reactor = Reactor::new(ConnectionLimits::default()).unwrap();
     let settings = ListenerSettings::<Toy>::new(Config::default(), ListenerTls::None, Deadlines::default());
     let port = BoundPort::bind_unix(&path).unwrap();
     let proxies = Some("127.0.0.1".parse().unwrap());

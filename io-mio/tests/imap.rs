@@ -12,8 +12,8 @@ use std::{
 };
 
 use io_mio::{
-    Connection, ConnectionEvent, Connector, Context, Deadlines, Error, Handler, ImapClient, ImapServer,
-    ListenerTls, Next, Peer, Reactor, ReactorHandle, ReactorLimits, Security, TlsClientConfig, TlsVersions,
+    Connection, ConnectionEvent, ConnectionLimits, Connector, Context, Deadlines, Error, Handler, ImapClient,
+    ImapServer, ListenerTls, Next, Peer, Reactor, ReactorHandle, Security, TlsClientConfig, TlsVersions,
     protocol::MachineMut,
 };
 use proto_imap::{
@@ -83,7 +83,7 @@ struct Running {
 
 impl Running {
     fn start(tls: ListenerTls) -> Self {
-        let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
+        let mut reactor = Reactor::new(ConnectionLimits::default()).unwrap();
         let mut waits = Waits::default();
         waits.delay = Duration::from_millis(100);
         let config = Arc::new(Config::default().waits(waits).offered_mechanisms(Mechanisms::all()));

@@ -18,7 +18,7 @@ use std::{
 };
 
 use io_mio::{
-    Error, ListenerTls, ReactorLimits,
+    ConnectionLimits, Error, ListenerTls,
     delivery::{
         Chunking, DeliveryReport, DeliveryRequest, DeliveryResult, DeliveryStage, DeliveryStatus, Diagnostic,
         Dispatcher, Journal, Pool, PoolLimits, RetryPolicy, Route, StopSignal, SystemClock,
@@ -333,7 +333,7 @@ fn a_route_that_was_given_up_is_tried_again_later() {
 
 #[test]
 fn a_server_with_few_sessions_gets_every_message() {
-    let mut limits = ReactorLimits::default();
+    let mut limits = ConnectionLimits::default();
     limits.connections = 2;
     let server = Running::with(ListenerTls::None, Config::default().danger_cleartext(), limits);
     server.book.think(Duration::from_millis(5));

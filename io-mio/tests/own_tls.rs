@@ -11,8 +11,8 @@ use std::{
 };
 
 use io_mio::{
-    ClientCertificates, ClientProtocol, Connection, ConnectionEvent, Connector, Context, Deadlines, Error,
-    Handler, ImapClient, ImapServer, ListenerSettings, ListenerTls, Next, Peer, Reactor, ReactorLimits,
+    ClientCertificates, ClientProtocol, Connection, ConnectionEvent, ConnectionLimits, Connector, Context,
+    Deadlines, Error, Handler, ImapClient, ImapServer, ListenerSettings, ListenerTls, Next, Peer, Reactor,
     Security, ServerProtocol, SmtpClient, SmtpServer, Target, TlsClientConfig, TlsServerConfig, TlsVersions,
 };
 use proto_mail::{
@@ -96,7 +96,7 @@ fn serve<P: ServerProtocol>(tls: ListenerTls, config: P::Config) -> SocketAddr
 where
     App: Handler<P>,
 {
-    let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
+    let mut reactor = Reactor::new(ConnectionLimits::default()).unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
     let address = reactor.listen::<P, App>(any, tls, config, Deadlines::default(), |_: &Peer| App).unwrap();
     std::thread::spawn(move || reactor.run());
@@ -216,7 +216,7 @@ fn certified(identity: &Identity) -> Arc<CertifiedKey> {
 }
 
 fn toy_server(tls: ListenerTls) -> (SocketAddr, ListenerSettings<Toy>) {
-    let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
+    let mut reactor = Reactor::new(ConnectionLimits::default()).unwrap();
     let settings = ListenerSettings::<Toy>::new(Config::default(), tls, Deadlines::default());
     let port = io_mio::BoundPort::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = port.address().as_socket_addr().unwrap();

@@ -14,7 +14,7 @@ use std::{
 };
 
 use io_mio::{
-    Connector, Deadlines, Error, ListenerTls, ReactorLimits, Security,
+    ConnectionLimits, Connector, Deadlines, Error, ListenerTls, Security,
     delivery::{
         DeliveryReport, DeliveryRequest, DeliveryStage, DeliveryStatus, Dispatcher, Pool, PoolLimits,
         RetryPolicy, Route, SystemClock,
@@ -65,7 +65,7 @@ fn a_session_closed_while_idle_costs_nothing() {
     let mut waits = proto_smtp::Waits::default();
     waits.command = Duration::from_millis(50);
     let config = Config::default().danger_cleartext().waits(waits);
-    let server = Running::with(ListenerTls::None, config, ReactorLimits::default());
+    let server = Running::with(ListenerTls::None, config, ConnectionLimits::default());
     let (pool, route) = (Pool::new(PoolLimits::default()), server.route());
     for number in 1..=3 {
         let mut message = message(["a@x.example"]);
@@ -141,7 +141,7 @@ fn identities_never_share_a_session() {
     let server = Running::with(
         ListenerTls::Implicit(identity.server()),
         Config::default().waits(waits),
-        ReactorLimits::default(),
+        ConnectionLimits::default(),
     );
     let connector = Connector::new(authority.trust()).deadlines(Deadlines::uniform(Duration::from_secs(5)));
     let to = target(server.address, Security::ImplicitTls);
@@ -329,7 +329,7 @@ fn a_host_that_cannot_be_reached_leaves_a_report() {
 
 #[test]
 fn a_server_that_has_too_many_sessions_says_so_and_is_tried_later() {
-    let mut limits = ReactorLimits::default();
+    let mut limits = ConnectionLimits::default();
     limits.connections = 1;
     let config = Config::default().danger_cleartext();
     let server = Running::with(ListenerTls::None, config, limits);

@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use io_mio::{
-    Context, Deadlines, Handler, ListenerTls, MachineMut, Next, Peer, Reactor, ReactorHandle, ReactorLimits,
-    SmtpServer, TrustedProxies,
+    ConnectionLimits, Context, Deadlines, Handler, ListenerTls, MachineMut, Next, Peer, Reactor,
+    ReactorHandle, SmtpServer, TrustedProxies,
 };
 use proto_mail::{Cleartext, Secure, SendBuffer};
 use proto_smtp::Config;
@@ -59,7 +59,7 @@ struct Running {
 impl Running {
     fn start(proxies: &str, tls: ListenerTls) -> Self {
         let seen = Seen::default();
-        let mut limits = ReactorLimits::default();
+        let mut limits = ConnectionLimits::default();
         limits.connections_per_address = 1;
         let mut reactor = Reactor::new(limits).unwrap();
         let made = seen.clone();

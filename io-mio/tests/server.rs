@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use io_mio::{Deadlines, ListenerTls, MinimumRate, ReactorLimits, Security};
+use io_mio::{ConnectionLimits, Deadlines, ListenerTls, MinimumRate, Security};
 use toy::{Config, Server, ask, connect, line, localhost};
 
 fn plain() -> Server {
@@ -39,7 +39,7 @@ fn say(client: &mut BufReader<TcpStream>, line: &str) {
 
 #[test]
 fn two_thousand_idle_sessions_do_not_slow_one_down() {
-    let mut limits = ReactorLimits::default();
+    let mut limits = ConnectionLimits::default();
     limits.connections_per_address = 3000;
     let server = Server::with(ListenerTls::None, Config::default(), Deadlines::default(), limits);
     let mut idle: Vec<_> = (0..2000).map(|_| client(&server)).collect();
@@ -147,7 +147,7 @@ fn work_of_some_seconds_goes_on_for_a_client_that_closed_its_side() {
 
 #[test]
 fn the_oldest_client_that_has_not_logged_in_gives_its_place_to_a_new_one() {
-    let mut limits = ReactorLimits::default();
+    let mut limits = ConnectionLimits::default();
     limits.connections_before_login = 3;
     let mut deadlines = Deadlines::default();
     deadlines.login = Duration::from_secs(60);
@@ -181,7 +181,7 @@ fn client_from(address: [u8; 4], server: &Server) -> BufReader<TcpStream> {
 
 #[test]
 fn the_address_with_the_most_connections_gives_its_place_to_a_new_client() {
-    let mut limits = ReactorLimits::default();
+    let mut limits = ConnectionLimits::default();
     limits.connections_before_login = 3;
     let mut deadlines = Deadlines::default();
     deadlines.login = Duration::from_secs(60);
@@ -210,7 +210,7 @@ fn a_panic_costs_one_session() {
 #[test]
 fn dripped_bytes_do_not_extend_the_wait_for_a_command() {
     let config = Config { command: Duration::from_millis(400), ..Config::default() };
-    let server = Server::with(ListenerTls::None, config, Deadlines::default(), ReactorLimits::default());
+    let server = Server::with(ListenerTls::None, config, Deadlines::default(), ConnectionLimits::default());
     let mut client = client(&server);
     let begun = Instant::now();
     let mut writer = client.get_ref().try_clone().unwrap();
@@ -231,7 +231,7 @@ fn dripped_bytes_do_not_extend_the_wait_for_a_command() {
 fn a_message_below_the_least_rate_is_cut_off() {
     let mut deadlines = Deadlines::default();
     deadlines.rate = MinimumRate { bytes: 1000, per: Duration::from_millis(300) };
-    let server = Server::with(ListenerTls::None, Config::default(), deadlines, ReactorLimits::default());
+    let server = Server::with(ListenerTls::None, Config::default(), deadlines, ConnectionLimits::default());
     let mut client = client(&server);
     say(&mut client, "PUT 100000\r\n");
     let begun = Instant::now();
@@ -247,7 +247,7 @@ fn a_message_below_the_least_rate_is_cut_off() {
 fn disconnects_a_peer_that_stops_reading_with_little_memory() {
     let mut deadlines = Deadlines::default();
     deadlines.rate = MinimumRate { bytes: 1000, per: Duration::from_millis(500) };
-    let server = Server::with(ListenerTls::None, Config::default(), deadlines, ReactorLimits::default());
+    let server = Server::with(ListenerTls::None, Config::default(), deadlines, ConnectionLimits::default());
     let before = resident();
     let mut greedy = client(&server);
     say(&mut greedy, "GET 1000000000\r\n");
@@ -264,7 +264,7 @@ fn disconnects_a_peer_that_stops_reading_with_little_memory() {
 fn a_peer_at_the_least_rate_is_served() {
     let mut deadlines = Deadlines::default();
     deadlines.rate = MinimumRate { bytes: 1, per: Duration::from_millis(600) };
-    let server = Server::with(ListenerTls::None, Config::default(), deadlines, ReactorLimits::default());
+    let server = Server::with(ListenerTls::None, Config::default(), deadlines, ConnectionLimits::default());
     let mut sender = client(&server);
     let mut reader = client(&server);
     let size = 64 * 1024 * 1024;
@@ -328,7 +328,7 @@ fn a_peer_that_does_not_read_is_not_read_from() {
     let (authority, identity) = localhost();
     let serving = |tls: ListenerTls| {
         let config = Config { high_water: usize::MAX, ..Config::default() };
-        Server::with(tls, config, Deadlines::default(), ReactorLimits::default())
+        Server::with(tls, config, Deadlines::default(), ConnectionLimits::default())
     };
     let server = serving(ListenerTls::None);
     let mut socket = client(&server).into_inner();
@@ -376,7 +376,7 @@ fn a_large_answer_arrives_whole_under_tls_and_not() {
 
 #[test]
 fn limits_hold_per_address_and_in_all() {
-    let mut limits = ReactorLimits::default();
+    let mut limits = ConnectionLimits::default();
     limits.connections_per_address = 3;
     let server = Server::with(ListenerTls::None, Config::default(), Deadlines::default(), limits);
     let clients: Vec<_> = (0..3).map(|_| client(&server)).collect();
@@ -396,7 +396,7 @@ fn limits_hold_per_address_and_in_all() {
 #[test]
 fn one_too_many_is_told_so_under_tls_and_in_order() {
     let (authority, identity) = localhost();
-    let mut limits = ReactorLimits::default();
+    let mut limits = ConnectionLimits::default();
     limits.connections = 1;
     limits.refused_connections = 1;
     let tls = ListenerTls::Implicit(identity.server());

@@ -17,8 +17,8 @@ use std::{
 
 use bytes::Bytes;
 use io_mio::{
-    Connection, ConnectionEvent, Connector, Context, Deadlines, Error, ErrorKind, Handler, ListenerTls, Next,
-    Peer, Reactor, ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, TlsClientConfig,
+    Connection, ConnectionEvent, ConnectionLimits, Connector, Context, Deadlines, Error, ErrorKind, Handler,
+    ListenerTls, Next, Peer, Reactor, ReactorHandle, Security, SmtpClient, SmtpServer, TlsClientConfig,
     TlsVersions, delivery,
 };
 use proto_mail::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
@@ -87,7 +87,7 @@ struct Running {
 impl Running {
     fn start(tls: ListenerTls) -> Self {
         let bytes = Arc::new(AtomicU64::new(0));
-        let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
+        let mut reactor = Reactor::new(ConnectionLimits::default()).unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
         let counted = bytes.clone();
         let factory = move |_: &Peer| App { bytes: counted.clone() };

@@ -23,11 +23,16 @@ const CRATES: &[Allowed] = &[
     Allowed { folder: "proto-imap", name: "proto_imap", crates: &["proto_mail"] },
     Allowed { folder: "proto-smtp", name: "proto_smtp", crates: &["proto_mail"] },
     Allowed { folder: "mailstore", name: "mailstore", crates: &["mailmime"] },
-    Allowed { folder: "io-mio", name: "io_mio", crates: &["proto_mail", "proto_imap", "proto_smtp"] },
+    Allowed { folder: "io-common", name: "io_common", crates: &["proto_mail", "proto_imap", "proto_smtp"] },
+    Allowed {
+        folder: "io-mio",
+        name: "io_mio",
+        crates: &["proto_mail", "proto_imap", "proto_smtp", "io_common"],
+    },
     Allowed {
         folder: "mailwire",
         name: "mailwire",
-        crates: &["proto_mail", "proto_imap", "proto_smtp", "mailmime", "mailstore", "io_mio"],
+        crates: &["proto_mail", "proto_imap", "proto_smtp", "mailmime", "mailstore", "io_common", "io_mio"],
     },
 ];
 

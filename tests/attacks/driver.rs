@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use io_mio::delivery::{Pool, PoolLimits, Route};
 use io_mio::{
-    CloseReason, ConnectionEvent, Context, Deadlines, Error, ErrorKind, Handler, ImapClient, ImapServer,
-    ListenerTls, Next, Peer, Reactor, ReactorHandle, ReactorLimits, Security, ServerProtocol, SmtpClient,
-    SmtpServer, TlsClientConfig, TlsServerConfig, TlsVersions,
+    CloseReason, ConnectionEvent, ConnectionLimits, Context, Deadlines, Error, ErrorKind, Handler,
+    ImapClient, ImapServer, ListenerTls, Next, Peer, Reactor, ReactorHandle, Security, ServerProtocol,
+    SmtpClient, SmtpServer, TlsClientConfig, TlsServerConfig, TlsVersions,
 };
 use proto_mail::{Machine, PeerError, SendBuffer, StartTlsRequest};
 
@@ -389,7 +389,7 @@ impl TestServer {
             Mode::Implicit => ListenerTls::Implicit(tls.unwrap()),
             Mode::StartTls => ListenerTls::StartTls(tls.unwrap()),
         };
-        let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
+        let mut reactor = Reactor::new(ConnectionLimits::default()).unwrap();
         let failed = Arc::<Mutex<Vec<bool>>>::default();
         let noted = Arc::clone(&failed);
         let factory = move |_: &Peer| Noting(Arc::clone(&noted));

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use io_mio::{
-    Connection, ConnectionEvent, Connector, Context, Deadlines, Error, Handler, ImapClient, ImapServer,
-    ListenerTls, Next, Peer, Reactor, ReactorHandle, ReactorLimits, Security, ServerProtocol, SmtpClient,
+    Connection, ConnectionEvent, ConnectionLimits, Connector, Context, Deadlines, Error, Handler, ImapClient,
+    ImapServer, ListenerTls, Next, Peer, Reactor, ReactorHandle, Security, ServerProtocol, SmtpClient,
     SmtpServer, Target, TlsClientConfig, TlsServerConfig, TlsVersions,
 };
 use proto_mail::{AuthRequest, Cleartext, Machine, Mechanism, Mechanisms, Secure, SendBuffer};
@@ -121,7 +121,7 @@ impl Running {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         let tls = TlsServerConfig::from_pem(chain.as_bytes(), key.as_bytes(), TlsVersions::Both).unwrap();
-        let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
+        let mut reactor = Reactor::new(ConnectionLimits::default()).unwrap();
         let written = written.clone();
         reactor.trace(move || written.trace());
         let any = "127.0.0.1:0".parse().unwrap();

@@ -5,24 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use io_common::{
+    Address, ClientProtocol, Deadlines, Error, TimeoutStage, TlsClientConfig, TlsInfo,
+    session_timer::{ExpiredLimit, SessionActivity, SessionTimer},
+    tls::HandshakeNames,
+    transport::{ReadBuffer, Received, TlsStart, Transport, read_buffer},
+};
 use mio::{Events, Interest, Poll, Token};
 use proto_mail::{
     PeerError, Secure, Wait, WaitFor,
     machine::{Negotiation, StartTlsNegotiation},
 };
 
-use crate::{
-    deadlines::Deadlines,
-    error::{Error, TimeoutStage},
-    protocol::traits::ClientProtocol,
-    session_timer::{ExpiredLimit, SessionActivity, SessionTimer},
-    socket::Address,
-    tls::{
-        client::{HandshakeNames, TlsClientConfig},
-        info::TlsInfo,
-    },
-    transport::{Certificates, ReadBuffer, Received, TlsStart, Transport, read_buffer},
-};
+use crate::socket::{Socket, readiness};
 
 /// While output is blocked, this many bytes are read nevertheless: two peers that only write would block each other.
 const READ_AHEAD: usize = 256 * 1024;
@@ -33,7 +28,7 @@ const CLOSE: Duration = Duration::from_secs(2);
 
 /// A transport with a poll and a timer of its own.
 pub(crate) struct BlockingTransport {
-    pub(crate) inner: Transport,
+    pub(crate) inner: Transport<Socket>,
     pub(super) address: Address,
     poll: Poll,
     events: Events,
@@ -53,7 +48,11 @@ pub(super) enum TransportStep {
 }
 
 impl BlockingTransport {
-    pub(crate) fn new(mut inner: Transport, address: Address, deadlines: Deadlines) -> Result<Self, Error> {
+    pub(crate) fn new(
+        mut inner: Transport<Socket>,
+        address: Address,
+        deadlines: Deadlines,
+    ) -> Result<Self, Error> {
         let poll = Poll::new().map_err(Error::io("opening a poll"))?;
         poll.registry()
             .register(inner.socket(), Token(0), Interest::READABLE | Interest::WRITABLE)
@@ -130,7 +129,7 @@ impl BlockingTransport {
             Err(error) => return Err(Error::io("polling")(error)),
         }
         for event in &self.events {
-            self.inner.ready(event);
+            self.inner.ready(readiness(event));
         }
         Ok(())
     }
@@ -143,15 +142,7 @@ impl BlockingTransport {
     /// Sends the farewell of a machine that failed, and returns its error.
     pub(super) fn machine_error(&mut self, error: proto_mail::Error) -> Error {
         let _ = self.inner.transmit();
-        match error {
-            proto_mail::Error::Peer(PeerError::TlsInCleartext) => self.inner.wrong_mode(),
-            proto_mail::Error::Peer(PeerError::InvalidGreeting) if !self.inner.rx.is_empty() => {
-                let received = self.inner.rx.bytes();
-                let end = received.iter().position(|byte| *byte == b'\n').unwrap_or(received.len());
-                Error::InvalidGreeting { line: last_line(received.get(..end).unwrap_or_default()) }
-            }
-            error => error.into(),
-        }
+        self.inner.explain(error)
     }
 
     pub(super) fn flush(&mut self) -> Result<(), Error> {
@@ -198,7 +189,7 @@ impl BlockingTransport {
         loop {
             let wait = negotiation.wait();
             let transport = &mut self.inner;
-            let reply = last_line(transport.rx.bytes());
+            let reply = transport.last_received_line();
             match negotiation.advance(&mut transport.rx, &mut transport.tx) {
                 Ok(Negotiation::Ready(upgrade)) => return Ok(upgrade),
                 Ok(Negotiation::Refused(_)) => {
@@ -228,8 +219,7 @@ impl BlockingTransport {
         names: &HandshakeNames,
         start: TlsStart,
     ) -> Result<(), Error> {
-        let (connection, observed) = tls.connect(names)?;
-        self.inner.begin_tls(connection, Certificates::Client(observed), start)
+        self.inner.begin_client_tls(tls, names, start)
     }
 
     /// Runs the TLS handshake to its end.
@@ -255,12 +245,4 @@ impl BlockingTransport {
             }
         }
     }
-}
-
-/// Returns the last line that was received before TLS, for reports. Both protocols give their reason there.
-fn last_line(received: &[u8]) -> String {
-    const MAX_LEN: usize = 1000;
-    let received = received.trim_ascii_end();
-    let line = received.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-    String::from_utf8_lossy(line.get(..MAX_LEN).unwrap_or(line)).into_owned()
 }

@@ -6,20 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use io_common::{
+    Address, ClientProtocol, Deadlines, Error, TimeoutStage, TlsClientConfig, TlsInfo,
+    tls::HandshakeNames,
+    transport::{LOW_WATER, TlsStart},
+};
 use proto_mail::{Machine, Secure, SendBuffer, Upgrade};
 
 use super::blocking::{BlockingTransport, TransportStep};
-use crate::{
-    deadlines::Deadlines,
-    error::{Error, TimeoutStage},
-    protocol::traits::ClientProtocol,
-    socket::Address,
-    tls::{
-        client::{HandshakeNames, ServerNameIndication, TlsClientConfig},
-        info::TlsInfo,
-    },
-    transport::{LOW_WATER, TlsStart},
-};
 
 /// How many reads follow once the caller's own time limit has passed.
 const LATE_READS: usize = 8;
@@ -257,7 +251,7 @@ impl<M: Machine> Connection<M> {
         name: &str,
     ) -> Result<Connection<P::Secure>, Error> {
         let (mut transport, upgrade) = self.negotiate_starttls::<P>()?;
-        let names = HandshakeNames { verified: name.to_owned(), sni: ServerNameIndication::Verified };
+        let names = HandshakeNames::new(name);
         transport.begin_tls(tls, &names, TlsStart::StartTls)?;
         let (secure, info) = transport.handshake()?;
         Connection::complete(transport, upgrade, secure, info)

@@ -9,22 +9,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+use io_common::{
+    Address, Certificate, ClientProtocol, Deadlines, Error, Proxy, Security, StartTlsReadiness, Target,
+    TimeoutStage, TlsClientConfig, TlsInfo, Trace,
+    protocol::ProtocolPorts,
+    tls::{DetectedProtocol, seed},
+    trace::{Role, Tracer},
+    transport::{TlsStart, Transport},
+};
 use proto_mail::SendBuffer;
 
 use super::{
     blocking::BlockingTransport,
     connection::{Connection, ConnectionEvent},
-    target::{Security, Target},
 };
 use crate::{
-    deadlines::Deadlines,
-    dial::{proxy::Proxy, race, resolve, tunnel},
-    error::{Error, TimeoutStage},
-    protocol::traits::{ClientProtocol, StartTlsReadiness},
-    socket::{Address, ConnectedSocket, Socket},
-    tls::{self, certificate::Certificate, client::TlsClientConfig, detect::DetectedProtocol, info::TlsInfo},
-    trace::record::{Role, Trace, Tracer},
-    transport::{ProtocolPorts, TlsStart, Transport},
+    dial::{race, resolve, tunnel},
+    socket::{ConnectedSocket, Socket},
 };
 
 /// How long a server may be silent before a second connection asks whether it waits for TLS.
@@ -205,7 +206,7 @@ impl Connector {
         let mut transport = self.transport::<P>(dialled)?;
         let config = &P::config_for_address(config, transport.inner.local_ip()?);
         let tx = &mut transport.inner.tx;
-        let machine = match tls::info::seed() {
+        let machine = match seed() {
             Some(seed) => P::open_with_seed(config, seed, tx),
             None => P::open(config, tx),
         };
@@ -320,13 +321,11 @@ impl Connector {
 
     /// Asks on a second connection whether the port speaks TLS. Failures are ignored: only a TLS reply counts.
     fn probe(&self, address: SocketAddr, target: &Target, ports: ProtocolPorts) -> Result<(), Error> {
-        let (mut hello, _) = self.tls.connect(&target.handshake_names())?;
-        let mut ask = || -> std::io::Result<Option<DetectedProtocol>> {
+        let hello = self.tls.client_hello(&target.handshake_names())?;
+        let ask = || -> std::io::Result<Option<DetectedProtocol>> {
             let mut socket = TcpStream::connect_timeout(&address, PROBE)?;
             socket.set_read_timeout(Some(PROBE))?;
-            let mut bytes = Vec::new();
-            hello.write_tls(&mut bytes)?;
-            socket.write_all(&bytes)?;
+            socket.write_all(&hello)?;
             let mut first = [0; 5];
             let count = socket.read(&mut first)?;
             Ok(DetectedProtocol::of(first.get(..count).unwrap_or_default()))

@@ -17,7 +17,7 @@ use super::{
     retry::{RetryDecision, RetryPolicy},
     smtp_session::quit,
 };
-use crate::{client::connection::Connection, error::Error};
+use crate::{Connection, Error};
 
 /// Delivers a message: connects, sends it, and retries for recipients that the server refused temporarily.
 ///

@@ -29,7 +29,7 @@ use super::{
     status::DeliveryStatus,
     validation::MessageLimits,
 };
-use crate::error::Error;
+use crate::Error;
 
 /// The default number of messages that are held.
 const MAX_HELD: usize = 256;

@@ -13,7 +13,7 @@ use super::{
     status::DeliveryStatus,
     validation::{self, AddressCheck, MessageLimits, MessagePart, Problem, ProblemKind},
 };
-use crate::error::Error;
+use crate::Error;
 
 /// A message to deliver: its envelope and its content, which is read again for each attempt.
 ///

@@ -12,11 +12,7 @@ use proto_mail::{Channel, Credentials, Mechanism, Secure};
 use proto_smtp::{Config, client::Client};
 
 use super::smtp_session::{log_in, wait_until_ready};
-use crate::{
-    client::{connection::Connection, connector::Connector, target::Target},
-    error::Error,
-    protocol::smtp::SmtpClient,
-};
+use crate::{Connection, Connector, Error, SmtpClient, Target};
 
 type Open<C, E> = dyn Fn() -> Result<Connection<Client<C>>, E> + Send + Sync;
 

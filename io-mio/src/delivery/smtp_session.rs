@@ -3,11 +3,8 @@
 use proto_mail::{Channel, Credentials, Mechanism, Secure};
 use proto_smtp::client::{AuthOutcome, Client, Event};
 
-use crate::{
-    client::connection::{Connection, ConnectionEvent},
-    error::Error,
-    protocol::smtp::service_refused,
-};
+use crate::{Connection, ConnectionEvent, Error};
+use io_common::protocol::service_refused;
 
 /// Waits for the greeting and the reply to EHLO.
 ///

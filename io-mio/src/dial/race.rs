@@ -8,7 +8,7 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
-use crate::error::{Error, TimeoutStage};
+use io_common::{Error, TimeoutStage};
 
 /// How long an address may be silent before the next one is tried (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);

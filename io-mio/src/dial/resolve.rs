@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::error::{Error, TimeoutStage};
+use io_common::{Error, TimeoutStage};
 
 /// How many addresses of one host are tried.
 const MAX_ADDRESSES: usize = 16;

@@ -5,14 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mio::{Events, Interest, Poll, Token, net::TcpStream};
-
-use super::{
-    http_connect::HttpConnect,
-    proxy::{MAX_REPLY_LEN, Proxy, ProxyError, ProxyHandshake, ProxyKind},
-    socks5::Socks5,
+use io_common::{
+    Error, Proxy, ProxyError, TimeoutStage,
+    proxy::{MAX_REPLY_LEN, ProxyHandshake},
 };
-use crate::error::{Error, TimeoutStage};
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 /// Asks the proxy at the other end of `socket` for a connection to this host, within `limit`.
 ///
@@ -24,17 +21,7 @@ pub(crate) fn open(
     port: u16,
     limit: Duration,
 ) -> Result<(), Error> {
-    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'%');
-    if host.is_empty() || !host.bytes().all(allowed) {
-        return Err(Error::Config(format!("a proxy cannot be asked for the host {host:?}")));
-    }
-    let credentials = proxy.credentials.as_ref();
-    let wrong = |what: &str| Error::Config(what.into());
-    let mut handshake: Box<dyn ProxyHandshake> = match proxy.kind {
-        ProxyKind::Socks5 => Box::new(Socks5::new(host, port, credentials).map_err(wrong)?),
-        ProxyKind::HttpConnect => Box::new(HttpConnect::new(host, port, credentials).map_err(wrong)?),
-    };
+    let mut handshake = proxy.handshake(host, port)?;
     let mut wire = Wire::new(socket, limit)?;
     let done = wire.run(&mut *handshake);
     wire.release();

@@ -2,27 +2,14 @@
 
 use std::{
     fmt, io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
+use io_common::{Address, Error, server::SessionFactory, stream::Stream};
 use mio::{Interest, Registry, Token, event::Source, net::TcpListener};
 
-use super::{
-    admission::Admission,
-    handler::{Handler, Peer},
-    listener_settings::{ListenerShared, ListenerTls},
-    proxy_protocol::{ProxiedConnection, TrustedProxies},
-    session::Session,
-    session_handle::SessionHandle,
-    session_task::{SessionTask, StartSession},
-};
-use crate::{
-    error::Error,
-    protocol::traits::ServerProtocol,
-    socket::{Address, Socket},
-};
+use crate::socket::Socket;
 
 /// A bound listening socket. Connections wait in the operating system until a reactor
 /// [listens](crate::Reactor::listen_on) on it.
@@ -101,9 +88,9 @@ impl ListeningSocket {
         match self {
             Self::Tcp(socket) => socket.accept().map(|(socket, peer)| (Socket::Tcp(socket), peer.into())),
             #[cfg(unix)]
-            Self::Unix(socket) => socket
-                .accept()
-                .map(|(socket, peer)| (Socket::Unix(socket), crate::socket::unix_address(&peer))),
+            Self::Unix(socket) => {
+                socket.accept().map(|(socket, peer)| (Socket::Unix(socket), Address::from(&peer)))
+            }
         }
     }
 }
@@ -117,11 +104,7 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) struct Listener {
     socket: ListeningSocket,
     address: Address,
-    start: Arc<StartSession>,
-    /// The proxies that may connect, if the listener is behind proxies.
-    proxies: Option<TrustedProxies>,
-    /// What a connection beyond all limits is told; empty if TLS would have to come first.
-    too_many_connections: &'static [u8],
+    pub(crate) factory: SessionFactory<Socket>,
     /// Whether an accept may return a connection.
     pub(crate) ready: bool,
     /// When accepting continues after a pause.
@@ -130,28 +113,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn new<P: ServerProtocol, H: Handler<P>>(
-        port: BoundPort,
-        proxies: Option<TrustedProxies>,
-        shared: ListenerShared<P, H>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(port: BoundPort, factory: SessionFactory<Socket>) -> Result<Self, Error> {
         let BoundPort { socket, address } = port;
-        if proxies.is_some() && matches!(address, Address::Unix(_)) {
+        if factory.is_behind_proxies() && matches!(address, Address::Unix(_)) {
             return Err(Error::Config("a Unix socket has no addresses of proxies to trust".into()));
         }
-        let too_many_connections = match shared.settings.current().tls {
-            ListenerTls::Implicit(_) => &[],
-            ListenerTls::StartTls(_) | ListenerTls::None | ListenerTls::TrustedLocal => {
-                P::TOO_MANY_CONNECTIONS
-            }
-        };
-        let shared = Arc::new(shared);
-        let start: Arc<StartSession> = Arc::new(move |socket, peer, handle, admission, now| {
-            let session = Session::start(socket, peer, handle, shared.clone(), admission, now)?;
-            Ok(Box::new(session) as Box<dyn SessionTask>)
-        });
-        let (retry_at, warned_at) = (None, None);
-        Ok(Self { socket, address, start, proxies, too_many_connections, ready: true, retry_at, warned_at })
+        Ok(Self { socket, address, factory, ready: true, retry_at: None, warned_at: None })
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -193,39 +160,10 @@ impl Listener {
         }
     }
 
-    /// Whether connections from this address are allowed.
-    pub(crate) fn allows(&self, address: IpAddr) -> bool {
-        self.proxies.as_ref().is_none_or(|proxies| proxies.contains(address))
-    }
-
     /// Whether a connection counts for its own address. A proxy's connection counts for the client that it announces, and
     /// a Unix socket has no address.
-    pub(crate) const fn counts_addresses(&self) -> bool {
-        self.proxies.is_none() && matches!(self.address, Address::Ip(_))
-    }
-
-    pub(crate) fn start(
-        &self,
-        socket: Socket,
-        peer: Peer,
-        handle: SessionHandle,
-        admission: Admission,
-        now: Instant,
-    ) -> Result<Box<dyn SessionTask>, Error> {
-        match &self.proxies {
-            None => (self.start)(socket, peer, handle, admission, now),
-            Some(_) => {
-                let start = self.start.clone();
-                Ok(Box::new(ProxiedConnection::new(socket, peer, handle, start, admission, now)))
-            }
-        }
-    }
-
-    /// Closes a connection beyond all limits, with a short reply if cleartext allows one.
-    pub(crate) fn cut_off(&self, mut socket: Socket) {
-        if !self.too_many_connections.is_empty() {
-            let _ = io::Write::write(&mut socket, self.too_many_connections);
-        }
+    pub(crate) fn counts_addresses(&self) -> bool {
+        !self.factory.is_behind_proxies() && matches!(self.address, Address::Ip(_))
     }
 }
 

@@ -7,30 +7,27 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use io_common::{
+    Address, ConnectionLimits, Deadlines, Error, Handler, ListenerSettings, ListenerTls, Peer,
+    ServerProtocol, SessionHandle, Trace, TrustedProxies,
+    server::{Admission, AdmissionControl, Entry, SessionFactory, SessionTask, TurnOutcome, WakeReason},
+    trace::Tracer,
+    transport::{ReadBuffer, read_buffer},
+};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::{
-    admission::{Admission, AdmissionControl, Entry, ReactorLimits},
-    handler::{Handler, Peer},
     listener::{BoundPort, Listener},
-    listener_settings::{ListenerSettings, ListenerShared, ListenerTls},
-    proxy_protocol::TrustedProxies,
-    session_handle::{SESSIONS, SLOT_BITS, SessionHandle, SessionKey, Shared},
-    session_task::{SessionTask, TurnOutcome, WakeReason},
+    requests::{SESSIONS, SLOT_BITS, SessionKey, Shared},
 };
 use crate::{
-    deadlines::Deadlines,
-    error::Error,
-    protocol::traits::ServerProtocol,
-    socket::{Address, Socket},
+    socket::{Socket, readiness},
     timer_queue::TimerQueue,
-    trace::record::{Trace, Tracer},
-    transport::{ReadBuffer, read_buffer},
 };
 
 /// Drives any number of server sessions, of any protocol, on one thread.
@@ -40,10 +37,10 @@ use crate::{
 /// ```
 /// use std::time::Duration;
 ///
-/// use io_mio::{Reactor, ReactorLimits};
+/// use io_mio::{Reactor, ConnectionLimits};
 ///
 /// # fn main() -> Result<(), io_mio::Error> {
-/// let mut reactor = Reactor::new(ReactorLimits::default())?;
+/// let mut reactor = Reactor::new(ConnectionLimits::default())?;
 /// let handle = reactor.handle();
 /// std::thread::spawn(move || handle.shut_down(Duration::from_secs(10)));
 /// reactor.run()?;
@@ -76,7 +73,7 @@ pub struct ReactorHandle {
 #[derive(Default)]
 struct Slot {
     generation: u32,
-    session: Option<Box<dyn SessionTask>>,
+    session: Option<Box<dyn SessionTask<Socket>>>,
     /// When the connection was accepted.
     accepted_at: Option<Instant>,
     entry: Entry,
@@ -102,7 +99,7 @@ impl Reactor {
     ///
     /// # Errors
     /// The operating system provides no poll.
-    pub fn new(limits: ReactorLimits) -> Result<Self, Error> {
+    pub fn new(limits: ConnectionLimits) -> Result<Self, Error> {
         let poll = Poll::new().map_err(Error::io("opening a poll"))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(Error::io("opening a waker"))?;
         Ok(Self {
@@ -158,14 +155,13 @@ impl Reactor {
         settings: &ListenerSettings<P>,
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) -> Result<(), Error> {
-        let tracer = self.tracer.clone();
-        let shared = ListenerShared { settings: settings.clone(), factory: Box::new(factory), tracer };
-        self.add_listener(Listener::new::<P, H>(port, proxies, shared)?)
+        let factory = SessionFactory::new(settings.clone(), proxies, self.tracer.clone(), factory);
+        self.add_listener(Listener::new(port, factory)?)
     }
 
     /// As [`listen`](Self::listen), behind these proxies. Each connection must begin with a header of the PROXY protocol,
     /// and [`Peer::address`] is the client's. Other connections are closed.
-    /// [`connections_per_address`](ReactorLimits::connections_per_address) counts the announced addresses.
+    /// [`connections_per_address`](ConnectionLimits::connections_per_address) counts the announced addresses.
     ///
     /// # Errors
     /// As [`listen`](Self::listen).
@@ -268,7 +264,7 @@ impl Reactor {
                     let Some(slot) = self.slots.get_mut(index) else { continue };
                     let key = SessionKey { slot: index as u32, generation: slot.generation };
                     if let (true, Some(session)) = (key.token() == token, &mut slot.session) {
-                        session.ready(event);
+                        session.ready(readiness(event));
                         queue(&mut self.ready, slot, index as u32);
                     }
                 }
@@ -343,7 +339,7 @@ impl Reactor {
                     break;
                 }
                 let Some((socket, address)) = listener.accept(now) else { break };
-                if !listener.allows(address.ip()) {
+                if !listener.factory.allows(address.ip()) {
                     tracing::warn!(peer = %address, "a connection that does not come from a proxy is closed");
                     continue;
                 }
@@ -356,7 +352,7 @@ impl Reactor {
                         let entry = Entry { admission, address: counted, awaits_login: true };
                         self.admit(index, socket, address, entry, now);
                     }
-                    None => self.listeners[index].cut_off(socket),
+                    None => self.listeners[index].factory.cut_off(socket),
                 }
             }
         }
@@ -387,11 +383,11 @@ impl Reactor {
             (self.slots.len() - 1) as u32
         });
         let key = SessionKey { slot: index, generation: self.slots[index as usize].generation };
-        let peer = Peer { address, local, tls: None };
-        let open = Arc::new(AtomicBool::new(true));
-        let handle = SessionHandle { key, shared: self.shared.clone(), open };
-        let start =
-            AssertUnwindSafe(|| self.listeners[listener].start(socket, peer, handle, entry.admission, now));
+        let peer = Peer::new(address, local);
+        let handle = SessionHandle::new(key.number(), self.shared.clone());
+        let start = AssertUnwindSafe(|| {
+            self.listeners[listener].factory.start(socket, peer, handle, entry.admission, now)
+        });
         // A factory that panics ends only this connection.
         let Ok(Ok(mut session)) = catch_unwind(start) else {
             self.free.push(index);
@@ -510,7 +506,7 @@ impl fmt::Debug for Reactor {
 
 impl ReactorHandle {
     /// Replaces the limits. Existing sessions stay, even if the new limits allow fewer.
-    pub fn set_limits(&self, limits: ReactorLimits) {
+    pub fn set_limits(&self, limits: ConnectionLimits) {
         self.shared.lock().limits = Some(limits);
         self.shared.wake();
     }

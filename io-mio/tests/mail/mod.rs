@@ -18,8 +18,8 @@ use std::{
 };
 
 use io_mio::{
-    Connection, Connector, Context, Deadlines, Error, Handler, ListenerTls, Next, Peer, Reactor,
-    ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, Target, TlsClientConfig,
+    Connection, ConnectionLimits, Connector, Context, Deadlines, Error, Handler, ListenerTls, Next, Peer,
+    Reactor, ReactorHandle, Security, SmtpClient, SmtpServer, Target, TlsClientConfig,
     delivery::{self, Clock, Message, Route},
 };
 use proto_mail::{AuthVerdict, Channel, Cleartext, Credentials, Secure, SendBuffer, token::AuthQuestion};
@@ -307,10 +307,10 @@ pub struct Running {
 impl Running {
     /// Starts a server without TLS.
     pub fn start() -> Self {
-        Self::with(ListenerTls::None, Config::default().danger_cleartext(), ReactorLimits::default())
+        Self::with(ListenerTls::None, Config::default().danger_cleartext(), ConnectionLimits::default())
     }
 
-    pub fn with(tls: ListenerTls, config: Config, limits: ReactorLimits) -> Self {
+    pub fn with(tls: ListenerTls, config: Config, limits: ConnectionLimits) -> Self {
         let book = Arc::new(Book::default());
         let mut reactor = Reactor::new(limits).unwrap();
         let (any, kept) = ("127.0.0.1:0".parse().unwrap(), book.clone());
@@ -326,7 +326,7 @@ impl Running {
     /// Starts a server without TLS, with these settings.
     pub fn set(set: impl FnOnce(Config) -> Config) -> Self {
         let config = set(Config::default()).danger_cleartext();
-        Self::with(ListenerTls::None, config, ReactorLimits::default())
+        Self::with(ListenerTls::None, config, ConnectionLimits::default())
     }
 
     /// Returns a route to this server without TLS.

@@ -27,8 +27,8 @@ use std::{
 
 use bytes::Bytes;
 use io_mio::{
-    ClientProtocol, CloseReason, Connector, Context, Deadlines, Error, Handler, JobGroup, JobHandle, JobStep,
-    ListenerTls, MachineMut, Next, Peer, Protocol, Reactor, ReactorHandle, ReactorLimits, Security,
+    ClientProtocol, CloseReason, ConnectionLimits, Connector, Context, Deadlines, Error, Handler, JobGroup,
+    JobHandle, JobStep, ListenerTls, MachineMut, Next, Peer, Protocol, Reactor, ReactorHandle, Security,
     ServerProtocol, Slice, StartTlsReadiness, Target, TlsClientConfig, WorkerLimits, Workers,
 };
 use proto_mail::trace::TraceKind;
@@ -486,10 +486,10 @@ pub struct Server {
 
 impl Server {
     pub fn start(tls: ListenerTls) -> Self {
-        Self::with(tls, Config::default(), Deadlines::default(), ReactorLimits::default())
+        Self::with(tls, Config::default(), Deadlines::default(), ConnectionLimits::default())
     }
 
-    pub fn with(tls: ListenerTls, config: Config, deadlines: Deadlines, limits: ReactorLimits) -> Self {
+    pub fn with(tls: ListenerTls, config: Config, deadlines: Deadlines, limits: ConnectionLimits) -> Self {
         let log = Log::default();
         let workers = Workers::new(WorkerLimits::default()).unwrap();
         let mut reactor = Reactor::new(limits).unwrap();

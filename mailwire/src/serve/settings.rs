@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use io_mio::{Deadlines, ReactorLimits};
+use io_mio::{ConnectionLimits, Deadlines};
 use mailstore::Quota;
 use proto_mail::Limits;
 
@@ -23,7 +23,7 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// The settings of a server.
 pub(super) struct Settings {
     /// The limits of connections.
-    pub(super) reactor: ReactorLimits,
+    pub(super) reactor: ConnectionLimits,
     /// The limits of each session.
     pub(super) limits: Limits,
     /// The time limits of each session.
@@ -40,7 +40,7 @@ impl Settings {
     }
 
     fn of(file: &Serve, max_message: Option<u64>) -> Self {
-        let mut reactor = ReactorLimits::default();
+        let mut reactor = ConnectionLimits::default();
         let fit = descriptors::connections(descriptors::raise_limit());
         let wanted = file.sessions.map_or(SESSIONS, usize::from);
         if wanted > fit {

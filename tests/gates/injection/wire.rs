@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use io_mio::{
-    ClientProtocol, CloseReason, Connector, Context, Deadlines, Error, ErrorKind, Handler, ImapClient,
-    ImapServer, ListenerTls, Next, Peer, Reactor, ReactorLimits, Security, SmtpClient, SmtpServer, Target,
+    ClientProtocol, CloseReason, ConnectionLimits, Connector, Context, Deadlines, Error, ErrorKind, Handler,
+    ImapClient, ImapServer, ListenerTls, Next, Peer, Reactor, Security, SmtpClient, SmtpServer, Target,
     TlsClientConfig, TlsServerConfig, TlsVersions,
 };
 use proto_mail::{Machine, PeerError, SendBuffer};
@@ -151,7 +151,7 @@ fn attack_server<P: ServerUnderTest>(config: &P::Config, before: &str, behind: &
     let (certificate, key) = identity();
     let tls = TlsServerConfig::from_pem(certificate.as_bytes(), key.as_bytes(), TlsVersions::Both).unwrap();
     let log = Log::default();
-    let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
+    let mut reactor = Reactor::new(ConnectionLimits::default()).unwrap();
     let noted = Arc::clone(&log);
     let factory = move |_: &Peer| Noting(Arc::clone(&noted));
     let (any, deadlines) = ("127.0.0.1:0".parse().unwrap(), Deadlines::default());

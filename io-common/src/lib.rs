@@ -1,0 +1,37 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod address;
+mod deadlines;
+pub mod error;
+pub mod protocol;
+pub mod proxy;
+pub mod server;
+pub mod session_timer;
+pub mod stream;
+mod target;
+pub mod tls;
+pub mod trace;
+pub mod transport;
+pub mod workers;
+
+pub use address::Address;
+pub use deadlines::{Deadlines, MinimumRate};
+pub use error::{Error, ErrorKind, TimeoutStage};
+pub use protocol::{
+    ClientProtocol, ImapClient, ImapServer, MachineMut, Protocol, ServerProtocol, SmtpClient, SmtpServer,
+    StartTlsReadiness,
+};
+pub use proxy::{Proxy, ProxyError};
+pub use server::{
+    CloseReason, ConnectionLimits, Context, Handler, ListenerSettings, ListenerTls, Next, Peer,
+    SessionHandle, TrustedProxies,
+};
+pub use target::{Security, Target};
+pub use tls::{
+    Certificate, ClientCertificates, Fingerprint, TlsClientConfig, TlsError, TlsErrorKind, TlsInfo,
+    TlsServerConfig, TlsVersions,
+};
+pub use trace::{Trace, TraceFormat, TraceWriter};
+pub use workers::{JobGroup, JobHandle, JobStep, Slice, WorkerLimits, Workers};

@@ -1,0 +1,22 @@
+//! Server sessions: the loop over a connection, its machine and its [`Handler`], for any driver.
+//!
+//! A driver accepts connections, decides with [`AdmissionControl`] which of them may become a session, starts one with
+//! a [`SessionFactory`], and calls [`SessionTask::turn`] whenever something may have changed.
+
+pub(crate) mod admission;
+mod half_closed;
+pub(crate) mod handler;
+pub(crate) mod listener_settings;
+pub(crate) mod proxy_protocol;
+pub(crate) mod session;
+pub(crate) mod session_factory;
+pub(crate) mod session_handle;
+pub(crate) mod session_task;
+
+pub use admission::{Admission, AdmissionControl, ConnectionLimits, Entry};
+pub use handler::{CloseReason, Context, Handler, Next, Peer};
+pub use listener_settings::{ListenerSettings, ListenerTls};
+pub use proxy_protocol::TrustedProxies;
+pub use session_factory::SessionFactory;
+pub use session_handle::{SessionHandle, WakeSessions};
+pub use session_task::{SessionTask, TurnOutcome, WakeReason};
