@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use io_mio::StageReport;
 use mailstore::{SpecialUse, SqliteStore, Store};
-use proto_imap::client::Client;
 
 use crate::command_error::{CommandError, ExitCode, store_error};
 use crate::endpoint::Endpoint;
 use crate::folder::Folder;
-use crate::imap::{Authenticate, Connect, Session, Task, missing_user, require_imap, with_session};
+use crate::imap::{Session, SessionChannel, Task, missing_user, require_imap, with_session};
 use crate::interrupt::Interrupt;
 use crate::local_mailboxes;
 use crate::options::{ConnectionOptions, OutputOptions, UrlParser};
@@ -77,10 +76,7 @@ impl Task for ListFolders<'_> {
     type Output = Vec<Folder>;
     type Error = CommandError;
 
-    fn run<C: Connect>(self, mut session: Session<C>) -> Result<Vec<Folder>, CommandError>
-    where
-        Client<C>: Authenticate,
-    {
+    fn run<C: SessionChannel>(self, mut session: Session<C>) -> Result<Vec<Folder>, CommandError> {
         let folders = session.log_in(self.0, &self.1).and_then(|_| session.folders());
         session.log_out();
         folders

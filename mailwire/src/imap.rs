@@ -46,9 +46,7 @@ pub(crate) trait Task {
     type Error: From<CommandError>;
 
     /// Does the work, and logs out.
-    fn run<C: Connect>(self, session: Session<C>) -> Result<Self::Output, Self::Error>
-    where
-        Client<C>: Authenticate;
+    fn run<C: SessionChannel>(self, session: Session<C>) -> Result<Self::Output, Self::Error>;
 }
 
 /// Connects, with TLS unless the user chose cleartext, and runs the task.
@@ -64,56 +62,51 @@ pub(crate) fn with_session<T: Task>(
     }
 }
 
-/// A channel on which a session can be opened.
-pub(crate) trait Connect: Channel + Sized {
+/// A channel on which a session can be opened. What connecting and logging in need depends on the channel.
+pub(crate) trait SessionChannel: Channel + Sized {
     /// Connects.
     fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, CommandError>;
-}
 
-impl Connect for Secure {
-    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, CommandError> {
-        let connection = connector.connect::<ImapClient>(&endpoint.target(), &Arc::new(Config::default()))?;
-        Ok(Session::new(connection, endpoint, true))
-    }
-}
-
-impl Connect for Cleartext {
-    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, CommandError> {
-        let config = Arc::new(Config::default().danger_cleartext());
-        let connection = connector.danger_connect_cleartext::<ImapClient>(&endpoint.target(), &config)?;
-        Ok(Session::new(connection, endpoint, endpoint.options.danger_cleartext_login))
-    }
-}
-
-/// A client that can authenticate. The method depends on the channel.
-pub(crate) trait Authenticate {
+    /// Sends the first command of a login.
     fn start_login(
-        &mut self,
-        credentials: Credentials,
+        client: &mut Client<Self>,
+        credentials: &Credentials,
         method: LoginMethod,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error>;
 }
 
-impl Authenticate for Client<Secure> {
+impl SessionChannel for Secure {
+    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, CommandError> {
+        let connection = connector.connect::<ImapClient>(&endpoint.target(), &Arc::new(Config::default()))?;
+        Ok(Session::new(connection, endpoint))
+    }
+
     fn start_login(
-        &mut self,
-        credentials: Credentials,
+        client: &mut Client<Self>,
+        credentials: &Credentials,
         method: LoginMethod,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        self.authenticate(method, &credentials, tx)
+        client.authenticate(method, credentials, tx)
     }
 }
 
-impl Authenticate for Client<Cleartext> {
+impl SessionChannel for Cleartext {
+    fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, CommandError> {
+        let config = Arc::new(Config::default().danger_cleartext());
+        let connection = connector.danger_connect_cleartext::<ImapClient>(&endpoint.target(), &config)?;
+        let may_log_in = endpoint.options.danger_cleartext_login;
+        Ok(Session { may_log_in, ..Session::new(connection, endpoint) })
+    }
+
     fn start_login(
-        &mut self,
-        credentials: Credentials,
+        client: &mut Client<Self>,
+        credentials: &Credentials,
         method: LoginMethod,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        self.danger_cleartext_authenticate(method, &credentials, tx)
+        client.danger_cleartext_authenticate(method, credentials, tx)
     }
 }
 
@@ -134,14 +127,14 @@ pub(crate) struct Session<C: Channel> {
 }
 
 impl<C: Channel> Session<C> {
-    fn new(connection: Connection<Client<C>>, endpoint: &Endpoint, may_log_in: bool) -> Self {
+    fn new(connection: Connection<Client<C>>, endpoint: &Endpoint) -> Self {
         let useless_timeout = endpoint
             .options
             .timeout
             .map_or(USELESS_TIMEOUT, |seconds| Duration::from_secs(seconds).saturating_mul(USELESS_FACTOR));
         Self {
             connection,
-            may_log_in,
+            may_log_in: true,
             useless_timeout,
             bye: None,
             is_greeted: false,
@@ -151,10 +144,7 @@ impl<C: Channel> Session<C> {
     }
 }
 
-impl<C: Channel> Session<C>
-where
-    Client<C>: Authenticate,
-{
+impl<C: SessionChannel> Session<C> {
     /// Drives the connection until `step` returns a result.
     ///
     /// The last argument of `step` is the time of the last useful data. `step` updates it, so that a server that sends
@@ -337,10 +327,7 @@ where
     }
 }
 
-impl<C: Channel> LoginSession for Session<C>
-where
-    Client<C>: Authenticate,
-{
+impl<C: SessionChannel> LoginSession for Session<C> {
     fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
         self.connection.machine().choose_mechanism(order, credentials)
     }
@@ -360,7 +347,7 @@ where
     ) -> Result<Option<LoginRefusal>, CommandError> {
         let method = mechanism.map_or(LoginMethod::Strongest, LoginMethod::Mechanism);
         self.connection
-            .with(|client, tx| client.start_login(credentials, method, tx))
+            .with(|client, tx| C::start_login(client, &credentials, method, tx))
             .map_err(|error| login::cannot_log_in(&error))?;
         self.drive(|turn, _, _, _| match turn {
             ConnectionEvent::Machine(Event::Auth(AuthOutcome::Accepted { .. })) => Ok(Some(None)),

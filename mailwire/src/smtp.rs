@@ -26,9 +26,7 @@ pub(crate) trait Task {
     type Error: From<CommandError>;
 
     /// Does the work.
-    fn run<C: Channel>(self, session: &mut Session<C>) -> Result<Self::Output, Self::Error>
-    where
-        Client<C>: Authenticate;
+    fn run<C: SessionChannel>(self, session: &mut Session<C>) -> Result<Self::Output, Self::Error>;
 }
 
 /// Connects, with TLS unless the user chose cleartext, runs the task and quits.
@@ -39,50 +37,75 @@ pub(crate) fn with_session<T: Task>(
     task: T,
 ) -> Result<T::Output, T::Error> {
     if endpoint.is_cleartext()? {
-        run(Session::<Cleartext>::open(endpoint, connector, config)?, task)
+        run(Cleartext::open(endpoint, connector, config)?, task)
     } else {
-        run(Session::<Secure>::open(endpoint, connector, config)?, task)
+        run(Secure::open(endpoint, connector, config)?, task)
     }
 }
 
-fn run<C: Channel, T: Task>(mut session: Session<C>, task: T) -> Result<T::Output, T::Error>
-where
-    Client<C>: Authenticate,
-{
+fn run<C: SessionChannel, T: Task>(mut session: Session<C>, task: T) -> Result<T::Output, T::Error> {
     let done = task.run(&mut session);
     session.quit();
     done
 }
 
-/// A client that can authenticate. The method depends on the channel.
-pub(crate) trait Authenticate {
+/// A channel on which a session can be opened. What connecting and logging in need depends on the channel.
+pub(crate) trait SessionChannel: Channel + Sized {
+    /// Connects.
+    fn open(
+        endpoint: &Endpoint,
+        connector: &Connector,
+        config: Config,
+    ) -> Result<Session<Self>, CommandError>;
+
+    /// Sends AUTH.
     fn start_login(
-        &mut self,
-        mechanism: Mechanism,
+        client: &mut Client<Self>,
         credentials: Credentials,
+        mechanism: Mechanism,
         tx: &mut SendBuffer,
     ) -> Result<(), Error>;
 }
 
-impl Authenticate for Client<Secure> {
+impl SessionChannel for Secure {
+    fn open(
+        endpoint: &Endpoint,
+        connector: &Connector,
+        config: Config,
+    ) -> Result<Session<Self>, CommandError> {
+        let connection = connector.connect::<SmtpClient>(&endpoint.target(), &Arc::new(config))?;
+        Ok(Session { connection, may_log_in: true, is_ready: false, end: SessionEnd::Quit })
+    }
+
     fn start_login(
-        &mut self,
-        mechanism: Mechanism,
+        client: &mut Client<Self>,
         credentials: Credentials,
+        mechanism: Mechanism,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        self.authenticate(mechanism, credentials, tx)
+        client.authenticate(mechanism, credentials, tx)
     }
 }
 
-impl Authenticate for Client<Cleartext> {
+impl SessionChannel for Cleartext {
+    fn open(
+        endpoint: &Endpoint,
+        connector: &Connector,
+        config: Config,
+    ) -> Result<Session<Self>, CommandError> {
+        let config = Arc::new(config.danger_cleartext());
+        let connection = connector.danger_connect_cleartext::<SmtpClient>(&endpoint.target(), &config)?;
+        let may_log_in = endpoint.options.danger_cleartext_login;
+        Ok(Session { connection, may_log_in, is_ready: false, end: SessionEnd::Quit })
+    }
+
     fn start_login(
-        &mut self,
-        mechanism: Mechanism,
+        client: &mut Client<Self>,
         credentials: Credentials,
+        mechanism: Mechanism,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        self.danger_cleartext_authenticate(mechanism, credentials, tx)
+        client.danger_cleartext_authenticate(mechanism, credentials, tx)
     }
 }
 
@@ -105,32 +128,6 @@ pub(crate) enum SessionEnd {
     Close,
 }
 
-impl Session<Secure> {
-    /// Connects with TLS.
-    pub(crate) fn open(
-        endpoint: &Endpoint,
-        connector: &Connector,
-        config: Config,
-    ) -> Result<Self, CommandError> {
-        let connection = connector.connect::<SmtpClient>(&endpoint.target(), &Arc::new(config))?;
-        Ok(Self { connection, may_log_in: true, is_ready: false, end: SessionEnd::Quit })
-    }
-}
-
-impl Session<Cleartext> {
-    /// Connects without TLS.
-    pub(crate) fn open(
-        endpoint: &Endpoint,
-        connector: &Connector,
-        config: Config,
-    ) -> Result<Self, CommandError> {
-        let config = Arc::new(config.danger_cleartext());
-        let connection = connector.danger_connect_cleartext::<SmtpClient>(&endpoint.target(), &config)?;
-        let may_log_in = endpoint.options.danger_cleartext_login;
-        Ok(Self { connection, may_log_in, is_ready: false, end: SessionEnd::Quit })
-    }
-}
-
 impl<C: Channel> Session<C> {
     /// Returns the set of known extensions that the server offers; empty before it has answered EHLO.
     pub(crate) fn offered(&self) -> ExtensionSet {
@@ -138,10 +135,7 @@ impl<C: Channel> Session<C> {
     }
 }
 
-impl<C: Channel> Session<C>
-where
-    Client<C>: Authenticate,
-{
+impl<C: SessionChannel> Session<C> {
     /// Waits until the server has answered EHLO. Calls `greeting` with the server's greeting, unless the connection has
     /// read it already.
     pub(crate) fn ready<E: From<CommandError> + From<io_mio::Error>>(
@@ -205,10 +199,7 @@ where
     }
 }
 
-impl<C: Channel> LoginSession for Session<C>
-where
-    Client<C>: Authenticate,
-{
+impl<C: SessionChannel> LoginSession for Session<C> {
     fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
         self.connection.machine().choose_mechanism(order, credentials)
     }
@@ -230,7 +221,7 @@ where
             return Err(login::cannot_log_in(&"SMTP has no LOGIN command"));
         };
         self.connection
-            .with(|client, tx| client.start_login(mechanism, credentials, tx))
+            .with(|client, tx| C::start_login(client, credentials, mechanism, tx))
             .map_err(|error| login::cannot_log_in(&error))?;
         self.connection.drive(|turn, client, _| match turn {
             ConnectionEvent::Machine(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(None)),

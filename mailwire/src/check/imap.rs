@@ -1,13 +1,13 @@
 //! The stages of `check` after the connection, for IMAP.
 
 use io_mio::{ConnectionEvent, Connector};
-use proto_imap::client::{Client, Event};
+use proto_imap::client::Event;
 use proto_mail::Credentials;
 
 use super::arguments::Stage;
 use super::progress::{End, Progress};
 use crate::endpoint::Endpoint;
-use crate::imap::{Authenticate, Connect, Session, Task, with_session};
+use crate::imap::{Session, SessionChannel, Task, with_session};
 
 /// Connects and runs the stages of the session.
 pub(super) fn check(
@@ -29,10 +29,7 @@ impl Task for Check<'_> {
     type Output = ();
     type Error = End;
 
-    fn run<C: Connect>(self, mut session: Session<C>) -> Result<(), End>
-    where
-        Client<C>: Authenticate,
-    {
+    fn run<C: SessionChannel>(self, mut session: Session<C>) -> Result<(), End> {
         let result = self.run_stages(&mut session);
         session.log_out();
         result
@@ -40,10 +37,7 @@ impl Task for Check<'_> {
 }
 
 impl Check<'_> {
-    fn run_stages<C: Connect>(self, session: &mut Session<C>) -> Result<(), End>
-    where
-        Client<C>: Authenticate,
-    {
+    fn run_stages<C: SessionChannel>(self, session: &mut Session<C>) -> Result<(), End> {
         let progress = self.progress;
         progress.connected()?;
         if progress.is_pending(Stage::Greeting) {

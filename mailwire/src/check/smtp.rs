@@ -1,13 +1,12 @@
 //! The stages of `check` after the connection, for SMTP.
 
 use io_mio::Connector;
-use proto_mail::{Channel, Credentials};
-use proto_smtp::client::Client;
+use proto_mail::Credentials;
 
 use super::arguments::Stage;
 use super::progress::{End, Progress};
 use crate::endpoint::Endpoint;
-use crate::smtp::{Authenticate, Session, Task, with_session};
+use crate::smtp::{Session, SessionChannel, Task, with_session};
 
 /// Connects and runs the stages of the session.
 pub(super) fn check(
@@ -29,10 +28,7 @@ impl Task for Check<'_> {
     type Output = ();
     type Error = End;
 
-    fn run<C: Channel>(self, session: &mut Session<C>) -> Result<(), End>
-    where
-        Client<C>: Authenticate,
-    {
+    fn run<C: SessionChannel>(self, session: &mut Session<C>) -> Result<(), End> {
         let progress = self.progress;
         progress.connected()?;
         session.ready(|response| {

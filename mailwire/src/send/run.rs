@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use io_mio::StageReport;
 use io_mio::delivery::{Dispatcher, Pool, PoolLimits, RetryPolicy, Route, SystemClock};
-use io_mio::{Connector, StageReport};
-use proto_mail::{Channel, Cleartext, Credentials, Secure};
-use proto_smtp::Config;
+use proto_mail::{Cleartext, Credentials, Secure};
 use proto_smtp::client::Client;
 
 use super::envelope::Envelope;
@@ -19,7 +18,7 @@ use crate::command_error::CommandError;
 use crate::endpoint::Endpoint;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::smtp::{Authenticate, Session};
+use crate::smtp::SessionChannel;
 
 /// The maximum number of recipients of all messages held at once.
 const MAX_HELD_RECIPIENTS: usize = 50_000;
@@ -53,24 +52,20 @@ pub(super) fn deliver(
     let interrupt = Interrupt::install()?;
     let _graceful = interrupt.graceful();
     if plan.endpoint.is_cleartext()? {
-        dispatch::<Cleartext>(state, &plan, messages, &interrupt, Session::<Cleartext>::open)
+        dispatch::<Cleartext>(state, &plan, messages, &interrupt)
     } else {
-        dispatch::<Secure>(state, &plan, messages, &interrupt, Session::<Secure>::open)
+        dispatch::<Secure>(state, &plan, messages, &interrupt)
     }
 }
 
-/// Opens a session.
-type Open<C> = fn(&Endpoint, &Connector, Config) -> Result<Session<C>, CommandError>;
-
-fn dispatch<C: Channel + Send + 'static>(
+fn dispatch<C: SessionChannel + Send + 'static>(
     state: RunState,
     plan: &Arc<DeliveryPlan>,
     messages: Messages,
     interrupt: &Interrupt,
-    open: Open<C>,
 ) -> Result<Counters, CommandError>
 where
-    Client<C>: Authenticate + Send,
+    Client<C>: Send,
 {
     let limits = PoolLimits {
         sessions: plan.concurrency,
@@ -80,7 +75,7 @@ where
         ..PoolLimits::default()
     };
     let pool = Pool::new(limits);
-    let (route, clock) = (route(plan, open, &state), SystemClock::start());
+    let (route, clock) = (route::<C>(plan, &state), SystemClock::start());
     let recipients = plan.envelope.recipients.len().max(1);
     let held = (MAX_HELD_RECIPIENTS / recipients).clamp(2 * plan.concurrency, MAX_HELD_MESSAGES);
     let dispatcher = Dispatcher::new(&pool, clock)
@@ -113,20 +108,13 @@ impl<F: Fn()> Drop for OnDrop<F> {
 }
 
 /// Returns the route to the server, which opens sessions and logs in if the URL names a user.
-fn route<C: Channel + 'static>(
-    plan: &Arc<DeliveryPlan>,
-    open: Open<C>,
-    state: &RunState,
-) -> Route<C, CommandError>
-where
-    Client<C>: Authenticate,
-{
+fn route<C: SessionChannel + 'static>(plan: &Arc<DeliveryPlan>, state: &RunState) -> Route<C, CommandError> {
     let (plan, output, bar) = (Arc::clone(plan), state.output(), state.bar().clone());
     let url = plan.endpoint.url.clone();
     Route::new(&url.host, url.port, move || {
         let connector = plan.endpoint.connector(|_: &StageReport| {});
         let config = plan.endpoint.smtp_config().dialect(plan.envelope.dialect());
-        let mut session = open(&plan.endpoint, &connector, config)?;
+        let mut session = C::open(&plan.endpoint, &connector, config)?;
         session.ready(|_| Ok::<_, CommandError>(()))?;
         if let Some(credentials) = &plan.credentials {
             session.log_in(&plan.endpoint, credentials)?;

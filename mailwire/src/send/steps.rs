@@ -23,7 +23,7 @@ use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
 use crate::interrupt::Unanswered;
 use crate::output::{Mark, Output};
-use crate::smtp::{Authenticate, Session, SessionEnd, Task, with_session};
+use crate::smtp::{Session, SessionChannel, SessionEnd, Task, with_session};
 use crate::url::TlsMode;
 
 /// The maximum number of bytes of a message in the send buffer.
@@ -105,10 +105,7 @@ impl Task for SendSteps<'_> {
     type Output = ();
     type Error = CommandError;
 
-    fn run<C: Channel>(mut self, session: &mut Session<C>) -> Result<(), CommandError>
-    where
-        Client<C>: Authenticate,
-    {
+    fn run<C: SessionChannel>(mut self, session: &mut Session<C>) -> Result<(), CommandError> {
         let (steps, last) = (self.steps, self.steps.last());
         if last == Step::Tls {
             return Ok(());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use io_mio::{ConnectionEvent, Connector};
 use mailstore::{AccountId, RemoteAccountId, SpecialUse, SqliteStore, Store, UidSet};
-use proto_imap::client::{Client, Event};
+use proto_imap::client::Event;
 use proto_imap::types::{Command, FetchAttribute, FetchCommand, LazyList, Section, SequenceSet};
 use proto_mail::Credentials;
 
@@ -20,7 +20,7 @@ use super::sink::Sink;
 use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
 use crate::folder::{Folder, Listing};
-use crate::imap::{Authenticate, Connect, Session};
+use crate::imap::{Session, SessionChannel};
 use crate::interrupt::Interrupt;
 use crate::local_mailboxes;
 use crate::output::Output;
@@ -54,7 +54,7 @@ pub(super) struct Job<'a> {
 }
 
 /// A sync run.
-pub(super) struct Engine<'a, C: Connect> {
+pub(super) struct Engine<'a, C: SessionChannel> {
     job: Job<'a>,
     limits: Limits,
     session: Option<Session<C>>,
@@ -96,10 +96,7 @@ impl From<mailstore::Error> for FetchError {
     }
 }
 
-impl<'a, C: Connect> Engine<'a, C>
-where
-    Client<C>: Authenticate,
-{
+impl<'a, C: SessionChannel> Engine<'a, C> {
     /// Prepares a run that begins with `session`.
     pub(super) fn new(job: Job<'a>, limits: Limits, session: Session<C>) -> Self {
         Self { job, limits, session: Some(session), is_new: true, losses: 0, losses_without_progress: 0 }
@@ -448,14 +445,11 @@ where
 }
 
 /// Sends FETCH commands for the plan and handles their responses, until the plan is done or the session fails.
-fn fetch_planned<C: Connect>(
+fn fetch_planned<C: SessionChannel>(
     session: &mut Session<C>,
     plan: &mut Plan,
     sink: &mut Sink<'_>,
-) -> Result<(), CommandError>
-where
-    Client<C>: Authenticate,
-{
+) -> Result<(), CommandError> {
     session.drive(|turn, client, tx, useful| {
         match turn {
             ConnectionEvent::Machine(Event::Completed { id, status }) => {

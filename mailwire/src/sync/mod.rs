@@ -17,13 +17,12 @@ mod sink;
 
 use io_mio::StageReport;
 use mailstore::{SqliteStore, Store};
-use proto_imap::client::Client;
 
 pub(crate) use arguments::SyncArgs;
 
 use crate::command_error::{CommandError, ExitCode, store_error};
 use crate::endpoint::Endpoint;
-use crate::imap::{Authenticate, Connect, Session, Task, missing_user, require_imap, with_session};
+use crate::imap::{Session, SessionChannel, Task, missing_user, require_imap, with_session};
 use crate::interrupt::Interrupt;
 use crate::local_mailboxes;
 use crate::output::Output;
@@ -86,10 +85,7 @@ impl Task for Sync<'_> {
     type Output = (Vec<FolderReport>, Option<CommandError>);
     type Error = CommandError;
 
-    fn run<C: Connect>(self, session: Session<C>) -> Result<Self::Output, CommandError>
-    where
-        Client<C>: Authenticate,
-    {
+    fn run<C: SessionChannel>(self, session: Session<C>) -> Result<Self::Output, CommandError> {
         // From here on, a signal stops the run cleanly: the messages received are stored.
         let _graceful = self.job.interrupt.graceful();
         Ok(Engine::new(self.job, self.limits, session).run())

@@ -6,18 +6,17 @@
 
 use std::collections::VecDeque;
 
-use proto_imap::client::{Client, Event};
+use proto_imap::client::Event;
 use proto_imap::types::{
     Command, FetchAttribute, FetchCommand, FetchItem, LazyList, ResponseCode, SearchCommand, SearchKey,
     SearchReturnData, SelectCommand, SequenceSet, Untagged,
 };
-use proto_mail::Channel;
 
 use super::limits::MAX_UNREQUESTED;
 use super::plan::UidRanges;
 use crate::command_error::{CommandError, ExitCode};
 use crate::folder::Folder;
-use crate::imap::{Authenticate, Session};
+use crate::imap::{Session, SessionChannel};
 
 /// How many messages one SEARCH covers: its response stays far below the longest line.
 const SEARCH_WINDOW: u32 = 4000;
@@ -42,10 +41,10 @@ pub(super) struct Opened {
 }
 
 /// Opens a folder for reading.
-pub(super) fn examine<C: Channel>(session: &mut Session<C>, folder: &Folder) -> Result<Opened, CommandError>
-where
-    Client<C>: Authenticate,
-{
+pub(super) fn examine<C: SessionChannel>(
+    session: &mut Session<C>,
+    folder: &Folder,
+) -> Result<Opened, CommandError> {
     let (mut uid_validity, mut uid_next, mut exists) = (None, None, 0);
     session.run_command(&Command::Examine(SelectCommand::new(folder.mailbox())), |event| {
         match event {
@@ -108,15 +107,12 @@ impl Listed {
 }
 
 /// Requests the UIDs in a range with FETCH, or all UIDs if there is no range.
-pub(super) fn fetch_uids<C: Channel>(
+pub(super) fn fetch_uids<C: SessionChannel>(
     session: &mut Session<C>,
     range: Option<(u32, u32)>,
     (opened, max): (Opened, u64),
     listed: &mut Listed,
-) -> Result<(), CommandError>
-where
-    Client<C>: Authenticate,
-{
+) -> Result<(), CommandError> {
     let attributes = [FetchAttribute::Uid];
     let text = range.map(|(first, last)| format!("{first}:{last}"));
     let set = match &text {
@@ -135,15 +131,12 @@ where
 }
 
 /// Requests all UIDs with SEARCH.
-pub(super) fn search_uids<C: Channel>(
+pub(super) fn search_uids<C: SessionChannel>(
     session: &mut Session<C>,
     opened: Opened,
     max: u64,
     listed: &mut Listed,
-) -> Result<(), CommandError>
-where
-    Client<C>: Authenticate,
-{
+) -> Result<(), CommandError> {
     let mut first = 1;
     while first <= opened.exists {
         let last = first.saturating_add(SEARCH_WINDOW - 1).min(opened.exists);
