@@ -213,6 +213,9 @@ pub trait Store: Send + Sync {
     /// Forgets an unfinished copy: the caller removed its messages, or keeps them.
     fn forget_copy(&self, copy: CopyId) -> Result<()>;
 
+    /// Removes the messages of one unfinished copy and returns their number. The copy must not be continued.
+    fn undo_copy(&self, copy: CopyId) -> Result<u64>;
+
     /// Removes the messages of unfinished copies and returns their number. Call it at startup, when no other process
     /// uses the store: it also removes copies that another process is making.
     fn undo_unfinished_copies(&self) -> Result<u64>;

@@ -163,6 +163,25 @@ impl SqliteStore {
             callbacks.iter().for_each(|callback| callback(Change { mailbox, modseq }));
         }
     }
+
+    /// Removes the messages of one part of an unfinished copy, and its record. Returns their number.
+    fn undo_part(&self, part: &unfinished_copies::CopiedPart) -> Result<u64> {
+        let mut removed = 0;
+        let mut rest: UidSet = [part.first..=part.last].into_iter().collect();
+        while !rest.is_empty() {
+            match self.expunge(part.mailbox, &Expunge::Exactly(rest.clone()), WRITE_SLICE) {
+                Ok(expunged) => {
+                    removed += expunged.uids.len() as u64;
+                    rest = expunged.next.map(|next| rest.starting_at(next)).unwrap_or_default();
+                }
+                // The mailbox was deleted together with the copies.
+                Err(Error::NotFound(_) | Error::NoSelect) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.write(|tx, _| unfinished_copies::delete_part_record(tx, part))?;
+        Ok(removed)
+    }
 }
 
 impl Store for SqliteStore {
@@ -403,22 +422,18 @@ impl Store for SqliteStore {
         self.write(|tx, _| unfinished_copies::delete_records(tx, copy))
     }
 
+    fn undo_copy(&self, copy: CopyId) -> Result<u64> {
+        let mut removed = 0;
+        while let Some(part) = self.read(|tx| unfinished_copies::part_of(tx, copy))? {
+            removed += self.undo_part(&part)?;
+        }
+        Ok(removed)
+    }
+
     fn undo_unfinished_copies(&self) -> Result<u64> {
         let mut removed = 0;
         while let Some(part) = self.read(|tx| unfinished_copies::first_part(tx))? {
-            let mut rest: UidSet = [part.first..=part.last].into_iter().collect();
-            while !rest.is_empty() {
-                match self.expunge(part.mailbox, &Expunge::Exactly(rest.clone()), WRITE_SLICE) {
-                    Ok(expunged) => {
-                        removed += expunged.uids.len() as u64;
-                        rest = expunged.next.map(|next| rest.starting_at(next)).unwrap_or_default();
-                    }
-                    // The mailbox was deleted together with the copies.
-                    Err(Error::NotFound(_) | Error::NoSelect) => break,
-                    Err(error) => return Err(error),
-                }
-            }
-            self.write(|tx, _| unfinished_copies::delete_part_record(tx, &part))?;
+            removed += self.undo_part(&part)?;
         }
         Ok(removed)
     }

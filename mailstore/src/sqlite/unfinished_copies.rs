@@ -69,19 +69,29 @@ pub(super) struct CopiedPart {
     pub(super) last: u32,
 }
 
-/// Returns any recorded part of an unfinished copy.
-pub(super) fn first_part(tx: &Connection) -> Result<Option<CopiedPart>> {
-    let mut statement =
-        tx.prepare_cached("SELECT copy, mailbox, first, last FROM unfinished_copies LIMIT 1")?;
-    let found = statement.query_row((), |row| {
-        Ok(CopiedPart {
+impl CopiedPart {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
             copy: CopyId(row.get(0)?),
             mailbox: MailboxId(row.get(1)?),
             first: row.get(2)?,
             last: row.get(3)?,
         })
-    });
-    Ok(found.optional()?)
+    }
+}
+
+/// Returns any recorded part of an unfinished copy.
+pub(super) fn first_part(tx: &Connection) -> Result<Option<CopiedPart>> {
+    let mut statement =
+        tx.prepare_cached("SELECT copy, mailbox, first, last FROM unfinished_copies LIMIT 1")?;
+    Ok(statement.query_row((), CopiedPart::read).optional()?)
+}
+
+/// Returns any recorded part of this copy.
+pub(super) fn part_of(tx: &Connection, copy: CopyId) -> Result<Option<CopiedPart>> {
+    let mut statement = tx
+        .prepare_cached("SELECT copy, mailbox, first, last FROM unfinished_copies WHERE copy = ?1 LIMIT 1")?;
+    Ok(statement.query_row([copy.0], CopiedPart::read).optional()?)
 }
 
 /// Deletes the record of one part.

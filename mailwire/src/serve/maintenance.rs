@@ -1,5 +1,5 @@
-//! Background tasks of a running server: it renews its generated certificate, warns about an expiring one, and reloads
-//! settings and certificates on SIGHUP.
+//! Background tasks of a running server: it renews its generated certificate, warns about an expiring one, reloads
+//! settings and certificates on SIGHUP, and undoes interrupted copies that no worker could undo.
 //!
 //! New settings and certificates apply to new sessions. If they cannot be read or used, the error is logged and the
 //! previous ones stay in use.
@@ -17,7 +17,7 @@ use super::server_context::ServerContext;
 use super::settings::Settings;
 use crate::command_error::{CommandError, ExitCode};
 
-/// How often the validity of the certificate is checked. The check is cheap, and the clock may be set at any time.
+/// How often the tasks are checked. The check is cheap, and the clock may be set at any time.
 const CHECK: Duration = Duration::from_secs(60);
 
 /// How often the log warns about an expiring certificate.
@@ -68,7 +68,9 @@ impl Maintenance {
         }
     }
 
-    fn check(&mut self) {
+    /// Does what is due.
+    pub(super) fn check(&mut self) {
+        self.context.undo_copies();
         if self.source.needs_reload(&self.identity) {
             self.load_certificate();
             self.apply();

@@ -1,10 +1,10 @@
 //! The state that all sessions of a server share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use io_mio::{WorkerLimits, Workers};
-use mailstore::{Account, AccountId, ChangeSubscription, Quota, Store};
+use mailstore::{Account, AccountId, ChangeSubscription, CopyId, Quota, Store};
 use proto_mail::Limits;
 
 use super::accounts::{self, Accounts};
@@ -23,6 +23,9 @@ const STORE_THREADS: usize = 4;
 
 /// The maximum number of queued jobs: more than sessions can have, since each has at most two.
 const STORE_QUEUE: usize = 8192;
+
+/// The maximum number of copies that wait to be undone.
+const MAX_COPIES_TO_UNDO: usize = 10_000;
 
 /// State shared by all sessions.
 pub(super) struct ServerContext {
@@ -44,6 +47,8 @@ pub(super) struct ServerContext {
     pub(super) trace_fields: bool,
     pub(super) faults: Faults,
     pub(super) sessions: AtomicU64,
+    /// Interrupted copies that no worker could undo.
+    copies_to_undo: Mutex<Vec<CopyId>>,
     pub(super) _subscription: ChangeSubscription,
 }
 
@@ -82,6 +87,7 @@ impl ServerContext {
             trace_fields: arguments.trace_fields,
             faults: arguments.faults(),
             sessions: AtomicU64::new(1),
+            copies_to_undo: Mutex::default(),
             store,
             _subscription: subscription,
         })
@@ -98,6 +104,26 @@ impl ServerContext {
         self.failed_logins.set_limits(settings.failed_logins.clone());
         self.store.set_quota(settings.quota);
         self.checks_quota.store(settings.quota != Quota::default(), Ordering::Relaxed);
+    }
+
+    /// Records an interrupted copy, which [`undo_copies`](Self::undo_copies) undoes. If too many are waiting, the next
+    /// start of the server undoes it.
+    pub(super) fn undo_later(&self, copy: CopyId) {
+        let mut copies = self.copies_to_undo.lock().unwrap_or_else(PoisonError::into_inner);
+        if copies.len() < MAX_COPIES_TO_UNDO {
+            copies.push(copy);
+        }
+    }
+
+    /// Undoes the recorded copies. Keeps those that fail for the next call. Blocks.
+    pub(super) fn undo_copies(&self) {
+        let copies = std::mem::take(&mut *self.copies_to_undo.lock().unwrap_or_else(PoisonError::into_inner));
+        for copy in copies {
+            if let Err(error) = self.store.undo_copy(copy) {
+                tracing::warn!(%error, "cannot remove the copies of an interrupted COPY yet");
+                self.undo_later(copy);
+            }
+        }
     }
 
     /// Returns a number for a new session, which identifies it in the log.

@@ -137,13 +137,14 @@ impl Drop for TransferJob {
             failed: None,
             complete: true,
         };
-        let (context, group) = (Arc::clone(&self.context), self.group);
+        let (context, group, copy) = (Arc::clone(&self.context), self.group, undo.unfinished);
         let taken = context.workers.detach(group, move || {
             let store = Arc::clone(&undo.context.store);
             while undo.undo_step(&*store) {}
         });
         if taken.is_err() {
-            tracing::error!("cannot remove the copies of an interrupted COPY: the workers are busy");
+            tracing::warn!("the workers are busy: the copies of an interrupted COPY are removed later");
+            copy.into_iter().for_each(|copy| context.undo_later(copy));
         }
     }
 }
