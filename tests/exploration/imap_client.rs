@@ -14,7 +14,7 @@ use proto_mail::{
 };
 
 use mailwire_tests::invariants::{self, PASSWORD, Side};
-use mailwire_tests::play::{Entry, Record};
+use mailwire_tests::play::{Entry, Queued, Record};
 
 use crate::end::{ask_again, next};
 use crate::explore::{Secured, World, described};
@@ -504,6 +504,7 @@ fn give<C: Channel>(
     record: &mut Record,
 ) -> Option<CommandId> {
     let credentials = || Credentials::password("x", PASSWORD.as_bytes());
+    let before = Queued::of(tx);
     let (verb, outcome) = match command {
         Move::Plain => {
             let plain = LoginMethod::Mechanism(Mechanism::Plain);
@@ -513,11 +514,11 @@ fn give<C: Channel>(
         Move::Select => ("SELECT", client.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)), tx)),
         Move::Append => ("APPEND", client.append(&AppendCommand::new(MailboxName::INBOX), 2, tx)),
         Move::Payload => {
-            record.tried("payload", client.write_payload(Bytes::from_static(b"x"), tx));
+            record.tried("payload", tx, |tx| client.write_payload(Bytes::from_static(b"x"), tx));
             return None;
         }
         Move::TooMuch => {
-            record.tried("payload", client.write_payload(Bytes::from_static(b"xxx"), tx));
+            record.tried("payload", tx, |tx| client.write_payload(Bytes::from_static(b"xxx"), tx));
             return None;
         }
         Move::List => {
@@ -532,11 +533,11 @@ fn give<C: Channel>(
             ("IDLE", given)
         }
         Move::Done => {
-            record.tried("DONE", client.done(tx));
+            record.tried("DONE", tx, |tx| client.done(tx));
             return None;
         }
         Move::Logout => ("LOGOUT", client.logout(tx)),
         _ => ("NOOP", client.send(&Command::Noop, tx)),
     };
-    record.given(verb, outcome)
+    record.given_since(verb, outcome, before, tx)
 }

@@ -100,15 +100,15 @@ impl Sending {
 
     fn go_on_in_clear(&mut self, mut client: Client<Cleartext>) {
         let Common { tx, record, .. } = &mut self.common;
-        let given = client.danger_cleartext_authenticate(PLAIN, &credentials(), tx);
-        record.given("AUTHENTICATE", given);
-        if record.given("SELECT", client.send(&select(), tx)).is_some() {
+        record
+            .given("AUTHENTICATE", tx, |tx| client.danger_cleartext_authenticate(PLAIN, &credentials(), tx));
+        if record.given("SELECT", tx, |tx| client.send(&select(), tx)).is_some() {
             record.entries.push(Entry::RequiresTls("SELECT"));
         }
-        if record.given("APPEND", client.append(&append(), MESSAGE.len() as u64, tx)).is_some() {
+        if record.given("APPEND", tx, |tx| client.append(&append(), MESSAGE.len() as u64, tx)).is_some() {
             record.entries.push(Entry::RequiresTls("APPEND"));
         }
-        record.given("LOGOUT", client.logout(tx));
+        record.given("LOGOUT", tx, |tx| client.logout(tx));
         self.session = TestClient::Cleartext(client);
     }
 
@@ -138,18 +138,18 @@ impl Sending {
         match &event {
             Event::Capabilities if beliefs.identity == Belief::No => {
                 beliefs.identity = Belief::Asked;
-                record.given("AUTHENTICATE", client.authenticate(PLAIN, &credentials(), tx));
+                record.given("AUTHENTICATE", tx, |tx| client.authenticate(PLAIN, &credentials(), tx));
             }
             Event::Auth(AuthOutcome::Accepted { .. }) => {
                 record.entries.push(Entry::Authenticated);
                 beliefs.identity = Belief::Yes;
-                let given = record.given("SELECT", client.send(&select(), tx));
+                let given = record.given("SELECT", tx, |tx| client.send(&select(), tx));
                 self.given.extend(given.map(|id| (id, "SELECT")));
             }
-            Event::Auth(_) => drop(record.given("LOGOUT", client.logout(tx))),
+            Event::Auth(_) => drop(record.given("LOGOUT", tx, |tx| client.logout(tx))),
             Event::AppendReady(_) => {
                 record.entries.push(Entry::CommandGiven("a message", 1));
-                record.tried("payload", client.write_payload(Bytes::from_static(MESSAGE), tx));
+                record.tried("payload", tx, |tx| client.write_payload(Bytes::from_static(MESSAGE), tx));
                 beliefs.message = Belief::Asked;
             }
             Event::Completed { id, status } => {
@@ -160,12 +160,13 @@ impl Sending {
                 match word {
                     Some(word) if !fits => *broken = Some(format!("an answer to {word}: {event:?}")),
                     Some("SELECT") if yes => {
-                        let given = client.append(&append(), MESSAGE.len() as u64, tx);
-                        self.given.extend(record.given("APPEND", given).map(|id| (id, "APPEND")));
+                        let given = record
+                            .given("APPEND", tx, |tx| client.append(&append(), MESSAGE.len() as u64, tx));
+                        self.given.extend(given.map(|id| (id, "APPEND")));
                     }
                     Some("APPEND") if yes => {
                         beliefs.message = Belief::Yes;
-                        record.given("LOGOUT", client.logout(tx));
+                        record.given("LOGOUT", tx, |tx| client.logout(tx));
                     }
                     _ => {}
                 }

@@ -124,7 +124,7 @@ impl Receiving {
     fn starttls(&mut self, request: StartTlsRequest) {
         match std::mem::replace(&mut self.session, TestServer::Gone) {
             TestServer::Cleartext(mut server) if !self.terms.has_tls => {
-                self.common.record.tried("refuse", server.refuse(request, &mut self.common.tx));
+                self.common.record.tried("refuse", &mut self.common.tx, |tx| server.refuse(request, tx));
                 self.session = TestServer::Cleartext(server);
             }
             TestServer::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
@@ -176,15 +176,15 @@ fn answer<C: Channel>(
                 record.entries.push(Entry::RequiresAuth("a command"));
             }
             let text = if matches!(command, Command::Select(_)) { "SELECT" } else { "done" };
-            record.tried("reply", server.reply(reply, &ok(text), tx));
+            record.tried("reply", tx, |tx| server.reply(reply, &ok(text), tx));
         }
         Event::Append { offer, .. } => {
             record.entries.push(Entry::RequiresAuth("APPEND"));
             message.clear();
-            record.tried("accept", server.accept_literal(offer, tx));
+            record.tried("accept", tx, |tx| server.accept_literal(offer, tx));
         }
         Event::AppendEnd(reply) => {
-            record.tried("reply", server.reply(reply, &ok("APPEND"), tx));
+            record.tried("reply", tx, |tx| server.reply(reply, &ok("APPEND"), tx));
             return Took::Message;
         }
         _ => {}

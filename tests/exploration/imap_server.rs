@@ -219,7 +219,7 @@ impl TestServer {
             }
         };
         if !yes {
-            self.record.tried("refuse", server.refuse(request, &mut self.tx));
+            self.record.tried("refuse", &mut self.tx, |tx| server.refuse(request, tx));
             self.session = Session::Cleartext(server);
             return;
         }

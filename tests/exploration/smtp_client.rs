@@ -11,7 +11,7 @@ use proto_smtp::types::{Address, ChunkEnd, Mail, Rcpt, ReversePath};
 use proto_smtp::{Config, Dialect};
 
 use mailwire_tests::invariants::{self, PASSWORD, Side};
-use mailwire_tests::play::{Entry, Record, channel};
+use mailwire_tests::play::{Entry, Queued, Record, channel};
 
 use crate::custom_mechanism;
 use crate::end::{ask_again, next};
@@ -544,6 +544,7 @@ fn give<C: Channel>(
 ) -> Option<Step> {
     let address = || Address::parse("x@example.com").unwrap();
     let mut step = Step::Noop;
+    let before = Queued::of(tx);
     let (verb, outcome) = match command {
         Move::Authenticate(mechanism) => {
             step = Step::Auth;
@@ -568,7 +569,7 @@ fn give<C: Channel>(
                 writer.write(b"x\r\n.\r\n", tx)?;
                 writer.finish(tx)
             });
-            record.tried("message", written)?;
+            record.noted("message", written)?;
             return Some(step);
         }
         Move::Chunk => {
@@ -589,5 +590,5 @@ fn give<C: Channel>(
         }
         _ => ("NOOP", client.noop(tx)),
     };
-    record.given(verb, outcome).map(|()| step)
+    record.given_since(verb, outcome, before, tx).map(|()| step)
 }

@@ -103,12 +103,13 @@ impl Sending {
     fn go_on_in_clear(&mut self, mut client: Client<Cleartext>) {
         let Common { tx, record, .. } = &mut self.common;
         let credentials = Credentials::password("x", PASSWORD.as_bytes());
-        let given = client.danger_cleartext_authenticate(Mechanism::Plain, credentials, tx);
-        record.given("AUTHENTICATE", given);
-        if record.given("MAIL", client.mail(&Mail::new(address()), tx)).is_some() {
+        record.given("AUTHENTICATE", tx, |tx| {
+            client.danger_cleartext_authenticate(Mechanism::Plain, credentials, tx)
+        });
+        if record.given("MAIL", tx, |tx| client.mail(&Mail::new(address()), tx)).is_some() {
             record.entries.push(Entry::RequiresTls("MAIL"));
         }
-        record.given("QUIT", client.quit(tx));
+        record.given("QUIT", tx, |tx| client.quit(tx));
         self.session = TestClient::Cleartext(client);
     }
 
@@ -138,7 +139,7 @@ impl Sending {
             *broken = Some(format!("an answer without {word}: {event:?}"));
         }
         if let Some(transaction) = &mut self.transaction {
-            match record.tried("transaction", transaction.event(&event, client, tx)) {
+            match record.noted("transaction", transaction.event(&event, client, tx)) {
                 Some(Progress::SendData) => {
                     record.entries.push(Entry::CommandGiven("a message", 1));
                     let mut writer = client.data_writer()?;
@@ -146,7 +147,7 @@ impl Sending {
                     writer.finish(tx)?;
                     beliefs.message = Belief::Asked;
                 }
-                Some(Progress::Done) => drop(record.given("QUIT", client.quit(tx))),
+                Some(Progress::Done) => drop(record.given("QUIT", tx, |tx| client.quit(tx))),
                 _ => {}
             }
         }
@@ -154,7 +155,7 @@ impl Sending {
             client::Event::Capabilities(_) if self.logs_in => {
                 beliefs.identity = Belief::Asked;
                 let credentials = Credentials::password("x", PASSWORD.as_bytes());
-                record.given("AUTHENTICATE", client.authenticate(Mechanism::Plain, credentials, tx));
+                record.given("AUTHENTICATE", tx, |tx| client.authenticate(Mechanism::Plain, credentials, tx));
                 false
             }
             client::Event::Capabilities(_) => true,
@@ -164,7 +165,7 @@ impl Sending {
                 true
             }
             client::Event::Auth(_) => {
-                record.given("QUIT", client.quit(tx));
+                record.given("QUIT", tx, |tx| client.quit(tx));
                 false
             }
             client::Event::Delivered(..) => {
@@ -176,7 +177,7 @@ impl Sending {
         if ready {
             let mut transaction = Transaction::new(Mail::new(address())).recipient(Rcpt::new(address()));
             record.entries.extend(["MAIL", "RCPT", "DATA"].map(|verb| Entry::CommandGiven(verb, 1)));
-            record.tried("transaction", transaction.start(client, tx));
+            record.noted("transaction", transaction.start(client, tx));
             self.transaction = Some(transaction);
         }
         Ok(true)

@@ -146,7 +146,7 @@ impl Receiving {
         let over = TestServer::Gone;
         match std::mem::replace(&mut self.session, over) {
             TestServer::Cleartext(mut server) if !self.terms.has_tls => {
-                self.common.record.tried("refuse", server.refuse(request, &mut self.common.tx));
+                self.common.record.tried("refuse", &mut self.common.tx, |tx| server.refuse(request, tx));
                 self.session = TestServer::Cleartext(server);
             }
             TestServer::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
@@ -207,7 +207,7 @@ fn answer<C: Channel>(
         _ if took == Took::Message => Response::new(Code::OK, "message"),
         _ => Response::start_data(),
     };
-    record.tried("reply", server.reply(reply, &said, tx));
+    record.tried("reply", tx, |tx| server.reply(reply, &said, tx));
     took
 }
 

@@ -253,7 +253,9 @@ impl TestServer {
                     _ => AuthVerdict::Unavailable,
                 };
                 let proves = next == Move::Yes;
-                if record.tried("verdict", server.answer_auth(request, verdict, tx)).is_some() && proves {
+                if record.tried("verdict", tx, |tx| server.answer_auth(request, verdict, tx)).is_some()
+                    && proves
+                {
                     record.entries.push(Entry::Authenticated);
                 }
             }
@@ -279,7 +281,7 @@ impl TestServer {
             }
         };
         if !yes {
-            self.record.tried("refuse", server.refuse(request, &mut self.tx));
+            self.record.tried("refuse", &mut self.tx, |tx| server.refuse(request, tx));
             self.session = Session::Cleartext(server);
             return;
         }
@@ -536,7 +538,7 @@ fn answer<C: Channel>(
     if reply.verb() == Verb::Rcpt && next == Move::Yes && terms.dialect == Dialect::Lmtp {
         record.entries.push(Entry::OwesReplies(1));
     }
-    record.tried("reply", server.reply(reply, &response, tx));
+    record.tried("reply", tx, |tx| server.reply(reply, &response, tx));
 }
 
 fn welcome<C: Channel>(server: &mut Server<C>, next: Move, tx: &mut SendBuffer, record: &mut Record) {
@@ -546,7 +548,7 @@ fn welcome<C: Channel>(server: &mut Server<C>, next: Move, tx: &mut SendBuffer, 
         Move::NotNow => Response::new(Code::UNAVAILABLE, "not now"),
         _ => return,
     };
-    record.tried("refuse", server.refuse_hello(&refusal, tx));
+    record.tried("refuse", tx, |tx| server.refuse_hello(&refusal, tx));
 }
 
 fn config(terms: Terms) -> Config {

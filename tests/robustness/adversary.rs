@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mailwire_tests::invariants::{self, Side, Terms};
-use mailwire_tests::play::{Choices, Ending, Entry, FirstChannel, Player, Record, Trace, converse};
+use mailwire_tests::play::{Choices, Delivery, Ending, Entry, FirstChannel, Player, Record, Trace, converse};
 use mailwire_tests::{imap_client, smtp_client};
 use proptest::prelude::*;
 use proto_mail::Limits;
@@ -74,7 +74,7 @@ fn choices() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Plays the client against the server.
-fn conversation(player: impl Player, mut peer: impl Peer, moves: &[Move], by_byte: bool) -> Record {
+fn conversation(mut player: impl Player, mut peer: impl Peer, moves: &[Move], by_byte: bool) -> Record {
     let mut moves = moves.iter();
     // The rest of a reply in parts, and of a segment that is sent byte by byte.
     let (mut rest, mut segment) = (Vec::new(), Vec::new().into_iter());
@@ -124,6 +124,7 @@ fn conversation(player: impl Player, mut peer: impl Peer, moves: &[Move], by_byt
         }
         (!bytes.is_empty()).then_some(bytes)
     };
+    player.deliver(if by_byte { Delivery::Owned } else { Delivery::Borrowed });
     converse(player, next, Ending::Closed, if by_byte { Trace::None } else { Trace::Taken })
 }
 

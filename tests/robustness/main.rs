@@ -33,6 +33,22 @@ fn scram_conversations_of_the_corpus_succeed() {
     }
 }
 
+/// A client logs in by a custom mechanism that its server offers, and by no other.
+#[test]
+fn custom_client_mechanisms_of_the_corpus_are_used() {
+    for (name, run) in MACHINES.into_iter().filter(|(name, _)| name.ends_with("client")) {
+        for (file, proves) in [
+            ("custom-mechanism", true),
+            ("custom-refused", false),
+            ("custom-impostor", false),
+            ("chosen", true),
+        ] {
+            let reached = run(&fs::read(corpus::folder().join(name).join(file)).unwrap());
+            assert_eq!(reached == Reached::Authenticated, proves, "{name}/{file}: {reached:?}");
+        }
+    }
+}
+
 /// A careless custom mechanism authenticates no client that the application did not accept.
 #[test]
 fn custom_mechanism_conversations_of_the_corpus_succeed() {

@@ -9,12 +9,81 @@
 use std::sync::Arc;
 
 use proto_mail::sasl::{
-    CleartextRisk, CustomMechanism, SaslContext, SaslError, ServerExchange, ServerMechanism, ServerStep,
+    CleartextRisk, ClientExchange, CustomMechanism, SaslContext, SaslError, ServerExchange, ServerMechanism,
+    ServerStep,
 };
 use proto_mail::token::AuthQuestion;
-use proto_mail::{AuthVerdict, Mechanism};
+use proto_mail::{AuthVerdict, Mechanism, Secret};
 
 const OWN: CustomMechanism = CustomMechanism::new("X-OWN", CleartextRisk::AllowsGuessing).unwrap();
+
+/// A mechanism that reveals nothing to an eavesdropper, so that cleartext allows it.
+const QUIET: CustomMechanism = CustomMechanism::new("X-QUIET", CleartextRisk::None).unwrap();
+
+/// A client's mechanism, and what a client must make of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientMechanism {
+    /// It is allowed only under TLS.
+    Own,
+    /// It is allowed in cleartext as well, if the configuration allows logins there.
+    Quiet,
+    /// It claims to be a mechanism of the protocol crates, and must be refused.
+    Impostor,
+}
+
+impl ClientMechanism {
+    /// The mechanism with this number.
+    #[must_use]
+    pub const fn numbered(number: u8) -> Self {
+        match number {
+            0 => Self::Own,
+            1 => Self::Quiet,
+            _ => Self::Impostor,
+        }
+    }
+
+    /// Its name, if it may be used.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Own => Some(OWN.name()),
+            Self::Quiet => Some(QUIET.name()),
+            Self::Impostor => None,
+        }
+    }
+}
+
+/// A client's exchange. It sends a first message if the mechanism is [`ClientMechanism::Quiet`], answers every challenge,
+/// and always claims to be done.
+#[must_use]
+pub fn client_exchange(mechanism: ClientMechanism) -> Box<dyn ClientExchange> {
+    Box::new(ClientSide(mechanism))
+}
+
+#[derive(Debug)]
+struct ClientSide(ClientMechanism);
+
+impl ClientExchange for ClientSide {
+    fn mechanism(&self) -> Mechanism {
+        match self.0 {
+            ClientMechanism::Own => Mechanism::Custom(OWN),
+            ClientMechanism::Quiet => Mechanism::Custom(QUIET),
+            ClientMechanism::Impostor => Mechanism::Plain,
+        }
+    }
+
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        Ok((self.0 == ClientMechanism::Quiet).then(|| Secret::new(b"v".to_vec())))
+    }
+
+    fn step(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        if challenge == b"no" { Err(SaslError::Malformed) } else { Ok(Secret::new(b"v".to_vec())) }
+    }
+
+    fn is_done(&self) -> bool {
+        true
+    }
+}
 
 /// The mechanism, as a server's configuration takes it.
 #[must_use]

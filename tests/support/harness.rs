@@ -5,9 +5,11 @@
 //! and the others what the application does (`0` is the first choice). The rest is the peer's side of the wire.
 //!
 //! Whatever the bytes are, nothing panics, every invariant of [`invariants`](crate::invariants) holds, and neither
-//! events nor output depend on the split. Where the peer must not send before it was asked (to a client, and around
+//! events nor output depend on the split, nor on whether the application receives events or owned copies of them. Where the peer must not send before it was asked (to a client, and around
 //! STARTTLS), the splits that are compared end each line; the others are checked against the invariants only. What
 //! follows TLS is the same as if the client had sent only STARTTLS before.
+//!
+//! The input is also given to a machine whose application answers nothing: see [`unattended`](crate::unattended).
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -23,8 +25,9 @@ use proto_smtp::types::{
 use proto_smtp::{Dialect, EarlyTalker, InitialResponse, MixedCodes, Pipelining, UnknownParameters};
 
 use crate::invariants::{Side, Terms, check, is_known};
-use crate::play::{Choices, Ending, Entry, FirstChannel, Player, Record, Trace, play};
+use crate::play::{Choices, Delivery, Ending, Entry, FirstChannel, Player, Record, Trace, play};
 use crate::smtp_server::Proof;
+use crate::unattended::DrivenBy;
 use crate::{careless_mechanism, imap_client, imap_server, smtp_client, smtp_server};
 
 /// Plays the server of an IMAP client, under TLS and in cleartext.
@@ -52,12 +55,32 @@ pub fn imap_server(data: &[u8]) -> Reached {
     let config = proto_imap::Config::default()
         .limits(input.limits())
         .offered_mechanisms(Mechanisms::all())
-        .extensions(["CHILDREN", "ID", "MOVE", "NAMESPACE", "SPECIAL-USE", "UIDPLUS", "UNSELECT"])
+        .extensions([
+            "CHILDREN",
+            "ID",
+            "MOVE",
+            "NAMESPACE",
+            "SPECIAL-USE",
+            "UIDPLUS",
+            "UNAUTHENTICATE",
+            "UNSELECT",
+        ])
         .enableable(["IMAP4rev2"]);
-    let config = Arc::new(config.with_mechanism(careless_mechanism::mechanism()));
+    let mut config = config.with_mechanism(careless_mechanism::mechanism());
+    match input.variant {
+        Variant::Standard | Variant::Other => {}
+        // Every command of an extension is rejected.
+        Variant::Strict => (config.extensions, config.enableable) = Default::default(),
+        Variant::Lenient => {
+            config = config.enableable(["IMAP4rev2", "UTF8=ACCEPT", "CONDSTORE", "QRESYNC"]);
+            config.extensions.extend(["BINARY", "CONDSTORE", "QRESYNC", "QUOTA", "X-y"].map(String::from));
+        }
+    }
+    let config = Arc::new(config);
     let prelude = Prelude { choices: b"", bytes: b"t STARTTLS\r\n" };
     run(&input, Side::ImapServer, false, &prelude, |first, choices, choices_after_tls| {
-        imap_server::TestServer::new(Arc::clone(&config), first, choices, choices_after_tls)
+        let variant = input.variant;
+        imap_server::TestServer::new(Arc::clone(&config), first, variant, choices, choices_after_tls)
     })
 }
 
@@ -306,13 +329,15 @@ fn run<P: Player>(
         } else {
             whole
         };
-        same(
-            &first,
-            &judged(played(player(), input.bytes.chunks(1).collect(), Trace::None), &terms),
-            "byte by byte",
-        );
+        let mut owning = player();
+        owning.deliver(Delivery::Owned);
+        let bytes = input.bytes.chunks(1).collect();
+        same(&first, &judged(played(owning, bytes, Trace::None), &terms), "byte by byte, as owned events");
         let random = cuts(input.bytes, input.seed, by_line);
-        same(&first, &judged(played(player(), random, Trace::Taken), &terms), "cut at random");
+        same(&first, &judged(played(player(), random.clone(), Trace::Taken), &terms), "cut at random");
+        let [driven, by_hand] = [DrivenBy::Driver, DrivenBy::Hand]
+            .map(|by| judged(player().unattended(by, &random, input.ending), &terms));
+        same(&by_hand, &driven, "without an application, by a driver");
         if let Some(at) = first.secured_at {
             let rest = input.bytes.get(at..).unwrap_or_default();
             let player = start(first_channel, Choices::new(prelude.choices), choices());

@@ -7,17 +7,21 @@ use bytes::Bytes;
 use proto_imap::Config;
 use proto_imap::client::{AuthOutcome, Client, CommandId, Event, LoginMethod, StartTls};
 use proto_imap::types::{
-    AppendCommand, Capability, Command, FetchAttribute, FetchCommand, Flag, IString, LazyList, ListCommand,
-    ListPattern, MailboxName, SearchCommand, SearchKey, Section, SelectCommand, SequenceSet, StoreAction,
-    StoreCommand,
+    AppendCommand, Capability, Command, CopyCommand, CreateCommand, FetchAttribute, FetchCommand, Flag,
+    IString, IdFields, LazyList, ListCommand, ListPattern, MailboxAttribute, MailboxName, SearchCommand,
+    SearchKey, Section, SelectCommand, SelectParameter, SequenceSet, StatusAttribute, StatusCommand,
+    StoreAction, StoreCommand,
 };
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
+use proto_mail::sasl::ClientExchange;
 use proto_mail::{
     Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, Upgrade,
 };
 
+use crate::careless_mechanism::{ClientMechanism, client_exchange};
 use crate::invariants::{PASSWORD, TOKEN};
-use crate::play::{Choices, Entry, FirstChannel, Player, Record, channel};
+use crate::play::{Choices, Delivery, Ending, Entry, FirstChannel, Player, Record, channel};
+use crate::unattended::{self, DrivenBy};
 
 /// The client under test, at any point on its way to TLS.
 pub struct TestClient {
@@ -25,6 +29,7 @@ pub struct TestClient {
     application: Application,
     /// The choices of the application after TLS.
     choices_after_tls: Choices,
+    delivery: Delivery,
 }
 
 #[derive(Debug)]
@@ -57,7 +62,8 @@ impl TestClient {
         } else {
             Session::Cleartext(Client::<Cleartext>::new(config))
         };
-        Self { session, application: Application { choices, append: None }, choices_after_tls }
+        let application = Application { choices, append: None };
+        Self { session, application, choices_after_tls, delivery: Delivery::Borrowed }
     }
 
     /// Sends STARTTLS.
@@ -122,18 +128,38 @@ impl TestClient {
 }
 
 impl Player for TestClient {
+    fn deliver(&mut self, how: Delivery) {
+        self.delivery = how;
+    }
+
+    fn unattended(self, by: DrivenBy, pieces: &[&[u8]], ending: Ending) -> Record {
+        let nothing = SendBuffer::new();
+        match self.session {
+            Session::Cleartext(client) => unattended::run(client, nothing, by, pieces, ending),
+            Session::Secure(client) => unattended::run(client, nothing, by, pieces, ending),
+            Session::Negotiating(_) | Session::Gone(_) => Record::default(),
+        }
+    }
+
     fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
         let next = match &mut self.session {
             Session::Gone(error) => return Err(*error),
             Session::Negotiating(_) => return self.negotiate(rx, tx, record),
             Session::Secure(client) => {
                 let Some(event) = client.next_event(rx, tx)? else { return Ok(false) };
-                self.application.event(&event, client, Client::<Secure>::authenticate, tx, record)
+                let prove = Prove {
+                    by_credentials: Client::<Secure>::authenticate,
+                    by_exchange: Client::<Secure>::authenticate_with,
+                };
+                self.application.delivered(self.delivery, event, client, &prove, tx, record)
             }
             Session::Cleartext(client) => {
                 let Some(event) = client.next_event(rx, tx)? else { return Ok(false) };
-                let prove = Client::<Cleartext>::danger_cleartext_authenticate;
-                self.application.event(&event, client, prove, tx, record)
+                let prove = Prove {
+                    by_credentials: Client::<Cleartext>::danger_cleartext_authenticate,
+                    by_exchange: Client::<Cleartext>::danger_cleartext_authenticate_with,
+                };
+                self.application.delivered(self.delivery, event, client, &prove, tx, record)
             }
         };
         if next == Next::StartTls {
@@ -184,15 +210,41 @@ struct Application {
     append: Option<u64>,
 }
 
+/// Logs in by an exchange of the application's own.
+type ByExchange<C> = fn(&mut Client<C>, Box<dyn ClientExchange>, &mut SendBuffer) -> Result<CommandId, Error>;
+
 /// How a client on one channel authenticates.
-type Prove<C> = fn(&mut Client<C>, LoginMethod, &Credentials, &mut SendBuffer) -> Result<CommandId, Error>;
+struct Prove<C: Channel> {
+    by_credentials:
+        fn(&mut Client<C>, LoginMethod, &Credentials, &mut SendBuffer) -> Result<CommandId, Error>,
+    by_exchange: ByExchange<C>,
+}
 
 impl Application {
+    /// Handles an event, or its owned copy.
+    fn delivered<C: Channel>(
+        &mut self,
+        delivery: Delivery,
+        event: Event<'_>,
+        client: &mut Client<C>,
+        prove: &Prove<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) -> Next {
+        if delivery == Delivery::Borrowed {
+            return self.event(&event, client, prove, tx, record);
+        }
+        let shown = format!("{event:?}");
+        let owned = event.into_owned();
+        record.copied(&shown, &owned);
+        self.event(&owned.view(), client, prove, tx, record)
+    }
+
     fn event<C: Channel>(
         &mut self,
         event: &Event<'_>,
         client: &mut Client<C>,
-        prove: Prove<C>,
+        prove: &Prove<C>,
         tx: &mut SendBuffer,
         record: &mut Record,
     ) -> Next {
@@ -201,6 +253,9 @@ impl Application {
             return Next::GoOn;
         }
         record.event(event);
+        if let Event::Auth(outcome) = event {
+            record.event(&(outcome.id(), outcome.status(), outcome.reason()));
+        }
         match event {
             Event::Data(_) | Event::FetchStart { .. } => {
                 record.entries.push(Entry::RequiresTls("data"));
@@ -229,18 +284,18 @@ impl Application {
     fn command<C: Channel>(
         &mut self,
         client: &mut Client<C>,
-        prove: Prove<C>,
+        prove: &Prove<C>,
         tx: &mut SendBuffer,
         record: &mut Record,
     ) -> Next {
         for _ in 0..2 {
-            match self.choices.pick(22) {
+            match self.choices.pick(26) {
                 0 => return Next::GoOn,
                 1 => self.authenticate("x", client, prove, tx, record),
                 2 if !C::SECURE => return Next::StartTls,
-                2 => drop(record.given("LOGOUT", client.logout(tx))),
+                2 => drop(record.given("LOGOUT", tx, |tx| client.logout(tx))),
                 3 => {
-                    if record.given("IDLE", client.idle(tx)).is_some() {
+                    if record.given("IDLE", tx, |tx| client.idle(tx)).is_some() {
                         record.entries.push(Entry::CommandGiven("DONE", 1));
                     }
                 }
@@ -252,27 +307,25 @@ impl Application {
                 18 => {
                     let credentials = Credentials::password("x", PASSWORD.as_bytes());
                     let order = LoginMethod::Order(&[Mechanism::ScramSha1, Mechanism::Plain]);
-                    record.given("AUTHENTICATE", prove(client, order, &credentials, tx));
+                    record.given("AUTHENTICATE", tx, |tx| {
+                        (prove.by_credentials)(client, order, &credentials, tx)
+                    });
                 }
-                19 => self.look(client, record),
+                19 => look(client, record),
+                22 => self.custom_login(client, prove, tx, record),
+                23 | 24 => extension(self.choices.pick(12), client, tx, record),
+                25 => self.chosen_login(client, prove, tx, record),
                 choice => simple(choice, client, tx, record),
             }
         }
         Next::GoOn
     }
 
-    /// Reads every accessor.
-    fn look<C: Channel>(&self, client: &Client<C>, record: &mut Record) {
-        record.event(&(client.state(), client.name_encoding(), client.repairs(), client.capabilities()));
-        // `Debug` output is not part of the conversation, but is checked for secrets.
-        record.entries.push(Entry::DebugOutput(format!("{client:?}")));
-    }
-
     fn authenticate<C: Channel>(
         &mut self,
         name: &'static str,
         client: &mut Client<C>,
-        prove: Prove<C>,
+        prove: &Prove<C>,
         tx: &mut SendBuffer,
         record: &mut Record,
     ) {
@@ -285,13 +338,48 @@ impl Application {
             0 => LoginMethod::Strongest,
             choice => LoginMethod::Mechanism(Mechanism::ALL[usize::from(choice) - 1]),
         };
-        record.given("AUTHENTICATE", prove(client, method, &credentials, tx));
+        record.given("AUTHENTICATE", tx, |tx| (prove.by_credentials)(client, method, &credentials, tx));
+    }
+
+    /// Logs in by a custom mechanism.
+    fn custom_login<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        prove: &Prove<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        let mechanism = ClientMechanism::numbered(self.choices.pick(3));
+        let is_offered =
+            mechanism.name().is_some_and(|name| client.capabilities().is_some_and(|all| all.offers(name)));
+        let may_be_used = is_offered && (C::SECURE || mechanism == ClientMechanism::Quiet);
+        let given = record
+            .given("AUTHENTICATE", tx, |tx| (prove.by_exchange)(client, client_exchange(mechanism), tx));
+        record.requires(given.is_none() || may_be_used, || format!("{mechanism:?} was used"));
+    }
+
+    /// Lets the client choose a mechanism, then logs in by it.
+    fn chosen_login<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        prove: &Prove<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        let credentials = Credentials::password("x", PASSWORD.as_bytes());
+        let choice = client.choose_mechanism(&Mechanism::ALL, &credentials);
+        record.event(&choice);
+        let Some(mechanism) = choice.chosen() else { return };
+        let is_offered = client.capabilities().is_some_and(|all| all.mechanisms().contains(mechanism));
+        record.requires(is_offered, || format!("{mechanism:?} was chosen and is not offered"));
+        let method = LoginMethod::from(mechanism);
+        record.given("AUTHENTICATE", tx, |tx| (prove.by_credentials)(client, method, &credentials, tx));
     }
 
     fn append<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
         let size = [0, 4, 40, 5000][usize::from(self.choices.pick(4))];
         let append = AppendCommand::new(MailboxName::INBOX);
-        if record.given("APPEND", client.append(&append, size, tx)).is_some() {
+        if record.given("APPEND", tx, |tx| client.append(&append, size, tx)).is_some() {
             self.append = Some(size);
         }
     }
@@ -303,30 +391,30 @@ impl Application {
         if size == 0 {
             return;
         }
-        record.tried("too much", client.write_payload(bytes(size + 1), tx));
+        record.tried("too much", tx, |tx| client.write_payload(bytes(size + 1), tx));
         let first = match self.choices.pick(3) {
             0 => size,
             1 => size / 2,
             _ => {
                 // The driver writes half of it past the buffer, as from a file.
                 record.send(tx);
-                if record.tried("pass", client.written_externally(size / 2, tx)).is_none() {
+                if record.tried("pass", tx, |tx| client.written_externally(size / 2, tx)).is_none() {
                     return;
                 }
                 record.entries.push(Entry::Sent(bytes(size / 2).to_vec(), false));
-                record.tried("payload", client.write_payload(bytes(size - size / 2), tx));
+                record.tried("payload", tx, |tx| client.write_payload(bytes(size - size / 2), tx));
                 return;
             }
         };
-        record.tried("payload", client.write_payload(bytes(first), tx));
+        record.tried("payload", tx, |tx| client.write_payload(bytes(first), tx));
         if first < size {
-            record.tried("payload", client.write_payload(bytes(size - first), tx));
+            record.tried("payload", tx, |tx| client.write_payload(bytes(size - first), tx));
         }
     }
 }
 
 fn done<C: Channel>(client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
-    record.tried("DONE", client.done(tx));
+    record.tried("DONE", tx, |tx| client.done(tx));
 }
 
 /// A command that only completes.
@@ -359,14 +447,75 @@ fn simple<C: Channel>(choice: u8, client: &mut Client<C>, tx: &mut SendBuffer, r
         // A command that only the machine may send, and one that no line can hold.
         21 => {
             let nul = [SearchKey::Subject(IString::from("x\0"))];
-            record.given("SEARCH", client.send(&Command::Search(SearchCommand::new(&nul)), tx));
-            if record.given("IDLE", client.send(&Command::Idle, tx)).is_some() {
+            let search = Command::Search(SearchCommand::new(&nul));
+            record.given("SEARCH", tx, |tx| client.send(&search, tx));
+            if record.given("IDLE", tx, |tx| client.send(&Command::Idle, tx)).is_some() {
                 record.entries.push(Entry::CommandGiven("DONE", 1));
             }
-            record.tried("payload", client.write_payload(Bytes::from_static(b"x"), tx));
+            record.tried("payload", tx, |tx| client.write_payload(Bytes::from_static(b"x"), tx));
             return;
         }
         _ => ("NOOP", Command::Noop),
     };
-    record.given(verb, client.send(&command, tx));
+    record.given(verb, tx, |tx| client.send(&command, tx));
+}
+
+/// Reads every accessor, and checks that they agree.
+fn look<C: Channel>(client: &Client<C>, record: &mut Record) {
+    let capabilities = client.capabilities();
+    record.event(&(client.state(), client.name_encoding(), client.repairs(), capabilities));
+    record.event(&(client.has_refused_initial_response(), client.wait().awaited));
+    let listed = capabilities.map(|all| all.iter().filter(|name| !name.is_empty()).count());
+    let known = capabilities.map(|all| all.mechanisms().iter().filter(|one| all.offers(one.name())).count());
+    record.requires(listed >= known, || format!("{known:?} mechanisms in {listed:?} capabilities"));
+    let is_secure = client.channel().secure().is_some();
+    record.requires(C::SECURE == is_secure, || "the channel is of the other kind".to_owned());
+    // `Debug` output is not part of the conversation, but is checked for secrets.
+    record.entries.push(Entry::DebugOutput(format!("{client:?}")));
+}
+
+/// A command of an extension, or with an argument of one: it is sent only if the server lists the capability.
+fn extension<C: Channel>(choice: u8, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
+    let (all, saved) = (SequenceSet::from(1..=9), SequenceSet::SAVED);
+    let inbox = MailboxName::INBOX;
+    let uses = [MailboxAttribute::Sent];
+    let counts = [StatusAttribute::Size];
+    let fetched = [FetchAttribute::ModSeq];
+    let condstore = [SelectParameter::CondStore];
+    let (verb, command, any_of): (_, _, &[&str]) = match choice {
+        0 => ("UNAUTHENTICATE", Command::Unauthenticate, &["UNAUTHENTICATE"]),
+        1 => ("NAMESPACE", Command::Namespace, &["NAMESPACE", "IMAP4rev2"]),
+        2 => ("ID", Command::Id(IdFields::default()), &["ID"]),
+        3 => ("MOVE", Command::Move(CopyCommand { messages: all, mailbox: inbox }), &["MOVE", "IMAP4rev2"]),
+        4 => ("UNSELECT", Command::Unselect, &["UNSELECT", "IMAP4rev2"]),
+        5 => ("UID", Command::UidExpunge(all), &["UIDPLUS", "IMAP4rev2"]),
+        6 => {
+            let mut create = CreateCommand::new(inbox);
+            create.special_use = LazyList::new(&uses);
+            ("CREATE", Command::Create(create), &["CREATE-SPECIAL-USE"])
+        }
+        7 => {
+            let status = StatusCommand { mailbox: inbox, attributes: LazyList::new(&counts) };
+            ("STATUS", Command::Status(status), &["STATUS=SIZE", "IMAP4rev2"])
+        }
+        8 => {
+            let fetch = FetchCommand::new(all, LazyList::new(&fetched));
+            ("FETCH", Command::Fetch(fetch), &["CONDSTORE", "QRESYNC"])
+        }
+        9 => (
+            "COPY",
+            Command::Copy(CopyCommand { messages: saved, mailbox: inbox }),
+            &["SEARCHRES", "IMAP4rev2"],
+        ),
+        10 => {
+            let mut select = SelectCommand::new(inbox);
+            select.parameters = LazyList::new(&condstore);
+            ("SELECT", Command::Select(select), &["CONDSTORE", "QRESYNC"])
+        }
+        _ => ("CLOSE", Command::Close, &[]),
+    };
+    let is_offered = any_of.is_empty()
+        || client.capabilities().is_some_and(|listed| any_of.iter().any(|name| listed.has(name)));
+    let given = record.given(verb, tx, |tx| client.send(&command, tx));
+    record.requires(given.is_none() || is_offered, || format!("{verb} was sent and is not offered"));
 }

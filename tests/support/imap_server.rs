@@ -3,17 +3,19 @@
 use std::mem;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use proto_imap::Config;
 use proto_imap::server::{Event, LiteralOffer, Reply, Server};
-use proto_imap::types::{Command, Condition, FetchItem, Section, StatusResponse, Text, Untagged};
+use proto_imap::types::{Command, Condition, NameEncoding, StatusResponse, Text, Untagged};
 use proto_mail::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Error, Misuse, RecvBuffer, Secure, SendBuffer,
     StartTlsRequest, Upgrade, WaitFor,
 };
 
-use crate::play::{Choices, Entry, FirstChannel, Player, Record, channel};
+use crate::harness::Variant;
+use crate::imap_data;
+use crate::play::{Choices, Delivery, Ending, Entry, FirstChannel, Player, Record, channel};
 use crate::test_user::{accepted, rejected};
+use crate::unattended::{self, DrivenBy};
 
 /// The server under test, on either channel.
 pub struct TestServer {
@@ -25,6 +27,7 @@ pub struct TestServer {
     choices_after_tls: Choices,
     /// A STARTTLS that will be accepted later.
     late: Option<StartTlsRequest>,
+    delivery: Delivery,
 }
 
 #[derive(Debug)]
@@ -36,21 +39,41 @@ enum Session {
 }
 
 impl TestServer {
-    /// Starts before the client's first command.
+    /// Starts before the client's first command. Some settings let the choices refuse the client at once.
     #[must_use]
     pub fn new(
         config: Arc<Config>,
         first: FirstChannel,
+        variant: Variant,
         choices: Choices,
         choices_after_tls: Choices,
     ) -> Self {
-        let mut greeting = SendBuffer::new();
-        let session = if first == FirstChannel::Secure {
-            Session::Secure(Server::<Secure>::new(config, channel(), &mut greeting))
-        } else {
-            Session::Cleartext(Server::<Cleartext>::new(config, &mut greeting))
+        let (mut greeting, mut choices) = (SendBuffer::new(), choices);
+        let is_refused = variant == Variant::Other && choices.pick(3) == 1;
+        let session = match (first, is_refused) {
+            (FirstChannel::Secure, false) => {
+                Session::Secure(Server::<Secure>::new(config, channel(), &mut greeting))
+            }
+            (FirstChannel::Cleartext, false) => {
+                Session::Cleartext(Server::<Cleartext>::new(config, &mut greeting))
+            }
+            (FirstChannel::Secure, true) => {
+                let status = status(Condition::No);
+                Session::Secure(Server::<Secure>::refusing(config, channel(), &status, &mut greeting))
+            }
+            (FirstChannel::Cleartext, true) => {
+                let status = status(Condition::Ok);
+                Session::Cleartext(Server::<Cleartext>::refusing(config, &status, &mut greeting))
+            }
         };
-        Self { session, greeting, application: Application::new(choices), choices_after_tls, late: None }
+        Self {
+            session,
+            greeting,
+            application: Application::new(choices),
+            choices_after_tls,
+            late: None,
+            delivery: Delivery::Borrowed,
+        }
     }
 
     fn starttls(
@@ -69,7 +92,7 @@ impl TestServer {
             }
         };
         if !yes {
-            record.tried("refuse", server.refuse(request, tx));
+            record.tried("refuse", tx, |tx| server.refuse(request, tx));
             self.session = Session::Cleartext(server);
             return Ok(());
         }
@@ -93,36 +116,53 @@ impl TestServer {
 }
 
 impl Player for TestServer {
+    fn deliver(&mut self, how: Delivery) {
+        self.delivery = how;
+    }
+
+    fn unattended(self, by: DrivenBy, pieces: &[&[u8]], ending: Ending) -> Record {
+        match self.session {
+            Session::Cleartext(server) => unattended::run(server, self.greeting, by, pieces, ending),
+            Session::Secure(server) => unattended::run(server, self.greeting, by, pieces, ending),
+            Session::Gone(_) => Record::default(),
+        }
+    }
+
     fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
         record.send(&mut self.greeting);
+        let application = &mut self.application;
         let request = match &mut self.session {
             Session::Gone(error) => return Err(*error),
-            Session::Secure(server) => match server.next_event(rx, tx)? {
-                None => return Ok(false),
-                Some(Event::Auth(request)) => {
-                    record.event(&request);
-                    self.application.asked_who(request, server, tx, record);
-                    return Ok(true);
-                }
-                Some(event) => {
-                    self.application.event(event, server, tx, record);
-                    return Ok(true);
-                }
-            },
-            Session::Cleartext(server) => match server.next_event(rx, tx)? {
-                None => return Ok(false),
-                Some(Event::StartTls(request)) => request,
-                Some(event) => {
-                    self.application.event(event, server, tx, record);
-                    return Ok(true);
-                }
-            },
+            Session::Secure(server) => {
+                let Some(event) = server.next_event(rx, tx)? else { return Ok(false) };
+                delivered(self.delivery, event, record, |event, record| match event {
+                    Event::Auth(request) => {
+                        record.event(&request);
+                        application.asked_who(request, server, tx, record);
+                    }
+                    event => application.event(event, server, tx, record),
+                });
+                return Ok(true);
+            }
+            Session::Cleartext(server) => {
+                let Some(event) = server.next_event(rx, tx)? else { return Ok(false) };
+                delivered(self.delivery, event, record, |event, record| match event {
+                    Event::StartTls(request) => Some(request),
+                    event => {
+                        application.event(event, server, tx, record);
+                        None
+                    }
+                })
+            }
         };
+        let Some(request) = request else { return Ok(true) };
         record.event(&request);
-        match self.application.choices.pick(3) {
+        match application.choices.pick(4) {
             0 => self.starttls(request, true, rx, tx, record)?,
             1 => self.starttls(request, false, rx, tx, record)?,
-            _ => self.late = Some(request),
+            2 => self.late = Some(request),
+            // Dropped: the machine answers.
+            _ => {}
         }
         Ok(true)
     }
@@ -180,6 +220,22 @@ impl Player for TestServer {
     }
 }
 
+/// Handles an event, or its owned copy.
+fn delivered<C: Channel, R>(
+    delivery: Delivery,
+    event: Event<'_, C>,
+    record: &mut Record,
+    handle: impl FnOnce(Event<'_, C>, &mut Record) -> R,
+) -> R {
+    if delivery == Delivery::Borrowed {
+        return handle(event, record);
+    }
+    let shown = format!("{event:?}");
+    let owned = event.into_owned();
+    record.copied(&shown, &owned);
+    owned.with_event(|event| handle(event, record))
+}
+
 /// Gives the deferred answer, or ends a delay.
 fn rest<C: Channel>(
     server: &mut Server<C>,
@@ -189,9 +245,7 @@ fn rest<C: Channel>(
     verdict: impl FnOnce(&mut Server<C>, AuthRequest, AuthVerdict, &mut SendBuffer, &mut Record),
 ) -> Result<bool, Error> {
     match application.late.take() {
-        Some(Late::Reply(reply, yes)) => {
-            record.tried("reply", server.reply(reply, &status(yes), tx));
-        }
+        Some(Late::Reply(owed, condition)) => answer(server, owed, condition, tx, record),
         Some(Late::Offer(offer, yes)) => answer_offer(server, offer, yes, tx, record),
         Some(Late::Verdict(request, given)) => verdict(server, request, given, tx, record),
         None if server.wait().awaited == WaitFor::Delay => server.timed_out(tx)?,
@@ -202,16 +256,23 @@ fn rest<C: Channel>(
 
 /// An answer that is still owed.
 enum Late {
-    Reply(Reply, bool),
+    Reply(Owed, Condition),
     Offer(LiteralOffer, bool),
     Verdict(AuthRequest, AuthVerdict),
+}
+
+/// A command that awaits its answer.
+struct Owed {
+    reply: Reply,
+    /// It is UNAUTHENTICATE.
+    ends_login: bool,
 }
 
 struct Application {
     choices: Choices,
     late: Option<Late>,
     /// The answer to IDLE, due when the client sends DONE.
-    idle: Option<Reply>,
+    idle: Option<Owed>,
 }
 
 impl Application {
@@ -226,7 +287,7 @@ impl Application {
         tx: &mut SendBuffer,
         record: &mut Record,
     ) {
-        match self.choices.pick(5) {
+        match self.choices.pick(6) {
             choice @ (0 | 1) => {
                 let verdict = if choice == 0 { accepted(&request) } else { rejected(&request) };
                 verdict_given(server, request, verdict, tx, record);
@@ -235,7 +296,9 @@ impl Application {
                 let verdict = if choice == 2 { accepted(&request) } else { rejected(&request) };
                 self.late = Some(Late::Verdict(request, verdict));
             }
-            _ => verdict_given(server, request, AuthVerdict::Unavailable, tx, record),
+            4 => verdict_given(server, request, AuthVerdict::Unavailable, tx, record),
+            // Dropped: the machine answers.
+            _ => {}
         }
     }
 
@@ -257,23 +320,47 @@ impl Application {
                 {
                     record.entries.push(Entry::RequiresAuth("a command"));
                 }
-                self.data(&command, server, tx, record);
-                self.reply(reply, server, tx, record);
+                let fetches = matches!(command, Command::Fetch(_) | Command::UidFetch(_));
+                let kind = match self.choices.pick(imap_data::KINDS) {
+                    choice @ (0 | 1) if fetches => choice + 3,
+                    choice => choice,
+                };
+                imap_data::send(kind, server, tx, record);
+                let ends_login = command == Command::Unauthenticate;
+                self.reply(Owed { reply, ends_login }, server, tx, record);
             }
-            Event::AppendEnd(reply) => self.reply(reply, server, tx, record),
+            Event::AppendEnd(reply) => self.reply(Owed { reply, ends_login: false }, server, tx, record),
             Event::Append { offer, .. } => {
                 record.entries.push(Entry::RequiresAuth("APPEND"));
-                match self.choices.pick(4) {
+                match self.choices.pick(6) {
                     0 => answer_offer(server, offer, true, tx, record),
                     1 => answer_offer(server, offer, false, tx, record),
                     2 => self.late = Some(Late::Offer(offer, true)),
-                    _ => self.late = Some(Late::Offer(offer, false)),
+                    3 => self.late = Some(Late::Offer(offer, false)),
+                    // OK cannot reject a message. The token is used up, so the machine answers.
+                    4 => {
+                        let no = status(Condition::Ok);
+                        let given = record.tried("offer", tx, |tx| server.reject_literal(offer, &no, tx));
+                        record.requires(given.is_none(), || "OK rejects a message".to_owned());
+                    }
+                    // Dropped: the machine answers.
+                    _ => {}
                 }
             }
             Event::Idle(reply) => {
                 record.entries.push(Entry::RequiresAuth("IDLE"));
-                self.idle = Some(reply);
-                record.tried("data", server.data(&Untagged::Exists(3), tx));
+                imap_data::data(&Untagged::Exists(3), server, tx, record);
+                // An answer before DONE is refused, and its token is used up.
+                self.idle = match self.choices.pick(3) {
+                    0 => Some(Owed { reply, ends_login: false }),
+                    1 => {
+                        let early =
+                            record.tried("early", tx, |tx| server.reply(reply, &status(Condition::Ok), tx));
+                        record.requires(early.is_none(), || "IDLE was answered before DONE".to_owned());
+                        None
+                    }
+                    _ => None,
+                };
             }
             Event::Done => {
                 if let Some(reply) = self.idle.take() {
@@ -284,49 +371,47 @@ impl Application {
         }
     }
 
-    /// Sends the untagged responses of a command.
-    fn data<C: Channel>(
-        &mut self,
-        command: &Command<'_>,
-        server: &mut Server<C>,
-        tx: &mut SendBuffer,
-        record: &mut Record,
-    ) {
-        let outcome = match (command, self.choices.pick(3)) {
-            (Command::Fetch(_) | Command::UidFetch(_), 0) => server.fetch(1, tx).and_then(|mut writer| {
-                writer.item(&FetchItem::Uid(7)).body(Section::FULL, None, Bytes::from_static(b"hello"));
-                writer.finish()
-            }),
-            (Command::Fetch(_) | Command::UidFetch(_), 1) => stream(server, tx),
-            (_, 1) => server.data(&Untagged::Exists(1), tx),
-            (_, 2) => server.data(&Untagged::Expunge(1), tx),
-            _ => Ok(()),
-        };
-        record.tried("data", outcome);
-    }
-
     fn reply<C: Channel>(
         &mut self,
-        reply: Reply,
+        owed: Owed,
         server: &mut Server<C>,
         tx: &mut SendBuffer,
         record: &mut Record,
     ) {
-        match self.choices.pick(4) {
-            0 => drop(record.tried("reply", server.reply(reply, &status(true), tx))),
-            1 => drop(record.tried("reply", server.reply(reply, &status(false), tx))),
-            2 => self.late = Some(Late::Reply(reply, true)),
-            _ => self.late = Some(Late::Reply(reply, false)),
+        match self.choices.pick(7) {
+            0 => answer(server, owed, Condition::Ok, tx, record),
+            1 => answer(server, owed, Condition::No, tx, record),
+            2 => self.late = Some(Late::Reply(owed, Condition::Ok)),
+            3 => self.late = Some(Late::Reply(owed, Condition::No)),
+            4 => answer(server, owed, Condition::Bad, tx, record),
+            // This completes no command. The token is used up, so the machine answers.
+            5 => answer(server, owed, Condition::Bye, tx, record),
+            // Dropped: the machine answers.
+            _ => {}
         }
     }
 }
 
-/// A FETCH response whose body is written in two parts.
-fn stream<C: Channel>(server: &mut Server<C>, tx: &mut SendBuffer) -> Result<(), Error> {
-    server.fetch(1, tx)?.stream_body(Section::TEXT, Some(3), 5);
-    server.write_body(Bytes::from_static(b"he"), tx)?;
-    server.write_body(Bytes::from_static(b"llo"), tx)?;
-    server.resume_fetch(tx)?.finish()
+/// Completes a command. Only OK, NO and BAD do.
+fn answer<C: Channel>(
+    server: &mut Server<C>,
+    owed: Owed,
+    condition: Condition,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+) {
+    let before = server.refusals();
+    let given = record.tried("reply", tx, |tx| server.reply(owed.reply, &status(condition), tx)).is_some();
+    record.requires(!given || condition != Condition::Bye, || "BYE completes a command".to_owned());
+    let refused = server.refusals().bad - before.bad;
+    let expected = u32::from(given && condition == Condition::Bad);
+    record.requires(refused == expected, || format!("{refused} refusals were counted, not {expected}"));
+    if given && owed.ends_login && condition == Condition::Ok {
+        record.entries.push(Entry::IdentityReset);
+        let is_new =
+            !server.state().is_authenticated() && server.name_encoding() == NameEncoding::ModifiedUtf7;
+        record.requires(is_new, || "UNAUTHENTICATE left something of the login".to_owned());
+    }
 }
 
 fn verdict_given(
@@ -341,7 +426,7 @@ fn verdict_given(
         AuthVerdict::Accept => Some(Entry::Authenticated),
         _ => None,
     };
-    let given = record.tried("verdict", server.answer_auth(request, verdict, tx));
+    let given = record.tried("verdict", tx, |tx| server.answer_auth(request, verdict, tx));
     record.entries.extend(said.filter(|_| given.is_some()));
 }
 
@@ -352,12 +437,15 @@ fn answer_offer<C: Channel>(
     tx: &mut SendBuffer,
     record: &mut Record,
 ) {
-    let outcome =
-        if yes { server.accept_literal(offer, tx) } else { server.reject_literal(offer, &status(false), tx) };
-    record.tried("answer an offer", outcome);
+    record.tried("answer an offer", tx, |tx| {
+        if yes {
+            server.accept_literal(offer, tx)
+        } else {
+            server.reject_literal(offer, &status(Condition::No), tx)
+        }
+    });
 }
 
-fn status(yes: bool) -> StatusResponse<'static> {
-    let condition = if yes { Condition::Ok } else { Condition::No };
+fn status(condition: Condition) -> StatusResponse<'static> {
     StatusResponse::new(condition, Text::first_line("said"))
 }

@@ -40,13 +40,14 @@ pub struct Terms {
 }
 
 /// The number of invariants for each side.
-pub const INVARIANTS: usize = 7;
+pub const INVARIANTS: usize = 8;
 
 /// Checks a record against every invariant.
 ///
 /// # Errors
 /// The broken invariant, and what broke it.
 pub fn check(record: &Record, terms: &Terms) -> Result<(), String> {
+    contracts_are_kept(record)?;
     silent_after_failure(record)?;
     nothing_crosses(record)?;
     kept_in_bounds(record, terms)?;
@@ -57,6 +58,12 @@ pub fn check(record: &Record, terms: &Terms) -> Result<(), String> {
         Side::ImapClient | Side::SmtpClient => told_what_was_given(record, terms.side),
         Side::ImapServer | Side::SmtpServer => answered_what_was_asked(record, terms.side),
     }
+}
+
+/// Each call does what its documentation says: a refused call outputs nothing, a copy of an event equals the event.
+fn contracts_are_kept(record: &Record) -> Result<(), String> {
+    let broken = record.entries.iter().find(|entry| matches!(entry, Entry::Broken(_)));
+    broken.map_or(Ok(()), |entry| Err(format!("{entry:?}")))
 }
 
 /// After a fatal error the machine sends nothing, does nothing and keeps its error.
@@ -220,8 +227,8 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
         match entry {
             Entry::CommandGiven(verb, lines) => {
                 *allowed.entry(verb).or_default() += lines;
-                // After it the client sends a greeting again.
-                sessions += if *verb == "XCLIENT" { *lines } else { 0 };
+                // After it the client sends a greeting, or asks for the capabilities, again.
+                sessions += if ["UNAUTHENTICATE", "XCLIENT"].contains(verb) { *lines } else { 0 };
             }
             Entry::TlsEstablished => sessions += 1,
             // Capabilities may change after authentication.
@@ -268,10 +275,11 @@ fn chunk_size(line: &[u8], side: Side) -> Option<usize> {
 
 /// The commands that a client can send.
 #[rustfmt::skip]
-const VERBS: [&str; 35] = [
-    "APPEND", "AUTH", "AUTHENTICATE", "BDAT", "BURL", "CAPABILITY", "DATA", "DONE", "EHLO", "ENABLE", "ETRN", "EXAMINE",
-    "EXPN", "EXPUNGE", "FETCH", "HELO", "HELP", "IDLE", "LHLO", "LIST", "LOGIN", "LOGOUT", "MAIL", "NOOP", "QUIT",
-    "RCPT", "RSET", "SEARCH", "SELECT", "STARTTLS", "STORE", "UID", "VRFY", "XCLIENT", "XFORWARD",
+const VERBS: [&str; 44] = [
+    "APPEND", "AUTH", "AUTHENTICATE", "BDAT", "BURL", "CAPABILITY", "CLOSE", "COPY", "CREATE", "DATA", "DONE", "EHLO",
+    "ENABLE", "ETRN", "EXAMINE", "EXPN", "EXPUNGE", "FETCH", "HELO", "HELP", "ID", "IDLE", "LHLO", "LIST", "LOGIN",
+    "LOGOUT", "MAIL", "MOVE", "NAMESPACE", "NOOP", "QUIT", "RCPT", "RSET", "SEARCH", "SELECT", "STARTTLS", "STATUS",
+    "STORE", "UID", "UNAUTHENTICATE", "UNSELECT", "VRFY", "XCLIENT", "XFORWARD",
 ];
 
 /// The command that a line begins with; all ways to authenticate count as one.
@@ -308,7 +316,7 @@ fn is_exchange(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use proto_mail::{Error, PeerError};
+    use proto_mail::{Error, PeerError, SendBuffer};
 
     use super::*;
 
@@ -333,6 +341,28 @@ mod tests {
     fn keeps(entries: &[Entry], side: Side) {
         let record = Record { entries: entries.to_vec(), ..Record::default() };
         check(&record, &Terms { side, ..TERMS }).unwrap();
+    }
+
+    #[test]
+    fn refused_calls_output_nothing() {
+        let misuse = || Err::<(), _>(Error::from(proto_mail::Misuse::WrongState));
+        let (mut record, mut tx) = (Record::default(), SendBuffer::new());
+        record.tried("x", &mut tx, |_| misuse());
+        check(&record, &TERMS).unwrap();
+        record.tried("x", &mut tx, |tx| {
+            tx.put(b"* OK");
+            misuse()
+        });
+        assert!(check(&record, &TERMS).unwrap_err().contains("x was refused and changed the output"));
+    }
+
+    #[test]
+    fn owned_events_equal_borrowed_events() {
+        let mut record = Record::default();
+        record.copied("\"Done\"", &"Done");
+        check(&record, &TERMS).unwrap();
+        record.copied("\"Done\"", &"Idle");
+        assert!(check(&record, &TERMS).unwrap_err().contains("the copy of \"Done\" is \"Idle\""));
     }
 
     #[test]

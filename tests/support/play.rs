@@ -8,6 +8,8 @@ use std::fmt::{self, Debug};
 use proto_mail::trace::TraceSpan;
 use proto_mail::{ChannelBinding, Error, RecvBuffer, Secure, SendBuffer};
 
+use crate::unattended::DrivenBy;
+
 /// The application's decisions, as a string of bytes. When it is used up, every choice is 0.
 #[derive(Debug, Clone)]
 pub struct Choices {
@@ -63,6 +65,8 @@ pub enum Entry {
     CrossedIntoTls(usize),
     /// The session failed.
     Failed(Error),
+    /// A call did not do what its documentation says.
+    Broken(String),
 }
 
 /// Readable and on one line, for the report of a broken invariant.
@@ -86,6 +90,7 @@ impl fmt::Debug for Entry {
             Self::TlsEstablished => f.write_str("TLS"),
             Self::CrossedIntoTls(bytes) => write!(f, "{bytes} bytes of cleartext under TLS"),
             Self::Failed(error) => write!(f, "failed: {error:?}"),
+            Self::Broken(how) => write!(f, "broke its contract: {how}"),
         }
     }
 }
@@ -137,8 +142,50 @@ impl Record {
         self.entries.push(Entry::Piece(bytes.to_vec()));
     }
 
-    /// Records the outcome of an attempt by the application, if it was refused.
-    pub fn tried<T>(&mut self, what: &'static str, outcome: Result<T, Error>) -> Option<T> {
+    /// Records an event that the application receives as an owned copy. `Debug` shows both in the same way.
+    pub fn copied(&mut self, borrowed: &str, owned: &impl Debug) {
+        let owned = format!("{owned:?}");
+        self.requires(borrowed == owned, || format!("the copy of {borrowed} is {owned}"));
+    }
+
+    /// Records a broken contract unless `holds`.
+    pub fn requires(&mut self, holds: bool, broken: impl FnOnce() -> String) {
+        if !holds {
+            self.entries.push(Entry::Broken(broken()));
+        }
+    }
+
+    /// Makes an attempt by the application, and records its outcome if it was refused. A refused attempt that the
+    /// application is to blame for outputs nothing.
+    pub fn tried<T>(
+        &mut self,
+        what: &'static str,
+        tx: &mut SendBuffer,
+        attempt: impl FnOnce(&mut SendBuffer) -> Result<T, Error>,
+    ) -> Option<T> {
+        let before = Queued::of(tx);
+        let outcome = attempt(tx);
+        self.check_refusal(what, &outcome, before, tx);
+        self.noted(what, outcome)
+    }
+
+    /// Checks that a call which the application is to blame for has output nothing. `before` was taken before the call.
+    pub fn check_refusal<T>(
+        &mut self,
+        what: &'static str,
+        outcome: &Result<T, Error>,
+        before: Queued,
+        tx: &SendBuffer,
+    ) {
+        let after = Queued::of(tx);
+        let is_misuse = matches!(outcome, Err(Error::Misuse(_)));
+        self.requires(!is_misuse || before == after, || {
+            format!("{what} was refused and changed the output: {before:?}, {after:?}")
+        });
+    }
+
+    /// Records the outcome of several calls as one, if it is an error.
+    pub fn noted<T>(&mut self, what: &'static str, outcome: Result<T, Error>) -> Option<T> {
         match outcome {
             Ok(value) => Some(value),
             Err(error) => {
@@ -148,9 +195,28 @@ impl Record {
         }
     }
 
-    /// Records a command that the application gave, if the machine accepted it.
-    pub fn given<T>(&mut self, verb: &'static str, outcome: Result<T, Error>) -> Option<T> {
-        let given = self.tried(verb, outcome)?;
+    /// Gives a command, and records it if the machine accepted it.
+    pub fn given<T>(
+        &mut self,
+        verb: &'static str,
+        tx: &mut SendBuffer,
+        give: impl FnOnce(&mut SendBuffer) -> Result<T, Error>,
+    ) -> Option<T> {
+        let before = Queued::of(tx);
+        let outcome = give(tx);
+        self.given_since(verb, outcome, before, tx)
+    }
+
+    /// Records a command that the application gave, if the machine accepted it. `before` was taken before the call.
+    pub fn given_since<T>(
+        &mut self,
+        verb: &'static str,
+        outcome: Result<T, Error>,
+        before: Queued,
+        tx: &SendBuffer,
+    ) -> Option<T> {
+        self.check_refusal(verb, &outcome, before, tx);
+        let given = self.noted(verb, outcome)?;
         self.entries.push(Entry::CommandGiven(verb, 1));
         Some(given)
     }
@@ -217,14 +283,44 @@ impl Record {
     }
 }
 
+/// How much output waits and was ever queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    waiting: usize,
+    ever: u64,
+}
+
+impl Queued {
+    /// The output of this buffer.
+    #[must_use]
+    pub const fn of(tx: &SendBuffer) -> Self {
+        Self { waiting: tx.len(), ever: tx.queued_total() }
+    }
+}
+
 /// The channel of every session under TLS here: always the same, nonces included, so that runs can be compared.
 #[must_use]
 pub fn channel() -> Secure {
     Secure::tls(ChannelBinding::TlsExporter([b'c'; 32])).with_seed([b's'; 32])
 }
 
+/// How the application receives events, which must not change the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// As the machine returns them.
+    Borrowed,
+    /// As owned copies.
+    Owned,
+}
+
 /// A machine and its application.
 pub trait Player {
+    /// Sets how the application receives events.
+    fn deliver(&mut self, how: Delivery);
+
+    /// Runs the machine without an application, which drops every event and its token.
+    fn unattended(self, by: DrivenBy, pieces: &[&[u8]], ending: Ending) -> Record;
+
     /// Takes the next event and lets the application act on it. Returns false if there is none for now.
     ///
     /// # Errors
@@ -337,6 +433,7 @@ fn talk<P: AsRef<[u8]>>(
             record.held = record.held.max(rx.len());
         }
     }
+    record.entries.push(Entry::DebugOutput(player.show()));
     record.heard(0);
     let ended = match ending {
         Ending::GoingDown => {

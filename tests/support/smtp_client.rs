@@ -4,15 +4,21 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto_mail::machine::Negotiation;
-use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer};
+use proto_mail::machine::{Negotiation, StartTlsNegotiation};
+use proto_mail::sasl::ClientExchange;
+use proto_mail::{
+    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, Upgrade,
+};
 use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event, Progress, StartTls, Step, Transaction};
 use proto_smtp::types::{Attributes, ChunkEnd};
 
+use crate::careless_mechanism::{ClientMechanism, client_exchange};
 use crate::invariants::{PASSWORD, TOKEN};
-use crate::play::{Choices, Entry, FirstChannel, Player, Record, channel};
+use crate::play::{Choices, Delivery, Ending, Entry, FirstChannel, Player, Record, channel};
+use crate::smtp_chunks::{written, written_externally, written_wrongly};
 use crate::smtp_mail;
+use crate::unattended::{self, DrivenBy};
 
 /// The client under test, at any point on its way to TLS.
 pub struct TestClient {
@@ -20,6 +26,7 @@ pub struct TestClient {
     application: Application,
     /// The choices of the application after TLS.
     choices_after_tls: Choices,
+    delivery: Delivery,
 }
 
 #[derive(Debug)]
@@ -52,7 +59,8 @@ impl TestClient {
         } else {
             Session::Cleartext(Client::<Cleartext>::new(config))
         };
-        Self { session, application: Application::new(choices), choices_after_tls }
+        let application = Application::new(choices);
+        Self { session, application, choices_after_tls, delivery: Delivery::Borrowed }
     }
 
     fn starttls(&mut self, tx: &mut SendBuffer, record: &mut Record) -> Result<(), Error> {
@@ -86,7 +94,7 @@ impl TestClient {
                 return Ok(false);
             }
         };
-        let outcome = match negotiation.advance(rx, tx) {
+        let outcome = match StartTlsNegotiation::advance(negotiation, rx, tx) {
             Ok(Negotiation::Pending(negotiation)) => {
                 self.session = Session::Negotiating(negotiation);
                 return Ok(false);
@@ -96,7 +104,7 @@ impl TestClient {
                 self.session = Session::Cleartext(client);
                 return Ok(true);
             }
-            Ok(Negotiation::Ready(upgrade)) => upgrade.complete(channel(), rx),
+            Ok(Negotiation::Ready(upgrade)) => Upgrade::complete(upgrade, channel(), rx),
             Err(error) => Err(error),
         };
         match outcome {
@@ -116,18 +124,38 @@ impl TestClient {
 }
 
 impl Player for TestClient {
+    fn deliver(&mut self, how: Delivery) {
+        self.delivery = how;
+    }
+
+    fn unattended(self, by: DrivenBy, pieces: &[&[u8]], ending: Ending) -> Record {
+        let nothing = SendBuffer::new();
+        match self.session {
+            Session::Cleartext(client) => unattended::run(client, nothing, by, pieces, ending),
+            Session::Secure(client) => unattended::run(client, nothing, by, pieces, ending),
+            Session::Negotiating(_) | Session::Gone(_) => Record::default(),
+        }
+    }
+
     fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
         let next = match &mut self.session {
             Session::Gone(error) => return Err(*error),
             Session::Negotiating(_) => return self.negotiate(rx, tx, record),
             Session::Secure(client) => {
                 let Some(event) = client.next_event(rx, tx)? else { return Ok(false) };
-                self.application.event(&event, client, Client::<Secure>::authenticate, tx, record)
+                let prove = Prove {
+                    by_credentials: Client::<Secure>::authenticate,
+                    by_exchange: Client::<Secure>::authenticate_with,
+                };
+                self.application.delivered(self.delivery, event, client, &prove, tx, record)
             }
             Session::Cleartext(client) => {
                 let Some(event) = client.next_event(rx, tx)? else { return Ok(false) };
-                let prove = Client::<Cleartext>::danger_cleartext_authenticate;
-                self.application.event(&event, client, prove, tx, record)
+                let prove = Prove {
+                    by_credentials: Client::<Cleartext>::danger_cleartext_authenticate,
+                    by_exchange: Client::<Cleartext>::danger_cleartext_authenticate_with,
+                };
+                self.application.delivered(self.delivery, event, client, &prove, tx, record)
             }
         };
         if next == Next::StartTls {
@@ -181,8 +209,18 @@ struct Application {
     message: &'static [u8],
     /// How the message is sent, if in parts.
     parts: Option<Parts>,
-    /// The message is sent as a whole.
-    whole: bool,
+    writing: Writing,
+}
+
+/// How a message is written after DATA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writing {
+    /// At once and uncopied.
+    Whole,
+    /// In two parts.
+    Parts,
+    /// Only the first part: the application never gets further.
+    Half,
 }
 
 /// How a message is sent in parts.
@@ -197,19 +235,44 @@ enum Parts {
 /// A message that may be sent as one chunk.
 const WHOLE: &[u8] = b"x\r\n..\r\n.x\r\n";
 
+/// Logs in by an exchange of the application's own.
+type ByExchange<C> = fn(&mut Client<C>, Box<dyn ClientExchange>, &mut SendBuffer) -> Result<(), Error>;
+
 /// How a client on one channel authenticates.
-type Prove<C> = fn(&mut Client<C>, Mechanism, Credentials, &mut SendBuffer) -> Result<(), Error>;
+struct Prove<C: Channel> {
+    by_credentials: fn(&mut Client<C>, Mechanism, Credentials, &mut SendBuffer) -> Result<(), Error>,
+    by_exchange: ByExchange<C>,
+}
 
 impl Application {
     const fn new(choices: Choices) -> Self {
-        Self { choices, transaction: None, rest: None, message: WHOLE, parts: None, whole: false }
+        Self { choices, transaction: None, rest: None, message: WHOLE, parts: None, writing: Writing::Parts }
+    }
+
+    /// Handles an event, or its owned copy.
+    fn delivered<C: Channel>(
+        &mut self,
+        delivery: Delivery,
+        event: Event<'_>,
+        client: &mut Client<C>,
+        prove: &Prove<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) -> Next {
+        if delivery == Delivery::Borrowed {
+            return self.event(&event, client, prove, tx, record);
+        }
+        let shown = format!("{event:?}");
+        let owned = event.into_owned();
+        record.copied(&shown, &owned);
+        self.event(&owned, client, prove, tx, record)
     }
 
     fn event<C: Channel>(
         &mut self,
         event: &Event<'_>,
         client: &mut Client<C>,
-        prove: Prove<C>,
+        prove: &Prove<C>,
         tx: &mut SendBuffer,
         record: &mut Record,
     ) -> Next {
@@ -243,7 +306,7 @@ impl Application {
     fn command<C: Channel>(
         &mut self,
         client: &mut Client<C>,
-        prove: Prove<C>,
+        prove: &Prove<C>,
         tx: &mut SendBuffer,
         record: &mut Record,
     ) -> Next {
@@ -251,26 +314,27 @@ impl Application {
             self.start(rest, client, tx, record);
             return Next::GoOn;
         }
-        match self.choices.pick(24) {
+        match self.choices.pick(28) {
             1 => self.authenticate(client, prove, tx, record),
             2 => return Next::StartTls,
-            choice @ (3 | 4) => {
-                self.whole = choice == 4;
-                self.transact(client, tx, record);
-            }
+            3 => self.transact(Writing::Parts, client, tx, record),
+            4 => self.transact(Writing::Whole, client, tx, record),
+            27 => self.transact(Writing::Half, client, tx, record),
             5 | 6 => self.begin_parts(Parts::Chunks, client, tx, record),
-            7 => drop(record.given("NOOP", client.noop(tx))),
-            8 => drop(record.given("VRFY", client.vrfy("x", tx))),
-            9 => drop(record.given("RSET", client.reset(tx))),
-            10 => drop(record.given("HELP", client.help("", tx))),
-            11 => drop(record.given("QUIT", client.quit(tx))),
+            7 => drop(record.given("NOOP", tx, |tx| client.noop(tx))),
+            8 => drop(record.given("VRFY", tx, |tx| client.vrfy("x", tx))),
+            9 => drop(record.given("RSET", tx, |tx| client.reset(tx))),
+            10 => drop(record.given("HELP", tx, |tx| client.help("", tx))),
+            11 => drop(record.given("QUIT", tx, |tx| client.quit(tx))),
             12 => {
                 if let Some(letter) = smtp_mail::letter(&mut self.choices) {
-                    (self.message, self.whole) = (letter.message, true);
+                    (self.message, self.writing) = (letter.message, Writing::Whole);
                     self.start(letter.transaction, client, tx, record);
                 }
             }
             13 => self.begin_parts(Parts::Urls, client, tx, record),
+            24 => self.custom_login(client, prove, tx, record),
+            25 => self.chosen_login(client, prove, tx, record),
             choice => self.extra(choice, client, tx, record),
         }
         Next::GoOn
@@ -285,41 +349,42 @@ impl Application {
         record: &mut Record,
     ) {
         match choice {
-            14 => drop(record.given("EXPN", client.expn("x", tx))),
-            15 => drop(record.given("HELP", client.help("x", tx))),
+            14 => drop(record.given("EXPN", tx, |tx| client.expn("x", tx))),
+            15 => drop(record.given("HELP", tx, |tx| client.help("x", tx))),
             16 => {
                 if let Some(node) = smtp_mail::node() {
-                    record.given("ETRN", client.etrn(&node, tx));
+                    record.given("ETRN", tx, |tx| client.etrn(&node, tx));
                 }
             }
             17 => {
                 if let Some(said) = smtp_mail::attributes(Attributes::xclient(), self.choices.pick(4)) {
-                    record.given("XCLIENT", client.xclient(&said, tx));
+                    record.given("XCLIENT", tx, |tx| client.xclient(&said, tx));
                 }
             }
             18 => {
                 // Pipelined, where that is allowed.
                 for _ in 0..2 {
                     if let Some(said) = smtp_mail::attributes(Attributes::xforward(), self.choices.pick(4)) {
-                        record.given("XFORWARD", client.xforward(&said, tx));
+                        record.given("XFORWARD", tx, |tx| client.xforward(&said, tx));
                     }
                 }
             }
             19 => {
                 // A transaction that is left open.
                 if let Some(mail) = smtp_mail::mail_of(self.choices.pick(14)) {
-                    record.given("MAIL", client.mail(&mail, tx));
+                    record.given("MAIL", tx, |tx| client.mail(&mail, tx));
                 }
                 if let Some(rcpt) = smtp_mail::rcpt_of(self.choices.pick(6)) {
-                    record.given("RCPT", client.rcpt(&rcpt, tx));
+                    record.given("RCPT", tx, |tx| client.rcpt(&rcpt, tx));
                 }
             }
-            20 => drop(record.given("DATA", client.data(tx))),
+            20 => drop(record.given("DATA", tx, |tx| client.data(tx))),
             21 => {
-                record.given("NOOP", client.noop(tx));
-                record.given("NOOP", client.noop(tx));
+                record.given("NOOP", tx, |tx| client.noop(tx));
+                record.given("NOOP", tx, |tx| client.noop(tx));
             }
             22 => senseless(client, tx, record),
+            26 => look(client, tx, record),
             _ => {}
         }
     }
@@ -327,7 +392,7 @@ impl Application {
     fn authenticate<C: Channel>(
         &mut self,
         client: &mut Client<C>,
-        prove: Prove<C>,
+        prove: &Prove<C>,
         tx: &mut SendBuffer,
         record: &mut Record,
     ) {
@@ -335,18 +400,59 @@ impl Application {
         let password = Credentials::password("x", PASSWORD.as_bytes());
         let credentials =
             if mechanism.accepts(&password) { password } else { Credentials::bearer("x", TOKEN) };
-        record.given("AUTHENTICATE", prove(client, mechanism, credentials, tx));
+        record.given("AUTHENTICATE", tx, |tx| (prove.by_credentials)(client, mechanism, credentials, tx));
+    }
+
+    /// Logs in by a custom mechanism.
+    fn custom_login<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        prove: &Prove<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        let mechanism = ClientMechanism::numbered(self.choices.pick(3));
+        let is_offered = mechanism
+            .name()
+            .is_some_and(|name| client.capabilities().is_some_and(|all| all.offers_mechanism(name)));
+        let may_be_used = is_offered && (C::SECURE || mechanism == ClientMechanism::Quiet);
+        let given = record
+            .given("AUTHENTICATE", tx, |tx| (prove.by_exchange)(client, client_exchange(mechanism), tx));
+        record.requires(given.is_none() || may_be_used, || format!("{mechanism:?} was used"));
+    }
+
+    /// Lets the client choose a mechanism, then logs in by it.
+    fn chosen_login<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        prove: &Prove<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        let credentials = Credentials::password("x", PASSWORD.as_bytes());
+        let choice = client.choose_mechanism(&Mechanism::ALL, &credentials);
+        record.event(&choice);
+        let Some(mechanism) = choice.chosen() else { return };
+        let is_offered = client.capabilities().is_some_and(|all| all.offers_mechanism(mechanism.name()));
+        record.requires(is_offered, || format!("{mechanism:?} was chosen and is not offered"));
+        record.given("AUTHENTICATE", tx, |tx| (prove.by_credentials)(client, mechanism, credentials, tx));
     }
 
     /// Sends a message to one, two or three recipients, as a transaction.
-    fn transact<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
+    fn transact<C: Channel>(
+        &mut self,
+        writing: Writing,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
         let recipients = self.choices.pick(3) + 1;
         let Some(mut transaction) = smtp_mail::mail_of(0).map(Transaction::new) else { return };
         for recipient in (0..recipients).filter_map(|_| smtp_mail::rcpt_of(0)) {
             transaction = transaction.recipient(recipient);
         }
-        self.message = WHOLE;
-        if self.whole {
+        (self.message, self.writing) = (WHOLE, writing);
+        if writing == Writing::Whole {
             transaction = transaction.in_one_chunk(WHOLE.len() as u64);
         }
         self.start(transaction, client, tx, record);
@@ -377,7 +483,7 @@ impl Application {
         tx: &mut SendBuffer,
         record: &mut Record,
     ) {
-        match record.tried("transaction", progress) {
+        match record.noted("transaction", progress) {
             Some(Progress::SendData) => self.write(client, tx, record),
             Some(Progress::Continue) => {}
             _ => {
@@ -392,21 +498,25 @@ impl Application {
         }
     }
 
-    /// Writes the message: whole and uncopied, or in parts.
+    /// Writes the message.
     fn write<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
-        let (whole, message) = (self.whole, self.message);
+        let (writing, message) = (self.writing, self.message);
         let written = client.data_writer().and_then(|mut writer| {
-            if whole {
+            if writing == Writing::Whole {
                 writer.write_payload(&Bytes::from_static(message), tx)?;
-            } else {
-                // A dot at the very beginning, one after a line end that is split between two calls, and no final
-                // line end.
-                writer.write(b".x\r", tx)?;
-                writer.write(b"\n.\r\nx", tx)?;
+                return writer.finish(tx);
             }
+            // A dot at the very beginning, one after a line end that is split between two calls, and no final line
+            // end.
+            writer.write(b".x\r", tx)?;
+            if writing == Writing::Half {
+                return Ok(());
+            }
+            writer.write(b"\n.\r\nx", tx)?;
             writer.finish(tx)
         });
-        record.tried("message", written);
+        // A forbidden byte ends the session in the middle of the message.
+        record.noted("message", written);
     }
 
     fn begin_parts<C: Channel>(
@@ -417,7 +527,7 @@ impl Application {
         record: &mut Record,
     ) {
         if let Some(mail) = smtp_mail::mail_of(0) {
-            self.parts = record.given("MAIL", client.mail(&mail, tx)).map(|()| parts);
+            self.parts = record.given("MAIL", tx, |tx| client.mail(&mail, tx)).map(|()| parts);
         }
     }
 
@@ -432,8 +542,8 @@ impl Application {
     ) {
         let end = match event {
             Event::Accepted(Step::Mail, _) => {
-                let given =
-                    smtp_mail::rcpt_of(0).and_then(|rcpt| record.given("RCPT", client.rcpt(&rcpt, tx)));
+                let given = smtp_mail::rcpt_of(0)
+                    .and_then(|rcpt| record.given("RCPT", tx, |tx| client.rcpt(&rcpt, tx)));
                 self.parts = given.map(|_| parts);
                 return;
             }
@@ -447,83 +557,42 @@ impl Application {
         let bytes: &[u8] = if end == ChunkEnd::Last { b"x\r\n" } else { b"x.x\r\n" };
         let way = if parts == Parts::Urls { self.choices.pick(4) } else { 0 };
         let given = match way {
-            0 => record.given("BDAT", bdat(client, bytes, end, tx)),
-            1 => record.given("BURL", client.burl(smtp_mail::URL, end, tx)),
-            2 => {
-                let given = past(client, bytes, end, tx, record);
-                record.given("BDAT", given)
-            }
-            _ => {
-                let given = wrong(client, bytes, end, tx, record);
-                record.given("BDAT", given)
-            }
+            0 => written(client, bytes, end, tx, record),
+            1 => record.given("BURL", tx, |tx| client.burl(smtp_mail::URL, end, tx)),
+            2 => written_externally(client, bytes, end, tx, record),
+            _ => written_wrongly(client, bytes, end, tx, record),
         };
         self.parts = given.map(|()| parts);
     }
 }
 
-fn bdat<C: Channel>(
-    client: &mut Client<C>,
-    bytes: &[u8],
-    end: ChunkEnd,
-    tx: &mut SendBuffer,
-) -> Result<(), Error> {
-    client.bdat(bytes.len() as u64, end, tx)?;
-    client.data_writer()?.write(bytes, tx)?;
-    client.data_writer()?.finish(tx)
-}
-
-/// A chunk that the driver writes itself, as from a file.
-fn past<C: Channel>(
-    client: &mut Client<C>,
-    bytes: &[u8],
-    end: ChunkEnd,
-    tx: &mut SendBuffer,
-    record: &mut Record,
-) -> Result<(), Error> {
-    client.bdat(bytes.len() as u64, end, tx)?;
-    record.tried("pass too early", client.data_writer()?.written_externally(1, tx));
-    record.send(tx);
-    client.data_writer()?.written_externally(bytes.len() as u64, tx)?;
-    record.entries.push(Entry::Sent(bytes.to_vec(), false));
-    client.data_writer()?.finish(tx)
-}
-
-/// A chunk with a wrong size, which the machine must report.
-fn wrong<C: Channel>(
-    client: &mut Client<C>,
-    bytes: &[u8],
-    end: ChunkEnd,
-    tx: &mut SendBuffer,
-    record: &mut Record,
-) -> Result<(), Error> {
-    client.bdat(bytes.len() as u64, end, tx)?;
-    record.tried("end too early", client.data_writer()?.finish(tx));
-    record.tried("too much", client.data_writer()?.write(&[bytes, b"x"].concat(), tx));
-    record.tried("a command inside", client.noop(tx));
-    client.data_writer()?.write_payload(&Bytes::copy_from_slice(bytes), tx)?;
-    client.data_writer()?.finish(tx)
-}
-
 /// Commands that no client can send now, or ever.
 fn senseless<C: Channel>(client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
-    record.tried("write", client.data_writer().map(drop));
-    record.tried("VRFY", client.vrfy("x\r\nNOOP", tx));
-    record.tried("EXPN", client.expn("", tx));
-    record.tried("HELP", client.help("x\nNOOP", tx));
-    record.tried("BURL", client.burl("x", ChunkEnd::Last, tx));
-    record.tried(
-        "BDAT",
-        client.bdat(1, ChunkEnd::Last, tx).and_then(|()| {
-            // It was offered, so it must be done.
-            client.data_writer()?.write(b"x", tx)?;
-            client.data_writer()?.finish(tx)
-        }),
-    );
-    record.entries.push(Entry::CommandGiven("BDAT", 1));
+    let (empty, line) = ("", "x\r\nNOOP");
+    let refused = [
+        record.tried("write", tx, |_| client.data_writer().map(drop)),
+        record.tried("VRFY", tx, |tx| client.vrfy(line, tx)),
+        record.tried("VRFY", tx, |tx| client.vrfy(empty, tx)),
+        record.tried("EXPN", tx, |tx| client.expn(empty, tx)),
+        record.tried("HELP", tx, |tx| client.help(line, tx)),
+    ];
+    record.requires(refused == [None; 5], || format!("a senseless command was given: {refused:?}"));
+    record.given("BURL", tx, |tx| client.burl("x", ChunkEnd::Last, tx));
+    // It may be offered, and then it is a chunk as any other.
+    written(client, b"x", ChunkEnd::Last, tx, record);
+}
+
+/// Reads every accessor, and checks that they agree.
+fn look<C: Channel>(client: &Client<C>, tx: &SendBuffer, record: &mut Record) {
     record.event(&(
         client.repairs().count(),
         client.capabilities().map(|offered| offered.extensions()).unwrap_or_default(),
+        client.has_refused_initial_response(),
+        client.wait().awaited,
     ));
+    let is_both = client.is_idle() && client.is_message_sent(tx);
+    record.requires(!is_both, || "idle, and the reply to a message is pending".to_owned());
+    let is_secure = client.channel().secure().is_some();
+    record.requires(C::SECURE == is_secure, || "the channel is of the other kind".to_owned());
     record.entries.push(Entry::DebugOutput(format!("{client:?}")));
 }

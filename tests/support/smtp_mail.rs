@@ -3,7 +3,7 @@
 //!
 //! This module knows no session. An application picks by number; `0` is always the plain one.
 
-use proto_smtp::client::{Content, Transaction};
+use proto_smtp::client::{Content, ContentScan, Transaction};
 use proto_smtp::types::{Attribute, Attributes, Command, EtrnNode, Mail, Rcpt};
 
 use crate::play::Choices;
@@ -37,7 +37,7 @@ const RCPTS: [&str; 6] = [
 ];
 
 /// Messages without a line that looks like a command.
-const MESSAGES: [&[u8]; 9] = [
+const MESSAGES: [&[u8]; 10] = [
     b"x\r\n..\r\n.x\r\n",
     b"x\r\n\r\n\xc3\xa9\r\n",
     b"\xc3\xa9x\r\n\r\nx",
@@ -47,6 +47,7 @@ const MESSAGES: [&[u8]; 9] = [
     b"x\r",
     b".x\r\n\nx\r\n.\n",
     b"\r\n.\r\n",
+    b"x\r\n\r\nx\r\n.x\r\n\xc3\xa9\r\n",
 ];
 
 /// A header that announces more parts.
@@ -78,11 +79,24 @@ pub fn letter(choices: &mut Choices) -> Option<Letter> {
     transaction = match choices.pick(5) {
         0 => transaction,
         1 => transaction.in_one_chunk(message.len() as u64),
-        2 => transaction.with_content(Content::of(message)),
-        3 => transaction.with_content(Content::of(message)).in_one_chunk(message.len() as u64),
+        2 => transaction.with_content(scan(message)),
+        3 => transaction.with_content(scan(message)).in_one_chunk(message.len() as u64),
         _ => transaction.with_content(Content::of(MULTIPART)),
     };
     Some(Letter { transaction, message, recipients })
+}
+
+/// Scans a message line by line. The result is the same as for the whole message.
+///
+/// # Panics
+/// If it is not.
+fn scan(message: &[u8]) -> Content {
+    let mut scan = ContentScan::default();
+    message.split_inclusive(|&byte| byte == b'\n').for_each(|line| scan.push(line));
+    let content = scan.finish();
+    assert_eq!(content, Content::of(message), "scanned line by line: {}", message.escape_ascii());
+    assert_eq!(content.size(), message.len() as u64);
+    content
 }
 
 /// The MAIL command with this number.

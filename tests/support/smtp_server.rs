@@ -12,8 +12,9 @@ use proto_smtp::types::{Code, Extension, Response, Verb};
 use proto_smtp::{Config, Dialect};
 
 use crate::harness::Variant;
-use crate::play::{Choices, Entry, FirstChannel, Player, Record, channel};
+use crate::play::{Choices, Delivery, Ending, Entry, FirstChannel, Player, Record, channel};
 use crate::test_user::{accepted, rejected};
+use crate::unattended::{self, DrivenBy};
 
 /// The server under test, on either channel.
 pub struct TestServer {
@@ -26,6 +27,7 @@ pub struct TestServer {
     opening: Opening,
     /// The greeting, which the machine outputs before it is played.
     greeting: SendBuffer,
+    delivery: Delivery,
 }
 
 /// What precedes a delayed greeting.
@@ -95,6 +97,7 @@ impl TestServer {
             late: None,
             opening,
             greeting,
+            delivery: Delivery::Borrowed,
         }
     }
 
@@ -114,7 +117,7 @@ impl TestServer {
             }
         };
         if !yes {
-            record.tried("refuse", server.refuse(request, tx));
+            record.tried("refuse", tx, |tx| server.refuse(request, tx));
             self.session = Session::Cleartext(server);
             return Ok(());
         }
@@ -138,45 +141,61 @@ impl TestServer {
 }
 
 impl Player for TestServer {
+    fn deliver(&mut self, how: Delivery) {
+        self.delivery = how;
+    }
+
+    fn unattended(self, by: DrivenBy, pieces: &[&[u8]], ending: Ending) -> Record {
+        match self.session {
+            Session::Cleartext(server) => unattended::run(server, self.greeting, by, pieces, ending),
+            Session::Secure(server) => unattended::run(server, self.greeting, by, pieces, ending),
+            Session::Gone(_) => Record::default(),
+        }
+    }
+
     fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
         record.send(&mut self.greeting);
+        let application = &mut self.application;
         let request = match &mut self.session {
             Session::Gone(error) => return Err(*error),
-            Session::Secure(server) => match server.next_event(rx, tx)? {
-                None => return Ok(false),
-                Some(Event::Auth(request)) => {
-                    record.event(&request);
-                    self.application.asked_who(request, server, tx, record);
-                    return Ok(true);
-                }
-                Some(Event::XClient(said, reply)) if self.application.choices.pick(2) == 1 => {
-                    record.event(&said);
-                    record.entries.push(Entry::IdentityReset);
-                    if record.tried("trust", server.trust_login(reply, tx)).is_some() {
-                        record.entries.push(Entry::Authenticated);
+            Session::Secure(server) => {
+                let Some(event) = server.next_event(rx, tx)? else { return Ok(false) };
+                match delivered(self.delivery, event, record) {
+                    Event::Auth(request) => {
+                        record.event(&request);
+                        application.asked_who(request, server, tx, record);
                     }
-                    trust(server, self.application.terms);
-                    return Ok(true);
+                    Event::XClient(said, reply) if application.choices.pick(2) == 1 => {
+                        record.event(&said);
+                        record.entries.push(Entry::IdentityReset);
+                        // A refused login is answered all the same.
+                        if record.noted("trust", server.trust_login(reply, tx)).is_some() {
+                            record.entries.push(Entry::Authenticated);
+                        }
+                        trust(server, application.terms);
+                    }
+                    event => application.event(event, server, tx, record),
                 }
-                Some(event) => {
-                    self.application.event(event, server, tx, record);
-                    return Ok(true);
+                return Ok(true);
+            }
+            Session::Cleartext(server) => {
+                let Some(event) = server.next_event(rx, tx)? else { return Ok(false) };
+                match delivered(self.delivery, event, record) {
+                    Event::StartTls(request) => request,
+                    event => {
+                        application.event(event, server, tx, record);
+                        return Ok(true);
+                    }
                 }
-            },
-            Session::Cleartext(server) => match server.next_event(rx, tx)? {
-                None => return Ok(false),
-                Some(Event::StartTls(request)) => request,
-                Some(event) => {
-                    self.application.event(event, server, tx, record);
-                    return Ok(true);
-                }
-            },
+            }
         };
         record.event(&request);
-        match self.application.choices.pick(3) {
+        match application.choices.pick(4) {
             0 => self.starttls(request, true, rx, tx, record)?,
             1 => self.starttls(request, false, rx, tx, record)?,
-            _ => self.late = Some(request),
+            2 => self.late = Some(request),
+            // Dropped: the machine answers.
+            _ => {}
         }
         Ok(true)
     }
@@ -198,12 +217,12 @@ impl Player for TestServer {
             }
             (Session::Secure(server), None) if self.opening == Opening::TurnsAway => {
                 self.opening = Opening::Usual;
-                record.tried("turn away", server.reject_connection(&Response::ok(), tx));
+                record.tried("turn away", tx, |tx| server.reject_connection(&Response::ok(), tx));
                 Ok(true)
             }
             (Session::Cleartext(server), None) if self.opening == Opening::TurnsAway => {
                 self.opening = Opening::Usual;
-                record.tried("turn away", server.reject_connection(&Response::ok(), tx));
+                record.tried("turn away", tx, |tx| server.reject_connection(&Response::ok(), tx));
                 Ok(true)
             }
             (Session::Secure(server), late) => rest(server, late, tx, record),
@@ -246,6 +265,17 @@ impl Player for TestServer {
     fn show(&self) -> String {
         format!("{:?}", self.session)
     }
+}
+
+/// Returns an event, or its owned copy.
+fn delivered<'i, C: Channel>(delivery: Delivery, event: Event<'i, C>, record: &mut Record) -> Event<'i, C> {
+    if delivery == Delivery::Borrowed {
+        return event;
+    }
+    let shown = format!("{event:?}");
+    let owned = event.into_owned();
+    record.copied(&shown, &owned);
+    owned
 }
 
 /// Terms from the configuration.
@@ -320,7 +350,7 @@ impl Application {
         tx: &mut SendBuffer,
         record: &mut Record,
     ) {
-        match self.choices.pick(5) {
+        match self.choices.pick(6) {
             choice @ (0 | 1) => {
                 let verdict = if choice == 0 { accepted(&request) } else { rejected(&request) };
                 verdict_given(server, request, verdict, tx, record);
@@ -329,7 +359,9 @@ impl Application {
                 let verdict = if choice == 2 { accepted(&request) } else { rejected(&request) };
                 self.late = Some(Late::Verdict(request, verdict));
             }
-            _ => verdict_given(server, request, AuthVerdict::Unavailable, tx, record),
+            4 => verdict_given(server, request, AuthVerdict::Unavailable, tx, record),
+            // Dropped: the machine answers.
+            _ => {}
         }
     }
 
@@ -350,7 +382,9 @@ impl Application {
             Event::Hello(..) if self.terms.variant == Variant::Other => self.hello(server, tx, record),
             Event::Mail(mail, reply) => {
                 (self.recipients, self.prdr) = (0, mail.prdr);
-                record.event(&server.forwarded());
+                record.event(&(server.forwarded(), server.is_authenticated(), server.wait().awaited));
+                let is_secure = server.channel().secure().is_some();
+                record.requires(C::SECURE == is_secure, || "the channel is of the other kind".to_owned());
                 if self.terms.proof == Proof::Needed {
                     record.entries.push(Entry::RequiresAuth("MAIL"));
                 }
@@ -386,7 +420,7 @@ impl Application {
         tx: &mut SendBuffer,
         record: &mut Record,
     ) {
-        let response = match self.choices.pick(9) {
+        let response = match self.choices.pick(10) {
             0 | 2 => yes,
             1 | 3 => Response::try_again(),
             // An application that answers 421 wants to end the session.
@@ -396,6 +430,8 @@ impl Application {
                 self.reply_each(reply, choice == 7, server, tx, record);
                 return;
             }
+            // Dropped: the machine answers.
+            9 => return,
             _ => Response::start_data(),
         };
         if reply.verb() == Verb::Rcpt && response.is_positive() {
@@ -432,7 +468,8 @@ impl Application {
             .collect();
         // Two more replies: one before them, and one for all.
         record.entries.push(Entry::OwesReplies(if self.prdr { count + 1 } else { 0 }));
-        record.tried("reply", server.reply_each(reply, &responses, tx));
+        // With a wrong number of replies, the machine gives a temporary failure to each recipient.
+        record.noted("reply", server.reply_each(reply, &responses, tx));
     }
 
     /// Whether a client is welcome.
@@ -444,8 +481,9 @@ impl Application {
             3 => Response::ok(),
             _ => return,
         };
-        record.tried("refuse", server.refuse_hello(&no, tx));
-        record.tried("turn away", server.reject_connection(&no, tx));
+        record.tried("refuse", tx, |tx| server.refuse_hello(&no, tx));
+        let late = record.tried("turn away", tx, |tx| server.reject_connection(&no, tx));
+        record.requires(late.is_none(), || "a client was rejected after its greeting".to_owned());
     }
 }
 
@@ -458,7 +496,7 @@ fn answer<C: Channel>(
     record: &mut Record,
 ) {
     let verb = reply.verb();
-    record.tried("reply", server.reply(reply, response, tx));
+    record.tried("reply", tx, |tx| server.reply(reply, response, tx));
     if verb == Verb::XClient && response.is_positive() {
         record.entries.push(Entry::IdentityReset);
     }
@@ -476,6 +514,6 @@ fn verdict_given(
         AuthVerdict::Accept => Some(Entry::Authenticated),
         _ => None,
     };
-    let given = record.tried("verdict", server.answer_auth(request, verdict, tx));
+    let given = record.tried("verdict", tx, |tx| server.answer_auth(request, verdict, tx));
     record.entries.extend(said.filter(|_| given.is_some()));
 }
