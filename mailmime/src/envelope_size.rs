@@ -3,7 +3,6 @@
 //! A stored address can take six bytes and forty in a response, and Sender and Reply-To repeat a From of any length.
 //! So the address lists of an envelope are cut after it is read from its record.
 
-use crate::limits::ENVELOPE_LIMIT;
 use crate::structure::{Address, Envelope};
 
 /// The bytes of `NIL`, and of an address without any part: the end of a group.
@@ -14,12 +13,12 @@ const GROUP_END: usize = 5 + 4 * NIL;
 const FRAME: usize = 2 + 6 * NIL + 9;
 
 impl Envelope {
-    /// Drops the last addresses of an envelope that IMAP would write with more than [`ENVELOPE_LIMIT`] bytes. The
+    /// Drops the last addresses of an envelope that IMAP would write with more than `limit` bytes. The
     /// copies of From are dropped first.
-    pub(crate) fn limit_size(&mut self) {
+    pub(crate) fn limit_size(&mut self, limit: usize) {
         let texts = [&self.date, &self.subject, &self.in_reply_to, &self.message_id];
         let fixed: usize = FRAME + texts.into_iter().map(|text| size(text.as_deref())).sum::<usize>();
-        let mut room = ENVELOPE_LIMIT.saturating_sub(fixed);
+        let mut room = limit.saturating_sub(fixed);
         let lists =
             [&mut self.from, &mut self.to, &mut self.cc, &mut self.bcc, &mut self.sender, &mut self.reply_to];
         for list in lists {
@@ -82,6 +81,7 @@ fn size(text: Option<&str>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
     use crate::structure::Structure;
 
     fn list_size(list: &[Address]) -> usize {
@@ -96,30 +96,31 @@ mod tests {
 
     #[test]
     fn repeats_long_from_up_to_the_envelope_limit() {
-        let envelope = Structure::of(format!("From: {}\r\n\r\n", "a,".repeat(1_000)).as_bytes()).envelope;
+        let envelope = Structure::parse(format!("From: {}\r\n\r\n", "a,".repeat(1_000)).as_bytes()).envelope;
         assert_eq!(envelope.from.len(), 1_000);
         assert!(envelope.truncated);
         assert!(envelope.sender.len() < 1_000 && envelope.from.starts_with(&envelope.sender));
         let size = whole(&envelope);
-        assert!((ENVELOPE_LIMIT - 256..=ENVELOPE_LIMIT).contains(&size), "{size}");
+        let limit = Limits::default().envelope;
+        assert!((limit - 256..=limit).contains(&size), "{size}");
     }
 
     #[test]
     fn limits_the_address_fields_of_an_envelope_together() {
         let list = "a,".repeat(1_000);
         let header = format!("To: {list}\r\nCc: group: {list};\r\nBcc: \u{e9}\\,{list}\r\n\r\n");
-        let envelope = Structure::of(header.as_bytes()).envelope;
+        let envelope = Structure::parse(header.as_bytes()).envelope;
         assert_eq!(envelope.to.len(), 1_000);
         assert!(envelope.truncated);
         assert_eq!(envelope.cc.last(), Some(&Address::default()), "a group that has begun is ended");
         let size = whole(&envelope);
-        assert!(size <= ENVELOPE_LIMIT, "{size}");
+        assert!(size <= Limits::default().envelope, "{size}");
     }
 
     #[test]
     fn keeps_short_envelope_unchanged() {
         let header = format!("From: Ann <a@b.example>\r\nTo: {}\r\n\r\n", "c@d.example, ".repeat(512));
-        let envelope = Structure::of(header.as_bytes()).envelope;
+        let envelope = Structure::parse(header.as_bytes()).envelope;
         assert_eq!((envelope.to.len(), envelope.truncated), (512, false));
         assert_eq!(envelope.sender, envelope.from);
         assert_eq!(envelope.reply_to, envelope.from);

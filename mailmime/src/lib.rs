@@ -1,42 +1,77 @@
-//! The structure of a message as IMAP shows it: ENVELOPE, BODYSTRUCTURE and sections (RFC 9051 §7.5.2, §6.4.5).
+//! The structure of mail messages: envelope, body structure, sections, header fields and decoded text.
 //!
-//! Parses RFC 5322 headers and RFC 2045/2046 MIME. Values are the *raw* text of the header: encoded words stay
-//! encoded, folding is undone, and CR, LF and NUL never appear. Text that is not UTF-8 is read as ISO 8859-1, so every
-//! value is a valid string.
+//! A streaming [`Scanner`] finds every part of a message of any size, in constant memory and linear time. It never
+//! holds the message: a part is a [`ByteRange`] of it. The result has the fields of IMAP's ENVELOPE and BODYSTRUCTURE
+//! (RFC 9051 §7.5.2) and the ranges of its sections (§6.4.5.1). It parses RFC 5322 headers and MIME (RFC 2045, 2046,
+//! 2183, 2231). No message is refused: a malformed one has a simpler structure.
 //!
-//! A streaming [`Scanner`] finds every part of a message of any size. It never loads the whole message: a part is a
-//! [`ByteRange`] of it. All derived data is bounded by the constants of this module. A value over a limit is cut at an
-//! element (an address, a parameter, a part) and `truncated` is set; byte ranges stay exact. Parts nested deeper than
-//! [`DEPTH_LIMIT`] are opaque `application/octet-stream`; parts after the first [`PART_LIMIT`] are left out.
-//! [`decode`] decodes text for searching, with `mail-parser` and `encoding_rs`.
-
+//! ```
+//! use mailmime::{Limits, Scanner};
+//!
+//! let message = b"From: Ann <ann@example.com>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nHello\r\n";
+//! let mut scanner = Scanner::new(Limits::default());
+//! for chunk in message.chunks(7) {
+//!     scanner.push(chunk); // for example while the message is written to disk
+//! }
+//! let structure = scanner.finish();
+//!
+//! assert_eq!(structure.envelope.from[0].mailbox.as_deref(), Some("ann"));
+//! assert_eq!(structure.envelope.decoded_subject().as_deref(), Some("Grüße"));
+//! assert_eq!(structure.section(message, &"TEXT".parse()?).as_deref(), Some(&b"Hello\r\n"[..]));
+//! # Ok::<(), mailmime::InvalidSection>(())
+//! ```
+//!
+//! # Values
+//!
+//! Values are the *raw* text of the header: encoded words stay encoded, as in ENVELOPE. Folding is undone, and CR, LF
+//! and NUL never appear. Text that is not UTF-8 is read as ISO 8859-1, so every value is a valid string.
+//!
+//! [`decode`] decodes header text (RFC 2047), parameters (RFC 2231), charsets, transfer encodings and dates. A
+//! [`TextDecoder`] decodes a text part piece by piece, and a [`TransferDecoder`] any part. A [`HeaderFilter`] selects the
+//! fields of a header of any size.
+//!
+//! # Limits
+//!
+//! All derived data is bounded by [`Limits`]. A value over a limit is cut at an element (an address, a parameter, a
+//! part), and `truncated` of the part or envelope is set; byte ranges stay exact.
+//!
+//! # Storing a structure
+//!
+//! [`Scanner::finish_record`] returns the structure as a compact text ([`StructureRecord`]), from which
+//! [`Envelope::from_record`] and [`Part::from_record`] read it. A later version reads what an earlier one wrote.
 #![forbid(unsafe_code)]
 
+mod address_list;
+mod charset;
 pub mod decode;
-mod envelope;
+mod decoded;
 mod envelope_size;
-mod field;
-mod filter;
+mod envelope_writer;
+mod field_buffer;
 mod header;
+mod header_filter;
 mod limits;
-pub mod record;
-mod scan;
+mod memory;
+mod mime_fields;
+mod numbered_parts;
+mod record;
+mod scanner;
 mod section;
 mod structure;
-mod text;
-mod transfer;
+mod text_decoder;
+mod transfer_decoder;
+mod unfold;
 
-pub use filter::HeaderFilter;
-pub use header::{Field, Fields, HeaderSubset, header_fields, unfold};
-pub use limits::{
-    ADDRESS_FIELD_LIMIT, ADDRESS_LIMIT, DEPTH_LIMIT, DERIVED_LIMIT, ENVELOPE_ADDRESS_LIMIT, ENVELOPE_LIMIT,
-    FIELD_LIMIT, LANGUAGE_LIMIT, PARAMETER_LIMIT, PART_LIMIT, TEXT_LIMIT, WORD_LIMIT,
-};
-pub use scan::{Scanner, Summary};
-pub use section::{SectionLocation, SectionText, extract_section, locate_section};
+pub use header::{HeaderField, HeaderFields, HeaderSubset, header_fields};
+pub use header_filter::HeaderFilter;
+pub use limits::Limits;
+pub use numbered_parts::NumberedParts;
+pub use record::{InvalidRecord, StructureRecord};
+pub use scanner::Scanner;
+pub use section::{InvalidSection, Section, SectionLocation, SectionText};
 pub use structure::{Address, ByteRange, Disposition, Envelope, Part, Structure};
-pub use text::TextDecoder;
-pub use transfer::{BrokenEncoding, TransferDecoder};
+pub use text_decoder::TextDecoder;
+pub use transfer_decoder::{EncodingError, TransferDecoder};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

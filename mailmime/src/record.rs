@@ -1,4 +1,4 @@
-//! The storage format of envelopes and structures: a compact text, written while the message arrives.
+//! Records: a compact text form of envelopes and trees of parts, for stores. It is written while the message arrives.
 //!
 //! A *text* is `=` and its characters up to a line feed (no value contains one), or one letter for a common word. `-`
 //! is an absent text and `.` ends a list. A *number* is hexadecimal and ends with a space.
@@ -9,10 +9,69 @@
 //! | address list | `a` name, route, mailbox, host, or `g` and the name of a group, or `e` at a group's end; `.` |
 //! | part | `P`, type, subtype, parameters, encoding, id, description, md5, location, disposition, languages; start and length of the header; parts, or `M` with an envelope and a part; `)`, `T` where it was cut, lines, length of the body |
 //!
-//! Earlier versions stored JSON, which starts with `{`.
+//! The format does not change: a later version reads what this one wrote. No record starts with `{`.
 
-use crate::limits::DEPTH_LIMIT;
+use crate::limits::Limits;
 use crate::structure::{Address, ByteRange, Disposition, Envelope, Part, Structure};
+
+/// The structure of a message as a store keeps it. [`Scanner::finish_record`](crate::Scanner::finish_record) writes it.
+///
+/// The two texts can be stored and read apart. Together they take at most [`Limits::record`] bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StructureRecord {
+    /// The record of the envelope: see [`Envelope::from_record`].
+    pub envelope: String,
+    /// The record of the tree of parts: see [`Part::from_record`].
+    pub root: String,
+    /// The text of Date, for a column of its own: at most 256 bytes.
+    pub date: Option<String>,
+}
+
+impl StructureRecord {
+    /// Reads the structure.
+    ///
+    /// # Errors
+    /// One of the records is damaged.
+    pub fn decode(&self, limits: &Limits) -> Result<Structure, InvalidRecord> {
+        Ok(Structure {
+            envelope: Envelope::from_record(&self.envelope, limits)?,
+            root: Part::from_record(&self.root, limits)?,
+        })
+    }
+}
+
+impl Envelope {
+    /// Reads an envelope from its record. Its size as IMAP writes it is limited by [`Limits::envelope`].
+    ///
+    /// # Errors
+    /// The record is damaged.
+    pub fn from_record(record: &str, limits: &Limits) -> Result<Self, InvalidRecord> {
+        RecordReader::new(record, limits).whole_envelope().ok_or(InvalidRecord)
+    }
+}
+
+impl Part {
+    /// Reads a tree of parts from its record. The size of each enclosed envelope is limited by [`Limits::envelope`].
+    ///
+    /// # Errors
+    /// The record is damaged.
+    pub fn from_record(record: &str, limits: &Limits) -> Result<Self, InvalidRecord> {
+        RecordReader::new(record, limits).whole_part().ok_or(InvalidRecord)
+    }
+}
+
+/// A record is damaged: no scanner wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidRecord;
+
+impl std::fmt::Display for InvalidRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the record of a message's structure is damaged: scan the message again")
+    }
+}
+
+impl std::error::Error for InvalidRecord {}
 
 /// Common words, one letter each. Append only: records store the position.
 const WORDS: [&str; 50] = [
@@ -174,26 +233,28 @@ fn word(letter: u8) -> Option<&'static str> {
     WORDS.get(usize::from(at)).copied()
 }
 
-/// Reads an envelope; `None` for a damaged record.
-pub fn read_envelope(record: &str) -> Option<Envelope> {
-    let mut reader = RecordReader { rest: record };
-    let envelope = reader.envelope()?;
-    reader.rest.is_empty().then_some(envelope)
-}
-
-/// Reads a tree of parts; `None` for a damaged record.
-pub fn read_part(record: &str) -> Option<Part> {
-    let mut reader = RecordReader { rest: record };
-    (reader.mark()? == b'P').then_some(())?;
-    let part = reader.part(0)?;
-    reader.rest.is_empty().then_some(part)
-}
-
 struct RecordReader<'r> {
     rest: &'r str,
+    /// The most bytes of an envelope, as IMAP writes it.
+    envelope_limit: usize,
 }
 
-impl RecordReader<'_> {
+impl<'r> RecordReader<'r> {
+    fn new(record: &'r str, limits: &Limits) -> Self {
+        Self { rest: record, envelope_limit: limits.envelope }
+    }
+
+    fn whole_envelope(mut self) -> Option<Envelope> {
+        let envelope = self.envelope()?;
+        self.rest.is_empty().then_some(envelope)
+    }
+
+    fn whole_part(mut self) -> Option<Part> {
+        (self.mark()? == b'P').then_some(())?;
+        let part = self.part(0)?;
+        self.rest.is_empty().then_some(part)
+    }
+
     fn peek(&self) -> Option<u8> {
         self.rest.as_bytes().first().copied()
     }
@@ -254,7 +315,7 @@ impl RecordReader<'_> {
                 repeated.clone_from(&envelope.from);
             }
         }
-        envelope.limit_size();
+        envelope.limit_size(self.envelope_limit);
         Some(envelope)
     }
 
@@ -284,7 +345,7 @@ impl RecordReader<'_> {
     }
 
     fn part(&mut self, depth: usize) -> Option<Part> {
-        if depth > 2 * DEPTH_LIMIT {
+        if depth > Limits::MAX_DEPTH {
             return None;
         }
         let mut part = Part {
@@ -348,7 +409,7 @@ mod tests {
         let (length, texts) = (writer.len(), writer.texts());
         let record = writer.finish();
         assert_eq!((record.len(), 6), (length, texts));
-        let mut reader = RecordReader { rest: &record };
+        let mut reader = RecordReader::new(&record, &Limits::default());
         for text in ["", "text", "=", "-", "Text", &long] {
             assert_eq!(reader.text().as_deref(), Some(text));
         }
@@ -356,19 +417,19 @@ mod tests {
 
     #[test]
     fn rejects_damaged_records() {
-        let structure = Structure::of(b"From: a@b\r\nContent-Type: text/html\r\n\r\nx");
-        let mut writer = crate::scan::Scanner::new();
-        writer.push(b"From: a@b\r\nContent-Type: text/html\r\n\r\nx");
-        let summary = writer.finish_summary();
-        assert_eq!(read_part(&summary.structure), Some(structure.root));
-        assert_eq!(read_envelope(&summary.envelope), Some(structure.envelope));
-        for cut in 0..summary.structure.len() {
-            assert_eq!(read_part(&summary.structure[..cut]), None);
+        let limits = Limits::default();
+        let message = b"From: a@b\r\nContent-Type: text/html\r\n\r\nx";
+        let mut writer = crate::scanner::Scanner::new(limits.clone());
+        writer.push(message);
+        let record = writer.finish_record();
+        assert_eq!(record.decode(&limits), Ok(Structure::parse(message)));
+        for cut in 0..record.root.len() {
+            assert_eq!(Part::from_record(&record.root[..cut], &limits), Err(InvalidRecord));
         }
         for bad in ["", "x", "P", "é", "f", "fa", "..", "sé."] {
-            assert_eq!(read_envelope(bad), None, "{bad}");
+            assert_eq!(Envelope::from_record(bad, &limits), Err(InvalidRecord), "{bad}");
         }
         let deep = "PAB.Q-----.0 0 ".repeat(5_000);
-        assert_eq!(read_part(&deep), None);
+        assert_eq!(Part::from_record(&deep, &limits), Err(InvalidRecord));
     }
 }

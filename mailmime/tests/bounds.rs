@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use mailmime::{Address, Scanner, Structure};
+use mailmime::{Address, Limits, Scanner, Structure};
 use support::{MEBIBYTE, check_groups, fill, hostile, named, peak};
 
 #[test]
@@ -14,15 +14,15 @@ fn memory_and_records_are_bounded_for_hostile_messages() {
     for size in [60 * 1024, 600 * 1024] {
         for (name, message) in hostile(size) {
             let ((), peak_in) = peak(|| {
-                let mut scanner = Scanner::new();
+                let mut scanner = Scanner::default();
                 message.chunks(4_096).for_each(|chunk| scanner.push(chunk));
-                let record = scanner.finish_summary();
-                let length = record.envelope.len() + record.structure.len();
-                let allowed = (message.len() / 10 + 48 * 1024).min(mailmime::DERIVED_LIMIT);
+                let record = scanner.finish_record();
+                let length = record.envelope.len() + record.root.len();
+                let allowed = (message.len() / 10 + 48 * 1024).min(Limits::default().record);
                 assert!(length <= allowed, "{name} of {size}: the record takes {length} bytes");
             });
             assert!(peak_in <= 224 * 1024, "{name} of {size}: {peak_in} bytes of memory");
-            let (structure, peak_out) = peak(|| Structure::of(&message));
+            let (structure, peak_out) = peak(|| Structure::parse(&message));
             assert!(peak_out <= 3 * MEBIBYTE / 2, "{name} of {size}: {peak_out} bytes of memory");
             check_groups(&structure.envelope);
         }
@@ -34,9 +34,9 @@ fn memory_does_not_grow_with_the_message() {
     let piece = fill(64 * 1024, "", "To: a@b.example, c@d.example\r\nX-Filler: text\r\n", "");
     let scan = |pieces: usize| {
         let run = || {
-            let mut scanner = Scanner::new();
+            let mut scanner = Scanner::default();
             (0..pieces).for_each(|_| scanner.push(&piece));
-            scanner.finish_summary()
+            scanner.finish_record()
         };
         peak(run).1
     };
@@ -50,7 +50,7 @@ fn time_is_linear_in_the_size_of_a_message() {
     let run = |message: &[u8]| {
         let once = |_| {
             let clock = Instant::now();
-            Structure::of(message);
+            Structure::parse(message);
             clock.elapsed()
         };
         (0..4).map(once).min().unwrap_or_default()
@@ -64,9 +64,9 @@ fn time_is_linear_in_the_size_of_a_message() {
 #[test]
 fn cuts_are_independent_of_chunk_size() {
     for (name, message) in hostile(90 * 1024) {
-        let whole = Structure::of(&message);
+        let whole = Structure::parse(&message);
         for length in [13, 4_093] {
-            let mut scanner = Scanner::new();
+            let mut scanner = Scanner::default();
             message.chunks(length).for_each(|chunk| scanner.push(chunk));
             assert!(scanner.finish() == whole, "{name} in chunks of {length} bytes");
         }
@@ -75,10 +75,10 @@ fn cuts_are_independent_of_chunk_size() {
 
 #[test]
 fn cuts_address_lists_at_an_address_and_sets_truncated() {
-    let envelope = |header: String| Structure::of(format!("{header}\r\n\r\nx").as_bytes()).envelope;
-    let whole = envelope(format!("To: {}", named(mailmime::ADDRESS_LIMIT)));
+    let envelope = |header: String| Structure::parse(format!("{header}\r\n\r\nx").as_bytes()).envelope;
+    let whole = envelope(format!("To: {}", named(1_000)));
     assert_eq!((whole.to.len(), whole.truncated), (1_000, false));
-    let cut = envelope(format!("Subject: s\r\nTo: {}\r\nCc: last@x", named(mailmime::ADDRESS_LIMIT + 1)));
+    let cut = envelope(format!("Subject: s\r\nTo: {}\r\nCc: last@x", named(1_000 + 1)));
     assert_eq!((cut.to.len(), cut.cc.len(), cut.truncated), (1_000, 1, true));
     assert_eq!(cut.to[999].mailbox.as_deref(), Some("n999"));
     assert_eq!(cut.subject.as_deref(), Some("s"));
@@ -100,7 +100,7 @@ fn cuts_address_lists_at_an_address_and_sets_truncated() {
 
 #[test]
 fn cuts_texts_between_words_and_identifiers() {
-    let envelope = |header: &str| Structure::of(header.as_bytes()).envelope;
+    let envelope = |header: &str| Structure::parse(header.as_bytes()).envelope;
     let cut = envelope(&format!("Subject: {}\r\n\r\n", "=?utf-8?q?word?= ".repeat(1_000)));
     let subject = cut.subject.unwrap();
     assert!(cut.truncated && subject.len() > 7_000 && subject.ends_with("?="));
@@ -117,15 +117,49 @@ fn cuts_parts_at_a_part_and_sets_truncated() {
         let parts: String = (0..parts).map(part).collect();
         format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{parts}--b--\r\n").into_bytes()
     };
-    let whole = Structure::of(&message(900)).root;
+    let whole = Structure::parse(&message(900)).root;
     assert_eq!((whole.children.len(), whole.truncated), (900, false));
-    let cut = Structure::of(&message(3_000)).root;
-    assert!(cut.truncated && cut.children.len() < mailmime::PART_LIMIT && cut.children.len() >= 900);
+    let cut = Structure::parse(&message(3_000)).root;
+    assert!(cut.truncated && cut.children.len() < 1_000 && cut.children.len() >= 900);
     assert!(cut.children.iter().all(|part| part.media_subtype == "html" && part.parameters.len() == 1));
 
     let parameters: String = (0..1_000).map(|n| format!("; n{n}=v")).collect();
-    let part = Structure::of(format!("Content-Type: text/plain{parameters}\r\n\r\nx").as_bytes()).root;
-    assert_eq!((part.parameters.len(), part.truncated), (mailmime::PARAMETER_LIMIT, true));
-    let part = Structure::of(format!("Content-Language: {}\r\n\r\nx", "de, ".repeat(100)).as_bytes()).root;
-    assert_eq!((part.languages.len(), part.truncated), (mailmime::LANGUAGE_LIMIT, true));
+    let part = Structure::parse(format!("Content-Type: text/plain{parameters}\r\n\r\nx").as_bytes()).root;
+    assert_eq!((part.parameters.len(), part.truncated), (64, true));
+    let part = Structure::parse(format!("Content-Language: {}\r\n\r\nx", "de, ".repeat(100)).as_bytes()).root;
+    assert_eq!((part.languages.len(), part.truncated), (32, true));
+}
+
+#[test]
+fn extreme_limits_are_kept_in_range() {
+    let with = |value: usize| {
+        let mut limits = Limits::default();
+        (limits.parts, limits.depth, limits.texts) = (value, value, value);
+        (limits.parameters, limits.languages, limits.word) = (value, value, value);
+        (limits.addresses, limits.envelope_addresses) = (value, value);
+        (limits.address_field, limits.field) = (value, value);
+        (limits.envelope, limits.record_base, limits.record) = (value, value, value);
+        limits
+    };
+    let scan = |message: &[u8], limits: Limits| {
+        let mut scanner = Scanner::new(limits);
+        scanner.push(message);
+        scanner.finish()
+    };
+    for (name, message) in hostile(60 * 1024) {
+        let nothing = scan(&message, with(0));
+        assert!(nothing.root.children.is_empty() && nothing.root.parameters.len() <= 1, "{name}");
+        assert!(nothing.envelope.from.is_empty() && nothing.envelope.to.is_empty(), "{name}");
+        assert_eq!(nothing.root.body.end, message.len() as u64, "{name}");
+        let everything = scan(&message, with(usize::MAX));
+        if name == "tiny parts" {
+            assert!(everything.root.children.len() > 5_000 && !everything.root.truncated);
+        }
+    }
+    let mut deep = String::new();
+    (0..200).for_each(|_| deep.push_str("Content-Type: message/rfc822\r\n\r\n"));
+    let mut parts = scan(deep.as_bytes(), with(usize::MAX)).numbered_parts().count();
+    assert_eq!(parts, Limits::MAX_DEPTH);
+    parts = scan(deep.as_bytes(), Limits::default()).numbered_parts().count();
+    assert_eq!(parts, Limits::default().depth);
 }

@@ -1,6 +1,6 @@
 //! Tests MIME structure and sections on well-formed, malformed and random messages.
 
-use mailmime::{Part, Scanner, SectionText, Structure, extract_section};
+use mailmime::{Limits, Part, Scanner, Section, SectionText, Structure};
 use proptest::prelude::*;
 
 const NESTED: &str = concat!(
@@ -20,8 +20,9 @@ const NESTED: &str = concat!(
 );
 
 fn get(message: &[u8], path: &[u32], text: SectionText) -> Option<String> {
-    let structure = Structure::of(message);
-    extract_section(message, &structure.root, path, &text)
+    let structure = Structure::parse(message);
+    structure
+        .section(message, &Section { path: path.to_vec(), text })
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -53,7 +54,7 @@ fn numbers_nested_parts_as_the_rfc_says() {
 
 #[test]
 fn structure_has_the_fields_of_bodystructure() {
-    let Structure { envelope, root } = Structure::of(NESTED.as_bytes());
+    let Structure { envelope, root, .. } = Structure::parse(NESTED.as_bytes());
     assert_eq!(envelope.subject.as_deref(), Some("outer"));
     assert_eq!(root.children.len(), 3);
     assert_eq!((root.children[0].lines, root.children[0].body_size()), (2, 12));
@@ -68,13 +69,13 @@ fn structure_has_the_fields_of_bodystructure() {
 #[test]
 fn reads_messages_without_mime() {
     let plain = b"Subject: x\r\n\r\none\r\ntwo\r\n";
-    let root = Structure::of(plain).root;
+    let root = Structure::parse(plain).root;
     assert_eq!((root.lines, root.body_size(), root.header.end), (2, 10, 14));
     assert_eq!(get(plain, &[1], SectionText::Whole).unwrap(), "one\r\ntwo\r\n");
     assert_eq!(get(plain, &[1], SectionText::Text), None, "a part that is not a message has no TEXT");
     assert_eq!(get(plain, &[], SectionText::Text).unwrap(), "one\r\ntwo\r\n");
 
-    let empty = Structure::of(b"").root;
+    let empty = Structure::parse(b"").root;
     assert_eq!((empty.media_type.as_str(), empty.body_size(), empty.lines), ("text", 0, 0));
     assert_eq!(get(b"", &[], SectionText::Header).unwrap(), "");
 
@@ -82,31 +83,31 @@ fn reads_messages_without_mime() {
     assert_eq!(get(b"\r\nbody", &[], SectionText::Text).unwrap(), "body");
     assert_eq!(get(b"Subject: no body", &[], SectionText::Header).unwrap(), "Subject: no body");
     assert_eq!(get(b"Subject: x\n\nbare\nlf", &[1], SectionText::Whole).unwrap(), "bare\nlf");
-    assert_eq!(Structure::of(b"a: b\n\nbare\nlf").root.lines, 2);
+    assert_eq!(Structure::parse(b"a: b\n\nbare\nlf").root.lines, 2);
 }
 
 #[test]
 fn counts_lines_of_parts() {
     for (body, lines) in [("", 0), ("\r\n", 0), ("x\r\n", 1), ("x\r\n\r\n", 1), ("x\r\ny\r\n", 2)] {
         let message = format!("Content-Type: multipart/x; boundary=b\r\n\r\n--b\r\n\r\n{body}--b--\r\n");
-        let child = &Structure::of(message.as_bytes()).root.children[0];
+        let child = &Structure::parse(message.as_bytes()).root.children[0];
         assert_eq!(child.lines, lines, "{body:?}");
     }
 }
 
 #[test]
 fn reads_malformed_multiparts() {
-    let none = Structure::of(b"Content-Type: multipart/mixed\r\n\r\ntext\r\n").root;
+    let none = Structure::parse(b"Content-Type: multipart/mixed\r\n\r\ntext\r\n").root;
     assert_eq!(none.children.len(), 1, "IMAP can't express a multipart without parts");
     assert_eq!(none.children[0].body_size(), 0);
 
     let cut = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n";
-    let root = Structure::of(cut).root;
+    let root = Structure::parse(cut).root;
     assert_eq!(root.children[0].media_subtype, "html");
 
     let no_empty_line =
         b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nX: y\r\n--b\r\n\r\nz\r\n--b--";
-    assert_eq!(Structure::of(no_empty_line).root.children.len(), 2);
+    assert_eq!(Structure::parse(no_empty_line).root.children.len(), 2);
     assert_eq!(get(no_empty_line, &[2], SectionText::Whole).unwrap(), "z");
     assert_eq!(get(no_empty_line, &[1], SectionText::Whole).unwrap(), "");
 
@@ -122,7 +123,7 @@ fn reads_malformed_multiparts() {
 fn parts_of_a_digest_are_messages() {
     let digest =
         b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: one\r\n\r\nx\r\n--b--\r\n";
-    let root = Structure::of(digest).root;
+    let root = Structure::parse(digest).root;
     assert_eq!(root.children[0].message.as_ref().unwrap().envelope.subject.as_deref(), Some("one"));
     assert_eq!(get(digest, &[1, 1], SectionText::Whole).unwrap(), "x");
 }
@@ -130,25 +131,25 @@ fn parts_of_a_digest_are_messages() {
 #[test]
 fn limits_depth_and_number_of_parts() {
     let deep: String = (0..500).map(|_| "Content-Type: message/rfc822\r\n\r\n").collect();
-    let structure = Structure::of(deep.as_bytes());
+    let structure = Structure::parse(deep.as_bytes());
     let (mut part, mut depth) = (&structure.root, 1);
     while let Some(message) = &part.message {
         part = &message.root;
         depth += 1;
     }
-    assert_eq!(depth, mailmime::DEPTH_LIMIT);
+    assert_eq!(depth, Limits::default().depth);
     assert_eq!(part.media_type, "application");
 
     let mut many = String::from("Content-Type: multipart/mixed; boundary=b\r\n\r\n");
     many.push_str(&"--b\r\n\r\nx\r\n".repeat(5_000));
-    let root = Structure::of(many.as_bytes()).root;
-    assert!(root.children.len() <= mailmime::PART_LIMIT);
+    let root = Structure::parse(many.as_bytes()).root;
+    assert!(root.children.len() <= Limits::default().parts);
 }
 
 #[test]
 fn agrees_with_mail_parser_on_well_formed_mail() {
     let parsed = mail_parser::MessageParser::default().parse(NESTED.as_bytes()).unwrap();
-    let root = Structure::of(NESTED.as_bytes()).root;
+    let root = Structure::parse(NESTED.as_bytes()).root;
     let leaf = &root.children[1].children[0];
     let theirs = parsed.parts.iter().find(|p| p.text_contents() == Some("plain")).unwrap();
     assert_eq!(leaf.body.start, u64::from(theirs.raw_body_offset()));
@@ -190,17 +191,17 @@ proptest! {
 
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-        let structure = Structure::of(&bytes);
+        let structure = Structure::parse(&bytes);
         prop_assert!(in_bounds(&structure.root, bytes.len() as u64));
-        mailmime::decode::header_text(&bytes);
+        mailmime::decode::encoded_words(&bytes);
         mailmime::decode::date(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]
     fn structure_is_independent_of_chunk_size(bytes in random_mime_lines(), cuts in prop::collection::vec(1_usize..9, 1..20)) {
-        let whole = Structure::of(&bytes);
+        let whole = Structure::parse(&bytes);
         prop_assert!(in_bounds(&whole.root, bytes.len() as u64));
-        let mut scanner = Scanner::new();
+        let mut scanner = Scanner::default();
         let (mut rest, mut cuts) = (bytes.as_slice(), cuts.iter().cycle());
         while !rest.is_empty() {
             let (chunk, more) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
@@ -208,8 +209,6 @@ proptest! {
             rest = more;
         }
         prop_assert_eq!(&scanner.finish(), &whole);
-        let json = serde_json::to_string(&whole).unwrap();
-        prop_assert_eq!(serde_json::from_str::<Structure>(&json).unwrap(), whole);
     }
 }
 
@@ -270,8 +269,8 @@ proptest! {
         message in random_header_fields(),
         length in 1_usize..50,
     ) {
-        let whole = Structure::of(&message);
-        let mut scanner = Scanner::new();
+        let whole = Structure::parse(&message);
+        let mut scanner = Scanner::default();
         message.chunks(length).for_each(|chunk| scanner.push(chunk));
         prop_assert_eq!(&scanner.finish(), &whole);
         for list in [&whole.envelope.from, &whole.envelope.to, &whole.envelope.cc] {

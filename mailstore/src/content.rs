@@ -5,7 +5,7 @@
 //! renamed: it belongs to a message once a database row names it, and the next start deletes files that no row names.
 
 use crate::error::{Error, Result};
-use mailmime::{Scanner, Summary};
+use mailmime::{Scanner, StructureRecord};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -59,7 +59,7 @@ impl Upload {
             directory: directory.to_owned(),
             size: 0,
             spool: Spool::Memory(Vec::new()),
-            scanner: Scanner::new(),
+            scanner: Scanner::default(),
         }
     }
 
@@ -121,18 +121,18 @@ impl Upload {
     /// Syncs the bytes and returns what the store writes to its tables. The caller syncs the directory once after
     /// sealing a batch of uploads.
     pub(crate) fn seal(self) -> Result<SealedUpload> {
-        let summary = self.scanner.finish_summary();
+        let record = self.scanner.finish_record();
         if let Spool::File(spool) = &self.spool {
             spool.file.sync_all()?;
         }
-        Ok(SealedUpload { size: self.size, summary, spool: self.spool })
+        Ok(SealedUpload { size: self.size, record, spool: self.spool })
     }
 }
 
 /// An upload that is complete, scanned and synced, but not yet named by a row.
 pub(crate) struct SealedUpload {
     pub(crate) size: u64,
-    pub(crate) summary: Summary,
+    pub(crate) record: StructureRecord,
     spool: Spool,
 }
 

@@ -92,9 +92,13 @@ fn reads_records_of_earlier_versions_in_bounded_memory() {
     let header = b"From: Ann <a@b>\r\nContent-Type: text/html; charset=x\r\n\r\nbody";
     let small = append(&store, inbox, header);
     let large = append(&store, inbox, &fill(300 * 1024, "From: ", "a,", "\r\n\r\nx"));
-    let expected = Structure::of(header);
-    let json = serde_json::to_string(&expected.envelope).unwrap();
-    let root = serde_json::to_string(&expected.root).unwrap();
+    let expected = Structure::parse(header);
+    let ann = r#"[{"n":"Ann","m":"a","h":"b"}]"#;
+    let json = format!(r#"{{"f":{ann},"n":{ann},"r":{ann}}}"#);
+    let (start, end) = (header.len() - 4, header.len());
+    let root = format!(
+        r#"{{"t":"text","s":"html","p":[["charset","x"]],"e":"7bit","n":1,"h":[0,{start}],"b":[{start},{end}]}}"#
+    );
     let huge = format!("{{\"f\":[{}{{}}]}}", "{\"m\":\"a\",\"h\":\"\"},".repeat(1_000_000));
     let database = rusqlite::Connection::open(directory.path().join("mail.db")).unwrap();
     let update = "UPDATE contents SET envelope = ?2, structure = ?3 WHERE id = ?1";
@@ -109,6 +113,6 @@ fn reads_records_of_earlier_versions_in_bounded_memory() {
     assert_eq!(page.messages[0].envelope.as_ref(), Some(&expected.envelope));
     assert_eq!(page.messages[0].structure.as_ref(), Some(&expected.root));
     let envelope = page.messages[1].envelope.as_ref().unwrap();
-    assert_eq!((envelope.from.len(), envelope.truncated), (mailmime::ADDRESS_LIMIT, true));
+    assert_eq!((envelope.from.len(), envelope.truncated), (1_000, true));
     assert!(page.messages[1].structure.as_ref().is_some_and(|root: &Part| !root.header.is_empty()));
 }

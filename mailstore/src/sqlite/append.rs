@@ -153,13 +153,13 @@ impl NewMessage<'_> {
 
 impl SealedUpload {
     pub(super) fn sent_date(&self) -> Option<i64> {
-        self.summary.date.as_deref().and_then(decode::date)
+        self.record.date.as_deref().and_then(decode::date)
     }
 }
 
 /// Inserts the row of a message's content, with its envelope and structure, and returns its identifier.
 pub(super) fn insert_content(tx: &Connection, sealed: &SealedUpload) -> Result<ContentId> {
-    let (envelope, structure) = (&sealed.summary.envelope, &sealed.summary.structure);
+    let (envelope, structure) = (&sealed.record.envelope, &sealed.record.root);
     tx.prepare_cached(
         "INSERT INTO contents (size, file, envelope, structure, body) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?

@@ -4,6 +4,7 @@
 
 use super::after_commit::AfterCommit;
 use super::append::NewMessage;
+use super::json_record;
 use super::mailbox_row::MailboxRow;
 use super::quota;
 use crate::content::Body;
@@ -13,7 +14,7 @@ use crate::types::{
     Columns, ContentId, Copied, Expunge, Expunged, InternalDate, MailboxId, Message, Page, Quota, UidPage,
     UidSet,
 };
-use mailmime::{DERIVED_LIMIT, Envelope, Part, Scanner, Structure, record};
+use mailmime::{Envelope, InvalidRecord, Limits, Part, Scanner, Structure};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::path::Path;
 
@@ -24,7 +25,7 @@ const PAGE_LIMIT: usize = 512 * 1024;
 /// The longest record of an envelope or a structure that is read, in bytes. Earlier versions wrote longer ones; those
 /// messages are scanned again.
 const RECORD_LIMIT: usize = 128 * 1024;
-const _: () = assert!(RECORD_LIMIT > DERIVED_LIMIT, "a record that is written can be read");
+const _: () = assert!(RECORD_LIMIT > Limits::DEFAULT.record, "a record that is written can be read");
 
 /// The bytes of a message read at a time when it is scanned again.
 const SCAN_CHUNK: usize = 16 * 1024;
@@ -126,7 +127,7 @@ fn read_records(
         let read = match open_content(tx, directory, message.content) {
             Ok(body) => scan(&body)?,
             // The message was expunged or is damaged. The caller learns that when it reads the content.
-            Err(Error::NotFound(_) | Error::Corrupt(_)) => Structure::of(b""),
+            Err(Error::NotFound(_) | Error::Corrupt(_)) => Structure::parse(b""),
             Err(error) => return Err(error),
         };
         message.envelope = columns.envelope.then_some(read.envelope);
@@ -134,16 +135,16 @@ fn read_records(
         return Ok(());
     }
     if columns.envelope {
-        message.envelope = Some(from_record(envelope, record::read_envelope)?);
+        message.envelope = Some(read_record(envelope, Envelope::from_record, json_record::envelope)?);
     }
     if columns.structure {
-        message.structure = Some(from_record(structure, record::read_part)?);
+        message.structure = Some(read_record(structure, Part::from_record, json_record::part)?);
     }
     Ok(())
 }
 
 fn scan(body: &Body) -> Result<Structure> {
-    let mut scanner = Scanner::new();
+    let mut scanner = Scanner::default();
     let mut buffer = vec![0; SCAN_CHUNK];
     let mut offset = 0;
     loop {
@@ -409,14 +410,15 @@ fn read_summary(tx: &Connection, mailbox: &mut MailboxRow, row: &Row<'_>) -> Res
     })
 }
 
-/// Parses a record, or the JSON of an earlier version.
-fn from_record<T: serde::de::DeserializeOwned>(
+/// Reads a record, or the JSON of an earlier version.
+fn read_record<T>(
     text: Option<&str>,
-    read: impl FnOnce(&str) -> Option<T>,
+    read: impl FnOnce(&str, &Limits) -> std::result::Result<T, InvalidRecord>,
+    read_json: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T> {
     let found = text.and_then(|text| match text.starts_with('{') {
-        true => serde_json::from_str(text).ok(),
-        false => read(text),
+        true => read_json(text),
+        false => read(text, &Limits::DEFAULT).ok(),
     });
     found.ok_or(Error::Corrupt("the summary of a message"))
 }

@@ -178,7 +178,7 @@ impl Candidate {
             }
         }
         if let Some(subject) = envelope.subject.as_deref().filter(|_| terms.has(&Scope::Subject)) {
-            let subject = decode::header_text(subject.as_bytes());
+            let subject = decode::encoded_words(subject.as_bytes());
             terms.read_all(&Scope::Subject, &subject, &mut self.found);
         }
     }
@@ -186,14 +186,14 @@ impl Candidate {
     fn search_header(&mut self, store: &dyn Store, terms: &SearchTerms) -> mailstore::Result<()> {
         let Some(range) = self.message.structure.as_ref().map(|root| root.header) else { return Ok(()) };
         let header = self.read(store, range, HEADER_LIMIT)?;
-        for field in mailmime::Fields::new(&header) {
+        for field in mailmime::HeaderFields::new(&header) {
             let name = String::from_utf8_lossy(field.name);
             let scope = Scope::Field(name.to_ascii_lowercase());
             let (by_name, by_text) = (terms.has(&scope), terms.has(&Scope::Header));
             if !by_name && !by_text {
                 continue;
             }
-            let value = decode::header_text(field.value);
+            let value = field.text();
             if by_name {
                 terms.read_all(&scope, &value, &mut self.found);
             }
@@ -216,7 +216,7 @@ impl Candidate {
                     start: part.body.start,
                     end: part.body.start + part.body.len().min(PART_LIMIT),
                 };
-                let decoder = TextDecoder::new(&part.encoding, part.parameter("charset"));
+                let decoder = part.text_decoder();
                 rest.push(TextPart { range, decoder });
             }
         }
@@ -271,7 +271,7 @@ impl Candidate {
 
 /// Formats an address as in a header field.
 fn format_address(address: &mailmime::Address) -> String {
-    let name = address.name.as_deref().map(|name| decode::header_text(name.as_bytes()));
+    let name = address.decoded_name();
     let name = name.unwrap_or_default();
     let mailbox = address.mailbox.as_deref().unwrap_or_default();
     match address.host.as_deref() {

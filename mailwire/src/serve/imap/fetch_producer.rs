@@ -430,7 +430,7 @@ fn plan(root: Option<&Part>, section_name: &RequestedSection) -> SectionPlan {
             Some(decoder) => SectionPlan::Counted(part.body, Transform::Decode(decoder)),
         };
     }
-    match mailmime::locate_section(root, &section_name.path, &section_name.text) {
+    match root.locate(&section_name.path, &section_name.text) {
         None => SectionPlan::Content(SectionContent::Missing),
         Some(SectionLocation::Range(range)) => SectionPlan::Range(range),
         Some(SectionLocation::Fields { header, names, subset }) => {

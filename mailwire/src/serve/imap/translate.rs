@@ -172,7 +172,7 @@ mod tests {
     fn converts_nested_structures() {
         let message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\
             Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninside\r\n--b--\r\n";
-        let read = mailmime::Structure::of(message.as_bytes());
+        let read = mailmime::Structure::parse(message.as_bytes());
         let arena = Bump::new();
         let structure = structure(&arena, &read.root);
         assert_eq!(structure.parts().iter().count(), 2);
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_address_without_a_domain_has_a_host() {
-        let read = mailmime::Structure::of(b"From: Whomever\r\nTo: team: <@b>;, \"Name\" <>\r\n\r\n");
+        let read = mailmime::Structure::parse(b"From: Whomever\r\nTo: team: <@b>;, \"Name\" <>\r\n\r\n");
         let arena = Bump::new();
         let envelope = envelope(&arena, &read.envelope);
         let shown = |list: AddressList<'_>| {

@@ -1,7 +1,7 @@
 //! Decodes Content-Transfer-Encoding piece by piece (RFC 2045 §6).
 //!
 //! A [`TransferDecoder`] needs a few bytes of memory for a part of any size. A clone is a checkpoint from which
-//! decoding can continue later. The result is that of [`transfer_decoded`](crate::decode::transfer_decoded).
+//! decoding can continue later. The result is that of [`transfer_encoding`](crate::decode::transfer_encoding).
 
 /// The most white space, in bytes, that is held at the end of a quoted-printable line until the line ends. RFC 2045
 /// allows lines of 76 characters; longer white space is kept as it is.
@@ -18,12 +18,21 @@ enum Encoding {
     QuotedPrintable(QuotedPrintable),
 }
 
-/// The bytes violate their encoding.
+/// The bytes violate their Content-Transfer-Encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BrokenEncoding {
+#[non_exhaustive]
+pub struct EncodingError {
     /// The index of the first invalid byte in the piece.
     pub at: usize,
 }
+
+impl std::fmt::Display for EncodingError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "byte {} of this piece violates the Content-Transfer-Encoding", self.at)
+    }
+}
+
+impl std::error::Error for EncodingError {}
 
 #[derive(Debug, Clone, Default)]
 struct QuotedPrintable {
@@ -68,7 +77,7 @@ impl TransferDecoder {
     ///
     /// # Errors
     /// The piece violates the encoding. The bytes before the invalid one were decoded.
-    pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), BrokenEncoding> {
+    pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), EncodingError> {
         match &mut self.0 {
             Encoding::Identity => {
                 out.extend_from_slice(piece);
@@ -89,7 +98,7 @@ impl TransferDecoder {
     }
 }
 
-fn base64(piece: &[u8], bits: &mut u32, count: &mut u8, out: &mut Vec<u8>) -> Result<(), BrokenEncoding> {
+fn base64(piece: &[u8], bits: &mut u32, count: &mut u8, out: &mut Vec<u8>) -> Result<(), EncodingError> {
     for (at, byte) in piece.iter().enumerate() {
         let value = match byte {
             b'A'..=b'Z' => byte - b'A',
@@ -102,7 +111,7 @@ fn base64(piece: &[u8], bits: &mut u32, count: &mut u8, out: &mut Vec<u8>) -> Re
                 continue;
             }
             b' ' | b'\t' | b'\r' | b'\n' => continue,
-            _ => return Err(BrokenEncoding { at }),
+            _ => return Err(EncodingError { at }),
         };
         *bits = *bits << 6 | u32::from(value);
         *count = (*count + 1) & 3;
@@ -124,14 +133,14 @@ fn flush_base64(bits: u32, count: &mut u8, out: &mut Vec<u8>) {
 }
 
 impl QuotedPrintable {
-    fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), BrokenEncoding> {
+    fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), EncodingError> {
         for (at, &byte) in piece.iter().enumerate() {
             match (byte, self.state) {
                 (b'=', Escape::None) => {
                     out.append(&mut self.blanks);
                     self.state = Escape::Begun;
                 }
-                (b'=', _) => return Err(BrokenEncoding { at }),
+                (b'=', _) => return Err(EncodingError { at }),
                 (b'\n', Escape::Begun) => self.state = Escape::None,
                 (b'\n', _) => {
                     self.blanks.clear();
@@ -153,10 +162,10 @@ impl QuotedPrintable {
                 (byte, Escape::Begun) => match digit(byte) {
                     Some(digit) => self.state = Escape::Digit(digit),
                     None if byte.is_ascii_whitespace() => {}
-                    None => return Err(BrokenEncoding { at }),
+                    None => return Err(EncodingError { at }),
                 },
                 (byte, Escape::Digit(high)) => {
-                    let low = digit(byte).ok_or(BrokenEncoding { at })?;
+                    let low = digit(byte).ok_or(EncodingError { at })?;
                     self.state = Escape::None;
                     out.push(high << 4 | low);
                 }
@@ -175,7 +184,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::decode::transfer_decoded;
+    use crate::decode::transfer_encoding;
 
     /// Decodes in pieces of this length.
     fn decode(encoding: &str, body: &[u8], length: usize) -> Option<Vec<u8>> {
@@ -205,8 +214,8 @@ mod tests {
     #[test]
     fn reports_index_of_invalid_byte() {
         let mut out = Vec::new();
-        let broken = TransferDecoder::new("base64").unwrap().push(b"aGVsbG8h-rest", &mut out);
-        assert_eq!((broken, out.as_slice()), (Err(BrokenEncoding { at: 8 }), &b"hello!"[..]));
+        let error = TransferDecoder::new("base64").unwrap().push(b"aGVsbG8h-rest", &mut out);
+        assert_eq!((error, out.as_slice()), (Err(EncodingError { at: 8 }), &b"hello!"[..]));
     }
 
     /// Returns whether a line ends within an escape, which is invalid and which decoders treat differently.
@@ -232,7 +241,7 @@ mod tests {
             length in 1_usize..9,
         ) {
             for encoding in ["base64", "quoted-printable"] {
-                let whole = transfer_decoded(encoding, text.as_bytes());
+                let whole = transfer_encoding(encoding, text.as_bytes());
                 if let (Some(whole), Some(pieces)) = (whole, decode(encoding, text.as_bytes(), length))
                     && !cuts_an_escape(&text) {
                     prop_assert_eq!(whole, pieces, "{}", encoding);

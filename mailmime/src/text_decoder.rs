@@ -3,29 +3,25 @@
 //! Made for searching large parts: memory depends on the length of a piece, not of the part. Bytes that can't be
 //! decoded are kept, with replacement characters for those that are not UTF-8.
 
-use encoding_rs::Decoder;
+use crate::charset::CharsetDecoder;
+use crate::transfer_decoder::TransferDecoder;
 
-use crate::decode::{charset_text, streaming_encoding};
-use crate::transfer::TransferDecoder;
-
-/// The longest line, in bytes, that is decoded in one piece for a charset without a streaming decoder.
-const LINE_LIMIT: usize = 64 * 1024;
-
-/// A decoder of one text part.
+/// A decoder of one text part. The text does not depend on how the body is divided into pieces.
+///
+/// ```
+/// let mut decoder = mailmime::TextDecoder::new("quoted-printable", Some("iso-8859-1"));
+/// let mut text = String::new();
+/// for piece in [&b"caf=E"[..], b"9"] {
+///     decoder.push(piece, &mut text); // search the text, clear it, and continue
+/// }
+/// decoder.finish(&mut text);
+/// assert_eq!(text, "caf\u{e9}");
+/// ```
 pub struct TextDecoder {
     /// `None` after a violation of the encoding: the rest is taken as it is.
     transfer: Option<TransferDecoder>,
-    charset: Charset,
+    charset: CharsetDecoder,
     bytes: Vec<u8>,
-}
-
-enum Charset {
-    Streaming(Box<Decoder>),
-    /// Decoded line by line, because no shift state crosses a line.
-    Lines {
-        name: String,
-        rest: Vec<u8>,
-    },
 }
 
 impl std::fmt::Debug for TextDecoder {
@@ -37,7 +33,8 @@ impl std::fmt::Debug for TextDecoder {
 impl TextDecoder {
     /// Returns a decoder for a part with this Content-Transfer-Encoding and charset; without a charset, UTF-8.
     pub fn new(encoding: &str, charset: Option<&str>) -> Self {
-        Self { transfer: TransferDecoder::new(encoding), charset: Charset::of(charset), bytes: Vec::new() }
+        let charset = CharsetDecoder::new(charset.unwrap_or("utf-8"));
+        Self { transfer: TransferDecoder::new(encoding), charset, bytes: Vec::new() }
     }
 
     /// Decodes the next piece and appends the text to `out`.
@@ -45,9 +42,10 @@ impl TextDecoder {
         self.bytes.clear();
         match &mut self.transfer {
             Some(transfer) if !transfer.is_identity() => {
-                if let Err(broken) = transfer.push(piece, &mut self.bytes) {
+                if let Err(error) = transfer.push(piece, &mut self.bytes) {
+                    transfer.finish(&mut self.bytes);
                     self.transfer = None;
-                    self.bytes.extend_from_slice(piece.get(broken.at..).unwrap_or_default());
+                    self.bytes.extend_from_slice(piece.get(error.at..).unwrap_or_default());
                 }
                 self.charset.push(&self.bytes, out);
             }
@@ -64,43 +62,6 @@ impl TextDecoder {
         self.charset.push(&self.bytes, out);
         self.charset.finish(out);
     }
-}
-
-impl Charset {
-    fn of(name: Option<&str>) -> Self {
-        let name = name.unwrap_or("utf-8");
-        match streaming_encoding(name) {
-            Some(encoding) => Self::Streaming(Box::new(encoding.new_decoder())),
-            None => Self::Lines { name: name.to_owned(), rest: Vec::new() },
-        }
-    }
-
-    fn push(&mut self, bytes: &[u8], out: &mut String) {
-        match self {
-            Self::Streaming(decoder) => stream(decoder, bytes, out, false),
-            Self::Lines { name, rest } => {
-                rest.extend_from_slice(bytes);
-                let line_end = memchr::memrchr(b'\n', rest).map(|at| at + 1);
-                let end = line_end.or_else(|| (rest.len() > LINE_LIMIT).then_some(rest.len()));
-                let lines: Vec<u8> = rest.drain(..end.unwrap_or(0)).collect();
-                out.push_str(&charset_text(name, lines));
-            }
-        }
-    }
-
-    fn finish(&mut self, out: &mut String) {
-        match self {
-            Self::Streaming(decoder) => stream(decoder, &[], out, true),
-            Self::Lines { name, rest } => out.push_str(&charset_text(name, std::mem::take(rest))),
-        }
-    }
-}
-
-fn stream(decoder: &mut Decoder, bytes: &[u8], out: &mut String, last: bool) {
-    let Some(most) = decoder.max_utf8_buffer_length(bytes.len()) else { return };
-    out.reserve(most);
-    // The reserved capacity is enough for all of it.
-    let _ = decoder.decode_to_string(bytes, out, last);
 }
 
 #[cfg(test)]
@@ -131,6 +92,11 @@ mod tests {
 
     #[test]
     fn keeps_text_after_an_encoding_error() {
+        assert_eq!(
+            decode("base64", None, b"aGVsbG8-rest", 3),
+            "hello-rest",
+            "also bytes of an incomplete group"
+        );
         assert_eq!(decode("base64", None, b"aGVsbG8h\n-- \nfooter", 5), "hello!-- \nfooter");
         assert_eq!(decode("x-odd", None, b"as it is", 3), "as it is");
     }

@@ -4,20 +4,30 @@
 //! field at a time, up to a limit, and no body, so its memory does not grow with the message. The result does not
 //! depend on how the input is divided into chunks.
 
-use crate::envelope::{EnvelopeWriter, RecordRoom};
-use crate::field::{Field, FieldBuffer, FieldKind};
-use crate::header::MimeFields;
-use crate::limits::{
-    BOUNDARY_LINE_LIMIT, CLOSING_RESERVE, DEPTH_LIMIT, DERIVED_BASE, DERIVED_LIMIT, ENVELOPE_LIMIT,
-    PART_LIMIT, PART_RESERVE, TEXT_LIMIT,
-};
-use crate::record::{self, RecordWriter, text_size};
+use crate::envelope_writer::{EnvelopeWriter, RecordRoom};
+use crate::field_buffer::{Field, FieldBuffer, FieldKind};
+use crate::limits::{BOUNDARY_LINE_LIMIT, CLOSING_RESERVE, Limits, PART_RESERVE};
+use crate::mime_fields::MimeFields;
+use crate::record::{RecordWriter, StructureRecord, text_size};
 use crate::structure::{Part, Structure};
 use memchr::memchr;
 
-/// Reads a message chunk by chunk and returns its [`Structure`]. Uses at most about 200 KiB of memory for any message.
+/// Reads a message chunk by chunk and returns its [`Structure`].
+///
+/// Uses at most about 200 KiB of memory for any message with the default [`Limits`], and time linear in its size. The
+/// result does not depend on how the message is divided into chunks.
+///
+/// ```
+/// let mut scanner = mailmime::Scanner::default();
+/// scanner.push(b"Subject: hel");
+/// scanner.push(b"lo\r\n\r\nworld\r\n");
+/// let structure = scanner.finish();
+/// assert_eq!(structure.envelope.subject.as_deref(), Some("hello"));
+/// assert_eq!((structure.root.body.start, structure.root.body.end), (18, 25));
+/// ```
 #[derive(Debug)]
 pub struct Scanner {
+    limits: Limits,
     /// The number of bytes read.
     position: u64,
     /// The number of line ends read.
@@ -35,21 +45,11 @@ pub struct Scanner {
     date: Option<String>,
 }
 
-/// The derived data of a message that is stored next to its bytes.
-#[derive(Debug, Default)]
-pub struct Summary {
-    /// The record of the envelope.
-    pub envelope: String,
-    /// The record of the tree of parts.
-    pub structure: String,
-    /// The text of Date.
-    pub date: Option<String>,
-}
-
 impl Structure {
-    /// Reads a whole message in memory. Never fails: a malformed message has a simpler structure.
-    pub fn of(message: &[u8]) -> Self {
-        let mut scanner = Scanner::new();
+    /// Reads a whole message in memory, with the default limits. Never fails: a malformed message has a simpler
+    /// structure.
+    pub fn parse(message: &[u8]) -> Self {
+        let mut scanner = Scanner::default();
         scanner.push(message);
         scanner.finish()
     }
@@ -116,15 +116,16 @@ impl Header {
 
 impl Default for Scanner {
     fn default() -> Self {
-        Self::new()
+        Self::new(Limits::default())
     }
 }
 
 impl Scanner {
     /// Creates a scanner for a new message.
-    pub fn new() -> Self {
+    pub fn new(limits: Limits) -> Self {
         let envelope = NestedEnvelope { writer: EnvelopeWriter::default(), start: 0, inside: false };
         Self {
+            limits: limits.in_range(),
             position: 0,
             newlines: 0,
             line: Line::default(),
@@ -154,15 +155,13 @@ impl Scanner {
 
     /// Ends the message and returns its structure.
     pub fn finish(self) -> Structure {
-        let summary = self.finish_summary();
-        Structure {
-            envelope: record::read_envelope(&summary.envelope).unwrap_or_default(),
-            root: record::read_part(&summary.structure).unwrap_or_default(),
-        }
+        let limits = self.limits.clone();
+        // A record that was just written is never damaged.
+        self.finish_record().decode(&limits).unwrap_or_default()
     }
 
-    /// Ends the message and returns the derived data to store.
-    pub fn finish_summary(mut self) -> Summary {
+    /// Ends the message and returns its structure as a record, to be stored.
+    pub fn finish_record(mut self) -> StructureRecord {
         let unterminated = self.line.length > 0;
         if unterminated {
             self.end_line(0);
@@ -175,7 +174,7 @@ impl Scanner {
         while !self.open.is_empty() {
             self.close_innermost(self.position, last_line);
         }
-        Summary { envelope: self.envelope.finish(), structure: self.structure.finish(), date: self.date }
+        StructureRecord { envelope: self.envelope.finish(), root: self.structure.finish(), date: self.date }
     }
 
     fn extend_line(&mut self, text: &[u8]) {
@@ -194,9 +193,10 @@ impl Scanner {
                     header.field.begin();
                 }
             }
+            let limits = &self.limits;
             if let Some(Header { field, envelope, .. }) = &mut self.header {
-                field.extend(text, |kind| match envelope {
-                    Some(envelope) if kind.is_envelope_field() => envelope.writer.wants(kind),
+                field.extend(text, limits, |kind| match envelope {
+                    Some(envelope) if kind.is_envelope_field() => envelope.writer.wants(kind, limits),
                     _ => !kind.is_envelope_field(),
                 });
             }
@@ -271,30 +271,34 @@ impl Scanner {
     /// Returns how many more bytes of derived data may be written. Depends on the start of the current line, and
     /// therefore not on the division into chunks.
     fn room(&self) -> usize {
-        let base = u64::try_from(DERIVED_BASE).unwrap_or(u64::MAX);
-        let limit = usize::try_from(base.saturating_add(self.line.start / 10)).unwrap_or(usize::MAX);
-        limit.min(DERIVED_LIMIT).saturating_sub(self.envelope.len() + self.structure.len() + CLOSING_RESERVE)
+        let more = usize::try_from(self.line.start / 10).unwrap_or(usize::MAX);
+        let limit = self.limits.record_base.saturating_add(more);
+        limit
+            .min(self.limits.record)
+            .saturating_sub(self.envelope.len() + self.structure.len() + CLOSING_RESERVE)
     }
 
     fn has_room_for_part(&self) -> bool {
-        self.parts < PART_LIMIT && self.structure.texts() + 8 <= TEXT_LIMIT && self.room() >= PART_RESERVE
+        self.parts < self.limits.parts
+            && self.structure.texts() + 8 <= self.limits.texts
+            && self.room() >= PART_RESERVE
     }
 
     /// Ends the field that was read last.
     fn end_field(&mut self) {
         let room = self.room().saturating_sub(PART_RESERVE);
         let Some(Header { field, mime, envelope, .. }) = &mut self.header else { return };
-        let Some(field) = field.take() else { return };
+        let Some(field) = field.take(&self.limits) else { return };
         if !field.kind.is_envelope_field() {
-            return mime.field(field);
+            return mime.field(field, &self.limits);
         }
         let Some(NestedEnvelope { writer, start, inside }) = envelope else { return };
         let record = if *inside { &mut self.structure } else { &mut self.envelope };
         let room = RecordRoom {
-            bytes: room.min(ENVELOPE_LIMIT.saturating_sub(record.len() - *start)),
-            texts: if *inside { TEXT_LIMIT.saturating_sub(record.texts() + 8) } else { usize::MAX },
+            bytes: room.min(self.limits.envelope.saturating_sub(record.len() - *start)),
+            texts: if *inside { self.limits.texts.saturating_sub(record.texts() + 8) } else { usize::MAX },
         };
-        writer.field(&field, record, room);
+        writer.field(&field, record, room, &self.limits);
         if !*inside
             && self.date.is_none()
             && let Field { kind: FieldKind::Date, text, .. } = field
@@ -346,7 +350,10 @@ impl Scanner {
             _ => return PartKind::Leaf,
         };
         // A container needs room for itself and for one part inside it.
-        if self.open.len() + 1 >= DEPTH_LIMIT || !self.has_room_for_part() || self.room() < 2 * PART_RESERVE {
+        if self.open.len() + 1 >= self.limits.depth
+            || !self.has_room_for_part()
+            || self.room() < 2 * PART_RESERVE
+        {
             (part.media_type, part.media_subtype) = ("application".to_owned(), "octet-stream".to_owned());
             part.parameters.clear();
             part.truncated = true;
@@ -359,7 +366,7 @@ impl Scanner {
     fn write_part(&mut self, part: &mut Part, start: u64, end: u64) {
         let mut budget = PartBudget {
             bytes: self.room().saturating_sub(PART_RESERVE),
-            texts: TEXT_LIMIT.saturating_sub(self.structure.texts() + 4),
+            texts: self.limits.texts.saturating_sub(self.structure.texts() + 4),
             all: true,
         };
         budget.keep_parameters(&mut part.parameters);

@@ -2,7 +2,7 @@
 //!
 //! Only the fields of envelopes and parts are collected, up to a limit each. Their values are parsed elsewhere.
 
-use crate::limits::{ADDRESS_FIELD_LIMIT, DATE_LIMIT, FIELD_LIMIT, WORD_LIMIT};
+use crate::limits::{DATE_LIMIT, Limits};
 use memchr::memchr;
 
 /// The longest name of a collected field, in bytes, including blanks before the colon.
@@ -67,12 +67,12 @@ impl FieldKind {
         matches!(self, Self::Date | Self::Subject | Self::InReplyTo | Self::MessageId | Self::Addresses(_))
     }
 
-    fn limit(self) -> usize {
+    fn limit(self, limits: &Limits) -> usize {
         match self {
-            Self::Addresses(_) => ADDRESS_FIELD_LIMIT,
+            Self::Addresses(_) => limits.address_field,
             Self::Date => DATE_LIMIT,
-            Self::MessageId | Self::Id | Self::Md5 | Self::TransferEncoding => WORD_LIMIT,
-            _ => FIELD_LIMIT,
+            Self::MessageId | Self::Id | Self::Md5 | Self::TransferEncoding => limits.word,
+            _ => limits.field,
         }
     }
 }
@@ -113,10 +113,10 @@ impl FieldBuffer {
     }
 
     /// Adds text to the field. Skips a field for which `wanted` returns false.
-    pub(crate) fn extend(&mut self, text: &[u8], wanted: impl FnOnce(FieldKind) -> bool) {
+    pub(crate) fn extend(&mut self, text: &[u8], limits: &Limits, wanted: impl FnOnce(FieldKind) -> bool) {
         match self.state {
             State::Skip => {}
-            State::Value(kind) => self.extend_value(kind, text),
+            State::Value(kind) => self.extend_value(text, kind.limit(limits)),
             State::Name => {
                 let colon = memchr(b':', text);
                 let name = text.get(..colon.unwrap_or(text.len())).unwrap_or(text);
@@ -130,7 +130,7 @@ impl FieldBuffer {
                     None => self.state = State::Skip,
                     Some(kind) => {
                         self.state = State::Value(kind);
-                        self.extend_value(kind, text.get(colon + 1..).unwrap_or_default());
+                        self.extend_value(text.get(colon + 1..).unwrap_or_default(), kind.limit(limits));
                     }
                 }
             }
@@ -145,15 +145,14 @@ impl FieldBuffer {
     }
 
     /// Returns the collected field, unless it was skipped.
-    pub(crate) fn take(&mut self) -> Option<Field> {
+    pub(crate) fn take(&mut self, limits: &Limits) -> Option<Field> {
         let State::Value(kind) = std::mem::take(&mut self.state) else { return None };
         let value = std::mem::take(&mut self.value);
-        let (text, cut) = to_text(value, kind.limit(), self.cut);
+        let (text, cut) = to_text(value, kind.limit(limits), self.cut);
         Some(Field { kind, text, cut })
     }
 
-    fn extend_value(&mut self, kind: FieldKind, text: &[u8]) {
-        let limit = kind.limit();
+    fn extend_value(&mut self, text: &[u8], limit: usize) {
         for piece in text.split(|byte| matches!(byte, b'\r' | 0)) {
             let piece = if self.value.is_empty() { piece.trim_ascii_start() } else { piece };
             let room = limit - self.value.len().min(limit);
@@ -221,10 +220,10 @@ mod tests {
         let mut buffer = FieldBuffer::default();
         buffer.begin();
         for line in lines {
-            buffer.extend(line, |_| true);
+            buffer.extend(line, &Limits::default(), |_| true);
             buffer.end_line();
         }
-        buffer.take().map(|field| (field.kind, field.text, field.cut))
+        buffer.take(&Limits::default()).map(|field| (field.kind, field.text, field.cut))
     }
 
     #[test]
