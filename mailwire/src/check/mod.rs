@@ -17,7 +17,7 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::url::Protocol;
 
-/// Runs the command. Returns the kind of the failure if a stage failed; its line, with reason and advice, is printed
+/// Runs the command. Returns the exit code if a stage failed; its line, with reason and advice, is printed
 /// already.
 ///
 /// # Errors

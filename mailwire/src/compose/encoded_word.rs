@@ -4,13 +4,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// The longest encoded word, in bytes (RFC 2047 §2).
-const LONGEST: usize = 75;
+const MAX_WORD_BYTES: usize = 75;
 /// The longest line with an encoded word in it, in bytes (RFC 2047 §2).
-const LINE: usize = 76;
+const MAX_LINE_BYTES: usize = 76;
 const PREFIX: &str = "=?utf-8?Q?";
 const SUFFIX: &str = "?=";
-/// The parts of an encoded word around its text.
-const AROUND: usize = PREFIX.len() + SUFFIX.len();
+/// The length of the parts around the text of an encoded word, in bytes.
+const AFFIX_BYTES: usize = PREFIX.len() + SUFFIX.len();
 
 /// Encodes a text as encoded words, which the caller joins with white space. The first one fits into a line with `column`
 /// bytes before it, if there is enough space. Uses "Q" if most characters are ASCII, and "B" otherwise (RFC 2047 §4).
@@ -22,9 +22,13 @@ pub(super) fn encode(text: &str, column: usize) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let max = if words.is_empty() { LINE.saturating_sub(column).min(LONGEST) } else { LONGEST };
+        let max = if words.is_empty() {
+            MAX_LINE_BYTES.saturating_sub(column).min(MAX_WORD_BYTES)
+        } else {
+            MAX_WORD_BYTES
+        };
         // Too little space for a useful word: it begins the next line.
-        let max = if max < AROUND + 12 { LONGEST } else { max } - AROUND;
+        let max = if max < AFFIX_BYTES + 12 { MAX_WORD_BYTES } else { max } - AFFIX_BYTES;
         let end = end_of_word(rest, max, is_base64);
         let (part, after) = rest.split_at(end);
         words.push(if is_base64 {
@@ -81,7 +85,10 @@ mod tests {
             let text = text.repeat(20);
             for column in [1, 10, 60, 70, 200] {
                 let words = encode(&text, column);
-                assert!(words.iter().all(|word| word.len() <= LONGEST && word.is_ascii()), "{words:?}");
+                assert!(
+                    words.iter().all(|word| word.len() <= MAX_WORD_BYTES && word.is_ascii()),
+                    "{words:?}"
+                );
                 let message = format!("Subject: {}\r\n\r\n", words.join("\r\n "));
                 let read = mail_parser::MessageParser::new().parse(message.as_bytes()).unwrap();
                 assert_eq!(read.subject(), Some(text.as_str()));

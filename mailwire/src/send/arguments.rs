@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::{Arg, Args, ValueEnum};
 
-use super::service::ServiceOptions;
+use super::service_options::ServiceOptions;
 use crate::options::{ConnectionOptions, OutputOptions, UrlParser, parse_delay};
 use crate::url::Url;
 

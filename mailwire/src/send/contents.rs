@@ -1,15 +1,15 @@
 //! Holds the bytes of a message until it is sent: a small message in memory, a large one in an unnamed file.
 //!
-//! All messages together take at most [`IN_ALL`] bytes of memory. Messages beyond that go to files as well.
+//! All messages together take at most [`MAX_BYTES_IN_MEMORY`] bytes of memory. Messages beyond that go to files as well.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The largest message that is held in memory, in bytes.
-const IN_MEMORY: usize = 2 << 20;
+const MAX_MESSAGE_BYTES_IN_MEMORY: usize = 2 << 20;
 /// The most memory that all messages take together, in bytes.
-const IN_ALL: usize = 16 << 20;
+const MAX_BYTES_IN_MEMORY: usize = 16 << 20;
 
 /// How much memory all messages take now, in bytes.
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
@@ -25,7 +25,7 @@ pub(crate) struct Contents {
     offset: usize,
 }
 
-/// A share of [`IN_ALL`]; released on drop.
+/// A share of [`MAX_BYTES_IN_MEMORY`]; released on drop.
 #[derive(Debug, Default)]
 struct Reservation(usize);
 
@@ -33,8 +33,8 @@ impl Reservation {
     /// Raises the share to `bytes` in all. Returns false if there is not enough left, and changes nothing then.
     fn raise(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.0);
-        let fits = |taken: usize| taken.checked_add(more).filter(|taken| *taken <= IN_ALL);
-        let raised = bytes <= IN_MEMORY
+        let fits = |taken: usize| taken.checked_add(more).filter(|taken| *taken <= MAX_BYTES_IN_MEMORY);
+        let raised = bytes <= MAX_MESSAGE_BYTES_IN_MEMORY
             && (more == 0 || TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok());
         if raised {
             self.0 = self.0.max(bytes);
@@ -136,7 +136,7 @@ mod tests {
         assert!(large.file.is_some() && large.memory.capacity() < 256 * 1024);
         assert_eq!(large.seek(SeekFrom::End(0)).unwrap(), 3 << 20);
         let mut small = Vec::new();
-        for _ in 0..IN_ALL / (1 << 20) + 1 {
+        for _ in 0..MAX_BYTES_IN_MEMORY / (1 << 20) + 1 {
             let mut one = filled(b'y', 1);
             let mut read = Vec::new();
             one.read_to_end(&mut read).unwrap();
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_length_that_is_announced_reserves_no_more_than_may_be_held() {
-        for expected in [IN_MEMORY as u64 + 1, u64::MAX] {
+        for expected in [MAX_MESSAGE_BYTES_IN_MEMORY as u64 + 1, u64::MAX] {
             assert_eq!(Contents::expecting(expected).memory.capacity(), 0);
         }
     }

@@ -12,7 +12,7 @@ use proto_smtp::types::{
 
 use super::arguments::SendArgs;
 use super::header::Headers;
-use super::service::{self, Original, ServiceOptions};
+use super::service_options::{self, Original, ServiceOptions};
 use super::spool::{HeaderBytes, MessageInfo};
 use crate::command_error::{CommandError, ExitCode};
 use crate::compose::{ComposeLimits, Mailbox};
@@ -178,7 +178,8 @@ impl Envelope {
 
     /// Checks that the server offers CHUNKING if it is required.
     pub(super) fn check_chunking(&self, offered: ExtensionSet) -> Result<(), CommandError> {
-        if self.service.chunking != service::Chunking::Always || offered.contains(Extension::Chunking) {
+        if self.service.chunking != service_options::Chunking::Always || offered.contains(Extension::Chunking)
+        {
             return Ok(());
         }
         Err(CommandError::new(ExitCode::Unavailable, "the server does not offer CHUNKING")
@@ -201,7 +202,7 @@ impl Envelope {
 
     /// Returns whether a message may be sent as one chunk.
     pub(super) fn may_chunk(&self) -> bool {
-        self.service.chunking != service::Chunking::Never
+        self.service.chunking != service_options::Chunking::Never
     }
 
     /// Returns whether to use SMTP or LMTP.
@@ -218,8 +219,8 @@ impl Envelope {
     fn apply_service(&self, mut mail: Mail<'static>) -> Mail<'static> {
         let options = &self.service;
         mail.ret = options.ret.map(|ret| match ret {
-            service::Ret::Full => Return::Full,
-            service::Ret::Hdrs => Return::Headers,
+            service_options::Ret::Full => Return::Full,
+            service_options::Ret::Hdrs => Return::Headers,
         });
         mail.set_envid(options.envid.as_ref());
         mail.by = options.deliver_by;

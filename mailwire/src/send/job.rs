@@ -2,7 +2,7 @@
 
 use super::journal::Key;
 use super::message_reader::OpenContents;
-use super::stopping::Unanswered;
+use super::stop_control::Unanswered;
 
 /// A message of a run.
 #[derive(Debug)]

@@ -19,11 +19,11 @@ mod run_journal;
 mod run_state;
 pub(crate) mod sendmail;
 mod separator;
-mod service;
+mod service_options;
 mod source;
 mod spool;
 mod steps;
-mod stopping;
+mod stop_control;
 
 use std::io::{IsTerminal, Read};
 use std::time::Duration;

@@ -16,7 +16,7 @@ use super::job::Job;
 use super::message_reader::MessageReader;
 use super::report::{self, Counters};
 use super::run_journal::RunJournal;
-use super::stopping::StopControl;
+use super::stop_control::StopControl;
 use crate::command_error::{CommandError, ExitCode};
 use crate::interrupt::Interrupt;
 use crate::output::Output;

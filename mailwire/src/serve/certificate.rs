@@ -20,8 +20,8 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::certificate_files;
 use super::host_name::HostName;
-use super::pem;
 use crate::command_error::{CommandError, ExitCode};
 use crate::private_files;
 
@@ -70,7 +70,7 @@ impl CertificateSource {
     fn load_at(&self, now: i64) -> Result<Identity, CommandError> {
         match self {
             Self::Configured { chain, key } => {
-                let identity = Identity::of(pem::load(chain, key)?, None)?;
+                let identity = Identity::of(certificate_files::load(chain, key)?, None)?;
                 identity.check_validity(chain, now)?;
                 Ok(identity)
             }
@@ -166,7 +166,7 @@ fn load_or_generate(directory: &Path, names: &[HostName], now: i64) -> Result<Id
     if !keep {
         make_leaf(&files, names, now)?;
     }
-    let tls = pem::load(&files.leaf, &files.leaf_key)?;
+    let tls = certificate_files::load(&files.leaf, &files.leaf_key)?;
     Identity::of(tls, Some(files.authority))
 }
 

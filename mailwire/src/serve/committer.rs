@@ -13,8 +13,8 @@ use io_mio::SessionHandle;
 use mailstore::{Appended, Delivery, Error, Store};
 
 /// The maximum number of deliveries in one batch, and in the queue.
-const BATCH: usize = 256;
-const WAITING: usize = 4096;
+const MAX_BATCH: usize = 256;
+const MAX_WAITING: usize = 4096;
 
 /// The thread that commits. Dropping the value ends it, after all queued deliveries.
 pub(super) struct Committer {
@@ -36,7 +36,7 @@ struct CommitRequest {
 
 impl Committer {
     pub(super) fn start(store: Arc<dyn Store>) -> std::io::Result<Self> {
-        let (queue, requests) = sync_channel(WAITING);
+        let (queue, requests) = sync_channel(MAX_WAITING);
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
             .spawn(move || commit(&*store, &requests))?;
@@ -85,7 +85,7 @@ impl fmt::Debug for PendingCommit {
 fn commit(store: &dyn Store, requests: &Receiver<CommitRequest>) {
     while let Ok(first) = requests.recv() {
         let batch: Vec<CommitRequest> =
-            std::iter::once(first).chain(requests.try_iter()).take(BATCH).collect();
+            std::iter::once(first).chain(requests.try_iter()).take(MAX_BATCH).collect();
         let mut deliveries = Vec::with_capacity(batch.len());
         let mut waiting = Vec::with_capacity(batch.len());
         for CommitRequest { delivery, slot, session } in batch {

@@ -14,13 +14,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The maximum number of entries in each table.
-const ENTRIES: usize = 4096;
+const MAX_ENTRIES: usize = 4096;
 
 /// The time after which one failure is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
 
 /// The additional delay of each failure beyond the free ones.
-const STEP: Duration = Duration::from_millis(500);
+const DELAY_STEP: Duration = Duration::from_millis(500);
 
 /// The free failures of a network, as a multiple of those of an address.
 const NETWORK_FACTOR: f64 = 4.0;
@@ -165,7 +165,7 @@ impl FailedLogins {
             account = 0.0;
         }
         let excess = (account - free).max(address - free).max(network / NETWORK_FACTOR - free).max(0.0);
-        STEP.mul_f64(excess.min(1e6)).min(tables.limits.longest_delay)
+        DELAY_STEP.mul_f64(excess.min(1e6)).min(tables.limits.longest_delay)
     }
 
     /// Records a successful attempt, so that this account is known at this address.
@@ -176,7 +176,7 @@ impl FailedLogins {
             subtract(&mut tables.addresses, attempt.address);
             subtract(&mut tables.networks, attempt.network);
         }
-        if tables.known.len() >= ENTRIES && !tables.known.contains_key(&attempt.pair) {
+        if tables.known.len() >= MAX_ENTRIES && !tables.known.contains_key(&attempt.pair) {
             let oldest = tables.known.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key);
             oldest.and_then(|oldest| tables.known.remove(&oldest));
         }
@@ -190,9 +190,9 @@ impl FailedLogins {
 
 /// Counts one more failure and returns the current number.
 fn add(table: &mut HashMap<u64, FailureCount>, key: u64, now: Instant) -> f64 {
-    if table.len() >= ENTRIES && !table.contains_key(&key) {
+    if table.len() >= MAX_ENTRIES && !table.contains_key(&key) {
         table.retain(|_, failures| failures.now(now) > 0.0);
-        if table.len() >= ENTRIES {
+        if table.len() >= MAX_ENTRIES {
             let fewest =
                 table.iter().min_by(|a, b| a.1.now(now).total_cmp(&b.1.now(now))).map(|(key, _)| *key);
             fewest.and_then(|fewest| table.remove(&fewest));
@@ -308,12 +308,13 @@ mod tests {
         for _ in 0..10 {
             fail(&failed_logins, "ann", "192.0.2.1", now);
         }
-        for number in 0..2 * ENTRIES as u128 {
+        for number in 0..2 * MAX_ENTRIES as u128 {
             let address = Ipv6Addr::from((0x2001_0db8_u128 << 96) + (number << 64));
             fail(&failed_logins, &format!("user-{number}"), &address.to_string(), now);
         }
         assert!(
-            failed_logins.lock().addresses.len() <= ENTRIES && failed_logins.lock().accounts.len() <= ENTRIES
+            failed_logins.lock().addresses.len() <= MAX_ENTRIES
+                && failed_logins.lock().accounts.len() <= MAX_ENTRIES
         );
         assert!(fail(&failed_logins, "ann", "192.0.2.1", now) > Duration::from_secs(3));
     }

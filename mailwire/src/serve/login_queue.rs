@@ -23,14 +23,14 @@ use proto_mail::AuthVerdict;
 use super::failed_logins::{AttemptHistory, LoginAttempt};
 
 /// The maximum number of threads for the costly step.
-const THREADS: usize = 2;
+const MAX_THREADS: usize = 2;
 
 /// How long a thread waits for work before it ends, which frees the 19 MiB that it uses for hashing.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The maximum number of waiting attempts. Each session has at most one, so that the default session limit is reached
 /// first.
-const WAITING: usize = 8192;
+const MAX_WAITING: usize = 8192;
 
 /// The answer to a question, and the account that is logged in by it.
 pub(super) struct LoginAnswer {
@@ -143,7 +143,7 @@ impl LoginQueue {
             session: Some(session),
         };
         let mut state = self.shared.lock();
-        if state.closed || state.quick.len() >= WAITING {
+        if state.closed || state.quick.len() >= MAX_WAITING {
             return None;
         }
         state.quick.push_back((quick, waiting));
@@ -169,7 +169,7 @@ impl State {
             *self.waiting.entry(key).or_default() += 1;
         }
         self.costly.push(waiting);
-        if self.costly.len() <= WAITING {
+        if self.costly.len() <= MAX_WAITING {
             return None;
         }
         let last = (0..self.costly.len()).max_by_key(|index| self.priority(*index));
@@ -191,11 +191,11 @@ impl State {
 
     fn take(&mut self, index: usize) -> QueuedLogin {
         let waiting = self.costly.swap_remove(index);
-        self.forget(&waiting);
+        self.subtract_from_counts(&waiting);
         waiting
     }
 
-    fn forget(&mut self, waiting: &QueuedLogin) {
+    fn subtract_from_counts(&mut self, waiting: &QueuedLogin) {
         for key in [waiting.address, waiting.network] {
             if let Some(count) = self.waiting.get_mut(&key) {
                 *count = count.saturating_sub(1);
@@ -230,7 +230,7 @@ impl SharedQueue {
     fn push(self: &Arc<Self>, waiting: QueuedLogin) {
         let mut state = self.lock();
         let mut dropped = state.push(waiting);
-        if state.threads < THREADS {
+        if state.threads < MAX_THREADS {
             let worker = Arc::clone(self);
             match spawn(move || compute(&worker)) {
                 Ok(_) => state.threads += 1,
@@ -278,7 +278,7 @@ fn compute(shared: &Arc<SharedQueue>) {
     while !state.closed {
         let Some(mut waiting) = state.pop() else {
             let (woken, timeout) =
-                shared.costly.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+                shared.costly.wait_timeout(state, IDLE_TIMEOUT).unwrap_or_else(PoisonError::into_inner);
             state = woken;
             if timeout.timed_out() && state.costly.is_empty() {
                 break;
@@ -399,7 +399,7 @@ mod tests {
     fn a_full_queue_drops_an_attempt_of_the_largest_source() {
         let failed_logins = FailedLogins::new(FailedLoginLimits::default());
         let mut state = State::default();
-        for _ in 0..WAITING {
+        for _ in 0..MAX_WAITING {
             assert!(state.push(waiting(&failed_logins, "192.0.2.1", false)).is_none());
         }
         let dropped = state.push(waiting(&failed_logins, "198.51.100.1", false)).unwrap();

@@ -18,10 +18,10 @@ use super::settings::Settings;
 use crate::command_error::{CommandError, ExitCode};
 
 /// How often the tasks are checked. The check is cheap, and the clock may be set at any time.
-const CHECK: Duration = Duration::from_secs(60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often the log warns about an expiring certificate.
-const WARN: Duration = Duration::from_secs(24 * 3600);
+const WARNING_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// What the background tasks need.
 pub(super) struct Maintenance {
@@ -45,7 +45,7 @@ impl Maintenance {
         self.warn();
         let work = move || {
             loop {
-                match reloads.recv_timeout(CHECK) {
+                match reloads.recv_timeout(CHECK_INTERVAL) {
                     Ok(()) => self.reload(),
                     Err(RecvTimeoutError::Timeout) => self.check(),
                     Err(RecvTimeoutError::Disconnected) => return,
@@ -59,7 +59,7 @@ impl Maintenance {
     }
 
     fn warn(&mut self) {
-        if self.warned.is_some_and(|at| at.elapsed() < WARN) {
+        if self.warned.is_some_and(|at| at.elapsed() < WARNING_INTERVAL) {
             return;
         }
         if let Some(warning) = self.source.warning(&self.identity) {

@@ -8,7 +8,7 @@ use proto_mail::sasl::{ScramHash, ScramKeys};
 const ITERATIONS: u32 = 10_000;
 
 /// The length of a salt in bytes.
-const SALT: usize = 16;
+const SALT_LEN: usize = 16;
 
 /// Returns the SCRAM keys of a password. Returns none for a password that SASLprep forbids, which can still log in by
 /// PLAIN.
@@ -16,7 +16,7 @@ pub(super) fn derive(password: &[u8]) -> Vec<LoginKeys> {
     let Ok(password) = std::str::from_utf8(password) else { return Vec::new() };
     let mut made = Vec::new();
     for hash in [ScramHash::Sha256, ScramHash::Sha1] {
-        let mut salt = [0; SALT];
+        let mut salt = [0; SALT_LEN];
         if getrandom::fill(&mut salt).is_err() {
             return Vec::new();
         }
@@ -36,7 +36,7 @@ pub(super) fn keys_or_decoy(
     let secret = Secret::new(store.store_secret()?);
     let found = store.login_keys(username, kind(hash))?;
     // Names are case-insensitive, and so must be their decoys.
-    let decoy = ScramKeys::decoy(hash, &secret, &username.to_ascii_lowercase(), ITERATIONS, SALT);
+    let decoy = ScramKeys::decoy(hash, &secret, &username.to_ascii_lowercase(), ITERATIONS, SALT_LEN);
     let real = found.and_then(|text| {
         let text = Secret::new(text);
         ScramKeys::from_text(text.expose())

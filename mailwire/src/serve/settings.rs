@@ -6,8 +6,8 @@ use io_mio::{ConnectionLimits, Deadlines};
 use mailstore::Quota;
 use proto_mail::Limits;
 
-use super::descriptors;
 use super::failed_logins::FailedLoginLimits;
+use super::file_descriptors;
 
 use super::arguments::ServeArgs;
 use crate::command_error::CommandError;
@@ -41,7 +41,7 @@ impl Settings {
 
     fn of(file: &Serve, max_message: Option<u64>) -> Self {
         let mut reactor = ConnectionLimits::default();
-        let fit = descriptors::connections(descriptors::raise_limit());
+        let fit = file_descriptors::connections(file_descriptors::raise_limit());
         let wanted = file.sessions.map_or(SESSIONS, usize::from);
         if wanted > fit {
             tracing::warn!(

@@ -13,8 +13,8 @@ use proto_imap::types::{Command, FetchAttribute, FetchCommand, LazyList, Section
 use proto_mail::Credentials;
 
 use super::limits::Limits;
-use super::opened::{self, Listed, Opened, RangeQueue};
 use super::plan::{Plan, count, difference, sequence_set};
+use super::remote_folder::{self, Listed, Opened, RangeQueue};
 use super::report::FolderReport;
 use super::sink::Sink;
 use crate::command_error::{CommandError, ExitCode};
@@ -293,7 +293,7 @@ impl<'a, C: SessionChannel> Engine<'a, C> {
         let mut is_second = false;
         loop {
             let session = self.session().map_err(FetchError::Run)?;
-            let error = match opened::examine(session, folder) {
+            let error = match remote_folder::examine(session, folder) {
                 Ok(opened) => return Ok(opened),
                 Err(failure) => FetchError::from(failure),
             };
@@ -333,7 +333,7 @@ impl<'a, C: SessionChannel> Engine<'a, C> {
             ));
         }
         let session = self.session().map_err(FetchError::Run)?;
-        match opened::fetch_uids(session, None, (opened, max), &mut listed).map_err(FetchError::from) {
+        match remote_folder::fetch_uids(session, None, (opened, max), &mut listed).map_err(FetchError::from) {
             Ok(()) => return Ok(listed),
             Err(FetchError::Request(_)) => {}
             Err(FetchError::Session(failure)) if failure.exit_code == ExitCode::TryAgain => {
@@ -344,7 +344,7 @@ impl<'a, C: SessionChannel> Engine<'a, C> {
         }
         let mut searched = Listed { expunged: listed.expunged, ..Listed::default() };
         let session = self.session().map_err(FetchError::Run)?;
-        match opened::search_uids(session, opened, max, &mut searched).map_err(FetchError::from) {
+        match remote_folder::search_uids(session, opened, max, &mut searched).map_err(FetchError::from) {
             Ok(()) if searched.is_complete(opened) => return Ok(searched),
             Ok(()) | Err(FetchError::Request(_)) => {}
             Err(FetchError::Session(failure)) if failure.exit_code == ExitCode::TryAgain => {
@@ -369,7 +369,7 @@ impl<'a, C: SessionChannel> Engine<'a, C> {
         let mut queue = RangeQueue::new(opened);
         while let Some(range) = queue.next() {
             let session = self.session().map_err(FetchError::Run)?;
-            let bad_uid = match opened::fetch_uids(session, Some(range), (opened, max), &mut listed)
+            let bad_uid = match remote_folder::fetch_uids(session, Some(range), (opened, max), &mut listed)
                 .map_err(FetchError::from)
             {
                 Ok(()) => None,
@@ -396,7 +396,7 @@ impl<'a, C: SessionChannel> Engine<'a, C> {
         if reopened.uid_validity == opened.uid_validity {
             return Ok(());
         }
-        Err(FetchError::Request(opened::uid_validity_changed()))
+        Err(FetchError::Request(remote_folder::uid_validity_changed()))
     }
 
     /// Fetches the missing messages, in as many sessions as needed.

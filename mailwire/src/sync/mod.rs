@@ -10,8 +10,8 @@ mod arguments;
 mod engine;
 mod limits;
 mod lock;
-mod opened;
 mod plan;
+mod remote_folder;
 mod report;
 mod sink;
 

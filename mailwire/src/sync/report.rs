@@ -45,9 +45,9 @@ pub(super) struct FolderReport {
     /// The part of `error` that may be stored.
     #[serde(skip)]
     storable_error: Option<String>,
-    /// The kinds of all failures.
+    /// The exit codes of all failures.
     #[serde(skip)]
-    pub(super) kinds: Vec<ExitCode>,
+    pub(super) exit_codes: Vec<ExitCode>,
 }
 
 /// A message that could not be fetched.
@@ -65,24 +65,24 @@ impl FolderReport {
 
     /// Records that the folder could not be fetched completely.
     pub(super) fn folder_failed(&mut self, failure: &CommandError) {
-        self.kinds.push(failure.exit_code);
+        self.exit_codes.push(failure.exit_code);
         self.add(&failure.what, &failure.storable());
     }
 
     /// Records that a number of messages failed for a reason.
-    pub(super) fn count_failed(&mut self, count: u64, kind: ExitCode, why: &str) {
+    pub(super) fn count_failed(&mut self, count: u64, exit_code: ExitCode, why: &str) {
         if count == 0 {
             return;
         }
         self.failed += count;
-        self.kinds.push(kind);
+        self.exit_codes.push(exit_code);
         self.add(why, why);
     }
 
     /// Records that one message failed.
     pub(super) fn message_failed(&mut self, uid: u32, failure: &CommandError) {
         self.failed += 1;
-        self.kinds.push(failure.exit_code);
+        self.exit_codes.push(failure.exit_code);
         if self.failures.len() < MAX_LISTED {
             self.failures.push(FailedMessage { uid, why: failure.what.clone() });
         }
@@ -204,13 +204,15 @@ impl SyncReport {
     /// Returns the failure of the command if folders or messages failed: [`ExitCode::TryAgain`] if a retry may help with all
     /// of them, [`ExitCode::Protocol`] if all of them are protocol errors, and [`ExitCode::Unavailable`] otherwise.
     pub(super) fn failure(&self) -> Option<CommandError> {
-        let mut kinds = self.folders.iter().flat_map(|folder| folder.kinds.iter().copied());
-        let first = kinds.next()?;
-        let kind = match first {
-            ExitCode::TryAgain | ExitCode::Protocol if kinds.all(|kind| kind == first) => first,
+        let mut exit_codes = self.folders.iter().flat_map(|folder| folder.exit_codes.iter().copied());
+        let first = exit_codes.next()?;
+        let exit_code = match first {
+            ExitCode::TryAgain | ExitCode::Protocol if exit_codes.all(|exit_code| exit_code == first) => {
+                first
+            }
             _ => ExitCode::Unavailable,
         };
-        let failure = CommandError::new(kind, "some folders or messages could not be fetched");
+        let failure = CommandError::new(exit_code, "some folders or messages could not be fetched");
         Some(failure.advise(
             "run the command again: it fetches nothing twice, and retries failed messages at the end",
         ))

@@ -12,8 +12,8 @@ use proto_imap::client::{CommandId, Event};
 use proto_imap::types::{Condition, FetchItem, FlagList, Section, StatusResponse};
 
 use super::limits::{Exceeded, Limits, MAX_UNREQUESTED};
-use super::opened::{check_uid_validity, expunged};
 use super::plan::{Plan, difference};
+use super::remote_folder::{check_uid_validity, expunged};
 use super::report::FolderReport;
 use crate::command_error::{CommandError, ExitCode};
 use crate::refusal_errors;

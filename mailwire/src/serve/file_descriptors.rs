@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors reserved for the store, its files, and the messages that logged-in clients send and fetch.
-const RESERVE: u64 = 256;
+const RESERVED: u64 = 256;
 
 /// Raises the soft limit of this process to the hard limit, and returns it.
 pub(super) fn raise_limit() -> u64 {
@@ -22,7 +22,7 @@ pub(super) fn raise_limit() -> u64 {
 /// Returns how many connections a process with this many descriptors can serve. At least a quarter of few descriptors
 /// is reserved.
 pub(super) fn connections(descriptors: u64) -> usize {
-    let reserve = RESERVE.min(descriptors / 4).max(descriptors.min(64) / 2);
+    let reserve = RESERVED.min(descriptors / 4).max(descriptors.min(64) / 2);
     usize::try_from(descriptors - reserve).unwrap_or(usize::MAX)
 }
 

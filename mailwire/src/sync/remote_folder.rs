@@ -21,14 +21,14 @@ use crate::imap::{Session, SessionChannel};
 /// How many messages one SEARCH covers: its response stays far below the longest line.
 const SEARCH_WINDOW: u32 = 4000;
 
-/// The max ranges to request, and the max sessions to lose, while listing in ranges of UIDs.
+/// The most ranges to request, and the most sessions to lose, while listing in ranges of UIDs.
 const MAX_RANGES_REQUESTED: u32 = 2000;
 const MAX_LOST_SESSIONS: u32 = 12;
 
 /// Into how many parts a range is split after a lost session.
 const PARTS_AFTER_LOSS: u32 = 16;
 
-/// The max UID ranges that are kept for a folder.
+/// The most UID ranges that are kept for a folder.
 const MAX_UID_RANGES: usize = 1_000_000;
 
 /// A folder opened for reading.
