@@ -22,8 +22,9 @@
 //! ) -> io::Result<()> {
 //!     loop {
 //!         driver.handle_events(&mut handle);
-//!         while driver.wants_write() {
+//!         if driver.wants_write() {
 //!             driver.write_to(stream)?;
+//!             continue; // events may have waited for room in the output
 //!         }
 //!         if let Some(outcome) = driver.outcome() {
 //!             return outcome.map_err(io::Error::other);
@@ -78,6 +79,9 @@
 //!             if event.is_some() {
 //!                 return Ok(event);
 //!             }
+//!             if !output.is_empty() {
+//!                 continue; // events may have waited for room in the output
+//!             }
 //!             if let Some(outcome) = self.driver.outcome() {
 //!                 return outcome.map(|()| None).map_err(std::io::Error::other);
 //!             }
@@ -105,7 +109,9 @@ const READ: usize = 16 * 1024;
 /// # The order of calls
 /// 1. Take events until there are none: [`handle_events`](Self::handle_events), [`next_event`](Self::next_event) or
 ///    [`next_owned`](Self::next_owned).
-/// 2. While [`wants_write`](Self::wants_write), write. After an error this sends the farewell.
+/// 2. While [`wants_write`](Self::wants_write), write, then go back to 1: a server whose output is above
+///    [`output_high_water`](crate::Limits::output_high_water) handles no further command until it is sent. After an error
+///    this sends the farewell.
 /// 3. If there is an [`outcome`](Self::outcome), the session is over: close the connection.
 /// 4. Call [`handle_timeout`](Self::handle_timeout), also while bytes arrive: a peer that sends one byte at a time must
 ///    not extend a wait.

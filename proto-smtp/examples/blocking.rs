@@ -19,8 +19,9 @@ fn run<M: Machine>(
 ) -> io::Result<()> {
     loop {
         driver.handle_events(&mut handle);
-        while driver.wants_write() {
+        if driver.wants_write() {
             driver.write_to(stream)?;
+            continue; // events may have waited for room in the output
         }
         if let Some(outcome) = driver.outcome() {
             return outcome.map_err(io::Error::other);

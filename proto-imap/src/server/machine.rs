@@ -26,8 +26,9 @@ use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag,
 /// # The contract
 ///
 /// * **Pull until `None`.** After each read call [`next_event`](Self::next_event) until it returns `None`, then write
-///   the contents of `tx`. An event borrows `rx` and never the server, so the application can answer while it
-///   handles the event.
+///   the contents of `tx`. Call it again after the write, before the next read: while too much output is queued, the
+///   server handles no further command. An event borrows `rx` and never the server, so the application can answer
+///   while it handles the event.
 /// * **Every token is answered once**, now or later: with [`reply`](Self::reply), [`answer_auth`](Self::answer_auth),
 ///   [`accept`](Self::accept) or [`refuse`](Self::refuse), [`accept_literal`](Self::accept_literal) or
 ///   [`reject_literal`](Self::reject_literal). Until then there is no further event, and

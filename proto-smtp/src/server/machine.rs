@@ -21,7 +21,8 @@ use crate::response::Response;
 /// # How to drive it
 ///
 /// * While [`wants_read`](Self::wants_read) is true, read from the network into `rx`. Then take events from
-///   [`next_event`](Self::next_event) until it returns `None`, and write the contents of `tx` to the network.
+///   [`next_event`](Self::next_event) until it returns `None`, and write the contents of `tx` to the network. Take events
+///   again after the write, before the next read: while too much output waits, the server handles no further command.
 /// * Answer every token: with [`reply`](Self::reply), [`answer_auth`](Server::answer_auth), [`accept`](Server::accept),
 ///   [`refuse`](Server::refuse) or [`trust_login`](Server::trust_login). The server pauses until then; the answer may come
 ///   later and from another thread. Replies are sent in the order of the commands, even if the client pipelines them. A
