@@ -35,6 +35,7 @@
 //! | [`encode`] | the functions that write them |
 //! | [`list_matcher`] | for servers: which mailbox names a LIST selects |
 //! | [`mailbox_view`] | for servers: sequence numbers, and what each client must be told |
+//! | [`search_query`] | for servers: which messages a SEARCH finds |
 //!
 //! The source has one module for each part of the protocol, with its types, its parser, its encoder and its tests:
 //! `fetch`, `envelope`, `quota` and so on. They build on `grammar` and do not depend on each other's commands. Only
@@ -55,6 +56,7 @@ pub mod list_matcher;
 pub mod mailbox_view;
 pub mod parse;
 mod redaction;
+pub mod search_query;
 pub mod server;
 pub mod state;
 pub mod types;

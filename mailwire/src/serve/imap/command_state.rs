@@ -11,13 +11,13 @@ use mailstore::{
     AccountId, Error, Flags, InternalDate, KeywordsInUse, MailboxId, Message, MessageFlags, StoreMode, UidSet,
 };
 use proto_imap::mailbox_view::UidBitmap;
+use proto_imap::search_query::SearchResults;
 use proto_imap::server::Reply;
 use proto_imap::types::{NumberKind, NumberRange, SearchReturnData, StoreResponse};
 
 use super::fetch_items::FetchRequest;
 use super::fetch_producer::{BecameSeen, FetchProducer, Piece};
 use super::list_query::{ListPosition, ListQuery};
-use super::search::Results;
 use super::translate::Recency;
 use crate::serve::spool::{Readiness, Spool};
 
@@ -160,7 +160,7 @@ pub(super) struct SearchInProgress {
     pub(super) reply: Reply,
     pub(super) numbering: NumberKind,
     pub(super) form: NumberForm,
-    pub(super) found: Results,
+    pub(super) found: SearchResults,
     /// The next UID to write, if any.
     pub(super) next: Option<u32>,
     /// The last range, which the next UID may extend.

@@ -6,7 +6,7 @@
 //! | [`list`], [`list_query`] | LIST, LSUB, NAMESPACE |
 //! | [`fetch`], [`fetch_items`], [`fetch_producer`], [`section_reader`] | FETCH: a worker produces pieces, the session writes them |
 //! | [`store`], [`expunge`], [`copy_move`] | STORE; EXPUNGE; COPY and MOVE |
-//! | [`search_command`], [`search_key`], [`search`], [`candidate`], [`search_terms`] | SEARCH |
+//! | [`search_command`], [`search`], [`stored_message`] | SEARCH |
 //! | [`uid_windows`] | sets of UIDs, processed window by window |
 //! | [`append`] | APPEND |
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
@@ -18,7 +18,6 @@
 //! available.
 
 mod append;
-mod candidate;
 mod command_state;
 mod copy_move;
 mod expunge;
@@ -32,10 +31,9 @@ mod list_query;
 mod mailbox;
 mod search;
 mod search_command;
-mod search_key;
-mod search_terms;
 mod section_reader;
 mod store;
+mod stored_message;
 mod translate;
 mod uid_windows;
 mod updates;

@@ -1,41 +1,32 @@
 //! The search engine: finds the messages that match a set of keys (RFC 9051 §6.4.4, WITHIN of RFC 5032).
 //!
-//! A search runs on a worker thread, slice by slice. This module knows neither IMAP's syntax nor sequence numbers:
-//! messages are identified by UID. See [`candidate`](super::candidate) for how one message is tested.
+//! A search runs on a worker thread, slice by slice. The [`SearchQuery`] tests one message; this module decides which
+//! messages are read, and when.
 
 use std::collections::VecDeque;
 
 use io_mio::Slice;
 use mailstore::{Columns, ContentId, MailboxId, Message, Store, UidSet};
-use proto_imap::mailbox_view::UidBitmap;
+use proto_imap::search_query::{
+    MessagePart, MessageSearch, NeededMatches, SearchMatch, SearchQuery, SearchResults,
+};
 
-use super::candidate::{Candidate, Condition};
-use super::search_key::Key;
-use super::search_terms::SearchTerms;
+use super::stored_message::{EmailIds, MessageReader, StoredMessage};
+use super::translate::uid_set;
 use super::uid_windows::{PendingUids, SPAN, intersection};
 
 /// The maximum number of messages in one page.
 const PAGE: usize = 500;
 
-/// Which of the matches are needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
-    All,
-    First,
-    Last,
-    /// The first and the last.
-    FirstAndLast,
-}
-
 /// A running search: its results so far, and the remaining messages.
 pub(super) struct Search {
     mailbox: MailboxId,
-    condition: Condition,
-    terms: SearchTerms,
+    query: SearchQuery,
+    email_ids: EmailIds,
     /// The content that all matches have, and the UIDs to search; `None` once it was looked up.
     content: Option<(ContentId, UidSet)>,
     columns: Columns,
-    need: Need,
+    need: NeededMatches,
     pending: PendingUids,
     /// Whether windows are taken from the end, and how many UIDs one spans.
     backwards: bool,
@@ -44,18 +35,15 @@ pub(super) struct Search {
     /// The UIDs that the current page was read from.
     page_uids: UidSet,
     page: VecDeque<Message>,
-    candidate: Option<Box<Candidate>>,
+    /// The message that is being tested.
+    current: Option<Box<(StoredMessage, MessageSearch)>>,
     found: Results,
 }
 
 /// The matching messages.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Results {
-    pub(super) uids: UidBitmap,
-    pub(super) first: Option<Match>,
-    pub(super) last: Option<Match>,
-    /// The highest mod-sequence of the matches.
-    pub(super) highest_modseq: u64,
+    pub(super) matches: SearchResults,
     /// The messages that could not be read. They never match.
     pub(super) unread: Unread,
 }
@@ -85,42 +73,43 @@ impl Unread {
     }
 }
 
-/// A matching message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Match {
-    pub(super) uid: u32,
-    pub(super) modseq: u64,
-}
-
-/// The search terms exceed what one search can handle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TooLarge;
-
 impl Search {
     /// Prepares a search of these messages.
-    pub(super) fn new(mailbox: MailboxId, among: &UidSet, key: Key, need: Need) -> Result<Self, TooLarge> {
-        let among = key.bounds().map_or_else(|| among.clone(), |bounds| intersection(among, &bounds));
-        let columns = key.columns();
-        let content = key.content().map(|content| (content, among.clone()));
-        let mut terms = SearchTerms::default();
-        let condition = Condition::new(key.cheap_first(), &mut terms);
-        terms.build().map_err(|_| TooLarge)?;
-        Ok(Self {
+    pub(super) fn new(
+        mailbox: MailboxId,
+        among: &UidSet,
+        query: SearchQuery,
+        email_ids: EmailIds,
+        need: NeededMatches,
+    ) -> Self {
+        let mut among = match query.uids() {
+            Some(uids) => intersection(among, &uid_set(uids)),
+            None => among.clone(),
+        };
+        let mut content = None;
+        if let Some(id) = query.email_id() {
+            match email_ids.iter().find(|(known, _)| known == id) {
+                Some((_, Some(found))) => content = Some((*found, among.clone())),
+                // No message can have this identifier.
+                _ => among = UidSet::default(),
+            }
+        }
+        Self {
             mailbox,
-            condition,
-            terms,
+            columns: columns(&query),
+            query,
+            email_ids,
             content,
-            columns,
             need,
             pending: PendingUids::new(&among),
-            backwards: need == Need::Last,
+            backwards: need == NeededMatches::Last,
             span: SPAN,
             window: UidSet::default(),
             page_uids: UidSet::default(),
             page: VecDeque::new(),
-            candidate: None,
+            current: None,
             found: Results::default(),
-        })
+        }
     }
 
     /// Returns the results.
@@ -135,21 +124,23 @@ impl Search {
             self.pending = PendingUids::new(&intersection(&among, &having));
         }
         loop {
-            if let Some(candidate) = &mut self.candidate {
-                let matches = match candidate.test(store, &self.condition, &self.terms) {
+            if let Some(current) = &mut self.current {
+                let (stored, search) = &mut **current;
+                let found = SearchMatch { uid: stored.message.uid, mod_sequence: stored.message.modseq };
+                let mut reader = MessageReader { store, email_ids: &self.email_ids, stored };
+                let matches = match search.step(&self.query, &mut reader) {
                     Ok(matches) => matches,
                     // An unreadable message matches neither a key nor its negation.
                     Err(error) => self.found.unread.add(error).map(|()| Some(false))?,
                 };
                 if let Some(matches) = matches {
-                    let found = Match { uid: candidate.message.uid, modseq: candidate.message.modseq };
-                    self.candidate = None;
+                    self.current = None;
                     if matches {
                         self.add_match(found);
                     }
                 }
             } else if let Some(message) = self.page.pop_front() {
-                self.candidate = Some(Box::new(Candidate::new(message, &self.terms)));
+                self.current = Some(Box::new((StoredMessage::new(message), MessageSearch::new(&self.query))));
                 // This took no time: no need to check the slice.
                 continue;
             } else if !self.read_page(store)? {
@@ -161,25 +152,18 @@ impl Search {
         }
     }
 
-    fn add_match(&mut self, found: Match) {
-        self.found.uids.insert(found.uid);
-        self.found.highest_modseq = self.found.highest_modseq.max(found.modseq);
-        if self.found.first.is_none_or(|first| found.uid < first.uid) {
-            self.found.first = Some(found);
-        }
-        if self.found.last.is_none_or(|last| found.uid > last.uid) {
-            self.found.last = Some(found);
-        }
+    fn add_match(&mut self, found: SearchMatch) {
+        self.found.matches.add(found);
         match self.need {
-            Need::First => self.stop(),
+            NeededMatches::First => self.stop(),
             // The first match is known. Find the last one from the end, down to the first.
-            Need::FirstAndLast if !self.backwards => {
+            NeededMatches::FirstAndLast if !self.backwards => {
                 self.backwards = true;
                 self.page.clear();
                 self.window = UidSet::default();
                 self.pending.give_back(&std::mem::take(&mut self.page_uids), found.uid.saturating_add(1));
             }
-            Need::All | Need::Last | Need::FirstAndLast => {}
+            NeededMatches::All | NeededMatches::Last | NeededMatches::FirstAndLast => {}
         }
     }
 
@@ -193,9 +177,9 @@ impl Search {
         if self.window.is_empty() {
             // Within a window from the end, the last match is the result; earlier windows need not be searched.
             let is_found = match self.need {
-                Need::Last => self.found.last.is_some(),
-                Need::FirstAndLast => self.backwards && self.found.uids.len() > 1,
-                Need::All | Need::First => false,
+                NeededMatches::Last => self.found.matches.last().is_some(),
+                NeededMatches::FirstAndLast => self.backwards && self.found.matches.uids().len() > 1,
+                NeededMatches::All | NeededMatches::First => false,
             };
             if is_found || self.pending.is_empty() {
                 return Ok(false);
@@ -215,11 +199,26 @@ impl Search {
     }
 }
 
+/// Returns the columns that a query needs.
+fn columns(query: &SearchQuery) -> Columns {
+    let columns = Columns::summary();
+    match query.cost() {
+        MessagePart::Attributes => columns,
+        MessagePart::Envelope => columns.with_envelope(),
+        MessagePart::Header | MessagePart::Text => {
+            columns.with_envelope().with_structure().with_small_bodies()
+        }
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::time::Duration;
 
     use mailstore::{Delivery, Flags, InternalDate, SqliteStore, Target};
+    use proto_imap::mailbox_view::{MailboxView, UidBitmap};
+    use proto_imap::search_query::SearchLimits;
+    use proto_imap::types::{LazyList, SearchKey};
 
     use super::*;
 
@@ -245,16 +244,22 @@ pub(super) mod tests {
             Self { _directory: directory, store, mailbox }
         }
 
-        pub(in super::super) fn find(&self, key: Key) -> Vec<u32> {
-            self.search(key, Need::All).uids.iter().collect()
+        pub(in super::super) fn find(&self, key: SearchKey<'_>) -> Vec<u32> {
+            self.search(key, NeededMatches::All).uids().iter().collect()
         }
 
-        fn search(&self, key: Key, need: Need) -> Results {
-            let mut search = Search::new(self.mailbox, &UidSet::all(), key, need).unwrap();
+        fn search(&self, key: SearchKey<'_>, need: NeededMatches) -> SearchResults {
+            let mut search = Search::new(self.mailbox, &UidSet::all(), query(key), Vec::new(), need);
             // Slices as short as possible.
             while !search.run(&self.store, &Slice::lasting(Duration::ZERO)).unwrap() {}
-            search.into_results()
+            search.into_results().matches
         }
+    }
+
+    /// Prepares a search of a mailbox with the UIDs 1 to 100, on day 20 since 1970.
+    pub(in super::super) fn query(key: SearchKey<'_>) -> SearchQuery {
+        let view = MailboxView::new((1..=100).collect::<UidBitmap>());
+        SearchQuery::new(LazyList::new(&[key]), &view, 20 * 86_400, &SearchLimits::default()).unwrap()
     }
 
     pub(in super::super) const FIRST: &str = "From: =?utf-8?q?J=C3=B6rg?= <joerg@example.test>\nTo: ann@example.test\n\
@@ -266,16 +271,16 @@ pub(super) mod tests {
         let messages: Vec<_> = (0..9).map(|number| (FIRST, [0, Flags::SEEN][number % 2], 0)).collect();
         let store = TestStore::with(&messages);
         let found = |need| {
-            let results = store.search(Key::Flag(Flags::SEEN), need);
-            (results.first.map(|one| one.uid), results.last.map(|one| one.uid), results.uids.len())
+            let results = store.search(SearchKey::Seen, need);
+            (results.first().map(|one| one.uid), results.last().map(|one| one.uid), results.uids().len())
         };
-        assert_eq!(found(Need::All), (Some(2), Some(8), 4));
-        assert_eq!(found(Need::First), (Some(2), Some(2), 1));
-        let (_, last, _) = found(Need::Last);
+        assert_eq!(found(NeededMatches::All), (Some(2), Some(8), 4));
+        assert_eq!(found(NeededMatches::First), (Some(2), Some(2), 1));
+        let (_, last, _) = found(NeededMatches::Last);
         assert_eq!(last, Some(8));
-        let (first, last, _) = found(Need::FirstAndLast);
+        let (first, last, _) = found(NeededMatches::FirstAndLast);
         assert_eq!((first, last), (Some(2), Some(8)));
-        let none = store.search(Key::Flag(Flags::DRAFT), Need::FirstAndLast);
-        assert_eq!((none.first, none.last), (None, None));
+        let none = store.search(SearchKey::Draft, NeededMatches::FirstAndLast);
+        assert_eq!((none.first(), none.last()), (None, None));
     }
 }

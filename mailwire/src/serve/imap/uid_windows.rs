@@ -76,11 +76,6 @@ pub(super) fn intersection(one: &UidSet, other: &UidSet) -> UidSet {
     both.into_iter().collect()
 }
 
-/// Returns the UIDs that are in at least one of the sets.
-pub(super) fn union(one: &UidSet, other: &UidSet) -> UidSet {
-    one.ranges().iter().chain(other.ranges()).cloned().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,10 +85,9 @@ mod tests {
     }
 
     #[test]
-    fn computes_union_and_intersection() {
+    fn computes_the_intersection() {
         let (one, other) = (set(&[(1, 5), (9, 12), (20, 20)]), set(&[(4, 10), (12, 30)]));
         assert_eq!(intersection(&one, &other), set(&[(4, 5), (9, 10), (12, 12), (20, 20)]));
-        assert_eq!(union(&one, &other), set(&[(1, 30)]));
         assert!(intersection(&one, &UidSet::default()).is_empty());
     }
 

@@ -1,31 +1,67 @@
 //! The texts of a search, found in one pass over each text of a message.
 //!
 //! Each text of a message is decoded once and read once, however many keys a search has. All search texts form one
-//! Aho-Corasick automaton, which reads a text piece by piece. This module accesses neither messages nor the store.
+//! Aho-Corasick automaton, which reads a text piece by piece.
 //!
 //! Text is compared without regard to case: each character is mapped to lower case, and the Greek final sigma to the
 //! regular one.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use alloc::borrow::ToOwned;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, BuildError};
 
 /// The part of a message in which a text is searched.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Scope {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextScope<'a> {
+    /// An address of the envelope's From field: `name <mailbox@host>`, or `mailbox@host` if it has no name.
+    From,
+    /// An address of the envelope's To field.
+    To,
+    /// An address of the envelope's Cc field.
+    Cc,
+    /// An address of the envelope's Bcc field.
+    Bcc,
+    /// The envelope's subject.
+    Subject,
+    /// The value of a header field with this name, in any case.
+    Field(&'a str),
+    /// A whole header field: `name: value`.
+    Header,
+    /// A text part of the body.
+    Body,
+}
+
+/// A [`TextScope`] that owns the name, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
     From,
     To,
     Cc,
     Bcc,
     Subject,
-    /// The header fields of this name, in lower case.
     Field(String),
-    /// All header fields, including their names.
     Header,
-    /// The text parts.
     Body,
+}
+
+impl From<TextScope<'_>> for Scope {
+    fn from(scope: TextScope<'_>) -> Self {
+        match scope {
+            TextScope::From => Self::From,
+            TextScope::To => Self::To,
+            TextScope::Cc => Self::Cc,
+            TextScope::Bcc => Self::Bcc,
+            TextScope::Subject => Self::Subject,
+            TextScope::Field(name) => Self::Field(name.to_ascii_lowercase()),
+            TextScope::Header => Self::Header,
+            TextScope::Body => Self::Body,
+        }
+    }
 }
 
 /// Identifies one text in one scope.
@@ -43,7 +79,7 @@ pub(super) struct SearchTerms {
 
 #[derive(Debug, Default)]
 struct ScopeTerms {
-    by_text: HashMap<usize, TermId>,
+    by_text: BTreeMap<usize, TermId>,
     empty: Option<TermId>,
 }
 
@@ -56,20 +92,20 @@ pub(super) struct FoundTerms(Vec<bool>);
 pub(super) struct TextProgress {
     state: Option<StateID>,
     /// The matching states of the automaton that were already recorded.
-    recorded: HashSet<StateID>,
+    recorded: BTreeSet<StateID>,
 }
 
 impl SearchTerms {
     /// Adds a text to search for.
-    pub(super) fn add(&mut self, scope: Scope, text: &str) -> TermId {
+    pub(super) fn add(&mut self, scope: TextScope<'_>, text: &str) -> TermId {
         let text = fold(text);
         let next = self.count;
-        let scope_terms = self.scopes.entry(scope).or_default();
+        let scope_terms = self.scopes.entry(scope.into()).or_default();
         let term = if text.is_empty() {
             *scope_terms.empty.get_or_insert(next)
         } else {
             let number = self.texts.iter().position(|one| *one == text).unwrap_or_else(|| {
-                self.texts.push(text);
+                self.texts.push(text.to_owned());
                 self.texts.len() - 1
             });
             *scope_terms.by_text.entry(number).or_insert(next)
@@ -91,39 +127,31 @@ impl SearchTerms {
 
     /// Returns the initial result, in which no term is found.
     pub(super) fn none_found(&self) -> FoundTerms {
-        FoundTerms(vec![false; self.count])
+        FoundTerms(alloc::vec![false; self.count])
     }
 
-    pub(super) fn has(&self, scope: &Scope) -> bool {
-        self.scopes.contains_key(scope)
+    pub(super) fn has(&self, scope: TextScope<'_>) -> bool {
+        self.scopes.contains_key(&scope.into())
     }
 
-    /// Returns whether any term is searched in header fields.
-    pub(super) fn has_fields(&self) -> bool {
-        self.scopes.keys().any(|scope| matches!(scope, Scope::Field(_) | Scope::Header))
-    }
-
-    /// Records that a text of this scope exists, which matches the empty term.
-    pub(super) fn record_text(&self, scope: &Scope, found: &mut FoundTerms) {
-        if let Some(term) = self.scopes.get(scope).and_then(|scope_terms| scope_terms.empty) {
-            found.record(term);
-        }
+    /// Records that a text of this scope exists, which matches the empty term. Returns true if that is new.
+    fn record_text(scope_terms: &ScopeTerms, found: &mut FoundTerms) -> bool {
+        scope_terms.empty.is_some_and(|term| found.record(term))
     }
 
     /// Reads the next piece of a text. Returns true if a new term was found.
     pub(super) fn read(
         &self,
-        scope: &Scope,
+        scope: TextScope<'_>,
         text: &str,
         progress: &mut TextProgress,
         found: &mut FoundTerms,
     ) -> bool {
-        let (Some(automaton), Some(scope_terms)) = (&self.automaton, self.scopes.get(scope)) else {
-            return false;
-        };
-        let Ok(start) = automaton.start_state(Anchored::No) else { return false };
+        let Some(scope_terms) = self.scopes.get(&scope.into()) else { return false };
+        let mut news = Self::record_text(scope_terms, found);
+        let Some(automaton) = &self.automaton else { return news };
+        let Ok(start) = automaton.start_state(Anchored::No) else { return news };
         let mut state = progress.state.unwrap_or(start);
-        let mut news = false;
         let mut step = |byte: u8| {
             state = automaton.next_state(Anchored::No, state, byte);
             if automaton.is_special(state) && automaton.is_match(state) && progress.recorded.insert(state) {
@@ -143,12 +171,6 @@ impl SearchTerms {
         progress.state = Some(state);
         news
     }
-
-    /// Reads a whole text.
-    pub(super) fn read_all(&self, scope: &Scope, text: &str, found: &mut FoundTerms) {
-        self.record_text(scope, found);
-        self.read(scope, text, &mut TextProgress::default(), found);
-    }
 }
 
 impl FoundTerms {
@@ -158,12 +180,12 @@ impl FoundTerms {
 
     /// Records a term. Returns true if it is new.
     fn record(&mut self, term: TermId) -> bool {
-        self.0.get_mut(term).is_some_and(|found| !std::mem::replace(found, true))
+        self.0.get_mut(term).is_some_and(|found| !core::mem::replace(found, true))
     }
 }
 
 impl TextProgress {
-    /// Starts a new text.
+    /// Starts a new text of the same scope.
     pub(super) fn restart(&mut self) {
         self.state = None;
     }
@@ -185,20 +207,19 @@ mod tests {
     fn finds_all_terms_in_one_pass_of_pieces_of_any_length() {
         let mut terms = SearchTerms::default();
         let texts = ["GRÜSSE", "sse", "grüß", "ΟΔΟΣ", "never", "s", ""];
-        let count: Vec<_> = texts.iter().map(|text| terms.add(Scope::Body, text)).collect();
-        assert_eq!(terms.add(Scope::Body, "grüsse"), count[0], "the same text in another case");
-        let elsewhere = terms.add(Scope::Subject, "sse");
+        let added: Vec<_> = texts.iter().map(|text| terms.add(TextScope::Body, text)).collect();
+        assert_eq!(terms.add(TextScope::Body, "grüsse"), added[0], "the same text in another case");
+        let elsewhere = terms.add(TextScope::Subject, "sse");
         terms.build().unwrap();
         let text = "Viele Grüsse, οδος";
         for length in 1..6 {
             let (mut found, mut progress) = (terms.none_found(), TextProgress::default());
-            terms.record_text(&Scope::Body, &mut found);
             let characters: Vec<char> = text.chars().collect();
             for piece in characters.chunks(length) {
                 let piece: String = piece.iter().collect();
-                terms.read(&Scope::Body, &piece, &mut progress, &mut found);
+                terms.read(TextScope::Body, &piece, &mut progress, &mut found);
             }
-            let of: Vec<bool> = count.iter().map(|term| found.contains(*term)).collect();
+            let of: Vec<bool> = added.iter().map(|term| found.contains(*term)).collect();
             assert_eq!(of, [true, true, false, true, false, true, true], "{length}");
             assert!(!found.contains(elsewhere));
         }
@@ -207,12 +228,23 @@ mod tests {
     #[test]
     fn finds_nothing_across_two_texts() {
         let mut terms = SearchTerms::default();
-        let term = terms.add(Scope::Body, "ab");
+        let term = terms.add(TextScope::Body, "ab");
         terms.build().unwrap();
         let (mut found, mut progress) = (terms.none_found(), TextProgress::default());
-        terms.read(&Scope::Body, "a", &mut progress, &mut found);
+        terms.read(TextScope::Body, "a", &mut progress, &mut found);
         progress.restart();
-        assert!(!terms.read(&Scope::Body, "b", &mut progress, &mut found));
+        assert!(!terms.read(TextScope::Body, "b", &mut progress, &mut found));
         assert!(!found.contains(term));
+    }
+
+    #[test]
+    fn an_empty_text_matches_any_field_of_the_name() {
+        let mut terms = SearchTerms::default();
+        let term = terms.add(TextScope::Field("X-Odd"), "");
+        terms.build().unwrap();
+        let (mut found, mut progress) = (terms.none_found(), TextProgress::default());
+        assert!(!terms.read(TextScope::Field("subject"), "x", &mut progress, &mut found));
+        assert!(terms.read(TextScope::Field("x-odd"), "", &mut progress, &mut found));
+        assert!(found.contains(term));
     }
 }

@@ -1,0 +1,74 @@
+//! Tests one message, from its cheap parts to its costly ones.
+
+use super::message::{MessagePart, ReadProgress, SearchTexts, SearchableMessage};
+use super::query::SearchQuery;
+use super::terms::{FoundTerms, TextProgress};
+
+/// The search of one message: which parts were read, and which terms were found in them.
+#[derive(Debug)]
+pub struct MessageSearch {
+    found: FoundTerms,
+    /// The costliest part that was read.
+    read: MessagePart,
+    piece: TextProgress,
+    /// Whether the condition may have been decided since it was last tested.
+    news: bool,
+}
+
+impl MessageSearch {
+    /// Starts to search a message.
+    #[must_use]
+    pub fn new(query: &SearchQuery) -> Self {
+        Self {
+            found: query.terms().none_found(),
+            read: MessagePart::Attributes,
+            piece: TextProgress::default(),
+            news: true,
+        }
+    }
+
+    /// Tests the message, or reads a little more of it. Returns whether it matches, or `None` if that is not certain
+    /// yet. Each call reads one piece at most.
+    ///
+    /// # Errors
+    /// Returns the message's error if it cannot be read.
+    pub fn step<M: SearchableMessage>(
+        &mut self,
+        query: &SearchQuery,
+        message: &mut M,
+    ) -> Result<Option<bool>, M::Error> {
+        if core::mem::take(&mut self.news)
+            && let Some(holds) = query.condition().holds(message, self.read, &self.found)
+        {
+            return Ok(Some(holds));
+        }
+        let Some(part) = query.part_after(self.read) else {
+            // Everything was read.
+            return Ok(Some(false));
+        };
+        let mut texts =
+            SearchTexts { terms: query.terms(), found: &mut self.found, piece: &mut self.piece, news: false };
+        let progress = message.read(part, &mut texts)?;
+        self.news = texts.news;
+        if progress == ReadProgress::Complete {
+            (self.read, self.news) = (part, true);
+        }
+        Ok(None)
+    }
+}
+
+impl SearchQuery {
+    /// Returns whether a message matches, and reads as much of it as that takes. See [`MessageSearch`] for a search that
+    /// yields to other work.
+    ///
+    /// # Errors
+    /// Returns the message's error if it cannot be read.
+    pub fn matches<M: SearchableMessage>(&self, message: &mut M) -> Result<bool, M::Error> {
+        let mut search = MessageSearch::new(self);
+        loop {
+            if let Some(matches) = search.step(self, message)? {
+                return Ok(matches);
+            }
+        }
+    }
+}

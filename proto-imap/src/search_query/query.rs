@@ -1,0 +1,102 @@
+//! A search whose keys were checked and sorted.
+
+use alloc::vec::Vec;
+
+use super::compile::{Compiler, SearchLimits, SearchQueryError};
+use super::condition::Condition;
+use super::message::MessagePart;
+use super::terms::SearchTerms;
+use crate::mailbox_view::MailboxView;
+use crate::types::{LazyList, NumberRange, SearchKey};
+
+/// The keys of a SEARCH, ready to test messages.
+///
+/// Its texts are found in one pass over each text of a message, however many there are. Testing a message takes time in
+/// proportion to the number of keys and to the parts that are read.
+#[derive(Debug)]
+pub struct SearchQuery {
+    condition: Condition,
+    terms: SearchTerms,
+    /// Whether the condition depends on each part.
+    envelope: bool,
+    header: bool,
+    text: bool,
+}
+
+impl SearchQuery {
+    /// Prepares a search for the messages that match all keys.
+    ///
+    /// Sequence numbers, `$` and recent messages are those of `view` at this moment. `now` is the current time in
+    /// seconds since 1970-01-01 in UTC, for OLDER and YOUNGER (RFC 5032). FUZZY keys are searched exactly.
+    ///
+    /// # Errors
+    /// A key is not supported, names a message that does not exist, or exceeds the limits.
+    pub fn new(
+        keys: LazyList<'_, SearchKey<'_>>,
+        view: &MailboxView,
+        now: i64,
+        limits: &SearchLimits,
+    ) -> Result<Self, SearchQueryError> {
+        let (condition, terms) = Compiler::new(view, now, limits).compile(keys)?;
+        let condition = condition.cheap_first();
+        let depends_on = |part| condition.any(&|one| one.is_test() && one.cost() == part);
+        Ok(Self {
+            envelope: depends_on(MessagePart::Envelope),
+            header: depends_on(MessagePart::Header),
+            text: depends_on(MessagePart::Text),
+            condition,
+            terms,
+        })
+    }
+
+    /// Returns the costliest part of a message that the query depends on.
+    #[must_use]
+    pub fn cost(&self) -> MessagePart {
+        self.condition.cost()
+    }
+
+    /// Returns ascending ranges of UIDs that contain every match; `None` if any message may match. Other messages need
+    /// not be tested.
+    #[must_use]
+    pub fn uids(&self) -> Option<Vec<NumberRange>> {
+        self.condition.uids()
+    }
+
+    /// Returns the EMAILID that every match has; `None` if matches may have any.
+    #[must_use]
+    pub fn email_id(&self) -> Option<&str> {
+        self.condition.email_id()
+    }
+
+    /// Returns all EMAILIDs in the keys, so that a server can look them up once.
+    #[must_use]
+    pub fn email_ids(&self) -> Vec<&str> {
+        let mut ids = Vec::new();
+        self.condition.collect_email_ids(&mut ids);
+        ids
+    }
+
+    /// Returns whether the response includes a mod-sequence, because a key does (RFC 7162 §3.1.5).
+    #[must_use]
+    pub fn has_mod_sequence(&self) -> bool {
+        self.condition.any(&|one| matches!(one, Condition::ModSeq(_)))
+    }
+
+    pub(super) const fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
+    pub(super) const fn terms(&self) -> &SearchTerms {
+        &self.terms
+    }
+
+    /// Returns the next part that the query depends on.
+    pub(super) fn part_after(&self, read: MessagePart) -> Option<MessagePart> {
+        let parts = [
+            (MessagePart::Envelope, self.envelope),
+            (MessagePart::Header, self.header),
+            (MessagePart::Text, self.text),
+        ];
+        parts.into_iter().find(|(part, needed)| *part > read && *needed).map(|(part, _)| part)
+    }
+}
