@@ -397,7 +397,7 @@ fn claim(claimed: &mut BTreeSet<u32>, client: &mut Client, recent: RecentMessage
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// Sessions with a tracker.
     #[test]

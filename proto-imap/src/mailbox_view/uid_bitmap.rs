@@ -180,9 +180,10 @@ impl UidBitmap {
     #[must_use]
     pub fn memory(&self) -> usize {
         let statistics = self.0.statistics();
-        let bytes = statistics.n_bytes_array_containers
+        // The statistics count 4 bytes for each element of an array, which has 2, and bits for a container of bits.
+        let bytes = statistics.n_bytes_array_containers / 2
             + statistics.n_bytes_run_containers
-            + statistics.n_bytes_bitset_containers
+            + u64::from(statistics.n_bitset_containers) * 8_192
             + u64::from(statistics.n_containers) * 40;
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
