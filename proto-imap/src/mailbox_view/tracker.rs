@@ -17,9 +17,9 @@ const FLAG_CHANGES: usize = 4_096;
 
 /// A mailbox that several sessions have selected: which messages it has now, and whose flags have changed.
 ///
-/// The server records each change once, whoever made it. What a session must be told is computed when it can be told, as
-/// the difference to its view. There are no queues: a client that is never told anything costs nothing, and nothing is
-/// lost. Memory is bounded by the size of the mailbox as a bitmap and a fixed number of changes of flags.
+/// The server records each change once, no matter which session made it. What a session must be told is computed when it
+/// can be told, as the difference to its view. There are no queues: a client that is never told anything costs nothing,
+/// and nothing is lost. Memory is bounded by the size of the mailbox as a bitmap and a fixed number of changes of flags.
 ///
 /// A tracker is plain data. A server with several threads keeps it in a mutex, beside the wakers of its idle sessions.
 #[derive(Debug, Clone)]
