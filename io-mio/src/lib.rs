@@ -20,4 +20,4 @@ pub use io_common::{
     TraceFormat, TraceWriter, TrustedProxies, WorkerLimits, Workers, error, protocol, tls, trace, workers,
 };
 pub use server::{BoundPort, Reactor, ReactorHandle};
-pub use socket::ConnectedSocket;
+pub use socket::{ConnectedSocket, Socket};

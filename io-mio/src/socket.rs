@@ -31,12 +31,12 @@ impl ConnectedSocket {
         match self.0 {
             Connected::StdTcp(socket) => {
                 socket.set_nonblocking(true)?;
-                Ok(Socket::Tcp(TcpStream::from_std(socket)))
+                Ok(TcpStream::from_std(socket).into())
             }
             #[cfg(unix)]
             Connected::StdUnix(socket) => {
                 socket.set_nonblocking(true)?;
-                Ok(Socket::Unix(mio::net::UnixStream::from_std(socket)))
+                Ok(mio::net::UnixStream::from_std(socket).into())
             }
         }
     }
@@ -68,81 +68,97 @@ impl From<mio::net::UnixStream> for ConnectedSocket {
     }
 }
 
-/// A connected stream socket.
+/// A connected stream socket of this driver.
 #[derive(Debug)]
-pub(crate) enum Socket {
+pub struct Socket(Kind);
+
+#[derive(Debug)]
+enum Kind {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(mio::net::UnixStream),
 }
 
+impl From<TcpStream> for Socket {
+    fn from(socket: TcpStream) -> Self {
+        Self(Kind::Tcp(socket))
+    }
+}
+
+#[cfg(unix)]
+impl From<mio::net::UnixStream> for Socket {
+    fn from(socket: mio::net::UnixStream) -> Self {
+        Self(Kind::Unix(socket))
+    }
+}
+
 impl Socket {
     pub(crate) fn peer_address(&self) -> io::Result<Address> {
-        match self {
-            Self::Tcp(socket) => socket.peer_addr().map(Address::Ip),
+        match &self.0 {
+            Kind::Tcp(socket) => socket.peer_addr().map(Address::Ip),
             #[cfg(unix)]
-            Self::Unix(socket) => socket.peer_addr().map(|address| Address::from(&address)),
+            Kind::Unix(socket) => socket.peer_addr().map(|address| Address::from(&address)),
         }
     }
 }
 
 impl Stream for Socket {
     fn set_nodelay(&self) {
-        if let Self::Tcp(socket) = self {
+        if let Kind::Tcp(socket) = &self.0 {
             let _ = socket.set_nodelay(true);
         }
     }
 
     fn local_address(&self) -> io::Result<Address> {
-        match self {
-            Self::Tcp(socket) => socket.local_addr().map(Address::Ip),
+        match &self.0 {
+            Kind::Tcp(socket) => socket.local_addr().map(Address::Ip),
             #[cfg(unix)]
-            Self::Unix(socket) => socket.local_addr().map(|address| Address::from(&address)),
+            Kind::Unix(socket) => socket.local_addr().map(|address| Address::from(&address)),
         }
     }
 
     /// TCP only.
     fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.peek(buffer),
+        match &self.0 {
+            Kind::Tcp(socket) => socket.peek(buffer),
             #[cfg(unix)]
-            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Kind::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
     fn shutdown_write(&mut self) {
-        let _ = match self {
-            Self::Tcp(socket) => socket.shutdown(Shutdown::Write),
+        let _ = match &self.0 {
+            Kind::Tcp(socket) => socket.shutdown(Shutdown::Write),
             #[cfg(unix)]
-            Self::Unix(socket) => socket.shutdown(Shutdown::Write),
+            Kind::Unix(socket) => socket.shutdown(Shutdown::Write),
         };
     }
 }
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.read(buffer),
+        match &mut self.0 {
+            Kind::Tcp(socket) => socket.read(buffer),
             #[cfg(unix)]
-            Self::Unix(socket) => socket.read(buffer),
+            Kind::Unix(socket) => socket.read(buffer),
         }
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.write(buffer),
+        match &mut self.0 {
+            Kind::Tcp(socket) => socket.write(buffer),
             #[cfg(unix)]
-            Self::Unix(socket) => socket.write(buffer),
+            Kind::Unix(socket) => socket.write(buffer),
         }
     }
 
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.write_vectored(buffers),
+        match &mut self.0 {
+            Kind::Tcp(socket) => socket.write_vectored(buffers),
             #[cfg(unix)]
-            Self::Unix(socket) => socket.write_vectored(buffers),
+            Kind::Unix(socket) => socket.write_vectored(buffers),
         }
     }
 
@@ -153,26 +169,26 @@ impl Write for Socket {
 
 impl Source for Socket {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.register(registry, token, interests),
+        match &mut self.0 {
+            Kind::Tcp(socket) => socket.register(registry, token, interests),
             #[cfg(unix)]
-            Self::Unix(socket) => socket.register(registry, token, interests),
+            Kind::Unix(socket) => socket.register(registry, token, interests),
         }
     }
 
     fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.reregister(registry, token, interests),
+        match &mut self.0 {
+            Kind::Tcp(socket) => socket.reregister(registry, token, interests),
             #[cfg(unix)]
-            Self::Unix(socket) => socket.reregister(registry, token, interests),
+            Kind::Unix(socket) => socket.reregister(registry, token, interests),
         }
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.deregister(registry),
+        match &mut self.0 {
+            Kind::Tcp(socket) => socket.deregister(registry),
             #[cfg(unix)]
-            Self::Unix(socket) => socket.deregister(registry),
+            Kind::Unix(socket) => socket.deregister(registry),
         }
     }
 }

@@ -208,6 +208,16 @@ impl From<mailstore::Error> for CommandError {
     }
 }
 
+impl From<mailserver::Error> for CommandError {
+    fn from(error: mailserver::Error) -> Self {
+        match error {
+            mailserver::Error::Store(error) => error.into(),
+            mailserver::Error::Driver(error) => error.into(),
+            error => Self::new(ExitCode::Unavailable, error.to_string()),
+        }
+    }
+}
+
 /// Creates the error for a store that cannot be opened.
 pub(crate) fn store_error(directory: &std::path::Path, error: &mailstore::Error) -> CommandError {
     CommandError::new(ExitCode::Unavailable, format!("the store in {}: {error}", directory.display()))

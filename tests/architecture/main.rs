@@ -30,9 +30,23 @@ const CRATES: &[Allowed] = &[
         crates: &["proto_mail", "proto_imap", "proto_smtp", "io_common"],
     },
     Allowed {
+        folder: "mailserver",
+        name: "mailserver",
+        crates: &["proto_mail", "proto_imap", "proto_smtp", "mailmime", "mailstore", "io_common", "io_mio"],
+    },
+    Allowed {
         folder: "mailwire",
         name: "mailwire",
-        crates: &["proto_mail", "proto_imap", "proto_smtp", "mailmime", "mailstore", "io_common", "io_mio"],
+        crates: &[
+            "mailserver",
+            "proto_mail",
+            "proto_imap",
+            "proto_smtp",
+            "mailmime",
+            "mailstore",
+            "io_common",
+            "io_mio",
+        ],
     },
 ];
 

@@ -268,7 +268,7 @@ impl Connector {
             stages.complete(ConnectStage::Tunnelled);
             probe = None;
         }
-        Ok(Dialled { socket: Socket::Tcp(socket), address: address.into(), opened_at, probe })
+        Ok(Dialled { socket: socket.into(), address: address.into(), opened_at, probe })
     }
 
     fn upgrade<P: ClientProtocol>(
@@ -359,7 +359,7 @@ fn adopt(socket: ConnectedSocket) -> Result<Dialled, Error> {
 #[cfg(unix)]
 fn connect_unix(path: &std::path::Path) -> Result<(Socket, Address), Error> {
     // A non-blocking Unix socket connects at once or fails: if the listener's backlog is full, with `WouldBlock`.
-    let connected = mio::net::UnixStream::connect(path).map(Socket::Unix);
+    let connected = mio::net::UnixStream::connect(path).map(Socket::from);
     let socket = connected.map_err(Error::io("connecting to a Unix socket"))?;
     Ok((socket, Address::Unix(Some(path.into()))))
 }

@@ -86,11 +86,9 @@ impl Source for ListeningSocket {
 impl ListeningSocket {
     fn accept(&self) -> io::Result<(Socket, Address)> {
         match self {
-            Self::Tcp(socket) => socket.accept().map(|(socket, peer)| (Socket::Tcp(socket), peer.into())),
+            Self::Tcp(socket) => socket.accept().map(|(socket, peer)| (socket.into(), peer.into())),
             #[cfg(unix)]
-            Self::Unix(socket) => {
-                socket.accept().map(|(socket, peer)| (Socket::Unix(socket), Address::from(&peer)))
-            }
+            Self::Unix(socket) => socket.accept().map(|(socket, peer)| (socket.into(), Address::from(&peer))),
         }
     }
 }

@@ -156,7 +156,15 @@ impl Reactor {
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) -> Result<(), Error> {
         let factory = SessionFactory::new(settings.clone(), proxies, self.tracer.clone(), factory);
-        self.add_listener(Listener::new(port, factory)?)
+        self.listen_with(port, factory)
+    }
+
+    /// Listens on a bound port or Unix socket, and starts sessions with this factory.
+    ///
+    /// # Errors
+    /// There are more than 63 listeners, or a Unix socket is said to be behind proxies.
+    pub fn listen_with(&mut self, port: BoundPort, sessions: SessionFactory<Socket>) -> Result<(), Error> {
+        self.add_listener(Listener::new(port, sessions)?)
     }
 
     /// As [`listen`](Self::listen), behind these proxies. Each connection must begin with a header of the PROXY protocol,

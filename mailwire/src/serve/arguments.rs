@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 use io_mio::TrustedProxies;
+use mailserver::faults::{DelayRule, DropRule, FailRule, Faults};
+use mailserver::{HostName, Options};
+use mailstore::Account;
 
-use super::faults::{DelayRule, DropRule, FailRule, Faults};
-use super::host_name::HostName;
 use crate::options::{OutputOptions, TraceOptions};
 
 /// The arguments of `mailwire serve`.
@@ -119,8 +120,19 @@ impl ServeArgs {
         options.into_iter().find_map(|(is_given, option)| is_given.then_some(option))
     }
 
+    /// Returns the options of the server. `account` is that of `--catch-all` and `--any-login`.
+    pub(super) fn server_options(&self, account: Option<&Account>) -> Options {
+        let mut options = Options::default();
+        options.names.clone_from(&self.name);
+        options.catch_all = account.filter(|_| self.catch_all).map(|account| account.id);
+        options.any_login = account.filter(|_| self.any_login).map(|account| account.id);
+        options.trace_fields = self.trace_fields;
+        options.faults = self.faults();
+        options
+    }
+
     /// Returns the faults to inject. Without `--seed` each run has a random seed.
-    pub(crate) fn faults(&self) -> Faults {
+    fn faults(&self) -> Faults {
         Faults {
             fail: self.fail.clone(),
             delay: self.delay.clone(),

@@ -5,10 +5,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mailserver::scram_keys;
 use mailstore::SqliteStore;
 use rustix::fs::{FlockOperation, flock};
 
-use super::scram_keys;
 use crate::command_error::{CommandError, ExitCode};
 use crate::private_files;
 use crate::user_data_directory::user_data_directory;

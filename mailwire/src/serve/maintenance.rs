@@ -1,20 +1,17 @@
-//! Background tasks of a running server: it renews its generated certificate, warns about an expiring one, reloads
-//! settings and certificates on SIGHUP, and undoes interrupted copies that no worker could undo.
+//! Background tasks of a running server: it renews its generated certificate, warns about an expiring one, and reloads
+//! settings and certificates on SIGHUP.
 //!
 //! New settings and certificates apply to new sessions. If they cannot be read or used, the error is logged and the
 //! previous ones stay in use.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use io_mio::ReactorHandle;
+use mailserver::{ServerHandle, Settings};
 
 use super::arguments::ServeArgs;
 use super::certificate::{CertificateSource, Identity};
-use super::listeners::ReplaceSettings;
-use super::server_context::ServerContext;
-use super::settings::Settings;
+use super::settings;
 use crate::command_error::{CommandError, ExitCode};
 
 /// How often the tasks are checked. The check is cheap, and the clock may be set at any time.
@@ -29,9 +26,7 @@ pub(super) struct Maintenance {
     pub(super) source: CertificateSource,
     pub(super) identity: Identity,
     pub(super) settings: Settings,
-    pub(super) context: Arc<ServerContext>,
-    pub(super) replace: Vec<ReplaceSettings>,
-    pub(super) server: ReactorHandle,
+    pub(super) server: ServerHandle,
     pub(super) warned: Option<Instant>,
 }
 
@@ -70,7 +65,6 @@ impl Maintenance {
 
     /// Does what is due.
     pub(super) fn check(&mut self) {
-        self.context.undo_copies();
         if self.source.needs_reload(&self.identity) {
             self.load_certificate();
             self.apply();
@@ -79,7 +73,7 @@ impl Maintenance {
     }
 
     fn reload(&mut self) {
-        match Settings::read(&self.arguments) {
+        match settings::read(&self.arguments) {
             Ok(settings) => self.settings = settings,
             Err(failure) => tracing::error!("keeping the previous settings: {}", one_line(&failure)),
         }
@@ -98,11 +92,7 @@ impl Maintenance {
     }
 
     fn apply(&self) {
-        for replace in &self.replace {
-            replace(&self.settings, &self.identity.tls);
-        }
-        self.context.apply(&self.settings);
-        self.server.set_limits(self.settings.reactor.clone());
+        self.server.reload(&self.settings, &self.identity.tls);
     }
 }
 

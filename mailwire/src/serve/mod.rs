@@ -1,41 +1,26 @@
 //! `mailwire serve`: a submission and IMAP server on a local store.
 //!
-//! This module starts the server: data directory, store, certificate, accounts, listeners, signals. See [`smtp`] and
-//! [`imap`] for the sessions. Neither blocks the event loop: every access to the store runs on a worker thread.
+//! This module starts the server: data directory, store, certificate, accounts, ports, signals. The server itself is the
+//! library `mailserver`.
 
 mod accounts;
 mod arguments;
 mod certificate;
 mod certificate_files;
-mod change_notifier;
-mod committer;
 mod data_directory;
-mod failed_logins;
-mod faults;
 mod file_descriptors;
-mod host_name;
-mod imap;
-mod listeners;
-mod login;
-mod login_queue;
 mod maintenance;
-mod scram_keys;
-mod server_context;
-mod service;
+mod ports;
 mod settings;
 mod signals;
-mod smtp;
-mod spool;
 mod startup_report;
-mod task;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_mio::Reactor;
+use mailserver::Encryption;
 use mailstore::Store;
 
 use crate::command_error::{CommandError, ExitCode};
@@ -48,11 +33,8 @@ pub(crate) use arguments::ServeArgs;
 use accounts::GeneratedAccount;
 use certificate::{CertificateSource, Identity};
 use data_directory::{DataDirectory, open_store};
-use listeners::BoundPorts;
 use maintenance::Maintenance;
-use server_context::ServerContext;
-use service::Service;
-use settings::Settings;
+use ports::BoundPorts;
 use signals::Signals;
 use startup_report::StartupReport;
 
@@ -67,22 +49,22 @@ pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), CommandEr
     let log = start_log(arguments.output)?;
     let (signals, reloads) = Signals::listen(&log)?;
     let mut server = Server::start(arguments, &log)?;
-    signals.serving(server.reactor.handle());
+    signals.serving(server.mail.handle());
     if let Some(maintenance) = server.maintenance.take() {
         maintenance.start(reloads)?;
     }
     server.announce(output);
-    server.reactor.run()?;
+    let Server { mail, _directory, .. } = server;
+    mail.wait()?;
     signals.finished();
-    drop(server);
+    drop(_directory);
     log.wait_until_written(LAST_LINES);
     Ok(())
 }
 
 /// A server that is listening.
 struct Server {
-    reactor: Reactor,
-    listening: Vec<(Service, SocketAddr)>,
+    mail: mailserver::Server,
     identity: Identity,
     generated_account: Option<GeneratedAccount>,
     warnings: Vec<String>,
@@ -97,7 +79,7 @@ struct Server {
 impl Server {
     /// Binds all ports first, so that a server that cannot listen creates no files.
     fn start(arguments: &ServeArgs, log: &LineWriter) -> Result<Self, CommandError> {
-        let settings = Settings::read(arguments)?;
+        let settings = settings::read(arguments)?;
         let ports = BoundPorts::bind(arguments)?;
         let path = DataDirectory::locate(arguments.dir.as_deref())?;
         let given = match (&arguments.cert, &arguments.key) {
@@ -122,7 +104,6 @@ impl Server {
             }
         };
         let store: Arc<dyn Store> = Arc::new(open_store(directory.path())?);
-        store.set_quota(settings.quota);
         // The directory is locked, and no session is copying yet.
         let undone = store.undo_unfinished_copies()?;
         if undone > 0 {
@@ -133,36 +114,40 @@ impl Server {
             Some(user) => store.account(user)?,
             None => store.accounts()?.into_iter().min_by_key(|account| account.id),
         };
-        let context = Arc::new(ServerContext::new(store, &settings, arguments, account.as_ref())?);
-        let mut reactor = Reactor::new(settings.reactor.clone())?;
-        if let Some(trace) = Tracing::for_server(&arguments.trace, log)? {
-            reactor.trace(move || trace.begin());
+        let encryption =
+            if arguments.danger_cleartext { Encryption::DangerCleartext } else { Encryption::Tls };
+        let mut builder = mailserver::Server::builder(store, encryption(identity.tls.clone()))
+            .settings(settings.clone())
+            .options(arguments.server_options(account.as_ref()));
+        for network in &arguments.proxy_from {
+            builder = builder.proxies(network);
         }
-        let listening = ports.listen(&mut reactor, &context, &settings, &identity.tls, arguments)?;
-        let (listening, replace) = (listening.addresses, listening.replace);
-        let server = reactor.handle();
-        let (warned, copy) = (None, identity.clone());
-        let arguments = arguments.clone();
-        let warnings = warnings(&arguments);
-        let user = account.map(|account| account.name).unwrap_or_default();
-        let maintenance =
-            Maintenance { arguments, source, identity: copy, settings, context, replace, server, warned };
-        let maintenance = Some(maintenance);
+        if let Some(trace) = Tracing::for_server(&arguments.trace, log)? {
+            builder = builder.trace(move || trace.begin());
+        }
+        let mail = ports.listen(builder).start()?;
+        let maintenance = Maintenance {
+            arguments: arguments.clone(),
+            source,
+            identity: identity.clone(),
+            settings,
+            server: mail.handle(),
+            warned: None,
+        };
         Ok(Self {
-            reactor,
-            listening,
+            mail,
             identity,
             generated_account,
-            warnings,
-            maintenance,
-            user,
+            warnings: warnings(arguments),
+            maintenance: Some(maintenance),
+            user: account.map(|account| account.name).unwrap_or_default(),
             _directory: directory,
         })
     }
 
     fn announce(&mut self, output: Output) {
         let report = StartupReport {
-            listening: &self.listening,
+            listening: self.mail.addresses(),
             authority: self.identity.authority.as_deref(),
             generated_account: self.generated_account.as_ref(),
             warnings: &self.warnings,

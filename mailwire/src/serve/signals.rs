@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use io_mio::ReactorHandle;
+use mailserver::ServerHandle;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::command_error::{CommandError, ExitCode};
@@ -28,7 +28,7 @@ const LAST_LINES: Duration = Duration::from_millis(200);
 /// The thread that handles signals.
 #[derive(Debug)]
 pub(super) struct Signals {
-    server: Arc<Mutex<Option<ReactorHandle>>>,
+    server: Arc<Mutex<Option<ServerHandle>>>,
     log: LineWriter,
 }
 
@@ -55,7 +55,7 @@ impl Signals {
     }
 
     /// From now on, SIGTERM and SIGINT let the server's sessions finish.
-    pub(super) fn serving(&self, server: ReactorHandle) {
+    pub(super) fn serving(&self, server: ServerHandle) {
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
     }
 
@@ -68,7 +68,7 @@ impl Signals {
 /// The first signal lets sessions finish; the second ends the process at once.
 fn handle(
     mut signals: signal_hook::iterator::Signals,
-    server: &Mutex<Option<ReactorHandle>>,
+    server: &Mutex<Option<ServerHandle>>,
     reload: &SyncSender<()>,
     log: &LineWriter,
 ) {

@@ -4,10 +4,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use mailserver::Service;
 use serde_json::json;
 
 use super::accounts::GeneratedAccount;
-use super::service::Service;
 use crate::output::Output;
 
 /// What the server reports at startup.

@@ -8,14 +8,15 @@ mod selected;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::arguments::ServeArgs;
-use super::{Server, Service};
+use mailserver::Service;
+
+use super::Server;
 use crate::line_writer::LineWriter;
 
 /// A running server on free ports, with its account.
@@ -24,8 +25,7 @@ struct RunningServer {
     tls: Arc<ClientConfig>,
     user: String,
     password: String,
-    handle: io_mio::ReactorHandle,
-    thread: Option<JoinHandle<()>>,
+    server: Option<super::Server>,
     directory: tempfile::TempDir,
 }
 
@@ -69,15 +69,13 @@ impl RunningServer {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let (listening, handle) = (server.listening.clone(), server.reactor.handle());
-        let thread = std::thread::spawn(move || server.reactor.run().unwrap());
+        let listening = server.mail.addresses().to_vec();
         Self {
             listening,
             tls: Arc::new(tls),
             user: account.name.to_owned(),
             password: account.password.expose().clone(),
-            handle,
-            thread: Some(thread),
+            server: Some(server),
             directory,
         }
     }
@@ -146,8 +144,7 @@ impl RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        self.handle.shut_down(Duration::from_secs(5));
-        let ended = self.thread.take().map(JoinHandle::join);
+        let ended = self.server.take().map(|server| server.mail.shut_down(Duration::from_secs(5)));
         assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))));
     }
 }

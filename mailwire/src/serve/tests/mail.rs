@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use super::super::arguments::ServeArgs;
-use super::super::{Server, Service};
+use mailserver::Service;
+
+use super::super::Server;
 use super::{RunningServer, log};
 
 #[test]

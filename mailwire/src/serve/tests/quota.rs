@@ -1,7 +1,7 @@
 //! Quotas: the responses of IMAP, SMTP and LMTP when an account is full.
 
-use super::super::Service;
 use super::{Connection, MESSAGE, RunningServer};
+use mailserver::Service;
 
 /// Starts a server with these lines in `[serve]`.
 fn with_settings(settings: &str, options: &[&'static str]) -> (RunningServer, tempfile::TempDir) {

@@ -1,7 +1,5 @@
 //! A selected mailbox: how its sessions learn about changes, flags, recent messages and mod-sequences.
 
-use std::sync::Arc;
-
 use mailstore::{Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
 
 use super::{Connection, MESSAGE, RunningServer, Server, arguments, log};
@@ -376,31 +374,4 @@ fn removes_the_copies_of_an_interrupted_copy_at_startup() {
     assert_eq!(messages("Archive"), 4);
     drop(Server::start(&arguments(directory.path(), &[]), &log()).unwrap());
     assert_eq!((messages("Archive"), messages("INBOX")), (0, 5));
-}
-
-#[test]
-fn maintenance_removes_the_copies_that_no_worker_could_remove() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut server = Server::start(&arguments(directory.path(), &[]), &log()).unwrap();
-    let mut maintenance = server.maintenance.take().unwrap();
-    let context = Arc::clone(&maintenance.context);
-    let store = &context.store;
-    let account = store.accounts().unwrap()[0].id;
-    let [inbox, archive] = ["INBOX", "Archive"].map(|name| store.mailbox(account, name).unwrap().id);
-    for _ in 0..5 {
-        let upload = store.upload().unwrap();
-        let target = Target { mailbox: inbox, flags: Flags::new(), internal_date: InternalDate::default() };
-        store.append(Delivery { upload, targets: vec![target] }).unwrap();
-    }
-    let interrupted = store.copy_part(inbox, &UidSet::all(), archive, 2, None).unwrap();
-    // Another session is still making this one.
-    let other = store.copy_part(inbox, &UidSet::all(), archive, 3, None).unwrap();
-    let rest = UidSet::all().starting_at(3);
-    store.copy_part(inbox, &rest, archive, 2, interrupted.unfinished).unwrap();
-    context.undo_later(interrupted.unfinished.unwrap());
-    maintenance.check();
-    assert_eq!(store.status(archive).unwrap().messages, 3);
-    store.copy_part(inbox, &UidSet::all().starting_at(4), archive, 3, other.unfinished).unwrap();
-    assert_eq!(store.status(archive).unwrap().messages, 5);
-    assert_eq!(store.undo_unfinished_copies().unwrap(), 0);
 }

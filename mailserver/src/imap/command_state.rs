@@ -1,0 +1,192 @@
+//! The state of the commands that take more than one step, and the variants of commands that share an implementation.
+//!
+//! See the file of each command for how its state advances.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use io_common::Next;
+use mailstore::{
+    AccountId, Error, Flags, InternalDate, KeywordsInUse, MailboxId, Message, MessageFlags, StoreMode, UidSet,
+};
+use proto_imap::mailbox_view::UidBitmap;
+use proto_imap::search_query::SearchResults;
+use proto_imap::server::Reply;
+use proto_imap::types::{NumberKind, NumberRange, SearchReturnData, StoreResponse};
+
+use super::fetch_items::FetchRequest;
+use super::fetch_producer::{BecameSeen, FetchProducer, Piece};
+use super::list_query::{ListPosition, ListQuery};
+use super::translate::Recency;
+use crate::spool::{Readiness, Spool};
+
+/// An APPEND whose message is being received.
+pub(super) struct AppendInProgress {
+    pub(super) spool: Spool,
+    pub(super) mailbox: MailboxId,
+    pub(super) flags: Flags,
+    pub(super) internal_date: InternalDate,
+    pub(super) readiness: Readiness,
+    /// The reply token, once all bytes have arrived while a worker is still writing.
+    pub(super) end: Option<Reply>,
+    /// The message contains a NUL: the rest is read and discarded.
+    pub(super) has_nul: bool,
+}
+
+impl AppendInProgress {
+    pub(super) const fn next_while_waiting(&self) -> Next {
+        match (self.readiness, &self.end) {
+            (Readiness::Wait, None) => Next::Pause,
+            _ => Next::Continue,
+        }
+    }
+}
+
+/// A FETCH whose response is being written.
+pub(super) struct FetchInProgress {
+    pub(super) reply: Reply,
+    pub(super) request: Arc<FetchRequest>,
+    pub(super) numbering: NumberKind,
+    /// `None` while it is on a worker.
+    pub(super) producer: Option<Box<FetchProducer>>,
+    pub(super) pieces: VecDeque<Piece>,
+    /// Whether the producer has no more pieces.
+    pub(super) complete: bool,
+    /// The message being written. `None` before the first message, and for a message that is not in this session's
+    /// view.
+    pub(super) message: Option<MessageWriter>,
+    pub(super) state: FetchState,
+    /// Whether a section could not be decoded.
+    pub(super) undecodable: bool,
+}
+
+impl FetchInProgress {
+    pub(super) const fn next_while_waiting(&self) -> Next {
+        match self.state {
+            FetchState::Waiting => Next::Continue,
+            FetchState::Full => Next::More,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FetchState {
+    /// Waiting for pieces from a worker.
+    Waiting,
+    /// Waiting for the client to read, or for other sessions to take their turn.
+    Full,
+}
+
+/// A partially written message.
+pub(super) struct MessageWriter {
+    pub(super) message: Arc<Message>,
+    pub(super) became_seen: BecameSeen,
+    pub(super) sequence: u32,
+    pub(super) recency: Recency,
+    /// The index of the next item.
+    pub(super) item: usize,
+    pub(super) is_finished: bool,
+}
+
+/// A STORE whose responses are being written.
+pub(super) struct StoreInProgress {
+    pub(super) reply: Reply,
+    pub(super) job: StoreJob,
+    pub(super) page: std::vec::IntoIter<MessageFlags>,
+}
+
+/// The remaining work of a STORE, and its results so far.
+pub(super) struct StoreJob {
+    pub(super) mailbox: MailboxId,
+    pub(super) remaining: UidSet,
+    pub(super) mode: StoreMode,
+    pub(super) flags: Flags,
+    pub(super) unchanged_since: Option<u64>,
+    pub(super) form: StoreForm,
+    pub(super) known_keywords: u32,
+    /// The messages that UNCHANGEDSINCE excluded (MODIFIED).
+    pub(super) modified: UidBitmap,
+    /// The mod-sequences of changes that are not yet recorded as the session's own.
+    pub(super) own: Vec<u64>,
+    pub(super) keywords: Option<KeywordsInUse>,
+    pub(super) page: Vec<MessageFlags>,
+}
+
+/// What a STORE sends for each message: its flags, its mod-sequence, both or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StoreForm {
+    pub(super) answer: StoreResponse,
+    pub(super) numbering: NumberKind,
+    pub(super) modseq: bool,
+}
+
+/// The untagged COPYUID responses that are being written.
+pub(super) struct CopyUidInProgress {
+    pub(super) reply: Reply,
+    pub(super) uid_validity: u32,
+    pub(super) source: UidBitmap,
+    pub(super) target: UidBitmap,
+    pub(super) outcome: TransferOutcome,
+}
+
+/// The outcome of a COPY or MOVE.
+pub(super) enum TransferOutcome {
+    Copied,
+    Moved,
+    Renamed,
+    Failed(Error),
+}
+
+/// Whether messages are copied or moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transfer {
+    Copy,
+    Move,
+    /// Moves all messages of INBOX when it is renamed. Sends no COPYUID.
+    Rename,
+}
+
+/// A LIST whose response is being written.
+pub(super) struct ListInProgress {
+    pub(super) account: AccountId,
+    pub(super) reply: Reply,
+    pub(super) query: Arc<ListQuery>,
+    pub(super) position: ListPosition,
+}
+
+/// A search whose result is being written.
+pub(super) struct SearchInProgress {
+    pub(super) reply: Reply,
+    pub(super) numbering: NumberKind,
+    pub(super) form: NumberForm,
+    pub(super) found: SearchResults,
+    /// The next UID to write, if any.
+    pub(super) next: Option<u32>,
+    /// The last range, which the next UID may extend.
+    pub(super) open_range: Option<NumberRange>,
+    /// The results written after the numbers.
+    pub(super) tail: Vec<SearchReturnData<'static>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NumberForm {
+    Singles,
+    Ranges,
+}
+
+/// An IDLE command in progress.
+pub(super) struct IdleInProgress {
+    pub(super) reply: Reply,
+    /// Whether the client has sent DONE.
+    pub(super) done: bool,
+    /// The earliest time of the next read.
+    pub(super) next: Option<Instant>,
+}
+
+/// Whether a name is added to the subscriptions or removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subscription {
+    Add,
+    Remove,
+}

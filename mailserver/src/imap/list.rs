@@ -1,0 +1,176 @@
+//! LIST, LSUB and NAMESPACE (RFC 9051 §6.3.9, §6.3.10, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154).
+//!
+//! The response is written page by page, as the client reads it. See [`list_query`](super::list_query) for which names
+//! are listed.
+
+use std::sync::Arc;
+
+use io_common::{JobStep, Next};
+use mailstore::{AccountId, NAME_LIMIT};
+use proto_imap::list_matcher::{ListLimits, ListMatcher, TooManyPatterns};
+use proto_imap::server::Reply;
+use proto_imap::types::{
+    ExtendedItem, IString, LazyList, MailboxAttribute, MailboxName, Namespace, Namespaces, Untagged,
+};
+use proto_imap::types::{ListCommand, ListReturn, ListSelection, LsubCommand};
+
+use super::command_state::ListInProgress;
+use super::list_query::{DELIMITER, ListEntry, ListPosition, ListQuery, list_response, page};
+use super::{
+    InProgress, Session, Turn, decode_name, encoding, mailbox, next_or_close, reply_bad, reply_invalid_name,
+    reply_limit, reply_ok, reply_store_error,
+};
+
+impl Session {
+    pub(super) fn list(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        arguments: ListCommand<'_>,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let Some(reference) = decode_name(arguments.reference, turn) else {
+            return reply_invalid_name(reply, turn);
+        };
+        let patterns: Option<Vec<_>> =
+            arguments.patterns.iter().map(|pattern| decode_name(pattern.as_mailbox(), turn)).collect();
+        let Some(patterns) = patterns else { return reply_invalid_name(reply, turn) };
+        let Ok(matcher) = matcher(&reference, &patterns) else {
+            return reply_limit(reply, "too many patterns, or they are too long", turn);
+        };
+        let mut query = ListQuery { patterns: matcher, ..ListQuery::default() };
+        for selection in arguments.selection.iter() {
+            match selection {
+                ListSelection::Subscribed => query.subscribed = true,
+                ListSelection::SpecialUse => query.special_use = true,
+                ListSelection::RecursiveMatch => query.recursive = true,
+                _ => {}
+            }
+        }
+        if query.recursive && !query.subscribed && !query.special_use {
+            return reply_bad(reply, "RECURSIVEMATCH needs another selection", turn);
+        }
+        for wanted in arguments.returns.iter() {
+            if let ListReturn::Status(attributes) = wanted {
+                query.status = attributes.iter().collect();
+            }
+        }
+        let is_delimiter_asked =
+            patterns == [""] && arguments.selection.is_empty() && arguments.returns.is_empty();
+        if is_delimiter_asked {
+            let listed = list_response(&[MailboxAttribute::NoSelect], IString::EMPTY, &[]);
+            return match turn.machine.data(&Untagged::List(listed), turn.tx) {
+                Ok(()) => self.finish_with_updates(reply, "completed", turn),
+                Err(error) => next_or_close(Err(error)),
+            };
+        }
+        self.run_list(
+            ListInProgress { account, reply, query: Arc::new(query), position: ListPosition::default() },
+            turn,
+        )
+    }
+
+    pub(super) fn lsub(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        arguments: LsubCommand<'_>,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let (Some(reference), Some(pattern)) =
+            (decode_name(arguments.reference, turn), decode_name(arguments.pattern.as_mailbox(), turn))
+        else {
+            return reply_invalid_name(reply, turn);
+        };
+        let Ok(patterns) = matcher(&reference, &[pattern]) else {
+            return reply_limit(reply, "the pattern is too long", turn);
+        };
+        let query = ListQuery { patterns, subscribed: true, lsub: true, ..ListQuery::default() };
+        self.run_list(
+            ListInProgress { account, reply, query: Arc::new(query), position: ListPosition::default() },
+            turn,
+        )
+    }
+
+    /// Continues with the next page, because the client has read the previous one.
+    pub(super) fn continue_list(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        match std::mem::replace(&mut self.in_progress, InProgress::None) {
+            InProgress::List(progress) => self.run_list(*progress, turn),
+            other => {
+                self.in_progress = other;
+                self.next_while_waiting()
+            }
+        }
+    }
+
+    fn run_list(&mut self, progress: ListInProgress, turn: &mut Turn<'_, '_>) -> Next {
+        let ListInProgress { account, reply, query, mut position } = progress;
+        let asked = Arc::clone(&query);
+        self.run_in_slices(
+            turn,
+            move |store, slice| {
+                JobStep::Done(page(store, account, &asked, std::mem::take(&mut position), slice))
+            },
+            move |session, found, turn| match found {
+                Ok(page) => {
+                    let limit = session.context.limits().message;
+                    let put =
+                        page.entries.iter().try_for_each(|entry| write_entry(entry, &query, limit, turn));
+                    match (put, page.next) {
+                        (Err(error), _) => next_or_close(Err(error)),
+                        (Ok(()), None) => session.finish_with_updates(reply, "completed", turn),
+                        (Ok(()), Some(position)) => {
+                            session.in_progress = InProgress::List(Box::new(ListInProgress {
+                                account,
+                                reply,
+                                query,
+                                position,
+                            }));
+                            Next::More
+                        }
+                    }
+                }
+                Err(error) => reply_store_error(reply, &error, turn),
+            },
+        )
+    }
+
+    /// Answers NAMESPACE: all mailboxes belong to the user.
+    pub(super) fn namespace(&self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        let personal =
+            [Namespace { prefix: IString::EMPTY, delimiter: Some(DELIMITER), extensions: IString::EMPTY }];
+        let data = Namespaces {
+            personal: LazyList::new(&personal),
+            other_users: LazyList::EMPTY,
+            shared: LazyList::EMPTY,
+        };
+        match turn.machine.data(&Untagged::Namespace(data), turn.tx) {
+            Ok(()) => reply_ok(reply, "completed", turn),
+            Err(error) => next_or_close(Err(error)),
+        }
+    }
+}
+
+fn matcher(reference: &str, patterns: &[String]) -> Result<ListMatcher, TooManyPatterns> {
+    let limits = ListLimits::default().name(NAME_LIMIT);
+    ListMatcher::new(reference, patterns.iter().map(String::as_str), Some(DELIMITER), &limits)
+}
+
+fn write_entry(
+    entry: &ListEntry,
+    query: &ListQuery,
+    append_limit: u64,
+    turn: &mut Turn<'_, '_>,
+) -> Result<(), proto_mail::Error> {
+    let bytes = MailboxName::new(&entry.name).to_bytes(encoding(turn.machine));
+    let selected_by = if query.subscribed { &b"(\"SUBSCRIBED\")"[..] } else { b"(\"SPECIAL-USE\")" };
+    let child_info = [ExtendedItem { name: IString::new(b"CHILDINFO"), value: IString::new(selected_by) }];
+    let extended = if entry.for_child { &child_info[..] } else { &[] };
+    let listed = list_response(&entry.attributes, IString::new(&bytes), extended);
+    let data = if query.lsub { Untagged::Lsub(listed) } else { Untagged::List(listed) };
+    turn.machine.data(&data, turn.tx)?;
+    match &entry.status {
+        Some(status) => mailbox::write_status(&entry.name, status, &query.status, append_limit, turn),
+        None => Ok(()),
+    }
+}

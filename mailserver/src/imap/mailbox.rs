@@ -1,0 +1,442 @@
+//! The commands on mailboxes: SELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS and related ones (RFC 9051 §6.3.2 to
+//! §6.3.8, §6.3.11, §6.4.1 to §6.4.3).
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use io_common::{JobStep, Next, SessionHandle, Slice};
+use mailstore::{AccountId, KeywordsInUse, MailboxId, Selection, SpecialUse, Store, UidSet};
+use proto_imap::Access;
+use proto_imap::mailbox_view::{MailboxView, UidBitmap, ViewUpdate};
+use proto_imap::server::Reply;
+use proto_imap::types::{
+    Condition, Flag, IString, LazyList, MailboxName, MailboxStatus, PlainCode, ResponseCode, StatusItem,
+    StatusResponse, Text, Untagged,
+};
+use proto_imap::types::{
+    CreateCommand, RenameCommand, SelectCommand, SelectParameter, StatusAttribute, StatusCommand,
+};
+
+use super::command_state::{Subscription, Transfer};
+use super::list_query::list_response;
+use super::{
+    Selected, Session, Turn, decode_name, encoding, next_or_close, reply_bad, reply_invalid_name, reply_no,
+    reply_ok, reply_ok_with_code, reply_store_error,
+};
+use crate::change_notifier::{ChangeNotifier, Watch};
+
+/// The number of UIDs read at a time by SELECT.
+const UID_PAGE: usize = 5_000;
+
+impl Session {
+    pub(super) fn select(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        arguments: SelectCommand<'_>,
+        access: Access,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let mut condstore = false;
+        for parameter in arguments.parameters.iter() {
+            match parameter {
+                SelectParameter::CondStore => condstore = true,
+                _ => return reply_bad(reply, "unsupported parameter", turn),
+            }
+        }
+        // A failed SELECT also deselects the current mailbox.
+        if let Some(selected) = self.selected.take()
+            && let Err(error) = write_update(&selected.view.close(), turn)
+        {
+            return next_or_close(Err(error));
+        }
+        // SELECT reports the highest mod-sequence in any case.
+        self.condstore |= condstore;
+        let Some(name) = decode_name(arguments.mailbox, turn) else { return reply_invalid_name(reply, turn) };
+        let mut job = SelectJob {
+            notifier: Arc::clone(&self.context.notifier),
+            remote: turn.cx.session_handle(),
+            account,
+            name,
+            // IMAP4rev2 has no recent messages, so such a client must not claim them from others.
+            claims_recent: access == Access::ReadWrite && !turn.machine.is_enabled("IMAP4rev2"),
+            access,
+            progress: None,
+        };
+        self.run_in_slices(
+            turn,
+            move |store, slice| match job.run(store, slice) {
+                Ok(None) => JobStep::More,
+                Ok(Some(opened)) => JobStep::Done(Ok(opened)),
+                Err(error) => JobStep::Done(Err(error)),
+            },
+            move |session, opened, turn| match opened {
+                Ok(opened) => session.finish_select(reply, opened, turn),
+                Err(error) => reply_store_error(reply, &error, turn),
+            },
+        )
+    }
+
+    fn finish_select(&mut self, reply: Reply, opened: OpenedMailbox, turn: &mut Turn<'_, '_>) -> Next {
+        let selected = self.selected.insert(Box::new(opened.selected));
+        selected.watch.highest_modseq(opened.selection.status.highest_modseq);
+        if let Err(error) =
+            write_select_data(selected, &opened.selection, opened.first_unseen, &opened.name, turn)
+        {
+            return next_or_close(Err(error));
+        }
+        let code = match selected.access {
+            Access::ReadOnly => PlainCode::ReadOnly,
+            Access::ReadWrite => PlainCode::ReadWrite,
+        };
+        reply_ok_with_code(reply, ResponseCode::Plain(code), "select completed", turn)
+    }
+
+    pub(super) fn close(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        let Some(selected) = self.selected.take() else { return reply_ok(reply, "close completed", turn) };
+        if selected.access == Access::ReadOnly {
+            return reply_ok(reply, "close completed", turn);
+        }
+        self.expunge_then(selected.mailbox, UidSet::all(), turn, move |_, expunged, turn| match expunged {
+            Ok(()) | Err(mailstore::Error::NotFound(_)) => reply_ok(reply, "close completed", turn),
+            Err(error) => reply_store_error(reply, &error, turn),
+        })
+    }
+
+    pub(super) fn unselect(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        self.selected = None;
+        reply_ok(reply, "unselect completed", turn)
+    }
+
+    pub(super) fn create(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        arguments: CreateCommand<'_>,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let Some(name) = decode_name(arguments.mailbox, turn) else { return reply_invalid_name(reply, turn) };
+        let mut uses = arguments.special_use.iter().map(|attribute| {
+            SpecialUse::from_attribute(&format!("\\{}", String::from_utf8_lossy(attribute.name())))
+        });
+        let special_use = match (uses.next(), uses.next()) {
+            (None, _) => None,
+            (Some(Some(special_use)), None) => Some(special_use),
+            _ => return reply_no(reply, PlainCode::UseAttr, "unsupported special use", turn),
+        };
+        self.run_job(
+            turn,
+            move |store| store.create_mailbox(account, &name, special_use),
+            move |session, made, turn| match made {
+                Ok(_) => session.finish_with_updates(reply, "create completed", turn),
+                Err(error) => reply_store_error(reply, &error, turn),
+            },
+        )
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        mailbox: MailboxName<'_>,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let Some(name) = decode_name(mailbox, turn) else { return reply_invalid_name(reply, turn) };
+        let mut deleted = false;
+        self.run_in_slices(
+            turn,
+            move |store, slice| {
+                if !deleted {
+                    if let Err(error) = store.delete_mailbox(account, &name) {
+                        return JobStep::Done(Err(error));
+                    }
+                    deleted = true;
+                }
+                while !slice.is_over() {
+                    match store.purge_deleted(account) {
+                        Ok(true) => {}
+                        Ok(false) => return JobStep::Done(Ok(())),
+                        Err(error) => return JobStep::Done(Err(error)),
+                    }
+                }
+                JobStep::More
+            },
+            move |session, deleted, turn| match deleted {
+                Ok(()) => session.finish_with_updates(reply, "delete completed", turn),
+                Err(error) => reply_store_error(reply, &error, turn),
+            },
+        )
+    }
+
+    pub(super) fn rename(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        arguments: RenameCommand<'_>,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let (Some(from), Some(to)) = (decode_name(arguments.from, turn), decode_name(arguments.to, turn))
+        else {
+            return reply_invalid_name(reply, turn);
+        };
+        if from.eq_ignore_ascii_case("INBOX") {
+            // INBOX remains, and its messages are moved (RFC 9051 §6.3.6).
+            return self.run_job(
+                turn,
+                move |store| {
+                    Ok((store.mailbox(account, "INBOX")?.id, store.create_mailbox(account, &to, None)?))
+                },
+                move |session, made, turn| match made {
+                    Ok((from, to)) => {
+                        session.transfer(reply, from, UidSet::all(), to, Transfer::Rename, turn)
+                    }
+                    Err(error) => reply_store_error(reply, &error, turn),
+                },
+            );
+        }
+        self.run_job(
+            turn,
+            move |store| store.rename_mailbox(account, &from, &to),
+            move |session, renamed, turn| match renamed {
+                Ok(()) => session.finish_with_updates(reply, "rename completed", turn),
+                Err(error) => reply_store_error(reply, &error, turn),
+            },
+        )
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        mailbox: MailboxName<'_>,
+        subscription: Subscription,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let Some(name) = decode_name(mailbox, turn) else { return reply_invalid_name(reply, turn) };
+        self.run_job(
+            turn,
+            move |store| match subscription {
+                Subscription::Add => store.subscribe(account, &name),
+                Subscription::Remove => store.unsubscribe(account, &name),
+            },
+            move |session, changed, turn| match changed {
+                Ok(()) => session.finish_with_updates(reply, "completed", turn),
+                Err(error) => reply_store_error(reply, &error, turn),
+            },
+        )
+    }
+
+    pub(super) fn status(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        arguments: StatusCommand<'_>,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let Some(name) = decode_name(arguments.mailbox, turn) else { return reply_invalid_name(reply, turn) };
+        let attributes: Vec<_> = arguments.attributes.iter().collect();
+        if attributes.contains(&StatusAttribute::HighestModSeq)
+            && let Err(error) = self.enable_condstore(turn)
+        {
+            return next_or_close(Err(error));
+        }
+        self.run_job(
+            turn,
+            move |store| {
+                let mailbox = store.mailbox(account, &name)?;
+                if mailbox.no_select {
+                    return Err(mailstore::Error::NoSelect);
+                }
+                Ok((store.status(mailbox.id)?, name))
+            },
+            move |session, found, turn| match found {
+                Ok((status, name)) => {
+                    let limit = session.context.limits().message;
+                    match write_status(&name, &status, &attributes, limit, turn) {
+                        Ok(()) => session.finish_with_updates(reply, "completed", turn),
+                        Err(error) => next_or_close(Err(error)),
+                    }
+                }
+                Err(error) => reply_store_error(reply, &error, turn),
+            },
+        )
+    }
+}
+
+/// Writes a STATUS response.
+pub(super) fn write_status(
+    name: &str,
+    status: &mailstore::Status,
+    attributes: &[StatusAttribute],
+    append_limit: u64,
+    turn: &mut Turn<'_, '_>,
+) -> Result<(), proto_mail::Error> {
+    let items: Vec<_> = attributes
+        .iter()
+        .filter_map(|attribute| {
+            Some(match attribute {
+                StatusAttribute::Messages => StatusItem::Messages(status.messages),
+                StatusAttribute::Recent => StatusItem::Recent(status.recent),
+                StatusAttribute::UidNext => StatusItem::UidNext(NonZeroU32::new(status.uid_next)),
+                StatusAttribute::UidValidity => StatusItem::UidValidity(status.uid_validity),
+                StatusAttribute::Unseen => StatusItem::Unseen(status.unseen),
+                StatusAttribute::Deleted => StatusItem::Deleted(status.deleted),
+                StatusAttribute::Size => StatusItem::Size(status.size),
+                StatusAttribute::HighestModSeq => StatusItem::HighestModSeq(status.highest_modseq),
+                StatusAttribute::AppendLimit => StatusItem::AppendLimit(Some(append_limit)),
+                _ => return None,
+            })
+        })
+        .collect();
+    let bytes = MailboxName::new(name).to_bytes(encoding(turn.machine));
+    let data = MailboxStatus { mailbox: IString::new(&bytes), items: LazyList::new(&items) };
+    turn.machine.data(&Untagged::MailboxStatus(data), turn.tx)
+}
+
+/// A SELECT that is running on a worker. Reads the UIDs page by page.
+struct SelectJob {
+    notifier: Arc<ChangeNotifier>,
+    remote: SessionHandle,
+    account: AccountId,
+    name: String,
+    access: Access,
+    claims_recent: bool,
+    progress: Option<SelectProgress>,
+}
+
+struct SelectProgress {
+    name: String,
+    watch: Watch,
+    selection: Selection,
+    uids: UidBitmap,
+    first_unseen: Option<u32>,
+    next: u32,
+}
+
+/// An opened mailbox, ready to be selected.
+struct OpenedMailbox {
+    name: String,
+    selection: Selection,
+    selected: Selected,
+    first_unseen: Option<u32>,
+}
+
+impl SelectJob {
+    fn run(&mut self, store: &dyn Store, slice: &Slice) -> mailstore::Result<Option<OpenedMailbox>> {
+        let mut progress = match self.progress.take() {
+            Some(progress) => progress,
+            None => self.begin(store)?,
+        };
+        let (mailbox, below): (MailboxId, u32) =
+            (progress.selection.mailbox, progress.selection.status.uid_next);
+        while !slice.is_over() {
+            let page = store.uid_page(mailbox, progress.next, below, UID_PAGE)?;
+            progress.first_unseen = progress.first_unseen.or(page.first_unseen);
+            progress.uids.extend(page.uids);
+            match page.next {
+                Some(next) => progress.next = next,
+                None => return Ok(Some(progress.end(self.access, self.claims_recent))),
+            }
+        }
+        self.progress = Some(progress);
+        Ok(None)
+    }
+
+    fn begin(&self, store: &dyn Store) -> mailstore::Result<SelectProgress> {
+        let mailbox = store.mailbox(self.account, &self.name)?;
+        if mailbox.no_select {
+            return Err(mailstore::Error::NoSelect);
+        }
+        // Watch first: a change between these two steps is reported twice rather than never.
+        let watch = self.notifier.watch(mailbox.id, self.remote.clone());
+        let access =
+            if self.claims_recent { mailstore::Access::ReadWrite } else { mailstore::Access::ReadOnly };
+        let selection = store.select(mailbox.id, access)?;
+        let uids = UidBitmap::new();
+        Ok(SelectProgress { name: mailbox.name, watch, selection, uids, first_unseen: None, next: 1 })
+    }
+}
+
+impl SelectProgress {
+    fn end(self, access: Access, claims_recent: bool) -> OpenedMailbox {
+        let Self { name, watch, selection, uids, first_unseen, .. } = self;
+        let mut view = MailboxView::new(uids);
+        view.share(|uids| watch.share(uids));
+        if claims_recent || access == Access::ReadOnly {
+            // SELECT reports RECENT with the rest of its data.
+            let _ = view.mark_recent_from(selection.first_recent_uid);
+        }
+        let first_unseen = first_unseen.and_then(|uid| view.sequence_number(uid));
+        let selected = Selected {
+            mailbox: selection.mailbox,
+            access,
+            view,
+            watch,
+            cursor: selection.cursor(),
+            keywords: 0,
+        };
+        OpenedMailbox { name, selection, selected, first_unseen }
+    }
+}
+
+/// Writes the responses that SELECT sends before its tagged one. IMAP4rev2 has no recent messages and requires the
+/// mailbox name (RFC 9051 §6.3.2).
+fn write_select_data(
+    selected: &mut Selected,
+    selection: &Selection,
+    first_unseen: Option<u32>,
+    name: &str,
+    turn: &mut Turn<'_, '_>,
+) -> Result<(), proto_mail::Error> {
+    let is_revision_2 = turn.machine.is_enabled("IMAP4rev2");
+    let encoding = encoding(turn.machine);
+    if is_revision_2 {
+        selected.view.clear_recent();
+    }
+    write_flags(selected, &selection.keywords, turn)?;
+    let status = &selection.status;
+    let mut write = |data: Untagged<'_>| turn.machine.data(&data, turn.tx);
+    write(Untagged::Exists(selected.view.exists()))?;
+    if is_revision_2 {
+        let bytes = MailboxName::new(name).to_bytes(encoding);
+        write(Untagged::List(list_response(&[], IString::new(&bytes), &[])))?;
+    } else {
+        write(Untagged::Recent(selected.view.recent().len()))?;
+        if let Some(first) = first_unseen.and_then(NonZeroU32::new) {
+            write(ok_data(ResponseCode::Unseen(Some(first)), "first unseen message"))?;
+        }
+    }
+    write(ok_data(ResponseCode::UidValidity(status.uid_validity), "UIDs valid"))?;
+    write(ok_data(ResponseCode::UidNext(NonZeroU32::new(status.uid_next)), "next UID"))?;
+    write(ok_data(ResponseCode::HighestModSeq(status.highest_modseq), "highest mod-sequence"))
+}
+
+/// Writes the flags of a mailbox: at SELECT, and before a keyword is used that the client has not been told about (RFC
+/// 9051 §7.3.5).
+pub(super) fn write_flags(
+    selected: &mut Selected,
+    keywords: &KeywordsInUse,
+    turn: &mut Turn<'_, '_>,
+) -> Result<(), proto_mail::Error> {
+    selected.keywords = keywords.newest;
+    let names = keywords.names.iter().filter_map(|keyword| Flag::new(keyword).ok());
+    let system = [Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Seen, Flag::Draft];
+    let flags: Vec<_> = system.into_iter().chain(names).collect();
+    turn.machine.data(&Untagged::Flags(LazyList::new(&flags)), turn.tx)?;
+    let any = (!keywords.is_full()).then_some(Flag::Any);
+    let permanent: Vec<_> = match selected.access {
+        Access::ReadWrite => flags.iter().copied().chain(any).collect(),
+        Access::ReadOnly => Vec::new(),
+    };
+    let ok_data = ok_data(ResponseCode::PermanentFlags(LazyList::new(&permanent)), "permanent flags");
+    turn.machine.data(&ok_data, turn.tx)
+}
+
+/// Writes a change of the view.
+pub(super) fn write_update(update: &ViewUpdate, turn: &mut Turn<'_, '_>) -> Result<(), proto_mail::Error> {
+    update.response().map_or(Ok(()), |response| turn.machine.data(&response, turn.tx))
+}
+
+fn ok_data<'a>(code: ResponseCode<'a>, text: &'a str) -> Untagged<'a> {
+    Untagged::Status(StatusResponse::new(Condition::Ok, Text::first_line(text)).with_code(code))
+}

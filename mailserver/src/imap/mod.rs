@@ -1,0 +1,594 @@
+//! One IMAP session of the server: executes the client's commands on the store.
+//!
+//! | file | content |
+//! |---|---|
+//! | [`mailbox`] | SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
+//! | [`list`], [`list_query`] | LIST, LSUB, NAMESPACE |
+//! | [`fetch`], [`fetch_items`], [`fetch_producer`], [`section_reader`] | FETCH: a worker produces pieces, the session writes them |
+//! | [`store`], [`expunge`], [`copy_move`] | STORE; EXPUNGE; COPY and MOVE |
+//! | [`search_command`], [`search`], [`stored_message`] | SEARCH |
+//! | [`uid_windows`] | sets of UIDs, processed window by window |
+//! | [`append`] | APPEND |
+//! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
+//! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
+//! | [`command_state`] | the state of commands in progress |
+//! | [`translate`] | conversion between the store's types and the protocol's |
+//!
+//! A handler never blocks. It hands a job to a worker together with a closure, and the closure runs when the result is
+//! available.
+
+mod append;
+mod command_state;
+mod copy_move;
+mod expunge;
+mod fetch;
+mod fetch_items;
+mod fetch_producer;
+mod given_flags;
+mod keywords;
+mod list;
+mod list_query;
+mod mailbox;
+mod search;
+mod search_command;
+mod section_reader;
+mod store;
+mod stored_message;
+mod translate;
+mod uid_windows;
+mod updates;
+
+use std::sync::Arc;
+
+use io_common::{
+    CloseReason, Context, Error, Handler, ImapServer, JobHandle, JobStep, MachineMut, Next, Slice,
+};
+use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, Store, UidSet};
+use proto_imap::mailbox_view::{MailboxView, ResolveError};
+use proto_imap::server::{Event, Reply, Server};
+use proto_imap::types::{
+    Command, Condition, IString, IdField, LazyList, MailboxName, NameEncoding, NumberKind, PlainCode,
+    ResponseCode, SequenceSet, StatusResponse, Text, Untagged,
+};
+use proto_imap::{Access, Config};
+use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer};
+
+use self::command_state::{
+    AppendInProgress, CopyUidInProgress, FetchInProgress, IdleInProgress, ListInProgress, SearchInProgress,
+    StoreInProgress, Subscription, Transfer,
+};
+use super::change_notifier::Watch;
+use super::failed_logins::LoginAttempt;
+use super::login;
+use super::login_queue::LoginAnswer;
+use super::server_context::ServerContext;
+use super::task::{self, Task};
+use translate::uid_set;
+
+/// The state machine under TLS. Every command that needs an account runs on this one.
+type Machine = Server<Secure>;
+type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
+
+/// The maximum number of ranges that a command's messages may have. Only `$` can have so many.
+const SET_RANGES: usize = 1 << 20;
+
+/// This many times the error limit, in consecutive commands answered with NO, ends a session.
+const REFUSED_IN_A_ROW: u32 = 5;
+
+/// An IMAP session. Rarely used state is boxed, because thousands of sessions may be idle.
+pub(super) struct Session {
+    context: Arc<ServerContext>,
+    number: u64,
+    account: Option<AccountId>,
+    selected: Option<Box<Selected>>,
+    task: Option<Task<Self, Machine>>,
+    in_progress: InProgress,
+    /// Changes that are being sent to the client.
+    updates: Option<Box<PendingUpdates>>,
+    /// Whether the client has enabled mod-sequences (CONDSTORE, RFC 7162 §3.1).
+    condstore: bool,
+    /// The authentication in progress.
+    attempt: Option<LoginAttempt>,
+}
+
+/// A command that takes more than one step.
+enum InProgress {
+    None,
+    Append(Box<AppendInProgress>),
+    Idle(Box<IdleInProgress>),
+    Fetch(Box<FetchInProgress>),
+    Store(Box<StoreInProgress>),
+    CopyUid(Box<CopyUidInProgress>),
+    List(Box<ListInProgress>),
+    Search(Box<SearchInProgress>),
+}
+
+/// What to do once all changes are written.
+type Continuation = Box<dyn FnOnce(&mut Session, &mut Turn<'_, '_>) -> Next + Send>;
+
+/// A page of changes that is being written.
+struct PendingUpdates {
+    keywords: Option<KeywordsInUse>,
+    /// Shared by the sessions at the same position.
+    changes: Arc<Changes>,
+    /// How many of the removed messages, and of those with changed flags, were reported.
+    vanished: usize,
+    changed: usize,
+    new_reported: bool,
+    /// New messages from this UID on are recent; `None` if this session has no recent messages.
+    recent_from: Option<u32>,
+    /// Whether the mailbox was deleted, so that it has no messages any more.
+    deleted: bool,
+    then: Continuation,
+}
+
+/// The selected mailbox.
+struct Selected {
+    mailbox: MailboxId,
+    access: Access,
+    view: MailboxView,
+    watch: Watch,
+    /// The changes up to here were reported to the client.
+    cursor: ChangeCursor,
+    /// The newest keyword that the client was told about.
+    keywords: u32,
+}
+
+impl Selected {
+    /// Returns the UIDs that a set names. `$` is the saved result of a search.
+    fn resolve(&self, set: SequenceSet<'_>, numbering: NumberKind) -> Result<UidSet, ResolveError> {
+        self.view.resolve(set, numbering, SET_RANGES).map(uid_set)
+    }
+}
+
+/// Returns the configuration of the state machine.
+pub(super) fn config(context: &ServerContext, limits: &Limits) -> Arc<Config> {
+    let extensions = [
+        "CHILDREN",
+        "CONDSTORE",
+        "ESEARCH",
+        "ID",
+        "LIST-EXTENDED",
+        "LIST-STATUS",
+        "MOVE",
+        "NAMESPACE",
+        "SEARCHRES",
+        "SPECIAL-USE",
+        "STATUS=SIZE",
+        "UIDPLUS",
+        "UNSELECT",
+        "WITHIN",
+    ];
+    Arc::new(
+        Config::default()
+            .limits(limits.clone())
+            .offered_mechanisms(login::mechanisms(context))
+            .server_name(format!("{} Mailwire", context.name))
+            .extensions(extensions)
+            .enableable(["IMAP4rev2", "CONDSTORE"]),
+    )
+}
+
+impl Session {
+    pub(super) fn new(context: Arc<ServerContext>) -> Self {
+        let number = context.number();
+        Self {
+            context,
+            number,
+            account: None,
+            selected: None,
+            task: None,
+            in_progress: InProgress::None,
+            updates: None,
+            condstore: false,
+            attempt: None,
+        }
+    }
+
+    /// Runs a job of a few milliseconds on a worker, then calls `then` with its result.
+    fn run_job<T: Send + 'static>(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        job: impl FnOnce(&dyn Store) -> mailstore::Result<T> + Send + 'static,
+        then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
+    ) -> Next {
+        let store = Arc::clone(&self.context.store);
+        let group = task::group(self.account, turn.cx);
+        let later = self.context.workers.run(group, turn.cx.session_handle(), move || job(&*store));
+        self.wait_for(later, then, turn)
+    }
+
+    /// Runs a longer job on a worker in slices, then calls `then` with its result. The job returns [`JobStep::More`]
+    /// when its slice is over and is called again after the jobs of other accounts and sessions. It is dropped when
+    /// the session ends.
+    fn run_in_slices<T: Send + 'static>(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        mut job: impl FnMut(&dyn Store, &Slice) -> JobStep<mailstore::Result<T>> + Send + 'static,
+        then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
+    ) -> Next {
+        let store = Arc::clone(&self.context.store);
+        let group = task::group(self.account, turn.cx);
+        let job = move |slice: &Slice| job(&*store, slice);
+        let later = self.context.workers.run_in_slices(group, turn.cx.session_handle(), job);
+        self.wait_for(later, then, turn)
+    }
+
+    fn wait_for<T: Send + 'static>(
+        &mut self,
+        later: Result<JobHandle<mailstore::Result<T>>, Error>,
+        then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        match later {
+            Ok(later) => {
+                self.task = Some(Task::job(later, then));
+                // The state machine yields no further command until this one is answered.
+                Next::Continue
+            }
+            // Only this command fails.
+            Err(Error::GroupQueueFull) => then(
+                self,
+                Err(mailstore::Error::Limit("too many commands of this account are waiting")),
+                turn,
+            ),
+            // One change wakes all idle sessions, perhaps more than the queue can hold: they retry a little later.
+            Err(_) if matches!(self.in_progress, InProgress::Idle(_)) => {
+                then(self, Err(mailstore::Error::Busy), turn)
+            }
+            Err(_) => {
+                turn.machine.shutdown("the server is too busy: try again later", turn.tx);
+                Next::Close
+            }
+        }
+    }
+
+    fn command(&mut self, reply: Reply, command: Command<'_>, turn: &mut Turn<'_, '_>) -> Next {
+        // These commands need no authentication (RFC 9051 §6.1, RFC 2971).
+        match command {
+            Command::Noop => return self.finish_with_updates(reply, "completed", turn),
+            Command::Id(_) => return identify(reply, turn),
+            _ => {}
+        }
+        let Some(account) = self.account else {
+            return reply_no(reply, PlainCode::ClientBug, "log in first", turn);
+        };
+        if turn.machine.is_enabled("CONDSTORE")
+            && let Err(error) = self.enable_condstore(turn)
+        {
+            return next_or_close(Err(error));
+        }
+        match command {
+            Command::Check => self.finish_with_updates(reply, "completed", turn),
+            Command::Namespace => self.namespace(reply, turn),
+            Command::List(arguments) => self.list(account, reply, arguments, turn),
+            Command::Lsub(arguments) => self.lsub(account, reply, arguments, turn),
+            Command::Select(arguments) => self.select(account, reply, arguments, Access::ReadWrite, turn),
+            Command::Examine(arguments) => self.select(account, reply, arguments, Access::ReadOnly, turn),
+            Command::Create(arguments) => self.create(account, reply, arguments, turn),
+            Command::Delete(name) => self.delete(account, reply, name, turn),
+            Command::Rename(arguments) => self.rename(account, reply, arguments, turn),
+            Command::Subscribe(name) => self.subscribe(account, reply, name, Subscription::Add, turn),
+            Command::Unsubscribe(name) => self.subscribe(account, reply, name, Subscription::Remove, turn),
+            Command::Status(arguments) => self.status(account, reply, arguments, turn),
+            Command::Close => self.close(reply, turn),
+            Command::Unselect => self.unselect(reply, turn),
+            Command::Expunge => self.expunge(reply, None, turn),
+            Command::UidExpunge(uids) => self.expunge(reply, Some(uids), turn),
+            Command::Search(arguments) => self.search(reply, arguments, NumberKind::SequenceNumbers, turn),
+            Command::UidSearch(arguments) => self.search(reply, arguments, NumberKind::Uids, turn),
+            Command::Fetch(arguments) => self.fetch(reply, arguments, NumberKind::SequenceNumbers, turn),
+            Command::UidFetch(arguments) => self.fetch(reply, arguments, NumberKind::Uids, turn),
+            Command::Store(arguments) => self.store(reply, arguments, NumberKind::SequenceNumbers, turn),
+            Command::UidStore(arguments) => self.store(reply, arguments, NumberKind::Uids, turn),
+            Command::Copy(arguments) => {
+                self.copy(account, reply, arguments, NumberKind::SequenceNumbers, Transfer::Copy, turn)
+            }
+            Command::UidCopy(arguments) => {
+                self.copy(account, reply, arguments, NumberKind::Uids, Transfer::Copy, turn)
+            }
+            Command::Move(arguments) => {
+                self.copy(account, reply, arguments, NumberKind::SequenceNumbers, Transfer::Move, turn)
+            }
+            Command::UidMove(arguments) => {
+                self.copy(account, reply, arguments, NumberKind::Uids, Transfer::Move, turn)
+            }
+            _ => reply_bad(reply, "unsupported command", turn),
+        }
+    }
+
+    /// Enables mod-sequences. If they were not enabled before and a mailbox is selected, reports the highest
+    /// mod-sequence (RFC 7162 §3.1).
+    fn enable_condstore(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), proto_mail::Error> {
+        if std::mem::replace(&mut self.condstore, true) {
+            return Ok(());
+        }
+        let Some(selected) = &self.selected else { return Ok(()) };
+        let highest = selected.watch.highest_modseq(selected.cursor.flags.0);
+        let code = ResponseCode::HighestModSeq(highest);
+        let status = ok_status("mod-sequences enabled").with_code(code);
+        turn.machine.data(&Untagged::Status(status), turn.tx)
+    }
+
+    /// Starts to check credentials on a worker.
+    fn authenticate(&mut self, request: AuthRequest, turn: &mut Turn<'_, '_>) -> Next {
+        match self.context.begin_login(&request, &mut self.attempt, turn.cx) {
+            Err(answer) => self.log_in(request, answer, turn),
+            Ok(pending) => {
+                self.task =
+                    Some(Task::login(pending, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
+                        session.log_in(request, answer, turn)
+                    }));
+                Next::Continue
+            }
+        }
+    }
+
+    fn log_in(&mut self, request: AuthRequest, answer: LoginAnswer, turn: &mut Turn<'_, '_>) -> Next {
+        let LoginAnswer { verdict, account } = answer;
+        self.context.end_login(&verdict, &mut self.attempt, turn.cx);
+        self.account = account;
+        if !matches!(verdict, AuthVerdict::Keys(_)) {
+            tracing::info!(session = self.number, ?verdict, "imap login");
+        }
+        next_or_close(turn.machine.answer_auth(request, verdict, turn.tx))
+    }
+
+    /// Returns whether the server has rejected too many commands of this session: as many with BAD as the error limit,
+    /// or [`REFUSED_IN_A_ROW`] times as many consecutive ones with NO. A client that looks for mailboxes that do not
+    /// exist gets many NO responses, with successful commands in between.
+    fn is_refused_too_often(&self, machine: &Machine) -> bool {
+        let refusals = machine.refusals();
+        let errors = self.context.limits().errors;
+        refusals.bad >= errors || refusals.in_a_row >= errors.saturating_mul(REFUSED_IN_A_ROW)
+    }
+
+    /// Returns what the driver should do while the session is waiting.
+    fn next_while_waiting(&self) -> Next {
+        if self.updates.is_some() {
+            return Next::More;
+        }
+        match &self.in_progress {
+            InProgress::Append(append) => append.next_while_waiting(),
+            InProgress::Fetch(fetch) => fetch.next_while_waiting(),
+            // A piece was written. Continue once the client has read it.
+            InProgress::Store(_) | InProgress::CopyUid(_) | InProgress::List(_) | InProgress::Search(_) => {
+                Next::More
+            }
+            InProgress::None | InProgress::Idle(_) => Next::Continue,
+        }
+    }
+}
+
+impl Handler<ImapServer> for Session {
+    fn cleartext(
+        &mut self,
+        event: Event<'_, Cleartext>,
+        machine: &mut Server<Cleartext>,
+        tx: &mut SendBuffer,
+        _: &mut Context<'_>,
+    ) -> Next {
+        match event {
+            Event::StartTls(request) => Next::StartTls(request),
+            Event::Closed => Next::Close,
+            Event::Command(Command::Noop, reply) => {
+                next_or_close(machine.reply(reply, &ok_status("completed"), tx))
+            }
+            Event::Command(Command::Id(_), reply) => next_or_close(
+                machine
+                    .data(&identity(), tx)
+                    .and_then(|()| machine.reply(reply, &ok_status("completed"), tx)),
+            ),
+            Event::Command(_, reply) => next_or_close(machine.reply(
+                reply,
+                &StatusResponse::new(Condition::Bad, Text::first_line("start TLS first")),
+                tx,
+            )),
+            _ => Next::Continue,
+        }
+    }
+
+    fn secure(
+        &mut self,
+        event: Event<'_, Secure>,
+        machine: &mut Machine,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let turn = &mut Turn { machine, tx, cx };
+        match event {
+            Event::Command(..) if self.is_refused_too_often(turn.machine) => {
+                turn.machine.shutdown("too many rejected commands", turn.tx);
+                Next::Close
+            }
+            Event::Command(command, reply) => self.command(reply, command, turn),
+            Event::Auth(request) => self.authenticate(request, turn),
+            Event::Append { offer, mailbox, flags, date, size } => {
+                self.begin_append(offer, mailbox, flags, date, size, turn)
+            }
+            Event::AppendChunk(bytes) => self.append_chunk(bytes, turn),
+            Event::AppendEnd(reply) => self.end_append(reply, turn),
+            Event::AppendAborted => {
+                self.in_progress = InProgress::None;
+                Next::Continue
+            }
+            Event::Idle(reply) => self.begin_idle(reply, turn),
+            Event::Done => self.end_idle(turn),
+            Event::Closed => Next::Close,
+            _ => Next::Continue,
+        }
+    }
+
+    fn woken(
+        &mut self,
+        machine: MachineMut<'_, ImapServer>,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let MachineMut::Secure(machine) = machine else { return Next::Continue };
+        let turn = &mut Turn { machine, tx, cx };
+        if let Some(task) = &mut self.task {
+            let Some(then) = task.poll() else { return self.next_while_waiting() };
+            self.task = None;
+            return then(self, turn);
+        }
+        match &mut self.in_progress {
+            InProgress::Append(_) => self.append_woken(turn),
+            InProgress::Idle(_) => self.update_idle(turn),
+            InProgress::None
+            | InProgress::Fetch(_)
+            | InProgress::Store(_)
+            | InProgress::CopyUid(_)
+            | InProgress::List(_)
+            | InProgress::Search(_) => self.next_while_waiting(),
+        }
+    }
+
+    fn drained(
+        &mut self,
+        machine: MachineMut<'_, ImapServer>,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let MachineMut::Secure(machine) = machine else { return Next::Continue };
+        let turn = &mut Turn { machine, tx, cx };
+        if self.updates.is_some() {
+            return self.write_updates(turn);
+        }
+        match &self.in_progress {
+            InProgress::Fetch(_) => self.write_fetch(turn),
+            InProgress::Store(_) => self.write_store(turn),
+            InProgress::CopyUid(_) => self.write_copy_uid(turn),
+            InProgress::List(_) => self.continue_list(turn),
+            InProgress::Search(_) => self.write_search(turn),
+            _ => self.next_while_waiting(),
+        }
+    }
+
+    fn closed(&mut self, why: &CloseReason) {
+        match why {
+            CloseReason::Failed(error) => {
+                tracing::info!(session = self.number, %error, "imap session failed")
+            }
+            _ => tracing::debug!(session = self.number, "imap session ended"),
+        }
+    }
+}
+
+/// Continues, or closes the session if the state machine rejected the call, which is a bug in this module.
+fn next_or_close(result: Result<(), proto_mail::Error>) -> Next {
+    match result {
+        Ok(()) => Next::Continue,
+        Err(error) => {
+            tracing::warn!(%error, "cannot send a response");
+            Next::Close
+        }
+    }
+}
+
+fn ok_status(text: &str) -> StatusResponse<'_> {
+    StatusResponse::new(Condition::Ok, Text::first_line(text))
+}
+
+/// Answers OK.
+fn reply_ok(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    next_or_close(turn.machine.reply(reply, &ok_status(text), turn.tx))
+}
+
+/// Answers OK with a code.
+fn reply_ok_with_code(reply: Reply, code: ResponseCode<'_>, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    next_or_close(turn.machine.reply(reply, &ok_status(text).with_code(code), turn.tx))
+}
+
+/// Answers BAD.
+fn reply_bad(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    next_or_close(turn.machine.reply(
+        reply,
+        &StatusResponse::new(Condition::Bad, Text::first_line(text)),
+        turn.tx,
+    ))
+}
+
+/// Answers BAD because a sequence set cannot be resolved.
+fn reply_unresolved(reply: Reply, error: ResolveError, turn: &mut Turn<'_, '_>) -> Next {
+    match error {
+        ResolveError::TooManyRanges => reply_limit(reply, "too many ranges: use smaller sets", turn),
+        _ => reply_bad(reply, "no message has that number", turn),
+    }
+}
+
+/// Answers BAD with LIMIT.
+fn reply_limit(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    let status = StatusResponse::new(Condition::Bad, Text::first_line(text))
+        .with_code(ResponseCode::Plain(PlainCode::Limit));
+    next_or_close(turn.machine.reply(reply, &status, turn.tx))
+}
+
+/// Answers NO.
+fn reply_no(reply: Reply, code: PlainCode, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    next_or_close(turn.machine.reply(reply, &no_status(code, text), turn.tx))
+}
+
+fn no_status(code: PlainCode, text: &str) -> StatusResponse<'_> {
+    StatusResponse::new(Condition::No, Text::first_line(text)).with_code(ResponseCode::Plain(code))
+}
+
+/// Answers NO for an error of the store.
+fn reply_store_error(reply: Reply, error: &mailstore::Error, turn: &mut Turn<'_, '_>) -> Next {
+    reply_no(reply, code_of(error), &error.to_string(), turn)
+}
+
+fn code_of(error: &mailstore::Error) -> PlainCode {
+    use mailstore::Error;
+    match error {
+        Error::NotFound(_) => PlainCode::NonExistent,
+        Error::Exists(_) => PlainCode::AlreadyExists,
+        Error::InvalidName(_) | Error::Refused(_) | Error::NoSelect => PlainCode::Cannot,
+        Error::Limit(_) => PlainCode::Limit,
+        Error::OverQuota { .. } => PlainCode::OverQuota,
+        Error::Full | Error::Busy | Error::Unavailable(_) => PlainCode::Unavailable,
+        Error::Corrupt(_) => PlainCode::Corruption,
+        error => {
+            tracing::error!(%error, "store error");
+            PlainCode::ServerBug
+        }
+    }
+}
+
+/// Like [`code_of`], for the destination mailbox of a message (RFC 9051 §6.3.12, §6.4.7).
+fn target_code_of(error: &mailstore::Error) -> PlainCode {
+    match error {
+        mailstore::Error::NotFound(_) => PlainCode::TryCreate,
+        error => code_of(error),
+    }
+}
+
+/// Returns the encoding of mailbox names in this session.
+fn encoding(machine: &Machine) -> NameEncoding {
+    if machine.is_enabled("IMAP4rev2") { NameEncoding::Utf8 } else { NameEncoding::ModifiedUtf7 }
+}
+
+/// Decodes a mailbox name. Returns `None` if it is invalid.
+fn decode_name(mailbox: MailboxName<'_>, turn: &Turn<'_, '_>) -> Option<String> {
+    mailbox.decode(encoding(turn.machine)).ok().map(std::borrow::Cow::into_owned)
+}
+
+/// Answers a command whose mailbox name is invalid.
+fn reply_invalid_name(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+    reply_no(reply, PlainCode::Cannot, "invalid mailbox name", turn)
+}
+
+fn identify(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+    match turn.machine.data(&identity(), turn.tx) {
+        Ok(()) => reply_ok(reply, "completed", turn),
+        Err(error) => next_or_close(Err(error)),
+    }
+}
+
+/// The server's answer to ID (RFC 2971). It contains no version, which would help an attacker.
+fn identity() -> Untagged<'static> {
+    const NAME: IString<'static> = IString::new(b"name");
+    const MAILWIRE: IString<'static> = IString::new(b"Mailwire");
+    const FIELDS: &[IdField<'static>] = &[IdField { name: NAME, value: Some(MAILWIRE) }];
+    Untagged::Id(LazyList::new(FIELDS))
+}

@@ -1,0 +1,301 @@
+//! Reports changes by other sessions to the client: with NOOP, while idle, and before the tagged response of each
+//! command that allows it.
+//!
+//! The change notifier signals that the mailbox changed. The session reads the changes from the store, one page at a
+//! time, and only after the client has read the previous page. A slow session therefore holds its position in the
+//! changes, but no backlog.
+//!
+//! EXPUNGE changes sequence numbers. It is sent only when no command that uses them is in progress (RFC 9051 §7.5.1);
+//! the state machine rejects it otherwise.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bumpalo::Bump;
+use io_common::Next;
+use mailstore::{ChangeCursor, Changes, KeywordsInUse, MailboxId, Store};
+use proto_imap::Access;
+use proto_imap::server::Reply;
+use proto_imap::types::FetchItem;
+
+use super::command_state::IdleInProgress;
+use super::keywords::new_keywords;
+use super::mailbox::write_update;
+use super::translate::{self, Recency};
+use super::{
+    Continuation, InProgress, PendingUpdates, Selected, Session, Turn, mailbox, next_or_close, reply_ok,
+};
+use crate::change_notifier::ChangeNotifier;
+
+/// Once this many bytes of output are pending, no more changes are written until the client reads.
+const HIGH_WATER: usize = 128 * 1024;
+
+/// The number of bytes that a session writes before it yields to the others.
+const BYTES_PER_TURN: usize = 32 * 1024;
+
+/// Returns whether enough was written for now, given the pending output before and now.
+pub(super) fn should_yield(before: usize, now: usize) -> bool {
+    now >= HIGH_WATER || now.saturating_sub(before) >= BYTES_PER_TURN
+}
+
+/// The maximum number of messages in a page of changes.
+const PAGE: usize = 250;
+
+/// The minimum time between two reads of changes while idle, so that changes in quick succession are reported
+/// together.
+const COALESCE: Duration = Duration::from_millis(50);
+
+/// A page of changes, as read by a worker.
+struct ChangePage {
+    changes: Arc<Changes>,
+    recent_from: Option<u32>,
+    keywords: Option<KeywordsInUse>,
+}
+
+impl Session {
+    /// Reports changes, then answers OK.
+    pub(super) fn finish_with_updates(
+        &mut self,
+        reply: Reply,
+        text: &'static str,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        self.send_updates_then(turn, move |_, turn| reply_ok(reply, text, turn))
+    }
+
+    /// Reports changes, then calls `then`.
+    pub(super) fn send_updates_then(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        then: impl FnOnce(&mut Self, &mut Turn<'_, '_>) -> Next + Send + 'static,
+    ) -> Next {
+        match &self.selected {
+            Some(selected) if selected.watch.take_changed() => self.read_changes(Box::new(then), turn),
+            _ => then(self, turn),
+        }
+    }
+
+    fn read_changes(&mut self, then: Continuation, turn: &mut Turn<'_, '_>) -> Next {
+        let Some(selected) = &mut self.selected else { return then(self, turn) };
+        selected.skip_own_changes();
+        let (mailbox, cursor, keywords) = (selected.mailbox, selected.cursor, selected.keywords);
+        let recent = selected.recent_access(turn);
+        let notifier = Arc::clone(&self.context.notifier);
+        self.run_job(
+            turn,
+            move |store| changes(store, &notifier, mailbox, &cursor, keywords, recent),
+            move |session, found, turn| session.start_updates(found, then, turn),
+        )
+    }
+
+    fn start_updates(
+        &mut self,
+        found: mailstore::Result<ChangePage>,
+        then: Continuation,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let Some(selected) = &mut self.selected else { return then(self, turn) };
+        let mut deleted = false;
+        let found = match found {
+            Ok(found) => found,
+            Err(mailstore::Error::NotFound(_) | mailstore::Error::NoSelect) => {
+                deleted = true;
+                let changes = Changes { cursor: selected.cursor, ..Changes::default() };
+                ChangePage { changes: Arc::new(changes), recent_from: None, keywords: None }
+            }
+            Err(error) => {
+                tracing::info!(session = self.number, %error, "cannot read changes");
+                selected.watch.mark_changed();
+                return then(self, turn);
+            }
+        };
+        selected.cursor = found.changes.cursor;
+        self.updates = Some(Box::new(PendingUpdates {
+            keywords: found.keywords,
+            changes: found.changes,
+            vanished: 0,
+            changed: 0,
+            new_reported: false,
+            recent_from: found.recent_from,
+            deleted,
+            then,
+        }));
+        self.write_updates(turn)
+    }
+
+    /// Writes as many changes as the client accepts.
+    pub(super) fn write_updates(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        let mut arena = Bump::new();
+        let before = turn.tx.len();
+        loop {
+            let (Some(updates), Some(selected)) = (&mut self.updates, &mut self.selected) else {
+                return Next::Close;
+            };
+            if should_yield(before, turn.tx.len()) {
+                return Next::More;
+            }
+            match updates.write_next(selected, self.condstore, &arena, turn) {
+                Ok(true) => arena.reset(),
+                Ok(false) => break,
+                Err(error) => return next_or_close(Err(error)),
+            }
+        }
+        let (Some(updates), Some(selected)) = (self.updates.take(), &mut self.selected) else {
+            return Next::Close;
+        };
+        if updates.changes.more {
+            return self.read_changes(updates.then, turn);
+        }
+        let Selected { view, watch, .. } = &mut **selected;
+        view.share(|uids| watch.share(uids));
+        (updates.then)(self, turn)
+    }
+
+    pub(super) fn begin_idle(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        self.in_progress = InProgress::Idle(Box::new(IdleInProgress { reply, done: false, next: None }));
+        if let Some(selected) = &self.selected {
+            selected.watch.begin_idle();
+        }
+        // Changes before `begin_idle` did not wake this session.
+        self.update_idle(turn)
+    }
+
+    /// Reports changes to an idle client, and completes IDLE after DONE.
+    pub(super) fn update_idle(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        if self.task.is_some() || self.updates.is_some() {
+            return self.next_while_waiting();
+        }
+        let InProgress::Idle(idling) = &mut self.in_progress else { return Next::Continue };
+        if idling.done {
+            if let Some(selected) = &self.selected {
+                selected.watch.end_idle();
+            }
+            return match std::mem::replace(&mut self.in_progress, InProgress::None) {
+                InProgress::Idle(idling) => self.finish_with_updates(idling.reply, "idle completed", turn),
+                _ => Next::Close,
+            };
+        }
+        if !self.selected.as_ref().is_some_and(|selected| selected.watch.has_changed()) {
+            return Next::Continue;
+        }
+        let now = turn.cx.now();
+        if let Some(next) = idling.next.filter(|next| *next > now) {
+            turn.cx.wake_after(next - now);
+            return Next::Continue;
+        }
+        idling.next = now.checked_add(COALESCE);
+        // A change during the read does not wake the session again: check once more afterwards.
+        self.send_updates_then(turn, |session, turn| session.update_idle(turn))
+    }
+
+    pub(super) fn end_idle(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        if let InProgress::Idle(idling) = &mut self.in_progress {
+            idling.done = true;
+        }
+        self.update_idle(turn)
+    }
+}
+
+/// Reads a page of changes, on a worker.
+fn changes(
+    store: &dyn Store,
+    notifier: &ChangeNotifier,
+    mailbox: MailboxId,
+    cursor: &ChangeCursor,
+    known_keywords: u32,
+    recent: Option<mailstore::Access>,
+) -> mailstore::Result<ChangePage> {
+    let changes = match notifier.page(mailbox, cursor) {
+        Some(page) => page,
+        None => {
+            let page = Arc::new(store.changes_since(mailbox, cursor, PAGE)?);
+            notifier.keep_page(mailbox, *cursor, &page);
+            page
+        }
+    };
+    let recent_from = match recent {
+        Some(access) if !changes.new.is_empty() => {
+            Some(store.claim_recent(mailbox, changes.cursor.uid_next, access)?)
+        }
+        _ => None,
+    };
+    let flags = changes.changed.iter().map(|message| &message.flags);
+    let keywords = new_keywords(store, mailbox, known_keywords, flags)?;
+    Ok(ChangePage { changes, recent_from, keywords })
+}
+
+impl PendingUpdates {
+    /// Writes the next response. Returns false if this page is complete.
+    fn write_next(
+        &mut self,
+        selected: &mut Selected,
+        condstore: bool,
+        arena: &Bump,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<bool, proto_mail::Error> {
+        if let Some(keywords) = self.keywords.take() {
+            mailbox::write_flags(selected, &keywords, turn)?;
+            return Ok(true);
+        }
+        if self.deleted {
+            let Some(update) = selected.view.expunge_last() else { return Ok(false) };
+            return write_update(&update, turn).map(|()| true);
+        }
+        if let Some(&uid) = self.changes.vanished.get(self.vanished) {
+            self.vanished += 1;
+            return selected
+                .view
+                .expunge(uid)
+                .map_or(Ok(()), |update| write_update(&update, turn))
+                .map(|()| true);
+        }
+        if !std::mem::replace(&mut self.new_reported, true) {
+            if let Some(exists) = selected.view.append(self.changes.new.iter().copied()) {
+                write_update(&exists, turn)?;
+                if let Some(first) = self.recent_from {
+                    write_update(&selected.view.mark_recent_from(first), turn)?;
+                }
+            }
+            return Ok(true);
+        }
+        let Some(message) = self.changes.changed.get(self.changed) else { return Ok(false) };
+        self.changed += 1;
+        if selected.view.is_own_change(message.modseq) {
+            return Ok(true);
+        }
+        let Some(number) = selected.view.sequence_number(message.uid) else { return Ok(true) };
+        let recency = selected.recency(message.uid);
+        let mut writer = turn.machine.fetch(number, turn.tx)?;
+        writer.item(&FetchItem::Uid(message.uid));
+        if condstore {
+            writer.item(&FetchItem::ModSeq(message.modseq));
+        }
+        writer.item(&FetchItem::Flags(translate::flags(arena, &message.flags, recency)));
+        writer.finish().map(|()| true)
+    }
+}
+
+impl Selected {
+    /// Returns whether a message is recent in this session.
+    pub(super) fn recency(&self, uid: u32) -> Recency {
+        if self.view.is_recent(uid) { Recency::Recent } else { Recency::Old }
+    }
+
+    /// Advances the cursor past the session's own changes that come next.
+    fn skip_own_changes(&mut self) {
+        // A page that ended within the changes of one transaction continues there.
+        if self.cursor.flags.1 == u32::MAX {
+            self.cursor.flags.0 = self.view.skip_own_changes(self.cursor.flags.0);
+        }
+        self.view.forget_own_changes(self.cursor.flags.0);
+    }
+
+    /// Returns the access with which this session claims recent messages; `None` for IMAP4rev2, which has no recent
+    /// messages.
+    pub(super) fn recent_access(&self, turn: &Turn<'_, '_>) -> Option<mailstore::Access> {
+        (!turn.machine.is_enabled("IMAP4rev2")).then_some(match self.access {
+            Access::ReadWrite => mailstore::Access::ReadWrite,
+            Access::ReadOnly => mailstore::Access::ReadOnly,
+        })
+    }
+}

@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod change_notifier;
+mod committer;
+mod copies_to_undo;
+mod error;
+mod failed_logins;
+pub mod faults;
+mod host_name;
+mod imap;
+mod listener;
+mod login;
+mod login_queue;
+mod recipients;
+pub mod scram_keys;
+#[cfg(feature = "mio")]
+mod server;
+mod server_context;
+mod service;
+mod settings;
+mod smtp;
+mod spool;
+mod task;
+
+pub use error::Error;
+pub use failed_logins::FailedLoginLimits;
+pub use host_name::HostName;
+pub use listener::{Encryption, Listener, ListenerOptions, ListenerReload};
+#[cfg(feature = "mio")]
+pub use server::{Server, ServerBuilder, ServerHandle};
+pub use server_context::ServerContext;
+pub use service::Service;
+pub use settings::{Options, Settings};

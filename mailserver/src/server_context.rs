@@ -1,0 +1,122 @@
+//! The state that all sessions of a server share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use io_common::{WorkerLimits, Workers};
+use mailstore::{AccountId, ChangeSubscription, Quota, Store};
+use proto_mail::Limits;
+
+use super::change_notifier::ChangeNotifier;
+use super::committer::Committer;
+use super::copies_to_undo::CopiesToUndo;
+use super::failed_logins::FailedLogins;
+use super::faults::Faults;
+use super::host_name::HostName;
+use super::login_queue::LoginQueue;
+use super::recipients::{self, Recipients};
+use super::settings::{Options, Settings};
+use crate::error::Error;
+
+/// The number of threads for the store.
+const STORE_THREADS: usize = 4;
+
+/// The maximum number of queued jobs: more than sessions can have, since each has at most two.
+const STORE_QUEUE: usize = 8192;
+
+/// State shared by all sessions.
+pub struct ServerContext {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) workers: Workers,
+    pub(super) logins: LoginQueue,
+    pub(super) failed_logins: FailedLogins,
+    /// The account of `--any-login`, into which every login leads.
+    pub(super) any_login: Option<AccountId>,
+    pub(super) committer: Committer,
+    pub(super) notifier: Arc<ChangeNotifier>,
+    pub(super) recipients: Recipients,
+    /// The server's name in greetings and in Received.
+    pub(super) name: String,
+    pub(super) limits: RwLock<Arc<Limits>>,
+    /// Whether a quota is set, so that a recipient may be rejected before the message.
+    pub(super) checks_quota: AtomicBool,
+    /// Whether Return-Path and Received are added to messages.
+    pub(super) trace_fields: bool,
+    pub(super) faults: Faults,
+    pub(super) sessions: AtomicU64,
+    /// Interrupted copies that no worker could undo.
+    pub(super) copies_to_undo: Arc<CopiesToUndo>,
+    pub(super) _subscription: ChangeSubscription,
+}
+
+impl ServerContext {
+    /// Starts the threads of a server on this store.
+    ///
+    /// # Errors
+    /// The store failed, or the operating system provides no thread.
+    pub fn new(store: Arc<dyn Store>, settings: &Settings, options: Options) -> Result<Arc<Self>, Error> {
+        store.set_quota(settings.quota);
+        let notifier = Arc::new(ChangeNotifier::default());
+        let told = Arc::clone(&notifier);
+        let subscription = store.subscribe_changes(Arc::new(move |change| told.changed(change)));
+        let copies_to_undo = Arc::new(CopiesToUndo::new(Arc::clone(&store)));
+        let committer =
+            Committer::start(Arc::clone(&store), Arc::clone(&copies_to_undo)).map_err(Error::Thread)?;
+        let catch_all = match options.catch_all {
+            Some(account) => Some(store.mailbox(account, "INBOX")?.id),
+            None => None,
+        };
+        let domains = options.names.iter().filter_map(HostName::domain).map(str::to_owned);
+        let host = options.names.iter().find_map(HostName::host);
+        Ok(Arc::new(Self {
+            recipients: Recipients::load(&*store)?.with_domains(domains).catching_all(catch_all),
+            workers: Workers::new(workers(STORE_THREADS, STORE_THREADS - 1, STORE_QUEUE))?,
+            logins: LoginQueue::start().map_err(Error::Thread)?,
+            failed_logins: FailedLogins::new(settings.failed_logins.clone()),
+            any_login: options.any_login,
+            committer,
+            notifier,
+            name: host.map_or_else(recipients::machine_name, str::to_owned),
+            limits: RwLock::new(Arc::new(settings.limits.clone())),
+            checks_quota: AtomicBool::new(settings.quota != Quota::default()),
+            trace_fields: options.trace_fields,
+            faults: options.faults,
+            sessions: AtomicU64::new(1),
+            copies_to_undo,
+            store,
+            _subscription: subscription,
+        }))
+    }
+
+    /// Returns the limits for new sessions.
+    pub(super) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Applies new settings to the server, but not to its connection limits, which the driver has, nor to its listeners.
+    pub fn apply(&self, settings: &Settings) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings.limits.clone());
+        self.failed_logins.set_limits(settings.failed_logins.clone());
+        self.store.set_quota(settings.quota);
+        self.checks_quota.store(settings.quota != Quota::default(), Ordering::Relaxed);
+    }
+
+    /// Returns a number for a new session, which identifies it in the log.
+    pub(super) fn number(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+fn workers(threads: usize, threads_per_group: usize, queue: usize) -> WorkerLimits {
+    let mut limits = WorkerLimits::default();
+    limits.threads = threads;
+    limits.threads_per_group = threads_per_group;
+    limits.queue = queue;
+    limits
+}
+
+impl std::fmt::Debug for ServerContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerContext").field("notifier", &self.notifier).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,67 @@
+//! What a server can be told to do differently, while it runs (`Settings`) and when it starts ([`Options`]).
+
+use std::time::Duration;
+
+use io_common::{ConnectionLimits, Deadlines};
+use mailstore::{AccountId, Quota};
+use proto_mail::Limits;
+
+use crate::failed_logins::FailedLoginLimits;
+use crate::faults::Faults;
+use crate::host_name::HostName;
+
+/// The settings of a server. They can be replaced while it runs, and then apply to new sessions.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The limits of connections. Default: 4,000, of which 1,000 from one address and three quarters before login.
+    pub connections: ConnectionLimits,
+    /// The limits of each session: sizes, counts and errors.
+    pub limits: Limits,
+    /// The time limits of each session. Default: as for a driver, and 60 s for a client to log in.
+    pub deadlines: Deadlines,
+    /// The delays of failed logins.
+    pub failed_logins: FailedLoginLimits,
+    /// The quota of each account.
+    pub quota: Quota,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let mut settings = Self {
+            connections: ConnectionLimits::default(),
+            limits: Limits::default(),
+            deadlines: Deadlines::default(),
+            failed_logins: FailedLoginLimits::default(),
+            quota: Quota::default(),
+        };
+        settings.limit_connections(4000);
+        settings.deadlines.login = Duration::from_secs(60);
+        settings
+    }
+}
+
+impl Settings {
+    /// Sets the maximum number of connections. A quarter of them is reserved for clients that have logged in.
+    pub fn limit_connections(&mut self, connections: usize) {
+        self.connections.connections = connections;
+        self.connections.connections_before_login = (connections - connections / 4).max(1);
+    }
+}
+
+/// What is fixed when a server starts.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// The names of the server. The first host is its name in greetings and in Received; the machine's name if there is
+    /// none. Mail for the domains of all names is local.
+    pub names: Vec<HostName>,
+    /// Delivers every message to the INBOX of this account, whatever its sender and recipients. For tests.
+    pub catch_all: Option<AccountId>,
+    /// Accepts any name and password, and logs in to this account. For tests.
+    pub any_login: Option<AccountId>,
+    /// Adds Return-Path and Received to messages. Without this, messages are stored byte for byte as they were sent.
+    pub trace_fields: bool,
+    /// Faults to inject, for tests of clients.
+    pub faults: Faults,
+}
