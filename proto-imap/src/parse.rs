@@ -13,5 +13,6 @@ pub use crate::response::parse::response;
 
 /// FETCH responses, parsed item by item, so that the contents of sections can be streamed.
 pub mod fetch {
+    pub(crate) use crate::fetch::parse::plain_start;
     pub use crate::fetch::parse::{ItemPosition, ParsedItem, next_item, start};
 }

@@ -5,6 +5,7 @@
 mod common;
 
 use bytes::Bytes;
+use common::talk::Talk;
 use common::{Record, cleartext_client, client, config, in_every_split};
 use proto_imap::Config;
 use proto_imap::client::{Client, Event, LoginMethod};
@@ -106,6 +107,21 @@ fn rejects_a_reply_before_its_command_was_sent() {
     rx.extend(b"M1 OK begin TLS\r\n");
     let error = negotiation.advance(&mut rx, &mut tx).unwrap_err();
     assert_eq!(error, Error::Peer(PeerError::UnexpectedReply), "its bytes are still in tx");
+}
+
+#[test]
+fn rejects_a_reply_that_arrived_with_a_body_before_its_command_was_sent() {
+    let mut talk = Talk::greeted("PREAUTH", "");
+    talk.send(&Command::Examine(SelectCommand::new(MailboxName::INBOX)));
+    assert!(talk.said().starts_with("M1 EXAMINE"));
+    talk.hear("* 1 EXISTS\r\nM1 OK [READ-ONLY] open\r\n").unwrap();
+    talk.hear("* 1 FETCH (BODY[] {10}\r\n01234").unwrap();
+    talk.rx.extend(b"56789)\r\nM2 OK prepared\r\n");
+    let chunk = talk.client.next_event(&mut talk.rx, &mut talk.tx);
+    assert_eq!(chunk, Ok(Some(Event::BodyChunk(b"56789"))));
+    talk.send(&Command::Noop);
+    assert_eq!(talk.said(), "M2 NOOP\r\n");
+    assert_eq!(talk.hear(""), Err(Error::Peer(PeerError::UnexpectedReply)));
 }
 
 #[test]

@@ -3,11 +3,12 @@
 //! This module tracks the position in a FETCH response. The grammar parses the items. The bytes of a body are counted
 //! to find its end. A response that the application must not see is skipped, including its bodies.
 
-use proto_mail::{Error, RecvBuffer, trace::TraceKind};
+use proto_mail::{Error, RecvBuffer, SendBuffer, trace::TraceKind};
 
 use super::event::Event;
-use super::reader::{Escapes, FetchReader, FetchStep, Frame, Input, Stage, Visibility};
+use super::reader::{Escapes, FetchReader, FetchStep, Frame, Input, Reader, Stage, Visibility};
 use super::session::{Phase, Session};
+use crate::parse::Context;
 use crate::parse::fetch::{self, ItemPosition};
 use crate::types::{FetchItem, IString, Repair, Strictness, Unparsed};
 
@@ -16,11 +17,7 @@ impl Session {
     /// announced at its end. Returns whether it is a FETCH response.
     pub(super) fn begin_fetch(&mut self, len: usize, body: Option<u64>, rx: &RecvBuffer) -> bool {
         let bytes = rx.bytes().get(..len).unwrap_or_default();
-        if !may_be_fetch(bytes) {
-            return false;
-        }
-        self.context.repairs.begin();
-        let Ok((sequence, at)) = fetch::start(bytes, &self.context) else { return false };
+        let Some((sequence, at)) = self.fetch_start(bytes) else { return false };
         let (stage, visibility) = if self.shows_fetch() {
             (Stage::Start(sequence), Visibility::All)
         } else {
@@ -32,6 +29,16 @@ impl Session {
         true
     }
 
+    /// Parses the beginning of a FETCH response. Returns the sequence number and the offset of the first item.
+    fn fetch_start(&self, bytes: &[u8]) -> Option<(u32, usize)> {
+        let plain = fetch::plain_start(bytes);
+        if plain.is_none() && !may_be_fetch(bytes) {
+            return None;
+        }
+        self.context.repairs.begin();
+        plain.or_else(|| fetch::start(bytes, &self.context).ok())
+    }
+
     /// Returns whether the application sees a FETCH response that arrives now.
     fn shows_fetch(&self) -> bool {
         self.expects_message_data() && !self.hides_untrusted_data()
@@ -40,7 +47,7 @@ impl Session {
     /// Returns how many bytes of a body have arrived, if the next event is simply a chunk. This is the fast path;
     /// [`fetch_step`](Self::fetch_step) does the rest.
     #[inline]
-    pub(super) fn next_body_chunk(&mut self, rx: &mut RecvBuffer) -> Option<usize> {
+    pub(super) fn next_body_chunk(&mut self, rx: &mut RecvBuffer, tx: &SendBuffer) -> Option<usize> {
         let Input::Fetch(FetchReader { stage: Stage::Body(left @ 1..), .. }) = self.reader.input else {
             return None;
         };
@@ -55,6 +62,8 @@ impl Session {
         if rx.is_empty() {
             return None;
         }
+        // A reply after the body may have arrived with it.
+        self.commands.note_received(rx, tx);
         let len = at_most(rx.len(), left);
         self.reader.borrowed = len;
         rx.trace_span(len, TraceKind::Data);
@@ -65,12 +74,22 @@ impl Session {
         Some(len)
     }
 
-    /// Takes the next step in a FETCH response.
-    pub(super) fn fetch_step(
-        &mut self,
-        fetch: &mut FetchReader,
-        rx: &mut RecvBuffer,
-    ) -> Result<FetchStep, Error> {
+    /// Takes the next step in a FETCH response, if one is being read.
+    #[inline]
+    pub(super) fn fetch_step(&mut self, rx: &mut RecvBuffer) -> Result<FetchStep, Error> {
+        match &self.reader.input {
+            Input::Response => Ok(FetchStep::None),
+            Input::Fetch(FetchReader { stage: Stage::Start(_), .. }) => Ok(FetchStep::Event),
+            Input::Fetch(fetch) if fetch.is_at_item(rx) => Ok(FetchStep::Event),
+            Input::Fetch(_) => self.other_step(rx),
+        }
+    }
+
+    /// Takes a step that is not simply an item.
+    fn other_step(&mut self, rx: &mut RecvBuffer) -> Result<FetchStep, Error> {
+        let Reader { input: Input::Fetch(fetch), borrowed, .. } = &mut self.reader else {
+            return Ok(FetchStep::None);
+        };
         match fetch.stage {
             Stage::Skip => {
                 fetch.stage = match (fetch.body, fetch.visibility) {
@@ -78,7 +97,7 @@ impl Session {
                     (None, Visibility::Hidden) => Stage::Done,
                     (None, _) => return Ok(FetchStep::Event),
                 };
-                self.reader.borrowed = fetch.end;
+                *borrowed = fetch.end;
                 Ok(FetchStep::Silent)
             }
             Stage::SkipBody(0) => {
@@ -88,7 +107,7 @@ impl Session {
             Stage::Body(left) | Stage::SkipBody(left) if left > 0 && rx.is_empty() => Ok(FetchStep::More),
             Stage::SkipBody(left) => {
                 let len = at_most(rx.len(), left);
-                self.reader.borrowed = len;
+                *borrowed = len;
                 rx.trace_span(len, TraceKind::Data);
                 fetch.stage = Stage::SkipBody(left.saturating_sub(len as u64));
                 self.step_done();
@@ -96,12 +115,15 @@ impl Session {
             }
             Stage::Body(left) => {
                 rx.trace_span(at_most(rx.len(), left), TraceKind::Data);
+                if left > 0 {
+                    self.step_done();
+                }
                 Ok(FetchStep::Event)
             }
-            Stage::NextPart => self.next_part(fetch, rx),
-            Stage::Items if fetch.body.is_none() && self.is_line_end(fetch, rx) => {
+            Stage::NextPart => self.next_part(rx),
+            Stage::Items if fetch.is_at_line_end(rx, self.context.reading()) => {
                 self.context.repairs.note(Repair::StrayLineEnd);
-                self.reader.borrowed = fetch.end;
+                *borrowed = fetch.end;
                 fetch.stage = Stage::LineEnd;
                 Ok(FetchStep::Silent)
             }
@@ -120,119 +142,140 @@ impl Session {
         }
     }
 
-    /// Returns whether only the line end is left of the part although an item or `)` is expected. Some servers write
-    /// a line end after a body.
-    fn is_line_end(&self, fetch: &FetchReader, rx: &RecvBuffer) -> bool {
-        let rest = rx.bytes().get(fetch.at..fetch.end).unwrap_or_default();
-        self.context.reading() == Strictness::Tolerant && rest.len() < 16 && rest.trim_ascii().is_empty()
-    }
-
     /// Reads the line after a body: the rest of the response, up to its end or to the next body.
-    fn next_part(&mut self, fetch: &mut FetchReader, rx: &mut RecvBuffer) -> Result<FetchStep, Error> {
+    fn next_part(&mut self, rx: &mut RecvBuffer) -> Result<FetchStep, Error> {
         let (end, body) = match self.find_response(rx)? {
             Frame::More => return Ok(FetchStep::More),
             Frame::Whole(len) => (len, None),
             Frame::UpToBody(len, size) => (len, Some(size)),
         };
         self.step_done();
-        let stage = if fetch.visibility == Visibility::All { Stage::Items } else { Stage::Skip };
-        (fetch.at, fetch.end, fetch.body, fetch.stage) = (0, end, body, stage);
+        if let Input::Fetch(fetch) = &mut self.reader.input {
+            let stage = if fetch.visibility == Visibility::All { Stage::Items } else { Stage::Skip };
+            (fetch.at, fetch.end, fetch.body, fetch.stage) = (0, end, body, stage);
+        }
         Ok(FetchStep::Silent)
     }
 
     /// Reports what [`fetch_step`](Self::fetch_step) has found.
-    pub(super) fn fetch_event<'i>(&mut self, fetch: &mut FetchReader, rx: &'i RecvBuffer) -> Event<'i> {
-        let bytes = rx.bytes();
+    #[inline]
+    pub(super) fn fetch_event<'i>(&mut self, rx: &'i RecvBuffer) -> Event<'i> {
+        let Reader { input: Input::Fetch(fetch), borrowed, .. } = &mut self.reader else {
+            return Event::FetchEnd;
+        };
         match fetch.stage {
             Stage::Start(sequence) => {
                 fetch.stage = Stage::Items;
                 Event::FetchStart { sequence }
             }
-            Stage::Items => self.item(fetch, bytes),
+            Stage::Items => fetch.item(rx.bytes(), borrowed, &self.context),
+            _ => fetch.other_event(rx.bytes(), borrowed),
+        }
+    }
+}
+
+impl FetchReader {
+    /// Returns whether an item or the closing parenthesis is certainly next.
+    fn is_at_item(&self, rx: &RecvBuffer) -> bool {
+        let rest = rx.bytes().get(self.at..self.end).unwrap_or_default();
+        matches!(self.stage, Stage::Items)
+            && matches!(rest, [b' ', next, ..] | [next, ..] if !next.is_ascii_whitespace())
+    }
+
+    /// Returns whether only the line end is left of the part although an item or `)` is expected. Some servers write
+    /// a line end after a body.
+    fn is_at_line_end(&self, rx: &RecvBuffer, reading: Strictness) -> bool {
+        let rest = rx.bytes().get(self.at..self.end).unwrap_or_default();
+        self.body.is_none()
+            && reading == Strictness::Tolerant
+            && rest.len() < 16
+            && rest.trim_ascii().is_empty()
+    }
+
+    /// Returns the event of a part of a body, or the end. `borrowed` becomes the number of bytes that the next call
+    /// consumes.
+    fn other_event<'i>(&mut self, bytes: &'i [u8], borrowed: &mut usize) -> Event<'i> {
+        match self.stage {
             Stage::Inline(from, to, escapes) => {
                 let (chunk, next) = inline(bytes.get(from..to).unwrap_or_default(), escapes);
                 let from = from + next.max(1);
-                fetch.stage = if from < to { Stage::Inline(from, to, escapes) } else { Stage::InlineEnd };
+                self.stage = if from < to { Stage::Inline(from, to, escapes) } else { Stage::InlineEnd };
                 Event::BodyChunk(chunk)
             }
             Stage::InlineEnd => {
-                fetch.stage = Stage::Items;
+                self.stage = Stage::Items;
                 Event::BodyEnd
             }
             Stage::Body(0) => {
-                fetch.stage = Stage::NextPart;
+                self.stage = Stage::NextPart;
                 Event::BodyEnd
             }
             Stage::Body(left) => {
                 let len = at_most(bytes.len(), left);
-                self.reader.borrowed = len;
-                self.step_done();
-                fetch.stage = Stage::Body(left.saturating_sub(len as u64));
+                *borrowed = len;
+                self.stage = Stage::Body(left.saturating_sub(len as u64));
                 Event::BodyChunk(bytes.get(..len).unwrap_or_default())
             }
-            Stage::Skip
+            Stage::Start(_)
+            | Stage::Items
+            | Stage::Skip
             | Stage::SkipBody(_)
             | Stage::NextPart
             | Stage::LineEnd
             | Stage::End
             | Stage::Done => {
-                fetch.stage = Stage::Done;
-                self.reader.borrowed = fetch.end;
+                self.stage = Stage::Done;
+                *borrowed = self.end;
                 Event::FetchEnd
             }
         }
     }
 
-    /// Returns the next item, or the end.
-    fn item<'i>(&mut self, fetch: &mut FetchReader, bytes: &'i [u8]) -> Event<'i> {
-        let part = bytes.get(..fetch.end).unwrap_or_default();
-        let rest = part.get(fetch.at..).unwrap_or_default();
-        let (used, step) = match fetch::next_item(rest, fetch.place, &self.context) {
+    /// Returns the next item, or the end. `borrowed` becomes the number of bytes that the next call consumes.
+    fn item<'i>(&mut self, bytes: &'i [u8], borrowed: &mut usize, context: &Context) -> Event<'i> {
+        let part = bytes.get(..self.end).unwrap_or_default();
+        let rest = part.get(self.at..).unwrap_or_default();
+        let (used, step) = match fetch::next_item(rest, self.place, context) {
             Ok(found) => found,
-            Err(unparsed) => return self.skip_rest(fetch, part, unparsed.offset, unparsed.expected),
+            Err(unparsed) => return self.skip_rest(part, unparsed.offset, unparsed.expected),
         };
         let item = match step {
             fetch::ParsedItem::Item(item) => item,
-            fetch::ParsedItem::End | fetch::ParsedItem::LineEnd if fetch.body.is_some() => {
+            fetch::ParsedItem::End | fetch::ParsedItem::LineEnd if self.body.is_some() => {
                 // The list is closed but a body is announced: its bytes are skipped and not reported.
-                return self.skip_rest(fetch, part, used, "the end of the line");
+                return self.skip_rest(part, used, "the end of the line");
             }
             // `fetch_step` has handled the line end.
             fetch::ParsedItem::End | fetch::ParsedItem::LineEnd => {
-                fetch.stage = Stage::Done;
-                self.reader.borrowed = fetch.end;
+                self.stage = Stage::Done;
+                *borrowed = self.end;
                 return Event::FetchEnd;
             }
         };
-        fetch.at = fetch.at.saturating_add(used);
-        fetch.place = ItemPosition::Later;
+        self.at = self.at.saturating_add(used);
+        self.place = ItemPosition::Later;
         match item {
             FetchItem::Section { section, origin, value } => {
                 let (stage, size) = inline_stage(part, value);
-                fetch.stage = stage;
+                self.stage = stage;
                 Event::BodyStart { section, origin, size }
             }
-            FetchItem::SectionLiteral { section, origin, size } if fetch.body == Some(size) => {
-                self.reader.borrowed = fetch.end;
-                fetch.stage = Stage::Body(size);
+            FetchItem::SectionLiteral { section, origin, size } if self.body == Some(size) => {
+                *borrowed = self.end;
+                self.stage = Stage::Body(size);
                 Event::BodyStart { section, origin, size: Some(size) }
             }
-            FetchItem::SectionLiteral { .. } => self.skip_rest(fetch, part, 0, "the section's contents"),
+            FetchItem::SectionLiteral { .. } => self.skip_rest(part, 0, "the section's contents"),
             item => Event::FetchItem(item),
         }
     }
 
     /// Skips the rest of the response, which cannot be parsed.
-    fn skip_rest<'i>(
-        &mut self,
-        fetch: &mut FetchReader,
-        raw: &'i [u8],
-        at: usize,
-        why: &'static str,
-    ) -> Event<'i> {
-        fetch.visibility = Visibility::End;
-        fetch.stage = Stage::Skip;
-        Event::Unparsed(Unparsed { raw, offset: fetch.at.saturating_add(at).min(raw.len()), expected: why })
+    #[cold]
+    fn skip_rest<'i>(&mut self, raw: &'i [u8], at: usize, why: &'static str) -> Event<'i> {
+        self.visibility = Visibility::End;
+        self.stage = Stage::Skip;
+        Event::Unparsed(Unparsed { raw, offset: self.at.saturating_add(at).min(raw.len()), expected: why })
     }
 }
 

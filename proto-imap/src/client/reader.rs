@@ -79,15 +79,12 @@ impl FetchReader {
     pub(super) const fn is_in_body(&self) -> bool {
         matches!(self.stage, Stage::Body(_) | Stage::SkipBody(_))
     }
-
-    /// Returns what to read next: the rest of this response, or the next one.
-    pub(super) const fn next_input(self) -> Input {
-        if matches!(self.stage, Stage::Done) { Input::Response } else { Input::Fetch(self) }
-    }
 }
 
 /// The result of the next step in a FETCH response.
 pub(super) enum FetchStep {
+    /// No FETCH response is being read.
+    None,
     /// More bytes are needed.
     More,
     /// A response that the application does not see.
@@ -149,10 +146,10 @@ impl Reader {
         }
     }
 
-    /// Continues after an item of a FETCH response. After the last item it expects the next response.
-    pub(super) fn resume(&mut self, fetch: FetchReader) {
-        self.input = fetch.next_input();
-        if matches!(self.input, Input::Response) {
+    /// Expects the next response, if everything of a FETCH response was reported.
+    pub(super) const fn leave_fetch(&mut self) {
+        if matches!(self.input, Input::Fetch(FetchReader { stage: Stage::Done, .. })) {
+            self.input = Input::Response;
             self.remainder = Remainder::None;
         }
     }

@@ -45,10 +45,14 @@ impl Session {
         if self.capabilities.is_asked() && self.collect_capabilities(bytes)? {
             return Ok(true);
         }
-        let tag = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
-        if !self.hides_untrusted_data() && self.commands.replies.kind_of(tag) != Some(CommandKind::Capability)
-        {
-            return Ok(bytes.first() == Some(&b'*') && self.is_hidden(bytes));
+        if !self.hides_untrusted_data() {
+            if bytes.first() == Some(&b'*') {
+                return Ok(self.is_hidden(bytes));
+            }
+            let tag = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
+            if self.commands.replies.kind_of(tag) != Some(CommandKind::Capability) {
+                return Ok(false);
+            }
         }
         match parse::response(bytes, &Context::new(self.config.reading)) {
             Response::Tagged { tag, status } => {

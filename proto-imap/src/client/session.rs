@@ -147,7 +147,7 @@ impl Session {
         rx: &'i mut RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Option<Event<'i>>, Error> {
-        if let Some(len) = self.next_body_chunk(rx) {
+        if let Some(len) = self.next_body_chunk(rx, tx) {
             return Ok(Some(Event::BodyChunk(rx.bytes().get(..len).unwrap_or_default())));
         }
         self.consume(rx);
@@ -163,19 +163,18 @@ impl Session {
                 Phase::Greeting | Phase::Open(_) => {}
             }
             self.ask_for_capabilities(tx);
-            if let Input::Fetch(mut fetch) = self.reader.input {
-                match self.fetch_step(&mut fetch, rx)? {
-                    FetchStep::More => return self.at_end(rx, tx),
-                    FetchStep::Silent => {
-                        self.reader.resume(fetch);
-                        self.consume(rx);
-                        continue;
-                    }
-                    FetchStep::Event => {
-                        let event = self.fetch_event(&mut fetch, rx);
-                        self.reader.resume(fetch);
-                        return Ok(Some(event));
-                    }
+            match self.fetch_step(rx)? {
+                FetchStep::None => {}
+                FetchStep::More => return self.at_end(rx, tx),
+                FetchStep::Silent => {
+                    self.reader.leave_fetch();
+                    self.consume(rx);
+                    continue;
+                }
+                FetchStep::Event => {
+                    let event = self.fetch_event(rx);
+                    self.reader.leave_fetch();
+                    return Ok(Some(event));
                 }
             }
             match self.find_response(rx)? {

@@ -75,6 +75,24 @@ pub fn start<'i>(frame: &'i [u8], cx: &Context) -> Result<(u32, usize), Unparsed
     }
 }
 
+/// Parses the beginning of a FETCH response in the form that nearly every server writes. Returns what [`start`]
+/// returns; `None` for any other form, and for any other response.
+#[inline]
+pub(crate) fn plain_start(frame: &[u8]) -> Option<(u32, usize)> {
+    /// The number of digits that no `u32` overflows with.
+    const DIGITS: usize = 9;
+    let numbered = frame.strip_prefix(b"* ")?;
+    let mut sequence = 0_u32;
+    let mut digits = 0;
+    while let Some(digit @ b'0'..=b'9') = numbered.get(digits) {
+        sequence = sequence.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'));
+        digits += 1;
+    }
+    let [b' ', b'F', b'E', b'T', b'C', b'H', b' ', b'(', ..] = numbered.get(digits..)? else { return None };
+    let plain = (1..=DIGITS).contains(&digits) && numbered.first() != Some(&b'0');
+    plain.then_some((sequence, digits + b"*  FETCH (".len()))
+}
+
 fn message_start<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
     let (rest, ()) = byte(i, b'*', "an asterisk")?;
     let (rest, ()) = sp(rest, cx)?;
