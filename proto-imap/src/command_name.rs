@@ -32,13 +32,19 @@ macro_rules! names {
                 }
             }
 
-            /// Returns the command with this name, which must be in upper case.
-            pub(crate) fn from_upper(name: &[u8]) -> Self {
-                match core::str::from_utf8(name) {
-                    $(Ok($text) => Self::$name,)*
+            /// Returns the command with this key.
+            const fn from_key(key: u128) -> Self {
+                match key {
+                    $(keys::$name => Self::$name,)*
                     _ => Self::Other,
                 }
             }
+        }
+
+        /// The key of each name.
+        #[expect(non_upper_case_globals, reason = "a key has the name of its variant")]
+        mod keys {
+            $(pub(super) const $name: u128 = super::key_of($text);)*
         }
     };
 }
@@ -272,6 +278,13 @@ pub(crate) fn tag_sp(frame: &[u8]) -> Parsed<'_, Tag<'_>> {
 /// The length of the longest known name, plus one byte.
 const LONGEST: usize = 16;
 
+/// Returns a name in upper case as one number, which is faster to look up: its bytes, and zeros up to [`LONGEST`].
+const fn key_of(name: &str) -> u128 {
+    let mut padded = [0; LONGEST];
+    padded.split_at_mut(name.len()).0.copy_from_slice(name.as_bytes());
+    u128::from_le_bytes(padded)
+}
+
 /// Parses the name of a command. Returns it with its bytes as received; for a UID command both words.
 #[inline]
 pub(crate) fn name(i: &[u8]) -> Parsed<'_, (CommandName, &[u8])> {
@@ -292,10 +305,13 @@ pub(crate) fn name(i: &[u8]) -> Parsed<'_, (CommandName, &[u8])> {
 /// Returns the command with this name. Case is ignored.
 pub(crate) fn known_name(name: &[u8]) -> CommandName {
     let mut upper = [0; LONGEST];
-    let Some(upper) = upper.get_mut(..name.len()) else { return CommandName::Other };
-    upper.copy_from_slice(name);
+    // A NUL at the end would be taken for padding.
+    let Some(padded) = upper.get_mut(..name.len()).filter(|_| name.last() != Some(&0)) else {
+        return CommandName::Other;
+    };
+    padded.copy_from_slice(name);
     upper.make_ascii_uppercase();
-    CommandName::from_upper(upper)
+    CommandName::from_key(u128::from_le_bytes(upper))
 }
 
 /// Parses the line end. Nothing may follow it.

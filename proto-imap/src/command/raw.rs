@@ -1,6 +1,6 @@
 //! Commands as text, for those without a variant of [`Command`](crate::types::Command).
 
-use crate::command_name::CommandName;
+use crate::command_name::{CommandName, known_name};
 use crate::frame;
 use crate::frame::LineEnd;
 use crate::grammar::characters::is_atom_char;
@@ -101,7 +101,7 @@ impl<'i> RawCommand<'i> {
     /// Returns the command's name, if it is known. A UID command is [`Other`](CommandName::Other).
     #[must_use]
     pub fn name(&self) -> CommandName {
-        crate::command_name::known_name(self.name)
+        known_name(self.name)
     }
 
     /// Returns the name as received.
@@ -164,8 +164,10 @@ mod tests {
     #[test]
     fn finds_every_name() {
         for name in CommandName::ALL {
-            assert_eq!(CommandName::from_upper(name.as_str().as_bytes()), *name);
+            assert_eq!(known_name(name.as_str().as_bytes()), *name);
         }
-        assert_eq!(CommandName::from_upper(b""), CommandName::Other);
+        for unknown in [&b""[..], b"NOOP\0", b"AUTHENTICATE-PLAIN"] {
+            assert_eq!(known_name(unknown), CommandName::Other);
+        }
     }
 }

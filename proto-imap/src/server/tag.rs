@@ -64,7 +64,8 @@ impl CommandTag {
     }
 
     pub(super) fn get(&self) -> Option<Tag<'_>> {
-        Tag::new(&self.bytes).ok()
+        // `begin` has checked the bytes.
+        (!self.is_empty()).then(|| Tag::checked(&self.bytes))
     }
 
     pub(super) const fn kind(&self) -> TraceKind {
