@@ -5,8 +5,8 @@ use crate::body_structure::{BodyExtension, Disposition, Parameter, Parameters};
 use crate::grammar::lazy_list::{Element, LazyList, more, pairs};
 use crate::grammar::primitive::{close, nil, open, sp, spaces, spaces_before_close, taken};
 use crate::grammar::repair::Repair;
-use crate::grammar::string::IString;
-use crate::grammar::string::parse::{nstring, string};
+use crate::grammar::string::parse::{nstring, plain_quoted, string};
+use crate::grammar::string::{Escapes, IString};
 use crate::grammar::value::{value, values};
 use crate::grammar::{Context, Expected, Parsed, expected};
 
@@ -23,6 +23,23 @@ pub(crate) fn body_fld_param<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Parame
 
 /// `string SP string`
 fn parameter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Parameter<'i>>> {
+    match plain_parameter(i) {
+        Some((rest, parameter)) => Ok((rest, Some(parameter))),
+        None => odd_parameter(i, cx),
+    }
+}
+
+/// Parses two plain quoted strings with one space between them; `None` for any other form.
+#[inline]
+fn plain_parameter(i: &[u8]) -> Option<(&[u8], Parameter<'_>)> {
+    let (rest, name) = plain_quoted(i)?;
+    let (rest, value) = plain_quoted(rest.strip_prefix(b" ")?)?;
+    let plain = |raw| IString::quoted(raw, Escapes::None);
+    Some((rest, Parameter { name: plain(name), value: plain(value) }))
+}
+
+/// Parses a parameter in any form.
+fn odd_parameter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Parameter<'i>>> {
     if i.first() == Some(&b'(') && cx.repair(Repair::BodyShape) {
         return parenthesised_parameter(i, cx);
     }
@@ -79,8 +96,15 @@ pub(crate) fn body_ext_mpart<'i>(
     Ok((rest, (parameters, extension)))
 }
 
+/// `[SP body-fld-dsp [SP body-fld-lang [SP body-fld-loc *(SP body-extension)]]]`
 fn extension<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, BodyExtension<'i>> {
     let mut extension = BodyExtension::default();
+    // Most parts have none of these fields.
+    if let Some(rest) = i.strip_prefix(b" NIL NIL NIL")
+        && rest.first() == Some(&b')')
+    {
+        return Ok((rest, extension));
+    }
     let Some(rest) = more(i, cx)? else { return Ok((i, extension)) };
     let (i, disposition) = body_fld_dsp(rest, cx)?;
     extension.disposition = disposition;

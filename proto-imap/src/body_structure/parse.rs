@@ -14,7 +14,8 @@ use crate::grammar::primitive::{close, nil, open, sp, spaces, spaces_before_clos
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::{nstring, string};
-use crate::grammar::{Context, MAX_DEPTH, Parsed, expected};
+use crate::grammar::value::skip_list;
+use crate::grammar::{Context, Expected, MAX_DEPTH, Parsed, expected};
 
 /// `body = "(" (body-type-1part / body-type-mpart) ")"`
 ///
@@ -70,7 +71,7 @@ fn body_type_mpart<'i>(i: &'i [u8], cx: &Context, depth: u8, out: &mut BodyStruc
     loop {
         let behind = spaces_before_part(rest, cx);
         if behind.first() == Some(&b'(') {
-            (rest, ()) = nested_body(behind, cx, depth, out)?;
+            rest = part(behind, cx, depth, out)?;
             count += 1;
         } else if let Some(behind) = missing_part(behind, cx) {
             rest = behind;
@@ -90,6 +91,21 @@ fn body_type_mpart<'i>(i: &'i [u8], cx: &Context, depth: u8, out: &mut BodyStruc
     }
     let (rest, ()) = sp(rest, cx)?;
     multipart_tail(rest, parts, cx, out)
+}
+
+/// Returns the input after a part of a multipart. The part goes to `scratch`, unless it can be skipped.
+fn part<'i>(
+    i: &'i [u8],
+    cx: &Context,
+    depth: u8,
+    scratch: &mut BodyStructure<'i>,
+) -> Result<&'i [u8], nom::Err<Expected<'i>>> {
+    if cx.is_flawless()
+        && let Some(rest) = skip_list(i, cx)
+    {
+        return Ok(rest);
+    }
+    nested_body(i, cx, depth, scratch).map(|(rest, ())| rest)
 }
 
 /// `media-subtype [SP body-ext-mpart]`, and the closing parenthesis
@@ -326,5 +342,73 @@ impl<'i> Element<'i> for BodyStructure<'i> {
             rest = behind.trim_ascii_start();
         }
         body(rest, cx).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::Envelope;
+    use crate::fetch::FetchItem;
+    use crate::fetch::parse::{ItemPosition, ParsedItem, next_item};
+    use crate::grammar::Attempt;
+    use alloc::string::String;
+
+    /// Parses an item and returns its view as text, and the same bytes viewed without skipping any part.
+    fn views(item: &str, reading: &Context) -> (String, String) {
+        match next_item(item.as_bytes(), ItemPosition::First, reading) {
+            Ok((_, ParsedItem::Item(FetchItem::Envelope(envelope)))) => {
+                let again = LazyValue::<Envelope<'_>>::wire(value_of(item), Attempt::First);
+                (alloc::format!("{envelope:?}"), alloc::format!("{again:?}"))
+            }
+            Ok((_, ParsedItem::Item(FetchItem::BodyStructure(structure)))) => {
+                let again = LazyValue::<BodyStructure<'_>>::wire(value_of(item), Attempt::First);
+                (alloc::format!("{structure:?}"), alloc::format!("{again:?}"))
+            }
+            other => panic!("{item}: {other:?}"),
+        }
+    }
+
+    fn value_of(item: &str) -> &[u8] {
+        item.split_once(' ').map_or(&b""[..], |(_, value)| value.as_bytes())
+    }
+
+    #[test]
+    fn a_view_that_skips_parts_equals_one_that_does_not() {
+        let text =
+            r#"("text" "plain" ("a" "b)") NIL NIL "7bit" 1 1 NIL ("inline" ("x" "\")")) ("en" "de") NIL)"#;
+        let literal = "{3}\r\n))(";
+        let envelope = alloc::format!(
+            r#"("d)" "\")" (("a\"))" NIL "b" "c")) NIL ((NIL NIL {literal} "h")) NIL NIL NIL NIL "<i>")"#
+        );
+        let message = alloc::format!(
+            r#"("message" "rfc822" NIL NIL NIL "7bit" 9 {envelope} ({text}{text} "mixed") 4)"#
+        );
+        let nested = alloc::format!(r#"(({message}{text} "mixed" NIL NIL NIL "l" ("e" 5)){text} "mixed")"#);
+        let deep = alloc::format!("{}{text}{}", "(".repeat(31), " \"mixed\")".repeat(31));
+        for structure in [text, &message, &nested, &deep] {
+            for reading in [Context::strict(), Context::tolerant()] {
+                let (view, again) = views(&alloc::format!("BODYSTRUCTURE {structure}"), &reading);
+                assert_eq!(reading.repairs.total(), 0, "{structure}");
+                assert_eq!(view, again);
+            }
+        }
+        let (view, again) = views(&alloc::format!("ENVELOPE {envelope}"), &Context::tolerant());
+        assert_eq!(view, again);
+        assert!(view.contains(r#""<i>""#), "{view}");
+    }
+
+    #[test]
+    fn a_view_of_a_repaired_value_skips_no_part() {
+        for item in [
+            r#"BODYSTRUCTURE (("text" "plain" NIL NIL "a"b)" "7bit" 1 1) "mixed")"#,
+            r#"BODYSTRUCTURE (("text" "plain" NIL NIL NIL "7bit" 1 1) NIL "mixed")"#,
+            r#"ENVELOPE (NIL "a" (NIL (NIL NIL "x" "y")) NIL NIL NIL NIL NIL NIL "<i>")"#,
+        ] {
+            let reading = Context::tolerant();
+            let (view, again) = views(item, &reading);
+            assert!(reading.repairs.total() > 0, "{item}");
+            assert_eq!(view, again);
+        }
     }
 }

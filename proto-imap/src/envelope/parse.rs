@@ -7,7 +7,7 @@ use crate::grammar::lazy_list::Element;
 use crate::grammar::primitive::{byte, close, nil, open, sp, spaces, spaces_before_close, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
-use crate::grammar::string::parse::nstring;
+use crate::grammar::string::parse::{nstring, plain_nstring};
 use crate::grammar::value::values;
 use crate::grammar::{Context, MAX_DEPTH, Parsed, expected};
 
@@ -137,7 +137,32 @@ pub(crate) fn address_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, AddressL
 ///
 /// *Tolerant*: fields missing at the end, further fields, parentheses around the parentheses; angle brackets around
 /// mailbox and host; the address in the name's place and the name in the mailbox's.
+#[inline]
 pub(crate) fn address<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Address<'i>> {
+    match plain_address(i) {
+        Some((rest, mut address)) => {
+            if cx.is_tolerant() {
+                straighten(&mut address, cx);
+            }
+            Ok((rest, address))
+        }
+        None => odd_address(i, cx),
+    }
+}
+
+/// Parses an address of four plain strings with one space between them; `None` for any other form.
+#[inline]
+fn plain_address(i: &[u8]) -> Option<(&[u8], Address<'_>)> {
+    let (rest, name) = plain_nstring(i.strip_prefix(b"(")?)?;
+    let (rest, adl) = plain_nstring(rest.strip_prefix(b" ")?)?;
+    let (rest, mailbox) = plain_nstring(rest.strip_prefix(b" ")?)?;
+    let (rest, host) = plain_nstring(rest.strip_prefix(b" ")?)?;
+    Some((rest.strip_prefix(b")")?, Address { name, adl, mailbox, host }))
+}
+
+/// Parses an address in any form.
+#[inline(never)]
+fn odd_address<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Address<'i>> {
     let (mut rest, ()) = open(i, cx)?;
     let mut extra = 0;
     while rest.first() == Some(&b'(') && extra < MAX_DEPTH && cx.repair(Repair::AddressShape) {

@@ -37,7 +37,7 @@ use crate::grammar::string::IString;
 use crate::grammar::string::parse::{literal_size, literal8, nstring, string};
 use crate::grammar::unparsed::Unparsed;
 use crate::grammar::value::{object_id, value};
-use crate::grammar::{Context, Parsed, expected};
+use crate::grammar::{Attempt, Context, Parsed, expected};
 use crate::section::{Section, SectionItem, section, section_origin};
 
 /// The position of an item in its response.
@@ -296,8 +296,10 @@ fn lazy<'i, T: Element<'i> + 'i>(
     parse: impl Fn(&'i [u8], &Context) -> Parsed<'i, T>,
 ) -> Parsed<'i, LazyValue<'i, T>> {
     cx.attempts(|| {
-        let (rest, _) = parse(i, cx)?;
-        Ok((rest, LazyValue::wire(taken(i, rest), cx.attempt())))
+        let (parsed, made) = cx.repairs.made_by(|| parse(i, cx));
+        let (rest, _) = parsed?;
+        let attempt = if made.is_empty() { Attempt::Flawless } else { cx.attempt() };
+        Ok((rest, LazyValue::wire(taken(i, rest), attempt)))
     })
 }
 

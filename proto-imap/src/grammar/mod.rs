@@ -35,6 +35,8 @@ pub struct Context {
     /// Set for the second attempt at a message: a backslash before the apparent end of a quoted string escapes
     /// nothing.
     salvage: Cell<bool>,
+    /// Set for parsing a view again that needed no repair.
+    is_flawless: bool,
     /// The repairs made so far.
     pub repairs: Repairs,
 }
@@ -43,7 +45,7 @@ impl Context {
     /// Creates a context without repairs.
     #[must_use]
     pub const fn new(reading: Strictness) -> Self {
-        Self { reading, salvage: Cell::new(false), repairs: Repairs::new() }
+        Self { reading, salvage: Cell::new(false), is_flawless: false, repairs: Repairs::new() }
     }
 
     /// Creates a context that accepts exactly the grammar of the RFCs.
@@ -87,12 +89,23 @@ impl Context {
         Self {
             reading: Strictness::Tolerant,
             salvage: Cell::new(matches!(attempt, Attempt::Second)),
+            is_flawless: matches!(attempt, Attempt::Flawless),
             repairs: Repairs::new(),
         }
     }
 
     pub(crate) fn attempt(&self) -> Attempt {
-        if self.salvage.get() { Attempt::Second } else { Attempt::First }
+        match (self.salvage.get(), self.is_flawless) {
+            (true, _) => Attempt::Second,
+            (false, true) => Attempt::Flawless,
+            (false, false) => Attempt::First,
+        }
+    }
+
+    /// Returns whether this parses a view again that needed no repair. Then a list in it can be skipped without
+    /// parsing its elements, because parentheses and strings alone tell where it ends.
+    pub(crate) const fn is_flawless(&self) -> bool {
+        self.is_flawless
     }
 
     /// Runs `parse`. If it fails and the context is tolerant, runs it once more with the rules of the second attempt.
@@ -125,6 +138,8 @@ pub(crate) enum Attempt {
     #[default]
     First,
     Second,
+    /// The first attempt, which needed no repair.
+    Flawless,
 }
 
 /// The element that the grammar expected, and its position.

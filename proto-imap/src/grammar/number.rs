@@ -30,33 +30,36 @@ pub(crate) fn number64<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
     number_up_to(i, cx, if cx.is_tolerant() { u64::MAX } else { i64::MAX as u64 })
 }
 
+#[inline]
 fn number_up_to<'i>(i: &'i [u8], cx: &Context, greatest: u64) -> Parsed<'i, u64> {
+    /// The number of digits that no `u64` overflows with.
+    const DIGITS: usize = 19;
     let mut value = 0_u64;
-    let mut too_large = false;
     let mut end = 0;
-    for byte in i {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        match value.checked_mul(10).and_then(|value| value.checked_add(u64::from(digit))) {
-            Some(more) => value = more,
-            None => too_large = true,
-        }
+    while let Some(digit @ b'0'..=b'9') = i.get(end) {
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
         end += 1;
     }
     let rest = i.get(end..).unwrap_or_default();
-    let odd = matches!(rest.first(), Some(b'.' | b'e' | b'E'));
-    if end == 0 || (odd && cx.is_tolerant()) {
+    let plain = (1..=DIGITS).contains(&end) && !matches!(rest.first(), Some(b'.' | b'e' | b'E'));
+    if plain && value <= greatest { Ok((rest, value)) } else { odd_number(i, cx, greatest) }
+}
+
+/// Parses a number in any form.
+#[cold]
+fn odd_number<'i>(i: &'i [u8], cx: &Context, greatest: u64) -> Parsed<'i, u64> {
+    let Ok((rest, digits)) = plain_digits(i) else { return lenient_number(i, cx, greatest) };
+    if matches!(rest.first(), Some(b'.' | b'e' | b'E')) && cx.is_tolerant() {
         return lenient_number(i, cx, greatest);
     }
-    if too_large || value > greatest {
-        if !cx.repair(Repair::NumberTooLarge) {
-            return expected(i, "a smaller number");
-        }
-        value = greatest;
+    let value = digits.iter().try_fold(0_u64, |all, digit| {
+        all.checked_mul(10)?.checked_add(u64::from(digit - b'0')).filter(|value| *value <= greatest)
+    });
+    match value {
+        Some(value) => Ok((rest, value)),
+        None if cx.repair(Repair::NumberTooLarge) => Ok((rest, greatest)),
+        None => expected(i, "a smaller number"),
     }
-    Ok((rest, value))
 }
 
 #[cold]

@@ -156,6 +156,15 @@ impl Repairs {
         RepairSet(self.recent.get())
     }
 
+    /// Runs `parse`, and returns its result and the kinds of repairs that it has made.
+    pub(crate) fn made_by<T>(&self, parse: impl FnOnce() -> T) -> (T, RepairSet) {
+        let earlier = self.recent.replace(0);
+        let result = parse();
+        let made = self.recent.get();
+        self.recent.set(earlier | made);
+        (result, RepairSet(made))
+    }
+
     pub(crate) fn restore(&self, earlier: &Self) {
         self.recent.set(earlier.recent.get());
         for (count, old) in self.counts.iter().zip(&earlier.counts) {

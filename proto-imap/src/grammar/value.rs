@@ -8,7 +8,7 @@ use crate::grammar::primitive::{atom, close, open, sp, spaces_before_close, take
 use crate::grammar::repair::Repair;
 use crate::grammar::sink::Sink;
 use crate::grammar::string::IString;
-use crate::grammar::string::parse::{literal, literal8, quoted};
+use crate::grammar::string::parse::{literal, literal8, quoted, skip_quoted};
 use crate::grammar::{Context, MAX_DEPTH, Parsed, expected};
 
 /// An item of the extended data of a LIST response or a namespace. Its value is kept as received.
@@ -62,6 +62,28 @@ pub(crate) fn value<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
             return expected(rest, "a space or a closing parenthesis");
         }
     }
+}
+
+/// Skips a list in parentheses that was parsed before and needed no repair. Looks only at parentheses and strings.
+/// Returns the rest; `None` if the list does not end, or only [`value`] can tell where.
+pub(crate) fn skip_list<'i>(i: &'i [u8], cx: &Context) -> Option<&'i [u8]> {
+    let mut rest = i.strip_prefix(b"(")?;
+    let mut depth = 1_usize;
+    while depth > 0 {
+        let here = rest;
+        let (first, behind) = here.split_first()?;
+        rest = behind;
+        // Letters and digits are the most frequent.
+        match first {
+            b'0'..=b'z' | b' ' => {}
+            b'"' => rest = skip_quoted(here, cx)?,
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            b'{' => rest = literal(here, cx).ok()?.0,
+            _ => {}
+        }
+    }
+    Some(rest)
 }
 
 /// Returns whether the input at `rest` may follow the value at `before` inside a list.

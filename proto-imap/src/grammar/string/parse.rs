@@ -16,14 +16,39 @@ use memchr::memchr;
 /// escapes nothing is an ordinary character; LF, NUL and any bytes above 127 are allowed.
 #[inline]
 pub(crate) fn quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
-    let [b'"', body @ ..] = i else { return expected(i, "a quoted string") };
-    let plain = plain_ascii(body);
-    if let Some((raw, [b'"', behind @ ..])) = body.split_at_checked(plain)
-        && (!cx.is_tolerant() || ends_string(behind))
-    {
-        return Ok((behind, IString::quoted(raw, Escapes::None)));
+    match plain_quoted(i) {
+        Some((rest, raw)) => Ok((rest, IString::quoted(raw, Escapes::None))),
+        None => odd_quoted(i, cx),
     }
-    odd_quoted(i, body, plain, cx)
+}
+
+/// Returns the input after a quoted string.
+#[inline]
+pub(crate) fn skip_quoted<'i>(i: &'i [u8], cx: &Context) -> Option<&'i [u8]> {
+    match plain_quoted(i) {
+        Some((rest, _)) => Some(rest),
+        None => odd_quoted(i, cx).ok().map(|(rest, _)| rest),
+    }
+}
+
+/// Parses a quoted string of plain ASCII that a space, `)`, `]` or a line end follows. Returns the rest and the bytes
+/// between the quotes; `None` for any other string. The strict and the tolerant parser parse such a string alike.
+#[inline]
+pub(crate) fn plain_quoted(i: &[u8]) -> Option<(&[u8], &[u8])> {
+    let body = i.strip_prefix(b"\"")?;
+    let len = plain_len(body);
+    let raw = body.get(..len)?;
+    Some((body.get(len + 1..)?, raw))
+}
+
+/// Returns the length of a plain string whose opening quote precedes `body`; [`usize::MAX`] for any other string. A
+/// function of its own, because it is called for each string and returns in a register.
+#[inline(never)]
+fn plain_len(body: &[u8]) -> usize {
+    let len = plain_ascii(body);
+    let ends = body.get(len) == Some(&b'"')
+        && body.get(len.wrapping_add(1)).is_none_or(|next| is(*next, ENDS_STRING));
+    if ends { len } else { usize::MAX }
 }
 
 /// Returns the number of leading bytes that are ASCII other than control characters, quotes and backslashes. Checks
@@ -31,31 +56,32 @@ pub(crate) fn quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
 #[inline]
 fn plain_ascii(i: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = ONES << 7;
-    // Sets the high bit of each byte that is zero; exact up to the first of them.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
     let mut at = 0;
-    let mut rest = i;
-    while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let special = zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c)) | control | (word & HIGH);
+    while let Some(word) = i.get(at..).and_then(<[u8]>::first_chunk) {
+        let word = u64::from_le_bytes(*word);
+        // Sets the high bit of each byte that is not plain. The first subtraction finds control characters and quotes,
+        // which XOR makes 0x20; the second finds backslashes, which XOR makes 0. A byte above the first one that is
+        // found can get a wrong bit, because a subtraction borrows from it.
+        let special = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21)
+            | (word ^ (ONES * 0x5c)).wrapping_sub(ONES)
+            | word;
+        let special = special & (ONES << 7);
         if special != 0 {
             return at + (special.trailing_zeros() / 8) as usize;
         }
         at += 8;
-        rest = behind;
     }
+    let rest = i.get(at..).unwrap_or_default();
     at + rest.iter().position(|byte| !is(*byte, QUOTED)).unwrap_or(rest.len())
 }
 
-/// Parses a quoted string with more than plain ASCII. The first `plain` bytes of its body are plain.
-fn odd_quoted<'i>(i: &'i [u8], body: &'i [u8], plain: usize, cx: &Context) -> Parsed<'i, IString<'i>> {
-    let mut at = plain;
+/// Parses any quoted string.
+fn odd_quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
+    let [b'"', body @ ..] = i else { return expected(i, "a quoted string") };
+    let mut at = 0;
     let mut escapes = Escapes::None;
     loop {
-        let rest = body.get(at..).unwrap_or_default();
-        at += rest.iter().position(|byte| !is(*byte, QUOTED)).unwrap_or(rest.len());
+        at += plain_ascii(body.get(at..).unwrap_or_default());
         let Some((special, behind)) = body.get(at..).and_then(<[u8]>::split_first) else {
             return expected(i, "a closing quote");
         };
@@ -85,6 +111,7 @@ fn odd_quoted<'i>(i: &'i [u8], body: &'i [u8], plain: usize, cx: &Context) -> Pa
             b'\r' if behind.first() == Some(&b'\n') => return expected(i, "a closing quote"),
             b'\r' | b'\n' if cx.repair(Repair::StrayLineEnd) => {}
             0x80.. => {}
+            special if is(special, QUOTED) => {}
             _ => return expected(i, "a closing quote"),
         }
         at += 1;
@@ -217,13 +244,32 @@ fn starts_lenient(i: &[u8]) -> bool {
 /// `nstring = string / nil`. *Tolerant*: an atom; `()` as `NIL`; a literal8.
 #[inline]
 pub(crate) fn nstring<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i>>> {
+    match plain_nstring(i) {
+        Some((rest, string)) => Ok((rest, string)),
+        None => odd_nstring(i, cx),
+    }
+}
+
+/// Parses a plain quoted string or `NIL`; `None` for any other string. The strict and the tolerant parser parse these
+/// alike.
+#[inline(always)]
+pub(crate) fn plain_nstring(i: &[u8]) -> Option<(&[u8], Option<IString<'_>>)> {
+    match i {
+        [b'"', ..] => {
+            let (rest, raw) = plain_quoted(i)?;
+            Some((rest, Some(IString::quoted(raw, Escapes::None))))
+        }
+        [b'N' | b'n', b'I' | b'i', b'L' | b'l', rest @ ..] if !starts_lenient(rest) => Some((rest, None)),
+        _ => None,
+    }
+}
+
+#[inline(never)]
+fn odd_nstring<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i>>> {
     match i.first() {
-        Some(b'"') => quoted(i, cx).map(|(rest, string)| (rest, Some(string))),
+        Some(b'"') => odd_quoted(i, cx).map(|(rest, string)| (rest, Some(string))),
         Some(b'{') => literal(i, cx).map(|(rest, string)| (rest, Some(string))),
-        _ => match i {
-            [b'N' | b'n', b'I' | b'i', b'L' | b'l', rest @ ..] if !starts_lenient(rest) => Ok((rest, None)),
-            _ => lenient_string(i, cx),
-        },
+        _ => lenient_string(i, cx),
     }
 }
 
