@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proto_imap::Config;
+use proto_imap::mailbox_view::Expunges;
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::{Condition, FetchItem, StatusResponse, Text, Untagged};
 use proto_mail::{AuthVerdict, Misuse, RecvBuffer, Secure, SendBuffer};
@@ -144,14 +145,17 @@ fn refuses_expunge_while_a_command_uses_sequence_numbers() {
     for command in ["c FETCH 1 FLAGS\r\n", "c STORE 1 FLAGS ()\r\n", "c SEARCH ALL\r\n"] {
         let mut session = Session::selected(2);
         let reply = session.command(command);
+        assert_eq!(session.server.expunges(), Expunges::HeldBack, "{command}");
         assert_eq!(session.data(&Untagged::Expunge(1)), refused(Misuse::WrongState), "{command}");
         session.answer(reply, Condition::Ok);
     }
     for command in ["c UID FETCH 1 FLAGS\r\n", "c UID STORE 1 FLAGS ()\r\n", "c UID SEARCH ALL\r\n"] {
         let mut session = Session::selected(2);
         let reply = session.command(command);
+        assert_eq!(session.server.expunges(), Expunges::Allowed, "{command}");
         assert!(session.data(&Untagged::Expunge(1)).is_ok(), "{command}");
         session.answer(reply, Condition::Ok);
+        assert_eq!(session.server.expunges(), Expunges::HeldBack, "no command is in progress");
     }
 }
 

@@ -8,9 +8,10 @@ use proto_mail::{Error, Misuse, RecvBuffer, SendBuffer};
 use super::event::{CoreEvent, LiteralOffer, Reply};
 use super::refusal::Refusal;
 use super::reply::outcome;
-use super::session::{Expunge, Found, Session, Turn};
+use super::session::{Found, Session, Turn};
 use super::unfinished::Unfinished;
 use crate::frame::{Binary, LiteralHeader, Sync};
+use crate::mailbox_view::Expunges;
 use crate::parse;
 use crate::state::{Effect, Outcome};
 use crate::types::StatusResponse;
@@ -135,7 +136,7 @@ impl Session {
     ) -> Result<Found, Error> {
         self.turn = Turn::Command;
         if end == 2 {
-            self.turn = Turn::Reply { effect: Effect::None, expunge: Expunge::Forbidden };
+            self.turn = Turn::Reply { effect: Effect::None, expunges: Expunges::HeldBack };
             let reply = Reply { token: self.tokens.issue() };
             return Ok(Found::Event(CoreEvent::AppendEnd(reply)));
         }

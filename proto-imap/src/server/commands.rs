@@ -7,9 +7,10 @@ use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer, StartTlsReques
 
 use super::event::{CoreEvent, Reply};
 use super::refusal::Refusal;
-use super::session::{Expunge, Found, Session, Turn};
+use super::session::{Found, Session, Turn};
 use crate::client::Trust;
 use crate::frame::{self, FrameStep, LineEnd, LiteralHeader, Sync};
+use crate::mailbox_view::Expunges;
 use crate::parse;
 use crate::required_capabilities::is_command_offered;
 use crate::state::{Allowed, Effect, State};
@@ -270,15 +271,11 @@ impl Session {
         match parse::command(bytes, &self.context) {
             Ok((_, command)) => {
                 let name = command.name();
-                let expunge = match name {
-                    CommandName::Fetch | CommandName::Store | CommandName::Search => Expunge::Forbidden,
-                    _ => Expunge::Allowed,
-                };
                 let effect = Effect::of(name);
                 if matches!(effect, Effect::Select(_)) {
                     self.messages.begin_select();
                 }
-                self.turn = Turn::Reply { effect, expunge };
+                self.turn = Turn::Reply { effect, expunges: Expunges::during(name) };
                 Ok(CoreEvent::Command(command, Reply { token: self.tokens.issue() }))
             }
             Err(unparsed) => {

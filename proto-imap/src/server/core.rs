@@ -12,6 +12,7 @@ use super::event::CoreEvent;
 use super::session::Session;
 use crate::client::Trust;
 use crate::config::Config;
+use crate::mailbox_view::Expunges;
 use crate::state::State;
 use crate::types::{StatusResponse, Tag};
 
@@ -194,6 +195,10 @@ impl Core {
 
     pub(super) fn tag(&self) -> Option<Tag<'_>> {
         self.session_ref().and_then(|session| session.tag.get())
+    }
+
+    pub(super) fn expunges(&self) -> Expunges {
+        self.session_ref().map_or(Expunges::HeldBack, Session::expunges)
     }
 
     pub(super) fn is_enabled(&self, capability: &str) -> bool {

@@ -5,9 +5,10 @@
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
-use super::session::{Expunge, Session, Turn};
+use super::session::{Session, Turn};
 use crate::encode;
 use crate::fetch::encode::can_be_written;
+use crate::mailbox_view::Expunges;
 use crate::state::Effect;
 use crate::types::{Condition, Response, Untagged, VanishedWhen};
 
@@ -91,13 +92,19 @@ impl Session {
         Ok(())
     }
 
-    /// Checks that sequence numbers may change now: only while a command is in progress that does not use them (RFC
-    /// 9051 §7.5.1).
+    /// Checks that sequence numbers may change now.
     fn check_expunge(&mut self) -> Result<(), Error> {
-        let allowed = matches!(
-            self.turn,
-            Turn::Reply { expunge: Expunge::Allowed, .. } | Turn::Idling | Turn::IdleReply
-        );
+        let allowed = self.expunges() == Expunges::Allowed;
         if allowed && self.messages().is_some() { Ok(()) } else { Err(Misuse::WrongState.into()) }
+    }
+
+    /// Returns whether sequence numbers may change now: only while a command is in progress that does not use them (RFC
+    /// 9051 §7.5.1).
+    pub(super) const fn expunges(&self) -> Expunges {
+        match self.turn {
+            Turn::Reply { expunges, .. } => expunges,
+            Turn::Idling | Turn::IdleReply => Expunges::Allowed,
+            _ => Expunges::HeldBack,
+        }
     }
 }

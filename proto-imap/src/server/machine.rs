@@ -18,6 +18,7 @@ use super::owned_event::OwnedEvent;
 use super::search::SearchForm;
 use crate::client::Trust;
 use crate::config::Config;
+use crate::mailbox_view::Expunges;
 use crate::state::State;
 use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag, Untagged};
 
@@ -296,6 +297,13 @@ impl<C: Channel> Server<C> {
     #[must_use]
     pub fn tag(&self) -> Option<Tag<'_>> {
         self.core.tag()
+    }
+
+    /// Returns whether the client may be told now that messages are gone (RFC 9051 §7.5.1). Otherwise EXPUNGE and
+    /// VANISHED are refused as misuse.
+    #[must_use]
+    pub fn expunges(&self) -> Expunges {
+        self.core.expunges()
     }
 
     /// Returns whether the client has enabled a capability with ENABLE.

@@ -19,6 +19,7 @@ use super::unfinished::Unfinished;
 use crate::client::Trust;
 use crate::config::Config;
 use crate::frame::{FrameStep, Framer, LiteralHeader, Sync};
+use crate::mailbox_view::Expunges;
 use crate::parse::Context;
 use crate::redaction;
 use crate::state::{Effect, State};
@@ -40,7 +41,7 @@ pub(super) enum Turn {
     /// The client sends the next message of a SASL exchange.
     Sasl(SaslExchange),
     /// The application answers a command.
-    Reply { effect: Effect, expunge: Expunge },
+    Reply { effect: Effect, expunges: Expunges },
     /// The application answers an IDLE that the client has ended.
     IdleReply,
     /// The application decides whether the client may log in.
@@ -68,13 +69,6 @@ pub(super) struct Verdict {
     pub(super) exchange: Option<SaslExchange>,
     /// The question, if it was not reported to the application yet.
     pub(super) unreported: Option<AuthRequest>,
-}
-
-/// Whether sequence numbers may change now (RFC 9051 §7.5.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Expunge {
-    Allowed,
-    Forbidden,
 }
 
 impl Turn {
