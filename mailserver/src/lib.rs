@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "certificates")]
+pub mod certificate;
 mod change_notifier;
 mod committer;
 mod copies_to_undo;
@@ -32,4 +34,4 @@ pub use listener::{Encryption, Listener, ListenerOptions, ListenerReload};
 pub use server::{Server, ServerBuilder, ServerHandle};
 pub use server_context::ServerContext;
 pub use service::Service;
-pub use settings::{Options, Settings};
+pub use settings::{AcceptedMessage, MessageObserver, Options, Settings};

@@ -15,7 +15,7 @@ use super::faults::Faults;
 use super::host_name::HostName;
 use super::login_queue::LoginQueue;
 use super::recipients::{self, Recipients};
-use super::settings::{Options, Settings};
+use super::settings::{MessageObserver, Options, Settings};
 use crate::error::Error;
 
 /// The number of threads for the store.
@@ -43,6 +43,7 @@ pub struct ServerContext {
     /// Whether Return-Path and Received are added to messages.
     pub(super) trace_fields: bool,
     pub(super) faults: Faults,
+    pub(super) on_message: Option<MessageObserver>,
     pub(super) sessions: AtomicU64,
     /// Interrupted copies that no worker could undo.
     pub(super) copies_to_undo: Arc<CopiesToUndo>,
@@ -81,6 +82,7 @@ impl ServerContext {
             checks_quota: AtomicBool::new(settings.quota != Quota::default()),
             trace_fields: options.trace_fields,
             faults: options.faults,
+            on_message: options.on_message,
             sessions: AtomicU64::new(1),
             copies_to_undo,
             store,

@@ -1,9 +1,11 @@
 //! What a server can be told to do differently, while it runs (`Settings`) and when it starts ([`Options`]).
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use io_common::{ConnectionLimits, Deadlines};
-use mailstore::{AccountId, Quota};
+use mailstore::{AccountId, Appended, Quota};
 use proto_mail::Limits;
 
 use crate::failed_logins::FailedLoginLimits;
@@ -64,4 +66,42 @@ pub struct Options {
     pub trace_fields: bool,
     /// Faults to inject, for tests of clients.
     pub faults: Faults,
+    /// Is told of each message that was accepted by submission or LMTP.
+    pub on_message: Option<MessageObserver>,
+}
+
+/// Is called for each accepted message, once it is durable and before the client is told. It runs on the thread of the
+/// server's sessions, so it must not block.
+#[derive(Clone)]
+pub struct MessageObserver(Arc<dyn Fn(&AcceptedMessage<'_>) + Send + Sync>);
+
+impl MessageObserver {
+    /// Wraps a function.
+    pub fn new(observe: impl Fn(&AcceptedMessage<'_>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(observe))
+    }
+
+    pub(crate) fn observe(&self, message: &AcceptedMessage<'_>) {
+        (self.0)(message);
+    }
+}
+
+impl fmt::Debug for MessageObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MessageObserver")
+    }
+}
+
+/// A message that was accepted by submission or LMTP, with its envelope.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AcceptedMessage<'m> {
+    /// The reverse-path of MAIL; empty for the null reverse-path.
+    pub sender: &'m str,
+    /// The recipients that the message was accepted for, as RCPT named them.
+    pub recipients: &'m [String],
+    /// Its size in bytes, as it is stored.
+    pub size: u64,
+    /// Where it is stored: once for each mailbox, even if several recipients share it.
+    pub stored: &'m [Appended],
 }

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use io_common::{Context, Next};
-use mailstore::{Delivery, Flags, InternalDate, Target};
+use mailstore::{Delivery, Flags, InternalDate, MailboxId, Target};
 use proto_smtp::Dialect;
 use proto_smtp::server::Reply;
 use proto_smtp::types::{Code, Response};
 
 use super::replies::{injected, store_error};
-use super::transaction::writer;
+use super::transaction::{Transaction, writer};
 use super::{HeldReply, Session, Turn};
 use crate::faults::{Fault, Stage};
+use crate::settings::AcceptedMessage;
 use crate::spool::{Readiness, Spool};
 use crate::task::{self, Task};
 
@@ -97,6 +98,7 @@ impl Session {
                 return session.send_final(reply, rejected, &Response::try_again(), turn);
             }
             let recipients = targets.len();
+            let delivered = accepted_recipients(&transaction, &targets, &rejected);
             let delivery = Delivery { upload, targets };
             let Some(pending) = session.context.committer.commit(delivery, turn.cx.session_handle()) else {
                 return session.send_final(reply, rejected, &Response::try_again(), turn);
@@ -104,8 +106,17 @@ impl Session {
             session.task =
                 Some(Task::commit(pending, move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| {
                     let others = match outcome {
-                        Ok(_) => {
+                        Ok(stored) => {
                             session.rejected = 0;
+                            if let Some(observer) = &session.context.on_message {
+                                let (sender, recipients) = (&*transaction.sender, &*delivered);
+                                observer.observe(&AcceptedMessage {
+                                    sender,
+                                    recipients,
+                                    size,
+                                    stored: &stored,
+                                });
+                            }
                             tracing::info!(session = session.number, size, recipients, "message accepted");
                             Response::ok()
                         }
@@ -182,6 +193,16 @@ impl Session {
             self.transaction.sender, self.context.name, self.number
         )
     }
+}
+
+/// Returns the addresses of the recipients whose mailboxes get the message and that are not rejected.
+fn accepted_recipients(transaction: &Transaction, targets: &[Target], rejected: &Rejections) -> Vec<String> {
+    let pairs = transaction.recipients.iter().zip(rejected);
+    let is_accepted = |inbox: MailboxId| targets.iter().any(|target| target.mailbox == inbox);
+    pairs
+        .filter(|(recipient, rejected)| rejected.is_none() && is_accepted(recipient.inbox))
+        .map(|(recipient, _)| recipient.address.clone())
+        .collect()
 }
 
 fn now() -> InternalDate {

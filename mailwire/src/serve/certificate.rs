@@ -13,24 +13,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use io_mio::{Certificate, TlsServerConfig};
 use mailserver::HostName;
-use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
-};
+use mailserver::certificate::{Authority, CertificateError, certificate_names};
+use proto_mail::Secret;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::certificate_files;
 use crate::command_error::{CommandError, ExitCode};
 use crate::private_files;
 
-/// The names that every generated leaf is valid for.
-const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
-
-/// The lifetime of the authority and of a leaf, and how long before it expires a leaf is renewed, in days.
-const AUTHORITY_DAYS: i64 = 3650;
-const LEAF_DAYS: i64 = 365;
+/// How long before its end a generated certificate is renewed, in days.
 const RENEW_DAYS: i64 = 30;
 
 /// How long before the certificate of `--cert` expires the log warns about it, in days.
@@ -161,24 +153,13 @@ fn load_or_generate(directory: &Path, names: &[HostName], now: i64) -> Result<Id
         is_current(leaf.not_before, leaf.not_after, now)
             && files.leaf_key.exists()
             && leaf.issuer == authority.subject
-            && leaf.names == all_names(names)
+            && leaf.names == certificate_names(names)
     });
     if !keep {
         make_leaf(&files, names, now)?;
     }
     let tls = certificate_files::load(&files.leaf, &files.leaf_key)?;
     Identity::of(tls, Some(files.authority))
-}
-
-/// Returns all names of the leaf.
-fn all_names(names: &[HostName]) -> Vec<String> {
-    let mut all: Vec<String> = NAMES.map(str::to_owned).into();
-    for name in names.iter().map(HostName::to_string) {
-        if !all.contains(&name) {
-            all.push(name);
-        }
-    }
-    all
 }
 
 struct Files {
@@ -261,62 +242,20 @@ fn damaged(file: &Path) -> CommandError {
 }
 
 fn make_authority(files: &Files, names: &[HostName], now: i64) -> Result<(), CommandError> {
-    let key = KeyPair::generate().map_err(generation_error)?;
-    let mut params = CertificateParams::new(Vec::<String>::new()).map_err(generation_error)?;
-    // The number distinguishes two authorities in a list of trusted ones.
-    params.distinguished_name.push(DnType::CommonName, format!("Mailwire local authority {now:x}"));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let mut permitted_subtrees = vec![
-        GeneralSubtree::DnsName("localhost".to_owned()),
-        GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix([127, 0, 0, 0], 8)),
-        GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(std::net::Ipv6Addr::LOCALHOST.octets(), 128)),
-    ];
-    permitted_subtrees.extend(names.iter().map(|name| match name {
-        HostName::Host(name) | HostName::Wildcard(name) => GeneralSubtree::DnsName(name.clone()),
-        HostName::Address(IpAddr::V4(address)) => {
-            GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix(address.octets(), 32))
-        }
-        HostName::Address(IpAddr::V6(address)) => {
-            GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(address.octets(), 128))
-        }
-    }));
-    params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
-    valid(&mut params, now, AUTHORITY_DAYS)?;
-    let certificate = params.self_signed(&key).map_err(generation_error)?;
-    write(&files.authority_key, key.serialize_pem().as_bytes(), 0o600)?;
-    write(&files.authority, certificate.pem().as_bytes(), 0o644)
+    let authority = Authority::generate(names, now).map_err(generation_error)?;
+    write(&files.authority_key, authority.key_pem().expose().as_bytes(), 0o600)?;
+    write(&files.authority, authority.certificate_pem().as_bytes(), 0o644)
 }
 
 fn make_leaf(files: &Files, names: &[HostName], now: i64) -> Result<(), CommandError> {
     let read =
         |file: &Path| std::fs::read_to_string(file).map_err(|error| CommandError::reading(file, &error));
-    let authority = read(&files.authority)?;
+    let certificate = read(&files.authority)?;
     private_files::open_key(&files.authority_key)?;
-    let authority_key = KeyPair::from_pem(&read(&files.authority_key)?).map_err(generation_error)?;
-    let issuer = Issuer::from_ca_cert_pem(&authority, authority_key).map_err(generation_error)?;
-    let key = KeyPair::generate().map_err(generation_error)?;
-    let mut params = CertificateParams::new(all_names(names)).map_err(generation_error)?;
-    let common = names.iter().find_map(HostName::host).unwrap_or("localhost");
-    params.distinguished_name.push(DnType::CommonName, common);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-    valid(&mut params, now, LEAF_DAYS)?;
-    let certificate = params.signed_by(&key, &issuer).map_err(generation_error)?;
-    write(&files.leaf_key, key.serialize_pem().as_bytes(), 0o600)?;
-    // Some clients need the whole chain, so that the file includes the authority.
-    write(&files.leaf, (certificate.pem() + &authority).as_bytes(), 0o644)
-}
-
-/// Sets the validity from an hour ago, because clocks differ, until `days` from now.
-fn valid(params: &mut CertificateParams, now: i64, days: i64) -> Result<(), CommandError> {
-    let now = OffsetDateTime::from_unix_timestamp(now).map_err(|_| {
-        CommandError::new(ExitCode::Unavailable, "this machine's clock is wrong").advise("set the clock")
-    })?;
-    params.not_before = now - Duration::hours(1);
-    params.not_after = now + Duration::days(days);
-    Ok(())
+    let authority = Authority::from_pem(certificate, Secret::new(read(&files.authority_key)?));
+    let leaf = authority.issue(names, now).map_err(generation_error)?;
+    write(&files.leaf_key, leaf.key_pem().expose().as_bytes(), 0o600)?;
+    write(&files.leaf, leaf.chain_pem().as_bytes(), 0o644)
 }
 
 /// Writes a file atomically.
@@ -335,9 +274,12 @@ fn write(file: &Path, contents: &[u8], mode: u32) -> Result<(), CommandError> {
     written.map_err(|error| CommandError::file(file, &error))
 }
 
-fn generation_error(error: rcgen::Error) -> CommandError {
-    CommandError::new(ExitCode::Unavailable, format!("cannot generate a certificate: {error}"))
-        .advise("--cert FILE and --key FILE, or remove the directory \"tls\" in the data directory")
+fn generation_error(error: CertificateError) -> CommandError {
+    let advice = match error {
+        CertificateError::InvalidTime => "set the clock",
+        _ => "--cert FILE and --key FILE, or remove the directory \"tls\" in the data directory",
+    };
+    CommandError::new(ExitCode::Unavailable, error.to_string()).advise(advice)
 }
 
 fn now() -> i64 {
