@@ -397,7 +397,7 @@ fn claim(claimed: &mut BTreeSet<u32>, client: &mut Client, recent: RecentMessage
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Sessions with a tracker.
     #[test]
@@ -425,7 +425,7 @@ fn log() -> impl Strategy<Value = Vec<(u8, u8, usize)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Two sessions read the log of a store, at different speeds, and pass each change to their views.
     #[test]

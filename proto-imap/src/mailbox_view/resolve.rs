@@ -6,7 +6,10 @@ use core::fmt;
 use proto_mail::error::ErrorDetails;
 
 use super::view::MailboxView;
-use crate::types::{NumberKind, NumberRange, SequenceRange, SequenceSet};
+use crate::types::{NumberKind, NumberRange, SequenceSet};
+
+/// Up to this many ranges of sequence numbers, each is looked up on its own.
+const FEW_RANGES: usize = 32;
 
 /// Why a sequence set was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,40 +54,75 @@ impl MailboxView {
             let ranges: Vec<_> = self.saved.ranges().take(limit.saturating_add(1)).collect();
             return if ranges.len() > limit { Err(ResolveError::TooManyRanges) } else { Ok(ranges) };
         }
-        let mut ranges = Vec::new();
-        for range in set.ranges() {
-            let uids = match kind {
-                NumberKind::Uids => self.resolve_uids(range),
-                NumberKind::SequenceNumbers => self.resolve_numbers(range)?,
-            };
-            if uids.is_some() && ranges.len() >= limit {
-                return Err(ResolveError::TooManyRanges);
-            }
-            ranges.extend(uids);
+        match kind {
+            NumberKind::Uids => self.resolve_uids(set, limit),
+            NumberKind::SequenceNumbers => Ok(self.uids_of_numbers(&self.resolve_numbers(set, limit)?)),
         }
-        Ok(merged(ranges))
     }
 
-    /// Returns the UIDs of a range of sequence numbers.
-    fn resolve_numbers(&self, range: SequenceRange) -> Result<Option<NumberRange>, ResolveError> {
+    /// Returns the sequence numbers that a set names.
+    fn resolve_numbers(&self, set: SequenceSet<'_>, limit: usize) -> Result<Vec<NumberRange>, ResolveError> {
         let exists = self.exists();
-        let numbers = range.resolve(exists);
-        if exists == 0 && *numbers.start() == 0 {
-            // Many clients request `1:*` of an empty mailbox and expect an empty result.
-            return Ok(None);
+        let mut numbers = Vec::new();
+        for range in set.ranges() {
+            let range = range.resolve(exists);
+            if exists == 0 && *range.start() == 0 {
+                // Many clients request `1:*` of an empty mailbox and expect an empty result.
+                continue;
+            }
+            if *range.start() == 0 || *range.end() > exists {
+                return Err(ResolveError::NoSuchMessage);
+            }
+            push(&mut numbers, range.into(), limit)?;
         }
-        let first = self.uid(*numbers.start()).ok_or(ResolveError::NoSuchMessage)?;
-        let last = self.uid(*numbers.end()).ok_or(ResolveError::NoSuchMessage)?;
-        Ok(Some(NumberRange::new(first, last)))
+        Ok(merged(numbers))
     }
 
-    /// Returns the UIDs of a range that are at most the last one of the view. `*` means the last message even if the
-    /// other end is beyond it.
-    fn resolve_uids(&self, range: SequenceRange) -> Option<NumberRange> {
-        let last = self.uids.last()?;
-        let range = range.resolve(last);
-        (*range.start() <= last).then(|| NumberRange::new(*range.start(), (*range.end()).min(last)))
+    /// Returns the UIDs of ascending ranges of sequence numbers.
+    fn uids_of_numbers(&self, numbers: &[NumberRange]) -> Vec<NumberRange> {
+        if numbers.len() <= FEW_RANGES {
+            let uids =
+                numbers.iter().filter_map(|range| Some((self.uid(range.first())?, self.uid(range.last())?)));
+            return uids.map(|(first, last)| NumberRange::new(first, last)).collect();
+        }
+        // One pass over the mailbox, instead of one search for each range.
+        let mut runs = self.uids.ranges();
+        let mut run = runs.next();
+        let mut before = 0;
+        let mut uid_of = |number: u32| loop {
+            let this = run?;
+            let position = number - before - 1;
+            if position <= this.last() - this.first() {
+                return Some(this.first() + position);
+            }
+            before += this.last() - this.first() + 1;
+            run = runs.next();
+        };
+        let uids = numbers.iter().filter_map(|range| Some((uid_of(range.first())?, uid_of(range.last())?)));
+        uids.map(|(first, last)| NumberRange::new(first, last)).collect()
     }
+
+    /// Returns the UIDs that a set names, up to the last one of the view. `*` means the last message even if the other end
+    /// of its range is beyond it.
+    fn resolve_uids(&self, set: SequenceSet<'_>, limit: usize) -> Result<Vec<NumberRange>, ResolveError> {
+        let Some(largest) = self.uids.last() else { return Ok(Vec::new()) };
+        let mut uids = Vec::new();
+        for range in set.ranges() {
+            let (first, last) = range.resolve(largest).into_inner();
+            if first <= largest {
+                push(&mut uids, NumberRange::new(first, last.min(largest)), limit)?;
+            }
+        }
+        Ok(merged(uids))
+    }
+}
+
+fn push(ranges: &mut Vec<NumberRange>, range: NumberRange, limit: usize) -> Result<(), ResolveError> {
+    if ranges.len() >= limit {
+        return Err(ResolveError::TooManyRanges);
+    }
+    ranges.push(range);
+    Ok(())
 }
 
 /// Sorts ranges, and merges those that overlap or touch.
@@ -104,6 +142,8 @@ pub(crate) fn merged(mut ranges: Vec<NumberRange>) -> Vec<NumberRange> {
 mod tests {
     use super::*;
     use crate::mailbox_view::UidBitmap;
+    use alloc::format;
+    use alloc::string::String;
 
     const LIMIT: usize = 100;
 
@@ -161,6 +201,21 @@ mod tests {
             assert_eq!(uids(&view, "$", kind), Some(Vec::from([5, 10])));
             assert_eq!(view.resolve(SequenceSet::SAVED, kind, 1), Err(ResolveError::TooManyRanges));
         }
+    }
+
+    #[test]
+    fn many_ranges_are_resolved_in_one_pass() {
+        // Two messages of every three.
+        let view = MailboxView::new((1..=3_000).filter(|uid| uid % 3 != 0).collect::<UidBitmap>());
+        let numbers: Vec<String> = (1..=1_000).rev().map(|number| format!("{}", number * 2)).collect();
+        let set = numbers.join(",");
+        let set = SequenceSet::from_text(&set).unwrap();
+        let found = view.resolve(set, NumberKind::SequenceNumbers, 1_000).unwrap();
+        let expected: Vec<NumberRange> = (1..=1_000).map(|number| (number * 3 - 1).into()).collect();
+        assert_eq!(found, expected);
+        let singles = (1..=1_000).filter_map(|number| view.uid(number * 2)).map(NumberRange::from);
+        assert_eq!(found, singles.collect::<Vec<_>>());
+        assert_eq!(view.resolve(set, NumberKind::SequenceNumbers, 999), Err(ResolveError::TooManyRanges));
     }
 
     #[test]

@@ -209,8 +209,7 @@ impl MailboxTracker {
     }
 
     fn report_expunges(&self, view: &mut TrackedView, limit: usize, updates: &mut Vec<ViewUpdate>) {
-        let mut gone = (*view.view.uids).clone();
-        gone.subtract(&self.uids);
+        let mut gone = view.view.uids.difference(&self.uids);
         match view.view.expunge_form() {
             ExpungeForm::Expunge => {
                 // From the last one on, so that no number changes before it is used.

@@ -114,6 +114,12 @@ impl UidBitmap {
         self.0 -= &other.0;
     }
 
+    /// Returns the UIDs that are not in the other set.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        Self(&self.0 - &other.0)
+    }
+
     /// Returns an iterator over the UIDs, in ascending order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
         self.0.iter()
