@@ -32,10 +32,14 @@ pub struct ListenerSettings<P: ServerProtocol> {
 }
 
 /// The settings of one session.
-pub(crate) struct SessionSettings<P: ServerProtocol> {
-    pub(crate) config: P::Config,
-    pub(crate) tls: ListenerTls,
-    pub(crate) deadlines: Deadlines,
+#[non_exhaustive]
+pub struct SessionSettings<P: ServerProtocol> {
+    /// The machine's configuration.
+    pub config: P::Config,
+    /// How the listener uses TLS.
+    pub tls: ListenerTls,
+    /// The time limits.
+    pub deadlines: Deadlines,
 }
 
 impl<P: ServerProtocol> ListenerSettings<P> {
@@ -51,7 +55,9 @@ impl<P: ServerProtocol> ListenerSettings<P> {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
-    pub(crate) fn current(&self) -> Arc<SessionSettings<P>> {
+    /// Returns the settings for a session that starts now.
+    #[must_use]
+    pub fn current(&self) -> Arc<SessionSettings<P>> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -65,6 +71,15 @@ impl<P: ServerProtocol> Clone for ListenerSettings<P> {
 impl<P: ServerProtocol> fmt::Debug for ListenerSettings<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ListenerSettings")
+    }
+}
+
+impl<P: ServerProtocol> fmt::Debug for SessionSettings<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionSettings")
+            .field("tls", &self.tls)
+            .field("deadlines", &self.deadlines)
+            .finish_non_exhaustive()
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     session_timer::{ExpiredLimit, SessionActivity, SessionTimer},
     stream::{Readiness, Stream},
     trace::record::Role,
-    transport::{Certificates, LOW_WATER, ReadBuffer, Received, TlsStart, Transport},
+    transport::{LOW_WATER, ReadBuffer, Received, TlsStart, Transport},
 };
 
 /// How many reads and how many events a session gets per turn.
@@ -105,10 +105,7 @@ impl<P: ServerProtocol, H: Handler<P>, S: Stream> Session<P, H, S> {
         }
         let (phase, handler) = match (&settings.tls, admission) {
             (ListenerTls::Implicit(tls), _) => {
-                {
-                    let (connection, presented) = tls.accept()?;
-                    transport.begin_tls(connection, Certificates::Server(presented), TlsStart::Implicit)?;
-                };
+                transport.begin_server_tls(tls, TlsStart::Implicit)?;
                 let admitted = admission == Admission::Admitted;
                 (
                     Phase::Handshaking(if admitted {
@@ -280,8 +277,7 @@ impl<P: ServerProtocol, H: Handler<P>, S: Stream> Session<P, H, S> {
         match self.phase.take() {
             Some(Phase::Cleartext(machine)) => {
                 let upgrade = P::accept(machine, request, &mut self.transport.tx)?;
-                let (connection, presented) = tls.accept()?;
-                self.transport.begin_tls(connection, Certificates::Server(presented), TlsStart::StartTls)?;
+                self.transport.begin_server_tls(tls, TlsStart::StartTls)?;
                 self.phase = Some(Phase::Handshaking(AfterHandshake::Upgrade(upgrade)));
                 Ok(())
             }

@@ -17,11 +17,10 @@ use std::{io, net::IpAddr, sync::Arc, time::Instant};
 use proto_mail::{PeerError, RecvBuffer, Secure, SendBuffer, trace::Event};
 use rustls::Connection;
 
-pub(crate) use self::tls::Certificates;
 pub use self::tls::TlsStart;
 use self::{
     slices::io_slices,
-    tls::{Tls, decrypt, encrypt, take_plaintext},
+    tls::{Certificates, Tls, decrypt, encrypt, take_plaintext},
 };
 use crate::{
     address::Address,
@@ -34,6 +33,7 @@ use crate::{
         detect::DetectedProtocol,
         error::TlsError,
         info::{self, TlsInfo},
+        server::TlsServerConfig,
     },
     trace::record::{ConnectionTrace, RecordItem, Role, Trace},
 };
@@ -240,11 +240,20 @@ impl<S: Stream> Transport<S> {
         self.begin_tls(connection, Certificates::Client(observed), start)
     }
 
+    /// Switches to TLS with a client. What is in `tx` is still sent in cleartext, before.
+    ///
+    /// # Errors
+    /// `rx` is not empty: the client sent cleartext where only TLS may follow.
+    pub fn begin_server_tls(&mut self, tls: &TlsServerConfig, start: TlsStart) -> Result<(), Error> {
+        let (connection, presented) = tls.accept()?;
+        self.begin_tls(connection, Certificates::Server(presented), start)
+    }
+
     /// Switches to TLS. What is in `tx` is still sent in cleartext, before.
     ///
     /// # Errors
     /// `rx` is not empty: the peer sent cleartext where only TLS may follow.
-    pub(crate) fn begin_tls(
+    fn begin_tls(
         &mut self,
         mut connection: Connection,
         certificates: Certificates,
