@@ -35,6 +35,11 @@ const CRATES: &[Allowed] = &[
         crates: &["proto_mail", "proto_imap", "proto_smtp", "mailmime", "mailstore", "io_common", "io_mio"],
     },
     Allowed {
+        folder: "io-tokio",
+        name: "io_tokio",
+        crates: &["proto_mail", "proto_imap", "proto_smtp", "io_common"],
+    },
+    Allowed {
         folder: "mailwire",
         name: "mailwire",
         crates: &[

@@ -1,0 +1,81 @@
+//! IDLE: changes as they happen (RFC 2177).
+
+use proto_imap::{
+    client::Event,
+    types::{Owned, Untagged},
+};
+use proto_mail::{Channel, Secure};
+
+use super::client::{ImapClient, Unfinished, accepted};
+use crate::error::Error;
+
+/// IDLE in progress. It is begun again before the server would end it (RFC 2177: 29 minutes).
+///
+/// Dropping it ends IDLE at the next command.
+#[derive(Debug)]
+#[must_use = "call `next` for the changes, and `done` at the end"]
+pub struct Idle<'c, C: Channel = Secure> {
+    client: &'c mut ImapClient<C>,
+}
+
+impl<C: Channel> ImapClient<C> {
+    /// Has the server report changes as they happen.
+    ///
+    /// # Errors
+    /// Those of [`Client::idle`](proto_imap::client::Client::idle); [`Error::Imap`] if the server refuses; the connection
+    /// or the session failed.
+    pub async fn idle(&mut self) -> Result<Idle<'_, C>, Error> {
+        self.begin_idle().await?;
+        Ok(Idle { client: self })
+    }
+
+    async fn begin_idle(&mut self) -> Result<(), Error> {
+        let id = self.start(|client, tx| client.idle(tx)).await?;
+        self.tracker.unfinished = Unfinished::Idle(id);
+        self.until(|event, tracker| match event {
+            Event::Idling(accepted) if accepted == id => Ok(Some(())),
+            Event::Completed { id: completed, status } if completed == id => {
+                accepted(&status).map(|_| Some(()))
+            }
+            Event::Data(data) => {
+                tracker.updates.add(&data);
+                Ok(None)
+            }
+            _ => Ok(None),
+        })
+        .await
+    }
+}
+
+impl<C: Channel> Idle<'_, C> {
+    /// Returns the next change: `EXISTS`, `EXPUNGE` and others. Changes of a message's flags are not among them; fetch the
+    /// flags to learn them.
+    ///
+    /// # Errors
+    /// The server refuses to continue IDLE; the connection or the session failed.
+    pub async fn next(&mut self) -> Result<Owned<Untagged<'static>>, Error> {
+        loop {
+            if !matches!(self.client.tracker.unfinished, Unfinished::Idle(_)) {
+                self.client.begin_idle().await?;
+            }
+            let change = self.client.until(|event, _| {
+                Ok(match event {
+                    Event::Data(data) => Some(Some(data.into_owned())),
+                    Event::Completed { status, .. } => accepted(&status).map(|_| Some(None))?,
+                    _ => None,
+                })
+            });
+            if let Some(change) = change.await? {
+                return Ok(change);
+            }
+        }
+    }
+
+    /// Ends IDLE and waits for the server's confirmation.
+    ///
+    /// # Errors
+    /// The connection or the session failed.
+    pub async fn done(self) -> Result<(), Error> {
+        self.client.settle().await
+    }
+}

@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod connection;
+mod connector;
+pub mod error;
+pub mod imap;
+mod link;
+pub mod server;
+pub mod smtp;
+mod socket;
+mod timer;
+
+pub use connection::{Connection, ConnectionEvent};
+pub use connector::Connector;
+pub use error::Error;
+pub use imap::ImapClient;
+pub use io_common::{
+    self, Address, CloseReason, ConnectionLimits, Context, Deadlines, ErrorKind, Handler, ImapServer,
+    ListenerSettings, ListenerTls, MachineMut, Next, Peer, Security, SessionHandle, SmtpServer, Target,
+    TlsClientConfig, TlsInfo, TlsServerConfig, TlsVersions, TrustedProxies,
+};
+pub use server::Server;
+pub use smtp::SmtpClient;
+pub use socket::Socket;

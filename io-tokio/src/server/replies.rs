@@ -1,0 +1,161 @@
+//! Short forms of the usual answers of each protocol.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Poll, ready},
+};
+
+use proto_imap::types::{StatusResponse, Untagged};
+use proto_mail::{AuthRequest, AuthVerdict, Credentials, Secure, token::AuthQuestion};
+use proto_smtp::types::{Code, Response};
+use tokio::io::AsyncBufRead;
+
+use super::{machines::ServedMachine, session::Session};
+use crate::error::Error;
+
+impl<C: proto_mail::Channel> Session<proto_smtp::server::Server<C>>
+where
+    proto_smtp::server::Server<C>: ServedMachine<Reply = proto_smtp::server::Reply>,
+{
+    /// Answers a command or a message.
+    ///
+    /// # Errors
+    /// Those of [`Server::reply`](proto_smtp::server::Server::reply).
+    pub fn reply(&mut self, token: proto_smtp::server::Reply, response: &Response<'_>) -> Result<(), Error> {
+        Ok(self.with(|server, tx| server.reply(token, response, tx))?)
+    }
+
+    /// Has the client send the message (354 to DATA), and collects it in memory. Answer the token when it is stored. `None`:
+    /// the client has not completed it, or it has more than `max_size` bytes and was rejected (552).
+    ///
+    /// # Errors
+    /// The connection or the session failed.
+    pub async fn receive(
+        &mut self,
+        token: proto_smtp::server::Reply,
+        max_size: usize,
+    ) -> Result<Option<(Vec<u8>, proto_smtp::server::Reply)>, Error> {
+        self.reply(token, &Response::start_data())?;
+        let (mut message, mut is_too_large) = (Vec::new(), false);
+        let mut body = self.message();
+        poll_fn(|cx| {
+            loop {
+                let piece = ready!(Pin::new(&mut body).poll_fill_buf(cx))?;
+                let length = piece.len();
+                if length == 0 {
+                    return Poll::Ready(Ok::<_, std::io::Error>(()));
+                }
+                is_too_large |= length > max_size - message.len();
+                if !is_too_large {
+                    message.extend_from_slice(piece);
+                }
+                Pin::new(&mut body).consume(length);
+            }
+        })
+        .await?;
+        let Some(token) = body.end() else { return Ok(None) };
+        if is_too_large {
+            let response = Response::new(Code::TOO_LARGE, "The message is too large");
+            self.reply(token, &response)?;
+            return Ok(None);
+        }
+        Ok(Some((message, token)))
+    }
+}
+
+impl<C: proto_mail::Channel> Session<proto_imap::server::Server<C>>
+where
+    proto_imap::server::Server<C>: ServedMachine,
+{
+    /// Completes a command.
+    ///
+    /// # Errors
+    /// Those of [`Server::reply`](proto_imap::server::Server::reply).
+    pub fn reply(
+        &mut self,
+        token: proto_imap::server::Reply,
+        status: &StatusResponse<'_>,
+    ) -> Result<(), Error> {
+        Ok(self.with(|server, tx| server.reply(token, status, tx))?)
+    }
+
+    /// Sends untagged data.
+    ///
+    /// # Errors
+    /// Those of [`Server::data`](proto_imap::server::Server::data).
+    pub fn data(&mut self, data: &Untagged<'_>) -> Result<(), Error> {
+        Ok(self.with(|server, tx| server.data(data, tx))?)
+    }
+}
+
+impl Session<proto_smtp::server::Server<Secure>> {
+    /// Answers an authentication by a check of user and password. Questions that it cannot answer are rejected: offer only
+    /// mechanisms that pass the password, as the default configuration does.
+    ///
+    /// # Errors
+    /// As [`answer_auth`](Self::answer_auth).
+    pub fn answer_password(
+        &mut self,
+        request: AuthRequest,
+        is_correct: impl FnOnce(&str, &[u8]) -> bool,
+    ) -> Result<(), Error> {
+        let verdict = verdict(&request, is_correct);
+        let is_accepted = matches!(verdict, AuthVerdict::Accept);
+        self.answer_auth(request, verdict)?;
+        if is_accepted {
+            self.logged_in();
+        }
+        Ok(())
+    }
+
+    /// Answers an authentication. After [`AuthVerdict::Accept`] call [`logged_in`](Self::logged_in).
+    ///
+    /// # Errors
+    /// Those of [`Server::answer_auth`](proto_smtp::server::Server::answer_auth).
+    pub fn answer_auth(&mut self, request: AuthRequest, verdict: AuthVerdict) -> Result<(), Error> {
+        Ok(self.with(|server, tx| server.answer_auth(request, verdict, tx))?)
+    }
+}
+
+impl Session<proto_imap::server::Server<Secure>> {
+    /// Answers an authentication by a check of user and password. Questions that it cannot answer are rejected: offer only
+    /// mechanisms that pass the password, as the default configuration does.
+    ///
+    /// # Errors
+    /// As [`answer_auth`](Self::answer_auth).
+    pub fn answer_password(
+        &mut self,
+        request: AuthRequest,
+        is_correct: impl FnOnce(&str, &[u8]) -> bool,
+    ) -> Result<(), Error> {
+        let verdict = verdict(&request, is_correct);
+        let is_accepted = matches!(verdict, AuthVerdict::Accept);
+        self.answer_auth(request, verdict)?;
+        if is_accepted {
+            self.logged_in();
+        }
+        Ok(())
+    }
+
+    /// Answers an authentication. After [`AuthVerdict::Accept`] call [`logged_in`](Self::logged_in).
+    ///
+    /// # Errors
+    /// Those of [`Server::answer_auth`](proto_imap::server::Server::answer_auth).
+    pub fn answer_auth(&mut self, request: AuthRequest, verdict: AuthVerdict) -> Result<(), Error> {
+        Ok(self.with(|server, tx| server.answer_auth(request, verdict, tx))?)
+    }
+}
+
+fn verdict(request: &AuthRequest, is_correct: impl FnOnce(&str, &[u8]) -> bool) -> AuthVerdict {
+    match request.question() {
+        // No user may act as another one.
+        AuthQuestion::Verify(Credentials::Password { authorization, username, password })
+            if (authorization.is_empty() || authorization == username)
+                && is_correct(username, password.expose()) =>
+        {
+            AuthVerdict::Accept
+        }
+        _ => AuthVerdict::Reject,
+    }
+}

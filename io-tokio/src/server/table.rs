@@ -1,0 +1,176 @@
+//! The sessions of a server: how many there may be, and how to reach them.
+
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use io_common::{
+    ConnectionLimits,
+    server::{Admission, AdmissionControl, Entry},
+};
+use tokio::sync::Notify;
+
+use super::signals::{Signal, Signals};
+
+/// A client that has not logged in after this time makes room for a new one, if there is no other place.
+const LOGIN_GRACE: Duration = Duration::from_secs(1);
+/// The maximum number of sessions, whatever the limits allow.
+const CAPACITY: usize = (1 << 20) - 1;
+
+/// The sessions of a server.
+pub(crate) struct Table {
+    inner: Mutex<Inner>,
+    /// How many sessions were admitted.
+    open: Arc<AtomicUsize>,
+    /// Notified when a session has ended.
+    ended: Notify,
+}
+
+struct Inner {
+    admission: AdmissionControl,
+    sessions: BTreeMap<u64, Listed>,
+    next: u64,
+    is_draining: bool,
+}
+
+/// A session in the table.
+struct Listed {
+    signals: Arc<Signals>,
+    entry: Entry,
+    accepted_at: Instant,
+}
+
+/// A session's place in the table. Dropping it frees the place.
+pub(crate) struct Place {
+    table: Arc<Table>,
+    key: u64,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) admission: Admission,
+    awaits_login: bool,
+}
+
+impl Table {
+    pub(crate) fn new(limits: ConnectionLimits) -> Self {
+        let inner = Inner {
+            admission: AdmissionControl::new(limits, CAPACITY),
+            sessions: BTreeMap::new(),
+            next: 0,
+            is_draining: false,
+        };
+        Self { inner: Mutex::new(inner), open: Arc::default(), ended: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_limits(&self, limits: ConnectionLimits) {
+        self.lock().admission.set_limits(limits);
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Decides about a connection from this address, and gives it a place. `None`: it is to be cut off.
+    pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>, now: Instant) -> Option<Place> {
+        let mut inner = self.lock();
+        if inner.is_draining {
+            return None;
+        }
+        if inner.admission.lacks_room(address) {
+            inner.make_room(now);
+        }
+        let admission = inner.admission.decide(address)?;
+        let entry = Entry { admission, address, awaits_login: true };
+        inner.admission.add(entry);
+        let key = inner.next;
+        inner.next += 1;
+        let signals = Arc::new(Signals::new(self.open.clone()));
+        inner.sessions.insert(key, Listed { signals: signals.clone(), entry, accepted_at: now });
+        self.open.store(inner.admission.sessions(), Ordering::Relaxed);
+        Some(Place { table: self.clone(), key, signals, admission, awaits_login: true })
+    }
+
+    /// Has every session end: after the command in progress, or at once.
+    pub(crate) fn end_all(&self, how: Signal) {
+        let mut inner = self.lock();
+        inner.is_draining = true;
+        inner.sessions.values().for_each(|session| session.signals.raise(how));
+    }
+
+    /// Waits until there is no session.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.lock().sessions.is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+impl Inner {
+    /// Ends the session of a client that has not logged in, unless it was just accepted: of the address with the most
+    /// connections, the oldest. Silent connections and connections that guess passwords therefore keep no new client out,
+    /// and an address with many connections mostly closes its own.
+    fn make_room(&mut self, now: Instant) {
+        let waiting = self.sessions.iter().filter(|(_, session)| {
+            session.entry.awaits_login
+                && session.entry.admission == Admission::Admitted
+                && now.saturating_duration_since(session.accepted_at) >= LOGIN_GRACE
+        });
+        let candidates = waiting.map(|(key, session)| {
+            (Reverse(self.admission.connections_from(session.entry.address)), session.accepted_at, *key)
+        });
+        let Some((_, _, key)) = candidates.min() else { return };
+        if let Some(session) = self.sessions.remove(&key) {
+            self.admission.remove(session.entry);
+            session.signals.raise(Signal::MAKE_ROOM);
+        }
+    }
+}
+
+impl Place {
+    pub(crate) const fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// The client has logged in.
+    pub(crate) fn logged_in(&mut self) {
+        if !std::mem::take(&mut self.awaits_login) {
+            return;
+        }
+        let inner = &mut *self.table.lock();
+        if let Some(session) = inner.sessions.get_mut(&self.key) {
+            inner.admission.logged_in(&mut session.entry);
+        }
+    }
+
+    /// A proxy has announced the client's address. `None`: the connection is to be cut off.
+    pub(crate) fn announced(&self, address: IpAddr) -> Option<Admission> {
+        let inner = &mut *self.table.lock();
+        let session = inner.sessions.get_mut(&self.key)?;
+        inner.admission.set_client_address(&mut session.entry, address)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut inner = self.table.lock();
+        if let Some(session) = inner.sessions.remove(&self.key) {
+            inner.admission.remove(session.entry);
+        }
+        self.table.open.store(inner.admission.sessions(), Ordering::Relaxed);
+        drop(inner);
+        self.table.ended.notify_waiters();
+    }
+}

@@ -1,0 +1,72 @@
+//! What the tests share: certificates and their files.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses a part of it, and must fail if it cannot continue"
+)]
+
+use std::path::PathBuf;
+
+use io_tokio::{TlsClientConfig, TlsServerConfig, TlsVersions};
+
+/// An authority and a certificate for localhost.
+pub struct Identity {
+    pub authority: String,
+    pub chain: String,
+    pub key: String,
+}
+
+impl Identity {
+    pub fn localhost() -> Self {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let authority = params.self_signed(&key).unwrap().pem();
+        let issuer = rcgen::Issuer::new(params, key);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let chain = params.signed_by(&key, &issuer).unwrap().pem();
+        Self { authority, chain, key: key.serialize_pem() }
+    }
+
+    pub fn trust(&self) -> TlsClientConfig {
+        TlsClientConfig::authorities_pem(self.authority.as_bytes()).unwrap()
+    }
+
+    pub fn server(&self) -> TlsServerConfig {
+        TlsServerConfig::from_pem(self.chain.as_bytes(), self.key.as_bytes(), TlsVersions::default()).unwrap()
+    }
+
+    /// Writes authority, chain and key to files of these names in a new folder.
+    pub fn files(&self) -> (Folder, [PathBuf; 3]) {
+        let folder = Folder::new();
+        let files = [("ca.pem", &self.authority), ("chain.pem", &self.chain), ("key.pem", &self.key)];
+        let paths = files.map(|(name, text)| {
+            let path = folder.0.join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        });
+        (folder, paths)
+    }
+}
+
+/// A folder that is removed at the end.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("io-tokio-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
