@@ -1,24 +1,24 @@
-//! Breadth-first state exploration: visits every state that a sequence of moves can reach, and tries every move there.
+//! Breadth-first state exploration: visits every state that a sequence of actions can reach, and tries every action there.
 //!
-//! A machine is not `Clone`, on purpose. A state is therefore stored as the shortest sequence of moves that leads to
-//! it, and is replayed for each move. Two states are equal if their descriptions are equal. This module knows no
+//! A machine is not `Clone`, on purpose. A state is therefore stored as the shortest sequence of actions that leads to
+//! it, and is replayed for each action. Two states are equal if their descriptions are equal. This module knows no
 //! protocol.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
 
 /// What is explored: a machine with its buffers, its application and its peer.
-pub(crate) trait World {
+pub(crate) trait SystemUnderTest {
     /// An action of the peer or the application.
-    type Move: Copy + Debug;
+    type Action: Copy + Debug;
 
-    /// Returns the possible moves. Empty in a final state.
-    fn moves(&self) -> Vec<Self::Move>;
+    /// Returns the possible actions. Empty in a final state.
+    fn actions(&self) -> Vec<Self::Action>;
 
-    /// Makes a move.
-    fn make(&mut self, next: Self::Move);
+    /// Performs an action.
+    fn perform(&mut self, next: Self::Action);
 
-    /// Describes everything that can influence later moves, and no more. Numbers that only distinguish one step from
+    /// Describes everything that can influence later actions, and no more. Numbers that only distinguish one step from
     /// another are left out.
     fn state(&self) -> String;
 
@@ -26,13 +26,13 @@ pub(crate) trait World {
     ///
     /// # Errors
     /// The invariant that does not hold.
-    fn judge(&self) -> Result<usize, String>;
+    fn check_invariants(&self) -> Result<usize, String>;
 
-    /// Returns the state if the last move completed the upgrade to TLS.
-    fn behind_the_gate(&self) -> Option<String>;
+    /// Returns the state if the last action completed the upgrade to TLS.
+    fn state_after_upgrade(&self) -> Option<String>;
 }
 
-/// Whether TLS is established, and whether the last move established it.
+/// Whether TLS is established, and whether the last action established it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Secured {
     No,
@@ -41,8 +41,8 @@ pub(crate) enum Secured {
 }
 
 impl Secured {
-    /// Records that another move was made.
-    pub(crate) fn pass(&mut self) {
+    /// Records that another action was made.
+    pub(crate) fn note_action(&mut self) {
         if *self == Self::JustNow {
             *self = Self::Before;
         }
@@ -51,95 +51,95 @@ impl Secured {
 
 /// The size of an exploration.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Figures {
+pub(crate) struct Counts {
     /// The number of different states.
     pub(crate) states: usize,
-    /// The number of moves made in them.
+    /// The number of actions performed in them.
     pub(crate) transitions: usize,
-    /// The number of checks made after the moves.
-    pub(crate) statements: usize,
+    /// The number of checks after the actions.
+    pub(crate) checks: usize,
     /// The length of the longest of the shortest paths to a state.
     pub(crate) depth: usize,
-    /// The number of moves that completed the upgrade to TLS.
+    /// The number of actions that completed the upgrade to TLS.
     pub(crate) upgrades: usize,
     /// The states after the upgrade.
-    pub(crate) behind: HashSet<String>,
+    pub(crate) states_after_upgrade: HashSet<String>,
 }
 
-impl Figures {
-    /// Adds the figures of another exploration.
-    pub(crate) fn and(mut self, other: Self) -> Self {
+impl Counts {
+    /// Adds the counts of another exploration.
+    pub(crate) fn plus(mut self, other: Self) -> Self {
         self.states += other.states;
         self.transitions += other.transitions;
-        self.statements += other.statements;
+        self.checks += other.checks;
         self.depth = self.depth.max(other.depth);
         self.upgrades += other.upgrades;
-        self.behind.extend(other.behind);
+        self.states_after_upgrade.extend(other.states_after_upgrade);
         self
     }
 }
 
-/// Explores from a start until every move of every state was tried, or until every path has `depth` moves.
+/// Explores from a start until every action was tried in every state, or until every path has `depth` actions.
 ///
 /// # Panics
 /// If an invariant does not hold, with the path that leads there; or if the same path leads to two states.
-pub(crate) fn explore<W: World>(start: impl Fn() -> W, depth: usize) -> Figures {
+pub(crate) fn explore<S: SystemUnderTest>(start: impl Fn() -> S, depth: usize) -> Counts {
     let first = start().state();
-    let mut figures = Figures { states: 1, ..Figures::default() };
+    let mut counts = Counts { states: 1, ..Counts::default() };
     let mut seen = HashSet::from([first.clone()]);
-    let mut ways = vec![(Vec::new(), first)];
+    let mut paths = vec![(Vec::new(), first)];
     let mut at = 0;
-    while at < ways.len() {
-        let (way, state) = ways[at].clone();
+    while at < paths.len() {
+        let (path, state) = paths[at].clone();
         at += 1;
-        if way.len() >= depth {
+        if path.len() >= depth {
             continue;
         }
-        let here = follow(&start, &way);
-        assert_eq!(here.state(), state, "the same moves lead elsewhere: {way:#?}");
-        for next in here.moves() {
-            let mut world = follow(&start, &way);
-            world.make(next);
-            let way = [way.as_slice(), &[next]].concat();
-            figures.transitions += 1;
-            match world.judge() {
-                Ok(statements) => figures.statements += statements,
-                Err(broken) => panic!("{broken}\nafter {way:#?}\nin {}", world.state()),
+        let current = replay(&start, &path);
+        assert_eq!(current.state(), state, "the same actions lead to another state: {path:#?}");
+        for next in current.actions() {
+            let mut system = replay(&start, &path);
+            system.perform(next);
+            let path = [path.as_slice(), &[next]].concat();
+            counts.transitions += 1;
+            match system.check_invariants() {
+                Ok(checks) => counts.checks += checks,
+                Err(broken) => panic!("{broken}\nafter {path:#?}\nin {}", system.state()),
             }
-            if let Some(behind) = world.behind_the_gate() {
-                figures.upgrades += 1;
-                figures.behind.insert(behind);
+            if let Some(upgraded) = system.state_after_upgrade() {
+                counts.upgrades += 1;
+                counts.states_after_upgrade.insert(upgraded);
             }
-            let state = world.state();
+            let state = system.state();
             if seen.insert(state.clone()) {
-                figures.states += 1;
-                figures.depth = figures.depth.max(way.len());
-                ways.push((way, state));
+                counts.states += 1;
+                counts.depth = counts.depth.max(path.len());
+                paths.push((path, state));
             }
         }
     }
-    figures
+    counts
 }
 
 /// Replays a path.
-fn follow<W: World>(start: impl Fn() -> W, way: &[W::Move]) -> W {
-    let mut world = start();
-    way.iter().for_each(|&next| world.make(next));
-    world
+fn replay<S: SystemUnderTest>(start: impl Fn() -> S, path: &[S::Action]) -> S {
+    let mut system = start();
+    path.iter().for_each(|&next| system.perform(next));
+    system
 }
 
 /// Returns a machine's description without its configuration, which never changes, and without the numbers of these
 /// names, which grow without limit.
-pub(crate) fn described(machine: &impl Debug, left_out: &[&str]) -> String {
+pub(crate) fn describe(machine: &impl Debug, left_out: &[&str]) -> String {
     let mut text = format!("{machine:?}");
     if let Some(from) = text.find("config: Config {") {
         text.replace_range(from..closing(&text, from), "");
     }
-    without(text, left_out)
+    remove_numbers(text, left_out)
 }
 
 /// Returns a text without the numbers of these names.
-pub(crate) fn without(mut text: String, left_out: &[&str]) -> String {
+pub(crate) fn remove_numbers(mut text: String, left_out: &[&str]) -> String {
     for name in left_out {
         let field = format!("{name}: ");
         let mut from = 0;
@@ -154,7 +154,7 @@ pub(crate) fn without(mut text: String, left_out: &[&str]) -> String {
 }
 
 /// Returns a text without what is between these two.
-pub(crate) fn without_text(mut text: String, from: &str, to: &str) -> String {
+pub(crate) fn remove_between(mut text: String, from: &str, to: &str) -> String {
     if let Some(begin) = text.find(from).map(|at| at + from.len())
         && let Some(len) = text[begin..].find(to)
     {
@@ -164,7 +164,7 @@ pub(crate) fn without_text(mut text: String, from: &str, to: &str) -> String {
 }
 
 /// Returns the text with every larger number of this name replaced by `most`: larger numbers all mean the same.
-pub(crate) fn capped(mut text: String, name: &str, most: u64) -> String {
+pub(crate) fn cap_numbers(mut text: String, name: &str, most: u64) -> String {
     let field = format!(" {name}: ");
     let mut from = 0;
     while let Some(at) = text.get(from..).and_then(|rest| rest.find(&field)) {
@@ -179,7 +179,7 @@ pub(crate) fn capped(mut text: String, name: &str, most: u64) -> String {
 }
 
 /// Returns the text with every number of this name counted from `base`. Smaller numbers are all the same.
-pub(crate) fn counted_from(text: String, name: &str, base: u64) -> String {
+pub(crate) fn rebase_numbers(text: String, name: &str, base: u64) -> String {
     let field = format!(" {name}: ");
     let mut parts = text.split(field.as_str());
     let mut counted = parts.next().unwrap_or_default().to_owned();
@@ -213,14 +213,14 @@ mod tests {
     #[derive(Debug, Clone)]
     struct Counter(u8);
 
-    impl World for Counter {
-        type Move = u8;
+    impl SystemUnderTest for Counter {
+        type Action = u8;
 
-        fn moves(&self) -> Vec<u8> {
+        fn actions(&self) -> Vec<u8> {
             if self.0 < 4 { vec![1, 2] } else { Vec::new() }
         }
 
-        fn make(&mut self, next: u8) {
+        fn perform(&mut self, next: u8) {
             self.0 += next;
         }
 
@@ -228,20 +228,20 @@ mod tests {
             self.0.to_string()
         }
 
-        fn judge(&self) -> Result<usize, String> {
+        fn check_invariants(&self) -> Result<usize, String> {
             Ok(1)
         }
 
-        fn behind_the_gate(&self) -> Option<String> {
+        fn state_after_upgrade(&self) -> Option<String> {
             (self.0 == 4).then(|| self.state())
         }
     }
 
     #[test]
     fn every_state_is_visited_and_every_move_is_tried() {
-        let figures = explore(|| Counter(0), 100);
-        assert_eq!((figures.states, figures.transitions, figures.statements), (6, 8, 8));
-        assert_eq!((figures.depth, figures.upgrades), (3, 2));
+        let counts = explore(|| Counter(0), 100);
+        assert_eq!((counts.states, counts.transitions, counts.checks), (6, 8, 8));
+        assert_eq!((counts.depth, counts.upgrades), (3, 2));
         assert_eq!(explore(|| Counter(0), 1).states, 3);
     }
 
@@ -260,9 +260,9 @@ mod tests {
         }
         let machine = Machine { _config: [], config: Config { _size: 1 }, serial: 71, errors: 2 };
         let _ = (&machine.config, machine.serial, machine.errors);
-        let text = described(&machine, &["serial"]);
+        let text = describe(&machine, &["serial"]);
         assert_eq!(text, "Machine { _config: [], , serial: , errors: 2 }");
-        assert_eq!(capped(text.clone(), "errors", 1), "Machine { _config: [], , serial: , errors: 1 }");
-        assert_eq!(capped(text.clone(), "errors", 2), text);
+        assert_eq!(cap_numbers(text.clone(), "errors", 1), "Machine { _config: [], , serial: , errors: 1 }");
+        assert_eq!(cap_numbers(text.clone(), "errors", 2), text);
     }
 }

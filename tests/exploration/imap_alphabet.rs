@@ -1,7 +1,7 @@
 //! The inputs of the explored IMAP server and IMAP client, and the actions of the client's application. They are
 //! divided into alphabets, each small enough to be explored completely.
 
-use crate::imap_client::Move;
+use crate::imap_client::Action;
 
 /// What the client may send between two commands, in an exchange, during IDLE, and in a message. All of it is tried
 /// everywhere.
@@ -31,47 +31,47 @@ pub(crate) const CLIENT_LINES: &[&str] = &[
 ];
 
 /// How many of these entries a driver may already have read when the machine asks it to stop reading.
-pub(crate) const AHEAD: usize = 3;
+pub(crate) const READ_AHEAD: usize = 3;
 
 /// The entries that begin a line.
-pub(crate) const BEGUN: &[&str] = &["b", "x", "a NO", "a NOOP\r", "\u{16}\u{3}\u{1}"];
+pub(crate) const PARTIAL_LINES: &[&str] = &["b", "x", "a NO", "a NOOP\r", "\u{16}\u{3}\u{1}"];
 
 /// How a begun line may continue, and what the client sends when the server has asked for more.
-pub(crate) const ENDINGS: &[&str] = &["\r\n", "\r", "\n", "OP\r\n", "x x\r\n", "x {1}\r\n", "x"];
+pub(crate) const LINE_ENDINGS: &[&str] = &["\r\n", "\r", "\n", "OP\r\n", "x x\r\n", "x {1}\r\n", "x"];
 
 /// A part of the possible actions, small enough to be explored completely.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Alphabet {
     /// Whether TLS is established.
     pub(crate) secure: bool,
     /// Whether the program allows login in cleartext.
-    pub(crate) danger: bool,
+    pub(crate) allows_cleartext_login: bool,
     /// The maximum number of commands in progress.
-    pub(crate) pipelined: usize,
+    pub(crate) max_in_progress: usize,
     /// The application's actions.
-    pub(crate) commands: &'static [Move],
+    pub(crate) commands: &'static [Action],
     /// The server's untagged responses.
-    pub(crate) sayings: &'static [&'static str],
+    pub(crate) peer_input: &'static [&'static str],
     /// The server's tagged responses.
-    pub(crate) answers: &'static [&'static str],
+    pub(crate) tagged: &'static [&'static str],
 }
 
 /// Only what leads to TLS.
-pub(crate) const CLEAR: Room = Room {
+pub(crate) const CLEARTEXT: Alphabet = Alphabet {
     secure: false,
-    danger: false,
-    pipelined: 2,
+    allows_cleartext_login: false,
+    max_in_progress: 2,
     commands: &[
-        Move::StartTls,
-        Move::Plain,
-        Move::Select,
-        Move::Append,
-        Move::Idle,
-        Move::Done,
-        Move::Noop,
-        Move::Logout,
+        Action::StartTls,
+        Action::LogInByPlain,
+        Action::Select,
+        Action::Append,
+        Action::Idle,
+        Action::Done,
+        Action::Noop,
+        Action::Logout,
     ],
-    sayings: &[
+    peer_input: &[
         "* OK x\r\n",
         "* OK [CAPABILITY STARTTLS AUTH=PLAIN] x\r\n",
         "* OK [CAPABILITY IMAP4rev1] x\r\n",
@@ -87,16 +87,16 @@ pub(crate) const CLEAR: Room = Room {
         "\r\n",
         "\u{16}\u{3}\u{1}",
     ],
-    answers: ANSWERS,
+    tagged: TAGGED_RESPONSES,
 };
 
 /// Login. `CAPABILITY` without `AUTH=PLAIN` leaves only LOGIN.
-pub(crate) const PROOF: Room = Room {
+pub(crate) const LOGIN: Alphabet = Alphabet {
     secure: true,
-    danger: false,
-    pipelined: 2,
-    commands: &[Move::Plain, Move::Strongest, Move::Select],
-    sayings: &[
+    allows_cleartext_login: false,
+    max_in_progress: 2,
+    commands: &[Action::LogInByPlain, Action::LogInByStrongest, Action::Select],
+    peer_input: &[
         "* OK x\r\n",
         "* OK [CAPABILITY AUTH=PLAIN SASL-IR] x\r\n",
         "* CAPABILITY AUTH=PLAIN\r\n",
@@ -105,16 +105,22 @@ pub(crate) const PROOF: Room = Room {
         "+ \r\n",
         "+ ?\r\n",
     ],
-    answers: &[" OK x\r\n", " NO x\r\n", " OK [CAPABILITY AUTH=PLAIN] x\r\n"],
+    tagged: &[" OK x\r\n", " NO x\r\n", " OK [CAPABILITY AUTH=PLAIN] x\r\n"],
 };
 
-/// Like [`PROOF`], but the program allows login in cleartext.
-pub(crate) const DANGER: Room = Room {
+/// Like [`LOGIN`], but the program allows login in cleartext.
+pub(crate) const CLEARTEXT_LOGIN: Alphabet = Alphabet {
     secure: false,
-    danger: true,
-    pipelined: 1,
-    commands: &[Move::StartTls, Move::Plain, Move::Strongest, Move::Noop, Move::Logout],
-    sayings: &[
+    allows_cleartext_login: true,
+    max_in_progress: 1,
+    commands: &[
+        Action::StartTls,
+        Action::LogInByPlain,
+        Action::LogInByStrongest,
+        Action::Noop,
+        Action::Logout,
+    ],
+    peer_input: &[
         "* OK x\r\n",
         "* OK [CAPABILITY STARTTLS AUTH=PLAIN SASL-IR] x\r\n",
         "* CAPABILITY AUTH=PLAIN\r\n",
@@ -126,40 +132,40 @@ pub(crate) const DANGER: Room = Room {
         "+ ?\r\n",
         "* O",
     ],
-    answers: ANSWERS,
+    tagged: TAGGED_RESPONSES,
 };
 
 /// A session of an authenticated client.
-pub(crate) const SESSION: Room = Room {
+pub(crate) const SESSION: Alphabet = Alphabet {
     secure: true,
-    danger: false,
-    pipelined: 2,
+    allows_cleartext_login: false,
+    max_in_progress: 2,
     commands: &[
-        Move::Select,
-        Move::Append,
-        Move::Payload,
-        Move::TooMuch,
-        Move::List,
-        Move::Idle,
-        Move::Done,
-        Move::Logout,
+        Action::Select,
+        Action::Append,
+        Action::WritePayload,
+        Action::WriteTooMuch,
+        Action::List,
+        Action::Idle,
+        Action::Done,
+        Action::Logout,
     ],
-    sayings: &["* BYE x\r\n", "* 1 EXISTS\r\n", "+ x\r\n"],
-    answers: &[" OK x\r\n", " NO x\r\n"],
+    peer_input: &["* BYE x\r\n", "* 1 EXISTS\r\n", "+ x\r\n"],
+    tagged: &[" OK x\r\n", " NO x\r\n"],
 };
 
 /// Messages that arrive in parts during other commands.
-pub(crate) const FETCH: Room = Room {
+pub(crate) const FETCH: Alphabet = Alphabet {
     secure: true,
-    danger: false,
-    pipelined: 1,
-    commands: &[Move::Select, Move::Idle, Move::Done, Move::Noop],
-    sayings: &["* 1 FETCH (BODY[] {2}\r\nxx)\r\n", "* 1 FETCH (BODY[] {2}\r\nx", "* O", "+ x\r\n"],
-    answers: &[" OK x\r\n", " NO x\r\n", " OK [READ-ONLY] x\r\n", " O"],
+    allows_cleartext_login: false,
+    max_in_progress: 1,
+    commands: &[Action::Select, Action::Idle, Action::Done, Action::Noop],
+    peer_input: &["* 1 FETCH (BODY[] {2}\r\nxx)\r\n", "* 1 FETCH (BODY[] {2}\r\nx", "* O", "+ x\r\n"],
+    tagged: &[" OK x\r\n", " NO x\r\n", " OK [READ-ONLY] x\r\n", " O"],
 };
 
 /// The server's tagged responses.
-const ANSWERS: &[&str] = &[
+const TAGGED_RESPONSES: &[&str] = &[
     " OK x\r\n",
     " NO x\r\n",
     " BAD x\r\n",

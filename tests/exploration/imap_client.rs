@@ -16,11 +16,11 @@ use proto_mail::{
 use mailwire_tests::invariants::{self, PASSWORD, Side};
 use mailwire_tests::play::{Entry, Queued, Record};
 
-use crate::end::{ask_again, next};
-use crate::explore::{Secured, World, described};
-use crate::farther;
-use crate::imap_alphabet::{RESPONSE_ENDINGS, Room};
-use crate::imap_client_model::{Hearing, Verdict};
+use crate::endpoint::{ask_again, next};
+use crate::explore::{Secured, SystemUnderTest, describe};
+use crate::extra_in_progress;
+use crate::imap_alphabet::{Alphabet, RESPONSE_ENDINGS};
+use crate::imap_client_model::{ClientModel, ExpectedEnd};
 
 /// The client, its application and everything that was sent.
 pub(crate) struct TestClient {
@@ -28,16 +28,16 @@ pub(crate) struct TestClient {
     rx: RecvBuffer,
     tx: SendBuffer,
     record: Record,
-    room: &'static Room,
+    alphabet: &'static Alphabet,
     /// The number of the last command.
     last: u32,
     secured: Secured,
-    hearing: Hearing,
+    model: ClientModel,
     /// How many bytes of output on this channel the model has received.
-    told: usize,
+    modelled_output: usize,
     /// The first event that contradicts the model.
     broken: Option<String>,
-    statements: usize,
+    checks: usize,
 }
 
 enum Session {
@@ -49,7 +49,7 @@ enum Session {
 
 /// The tag of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Whose {
+pub(crate) enum TagOf {
     /// The tag of the oldest command in progress.
     Oldest,
     /// The tag of the newest command.
@@ -62,26 +62,26 @@ pub(crate) enum Whose {
 
 /// An action of the server or the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Move {
+pub(crate) enum Action {
     /// The server sends this in one read.
-    Hear(&'static str),
+    Receive(&'static str),
     /// The server sends this after a tag.
-    Answer(Whose, &'static str),
+    ReceiveTagged(TagOf, &'static str),
     /// The queued output is sent.
     Send,
     /// The server closes its side.
     Close,
     /// The wait times out.
-    Tick,
+    EndWait,
     StartTls,
-    Plain,
-    Strongest,
+    LogInByPlain,
+    LogInByStrongest,
     Select,
     Append,
-    /// One byte of the message.
-    Payload,
-    /// More bytes than announced.
-    TooMuch,
+    /// Writes one byte of the message.
+    WritePayload,
+    /// Writes more bytes than announced.
+    WriteTooMuch,
     /// A command with a literal.
     List,
     Idle,
@@ -92,13 +92,13 @@ pub(crate) enum Move {
 
 impl TestClient {
     /// Creates a client that waits for the greeting.
-    pub(crate) fn new(room: &'static Room) -> Self {
+    pub(crate) fn new(alphabet: &'static Alphabet) -> Self {
         let mut config = Config::default();
-        if room.danger {
+        if alphabet.allows_cleartext_login {
             config = config.danger_cleartext();
         }
         let config = Arc::new(config);
-        let session = if room.secure {
+        let session = if alphabet.secure {
             Session::Secure(Client::<Secure>::new(config, Secure::trusted_local()))
         } else {
             Session::Cleartext(Client::<Cleartext>::new(config))
@@ -108,23 +108,23 @@ impl TestClient {
             rx: RecvBuffer::new(),
             tx: SendBuffer::new(),
             record: Record::default(),
-            room,
+            alphabet,
             last: 0,
-            secured: if room.secure { Secured::Before } else { Secured::No },
-            hearing: Hearing::new(room.secure || room.danger),
-            told: 0,
+            secured: if alphabet.secure { Secured::Before } else { Secured::No },
+            model: ClientModel::new(alphabet.secure || alphabet.allows_cleartext_login),
+            modelled_output: 0,
             broken: None,
-            statements: 0,
+            checks: 0,
         }
     }
 
     /// Passes the new output to the model.
-    fn look(&mut self) {
+    fn show_output_to_model(&mut self) {
         let put: Vec<u8> = self.tx.chunks().flat_map(|chunk| chunk.bytes).copied().collect();
-        let new = put.get(self.told..).unwrap_or_default();
-        self.hearing.say(new);
-        self.told = put.len();
-        self.last = self.last.max(self.hearing.last);
+        let new = put.get(self.modelled_output..).unwrap_or_default();
+        self.model.client_queued(new);
+        self.modelled_output = put.len();
+        self.last = self.last.max(self.model.last);
     }
 
     /// Takes every event.
@@ -134,11 +134,13 @@ impl TestClient {
             let seen = match &mut self.session {
                 Session::Gone(_) => return,
                 Session::Negotiating(_) => return self.negotiate(),
-                Session::Cleartext(client) => client.next_event(rx, tx).map(|event| note(event, record)),
-                Session::Secure(client) => client.next_event(rx, tx).map(|event| note(event, record)),
+                Session::Cleartext(client) => {
+                    client.next_event(rx, tx).map(|event| record_event(event, record))
+                }
+                Session::Secure(client) => client.next_event(rx, tx).map(|event| record_event(event, record)),
             };
             match seen {
-                Ok(Some(Some((id, condition)))) => self.answered(&id.to_string(), condition),
+                Ok(Some(Some((id, condition)))) => self.check_completion(&id.to_string(), condition),
                 Ok(Some(None)) => {}
                 Ok(None) => return,
                 Err(error) => return self.fail(error),
@@ -147,11 +149,11 @@ impl TestClient {
     }
 
     /// Checks a reported completion: it must be the next one that the model expects.
-    fn answered(&mut self, tag: &str, condition: &str) {
-        self.statements += 1;
-        let due = self.hearing.due.pop_front();
+    fn check_completion(&mut self, tag: &str, condition: &str) {
+        self.checks += 1;
+        let due = self.model.expected_completions.pop_front();
         if due.as_ref().is_none_or(|(due, how)| due != tag || how != condition) {
-            self.broken = Some(format!("{condition} for {tag} is reported, and was heard: {due:?}"));
+            self.broken = Some(format!("{condition} for {tag} is reported, and the model expects {due:?}"));
         }
     }
 
@@ -163,16 +165,17 @@ impl TestClient {
             Ok(Negotiation::Refused(client)) => {
                 self.record.event(&"refused");
                 self.session = Session::Cleartext(client);
-                let due = self.hearing.due.pop_front();
+                let due = self.model.expected_completions.pop_front();
                 if due.as_ref().is_none_or(|(_, how)| how == "OK") {
-                    self.broken = Some(format!("STARTTLS was refused, and was heard: {due:?}"));
+                    self.broken =
+                        Some(format!("STARTTLS is reported as refused, and the model expects {due:?}"));
                 }
                 self.pump();
             }
             Ok(Negotiation::Ready(upgrade)) => {
-                let due = self.hearing.due.pop_front();
+                let due = self.model.expected_completions.pop_front();
                 if due.as_ref().is_none_or(|(_, how)| how != "OK") {
-                    self.broken = Some(format!("TLS begins, and was heard: {due:?}"));
+                    self.broken = Some(format!("TLS begins, and the model expects {due:?}"));
                 }
                 // After the peer has closed there is no handshake.
                 if self.rx.is_closed() {
@@ -182,7 +185,7 @@ impl TestClient {
                     Ok(client) => {
                         self.record.secured(&self.rx);
                         self.secured = Secured::JustNow;
-                        (self.hearing, self.told, self.last) = (Hearing::under_tls(), 0, 0);
+                        (self.model, self.modelled_output, self.last) = (ClientModel::under_tls(), 0, 0);
                         self.session = Session::Secure(client);
                         self.pump();
                     }
@@ -195,7 +198,7 @@ impl TestClient {
 
     /// Handles an error: calls the client again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
-        self.look();
+        self.show_output_to_model();
         let buffers = (&mut self.rx, &mut self.tx);
         ask_again(error, "* OK x\r\nM1 OK x\r\n", buffers, &mut self.record, |rx, tx| {
             match &mut self.session {
@@ -232,7 +235,7 @@ impl TestClient {
         }
     }
 
-    fn outside(&self) -> (WaitFor, bool) {
+    fn public_state(&self) -> (WaitFor, bool) {
         match &self.session {
             Session::Gone(_) => (WaitFor::Nothing, true),
             Session::Negotiating(negotiation) => (negotiation.wait().awaited, false),
@@ -241,24 +244,24 @@ impl TestClient {
         }
     }
 
-    fn hear(&mut self, bytes: &[u8]) {
+    fn receive(&mut self, bytes: &[u8]) {
         self.rx.extend(bytes);
-        self.hearing.hear(bytes);
+        self.model.server_sent(bytes);
         self.record.heard(bytes.iter().filter(|&&byte| byte == b'\n').count());
     }
 
     /// Returns the numbers of the commands in progress, sent or not, oldest first.
     fn numbers(&self) -> impl DoubleEndedIterator<Item = u32> {
         // The numbers rise by one, and waiting commands are sent in that order.
-        self.hearing.numbers().chain(self.hearing.last + 1..=self.last)
+        self.model.numbers().chain(self.model.last + 1..=self.last)
     }
 
-    fn tag(&self, whose: Whose) -> String {
-        let number = match whose {
-            Whose::Oldest => self.numbers().next(),
-            Whose::Newest => self.numbers().next_back(),
-            Whose::Unknown => None,
-            Whose::Next => Some(self.last + 1),
+    fn tag(&self, tag_of: TagOf) -> String {
+        let number = match tag_of {
+            TagOf::Oldest => self.numbers().next(),
+            TagOf::Newest => self.numbers().next_back(),
+            TagOf::Unknown => None,
+            TagOf::Next => Some(self.last + 1),
         };
         format!("M{}", number.unwrap_or(77))
     }
@@ -267,18 +270,18 @@ impl TestClient {
         const LEFT_OUT: [&str; 3] = ["generation", "received", "head"];
         match &self.session {
             Session::Gone(error) => format!("{error:?}"),
-            Session::Cleartext(client) => described(client, &LEFT_OUT),
-            Session::Negotiating(negotiation) => described(negotiation, &LEFT_OUT),
-            Session::Secure(client) => described(client, &LEFT_OUT),
+            Session::Cleartext(client) => describe(client, &LEFT_OUT),
+            Session::Negotiating(negotiation) => describe(negotiation, &LEFT_OUT),
+            Session::Secure(client) => describe(client, &LEFT_OUT),
         }
     }
 
     /// Gives a command.
-    fn command(&mut self, next: Move) {
+    fn command(&mut self, next: Action) {
         let (tx, record) = (&mut self.tx, &mut self.record);
-        let prove = Client::<Cleartext>::danger_cleartext_authenticate;
+        let log_in = Client::<Cleartext>::danger_cleartext_authenticate;
         let given = match &mut self.session {
-            Session::Cleartext(client) => give(next, client, prove, tx, record),
+            Session::Cleartext(client) => give(next, client, log_in, tx, record),
             Session::Secure(client) => give(next, client, Client::<Secure>::authenticate, tx, record),
             Session::Gone(_) | Session::Negotiating(_) => None,
         };
@@ -287,85 +290,91 @@ impl TestClient {
     }
 }
 
-impl World for TestClient {
-    type Move = Move;
+impl SystemUnderTest for TestClient {
+    type Action = Action;
 
-    fn moves(&self) -> Vec<Move> {
-        let (wait, closed) = self.outside();
+    fn actions(&self) -> Vec<Action> {
+        let (wait, closed) = self.public_state();
         // The session after the upgrade is the start of another exploration.
         if closed || self.secured == Secured::JustNow {
             return Vec::new();
         }
-        let mut moves = Vec::new();
+        let mut actions = Vec::new();
         if !self.tx.is_empty() {
-            moves.push(Move::Send);
+            actions.push(Action::Send);
         }
         if wait != WaitFor::Application {
-            moves.push(Move::Tick);
+            actions.push(Action::EndWait);
         }
         let open = self.numbers().count();
         if !matches!(self.session, Session::Negotiating(_)) {
-            let gives = |next: &Move| {
-                open < self.room.pipelined + farther()
-                    || matches!(next, Move::Payload | Move::TooMuch | Move::Done)
+            let may_give = |next: &Action| {
+                open < self.alphabet.max_in_progress + extra_in_progress()
+                    || matches!(next, Action::WritePayload | Action::WriteTooMuch | Action::Done)
             };
-            moves.extend(self.room.commands.iter().copied().filter(gives));
+            actions.extend(self.alphabet.commands.iter().copied().filter(may_give));
         }
         if self.rx.is_closed() {
-            return moves;
+            return actions;
         }
-        moves.push(Move::Close);
+        actions.push(Action::Close);
         if !self.rx.is_empty() {
             let goes_on = self.rx.len() < 40;
-            moves.extend(RESPONSE_ENDINGS.iter().filter(|_| goes_on).map(|bytes| Move::Hear(bytes)));
-            return moves;
+            actions.extend(RESPONSE_ENDINGS.iter().filter(|_| goes_on).map(|bytes| Action::Receive(bytes)));
+            return actions;
         }
-        moves.extend(self.room.sayings.iter().map(|bytes| Move::Hear(bytes)));
-        let answers = |whose| self.room.answers.iter().map(move |bytes| Move::Answer(whose, bytes));
+        actions.extend(self.alphabet.peer_input.iter().map(|bytes| Action::Receive(bytes)));
+        let tagged =
+            |tag_of| self.alphabet.tagged.iter().map(move |bytes| Action::ReceiveTagged(tag_of, bytes));
         if open > 0 {
-            moves.extend(answers(Whose::Oldest));
+            actions.extend(tagged(TagOf::Oldest));
         }
         if open > 1 {
-            moves.extend(answers(Whose::Newest));
+            actions.extend(tagged(TagOf::Newest));
         }
-        moves.extend([Move::Answer(Whose::Unknown, " OK x\r\n"), Move::Answer(Whose::Next, " OK x\r\n")]);
-        moves
+        actions.extend([
+            Action::ReceiveTagged(TagOf::Unknown, " OK x\r\n"),
+            Action::ReceiveTagged(TagOf::Next, " OK x\r\n"),
+        ]);
+        actions
     }
 
-    fn make(&mut self, next: Move) {
-        self.secured.pass();
-        if !matches!(next, Move::Hear(_) | Move::Answer(..) | Move::Send) {
+    fn perform(&mut self, next: Action) {
+        self.secured.note_action();
+        if !matches!(next, Action::Receive(_) | Action::ReceiveTagged(..) | Action::Send) {
             // What follows is caused by this action and not by earlier input.
             self.record.heard(0);
         }
-        let heard = matches!(next, Move::Hear(_) | Move::Answer(..));
+        let received = matches!(next, Action::Receive(_) | Action::ReceiveTagged(..));
         match next {
-            Move::Hear(bytes) => self.hear(bytes.as_bytes()),
-            Move::Answer(whose, bytes) => {
-                let line = [self.tag(whose).as_str(), bytes].concat();
-                self.hear(line.as_bytes());
+            Action::Receive(bytes) => self.receive(bytes.as_bytes()),
+            Action::ReceiveTagged(tag_of, bytes) => {
+                let line = [self.tag(tag_of).as_str(), bytes].concat();
+                self.receive(line.as_bytes());
             }
-            Move::Send => {
+            Action::Send => {
                 self.record.send(&mut self.tx);
-                self.hearing.leave();
-                self.told = 0;
+                self.model.client_sent();
+                self.modelled_output = 0;
             }
-            Move::Close => self.rx.close(),
-            Move::Tick => self.time_out(),
-            Move::StartTls => self.starttls(),
+            Action::Close => self.rx.close(),
+            Action::EndWait => self.time_out(),
+            Action::StartTls => self.starttls(),
             command => self.command(command),
         }
         self.pump();
-        self.look();
-        let (_, over) = self.outside();
-        match self.hearing.verdict {
-            _ if !heard => {}
-            Verdict::MustEnd if !over => self.broken = Some("what cannot be believed was".to_owned()),
-            Verdict::GoesOn if matches!(self.session, Session::Gone(_)) => {
-                self.broken = Some("a correct server was left".to_owned());
+        self.show_output_to_model();
+        let (_, over) = self.public_state();
+        match self.model.expected_end {
+            _ if !received => {}
+            ExpectedEnd::MustEnd if !over => {
+                self.broken = Some("the client accepted input that must end the session".to_owned())
             }
-            _ if !over && !self.hearing.due.is_empty() => {
-                self.broken = Some(format!("unreported: {:?}", self.hearing.due));
+            ExpectedEnd::Continues if matches!(self.session, Session::Gone(_)) => {
+                self.broken = Some("the client ended the session with a correct server".to_owned());
+            }
+            _ if !over && !self.model.expected_completions.is_empty() => {
+                self.broken = Some(format!("unreported: {:?}", self.model.expected_completions));
             }
             _ => {}
         }
@@ -375,43 +384,43 @@ impl World for TestClient {
         if let Session::Gone(error) = &self.session {
             return format!("{error:?}");
         }
-        if self.outside().1 {
+        if self.public_state().1 {
             return "closed".to_owned();
         }
         let (rx, closed) = (self.rx.bytes().escape_ascii(), self.rx.is_closed());
         let whole = format!("{} {rx} {closed} {}", self.description(), self.tx.is_empty());
         let head = self.rx.received_total() - self.rx.len() as u64;
-        seen_from(&whole, [("queued_at: ", self.tx.sent_total()), ("received_at: ", head)])
+        describe_by_order(&whole, [("queued_at: ", self.tx.sent_total()), ("received_at: ", head)])
     }
 
-    fn judge(&self) -> Result<usize, String> {
+    fn check_invariants(&self) -> Result<usize, String> {
         let terms = invariants::Terms {
             side: Side::ImapClient,
-            secure: self.room.secure,
-            danger: self.room.danger,
+            secure: self.alphabet.secure,
+            danger: self.alphabet.allows_cleartext_login,
             may_hold: 1024,
             may_put_out: 4096,
         };
         invariants::check(&self.record, &terms)?;
-        if let Some(broken) = self.broken.as_ref().or(self.hearing.broken.as_ref()) {
+        if let Some(broken) = self.broken.as_ref().or(self.model.broken.as_ref()) {
             return Err(broken.clone());
         }
-        let clear = self.secured == Secured::No && !self.room.danger;
+        let clear = self.secured == Secured::No && !self.alphabet.allows_cleartext_login;
         if clear && self.tx.chunks().any(|chunk| chunk.secret) {
-            return Err("a secret waits to leave in cleartext".to_owned());
+            return Err("a secret is queued in cleartext".to_owned());
         }
-        Ok(invariants::INVARIANTS + self.hearing.statements + self.statements + 3)
+        Ok(invariants::INVARIANTS + self.model.checks + self.checks + 3)
     }
 
-    fn behind_the_gate(&self) -> Option<String> {
+    fn state_after_upgrade(&self) -> Option<String> {
         (self.secured == Secured::JustNow).then(|| self.state())
     }
 }
 
 /// Describes the client with the commands identified by their order, whether their bytes were sent, and whether the
 /// current input arrived after that.
-fn seen_from(description: &str, marks: [(&str, u64); 2]) -> String {
-    let mut text = without_numbers(description);
+fn describe_by_order(description: &str, marks: [(&str, u64); 2]) -> String {
+    let mut text = number_tags_by_order(description);
     if let Some((before, rest)) = text.split_once("capabilities: ")
         && let Some((known, rest)) = rest.split_once('{')
         && !known.contains(',')
@@ -439,7 +448,7 @@ fn seen_from(description: &str, marks: [(&str, u64); 2]) -> String {
 }
 
 /// Replaces the numbers in tags by their order of appearance. The last tag given gets no number.
-fn without_numbers(text: &str) -> String {
+fn number_tags_by_order(text: &str) -> String {
     let (mut names, mut out) = (Vec::new(), String::new());
     let mut rest = text;
     while let Some(at) = rest.find(['M', ':']) {
@@ -464,7 +473,7 @@ fn without_numbers(text: &str) -> String {
 }
 
 /// Records an event. Returns the command that it completes and its condition.
-fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Option<(CommandId, &'static str)>> {
+fn record_event(event: Option<Event<'_>>, record: &mut Record) -> Option<Option<(CommandId, &'static str)>> {
     let event = event?;
     if let Event::BodyChunk(bytes) = event {
         record.piece(bytes);
@@ -480,7 +489,7 @@ fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Option<(Command
             (outcome.id(), *outcome.status())
         }
         Event::Data(_) | Event::FetchStart { .. } | Event::AppendReady(_) | Event::Idling(_) => {
-            record.entries.push(Entry::RequiresTls("what is on a server"));
+            record.entries.push(Entry::RequiresTls("mailbox data"));
             return Some(None);
         }
         _ => return Some(None),
@@ -494,49 +503,53 @@ fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Option<(Command
     Some(Some((id, condition)))
 }
 
-type Prove<C> = fn(&mut Client<C>, LoginMethod, &Credentials, &mut SendBuffer) -> Result<CommandId, Error>;
+type LogIn<C> = fn(&mut Client<C>, LoginMethod, &Credentials, &mut SendBuffer) -> Result<CommandId, Error>;
 
 fn give<C: Channel>(
-    command: Move,
+    command: Action,
     client: &mut Client<C>,
-    prove: Prove<C>,
+    log_in: LogIn<C>,
     tx: &mut SendBuffer,
     record: &mut Record,
 ) -> Option<CommandId> {
     let credentials = || Credentials::password("x", PASSWORD.as_bytes());
     let before = Queued::of(tx);
     let (verb, outcome) = match command {
-        Move::Plain => {
+        Action::LogInByPlain => {
             let plain = LoginMethod::Mechanism(Mechanism::Plain);
-            ("AUTHENTICATE", prove(client, plain, &credentials(), tx))
+            ("AUTHENTICATE", log_in(client, plain, &credentials(), tx))
         }
-        Move::Strongest => ("AUTHENTICATE", prove(client, LoginMethod::Strongest, &credentials(), tx)),
-        Move::Select => ("SELECT", client.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)), tx)),
-        Move::Append => ("APPEND", client.append(&AppendCommand::new(MailboxName::INBOX), 2, tx)),
-        Move::Payload => {
+        Action::LogInByStrongest => {
+            ("AUTHENTICATE", log_in(client, LoginMethod::Strongest, &credentials(), tx))
+        }
+        Action::Select => {
+            ("SELECT", client.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)), tx))
+        }
+        Action::Append => ("APPEND", client.append(&AppendCommand::new(MailboxName::INBOX), 2, tx)),
+        Action::WritePayload => {
             record.tried("payload", tx, |tx| client.write_payload(Bytes::from_static(b"x"), tx));
             return None;
         }
-        Move::TooMuch => {
+        Action::WriteTooMuch => {
             record.tried("payload", tx, |tx| client.write_payload(Bytes::from_static(b"xxx"), tx));
             return None;
         }
-        Move::List => {
+        Action::List => {
             let patterns = [ListPattern::new("x\u{e9}x")];
             ("LIST", client.send(&Command::List(ListCommand::new(&patterns)), tx))
         }
-        Move::Idle => {
+        Action::Idle => {
             let given = client.idle(tx);
             if given.is_ok() {
                 record.entries.push(Entry::CommandGiven("DONE", 1));
             }
             ("IDLE", given)
         }
-        Move::Done => {
+        Action::Done => {
             record.tried("DONE", tx, |tx| client.done(tx));
             return None;
         }
-        Move::Logout => ("LOGOUT", client.logout(tx)),
+        Action::Logout => ("LOGOUT", client.logout(tx)),
         _ => ("NOOP", client.send(&Command::Noop, tx)),
     };
     record.given_since(verb, outcome, before, tx)

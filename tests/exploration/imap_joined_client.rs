@@ -13,9 +13,9 @@ use proto_mail::{Cleartext, Credentials, Error, Mechanism, Secure, Upgrade};
 use mailwire_tests::invariants::{PASSWORD, Side};
 use mailwire_tests::play::{Entry, channel};
 
-use crate::automaton::{Belief, End, Stage, View};
-use crate::end::{Common, next};
-use crate::explore::described;
+use crate::automaton::{Belief, Endpoint, EndpointView, Stage};
+use crate::endpoint::{EndpointCommon, next};
+use crate::explore::describe;
 use crate::imap_joined_server::MESSAGE;
 
 /// What an attacker sends to a client. Offers carry a mark: the client must not know them under TLS.
@@ -30,36 +30,36 @@ pub(crate) const TO_CLIENT: &[&str] = &[
 ];
 
 /// The client, its application and everything that was sent.
-pub(crate) struct Sending {
-    session: TestClient,
-    common: Common,
+pub(crate) struct JoinedClient {
+    session: Session,
+    common: EndpointCommon,
     /// The commands in progress, each with the word that its reply contains.
     given: Vec<(CommandId, &'static str)>,
 }
 
-enum TestClient {
+enum Session {
     Cleartext(Client<Cleartext>),
     Negotiating(StartTls),
-    Gate(<StartTls as StartTlsNegotiation>::Ready),
+    HandshakePending(<StartTls as StartTlsNegotiation>::Ready),
     Secure(Client<Secure>),
     Gone,
 }
 
-impl Sending {
+impl JoinedClient {
     pub(crate) fn new() -> Self {
-        let session = TestClient::Cleartext(Client::<Cleartext>::new(Arc::new(Config::default())));
-        let mut sending = Self { session, common: Common::new(), given: Vec::new() };
-        sending.pump();
-        sending
+        let session = Session::Cleartext(Client::<Cleartext>::new(Arc::new(Config::default())));
+        let mut client = Self { session, common: EndpointCommon::new(), given: Vec::new() };
+        client.pump();
+        client
     }
 
     fn pump(&mut self) {
         loop {
-            let Common { rx, tx, record, .. } = &mut self.common;
+            let EndpointCommon { rx, tx, record, .. } = &mut self.common;
             let seen = match &mut self.session {
-                TestClient::Gate(_) | TestClient::Gone => return,
-                TestClient::Negotiating(_) => return self.negotiate(),
-                TestClient::Cleartext(client) => client.next_event(rx, tx).map(|event| {
+                Session::HandshakePending(_) | Session::Gone => return,
+                Session::Negotiating(_) => return self.negotiate(),
+                Session::Cleartext(client) => client.next_event(rx, tx).map(|event| {
                     event.map(|event| {
                         record.event(&event);
                         if matches!(event, Event::Data(_)) {
@@ -68,7 +68,7 @@ impl Sending {
                         matches!(event, Event::Capabilities)
                     })
                 }),
-                TestClient::Secure(_) => self.under_tls(),
+                Session::Secure(_) => self.under_tls(),
             };
             match seen {
                 Ok(Some(true)) => self.starttls(),
@@ -81,25 +81,25 @@ impl Sending {
 
     /// Starts TLS if the server offers it; otherwise continues without.
     fn starttls(&mut self) {
-        match std::mem::replace(&mut self.session, TestClient::Gone) {
-            TestClient::Cleartext(client)
+        match std::mem::replace(&mut self.session, Session::Gone) {
+            Session::Cleartext(client)
                 if client.capabilities().is_some_and(|known| known.has("STARTTLS")) =>
             {
                 match client.starttls(&mut self.common.tx) {
                     Ok(negotiation) => {
                         self.common.record.entries.push(Entry::CommandGiven("STARTTLS", 1));
-                        self.session = TestClient::Negotiating(negotiation);
+                        self.session = Session::Negotiating(negotiation);
                     }
                     Err(error) => self.fail(error),
                 }
             }
-            TestClient::Cleartext(client) => self.go_on_in_clear(client),
+            Session::Cleartext(client) => self.go_on_in_clear(client),
             other => self.session = other,
         }
     }
 
     fn go_on_in_clear(&mut self, mut client: Client<Cleartext>) {
-        let Common { tx, record, .. } = &mut self.common;
+        let EndpointCommon { tx, record, .. } = &mut self.common;
         record
             .given("AUTHENTICATE", tx, |tx| client.danger_cleartext_authenticate(PLAIN, &credentials(), tx));
         if record.given("SELECT", tx, |tx| client.send(&select(), tx)).is_some() {
@@ -109,30 +109,29 @@ impl Sending {
             record.entries.push(Entry::RequiresTls("APPEND"));
         }
         record.given("LOGOUT", tx, |tx| client.logout(tx));
-        self.session = TestClient::Cleartext(client);
+        self.session = Session::Cleartext(client);
     }
 
     fn negotiate(&mut self) {
-        let TestClient::Negotiating(negotiation) = std::mem::replace(&mut self.session, TestClient::Gone)
-        else {
+        let Session::Negotiating(negotiation) = std::mem::replace(&mut self.session, Session::Gone) else {
             return;
         };
         match negotiation.advance(&mut self.common.rx, &mut self.common.tx) {
-            Ok(Negotiation::Pending(negotiation)) => self.session = TestClient::Negotiating(negotiation),
+            Ok(Negotiation::Pending(negotiation)) => self.session = Session::Negotiating(negotiation),
             Ok(Negotiation::Refused(client)) => {
                 self.common.record.event(&"refused");
                 self.go_on_in_clear(client);
                 self.pump();
             }
-            Ok(Negotiation::Ready(upgrade)) => self.session = TestClient::Gate(upgrade),
+            Ok(Negotiation::Ready(upgrade)) => self.session = Session::HandshakePending(upgrade),
             Err(error) => self.fail(error),
         }
     }
 
     /// Takes one event.
     fn under_tls(&mut self) -> Result<Option<bool>, Error> {
-        let TestClient::Secure(client) = &mut self.session else { return Ok(None) };
-        let Common { rx, tx, record, beliefs, broken, .. } = &mut self.common;
+        let Session::Secure(client) = &mut self.session else { return Ok(None) };
+        let EndpointCommon { rx, tx, record, beliefs, broken, .. } = &mut self.common;
         let Some(event) = client.next_event(rx, tx)? else { return Ok(None) };
         record.event(&event);
         match &event {
@@ -179,80 +178,81 @@ impl Sending {
     /// Handles an error: calls the client again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
         self.common.fail(error, "* OK x\r\nM1 OK x\r\nM2 OK x\r\n", |rx, tx| match &mut self.session {
-            TestClient::Cleartext(client) => next(client, rx, tx),
-            TestClient::Secure(client) => next(client, rx, tx),
+            Session::Cleartext(client) => next(client, rx, tx),
+            Session::Secure(client) => next(client, rx, tx),
             _ => Err(error),
         });
-        self.session = TestClient::Gone;
+        self.session = Session::Gone;
     }
 }
 
-impl End for Sending {
-    fn hear(&mut self, bytes: &[u8]) {
-        self.common.hear(bytes);
-        if matches!(self.session, TestClient::Gate(_)) {
-            self.common.crossed = true;
+impl Endpoint for JoinedClient {
+    fn receive(&mut self, bytes: &[u8]) {
+        self.common.receive(bytes);
+        if matches!(self.session, Session::HandshakePending(_)) {
+            self.common.cleartext_after_agreement = true;
             return;
         }
         let unread = self.common.rx.bytes().to_vec();
         self.pump();
-        if matches!(self.session, TestClient::Gate(_)) {
+        if matches!(self.session, Session::HandshakePending(_)) {
             // The reply that starts TLS must be the last line, and the only one with a tag.
             let last = unread.split_inclusive(|&byte| byte == b'\n').next_back().unwrap_or_default();
             let tagged =
                 unread.split_inclusive(|&byte| byte == b'\n').filter(|line| line.starts_with(b"M")).count();
-            self.common.crossed = tagged > 1 || !last.starts_with(b"M") || !last.ends_with(b"\r\n");
+            self.common.cleartext_after_agreement =
+                tagged > 1 || !last.starts_with(b"M") || !last.ends_with(b"\r\n");
         }
     }
 
-    fn cut(&mut self) {
+    fn close_peer(&mut self) {
         self.common.record.heard(0);
         self.common.rx.close();
         match self.session {
-            TestClient::Gate(_) => self.session = TestClient::Gone,
+            Session::HandshakePending(_) => self.session = Session::Gone,
             _ => self.pump(),
         }
     }
 
-    fn shake_hands(&mut self) {
-        let TestClient::Gate(upgrade) = std::mem::replace(&mut self.session, TestClient::Gone) else {
+    fn complete_handshake(&mut self) {
+        let Session::HandshakePending(upgrade) = std::mem::replace(&mut self.session, Session::Gone) else {
             return;
         };
         match upgrade.complete(channel(), &mut self.common.rx) {
             Ok(client) => {
                 self.common.secured();
                 self.given.clear();
-                self.session = TestClient::Secure(client);
+                self.session = Session::Secure(client);
                 self.pump();
             }
             Err(error) => self.fail(error),
         }
     }
 
-    fn said(&mut self) -> Vec<Vec<u8>> {
-        let clear = !matches!(self.session, TestClient::Secure(_));
-        self.common.said(clear, |_| true)
+    fn take_output(&mut self) -> Vec<Vec<u8>> {
+        let clear = !matches!(self.session, Session::Secure(_));
+        self.common.take_output(clear, |_| true)
     }
 
-    fn view(&self) -> View {
+    fn view(&self) -> EndpointView {
         // All output is sent before any input is read.
         const LEFT_OUT: [&str; 5] = ["generation", "received", "head", "received_at", "queued_at"];
         let (stage, machine) = match &self.session {
-            TestClient::Gone => (Stage::Over, String::new()),
-            TestClient::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
-            TestClient::Negotiating(negotiation) => (Stage::Cleartext, described(negotiation, &LEFT_OUT)),
-            TestClient::Cleartext(client) if client.is_closed() => (Stage::Over, String::new()),
-            TestClient::Secure(client) if client.is_closed() => (Stage::Over, String::new()),
-            TestClient::Cleartext(client) => (Stage::Cleartext, described(client, &LEFT_OUT)),
-            TestClient::Secure(client) => {
-                (Stage::Secure, format!("{} {:?}", described(client, &LEFT_OUT), self.given))
+            Session::Gone => (Stage::Ended, String::new()),
+            Session::HandshakePending(upgrade) => (Stage::HandshakePending, describe(upgrade, &LEFT_OUT)),
+            Session::Negotiating(negotiation) => (Stage::Cleartext, describe(negotiation, &LEFT_OUT)),
+            Session::Cleartext(client) if client.is_closed() => (Stage::Ended, String::new()),
+            Session::Secure(client) if client.is_closed() => (Stage::Ended, String::new()),
+            Session::Cleartext(client) => (Stage::Cleartext, describe(client, &LEFT_OUT)),
+            Session::Secure(client) => {
+                (Stage::Secure, format!("{} {:?}", describe(client, &LEFT_OUT), self.given))
             }
         };
         self.common.view(stage, machine)
     }
 
-    fn judge(&self) -> Result<usize, String> {
-        self.common.judge(Side::ImapClient)
+    fn check_invariants(&self) -> Result<usize, String> {
+        self.common.check_invariants(Side::ImapClient)
     }
 }
 

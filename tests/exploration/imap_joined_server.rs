@@ -11,9 +11,9 @@ use proto_mail::{AuthVerdict, Channel, Cleartext, Error, Secure, SendBuffer, Sta
 use mailwire_tests::invariants::Side;
 use mailwire_tests::play::{Entry, Record, channel};
 
-use crate::automaton::{Belief, End, Stage, View};
-use crate::end::{Common, next};
-use crate::explore::described;
+use crate::automaton::{Belief, Endpoint, EndpointView, Stage};
+use crate::endpoint::{EndpointCommon, next};
+use crate::explore::describe;
 
 /// What an attacker sends to a server.
 pub(crate) const TO_SERVER: &[&str] = &[
@@ -30,49 +30,49 @@ pub(crate) const TO_SERVER: &[&str] = &[
 pub(crate) const MESSAGE: &[u8] = b"x\r\n.x\r\n";
 
 /// The server, its application and everything that was sent.
-pub(crate) struct Receiving {
-    session: TestServer,
-    common: Common,
-    terms: Terms,
+pub(crate) struct JoinedServer {
+    session: Session,
+    common: EndpointCommon,
+    settings: Settings,
     message: Vec<u8>,
 }
 
 /// The server's behaviour.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct Settings {
     /// Whether it offers TLS.
-    pub(crate) has_tls: bool,
+    pub(crate) offers_tls: bool,
     /// Whether it accepts every login, or none.
-    pub(crate) believes: bool,
+    pub(crate) accepts_logins: bool,
 }
 
-enum TestServer {
+enum Session {
     Cleartext(Server<Cleartext>),
-    Gate(server::Upgrade),
+    HandshakePending(server::Upgrade),
     Secure(Server<Secure>),
     Gone,
 }
 
-impl Receiving {
-    pub(crate) fn new(terms: Terms) -> Self {
+impl JoinedServer {
+    pub(crate) fn new(settings: Settings) -> Self {
         let mut limits = proto_mail::Limits::default();
         (limits.errors, limits.auth_attempts, limits.literal, limits.message) = (3, 2, 8, 8);
         limits.commands_before_auth = u32::MAX;
         let mut config = Config::default().limits(limits);
         config.waits.delay = Duration::ZERO;
-        let mut common = Common::new();
-        let session = TestServer::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
-        let mut receiving = Self { session, common, terms, message: Vec::new() };
-        receiving.pump();
-        receiving
+        let mut common = EndpointCommon::new();
+        let session = Session::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
+        let mut server = Self { session, common, settings, message: Vec::new() };
+        server.pump();
+        server
     }
 
     fn pump(&mut self) {
         loop {
-            let Common { rx, tx, record, .. } = &mut self.common;
+            let EndpointCommon { rx, tx, record, .. } = &mut self.common;
             let seen = match &mut self.session {
-                TestServer::Gate(_) | TestServer::Gone => return,
-                TestServer::Cleartext(server) => match server.next_event(rx, tx) {
+                Session::HandshakePending(_) | Session::Gone => return,
+                Session::Cleartext(server) => match server.next_event(rx, tx) {
                     Ok(Some(Event::StartTls(request))) => {
                         record.event(&request);
                         self.starttls(request);
@@ -85,7 +85,7 @@ impl Receiving {
                     Ok(None) => Ok(false),
                     Err(error) => Err(error),
                 },
-                TestServer::Secure(_) => self.under_tls(),
+                Session::Secure(_) => self.under_tls(),
             };
             match seen {
                 Ok(true) => {}
@@ -97,13 +97,13 @@ impl Receiving {
 
     /// Takes one event. Returns false if there was none.
     fn under_tls(&mut self) -> Result<bool, Error> {
-        let TestServer::Secure(server) = &mut self.session else { return Ok(false) };
-        let Common { rx, tx, record, beliefs, .. } = &mut self.common;
+        let Session::Secure(server) = &mut self.session else { return Ok(false) };
+        let EndpointCommon { rx, tx, record, beliefs, .. } = &mut self.common;
         match server.next_event(rx, tx)? {
             None => return Ok(false),
             Some(Event::Auth(request)) => {
                 record.event(&request);
-                if self.terms.believes {
+                if self.settings.accepts_logins {
                     record.entries.push(Entry::Authenticated);
                     beliefs.identity = Belief::Yes;
                     server.answer_auth(request, AuthVerdict::Accept, tx)?;
@@ -112,7 +112,7 @@ impl Receiving {
                 }
             }
             Some(event) => {
-                if answer(event, server, tx, record, &mut self.message) == Took::Message {
+                if answer(event, server, tx, record, &mut self.message) == Received::Message {
                     // An incomplete message does not count.
                     beliefs.message = if self.message == MESSAGE { Belief::Yes } else { Belief::No };
                 }
@@ -122,15 +122,15 @@ impl Receiving {
     }
 
     fn starttls(&mut self, request: StartTlsRequest) {
-        match std::mem::replace(&mut self.session, TestServer::Gone) {
-            TestServer::Cleartext(mut server) if !self.terms.has_tls => {
+        match std::mem::replace(&mut self.session, Session::Gone) {
+            Session::Cleartext(mut server) if !self.settings.offers_tls => {
                 self.common.record.tried("refuse", &mut self.common.tx, |tx| server.refuse(request, tx));
-                self.session = TestServer::Cleartext(server);
+                self.session = Session::Cleartext(server);
             }
-            TestServer::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
+            Session::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
                 Ok(upgrade) => {
                     self.common.send();
-                    self.session = TestServer::Gate(upgrade);
+                    self.session = Session::HandshakePending(upgrade);
                 }
                 Err(error) => self.fail(error),
             },
@@ -141,16 +141,16 @@ impl Receiving {
     /// Handles an error: calls the server again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
         self.common.fail(error, "a CAPABILITY\r\nb LOGIN x x\r\n", |rx, tx| match &mut self.session {
-            TestServer::Cleartext(server) => next(server, rx, tx),
-            TestServer::Secure(server) => next(server, rx, tx),
+            Session::Cleartext(server) => next(server, rx, tx),
+            Session::Secure(server) => next(server, rx, tx),
             _ => Err(error),
         });
-        self.session = TestServer::Gone;
+        self.session = Session::Gone;
     }
 }
 
 #[derive(PartialEq, Eq)]
-enum Took {
+enum Received {
     Nothing,
     Message,
 }
@@ -162,11 +162,11 @@ fn answer<C: Channel>(
     tx: &mut SendBuffer,
     record: &mut Record,
     message: &mut Vec<u8>,
-) -> Took {
+) -> Received {
     if let Event::AppendChunk(bytes) = event {
         message.extend_from_slice(bytes);
         record.piece(bytes);
-        return Took::Nothing;
+        return Received::Nothing;
     }
     record.event(&event);
     let ok = |text| StatusResponse::new(Condition::Ok, Text::first_line(text));
@@ -185,77 +185,77 @@ fn answer<C: Channel>(
         }
         Event::AppendEnd(reply) => {
             record.tried("reply", tx, |tx| server.reply(reply, &ok("APPEND"), tx));
-            return Took::Message;
+            return Received::Message;
         }
         _ => {}
     }
-    Took::Nothing
+    Received::Nothing
 }
 
-impl End for Receiving {
-    fn hear(&mut self, bytes: &[u8]) {
-        self.common.hear(bytes);
-        if matches!(self.session, TestServer::Gate(_)) {
-            self.common.crossed = true;
+impl Endpoint for JoinedServer {
+    fn receive(&mut self, bytes: &[u8]) {
+        self.common.receive(bytes);
+        if matches!(self.session, Session::HandshakePending(_)) {
+            self.common.cleartext_after_agreement = true;
             return;
         }
         let unread = self.common.rx.bytes().to_vec();
         self.pump();
-        if matches!(self.session, TestServer::Gate(_)) {
-            self.common.crossed = !unread.ends_with(b"STARTTLS\r\n");
+        if matches!(self.session, Session::HandshakePending(_)) {
+            self.common.cleartext_after_agreement = !unread.ends_with(b"STARTTLS\r\n");
         }
     }
 
-    fn cut(&mut self) {
+    fn close_peer(&mut self) {
         self.common.record.heard(0);
         self.common.rx.close();
         match self.session {
-            TestServer::Gate(_) => self.session = TestServer::Gone,
+            Session::HandshakePending(_) => self.session = Session::Gone,
             _ => self.pump(),
         }
     }
 
-    fn shake_hands(&mut self) {
-        let TestServer::Gate(upgrade) = std::mem::replace(&mut self.session, TestServer::Gone) else {
+    fn complete_handshake(&mut self) {
+        let Session::HandshakePending(upgrade) = std::mem::replace(&mut self.session, Session::Gone) else {
             return;
         };
         match upgrade.complete(channel(), &mut self.common.rx) {
             Ok(server) => {
                 self.common.secured();
                 self.message.clear();
-                self.session = TestServer::Secure(server);
+                self.session = Session::Secure(server);
                 self.pump();
             }
             Err(error) => self.fail(error),
         }
     }
 
-    fn said(&mut self) -> Vec<Vec<u8>> {
-        let clear = !matches!(self.session, TestServer::Secure(_));
-        self.common.said(clear, |_| true)
+    fn take_output(&mut self) -> Vec<Vec<u8>> {
+        let clear = !matches!(self.session, Session::Secure(_));
+        self.common.take_output(clear, |_| true)
     }
 
-    fn view(&self) -> View {
+    fn view(&self) -> EndpointView {
         const LEFT_OUT: [&str; 4] = ["token", "serial", "generation", "commands"];
         let (stage, machine) = match &self.session {
-            TestServer::Gone => (Stage::Over, String::new()),
-            TestServer::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
-            TestServer::Cleartext(server) if server.is_closed() => (Stage::Over, String::new()),
-            TestServer::Secure(server) if server.is_closed() => (Stage::Over, String::new()),
-            TestServer::Cleartext(server) => (Stage::Cleartext, described(server, &LEFT_OUT)),
-            TestServer::Secure(server) => {
+            Session::Gone => (Stage::Ended, String::new()),
+            Session::HandshakePending(upgrade) => (Stage::HandshakePending, describe(upgrade, &LEFT_OUT)),
+            Session::Cleartext(server) if server.is_closed() => (Stage::Ended, String::new()),
+            Session::Secure(server) if server.is_closed() => (Stage::Ended, String::new()),
+            Session::Cleartext(server) => (Stage::Cleartext, describe(server, &LEFT_OUT)),
+            Session::Secure(server) => {
                 let message = self.message.escape_ascii();
-                (Stage::Secure, format!("{} {message}", described(server, &LEFT_OUT)))
+                (Stage::Secure, format!("{} {message}", describe(server, &LEFT_OUT)))
             }
         };
         self.common.view(stage, machine)
     }
 
-    fn judge(&self) -> Result<usize, String> {
-        let invariants = self.common.judge(Side::ImapServer)?;
+    fn check_invariants(&self) -> Result<usize, String> {
+        let invariants = self.common.check_invariants(Side::ImapServer)?;
         let authenticated = match &self.session {
-            TestServer::Secure(server) => server.state().is_authenticated(),
-            TestServer::Cleartext(server) => server.state().is_authenticated(),
+            Session::Secure(server) => server.state().is_authenticated(),
+            Session::Cleartext(server) => server.state().is_authenticated(),
             _ => false,
         };
         if authenticated && self.common.beliefs.identity != Belief::Yes {

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use mailwire_tests::invariants::{self, Side};
 use mailwire_tests::play::{Entry, Record};
 
-use crate::end::{ask_again, next};
-use crate::explore::{Secured, World, without};
-use crate::imap_alphabet::{AHEAD, BEGUN, CLIENT_LINES, ENDINGS};
-use crate::imap_server_model::{Conversation, Standing};
+use crate::endpoint::{ask_again, next};
+use crate::explore::{Secured, SystemUnderTest, remove_numbers};
+use crate::imap_alphabet::{CLIENT_LINES, LINE_ENDINGS, PARTIAL_LINES, READ_AHEAD};
+use crate::imap_server_model::{ServerModel, SessionState};
 
 /// The server, its application and everything that was sent.
 pub(crate) struct TestServer {
@@ -24,28 +24,28 @@ pub(crate) struct TestServer {
     rx: RecvBuffer,
     tx: SendBuffer,
     record: Record,
-    /// What the application must decide.
-    open: Option<Open>,
+    /// The question that the application must answer.
+    question: Option<Question>,
     /// The token of an idling client.
     idle: Option<Reply>,
     /// Whether a token was consumed by a call that was rejected: the session can only be closed.
-    spent: bool,
-    /// A call that was wrongly allowed or wrongly rejected.
+    token_is_consumed: bool,
+    /// A call that the server allowed or rejected although it should not have.
     broken: Option<String>,
-    conversation: Conversation,
+    model: ServerModel,
     secured: Secured,
-    bounds: Bounds,
-    /// Whether a FETCH response is half written.
-    writing: bool,
+    error_limits: ErrorLimits,
+    /// Whether a FETCH response is begun and not finished.
+    fetch_is_unfinished: bool,
     /// The number of messages in the selected mailbox.
     messages: u32,
 }
 
 /// Whether the number of errors, and of commands before authentication, is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bounds {
-    None,
-    Few,
+pub(crate) enum ErrorLimits {
+    Unlimited,
+    Low,
 }
 
 enum Session {
@@ -55,7 +55,7 @@ enum Session {
 }
 
 #[derive(Debug)]
-enum Open {
+enum Question {
     Reply(Reply, &'static str),
     Offer(LiteralOffer),
     Auth(AuthRequest),
@@ -64,102 +64,102 @@ enum Open {
 
 /// An action of the client or the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Move {
+pub(crate) enum Action {
     /// The client sends this in one read.
-    Hear(&'static str),
+    Receive(&'static str),
     /// The client closes its side.
     Close,
     /// The application accepts.
-    Yes,
+    Accept,
     /// The application rejects.
-    No,
+    Reject,
     /// The application fails temporarily; or, for a command, answers BAD.
-    NotNow,
+    FailTemporarily,
     /// The application answers IDLE before the client has sent DONE.
-    Early,
+    AnswerIdleEarly,
     /// The application reports that a message was expunged.
     Expunge,
     /// The application begins a FETCH response.
-    Half,
+    BeginFetch,
     /// The application ends the FETCH response.
-    Whole,
+    FinishFetch,
     /// The server shuts down.
-    GoDown,
+    Shutdown,
     /// The wait times out, or a delay ends.
-    Tick,
+    EndWait,
 }
 
 impl TestServer {
     /// Creates a server before the client's first input.
-    pub(crate) fn new(bounds: Bounds) -> Self {
+    pub(crate) fn new(error_limits: ErrorLimits) -> Self {
         let mut tx = SendBuffer::new();
-        let session = Session::Cleartext(Server::<Cleartext>::new(config(bounds), &mut tx));
-        Self::with(session, tx, Secured::No, bounds)
+        let session = Session::Cleartext(Server::<Cleartext>::new(config(error_limits), &mut tx));
+        Self::with(session, tx, Secured::No, error_limits)
     }
 
     /// Like [`new`](Self::new), under TLS from the start.
-    pub(crate) fn secure(bounds: Bounds) -> Self {
+    pub(crate) fn secure(error_limits: ErrorLimits) -> Self {
         let mut tx = SendBuffer::new();
-        let server = Server::<Secure>::new(config(bounds), Secure::trusted_local(), &mut tx);
-        Self::with(Session::Secure(server), tx, Secured::Before, bounds)
+        let server = Server::<Secure>::new(config(error_limits), Secure::trusted_local(), &mut tx);
+        Self::with(Session::Secure(server), tx, Secured::Before, error_limits)
     }
 
-    fn with(session: Session, tx: SendBuffer, secured: Secured, bounds: Bounds) -> Self {
-        let mut serving = Self {
+    fn with(session: Session, tx: SendBuffer, secured: Secured, error_limits: ErrorLimits) -> Self {
+        let mut server = Self {
             session,
             rx: RecvBuffer::new(),
             tx,
             record: Record::default(),
-            open: None,
+            question: None,
             idle: None,
-            spent: false,
+            token_is_consumed: false,
             broken: None,
-            conversation: Conversation::new(secured != Secured::No),
+            model: ServerModel::new(secured != Secured::No),
             secured,
-            bounds,
-            writing: false,
+            error_limits,
+            fetch_is_unfinished: false,
             messages: 0,
         };
-        serving.pump();
-        serving.send();
-        serving
+        server.pump();
+        server.send();
+        server
     }
 
     /// Sends all output.
     fn send(&mut self) {
         for chunk in self.tx.chunks() {
-            self.conversation.say(chunk.bytes);
+            self.model.server_sent(chunk.bytes);
         }
         self.record.send(&mut self.tx);
     }
 
-    /// Takes every event up to one that needs an answer.
+    /// Takes every event, until one needs an answer.
     fn pump(&mut self) {
-        while self.open.is_none() {
+        while self.question.is_none() {
             let (rx, tx, record, idle) = (&mut self.rx, &mut self.tx, &mut self.record, &mut self.idle);
-            let went_on = match &mut self.session {
+            let taken = match &mut self.session {
                 Session::Gone(_) => return,
                 Session::Cleartext(server) => server.next_event(rx, tx).map(|event| {
                     event.map(|event| match event {
                         Event::StartTls(request) => {
                             record.event(&request);
-                            Some(Open::StartTls(request))
+                            Some(Question::StartTls(request))
                         }
-                        event => seen(event, idle, record),
+                        event => record_event(event, idle, record),
                     })
                 }),
                 Session::Secure(server) => server.next_event(rx, tx).map(|event| {
                     event.map(|event| match event {
                         Event::Auth(request) => {
                             record.event(&request);
-                            Some(Open::Auth(request))
+                            Some(Question::Auth(request))
                         }
-                        event => seen(event, idle, record),
+                        event => record_event(event, idle, record),
                     })
                 }),
             };
-            match went_on {
-                Ok(Some(open)) => self.open = open,
+            match taken {
+                Ok(Some(question)) => self.question = question,
                 Ok(None) => return,
                 Err(error) => return self.fail(error),
             }
@@ -178,35 +178,35 @@ impl TestServer {
             }
         });
         self.session = Session::Gone(error);
-        (self.open, self.idle) = (None, None);
+        (self.question, self.idle) = (None, None);
     }
 
-    /// The application answers the pending question.
-    fn decide(&mut self, next: Move) {
-        let Some(open) = self.open.take() else { return };
-        if next == Move::Yes && matches!(open, Open::Reply(_, "SELECT")) {
+    /// Answers the pending question of the server.
+    fn answer_question(&mut self, next: Action) {
+        let Some(question) = self.question.take() else { return };
+        if next == Action::Accept && matches!(question, Question::Reply(_, "SELECT")) {
             self.messages = 1;
         }
         let (tx, record) = (&mut self.tx, &mut self.record);
-        let failed = match (open, &mut self.session) {
-            (Open::StartTls(request), _) => return self.starttls(request, next == Move::Yes),
-            (Open::Auth(request), Session::Secure(server)) => {
+        let failed = match (question, &mut self.session) {
+            (Question::StartTls(request), _) => return self.starttls(request, next == Action::Accept),
+            (Question::Auth(request), Session::Secure(server)) => {
                 let verdict = match next {
-                    Move::Yes => AuthVerdict::Accept,
-                    Move::No => AuthVerdict::Reject,
+                    Action::Accept => AuthVerdict::Accept,
+                    Action::Reject => AuthVerdict::Reject,
                     _ => AuthVerdict::Unavailable,
                 };
                 let given = server.answer_auth(request, verdict, tx);
-                if given.is_ok() && next == Move::Yes {
+                if given.is_ok() && next == Action::Accept {
                     record.entries.push(Entry::Authenticated);
                 }
                 given.err()
             }
-            (open, Session::Secure(server)) => answer(server, open, next, tx),
-            (open, Session::Cleartext(server)) => answer(server, open, next, tx),
+            (question, Session::Secure(server)) => answer(server, question, next, tx),
+            (question, Session::Cleartext(server)) => answer(server, question, next, tx),
             _ => None,
         };
-        self.spent |= failed.is_some();
+        self.token_is_consumed |= failed.is_some();
     }
 
     fn starttls(&mut self, request: StartTlsRequest, yes: bool) {
@@ -233,7 +233,7 @@ impl TestServer {
         match upgrade.and_then(|upgrade| upgrade.complete(Secure::trusted_local(), &mut self.rx)) {
             Ok(server) => {
                 self.record.secured(&self.rx);
-                self.conversation = Conversation::new(true);
+                self.model = ServerModel::new(true);
                 self.session = Session::Secure(server);
                 self.secured = Secured::JustNow;
             }
@@ -244,53 +244,54 @@ impl TestServer {
         }
     }
 
-    /// The application sends unsolicited data. Checks whether the server rightly allowed or rejected it.
-    fn tell(&mut self, next: Move) {
-        let selecting = matches!(self.open, Some(Open::Reply(_, "SELECT")));
-        let has_message = self.standing() == Standing::Selected && !selecting && self.messages > 0;
-        let quiet = matches!(self.open, Some(Open::Reply(_, "FETCH")));
-        let busy = matches!(self.open, Some(Open::Reply(_, name)) if name != "APPEND") || self.idle.is_some();
-        let writing = self.writing;
+    /// Sends unsolicited data of the application. Checks that the server allows it exactly when it is legal.
+    fn send_unasked(&mut self, next: Action) {
+        let selecting = matches!(self.question, Some(Question::Reply(_, "SELECT")));
+        let has_message = self.session_state() == SessionState::Selected && !selecting && self.messages > 0;
+        let quiet = matches!(self.question, Some(Question::Reply(_, "FETCH")));
+        let busy = matches!(self.question, Some(Question::Reply(_, name)) if name != "APPEND")
+            || self.idle.is_some();
+        let fetch_is_unfinished = self.fetch_is_unfinished;
         let allowed = match next {
-            Move::Expunge => has_message && !writing && !quiet && (busy || self.is_done()),
-            Move::Half => !writing && has_message,
-            Move::Whole => writing,
+            Action::Expunge => has_message && !fetch_is_unfinished && !quiet && (busy || self.is_done()),
+            Action::BeginFetch => !fetch_is_unfinished && has_message,
+            Action::FinishFetch => fetch_is_unfinished,
             _ => false,
         };
         let tx = &mut self.tx;
-        let told = match (&mut self.session, next) {
+        let outcome = match (&mut self.session, next) {
             (Session::Gone(_), _) => return,
-            (_, Move::Early) => {
+            (_, Action::AnswerIdleEarly) => {
                 let Some(reply) = self.idle.take() else { return };
-                let told = match &mut self.session {
-                    Session::Secure(server) => server.reply(reply, &status(Move::Yes), tx),
+                let outcome = match &mut self.session {
+                    Session::Secure(server) => server.reply(reply, &status(Action::Accept), tx),
                     _ => Ok(()),
                 };
-                self.spent = true;
-                told
+                self.token_is_consumed = true;
+                outcome
             }
-            (Session::Cleartext(server), _) => unasked(server, next, tx),
-            (Session::Secure(server), _) => unasked(server, next, tx),
+            (Session::Cleartext(server), _) => send_data(server, next, tx),
+            (Session::Secure(server), _) => send_data(server, next, tx),
         };
-        match (next, &told) {
-            (Move::Expunge, Ok(())) => self.messages -= 1,
-            (Move::Half, Ok(())) => self.writing = true,
-            (Move::Whole, Ok(())) => self.writing = false,
+        match (next, &outcome) {
+            (Action::Expunge, Ok(())) => self.messages -= 1,
+            (Action::BeginFetch, Ok(())) => self.fetch_is_unfinished = true,
+            (Action::FinishFetch, Ok(())) => self.fetch_is_unfinished = false,
             _ => {}
         }
-        if told.is_ok() != allowed {
-            self.broken = Some(format!("{next:?} came to {told:?}"));
+        if outcome.is_ok() != allowed {
+            self.broken = Some(format!("{next:?}: {outcome:?}"));
         }
     }
 
     /// Returns whether an idling client has sent DONE and waits for the reply.
     fn is_done(&self) -> bool {
-        matches!(self.open, Some(Open::Reply(_, "IDLE")))
+        matches!(self.question, Some(Question::Reply(_, "IDLE")))
     }
 
     /// Returns the session state that the conversation must have reached.
-    fn standing(&self) -> Standing {
-        self.conversation.check(false).map_or(Standing::Over, |outcome| outcome.state)
+    fn session_state(&self) -> SessionState {
+        self.model.check(false).map_or(SessionState::Over, |outcome| outcome.state)
     }
 
     fn time_out(&mut self) {
@@ -304,34 +305,34 @@ impl TestServer {
         }
     }
 
-    fn outside(&self) -> Outside {
-        fn of<C: Channel>(server: &Server<C>, tx: &SendBuffer) -> Outside {
+    fn public_state(&self) -> PublicState {
+        fn of<C: Channel>(server: &Server<C>, tx: &SendBuffer) -> PublicState {
             let state = server.state();
-            Outside {
+            PublicState {
                 awaits: server.wait().awaited,
                 wants_read: server.wants_read(tx),
                 closed: server.is_closed(),
-                standing: match () {
-                    () if state.is_selected() => Standing::Selected,
-                    () if state.is_authenticated() => Standing::Authenticated,
-                    () if state == proto_imap::State::Logout => Standing::Over,
-                    () => Standing::NotAuthenticated,
+                session_state: match () {
+                    () if state.is_selected() => SessionState::Selected,
+                    () if state.is_authenticated() => SessionState::Authenticated,
+                    () if state == proto_imap::State::Logout => SessionState::Over,
+                    () => SessionState::NotAuthenticated,
                 },
             }
         }
         match &self.session {
-            Session::Gone(_) => Outside {
+            Session::Gone(_) => PublicState {
                 awaits: WaitFor::Nothing,
                 wants_read: false,
                 closed: true,
-                standing: Standing::Over,
+                session_state: SessionState::Over,
             },
             Session::Cleartext(server) => of(server, &self.tx),
             Session::Secure(server) => of(server, &self.tx),
         }
     }
 
-    /// Describes the machine without what cannot matter. A comment gives the reason for each part left out.
+    /// Describes the machine without what cannot influence it. A comment gives the reason for each part left out.
     fn description(&self) -> String {
         let whole = match &self.session {
             Session::Gone(error) => return format!("{error:?}"),
@@ -340,7 +341,7 @@ impl TestServer {
         };
         let mut left_out = vec!["token", "serial", "generation"];
         let is_first = whole.contains("commands: 0");
-        if self.bounds == Bounds::None {
+        if self.error_limits == ErrorLimits::Unlimited {
             // The counts do not matter without a limit. Only the first input can be mistaken for TLS.
             left_out.extend(["errors", "empty_lines", "commands"]);
         }
@@ -353,91 +354,96 @@ impl TestServer {
             left_out.push("auth_failures");
         }
         // Only ENABLE and applications read what is enabled.
-        let text = without(whole, &left_out).replace("\"IMAP4rev2 \"", "\"\"");
+        let text = remove_numbers(whole, &left_out).replace("\"IMAP4rev2 \"", "\"\"");
         format!("{text} {is_first}")
     }
 }
 
 /// The publicly visible state of a machine.
-struct Outside {
+struct PublicState {
     awaits: WaitFor,
     wants_read: bool,
     closed: bool,
-    standing: Standing,
+    session_state: SessionState,
 }
 
-impl World for TestServer {
-    type Move = Move;
+impl SystemUnderTest for TestServer {
+    type Action = Action;
 
-    fn moves(&self) -> Vec<Move> {
-        let Outside { awaits, wants_read, closed, .. } = self.outside();
+    fn actions(&self) -> Vec<Action> {
+        let PublicState { awaits, wants_read, closed, .. } = self.public_state();
         // The session after the upgrade is the start of another exploration.
         if closed || self.secured == Secured::JustNow {
             return Vec::new();
         }
-        let mut moves = vec![Move::GoDown];
-        if !self.spent {
-            moves.extend([Move::Expunge, Move::Half, Move::Whole]);
+        let mut actions = vec![Action::Shutdown];
+        if !self.token_is_consumed {
+            actions.extend([Action::Expunge, Action::BeginFetch, Action::FinishFetch]);
         }
-        match &self.open {
-            Some(Open::StartTls(_)) => moves.extend([Move::Yes, Move::No]),
-            Some(_) => moves.extend([Move::Yes, Move::No, Move::NotNow]),
+        match &self.question {
+            Some(Question::StartTls(_)) => actions.extend([Action::Accept, Action::Reject]),
+            Some(_) => actions.extend([Action::Accept, Action::Reject, Action::FailTemporarily]),
             None => {}
         }
         if self.idle.is_some() {
-            moves.push(Move::Early);
+            actions.push(Action::AnswerIdleEarly);
         }
         if awaits != WaitFor::Application {
-            moves.push(Move::Tick);
+            actions.push(Action::EndWait);
         }
         if self.rx.is_closed() {
-            return moves;
+            return actions;
         }
-        moves.push(Move::Close);
+        actions.push(Action::Close);
         if self.rx.is_empty() {
             // The driver may already have read this when the machine stopped reading.
-            let sayings = if wants_read { CLIENT_LINES } else { &CLIENT_LINES[..AHEAD] };
-            moves.extend(sayings.iter().map(|bytes| Move::Hear(bytes)));
+            let peer_input = if wants_read { CLIENT_LINES } else { &CLIENT_LINES[..READ_AHEAD] };
+            actions.extend(peer_input.iter().map(|bytes| Action::Receive(bytes)));
         } else if wants_read {
             // Only a line that was begun in this read continues in every way.
             let unread = self.rx.bytes();
-            let begun = BEGUN.iter().any(|begun| begun.as_bytes() == unread);
+            let begun = PARTIAL_LINES.iter().any(|begun| begun.as_bytes() == unread);
             let begun = begun || unread.ends_with(b"}\r\n") && unread.len() < 24;
-            let endings = if begun { ENDINGS } else { &ENDINGS[..1] };
-            moves.extend(endings.iter().map(|bytes| Move::Hear(bytes)));
+            let endings = if begun { LINE_ENDINGS } else { &LINE_ENDINGS[..1] };
+            actions.extend(endings.iter().map(|bytes| Action::Receive(bytes)));
         }
-        moves
+        actions
     }
 
-    fn make(&mut self, next: Move) {
-        self.secured.pass();
-        if !matches!(next, Move::Hear(_)) {
+    fn perform(&mut self, next: Action) {
+        self.secured.note_action();
+        if !matches!(next, Action::Receive(_)) {
             // What follows is caused by this action and not by earlier input.
             self.record.heard(0);
         }
         match next {
-            Move::Hear(bytes) => {
+            Action::Receive(bytes) => {
                 self.rx.extend(bytes.as_bytes());
-                self.conversation.hear(bytes.as_bytes());
+                self.model.client_sent(bytes.as_bytes());
                 self.record.heard(bytes.bytes().filter(|&byte| byte == b'\n').count());
             }
-            Move::Close => self.rx.close(),
-            Move::Tick => self.time_out(),
-            Move::GoDown => {
-                (self.open, self.idle) = (None, None);
+            Action::Close => self.rx.close(),
+            Action::EndWait => self.time_out(),
+            Action::Shutdown => {
+                (self.question, self.idle) = (None, None);
                 match &mut self.session {
                     Session::Gone(_) => {}
                     Session::Cleartext(server) => server.shutdown("going down", &mut self.tx),
                     Session::Secure(server) => server.shutdown("going down", &mut self.tx),
                 }
             }
-            Move::Yes | Move::No | Move::NotNow => self.decide(next),
-            Move::Early | Move::Expunge | Move::Half | Move::Whole => self.tell(next),
+            Action::Accept | Action::Reject | Action::FailTemporarily => self.answer_question(next),
+            Action::AnswerIdleEarly | Action::Expunge | Action::BeginFetch | Action::FinishFetch => {
+                self.send_unasked(next)
+            }
         }
         self.pump();
         self.send();
-        let Outside { awaits, wants_read, closed, .. } = self.outside();
-        let owes = self.open.is_some() || self.spent || self.writing || awaits == WaitFor::Delay;
+        let PublicState { awaits, wants_read, closed, .. } = self.public_state();
+        let owes = self.question.is_some()
+            || self.token_is_consumed
+            || self.fetch_is_unfinished
+            || awaits == WaitFor::Delay;
         self.record.stuck |= !closed && !wants_read && !owes;
         if !closed {
             self.record.held = self.record.held.max(self.rx.len());
@@ -448,16 +454,16 @@ impl World for TestServer {
         if let Session::Gone(error) = &self.session {
             return format!("{error:?}");
         }
-        if self.outside().closed {
+        if self.public_state().closed {
             return "closed".to_owned();
         }
         let (rx, closed) = (self.rx.bytes().escape_ascii(), self.rx.is_closed());
-        let (open, idle) = (self.open.as_ref().map(open_name), self.idle.is_some());
-        format!("{} {rx} {closed} {open:?} {idle} {}", self.description(), self.spent)
+        let (question, idle) = (self.question.as_ref().map(question_name), self.idle.is_some());
+        format!("{} {rx} {closed} {question:?} {idle} {}", self.description(), self.token_is_consumed)
     }
 
-    fn judge(&self) -> Result<usize, String> {
-        let Outside { awaits, closed, standing, .. } = self.outside();
+    fn check_invariants(&self) -> Result<usize, String> {
+        let PublicState { awaits, closed, session_state, .. } = self.public_state();
         let terms = invariants::Terms {
             side: Side::ImapServer,
             secure: false,
@@ -469,39 +475,46 @@ impl World for TestServer {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
-        let at_rest = awaits == WaitFor::Command && self.open.is_none() && !closed && self.rx.is_empty();
-        let outcome = self.conversation.check(at_rest && !self.rx.is_closed())?;
-        if at_rest && outcome.state != standing {
-            return Err(format!("{:?} is what was said, and {standing:?} what is", outcome.state));
+        let at_rest = awaits == WaitFor::Command && self.question.is_none() && !closed && self.rx.is_empty();
+        let outcome = self.model.check(at_rest && !self.rx.is_closed())?;
+        if at_rest && outcome.state != session_state {
+            return Err(format!(
+                "the conversation has reached {:?}, and the server is in {session_state:?}",
+                outcome.state
+            ));
         }
         let here = self.record.entries.iter().rev().take_while(|entry| **entry != Entry::TlsEstablished);
         let proved = here.into_iter().any(|entry| *entry == Entry::Authenticated);
-        if [Standing::Authenticated, Standing::Selected].contains(&standing) && !proved {
-            return Err("authenticated without a proof on this channel".to_owned());
+        if [SessionState::Authenticated, SessionState::Selected].contains(&session_state) && !proved {
+            return Err("authenticated without a login on this channel".to_owned());
         }
         if self.secured == Secured::JustNow && !self.rx.is_empty() {
-            return Err("bytes of cleartext lie under TLS".to_owned());
+            return Err("cleartext bytes are unread when TLS begins".to_owned());
         }
         Ok(invariants::INVARIANTS + outcome.lines + 4)
     }
 
-    fn behind_the_gate(&self) -> Option<String> {
+    fn state_after_upgrade(&self) -> Option<String> {
         (self.secured == Secured::JustNow).then(|| self.state())
     }
 }
 
 /// Returns the kind of the question, without the token's number.
-fn open_name(open: &Open) -> String {
-    match open {
-        Open::Reply(_, name) => (*name).to_owned(),
-        Open::Offer(_) => "offer".to_owned(),
-        Open::Auth(request) => format!("{:?} {:?}", request.mechanism(), request.question()),
-        Open::StartTls(_) => "STARTTLS".to_owned(),
+fn question_name(question: &Question) -> String {
+    match question {
+        Question::Reply(_, name) => (*name).to_owned(),
+        Question::Offer(_) => "offer".to_owned(),
+        Question::Auth(request) => format!("{:?} {:?}", request.mechanism(), request.question()),
+        Question::StartTls(_) => "STARTTLS".to_owned(),
     }
 }
 
 /// Records an event. Returns what the application must decide.
-fn seen<C: Channel>(event: Event<'_, C>, idle: &mut Option<Reply>, record: &mut Record) -> Option<Open> {
+fn record_event<C: Channel>(
+    event: Event<'_, C>,
+    idle: &mut Option<Reply>,
+    record: &mut Record,
+) -> Option<Question> {
     if let Event::AppendChunk(bytes) = event {
         record.piece(bytes);
         return None;
@@ -518,41 +531,46 @@ fn seen<C: Channel>(event: Event<'_, C>, idle: &mut Option<Reply>, record: &mut 
             if name != "NOOP" {
                 record.entries.push(Entry::RequiresAuth("a command"));
             }
-            Some(Open::Reply(reply, name))
+            Some(Question::Reply(reply, name))
         }
         Event::Append { offer, .. } => {
             record.entries.push(Entry::RequiresAuth("APPEND"));
-            Some(Open::Offer(offer))
+            Some(Question::Offer(offer))
         }
-        Event::AppendEnd(reply) => Some(Open::Reply(reply, "APPEND")),
+        Event::AppendEnd(reply) => Some(Question::Reply(reply, "APPEND")),
         Event::Idle(reply) => {
             record.entries.push(Entry::RequiresAuth("IDLE"));
             *idle = Some(reply);
             None
         }
-        Event::Done => idle.take().map(|reply| Open::Reply(reply, "IDLE")),
+        Event::Done => idle.take().map(|reply| Question::Reply(reply, "IDLE")),
         _ => None,
     }
 }
 
-fn answer<C: Channel>(server: &mut Server<C>, open: Open, next: Move, tx: &mut SendBuffer) -> Option<Error> {
-    match open {
-        Open::Reply(reply, name) => {
+fn answer<C: Channel>(
+    server: &mut Server<C>,
+    question: Question,
+    next: Action,
+    tx: &mut SendBuffer,
+) -> Option<Error> {
+    match question {
+        Question::Reply(reply, name) => {
             if name == "SELECT" {
                 let _ = server.data(&Untagged::Exists(1), tx);
             }
             server.reply(reply, &status(next), tx).err()
         }
-        Open::Offer(offer) if next == Move::Yes => server.accept_literal(offer, tx).err(),
-        Open::Offer(offer) => server.reject_literal(offer, &status(next), tx).err(),
-        Open::Auth(_) | Open::StartTls(_) => None,
+        Question::Offer(offer) if next == Action::Accept => server.accept_literal(offer, tx).err(),
+        Question::Offer(offer) => server.reject_literal(offer, &status(next), tx).err(),
+        Question::Auth(_) | Question::StartTls(_) => None,
     }
 }
 
-fn unasked<C: Channel>(server: &mut Server<C>, next: Move, tx: &mut SendBuffer) -> Result<(), Error> {
+fn send_data<C: Channel>(server: &mut Server<C>, next: Action, tx: &mut SendBuffer) -> Result<(), Error> {
     match next {
-        Move::Expunge => server.data(&Untagged::Expunge(1), tx),
-        Move::Half => server.fetch(1, tx).map(|writer| writer.stream_body(Section::TEXT, None, 1)),
+        Action::Expunge => server.data(&Untagged::Expunge(1), tx),
+        Action::BeginFetch => server.fetch(1, tx).map(|writer| writer.stream_body(Section::TEXT, None, 1)),
         _ => {
             server.write_body(Bytes::from_static(b"x"), tx)?;
             server.resume_fetch(tx)?.finish()
@@ -560,22 +578,22 @@ fn unasked<C: Channel>(server: &mut Server<C>, next: Move, tx: &mut SendBuffer) 
     }
 }
 
-fn status(next: Move) -> StatusResponse<'static> {
+fn status(next: Action) -> StatusResponse<'static> {
     let condition = match next {
-        Move::Yes => Condition::Ok,
-        Move::No => Condition::No,
+        Action::Accept => Condition::Ok,
+        Action::Reject => Condition::No,
         _ => Condition::Bad,
     };
     StatusResponse::new(condition, Text::first_line("x"))
 }
 
-fn config(bounds: Bounds) -> Arc<Config> {
+fn config(error_limits: ErrorLimits) -> Arc<Config> {
     let mut limits = Limits::default();
     (limits.auth_attempts, limits.message, limits.literal) = (2, 8, 4);
     (limits.line, limits.frame) = (60, 100);
-    (limits.errors, limits.commands_before_auth) = match bounds {
-        Bounds::None => (u32::MAX, u32::MAX),
-        Bounds::Few => (2, 2),
+    (limits.errors, limits.commands_before_auth) = match error_limits {
+        ErrorLimits::Unlimited => (u32::MAX, u32::MAX),
+        ErrorLimits::Low => (2, 2),
     };
     let mechanisms = [Mechanism::Plain].into_iter().collect();
     Arc::new(Config::default().limits(limits).offered_mechanisms(mechanisms).enableable(["IMAP4rev2"]))

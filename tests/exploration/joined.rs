@@ -1,67 +1,74 @@
 //! Joins a client and a server through an attacker who controls everything between them.
 //!
-//! Until both ends have started TLS, the attacker may deliver, drop, repeat, swap, combine, inject and cut as often as
+//! Until both endpoints have started TLS, the attacker may deliver, drop, repeat, swap, combine, inject and cut as often as
 //! it likes. Under TLS the attacker may only deliver and cut. The exploration goes through pairs of states and what is
 //! on the wire between them. This module knows no protocol and no application.
 
 use std::collections::HashSet;
 
-use crate::automaton::{Automaton, Belief, Beliefs, End, Input, Piece, Pieces, Stage, View};
+use crate::automaton::{
+    Automaton, Belief, Beliefs, Endpoint, EndpointView, Input, PieceNumber, PieceTable, Stage,
+};
 
-/// The two ends, and what the attacker may send to each.
-pub(crate) struct Pair<'p, C, S> {
+/// The two endpoints, and what the attacker may send to each.
+pub(crate) struct JoinedSetup<'p, C, S> {
     pub(crate) client: &'p dyn Fn() -> C,
     pub(crate) server: &'p dyn Fn() -> S,
     pub(crate) to_client: &'p [&'p str],
     pub(crate) to_server: &'p [&'p str],
-    /// An end receives nothing more while this many of its own pieces are on the wire.
-    pub(crate) room: usize,
-    /// The client's result for its message in a session that is not cut after the upgrade. `None`: the two ends never
+    /// An endpoint receives nothing more while this many of its own pieces are on the wire.
+    pub(crate) max_on_wire: usize,
+    /// The client's result for its message in a session that is not cut after the upgrade. `None`: the two endpoints never
     /// both start TLS.
-    pub(crate) ends: Option<Belief>,
+    pub(crate) expected_outcome: Option<Belief>,
 }
 
 /// The size of an exploration.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Figures {
-    /// The number of different states of both ends and the wire.
+pub(crate) struct Counts {
+    /// The number of different states of both endpoints and the wire.
     pub(crate) states: usize,
-    /// The number of the attacker's moves.
+    /// The number of the attacker's actions.
     pub(crate) transitions: usize,
-    /// The number of checks after the moves and after each step of an end.
-    pub(crate) statements: usize,
+    /// The number of checks after the actions and after each step of an endpoint.
+    pub(crate) checks: usize,
     /// The length of the longest of the shortest paths to a state.
     pub(crate) depth: usize,
-    /// The number of different steps that lead an end to the gate.
-    pub(crate) gate: usize,
+    /// The number of different paths that lead an endpoint to the TLS handshake.
+    pub(crate) handshake_paths: usize,
     /// The number of different steps of the real machines.
     pub(crate) steps: usize,
     /// The number of steps that were repeated from the same state by another path.
     pub(crate) confirmed: usize,
 }
 
-/// The receiving end.
+/// The endpoint that receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum To {
+enum Receiver {
     Client,
     Server,
 }
 
-/// A move of the attacker.
+/// An action of the attacker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Move {
-    Deliver(To),
+enum Action {
+    /// Delivers the first piece.
+    Deliver(Receiver),
     /// Delivers the first two pieces in one read.
-    DeliverTwo(To),
-    Drop(To),
+    DeliverTwo(Receiver),
+    /// Discards the first piece.
+    Drop(Receiver),
     /// Delivers the first piece and keeps it for another delivery.
-    Repeat(To),
-    Swap(To),
-    Inject(To, Piece),
+    DeliverAndKeep(Receiver),
+    /// Swaps the first two pieces.
+    Swap(Receiver),
+    /// Delivers a piece of the attacker's own.
+    Inject(Receiver, PieceNumber),
     /// Delivers the first piece and, in the same read, another piece of the attacker's choice.
-    Glue(To, Piece),
-    Cut(To),
-    ShakeHands,
+    DeliverWith(Receiver, PieceNumber),
+    /// Closes the connection toward this endpoint.
+    Cut(Receiver),
+    CompleteHandshake,
 }
 
 /// The pieces that travel in one direction, eight at most. The first has the lowest place. Each is stored as its number
@@ -70,7 +77,7 @@ enum Move {
 struct Wire(u128);
 
 impl Wire {
-    fn at(self, place: u32) -> Option<Piece> {
+    fn at(self, place: u32) -> Option<PieceNumber> {
         ((self.0 >> (16 * place)) as u16).checked_sub(1)
     }
 
@@ -82,8 +89,8 @@ impl Wire {
         Self(self.0 >> 16)
     }
 
-    fn with(self, pieces: &[Piece]) -> Self {
-        assert!(self.len() + pieces.len() <= 8, "so much at once fits on no wire");
+    fn with(self, pieces: &[PieceNumber]) -> Self {
+        assert!(self.len() + pieces.len() <= 8, "a wire holds 8 pieces at most");
         pieces.iter().fold(self, |wire, &piece| Self(wire.0 | u128::from(piece + 1) << (16 * wire.len())))
     }
 
@@ -93,61 +100,62 @@ impl Wire {
     }
 }
 
-/// Both ends and what is between them.
+/// Both endpoints and what is on the wire between them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Joint {
+struct JointState {
     client: usize,
     server: usize,
     to_client: Wire,
     to_server: Wire,
     secure: bool,
-    /// Whether a side has received the end of the connection under TLS.
+    /// Whether an endpoint has received the end of the connection under TLS.
     cut: bool,
 }
 
 /// A state, and the first path that led there.
 #[derive(Clone, Copy)]
-struct Reached {
-    here: Joint,
-    /// The previous state, and the move that was made there.
-    from: Option<(usize, Move)>,
+struct ReachedState {
+    current: JointState,
+    /// The previous state, and the action that was performed there.
+    from: Option<(usize, Action)>,
     depth: usize,
 }
 
-impl Joint {
+impl JointState {
     /// Returns whether both wires are empty.
     fn is_quiet(self) -> bool {
         (self.to_client, self.to_server) == (Wire::default(), Wire::default())
     }
 
-    const fn carries(self, to: To) -> Wire {
+    const fn carries(self, to: Receiver) -> Wire {
         match to {
-            To::Client => self.to_client,
-            To::Server => self.to_server,
+            Receiver::Client => self.to_client,
+            Receiver::Server => self.to_server,
         }
     }
 
-    const fn wire(&mut self, to: To) -> &mut Wire {
+    const fn wire(&mut self, to: Receiver) -> &mut Wire {
         match to {
-            To::Client => &mut self.to_client,
-            To::Server => &mut self.to_server,
+            Receiver::Client => &mut self.to_client,
+            Receiver::Server => &mut self.to_server,
         }
     }
 }
 
-/// Explores until every move of every state was tried.
+/// Explores until every action was tried in every state.
 ///
 /// # Panics
 /// If an invariant does not hold, with the path that leads there.
-pub(crate) fn join<C: End, S: End>(pair: &Pair<'_, C, S>) -> Figures {
-    let mut pieces = Pieces::default();
-    let numbers = |bytes: &[&str], pieces: &mut Pieces| {
+pub(crate) fn explore_joined<C: Endpoint, S: Endpoint>(setup: &JoinedSetup<'_, C, S>) -> Counts {
+    let mut pieces = PieceTable::default();
+    let numbers = |bytes: &[&str], pieces: &mut PieceTable| {
         bytes.iter().map(|bytes| pieces.number(bytes.as_bytes().to_vec())).collect()
     };
-    let (to_client, to_server) = (numbers(pair.to_client, &mut pieces), numbers(pair.to_server, &mut pieces));
-    let (client, first) = Automaton::new(pair.client, &mut pieces);
-    let (server, greeting) = Automaton::new(pair.server, &mut pieces);
-    let start = Joint {
+    let (to_client, to_server) =
+        (numbers(setup.to_client, &mut pieces), numbers(setup.to_server, &mut pieces));
+    let (client, first) = Automaton::new(setup.client, &mut pieces);
+    let (server, greeting) = Automaton::new(setup.server, &mut pieces);
+    let start = JointState {
         client: 0,
         server: 0,
         to_client: Wire::default().with(&greeting),
@@ -155,201 +163,225 @@ pub(crate) fn join<C: End, S: End>(pair: &Pair<'_, C, S>) -> Figures {
         secure: false,
         cut: false,
     };
-    let room = pair.room;
-    let mut walk = Walk { client, server, pieces, to_client, to_server, room, behind: HashSet::new() };
-    let mut figures = Figures { states: 1, ..Figures::default() };
+    let max_on_wire = setup.max_on_wire;
+    let mut exploration = JoinedExploration {
+        client,
+        server,
+        pieces,
+        to_client,
+        to_server,
+        max_on_wire,
+        states_after_upgrade: HashSet::new(),
+    };
+    let mut counts = Counts { states: 1, ..Counts::default() };
     let mut seen = HashSet::from([start]);
-    let mut ways = vec![Reached { here: start, from: None, depth: 0 }];
-    let (mut at, mut ends) = (0, 0);
-    while at < ways.len() {
-        let Reached { here, depth, .. } = ways[at];
-        assert!(ways.len() < 1_000_000, "there is no end of states: {:?}", walk.server.view(here.server));
-        let moves = walk.moves(here);
-        if here.secure && !here.cut && here.is_quiet() {
-            ends += 1;
-            let taken = walk.client.view(here.client).beliefs.message;
-            assert_eq!(Some(taken), pair.ends, "a session that is not cut under TLS");
+    let mut paths = vec![ReachedState { current: start, from: None, depth: 0 }];
+    let (mut at, mut complete_sessions) = (0, 0);
+    while at < paths.len() {
+        let ReachedState { current, depth, .. } = paths[at];
+        assert!(
+            paths.len() < 1_000_000,
+            "the exploration does not end: {:?}",
+            exploration.server.view(current.server)
+        );
+        let actions = exploration.actions(current);
+        if current.secure && !current.cut && current.is_quiet() {
+            complete_sessions += 1;
+            let taken = exploration.client.view(current.client).beliefs.message;
+            assert_eq!(Some(taken), setup.expected_outcome, "a session that is not cut under TLS");
         }
-        for next in moves {
-            figures.transitions += 1;
-            let there = walk.make(here, next);
-            match walk.judge(there) {
-                Ok(statements) => figures.statements += statements,
-                Err(broken) => panic!("{broken}\nafter {}", walk.way(&ways, at, next)),
+        for next in actions {
+            counts.transitions += 1;
+            let next_state = exploration.perform(current, next);
+            match exploration.check_invariants(next_state) {
+                Ok(checks) => counts.checks += checks,
+                Err(broken) => panic!("{broken}\nafter {}", exploration.path(&paths, at, next)),
             }
-            if seen.insert(there) {
-                figures.states += 1;
-                figures.depth = depth + 1;
-                ways.push(Reached { here: there, from: Some((at, next)), depth: depth + 1 });
+            if seen.insert(next_state) {
+                counts.states += 1;
+                counts.depth = depth + 1;
+                paths.push(ReachedState { current: next_state, from: Some((at, next)), depth: depth + 1 });
             }
         }
         at += 1;
     }
-    assert_eq!(ends > 0, pair.ends.is_some(), "whether both can go through the gate");
-    figures.gate = walk.client.to_the_gate.len() + walk.server.to_the_gate.len();
-    figures.steps = walk.client.steps.len() + walk.server.steps.len();
-    figures.statements += walk.client.statements + walk.server.statements;
-    figures.confirmed = walk.client.confirm(&mut walk.pieces) + walk.server.confirm(&mut walk.pieces);
-    figures
+    assert_eq!(
+        complete_sessions > 0,
+        setup.expected_outcome.is_some(),
+        "whether both endpoints can start TLS"
+    );
+    counts.handshake_paths =
+        exploration.client.paths_to_handshake.len() + exploration.server.paths_to_handshake.len();
+    counts.steps = exploration.client.steps.len() + exploration.server.steps.len();
+    counts.checks += exploration.client.checks + exploration.server.checks;
+    counts.confirmed = exploration.client.confirm(&mut exploration.pieces)
+        + exploration.server.confirm(&mut exploration.pieces);
+    counts
 }
 
-struct Walk<'p, C, S> {
+struct JoinedExploration<'p, C, S> {
     client: Automaton<'p, C>,
     server: Automaton<'p, S>,
-    pieces: Pieces,
-    to_client: Vec<Piece>,
-    to_server: Vec<Piece>,
-    room: usize,
-    /// Both states right after the upgrade.
-    behind: HashSet<(usize, usize)>,
+    pieces: PieceTable,
+    to_client: Vec<PieceNumber>,
+    to_server: Vec<PieceNumber>,
+    max_on_wire: usize,
+    /// The states of both endpoints right after the upgrade.
+    states_after_upgrade: HashSet<(usize, usize)>,
 }
 
-impl<C: End, S: End> Walk<'_, C, S> {
-    /// Returns the attacker's possible moves.
-    fn moves(&self, here: Joint) -> Vec<Move> {
-        let mut moves = Vec::new();
-        let views = (self.client.view(here.client), self.server.view(here.server));
+impl<C: Endpoint, S: Endpoint> JoinedExploration<'_, C, S> {
+    /// Returns the attacker's possible actions.
+    fn actions(&self, current: JointState) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let views = (self.client.view(current.client), self.server.view(current.server));
         let sides = [
-            (To::Client, views.0, here.to_client, here.to_server, &self.to_client),
-            (To::Server, views.1, here.to_server, here.to_client, &self.to_server),
+            (Receiver::Client, views.0, current.to_client, current.to_server, &self.to_client),
+            (Receiver::Server, views.1, current.to_server, current.to_client, &self.to_server),
         ];
-        for (to, view, wire, back, sayings) in sides {
-            if view.stage == Stage::Over {
+        for (to, view, wire, back, peer_input) in sides {
+            if view.stage == Stage::Ended {
                 continue;
             }
-            moves.push(Move::Cut(to));
+            actions.push(Action::Cut(to));
             // A TLS stream has its own limits.
-            let hears = here.secure || back.len() < self.room;
-            let fits = |piece| here.secure || self.fits(view, piece);
+            let may_receive = current.secure || back.len() < self.max_on_wire;
+            let fits = |piece| current.secure || self.fits(view, piece);
             if let Some(first) = wire.at(0) {
-                moves.extend((hears && fits(first)).then_some(Move::Deliver(to)));
-                moves.extend((hears && fits(first) && wire.len() > 1).then_some(Move::DeliverTwo(to)));
+                actions.extend((may_receive && fits(first)).then_some(Action::Deliver(to)));
+                actions
+                    .extend((may_receive && fits(first) && wire.len() > 1).then_some(Action::DeliverTwo(to)));
             }
-            if here.secure {
+            if current.secure {
                 continue;
             }
             if let Some(first) = wire.at(0) {
-                moves.push(Move::Drop(to));
-                moves.extend((wire.len() > 1).then_some(Move::Swap(to)));
-                moves.extend((hears && fits(first)).then_some(Move::Repeat(to)));
-                let glued = sayings.iter().filter(|_| hears && fits(first));
-                moves.extend(glued.map(|&piece| Move::Glue(to, piece)));
+                actions.push(Action::Drop(to));
+                actions.extend((wire.len() > 1).then_some(Action::Swap(to)));
+                actions.extend((may_receive && fits(first)).then_some(Action::DeliverAndKeep(to)));
+                let delivered_with = peer_input.iter().filter(|_| may_receive && fits(first));
+                actions.extend(delivered_with.map(|&piece| Action::DeliverWith(to, piece)));
             }
-            let said = sayings.iter().filter(|&&piece| hears && fits(piece));
-            moves.extend(said.map(|&piece| Move::Inject(to, piece)));
+            let injected = peer_input.iter().filter(|&&piece| may_receive && fits(piece));
+            actions.extend(injected.map(|&piece| Action::Inject(to, piece)));
         }
-        let both = views.0.stage == Stage::Gate && views.1.stage == Stage::Gate;
-        if both && here.is_quiet() {
-            moves.push(Move::ShakeHands);
+        let both = views.0.stage == Stage::HandshakePending && views.1.stage == Stage::HandshakePending;
+        if both && current.is_quiet() {
+            actions.push(Action::CompleteHandshake);
         }
-        moves
+        actions
     }
 
-    /// Returns whether an end can receive this piece: unread input that the machine does not look at yet must not grow.
-    fn fits(&self, view: &View, piece: Piece) -> bool {
+    /// Returns whether an endpoint can receive this piece: unread input that the machine does not look at yet must not grow.
+    fn fits(&self, view: &EndpointView, piece: PieceNumber) -> bool {
         let whole = self.pieces.bytes[usize::from(piece)].ends_with(b"\n");
         view.unread == 0 || (whole && view.stage == Stage::Cleartext && view.unread < 64)
     }
 
-    fn make(&mut self, here: Joint, next: Move) -> Joint {
-        let mut there = here;
+    fn perform(&mut self, current: JointState, next: Action) -> JointState {
+        let mut next_state = current;
         match next {
-            Move::Deliver(to) | Move::Drop(to) => *there.wire(to) = there.wire(to).without_first(),
-            Move::DeliverTwo(to) => *there.wire(to) = there.wire(to).without_first().without_first(),
-            Move::Glue(to, _) => *there.wire(to) = there.wire(to).without_first(),
-            Move::Swap(to) => *there.wire(to) = there.wire(to).swapped(),
-            Move::Cut(to) => (*there.wire(to), there.cut) = (Wire::default(), here.secure),
-            Move::Repeat(_) | Move::Inject(..) | Move::ShakeHands => {}
+            Action::Deliver(to) | Action::Drop(to) => {
+                *next_state.wire(to) = next_state.wire(to).without_first()
+            }
+            Action::DeliverTwo(to) => {
+                *next_state.wire(to) = next_state.wire(to).without_first().without_first()
+            }
+            Action::DeliverWith(to, _) => *next_state.wire(to) = next_state.wire(to).without_first(),
+            Action::Swap(to) => *next_state.wire(to) = next_state.wire(to).swapped(),
+            Action::Cut(to) => (*next_state.wire(to), next_state.cut) = (Wire::default(), current.secure),
+            Action::DeliverAndKeep(_) | Action::Inject(..) | Action::CompleteHandshake => {}
         }
-        let first = |to: To, place| here.carries(to).at(place).unwrap_or_default();
+        let first = |to: Receiver, place| current.carries(to).at(place).unwrap_or_default();
         let (to, input) = match next {
-            Move::Drop(_) | Move::Swap(_) => return there,
-            Move::ShakeHands => return self.shake_hands(there),
-            Move::Deliver(to) | Move::Repeat(to) => (to, Input::Hear(first(to, 0))),
-            Move::DeliverTwo(to) => (to, Input::HearTwo(first(to, 0), first(to, 1))),
-            Move::Glue(to, piece) => (to, Input::HearTwo(first(to, 0), piece)),
-            Move::Inject(to, piece) => (to, Input::Hear(piece)),
-            Move::Cut(to) => (to, Input::Cut),
+            Action::Drop(_) | Action::Swap(_) => return next_state,
+            Action::CompleteHandshake => return self.complete_handshake(next_state),
+            Action::Deliver(to) | Action::DeliverAndKeep(to) => (to, Input::Receive(first(to, 0))),
+            Action::DeliverTwo(to) => (to, Input::ReceiveTwo(first(to, 0), first(to, 1))),
+            Action::DeliverWith(to, piece) => (to, Input::ReceiveTwo(first(to, 0), piece)),
+            Action::Inject(to, piece) => (to, Input::Receive(piece)),
+            Action::Cut(to) => (to, Input::PeerCloses),
         };
-        self.step(there, to, input)
+        self.step(next_state, to, input)
     }
 
-    fn step(&mut self, mut here: Joint, to: To, input: Input) -> Joint {
+    fn step(&mut self, mut current: JointState, to: Receiver, input: Input) -> JointState {
         match to {
-            To::Client => {
-                let step = self.client.step(here.client, input, &mut self.pieces);
-                (here.client, here.to_server) = (step.to, here.to_server.with(&step.said));
+            Receiver::Client => {
+                let step = self.client.step(current.client, input, &mut self.pieces);
+                (current.client, current.to_server) = (step.to, current.to_server.with(&step.output));
             }
-            To::Server => {
-                let step = self.server.step(here.server, input, &mut self.pieces);
-                (here.server, here.to_client) = (step.to, here.to_client.with(&step.said));
+            Receiver::Server => {
+                let step = self.server.step(current.server, input, &mut self.pieces);
+                (current.server, current.to_client) = (step.to, current.to_client.with(&step.output));
             }
         }
         // Lines in transit to a closed side are lost.
-        if self.client.view(here.client).stage == Stage::Over {
-            here.to_client = Wire::default();
+        if self.client.view(current.client).stage == Stage::Ended {
+            current.to_client = Wire::default();
         }
-        if self.server.view(here.server).stage == Stage::Over {
-            here.to_server = Wire::default();
+        if self.server.view(current.server).stage == Stage::Ended {
+            current.to_server = Wire::default();
         }
-        here
+        current
     }
 
-    /// Completes the handshake. If one end does not start TLS, there is no handshake and the other end sees the
+    /// Completes the handshake. If one endpoint does not start TLS, there is no handshake and the other endpoint sees the
     /// connection close.
-    fn shake_hands(&mut self, here: Joint) -> Joint {
-        let client = self.client.step(here.client, Input::ShakeHands, &mut self.pieces).to;
-        let server = self.server.step(here.server, Input::ShakeHands, &mut self.pieces).to;
+    fn complete_handshake(&mut self, current: JointState) -> JointState {
+        let client = self.client.step(current.client, Input::CompleteHandshake, &mut self.pieces).to;
+        let server = self.server.step(current.server, Input::CompleteHandshake, &mut self.pieces).to;
         let client = self.client.view(client).stage == Stage::Secure;
         let server = self.server.view(server).stage == Stage::Secure;
         let secure = client && server;
-        let input = |begins| if begins && !secure { Input::Cut } else { Input::ShakeHands };
-        let there = self.step(here, To::Client, input(client));
-        let there = self.step(there, To::Server, input(server));
+        let input = |begins| if begins && !secure { Input::PeerCloses } else { Input::CompleteHandshake };
+        let next_state = self.step(current, Receiver::Client, input(client));
+        let next_state = self.step(next_state, Receiver::Server, input(server));
         if secure {
-            self.behind.insert((there.client, there.server));
+            self.states_after_upgrade.insert((next_state.client, next_state.server));
         }
-        Joint { secure, ..there }
+        JointState { secure, ..next_state }
     }
 
-    /// Checks the invariants of both ends.
-    fn judge(&self, here: Joint) -> Result<usize, String> {
-        let (client, server) = (self.client.view(here.client), self.server.view(here.server));
-        let (asks, knows) = (client.beliefs, server.beliefs);
-        if !here.secure && (client.stage == Stage::Secure || server.stage == Stage::Secure) {
-            return Err("one is behind the gate, and the other is not".to_owned());
+    /// Checks the invariants of both endpoints.
+    fn check_invariants(&self, current: JointState) -> Result<usize, String> {
+        let (client, server) = (self.client.view(current.client), self.server.view(current.server));
+        let (client_beliefs, server_beliefs) = (client.beliefs, server.beliefs);
+        if !current.secure && (client.stage == Stage::Secure || server.stage == Stage::Secure) {
+            return Err("one endpoint is under TLS, and the other is not".to_owned());
         }
-        if !here.secure && (asks != Beliefs::default() || knows != Beliefs::default()) {
-            return Err(format!("believed before TLS: {asks:?}, {knows:?}"));
+        if !current.secure && (client_beliefs != Beliefs::default() || server_beliefs != Beliefs::default()) {
+            return Err(format!("beliefs before TLS: {client_beliefs:?}, {server_beliefs:?}"));
         }
-        for (what, asks, knows) in
-            [("identity", asks.identity, knows.identity), ("message", asks.message, knows.message)]
-        {
-            if knows == Belief::Yes && asks == Belief::No {
+        for (what, client_beliefs, server_beliefs) in [
+            ("identity", client_beliefs.identity, server_beliefs.identity),
+            ("message", client_beliefs.message, server_beliefs.message),
+        ] {
+            if server_beliefs == Belief::Yes && client_beliefs == Belief::No {
                 return Err(format!("the server believes in a {what} that the client never gave"));
             }
-            if asks == Belief::Yes && knows != Belief::Yes {
+            if client_beliefs == Belief::Yes && server_beliefs != Belief::Yes {
                 return Err(format!(
                     "the client believes that its {what} is accepted, and the server does not"
                 ));
             }
         }
-        if self.behind.len() > 1 {
-            return Err("more than one state behind the gate".to_owned());
+        if self.states_after_upgrade.len() > 1 {
+            return Err("more than one state after the upgrade".to_owned());
         }
         Ok(6)
     }
 
-    /// Returns the attacker's moves on a path.
-    fn way(&self, ways: &[Reached], at: usize, last: Move) -> String {
-        let mut moves = vec![last];
-        let mut before = ways[at].from;
+    /// Returns the attacker's actions on a path.
+    fn path(&self, paths: &[ReachedState], at: usize, last: Action) -> String {
+        let mut actions = vec![last];
+        let mut before = paths[at].from;
         while let Some((at, next)) = before {
-            moves.push(next);
-            before = ways[at].from;
+            actions.push(next);
+            before = paths[at].from;
         }
-        let lines = moves.iter().rev().map(|next| match next {
-            Move::Inject(to, piece) | Move::Glue(to, piece) => {
+        let lines = actions.iter().rev().map(|next| match next {
+            Action::Inject(to, piece) | Action::DeliverWith(to, piece) => {
                 let bytes = self.pieces.bytes[usize::from(*piece)].escape_ascii();
                 format!("{next:?}: {bytes} to the {to:?}")
             }

@@ -1,4 +1,4 @@
-//! State exploration: visits every state that a machine can reach by the moves of its peer and its application, and
+//! State exploration: visits every state that a machine can reach by the actions of its peer and its application, and
 //! checks the invariants in each. docs/security.md states the minimum size of each exploration.
 //!
 //! `MAILWIRE_EXPLORE=N` allows a client's application N more commands in progress, and more pieces on the wire between
@@ -8,7 +8,7 @@
 
 mod automaton;
 mod custom_mechanism;
-mod end;
+mod endpoint;
 mod explore;
 mod imap_alphabet;
 mod imap_client;
@@ -20,88 +20,90 @@ mod imap_server_model;
 mod joined;
 mod smtp_alphabet;
 mod smtp_client;
+mod smtp_commands;
 mod smtp_joined_client;
 mod smtp_joined_server;
 mod smtp_server;
 mod smtp_server_model;
 
 use automaton::Belief;
-use explore::{Figures, World, explore};
-use joined::{Pair, join};
+use explore::{Counts, SystemUnderTest, explore};
+use joined::{JoinedSetup, explore_joined};
 use proto_smtp::Dialect;
 
-/// Explores from each start until no move leads to a new state, and compares the figures with those in
+/// Explores from each start until no action leads to a new state, and compares the counts with those in
 /// docs/security.md. There is only one state after the upgrade, whatever was sent before. It must equal one of
-/// `beginnings`, and is not explored further.
-fn explore_to_the_end<W: World>(name: &str, starts: &[&dyn Fn() -> W], beginnings: &[W]) {
+/// `initial_states`, and is not explored further.
+fn explore_completely<S: SystemUnderTest>(name: &str, starts: &[&dyn Fn() -> S], initial_states: &[S]) {
     /// No shortest path is that long.
-    const FAR: usize = 60;
-    let mut all = Figures::default();
+    const MAX_DEPTH: usize = 60;
+    let mut all = Counts::default();
     for start in starts {
-        let figures = explore(start, FAR);
-        assert!(figures.depth < FAR, "{name}: there is no end to it");
+        let counts = explore(start, MAX_DEPTH);
+        assert!(counts.depth < MAX_DEPTH, "{name}: the exploration does not end");
         assert!(
-            figures.behind.len() <= 1,
-            "{name}: more than one state behind the gate: {:#?}",
-            figures.behind
+            counts.states_after_upgrade.len() <= 1,
+            "{name}: more than one state after the upgrade: {:#?}",
+            counts.states_after_upgrade
         );
-        all = all.and(figures);
+        all = all.plus(counts);
     }
-    let beginnings: Vec<String> = beginnings.iter().map(World::state).collect();
-    for behind in &all.behind {
+    let initial_states: Vec<String> = initial_states.iter().map(SystemUnderTest::state).collect();
+    for upgraded in &all.states_after_upgrade {
         assert!(
-            beginnings.contains(behind),
-            "{name}: so does no session begin: {behind}\nbut so: {beginnings:#?}"
+            initial_states.contains(upgraded),
+            "{name}: after the upgrade: {upgraded}\nbut a session begins with: {initial_states:#?}"
         );
     }
-    assert!(all.upgrades > 0, "{name}: no way leads through the gate");
-    compare(name, &[all.depth, all.states, all.transitions, all.statements, all.upgrades]);
+    assert!(all.upgrades > 0, "{name}: no path leads through the upgrade");
+    compare(name, &[all.depth, all.states, all.transitions, all.checks, all.upgrades]);
 }
 
-/// Compares the figures of a joined exploration with those in docs/security.md.
-fn joined(name: &str, figures: &joined::Figures) {
-    let joined::Figures { depth, states, transitions, statements, gate, steps, confirmed } = *figures;
-    compare(name, &[depth, states, transitions, statements, gate, steps, confirmed]);
+/// Compares the counts of a joined exploration with those in docs/security.md.
+fn compare_joined(name: &str, counts: &joined::Counts) {
+    let joined::Counts { depth, states, transitions, checks, handshake_paths, steps, confirmed } = *counts;
+    compare(name, &[depth, states, transitions, checks, handshake_paths, steps, confirmed]);
 }
 
 /// Checks that the exploration is at least as large as docs/security.md says.
-fn compare(name: &str, walked: &[usize]) {
-    let figures = walked.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let row = format!("| {name} | {} |", figures.join(" | "));
+fn compare(name: &str, found: &[usize]) {
+    let counts = found.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let row = format!("| {name} | {} |", counts.join(" | "));
     println!("{row}");
-    let written = written(name);
-    let enough =
-        written.len() == walked.len() && written.iter().zip(walked).all(|(&least, &found)| found >= least);
-    assert!(enough, "docs/security.md says {written:?} of what is\n{row}");
+    let documented = documented_counts(name);
+    let is_as_large = documented.len() == found.len()
+        && documented.iter().zip(found).all(|(&least, &found)| found >= least);
+    assert!(is_as_large, "docs/security.md promises {documented:?}, and the exploration has\n{row}");
 }
 
 /// Returns how many commands or pieces to allow beyond the default.
-fn farther() -> usize {
+fn extra_in_progress() -> usize {
     std::env::var("MAILWIRE_EXPLORE").ok().and_then(|more| more.parse().ok()).unwrap_or(0)
 }
 
-/// Returns the world after these moves.
-fn after<W: World>(mut world: W, moves: &[W::Move]) -> W {
-    moves.iter().for_each(|&next| world.make(next));
-    world
+/// Returns the system after these actions.
+fn after<S: SystemUnderTest>(mut system: S, actions: &[S::Action]) -> S {
+    actions.iter().for_each(|&next| system.perform(next));
+    system
 }
 
-/// Returns the figures in a row of docs/security.md.
-fn written(name: &str) -> Vec<usize> {
+/// Returns the counts in a row of docs/security.md.
+fn documented_counts(name: &str) -> Vec<usize> {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/security.md");
     let page = std::fs::read_to_string(page).unwrap();
     let row = page.lines().find_map(|line| line.strip_prefix(&format!("| {name} | "))).unwrap_or_default();
-    row.split(" | ").filter_map(|figure| figure.trim_end_matches(" |").parse().ok()).collect()
+    row.split(" | ").filter_map(|count| count.trim_end_matches(" |").parse().ok()).collect()
 }
 
 #[test]
-fn smtp_server() {
-    use smtp_server::{Bounds, Terms, TestServer};
-    let submission = Terms { dialect: Dialect::Smtp, needs_proof: true, bounds: Bounds::None };
-    let relay = Terms { needs_proof: false, ..submission };
-    let lmtp = Terms { dialect: Dialect::Lmtp, ..relay };
-    let few = Terms { bounds: Bounds::Few, ..submission };
-    explore_to_the_end(
+fn smtp_server_keeps_the_invariants_in_every_state() {
+    use smtp_server::{ErrorLimits, Settings, TestServer};
+    let submission =
+        Settings { dialect: Dialect::Smtp, requires_login: true, error_limits: ErrorLimits::Unlimited };
+    let relay = Settings { requires_login: false, ..submission };
+    let lmtp = Settings { dialect: Dialect::Lmtp, ..relay };
+    let few = Settings { error_limits: ErrorLimits::Low, ..submission };
+    explore_completely(
         "SMTP server",
         &[
             &|| TestServer::new(submission),
@@ -117,99 +119,109 @@ fn smtp_server() {
 }
 
 #[test]
-fn smtp_client() {
+fn smtp_client_keeps_the_invariants_in_every_state() {
     use smtp_alphabet::{ALL, IDENTITY, RECIPIENTS, SESSION, TRANSACTIONS};
-    use smtp_client::{Move::Hear, Terms, TestClient};
-    let clear = Terms { dialect: Dialect::Smtp, danger: false, alphabet: ALL };
-    let danger = Terms { danger: true, alphabet: IDENTITY, ..clear };
-    let session = Terms { alphabet: SESSION, ..clear };
-    let transactions = Terms { alphabet: TRANSACTIONS, ..clear };
-    let lmtp = Terms { dialect: Dialect::Lmtp, alphabet: RECIPIENTS, ..clear };
-    explore_to_the_end(
+    use smtp_client::{Action::Receive, Settings, TestClient};
+    let clear = Settings { dialect: Dialect::Smtp, allows_cleartext_login: false, alphabet: ALL };
+    let allows_cleartext_login = Settings { allows_cleartext_login: true, alphabet: IDENTITY, ..clear };
+    let session = Settings { alphabet: SESSION, ..clear };
+    let transactions = Settings { alphabet: TRANSACTIONS, ..clear };
+    let lmtp = Settings { dialect: Dialect::Lmtp, alphabet: RECIPIENTS, ..clear };
+    explore_completely(
         "SMTP client",
         &[
             &|| TestClient::new(clear),
-            &|| TestClient::new(danger),
+            &|| TestClient::new(allows_cleartext_login),
             &|| TestClient::secure(session),
             &|| TestClient::secure(transactions),
             &|| TestClient::secure(lmtp),
         ],
-        &[clear, danger].map(|terms| after(TestClient::secure(terms), &[Hear("220 x\r\n")])),
+        &[clear, allows_cleartext_login]
+            .map(|settings| after(TestClient::secure(settings), &[Receive("220 x\r\n")])),
     );
 }
 
 #[test]
-fn smtp_joined() {
-    use smtp_joined_client::{Sending, TO_CLIENT};
-    use smtp_joined_server::{Receiving, TO_SERVER, Terms};
-    let walk = |room, logs_in, terms: Terms, ends| {
-        join(&Pair {
-            client: &|| Sending::new(logs_in),
-            server: &|| Receiving::new(Terms { needs_proof: logs_in, ..terms }),
+fn smtp_joined_endpoints_agree_under_every_attack() {
+    use smtp_joined_client::{JoinedClient, TO_CLIENT};
+    use smtp_joined_server::{JoinedServer, Settings, TO_SERVER};
+    let explore_with = |max_on_wire, logs_in, settings: Settings, expected_outcome| {
+        explore_joined(&JoinedSetup {
+            client: &|| JoinedClient::new(logs_in),
+            server: &|| JoinedServer::new(Settings { requires_login: logs_in, ..settings }),
             to_client: TO_CLIENT,
             to_server: TO_SERVER,
-            room: room + usize::from(farther() > 0),
-            ends,
+            max_on_wire: max_on_wire + usize::from(extra_in_progress() > 0),
+            expected_outcome,
         })
     };
-    let terms = Terms { has_tls: true, believes: true, needs_proof: true };
-    joined("SMTP, submission", &walk(2, true, terms, Some(Belief::Yes)));
-    joined("SMTP, wrong password", &walk(1, true, Terms { believes: false, ..terms }, Some(Belief::No)));
-    joined("SMTP, relay", &walk(1, false, terms, Some(Belief::Yes)));
-    joined("SMTP, no TLS there", &walk(1, true, Terms { has_tls: false, ..terms }, None));
+    let settings = Settings { offers_tls: true, accepts_logins: true, requires_login: true };
+    compare_joined("SMTP, submission", &explore_with(2, true, settings, Some(Belief::Yes)));
+    compare_joined(
+        "SMTP, wrong password",
+        &explore_with(1, true, Settings { accepts_logins: false, ..settings }, Some(Belief::No)),
+    );
+    compare_joined("SMTP, relay", &explore_with(1, false, settings, Some(Belief::Yes)));
+    compare_joined(
+        "SMTP, no TLS there",
+        &explore_with(1, true, Settings { offers_tls: false, ..settings }, None),
+    );
 }
 
 #[test]
-fn imap_joined() {
-    use imap_joined_client::{Sending, TO_CLIENT};
-    use imap_joined_server::{Receiving, TO_SERVER, Terms};
-    let walk = |room, terms, ends| {
-        join(&Pair {
-            client: &Sending::new,
-            server: &|| Receiving::new(terms),
+fn imap_joined_endpoints_agree_under_every_attack() {
+    use imap_joined_client::{JoinedClient, TO_CLIENT};
+    use imap_joined_server::{JoinedServer, Settings, TO_SERVER};
+    let explore_with = |max_on_wire, settings, expected_outcome| {
+        explore_joined(&JoinedSetup {
+            client: &JoinedClient::new,
+            server: &|| JoinedServer::new(settings),
             to_client: TO_CLIENT,
             to_server: TO_SERVER,
-            room: room + usize::from(farther() > 0),
-            ends,
+            max_on_wire: max_on_wire + usize::from(extra_in_progress() > 0),
+            expected_outcome,
         })
     };
-    let terms = Terms { has_tls: true, believes: true };
-    joined("IMAP, APPEND", &walk(1, terms, Some(Belief::Yes)));
-    joined("IMAP, wrong password", &walk(1, Terms { believes: false, ..terms }, Some(Belief::No)));
-    joined("IMAP, no TLS there", &walk(1, Terms { has_tls: false, ..terms }, None));
+    let settings = Settings { offers_tls: true, accepts_logins: true };
+    compare_joined("IMAP, APPEND", &explore_with(1, settings, Some(Belief::Yes)));
+    compare_joined(
+        "IMAP, wrong password",
+        &explore_with(1, Settings { accepts_logins: false, ..settings }, Some(Belief::No)),
+    );
+    compare_joined("IMAP, no TLS there", &explore_with(1, Settings { offers_tls: false, ..settings }, None));
 }
 
 #[test]
-fn imap_server() {
-    use imap_server::{Bounds, TestServer};
-    explore_to_the_end(
+fn imap_server_keeps_the_invariants_in_every_state() {
+    use imap_server::{ErrorLimits, TestServer};
+    explore_completely(
         "IMAP server",
-        &[&|| TestServer::new(Bounds::None), &|| TestServer::new(Bounds::Few), &|| {
-            TestServer::secure(Bounds::None)
+        &[&|| TestServer::new(ErrorLimits::Unlimited), &|| TestServer::new(ErrorLimits::Low), &|| {
+            TestServer::secure(ErrorLimits::Unlimited)
         }],
-        &[TestServer::secure(Bounds::None), TestServer::secure(Bounds::Few)],
+        &[TestServer::secure(ErrorLimits::Unlimited), TestServer::secure(ErrorLimits::Low)],
     );
 }
 
 #[test]
-fn imap_client() {
-    use imap_alphabet::{CLEAR, DANGER, FETCH, PROOF, SESSION};
-    use imap_client::{Move::Hear, TestClient};
-    let greeted = |room, greeting| after(TestClient::new(room), &[Hear(greeting)]);
+fn imap_client_keeps_the_invariants_in_every_state() {
+    use imap_alphabet::{CLEARTEXT, CLEARTEXT_LOGIN, FETCH, LOGIN, SESSION};
+    use imap_client::{Action::Receive, TestClient};
+    let greeted = |alphabet, greeting| after(TestClient::new(alphabet), &[Receive(greeting)]);
     let (asks, plus) = (
         "* PREAUTH [CAPABILITY IMAP4rev1 IDLE] x\r\n",
         "* PREAUTH [CAPABILITY IMAP4rev1 IDLE LITERAL+] x\r\n",
     );
-    explore_to_the_end(
+    explore_completely(
         "IMAP client",
         &[
             &|| greeted(&SESSION, asks),
             &|| greeted(&SESSION, plus),
             &|| greeted(&FETCH, asks),
-            &|| TestClient::new(&CLEAR),
-            &|| TestClient::new(&DANGER),
-            &|| TestClient::new(&PROOF),
+            &|| TestClient::new(&CLEARTEXT),
+            &|| TestClient::new(&CLEARTEXT_LOGIN),
+            &|| TestClient::new(&LOGIN),
         ],
-        &[greeted(&PROOF, "* OK x\r\n")],
+        &[greeted(&LOGIN, "* OK x\r\n")],
     );
 }

@@ -4,15 +4,15 @@
 use proto_mail::Mechanism;
 
 use crate::custom_mechanism::CUSTOM_MECHANISM;
-use crate::smtp_client::Move;
+use crate::smtp_client::Action;
 
 /// The possible inputs and actions.
 #[derive(Debug)]
 pub(crate) struct Alphabet {
-    pub(crate) sayings: &'static [&'static str],
-    pub(crate) commands: &'static [Move],
+    pub(crate) peer_input: &'static [&'static str],
+    pub(crate) commands: &'static [Action],
     /// The maximum number of commands in progress. `MAILWIRE_EXPLORE` raises it.
-    pub(crate) most: usize,
+    pub(crate) max_in_progress: usize,
 }
 
 /// The server's EHLO reply.
@@ -20,30 +20,31 @@ pub(crate) const OFFER: &str =
     "250-x\r\n250-STARTTLS\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH PLAIN LOGIN X-CUSTOM\r\n";
 
 /// All inputs and actions.
-pub(crate) const ALL: &Alphabet = &Alphabet { sayings: CLIENT_LINES, commands: COMMANDS, most: 2 };
+pub(crate) const ALL: &Alphabet =
+    &Alphabet { peer_input: CLIENT_LINES, commands: COMMANDS, max_in_progress: 2 };
 
 /// Login and TLS without a message.
 pub(crate) const IDENTITY: &Alphabet = &Alphabet {
-    sayings: CLIENT_LINES.split_at(1).1,
+    peer_input: CLIENT_LINES.split_at(1).1,
     commands: &[
-        Move::StartTls,
-        Move::Authenticate(Mechanism::Plain),
-        Move::Authenticate(Mechanism::Login),
-        Move::Authenticate(Mechanism::Custom(CUSTOM_MECHANISM)),
-        Move::Mail,
-        Move::Noop,
-        Move::Quit,
+        Action::StartTls,
+        Action::Authenticate(Mechanism::Plain),
+        Action::Authenticate(Mechanism::Login),
+        Action::Authenticate(Mechanism::Custom(CUSTOM_MECHANISM)),
+        Action::Mail,
+        Action::Noop,
+        Action::Quit,
     ],
-    most: 2,
+    max_in_progress: 2,
 };
 
 /// A whole session.
 pub(crate) const SESSION: &Alphabet =
-    &Alphabet { sayings: CLIENT_LINES.split_at(1).1, commands: COMMANDS, most: 2 };
+    &Alphabet { peer_input: CLIENT_LINES.split_at(1).1, commands: COMMANDS, max_in_progress: 2 };
 
 /// Transactions with more commands in progress.
 pub(crate) const TRANSACTIONS: &Alphabet = &Alphabet {
-    sayings: &[
+    peer_input: &[
         "220 x\r\n",
         "250 x\r\n",
         OFFER,
@@ -54,12 +55,12 @@ pub(crate) const TRANSACTIONS: &Alphabet = &Alphabet {
         "450 x\r\n",
         "550 x\r\n",
     ],
-    commands: &[Move::Mail, Move::Rcpt, Move::Data, Move::Message, Move::Chunk, Move::Reset],
-    most: 3,
+    commands: &[Action::Mail, Action::Rcpt, Action::Data, Action::Message, Action::Chunk, Action::Reset],
+    max_in_progress: 3,
 };
 
 /// The same with fewer commands in progress. Used for LMTP, where the state includes the accepted recipients.
-pub(crate) const RECIPIENTS: &Alphabet = &Alphabet { most: 2, ..*TRANSACTIONS };
+pub(crate) const RECIPIENTS: &Alphabet = &Alphabet { max_in_progress: 2, ..*TRANSACTIONS };
 
 const CLIENT_LINES: &[&str] = &[
     "\u{16}\u{3}\u{1}",
@@ -88,19 +89,19 @@ const CLIENT_LINES: &[&str] = &[
 ];
 
 /// How a begun reply may continue.
-pub(crate) const ENDINGS: &[&str] = &["0 x\r\n", "\n"];
+pub(crate) const LINE_ENDINGS: &[&str] = &["0 x\r\n", "\n"];
 
-const COMMANDS: &[Move] = &[
-    Move::StartTls,
-    Move::Authenticate(Mechanism::Plain),
-    Move::Authenticate(Mechanism::Login),
-    Move::Authenticate(Mechanism::Custom(CUSTOM_MECHANISM)),
-    Move::Mail,
-    Move::Rcpt,
-    Move::Data,
-    Move::Message,
-    Move::Chunk,
-    Move::Reset,
-    Move::Noop,
-    Move::Quit,
+const COMMANDS: &[Action] = &[
+    Action::StartTls,
+    Action::Authenticate(Mechanism::Plain),
+    Action::Authenticate(Mechanism::Login),
+    Action::Authenticate(Mechanism::Custom(CUSTOM_MECHANISM)),
+    Action::Mail,
+    Action::Rcpt,
+    Action::Data,
+    Action::Message,
+    Action::Chunk,
+    Action::Reset,
+    Action::Noop,
+    Action::Quit,
 ];

@@ -3,21 +3,18 @@
 use std::collections::VecDeque;
 
 use proto_mail::machine::Negotiation;
-use proto_mail::{
-    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, WaitFor,
-};
+use proto_mail::{Cleartext, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, WaitFor};
 use proto_smtp::client::{AuthOutcome, Client, Event, StartTls, Step};
-use proto_smtp::types::{Address, ChunkEnd, Mail, Rcpt, ReversePath};
 use proto_smtp::{Config, Dialect};
 
-use mailwire_tests::invariants::{self, PASSWORD, Side};
-use mailwire_tests::play::{Entry, Queued, Record, channel};
+use mailwire_tests::invariants::{self, Side};
+use mailwire_tests::play::{Entry, Record, channel};
 
-use crate::custom_mechanism;
-use crate::end::{ask_again, next};
-use crate::explore::{Secured, World, counted_from, described, without_text};
-use crate::farther;
-use crate::smtp_alphabet::{Alphabet, ENDINGS};
+use crate::endpoint::{ask_again, next};
+use crate::explore::{Secured, SystemUnderTest, describe, rebase_numbers, remove_between};
+use crate::extra_in_progress;
+use crate::smtp_alphabet::{Alphabet, LINE_ENDINGS};
+use crate::smtp_commands::{give, log_in, log_in_in_cleartext};
 
 /// The client, its application and everything that was sent.
 pub(crate) struct TestClient {
@@ -25,10 +22,10 @@ pub(crate) struct TestClient {
     rx: RecvBuffer,
     tx: SendBuffer,
     record: Record,
-    terms: Terms,
+    settings: Settings,
     secured: Secured,
     /// The commands in progress.
-    given: VecDeque<Given>,
+    in_progress: VecDeque<CommandInProgress>,
     /// The number of recipients named since MAIL.
     recipients: usize,
     /// The recipients that the server has accepted in this transaction.
@@ -41,21 +38,21 @@ pub(crate) struct TestClient {
 
 /// The relevant settings of the client.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct Settings {
     /// SMTP or LMTP.
     pub(crate) dialect: Dialect,
     /// Whether the program allows login in cleartext.
-    pub(crate) danger: bool,
+    pub(crate) allows_cleartext_login: bool,
     /// The possible inputs and actions.
     pub(crate) alphabet: &'static Alphabet,
 }
 
 /// A command in progress: how many bytes had been queued up to its end, and how many had been received before.
 #[derive(Debug, Clone, Copy)]
-struct Given {
+struct CommandInProgress {
     step: Step,
-    sent: u64,
-    heard: u64,
+    queued_at: u64,
+    received_at: u64,
 }
 
 enum Session {
@@ -67,15 +64,15 @@ enum Session {
 
 /// An action of the server or the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Move {
+pub(crate) enum Action {
     /// The server sends this in one read.
-    Hear(&'static str),
+    Receive(&'static str),
     /// The queued output is sent.
     Send,
     /// The server closes its side.
     Close,
     /// The wait times out.
-    Tick,
+    EndWait,
     StartTls,
     Authenticate(Mechanism),
     Mail,
@@ -90,33 +87,37 @@ pub(crate) enum Move {
 }
 
 /// The publicly visible state of a machine.
-struct Outside {
+struct PublicState {
     wait: WaitFor,
     closed: bool,
 }
 
 impl TestClient {
     /// Creates a client that waits for the greeting.
-    pub(crate) fn new(terms: Terms) -> Self {
-        let session = Session::Cleartext(Client::<Cleartext>::new(config(terms)));
-        Self::with(session, Secured::No, terms)
+    pub(crate) fn new(settings: Settings) -> Self {
+        let session = Session::Cleartext(Client::<Cleartext>::new(config(settings)));
+        Self::with(session, Secured::No, settings)
     }
 
     /// Like [`new`](Self::new), under TLS from the start.
-    pub(crate) fn secure(terms: Terms) -> Self {
-        Self::with(Session::Secure(Client::<Secure>::new(config(terms), channel())), Secured::Before, terms)
+    pub(crate) fn secure(settings: Settings) -> Self {
+        Self::with(
+            Session::Secure(Client::<Secure>::new(config(settings), channel())),
+            Secured::Before,
+            settings,
+        )
     }
 
-    fn with(session: Session, secured: Secured, terms: Terms) -> Self {
-        let greeting = Given { step: Step::Greeting, sent: 0, heard: 0 };
+    fn with(session: Session, secured: Secured, settings: Settings) -> Self {
+        let greeting = CommandInProgress { step: Step::Greeting, queued_at: 0, received_at: 0 };
         Self {
             session,
             rx: RecvBuffer::new(),
             tx: SendBuffer::new(),
             record: Record::default(),
-            terms,
+            settings,
             secured,
-            given: VecDeque::from([greeting, NOT_YET]),
+            in_progress: VecDeque::from([greeting, NOT_SENT_YET]),
             recipients: 0,
             accepted: Vec::new(),
             exchange: String::new(),
@@ -131,28 +132,30 @@ impl TestClient {
             let seen = match &mut self.session {
                 Session::Gone(_) => return,
                 Session::Negotiating(_) => return self.negotiate(),
-                Session::Cleartext(client) => client.next_event(rx, tx).map(|event| note(event, record)),
-                Session::Secure(client) => client.next_event(rx, tx).map(|event| note(event, record)),
+                Session::Cleartext(client) => {
+                    client.next_event(rx, tx).map(|event| record_event(event, record))
+                }
+                Session::Secure(client) => client.next_event(rx, tx).map(|event| record_event(event, record)),
             };
             match seen {
                 Ok(Some(Answers::Nothing)) => {}
-                Ok(Some(Answers::Proof)) => {
-                    self.believed();
-                    self.answered(Step::Auth);
+                Ok(Some(Answers::Login)) => {
+                    self.check_login_success();
+                    self.check_reply(Step::Auth);
                 }
-                Ok(Some(Answers::All)) => self.given.clear(),
+                Ok(Some(Answers::All)) => self.in_progress.clear(),
                 // A reply that rejects a message before its end also ends the session.
-                Ok(Some(Answers::Step(Step::Data))) if self.outside().closed => self.given.clear(),
-                Ok(Some(Answers::Step(step))) => self.answered(step),
-                Ok(Some(Answers::Yes(step))) => {
+                Ok(Some(Answers::Step(Step::Data))) if self.public_state().closed => self.in_progress.clear(),
+                Ok(Some(Answers::Step(step))) => self.check_reply(step),
+                Ok(Some(Answers::Accepted(step))) => {
                     match step {
                         Step::Mail | Step::Reset => self.accepted.clear(),
-                        Step::Rcpt(recipient) if self.terms.dialect == Dialect::Lmtp => {
+                        Step::Rcpt(recipient) if self.settings.dialect == Dialect::Lmtp => {
                             self.accepted.push(recipient);
                         }
                         _ => {}
                     }
-                    self.answered(step);
+                    self.check_reply(step);
                 }
                 Ok(None) => return,
                 Err(error) => return self.fail(error),
@@ -161,19 +164,23 @@ impl TestClient {
     }
 
     /// Checks a reply: it must belong to the oldest command, and must have arrived after that command was sent.
-    fn answered(&mut self, step: Step) {
+    fn check_reply(&mut self, step: Step) {
         let (sent, head) = (self.tx.sent_total(), self.head());
-        match self.given.pop_front() {
-            Some(given) if given.step == step && given.sent <= sent && given.heard <= head => {}
+        match self.in_progress.pop_front() {
+            Some(in_progress)
+                if in_progress.step == step
+                    && in_progress.queued_at <= sent
+                    && in_progress.received_at <= head => {}
             other => {
-                let where_ = format!("{sent} were sent, and it stands at {head}");
-                self.broken = Some(format!("an answer to {step:?}, and outstanding is {other:?}: {where_}"));
+                let place = format!("{sent} bytes are sent, and the reply begins at {head}");
+                self.broken =
+                    Some(format!("a reply to {step:?}, and {other:?} is the oldest command: {place}"));
             }
         }
     }
 
     /// Checks that the mechanism has received enough challenges before the client accepts success.
-    fn believed(&mut self) {
+    fn check_login_success(&mut self) {
         let challenges = self.exchange.matches("334 ").count();
         let least = match () {
             () if self.exchange.starts_with("LOGIN") => 2,
@@ -181,7 +188,8 @@ impl TestClient {
             () => 0,
         };
         if challenges < least {
-            self.broken = Some(format!("it believes after {challenges} challenges and not {least}"));
+            self.broken =
+                Some(format!("success is accepted after {challenges} challenges instead of {least}"));
         }
     }
 
@@ -191,13 +199,13 @@ impl TestClient {
     }
 
     /// Records that the machine has sent more on its own, in a greeting or an exchange, that awaits a reply.
-    fn mark(&mut self) {
-        let (sent, heard) = (self.tx.queued_total(), self.rx.received_total());
-        if let Some(first) = self.given.front_mut()
+    fn mark_unprompted_output(&mut self) {
+        let (queued_at, received_at) = (self.tx.queued_total(), self.rx.received_total());
+        if let Some(first) = self.in_progress.front_mut()
             && matches!(first.step, Step::Hello | Step::Auth)
-            && first.sent != sent
+            && first.queued_at != queued_at
         {
-            (first.sent, first.heard) = (sent, heard);
+            (first.queued_at, first.received_at) = (queued_at, received_at);
         }
     }
 
@@ -209,11 +217,11 @@ impl TestClient {
             Ok(Negotiation::Refused(client)) => {
                 self.record.event(&"refused");
                 self.session = Session::Cleartext(client);
-                self.answered(Step::StartTls);
+                self.check_reply(Step::StartTls);
                 self.pump();
             }
             Ok(Negotiation::Ready(upgrade)) => {
-                self.answered(Step::StartTls);
+                self.check_reply(Step::StartTls);
                 // After the peer has closed there is no handshake.
                 if self.rx.is_closed() {
                     return;
@@ -222,7 +230,7 @@ impl TestClient {
                     Ok(client) => {
                         self.record.secured(&self.rx);
                         self.secured = Secured::JustNow;
-                        self.given = VecDeque::from([NOT_YET]);
+                        self.in_progress = VecDeque::from([NOT_SENT_YET]);
                         self.session = Session::Secure(client);
                         self.pump();
                     }
@@ -261,8 +269,8 @@ impl TestClient {
 
     /// Records a command.
     fn expect(&mut self, step: Step) {
-        let (sent, heard) = (self.tx.queued_total(), self.rx.received_total());
-        self.given.push_back(Given { step, sent, heard });
+        let (queued_at, received_at) = (self.tx.queued_total(), self.rx.received_total());
+        self.in_progress.push_back(CommandInProgress { step, queued_at, received_at });
     }
 
     fn time_out(&mut self) {
@@ -276,31 +284,37 @@ impl TestClient {
         }
     }
 
-    fn outside(&self) -> Outside {
+    fn public_state(&self) -> PublicState {
         match &self.session {
-            Session::Gone(_) => Outside { wait: WaitFor::Nothing, closed: true },
-            Session::Negotiating(negotiation) => Outside { wait: negotiation.wait().awaited, closed: false },
-            Session::Cleartext(client) => Outside { wait: client.wait().awaited, closed: client.is_closed() },
-            Session::Secure(client) => Outside { wait: client.wait().awaited, closed: client.is_closed() },
+            Session::Gone(_) => PublicState { wait: WaitFor::Nothing, closed: true },
+            Session::Negotiating(negotiation) => {
+                PublicState { wait: negotiation.wait().awaited, closed: false }
+            }
+            Session::Cleartext(client) => {
+                PublicState { wait: client.wait().awaited, closed: client.is_closed() }
+            }
+            Session::Secure(client) => {
+                PublicState { wait: client.wait().awaited, closed: client.is_closed() }
+            }
         }
     }
 
     /// The application gives a command.
-    fn give(&mut self, command: Move) {
+    fn give(&mut self, command: Action) {
         let (tx, record) = (&mut self.tx, &mut self.record);
-        let given = match &mut self.session {
-            Session::Cleartext(client) => give(command, client, prove_in_cleartext, tx, record),
-            Session::Secure(client) => give(command, client, prove, tx, record),
+        let in_progress = match &mut self.session {
+            Session::Cleartext(client) => give(command, client, log_in_in_cleartext, tx, record),
+            Session::Secure(client) => give(command, client, log_in, tx, record),
             Session::Gone(_) | Session::Negotiating(_) => None,
         };
-        match given {
+        match in_progress {
             Some(Step::Mail) => self.recipients = 0,
             Some(Step::Rcpt(_)) => self.recipients += 1,
             _ => {}
         }
-        match given {
+        match in_progress {
             // RFC 2033 §4.2: the server replies for each accepted recipient.
-            Some(Step::Message(_)) if self.terms.dialect == Dialect::Lmtp => {
+            Some(Step::Message(_)) if self.settings.dialect == Dialect::Lmtp => {
                 let accepted = std::mem::take(&mut self.accepted);
                 accepted.into_iter().for_each(|recipient| self.expect(Step::Message(Some(recipient))));
             }
@@ -311,86 +325,88 @@ impl TestClient {
 
     /// Checks that the machine sends lines on its own only in response to new input, and at most one for each received
     /// line.
-    fn says_by_itself(&mut self, next: Move, queued: u64) {
-        let heard = if let Move::Hear(bytes) = next { lines(bytes) } else { 0 };
+    fn check_unprompted_output(&mut self, next: Action, queued: u64) {
+        let received = if let Action::Receive(bytes) = next { lines(bytes) } else { 0 };
         let new = (self.tx.queued_total() - queued) as usize;
         let unsent: Vec<u8> = self.tx.chunks().flat_map(|chunk| chunk.bytes.to_vec()).collect();
-        let said = unsent[unsent.len().saturating_sub(new)..].split_inclusive(|&byte| byte == b'\n').count();
-        if said > heard {
-            self.broken = Some(format!("{said} lines of its own to {heard} that it heard"));
+        let unprompted =
+            unsent[unsent.len().saturating_sub(new)..].split_inclusive(|&byte| byte == b'\n').count();
+        if unprompted > received {
+            self.broken =
+                Some(format!("{unprompted} lines of the machine's own after {received} received lines"));
         }
     }
 
-    fn gives(&self, command: Move) -> bool {
+    fn may_give(&self, command: Action) -> bool {
         match command {
-            Move::StartTls => matches!(self.session, Session::Cleartext(_)) && self.given.is_empty(),
-            Move::Rcpt if self.recipients > 1 || self.accepted.len() > 1 => false,
+            Action::StartTls => matches!(self.session, Session::Cleartext(_)) && self.in_progress.is_empty(),
+            Action::Rcpt if self.recipients > 1 || self.accepted.len() > 1 => false,
             // While a reply is incomplete, one command in progress is enough.
-            _ if !self.rx.is_empty() && !self.given.is_empty() => false,
+            _ if !self.rx.is_empty() && !self.in_progress.is_empty() => false,
             _ => {
                 !matches!(self.session, Session::Negotiating(_))
-                    && self.given.len() < self.terms.alphabet.most + farther()
+                    && self.in_progress.len() < self.settings.alphabet.max_in_progress + extra_in_progress()
             }
         }
     }
 }
 
-impl World for TestClient {
-    type Move = Move;
+impl SystemUnderTest for TestClient {
+    type Action = Action;
 
-    fn moves(&self) -> Vec<Move> {
-        let Outside { wait, closed } = self.outside();
+    fn actions(&self) -> Vec<Action> {
+        let PublicState { wait, closed } = self.public_state();
         // The session after the upgrade is the start of another exploration.
         if closed || self.secured == Secured::JustNow {
             return Vec::new();
         }
-        let mut moves = Vec::new();
+        let mut actions = Vec::new();
         if !self.tx.is_empty() {
-            moves.push(Move::Send);
+            actions.push(Action::Send);
         }
         if wait != WaitFor::Application {
-            moves.push(Move::Tick);
+            actions.push(Action::EndWait);
         }
-        let &Alphabet { sayings, commands, .. } = self.terms.alphabet;
-        moves.extend(commands.iter().filter(|&&command| self.gives(command)));
+        let &Alphabet { peer_input, commands, .. } = self.settings.alphabet;
+        actions.extend(commands.iter().filter(|&&command| self.may_give(command)));
         if self.rx.is_closed() {
-            return moves;
+            return actions;
         }
-        moves.push(Move::Close);
-        let sayings = if self.rx.is_empty() { sayings } else { ENDINGS };
+        actions.push(Action::Close);
+        let peer_input = if self.rx.is_empty() { peer_input } else { LINE_ENDINGS };
         if self.rx.len() < 8 {
-            moves.extend(sayings.iter().map(|bytes| Move::Hear(bytes)));
+            actions.extend(peer_input.iter().map(|bytes| Action::Receive(bytes)));
         }
-        moves
+        actions
     }
 
-    fn make(&mut self, next: Move) {
-        self.secured.pass();
+    fn perform(&mut self, next: Action) {
+        self.secured.note_action();
         let queued = self.tx.queued_total();
-        if !matches!(next, Move::Hear(_) | Move::Send) {
+        if !matches!(next, Action::Receive(_) | Action::Send) {
             // What follows is caused by this action and not by earlier input.
             self.record.heard(0);
         }
         match next {
-            Move::Hear(bytes) => {
+            Action::Receive(bytes) => {
                 self.rx.extend(bytes.as_bytes());
                 self.record.heard(lines(bytes));
             }
-            Move::Send => drop(self.record.send(&mut self.tx)),
-            Move::Close => self.rx.close(),
-            Move::Tick => self.time_out(),
-            Move::StartTls => self.starttls(),
+            Action::Send => drop(self.record.send(&mut self.tx)),
+            Action::Close => self.rx.close(),
+            Action::EndWait => self.time_out(),
+            Action::StartTls => self.starttls(),
             command => self.give(command),
         }
         self.pump();
-        if matches!(next, Move::Hear(_) | Move::Send | Move::Close | Move::Tick) {
-            self.says_by_itself(next, queued);
+        if matches!(next, Action::Receive(_) | Action::Send | Action::Close | Action::EndWait) {
+            self.check_unprompted_output(next, queued);
         }
-        self.mark();
-        if self.given.front().is_some_and(|given| given.step == Step::Auth) {
+        self.mark_unprompted_output();
+        if self.in_progress.front().is_some_and(|in_progress| in_progress.step == Step::Auth) {
             match next {
-                Move::Hear(bytes) => self.exchange.push_str(bytes),
-                Move::Authenticate(mechanism) if self.exchange.is_empty() => {
+                Action::Receive(bytes) => self.exchange.push_str(bytes),
+                Action::Authenticate(mechanism) if self.exchange.is_empty() => {
                     self.exchange.push_str(mechanism.name());
                 }
                 _ => {}
@@ -403,32 +419,39 @@ impl World for TestClient {
     fn state(&self) -> String {
         // Output is sent in one piece. The other numbers have no limit here.
         const LEFT_OUT: [&str; 6] = ["generation", "received", "head", "mails", "mixed_codes", "count"];
-        if self.outside().closed {
+        if self.public_state().closed {
             return "closed".to_owned();
         }
         let machine = match &self.session {
             Session::Gone(error) => return format!("{error:?}"),
-            Session::Cleartext(client) => described(client, &LEFT_OUT),
-            Session::Negotiating(negotiation) => described(negotiation, &LEFT_OUT),
-            Session::Secure(client) => described(client, &LEFT_OUT),
+            Session::Cleartext(client) => describe(client, &LEFT_OUT),
+            Session::Negotiating(negotiation) => describe(negotiation, &LEFT_OUT),
+            Session::Secure(client) => describe(client, &LEFT_OUT),
         };
         let (sent, head) = (self.tx.sent_total(), self.head());
-        let machine = counted_from(counted_from(machine, "queued_at", sent), "received_at", head);
+        let machine = rebase_numbers(rebase_numbers(machine, "queued_at", sent), "received_at", head);
         // This value is only reported and influences nothing.
-        let machine = without_text(machine, "failure: ", "initial_response_rejected");
-        let given = counted_from(counted_from(format!("{:?}", self.given), "sent", sent), "heard", head);
+        let machine = remove_between(machine, "failure: ", "initial_response_rejected");
+        let in_progress = rebase_numbers(
+            rebase_numbers(format!("{:?}", self.in_progress), "queued_at", sent),
+            "received_at",
+            head,
+        );
         let (rx, closed, recipients) = (self.rx.bytes().escape_ascii(), self.rx.is_closed(), self.recipients);
         let tx: Vec<_> =
             self.tx.chunks().map(|chunk| (chunk.bytes.escape_ascii().to_string(), chunk.secret)).collect();
-        format!("{machine} {rx} {closed} {tx:?} {given} {recipients} {:?} {}", self.accepted, self.exchange)
+        format!(
+            "{machine} {rx} {closed} {tx:?} {in_progress} {recipients} {:?} {}",
+            self.accepted, self.exchange
+        )
     }
 
-    fn judge(&self) -> Result<usize, String> {
+    fn check_invariants(&self) -> Result<usize, String> {
         let terms = invariants::Terms {
             side: Side::SmtpClient,
             // A client that has just been upgraded is not explored further.
             secure: self.secured == Secured::Before,
-            danger: self.terms.danger,
+            danger: self.settings.allows_cleartext_login,
             may_hold: 128,
             may_put_out: 4096,
         };
@@ -436,33 +459,35 @@ impl World for TestClient {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
-        let clear =
-            matches!(self.session, Session::Cleartext(_) | Session::Negotiating(_)) && !self.terms.danger;
-        let told = |entry: &Entry| matches!(entry, Entry::CommandGiven("MAIL" | "RCPT" | "DATA" | "BDAT", _));
-        if clear && self.record.entries.iter().any(told) {
-            return Err("a part of a message or its envelope leaves in cleartext".to_owned());
+        let clear = matches!(self.session, Session::Cleartext(_) | Session::Negotiating(_))
+            && !self.settings.allows_cleartext_login;
+        let of_message =
+            |entry: &Entry| matches!(entry, Entry::CommandGiven("MAIL" | "RCPT" | "DATA" | "BDAT", _));
+        if clear && self.record.entries.iter().any(of_message) {
+            return Err("a part of a message or its envelope is sent in cleartext".to_owned());
         }
         let helo = |entry: &Entry| matches!(entry, Entry::Sent(bytes, _) if bytes.starts_with(b"HELO"));
         if clear && self.record.entries.iter().any(helo) {
-            return Err("HELO, that offers no TLS, leaves in cleartext".to_owned());
+            return Err("HELO, which prevents TLS, is sent in cleartext".to_owned());
         }
         if clear && self.tx.chunks().any(|chunk| chunk.secret) {
-            return Err("a secret waits to leave in cleartext".to_owned());
+            return Err("a secret is queued in cleartext".to_owned());
         }
         Ok(invariants::INVARIANTS + 6)
     }
 
-    fn behind_the_gate(&self) -> Option<String> {
+    fn state_after_upgrade(&self) -> Option<String> {
         (self.secured == Secured::JustNow).then(|| self.state())
     }
 }
 
 /// A command that the machine will send on its own: no reply can belong to it yet.
-const NOT_YET: Given = Given { step: Step::Hello, sent: u64::MAX, heard: u64::MAX };
+const NOT_SENT_YET: CommandInProgress =
+    CommandInProgress { step: Step::Hello, queued_at: u64::MAX, received_at: u64::MAX };
 
-fn config(terms: Terms) -> Config {
-    let config = Config::default().dialect(terms.dialect);
-    if terms.danger { config.danger_cleartext() } else { config }
+fn config(settings: Settings) -> Config {
+    let config = Config::default().dialect(settings.dialect);
+    if settings.allows_cleartext_login { config.danger_cleartext() } else { config }
 }
 
 fn lines(bytes: &str) -> usize {
@@ -473,20 +498,20 @@ fn lines(bytes: &str) -> usize {
 enum Answers {
     Nothing,
     /// A positive reply to this step.
-    Yes(Step),
+    Accepted(Step),
     /// A positive reply to AUTH.
-    Proof,
+    Login,
     Step(Step),
     All,
 }
 
-fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Answers> {
+fn record_event(event: Option<Event<'_>>, record: &mut Record) -> Option<Answers> {
     let event = event?;
     record.event(&event);
     Some(Answers::Step(match event {
         Event::Greeting(_) => Step::Greeting,
         Event::Capabilities(_) => Step::Hello,
-        Event::Accepted(step, _) => return Some(Answers::Yes(step)),
+        Event::Accepted(step, _) => return Some(Answers::Accepted(step)),
         Event::Rejected(step, _) => step,
         Event::SendData(_) => {
             record.entries.push(Entry::RequiresTls("a message"));
@@ -499,96 +524,11 @@ fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Answers> {
         Event::Auth(outcome) => {
             if matches!(outcome, AuthOutcome::Accepted(_)) {
                 record.entries.push(Entry::Authenticated);
-                return Some(Answers::Proof);
+                return Some(Answers::Login);
             }
             Step::Auth
         }
         Event::Closed(_) => return Some(Answers::All),
         _ => return Some(Answers::Nothing),
     }))
-}
-
-type Prove<C> = fn(&mut Client<C>, Mechanism, &mut SendBuffer) -> Result<(), Error>;
-
-fn credentials() -> Credentials {
-    Credentials::password("x", PASSWORD.as_bytes())
-}
-
-fn prove(client: &mut Client<Secure>, mechanism: Mechanism, tx: &mut SendBuffer) -> Result<(), Error> {
-    match mechanism {
-        Mechanism::Custom(_) => client.authenticate_with(Box::new(custom_mechanism::TestClient::new()), tx),
-        _ => client.authenticate(mechanism, credentials(), tx),
-    }
-}
-
-fn prove_in_cleartext(
-    client: &mut Client<Cleartext>,
-    mechanism: Mechanism,
-    tx: &mut SendBuffer,
-) -> Result<(), Error> {
-    match mechanism {
-        Mechanism::Custom(_) => {
-            client.danger_cleartext_authenticate_with(Box::new(custom_mechanism::TestClient::new()), tx)
-        }
-        _ => client.danger_cleartext_authenticate(mechanism, credentials(), tx),
-    }
-}
-
-/// Gives a command. Returns the step that awaits a reply, if the machine allowed the command.
-fn give<C: Channel>(
-    command: Move,
-    client: &mut Client<C>,
-    prove: Prove<C>,
-    tx: &mut SendBuffer,
-    record: &mut Record,
-) -> Option<Step> {
-    let address = || Address::parse("x@example.com").unwrap();
-    let mut step = Step::Noop;
-    let before = Queued::of(tx);
-    let (verb, outcome) = match command {
-        Move::Authenticate(mechanism) => {
-            step = Step::Auth;
-            ("AUTHENTICATE", prove(client, mechanism, tx))
-        }
-        Move::Mail => {
-            step = Step::Mail;
-            ("MAIL", client.mail(&Mail::new(ReversePath::from(address())), tx))
-        }
-        Move::Rcpt => {
-            let given = client.rcpt(&Rcpt::new(address()), tx);
-            step = Step::Rcpt(given.unwrap_or_default());
-            ("RCPT", given.map(drop))
-        }
-        Move::Data => {
-            step = Step::Data;
-            ("DATA", client.data(tx))
-        }
-        Move::Message => {
-            step = Step::Message(None);
-            let written = client.data_writer().and_then(|mut writer| {
-                writer.write(b"x\r\n.\r\n", tx)?;
-                writer.finish(tx)
-            });
-            record.noted("message", written)?;
-            return Some(step);
-        }
-        Move::Chunk => {
-            step = Step::Message(None);
-            let written = client.bdat(3, ChunkEnd::Last, tx).and_then(|()| {
-                client.data_writer()?.write(b"x\r\n", tx)?;
-                client.data_writer()?.finish(tx)
-            });
-            ("BDAT", written)
-        }
-        Move::Reset => {
-            step = Step::Reset;
-            ("RSET", client.reset(tx))
-        }
-        Move::Quit => {
-            step = Step::Quit;
-            ("QUIT", client.quit(tx))
-        }
-        _ => ("NOOP", client.noop(tx)),
-    };
-    record.given_since(verb, outcome, before, tx).map(|()| step)
 }

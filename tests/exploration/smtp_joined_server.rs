@@ -11,10 +11,10 @@ use proto_smtp::{Config, Dialect};
 use mailwire_tests::invariants::Side;
 use mailwire_tests::play::{Entry, Record, channel};
 
-use crate::automaton::{Belief, End, Stage, View};
-use crate::end::{Common, next};
-use crate::explore::{capped, described};
-use crate::smtp_server_model::Conversation;
+use crate::automaton::{Belief, Endpoint, EndpointView, Stage};
+use crate::endpoint::{EndpointCommon, next};
+use crate::explore::{cap_numbers, describe};
+use crate::smtp_server_model::ServerModel;
 
 /// What an attacker sends to a server.
 pub(crate) const TO_SERVER: &[&str] = &[
@@ -37,61 +37,61 @@ pub(crate) const MESSAGE: &[u8] = b"x\r\n.x\r\n";
 const LIMIT: u64 = 8;
 
 /// The server, its application and everything that was sent.
-pub(crate) struct Receiving {
-    session: TestServer,
-    common: Common,
-    conversation: Conversation,
-    terms: Terms,
+pub(crate) struct JoinedServer {
+    session: Session,
+    common: EndpointCommon,
+    model: ServerModel,
+    settings: Settings,
     message: Vec<u8>,
 }
 
-enum TestServer {
+enum Session {
     Cleartext(Server<Cleartext>),
-    Gate(server::Upgrade),
+    HandshakePending(server::Upgrade),
     Secure(Server<Secure>),
     Gone,
 }
 
 /// The server's behaviour.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct Settings {
     /// Whether it offers TLS.
-    pub(crate) has_tls: bool,
+    pub(crate) offers_tls: bool,
     /// Whether it accepts every login, or none.
-    pub(crate) believes: bool,
+    pub(crate) accepts_logins: bool,
     /// Whether it requires a login before MAIL.
-    pub(crate) needs_proof: bool,
+    pub(crate) requires_login: bool,
 }
 
-impl Receiving {
-    pub(crate) fn new(terms: Terms) -> Self {
-        let mut common = Common::new();
+impl JoinedServer {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let mut common = EndpointCommon::new();
         let mut limits = proto_mail::Limits::default();
         (limits.errors, limits.auth_attempts, limits.message, limits.recipients) = (2, 2, LIMIT, 1);
         limits.commands_before_auth = u32::MAX;
         let mut config = Config::default().limits(limits);
         config.waits.delay = Duration::ZERO;
-        let config = if terms.needs_proof { config.require_authentication() } else { config };
-        let session = TestServer::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
-        let conversation = Conversation::greeted(Dialect::Smtp);
-        let mut receiving = Self { session, common, conversation, terms, message: Vec::new() };
-        receiving.send();
-        receiving
+        let config = if settings.requires_login { config.require_authentication() } else { config };
+        let session = Session::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
+        let model = ServerModel::greeted(Dialect::Smtp);
+        let mut server = Self { session, common, model, settings, message: Vec::new() };
+        server.send();
+        server
     }
 
     fn send(&mut self) {
         for chunk in self.common.tx.chunks() {
-            self.conversation.say(chunk.bytes);
+            self.model.server_sent(chunk.bytes);
         }
         self.common.send();
     }
 
     fn pump(&mut self) {
         loop {
-            let Common { rx, tx, record, .. } = &mut self.common;
+            let EndpointCommon { rx, tx, record, .. } = &mut self.common;
             let seen = match &mut self.session {
-                TestServer::Gate(_) | TestServer::Gone => return,
-                TestServer::Cleartext(server) => match server.next_event(rx, tx) {
+                Session::HandshakePending(_) | Session::Gone => return,
+                Session::Cleartext(server) => match server.next_event(rx, tx) {
                     Ok(Some(server::Event::StartTls(request))) => {
                         record.event(&request);
                         self.starttls(request);
@@ -104,7 +104,7 @@ impl Receiving {
                     Ok(None) => Ok(false),
                     Err(error) => Err(error),
                 },
-                TestServer::Secure(_) => self.under_tls(),
+                Session::Secure(_) => self.under_tls(),
             };
             match seen {
                 Ok(true) => {}
@@ -116,15 +116,15 @@ impl Receiving {
 
     /// Takes one event. Returns false if there was none.
     fn under_tls(&mut self) -> Result<bool, Error> {
-        let TestServer::Secure(server) = &mut self.session else { return Ok(false) };
-        let Common { rx, tx, record, beliefs, progress, .. } = &mut self.common;
+        let Session::Secure(server) = &mut self.session else { return Ok(false) };
+        let EndpointCommon { rx, tx, record, beliefs, progress, .. } = &mut self.common;
         match server.next_event(rx, tx)? {
             None => return Ok(false),
             Some(server::Event::Auth(request)) => {
                 record.event(&request);
                 let text = format!("{:?}", request.question());
                 progress.push(text);
-                if self.terms.believes {
+                if self.settings.accepts_logins {
                     record.entries.push(Entry::Authenticated);
                     beliefs.identity = Belief::Yes;
                     server.answer_auth(request, AuthVerdict::Accept, tx)?;
@@ -133,7 +133,7 @@ impl Receiving {
                 }
             }
             Some(event) => {
-                if answer(event, server, tx, record, &mut self.message) == Took::Message {
+                if answer(event, server, tx, record, &mut self.message) == Received::Message {
                     // An incomplete message does not count.
                     beliefs.message = if self.message == MESSAGE { Belief::Yes } else { Belief::No };
                 }
@@ -143,16 +143,16 @@ impl Receiving {
     }
 
     fn starttls(&mut self, request: StartTlsRequest) {
-        let over = TestServer::Gone;
+        let over = Session::Gone;
         match std::mem::replace(&mut self.session, over) {
-            TestServer::Cleartext(mut server) if !self.terms.has_tls => {
+            Session::Cleartext(mut server) if !self.settings.offers_tls => {
                 self.common.record.tried("refuse", &mut self.common.tx, |tx| server.refuse(request, tx));
-                self.session = TestServer::Cleartext(server);
+                self.session = Session::Cleartext(server);
             }
-            TestServer::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
+            Session::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
                 Ok(upgrade) => {
                     self.send();
-                    self.session = TestServer::Gate(upgrade);
+                    self.session = Session::HandshakePending(upgrade);
                 }
                 Err(error) => self.fail(error),
             },
@@ -164,16 +164,16 @@ impl Receiving {
     fn fail(&mut self, error: Error) {
         self.send();
         self.common.fail(error, "EHLO x\r\nMAIL FROM:<x@x.example>\r\n", |rx, tx| match &mut self.session {
-            TestServer::Cleartext(server) => next(server, rx, tx),
-            TestServer::Secure(server) => next(server, rx, tx),
+            Session::Cleartext(server) => next(server, rx, tx),
+            Session::Secure(server) => next(server, rx, tx),
             _ => Err(error),
         });
-        self.session = TestServer::Gone;
+        self.session = Session::Gone;
     }
 }
 
 #[derive(PartialEq, Eq)]
-enum Took {
+enum Received {
     Nothing,
     Message,
 }
@@ -185,101 +185,99 @@ fn answer<C: Channel>(
     tx: &mut SendBuffer,
     record: &mut Record,
     message: &mut Vec<u8>,
-) -> Took {
+) -> Received {
     if let server::Event::DataChunk(bytes) = event {
         message.extend_from_slice(&bytes);
         record.piece(&bytes);
-        return Took::Nothing;
+        return Received::Nothing;
     }
     record.event(&event);
     let (reply, took) = match event {
         server::Event::Mail(_, reply) => {
             message.clear();
-            (reply, Took::Nothing)
+            (reply, Received::Nothing)
         }
-        server::Event::DataEnd(reply) => (reply, Took::Message),
-        server::Event::Rcpt(_, reply) | server::Event::Data(reply) => (reply, Took::Nothing),
-        _ => return Took::Nothing,
+        server::Event::DataEnd(reply) => (reply, Received::Message),
+        server::Event::Rcpt(_, reply) | server::Event::Data(reply) => (reply, Received::Nothing),
+        _ => return Received::Nothing,
     };
-    let said = match reply.verb() {
+    let response = match reply.verb() {
         Verb::Mail => Response::new(Code::OK, "MAIL"),
         Verb::Rcpt => Response::new(Code::OK, "RCPT"),
-        _ if took == Took::Message => Response::new(Code::OK, "message"),
+        _ if took == Received::Message => Response::new(Code::OK, "message"),
         _ => Response::start_data(),
     };
-    record.tried("reply", tx, |tx| server.reply(reply, &said, tx));
+    record.tried("reply", tx, |tx| server.reply(reply, &response, tx));
     took
 }
 
-impl End for Receiving {
-    fn hear(&mut self, bytes: &[u8]) {
-        self.common.hear(bytes);
-        if matches!(self.session, TestServer::Gate(_)) {
-            self.common.crossed = true;
+impl Endpoint for JoinedServer {
+    fn receive(&mut self, bytes: &[u8]) {
+        self.common.receive(bytes);
+        if matches!(self.session, Session::HandshakePending(_)) {
+            self.common.cleartext_after_agreement = true;
             return;
         }
-        self.conversation.hear(bytes);
+        self.model.client_sent(bytes);
         let unread = self.common.rx.bytes().to_vec();
         self.pump();
-        if matches!(self.session, TestServer::Gate(_)) {
-            self.common.crossed = !unread.ends_with(b"STARTTLS\r\n");
+        if matches!(self.session, Session::HandshakePending(_)) {
+            self.common.cleartext_after_agreement = !unread.ends_with(b"STARTTLS\r\n");
         }
     }
 
-    fn cut(&mut self) {
+    fn close_peer(&mut self) {
         self.common.record.heard(0);
         self.common.rx.close();
         match self.session {
-            TestServer::Gate(_) => self.session = TestServer::Gone,
+            Session::HandshakePending(_) => self.session = Session::Gone,
             _ => self.pump(),
         }
     }
 
-    fn shake_hands(&mut self) {
-        let over = TestServer::Gone;
-        let TestServer::Gate(upgrade) = std::mem::replace(&mut self.session, over) else { return };
+    fn complete_handshake(&mut self) {
+        let over = Session::Gone;
+        let Session::HandshakePending(upgrade) = std::mem::replace(&mut self.session, over) else { return };
         match upgrade.complete(channel(), &mut self.common.rx) {
             Ok(server) => {
                 self.common.secured();
-                self.conversation = Conversation::under_tls(Dialect::Smtp);
+                self.model = ServerModel::under_tls(Dialect::Smtp);
                 self.message.clear();
-                self.session = TestServer::Secure(server);
+                self.session = Session::Secure(server);
                 self.pump();
             }
             Err(error) => self.fail(error),
         }
     }
 
-    fn said(&mut self) -> Vec<Vec<u8>> {
-        let clear = !matches!(self.session, TestServer::Secure(_));
-        self.common.said(clear, ends_reply)
+    fn take_output(&mut self) -> Vec<Vec<u8>> {
+        let clear = !matches!(self.session, Session::Secure(_));
+        self.common.take_output(clear, ends_reply)
     }
 
-    fn view(&self) -> View {
+    fn view(&self) -> EndpointView {
         const LEFT_OUT: [&str; 5] =
             ["serial", "generation", "greeting_end", "idle_commands", "commands_before_login"];
         let (stage, machine) = match &self.session {
-            TestServer::Gone => (Stage::Over, String::new()),
-            TestServer::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
-            TestServer::Cleartext(server) if server.is_closed() => (Stage::Over, String::new()),
-            TestServer::Secure(server) if server.is_closed() => (Stage::Over, String::new()),
-            TestServer::Cleartext(server) => (Stage::Cleartext, described(server, &LEFT_OUT)),
-            TestServer::Secure(server) => {
+            Session::Gone => (Stage::Ended, String::new()),
+            Session::HandshakePending(upgrade) => (Stage::HandshakePending, describe(upgrade, &LEFT_OUT)),
+            Session::Cleartext(server) if server.is_closed() => (Stage::Ended, String::new()),
+            Session::Secure(server) if server.is_closed() => (Stage::Ended, String::new()),
+            Session::Cleartext(server) => (Stage::Cleartext, describe(server, &LEFT_OUT)),
+            Session::Secure(server) => {
                 let message = self.message.escape_ascii();
-                (Stage::Secure, format!("{} {message}", described(server, &LEFT_OUT)))
+                (Stage::Secure, format!("{} {message}", describe(server, &LEFT_OUT)))
             }
         };
         // By how much a message is too large does not matter. The number of MAIL commands matters only up to its limit.
-        self.common.view(stage, capped(capped(machine, "size", LIMIT + 1), "mails", 1))
+        self.common.view(stage, cap_numbers(cap_numbers(machine, "size", LIMIT + 1), "mails", 1))
     }
 
-    fn judge(&self) -> Result<usize, String> {
-        let invariants = self.common.judge(Side::SmtpServer)?;
+    fn check_invariants(&self) -> Result<usize, String> {
+        let invariants = self.common.check_invariants(Side::SmtpServer)?;
         let (rests, authenticated) = match &self.session {
-            TestServer::Secure(server) => {
-                (server.wait().awaited == WaitFor::Command, server.is_authenticated())
-            }
-            TestServer::Cleartext(server) => {
+            Session::Secure(server) => (server.wait().awaited == WaitFor::Command, server.is_authenticated()),
+            Session::Cleartext(server) => {
                 (server.wait().awaited == WaitFor::Command, server.is_authenticated())
             }
             _ => (false, false),
@@ -287,7 +285,7 @@ impl End for Receiving {
         if authenticated && self.common.beliefs.identity != Belief::Yes {
             return Err("authenticated without a verdict on this channel".to_owned());
         }
-        Ok(invariants + 1 + self.conversation.check(rests && self.common.rx.is_empty())?)
+        Ok(invariants + 1 + self.model.check(rests && self.common.rx.is_empty())?)
     }
 }
 

@@ -14,9 +14,9 @@ use mailwire_tests::invariants::{self, Side};
 use mailwire_tests::play::{Entry, Record, channel};
 
 use crate::custom_mechanism::CustomServerMechanism;
-use crate::end::{ask_again, next};
-use crate::explore::{Secured, World, capped, described, without};
-use crate::smtp_server_model::Conversation;
+use crate::endpoint::{ask_again, next};
+use crate::explore::{Secured, SystemUnderTest, cap_numbers, describe, remove_numbers};
+use crate::smtp_server_model::ServerModel;
 
 /// The server, its application and everything that was sent.
 pub(crate) struct TestServer {
@@ -24,10 +24,10 @@ pub(crate) struct TestServer {
     rx: RecvBuffer,
     tx: SendBuffer,
     record: Record,
-    /// What the application must decide.
-    open: Option<Open>,
-    conversation: Conversation,
-    terms: Terms,
+    /// The question that the application must answer.
+    question: Option<Question>,
+    model: ServerModel,
+    settings: Settings,
     secured: Secured,
     /// What the client has sent since AUTH. The description of an exchange does not show what it received.
     exchange: Vec<u8>,
@@ -35,20 +35,20 @@ pub(crate) struct TestServer {
 
 /// The relevant settings of the server.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct Settings {
     /// SMTP or LMTP.
     pub(crate) dialect: Dialect,
     /// Whether MAIL requires a login.
-    pub(crate) needs_proof: bool,
+    pub(crate) requires_login: bool,
     /// Whether the number of errors, and of commands before authentication, is limited.
-    pub(crate) bounds: Bounds,
+    pub(crate) error_limits: ErrorLimits,
 }
 
 /// Whether the client's errors are limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bounds {
-    None,
-    Few,
+pub(crate) enum ErrorLimits {
+    Unlimited,
+    Low,
 }
 
 /// The maximum size of a message in bytes.
@@ -61,7 +61,7 @@ enum Session {
 }
 
 #[derive(Debug)]
-enum Open {
+enum Question {
     Hello,
     Reply(Reply),
     Auth(AuthRequest),
@@ -70,23 +70,23 @@ enum Open {
 
 /// An action of the client or the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Move {
+pub(crate) enum Action {
     /// The client sends this in one read.
-    Hear(&'static str),
+    Receive(&'static str),
     /// The client closes its side.
     Close,
     /// The application accepts, or continues.
-    Yes,
+    Accept,
     /// The application rejects.
-    No,
+    Reject,
     /// The application fails temporarily; or, for a command, answers 421.
-    NotNow,
+    FailTemporarily,
     /// The application stops offering extensions.
     OfferNothing,
     /// The server shuts down.
-    GoDown,
+    Shutdown,
     /// The wait times out, or a delay ends.
-    Tick,
+    EndWait,
 }
 
 /// What the client may send between two commands, in an exchange and in a message. All of it is tried everywhere.
@@ -153,73 +153,73 @@ const COUNTED: &[&str] = &[
 ];
 
 /// How a begun line may continue.
-const ENDINGS: &[&str] = &["\r\n", "\r", "\n", "OP\r\n", "\r\n.\r\n"];
+const LINE_ENDINGS: &[&str] = &["\r\n", "\r", "\n", "OP\r\n", "\r\n.\r\n"];
 
 impl TestServer {
     /// Creates a server before the client's first input.
-    pub(crate) fn new(terms: Terms) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         let mut tx = SendBuffer::new();
-        let session = Session::Cleartext(Server::<Cleartext>::new(config(terms), &mut tx));
-        Self::with(session, tx, Secured::No, terms)
+        let session = Session::Cleartext(Server::<Cleartext>::new(config(settings), &mut tx));
+        Self::with(session, tx, Secured::No, settings)
     }
 
     /// Like [`new`](Self::new), under TLS from the start.
-    pub(crate) fn secure(terms: Terms) -> Self {
+    pub(crate) fn secure(settings: Settings) -> Self {
         let mut tx = SendBuffer::new();
-        let session = Session::Secure(Server::<Secure>::new(config(terms), channel(), &mut tx));
-        Self::with(session, tx, Secured::Before, terms)
+        let session = Session::Secure(Server::<Secure>::new(config(settings), channel(), &mut tx));
+        Self::with(session, tx, Secured::Before, settings)
     }
 
-    fn with(session: Session, tx: SendBuffer, secured: Secured, terms: Terms) -> Self {
-        let mut serving = Self {
+    fn with(session: Session, tx: SendBuffer, secured: Secured, settings: Settings) -> Self {
+        let mut server = Self {
             session,
             rx: RecvBuffer::new(),
             tx,
             record: Record::default(),
-            open: None,
-            conversation: Conversation::greeted(terms.dialect),
-            terms,
+            question: None,
+            model: ServerModel::greeted(settings.dialect),
+            settings,
             secured,
             exchange: Vec::new(),
         };
-        serving.send();
-        serving
+        server.send();
+        server
     }
 
     /// Sends all output.
     fn send(&mut self) {
         for chunk in self.tx.chunks() {
-            self.conversation.say(chunk.bytes);
+            self.model.server_sent(chunk.bytes);
         }
         self.record.send(&mut self.tx);
     }
 
-    /// Takes every event up to one that needs an answer.
+    /// Takes every event, until one needs an answer.
     fn pump(&mut self) {
-        while self.open.is_none() {
-            let went_on = match &mut self.session {
+        while self.question.is_none() {
+            let taken = match &mut self.session {
                 Session::Gone(_) => return,
                 Session::Cleartext(server) => server.next_event(&mut self.rx, &mut self.tx).map(|event| {
                     event.map(|event| match event {
                         Event::StartTls(request) => {
                             self.record.event(&request);
-                            Some(Open::StartTls(request))
+                            Some(Question::StartTls(request))
                         }
-                        event => seen(event, self.terms, &mut self.record),
+                        event => record_event(event, self.settings, &mut self.record),
                     })
                 }),
                 Session::Secure(server) => server.next_event(&mut self.rx, &mut self.tx).map(|event| {
                     event.map(|event| match event {
                         Event::Auth(request) => {
                             self.record.event(&request);
-                            Some(Open::Auth(request))
+                            Some(Question::Auth(request))
                         }
-                        event => seen(event, self.terms, &mut self.record),
+                        event => record_event(event, self.settings, &mut self.record),
                     })
                 }),
             };
-            match went_on {
-                Ok(Some(open)) => self.open = open,
+            match taken {
+                Ok(Some(question)) => self.question = question,
                 Ok(None) => return,
                 Err(error) => return self.fail(error),
             }
@@ -238,35 +238,35 @@ impl TestServer {
             }
         });
         self.session = Session::Gone(error);
-        self.open = None;
+        self.question = None;
     }
 
-    /// The application answers the pending question.
-    fn decide(&mut self, next: Move) {
+    /// Answers the pending question of the server.
+    fn answer_question(&mut self, next: Action) {
         let (tx, record) = (&mut self.tx, &mut self.record);
-        match (self.open.take(), &mut self.session) {
-            (Some(Open::StartTls(request)), _) => self.starttls(request, next == Move::Yes),
-            (Some(Open::Auth(request)), Session::Secure(server)) => {
+        match (self.question.take(), &mut self.session) {
+            (Some(Question::StartTls(request)), _) => self.starttls(request, next == Action::Accept),
+            (Some(Question::Auth(request)), Session::Secure(server)) => {
                 let verdict = match next {
-                    Move::Yes => AuthVerdict::Accept,
-                    Move::No => AuthVerdict::Reject,
+                    Action::Accept => AuthVerdict::Accept,
+                    Action::Reject => AuthVerdict::Reject,
                     _ => AuthVerdict::Unavailable,
                 };
-                let proves = next == Move::Yes;
+                let accepts = next == Action::Accept;
                 if record.tried("verdict", tx, |tx| server.answer_auth(request, verdict, tx)).is_some()
-                    && proves
+                    && accepts
                 {
                     record.entries.push(Entry::Authenticated);
                 }
             }
-            (Some(Open::Reply(reply)), Session::Secure(server)) => {
-                answer(server, reply, next, self.terms, tx, record)
+            (Some(Question::Reply(reply)), Session::Secure(server)) => {
+                answer(server, reply, next, self.settings, tx, record)
             }
-            (Some(Open::Reply(reply)), Session::Cleartext(server)) => {
-                answer(server, reply, next, self.terms, tx, record)
+            (Some(Question::Reply(reply)), Session::Cleartext(server)) => {
+                answer(server, reply, next, self.settings, tx, record)
             }
-            (Some(Open::Hello), Session::Secure(server)) => welcome(server, next, tx, record),
-            (Some(Open::Hello), Session::Cleartext(server)) => welcome(server, next, tx, record),
+            (Some(Question::Hello), Session::Secure(server)) => answer_hello(server, next, tx, record),
+            (Some(Question::Hello), Session::Cleartext(server)) => answer_hello(server, next, tx, record),
             _ => {}
         }
     }
@@ -295,7 +295,7 @@ impl TestServer {
         match upgrade.and_then(|upgrade| upgrade.complete(channel(), &mut self.rx)) {
             Ok(server) => {
                 self.record.secured(&self.rx);
-                self.conversation = Conversation::under_tls(self.terms.dialect);
+                self.model = ServerModel::under_tls(self.settings.dialect);
                 self.session = Session::Secure(server);
                 self.secured = Secured::JustNow;
             }
@@ -307,7 +307,7 @@ impl TestServer {
     }
 
     /// Returns whether an application has accepted a login on this channel.
-    fn is_proved(&self) -> bool {
+    fn has_logged_in(&self) -> bool {
         let here = self.record.entries.iter().rev();
         let mut here =
             here.take_while(|entry| !matches!(entry, Entry::TlsEstablished | Entry::IdentityReset));
@@ -327,7 +327,7 @@ impl TestServer {
 
     /// Returns what the server waits for, whether it wants input, whether it is closed, and whether the client is
     /// authenticated.
-    fn outside(&self) -> (WaitFor, bool, bool, bool) {
+    fn public_state(&self) -> (WaitFor, bool, bool, bool) {
         fn of<C: Channel>(server: &Server<C>, tx: &SendBuffer) -> (WaitFor, bool, bool, bool) {
             (server.wait().awaited, server.wants_read(tx), server.is_closed(), server.is_authenticated())
         }
@@ -338,17 +338,17 @@ impl TestServer {
         }
     }
 
-    /// Describes the machine without what cannot matter. A comment gives the reason for each part left out.
+    /// Describes the machine without what cannot influence it. A comment gives the reason for each part left out.
     fn description(&self) -> String {
         let mut left_out = vec!["serial", "generation", "greeting_end", "idle_commands"];
-        if self.terms.bounds == Bounds::None {
+        if self.settings.error_limits == ErrorLimits::Unlimited {
             // The counts do not matter without a limit.
             left_out.extend(["errors", "commands_before_login"]);
         }
         let whole = match &self.session {
             Session::Gone(error) => return format!("{error:?}"),
-            Session::Cleartext(server) => described(server, &left_out),
-            Session::Secure(server) => described(server, &left_out),
+            Session::Cleartext(server) => describe(server, &left_out),
+            Session::Secure(server) => describe(server, &left_out),
         };
         if whole.contains("authenticated: true") {
             // An authenticated client cannot fail to log in any more, and its commands are not counted.
@@ -359,86 +359,93 @@ impl TestServer {
             left_out.push("left");
         }
         // By how much a message is too large does not matter. The number of MAIL commands matters only up to its limit.
-        capped(capped(without(whole, &left_out), "size", LIMIT + 1), "mails", 0)
+        cap_numbers(cap_numbers(remove_numbers(whole, &left_out), "size", LIMIT + 1), "mails", 0)
     }
 }
 
-impl World for TestServer {
-    type Move = Move;
+impl SystemUnderTest for TestServer {
+    type Action = Action;
 
-    fn moves(&self) -> Vec<Move> {
-        let (awaits, wants_read, closed, _) = self.outside();
+    fn actions(&self) -> Vec<Action> {
+        let (awaits, wants_read, closed, _) = self.public_state();
         // The session after the upgrade is the start of another exploration.
         if closed || self.secured == Secured::JustNow {
             return Vec::new();
         }
-        let mut moves = vec![Move::GoDown];
-        match &self.open {
-            Some(Open::Hello) => moves.extend([Move::Yes, Move::No, Move::NotNow, Move::OfferNothing]),
-            Some(Open::StartTls(_)) => moves.extend([Move::Yes, Move::No]),
-            Some(_) => moves.extend([Move::Yes, Move::No, Move::NotNow]),
+        let mut actions = vec![Action::Shutdown];
+        match &self.question {
+            Some(Question::Hello) => actions.extend([
+                Action::Accept,
+                Action::Reject,
+                Action::FailTemporarily,
+                Action::OfferNothing,
+            ]),
+            Some(Question::StartTls(_)) => actions.extend([Action::Accept, Action::Reject]),
+            Some(_) => actions.extend([Action::Accept, Action::Reject, Action::FailTemporarily]),
             None => {}
         }
         if awaits != WaitFor::Application {
-            moves.push(Move::Tick);
+            actions.push(Action::EndWait);
         }
         if self.rx.is_closed() {
-            return moves;
+            return actions;
         }
-        moves.push(Move::Close);
+        actions.push(Action::Close);
         if self.rx.is_empty() {
             // The driver may already have read this when the machine stopped reading.
-            let all = if self.terms.bounds == Bounds::Few { COUNTED } else { CLIENT_LINES };
-            let sayings = if wants_read { all } else { &all[..4] };
-            moves.extend(sayings.iter().map(|bytes| Move::Hear(bytes)));
+            let all = if self.settings.error_limits == ErrorLimits::Low { COUNTED } else { CLIENT_LINES };
+            let peer_input = if wants_read { all } else { &all[..4] };
+            actions.extend(peer_input.iter().map(|bytes| Action::Receive(bytes)));
         } else if wants_read {
             // A begun line ends. A line of less than 4 bytes may also continue in other ways.
-            let endings = if self.rx.len() < 4 { ENDINGS } else { &ENDINGS[..1] };
-            moves.extend(endings.iter().map(|bytes| Move::Hear(bytes)));
+            let endings = if self.rx.len() < 4 { LINE_ENDINGS } else { &LINE_ENDINGS[..1] };
+            actions.extend(endings.iter().map(|bytes| Action::Receive(bytes)));
         }
-        moves
+        actions
     }
 
-    fn make(&mut self, next: Move) {
-        self.secured.pass();
-        if matches!(next, Move::Close | Move::Tick | Move::GoDown) {
+    fn perform(&mut self, next: Action) {
+        self.secured.note_action();
+        if matches!(next, Action::Close | Action::EndWait | Action::Shutdown) {
             // What follows is caused by this action and not by earlier input.
             self.record.heard(0);
         }
         match next {
-            Move::Hear(bytes) => {
+            Action::Receive(bytes) => {
                 self.rx.extend(bytes.as_bytes());
-                self.conversation.hear(bytes.as_bytes());
+                self.model.client_sent(bytes.as_bytes());
                 self.record.heard(bytes.bytes().filter(|&byte| byte == b'\n').count());
             }
-            Move::Close => self.rx.close(),
-            Move::Tick => self.time_out(),
-            Move::GoDown => {
-                self.open = None;
+            Action::Close => self.rx.close(),
+            Action::EndWait => self.time_out(),
+            Action::Shutdown => {
+                self.question = None;
                 match &mut self.session {
                     Session::Gone(_) => {}
                     Session::Cleartext(server) => server.shutdown("The server is going down", &mut self.tx),
                     Session::Secure(server) => server.shutdown("The server is going down", &mut self.tx),
                 }
             }
-            Move::Yes | Move::No | Move::NotNow | Move::OfferNothing => self.decide(next),
+            Action::Accept | Action::Reject | Action::FailTemporarily | Action::OfferNothing => {
+                self.answer_question(next)
+            }
         }
         self.pump();
         self.send();
-        let (awaits, wants_read, closed, authenticated) = self.outside();
+        let (awaits, wants_read, closed, authenticated) = self.public_state();
         match next {
             // The server waits for the rest of a line only in an exchange or while it discards a line.
-            _ if awaits != WaitFor::Remainder && !matches!(self.open, Some(Open::Auth(_))) => {
+            _ if awaits != WaitFor::Remainder && !matches!(self.question, Some(Question::Auth(_))) => {
                 self.exchange.clear()
             }
-            Move::Hear(bytes) => self.exchange.extend(bytes.as_bytes()),
+            Action::Receive(bytes) => self.exchange.extend(bytes.as_bytes()),
             _ => {}
         }
-        if self.exchange.is_empty() && !authenticated && !closed && self.is_proved() {
+        if self.exchange.is_empty() && !authenticated && !closed && self.has_logged_in() {
             // That exchange has ended without success.
             self.record.entries.push(Entry::IdentityReset);
         }
-        self.record.stuck |= !closed && !wants_read && self.open.is_none() && awaits != WaitFor::Delay;
+        self.record.stuck |= !closed && !wants_read && self.question.is_none() && awaits != WaitFor::Delay;
         if !closed {
             self.record.held = self.record.held.max(self.rx.len());
         }
@@ -448,20 +455,20 @@ impl World for TestServer {
         if let Session::Gone(error) = &self.session {
             return format!("{error:?}");
         }
-        if self.outside().2 {
+        if self.public_state().2 {
             return "closed".to_owned();
         }
         let rx = self.rx.bytes().escape_ascii();
-        let (closed, open) = (self.rx.is_closed(), self.open.as_ref().map(open_name));
-        let (machine, reading) = (self.description(), self.conversation.reading());
+        let (closed, question) = (self.rx.is_closed(), self.question.as_ref().map(question_name));
+        let (machine, reading) = (self.description(), self.model.reading());
         // Discarded bytes are not reported.
         let exchange = if machine.contains("state: SkipLine") { &[] } else { self.exchange.as_slice() };
-        let (exchange, proved) = (exchange.escape_ascii(), self.is_proved());
-        format!("{machine} {rx} {closed} {open:?} {exchange} {proved} {reading}")
+        let (exchange, proved) = (exchange.escape_ascii(), self.has_logged_in());
+        format!("{machine} {rx} {closed} {question:?} {exchange} {proved} {reading}")
     }
 
-    fn judge(&self) -> Result<usize, String> {
-        let (awaits, _, closed, authenticated) = self.outside();
+    fn check_invariants(&self) -> Result<usize, String> {
+        let (awaits, _, closed, authenticated) = self.public_state();
         let terms = invariants::Terms {
             side: Side::SmtpServer,
             // A server that has just been upgraded is not explored further.
@@ -472,51 +479,55 @@ impl World for TestServer {
         };
         invariants::check(&self.record, &terms)?;
         let at_rest = awaits == WaitFor::Command && !closed && self.rx.is_empty();
-        let answers = self.conversation.check(at_rest)?;
-        if authenticated && !self.is_proved() {
-            return Err("authenticated without a proof on this channel".to_owned());
+        let answers = self.model.check(at_rest)?;
+        if authenticated && !self.has_logged_in() {
+            return Err("authenticated without a login on this channel".to_owned());
         }
         if self.secured == Secured::JustNow && !self.rx.is_empty() {
-            return Err("bytes of cleartext lie under TLS".to_owned());
+            return Err("cleartext bytes are unread when TLS begins".to_owned());
         }
         Ok(invariants::INVARIANTS + answers + 2)
     }
 
-    fn behind_the_gate(&self) -> Option<String> {
+    fn state_after_upgrade(&self) -> Option<String> {
         (self.secured == Secured::JustNow).then(|| self.state())
     }
 }
 
 /// Returns the kind of the question, without the token's number.
-fn open_name(open: &Open) -> String {
-    match open {
-        Open::Hello => "EHLO".to_owned(),
-        Open::Reply(reply) => format!("{:?}", reply.verb()),
-        Open::Auth(request) => format!("{:?} {:?}", request.mechanism(), request.question()),
-        Open::StartTls(_) => "STARTTLS".to_owned(),
+fn question_name(question: &Question) -> String {
+    match question {
+        Question::Hello => "EHLO".to_owned(),
+        Question::Reply(reply) => format!("{:?}", reply.verb()),
+        Question::Auth(request) => format!("{:?} {:?}", request.mechanism(), request.question()),
+        Question::StartTls(_) => "STARTTLS".to_owned(),
     }
 }
 
 /// Records an event. Returns what the application must decide.
-fn seen<C: Channel>(event: Event<'_, C>, terms: Terms, record: &mut Record) -> Option<Open> {
+fn record_event<C: Channel>(
+    event: Event<'_, C>,
+    settings: Settings,
+    record: &mut Record,
+) -> Option<Question> {
     if let Event::DataChunk(bytes) = event {
         record.piece(&bytes);
         return None;
     }
     record.event(&event);
     match event {
-        Event::Hello(..) => Some(Open::Hello),
+        Event::Hello(..) => Some(Question::Hello),
         Event::Mail(_, reply) => {
-            if terms.needs_proof {
+            if settings.requires_login {
                 record.entries.push(Entry::RequiresAuth("MAIL"));
             }
-            Some(Open::Reply(reply))
+            Some(Question::Reply(reply))
         }
         Event::Rcpt(_, reply)
         | Event::Data(reply)
         | Event::DataEnd(reply)
         | Event::Vrfy(_, reply)
-        | Event::Expn(_, reply) => Some(Open::Reply(reply)),
+        | Event::Expn(_, reply) => Some(Question::Reply(reply)),
         _ => None,
     }
 }
@@ -524,44 +535,44 @@ fn seen<C: Channel>(event: Event<'_, C>, terms: Terms, record: &mut Record) -> O
 fn answer<C: Channel>(
     server: &mut Server<C>,
     reply: Reply,
-    next: Move,
-    terms: Terms,
+    next: Action,
+    settings: Settings,
     tx: &mut SendBuffer,
     record: &mut Record,
 ) {
     let response = match next {
-        Move::Yes if matches!(reply.verb(), Verb::Data | Verb::Bdat) => Response::start_data(),
-        Move::Yes => Response::ok(),
-        Move::No => Response::no_such_mailbox(),
+        Action::Accept if matches!(reply.verb(), Verb::Data | Verb::Bdat) => Response::start_data(),
+        Action::Accept => Response::ok(),
+        Action::Reject => Response::no_such_mailbox(),
         _ => Response::new(Code::UNAVAILABLE, "not now"),
     };
-    if reply.verb() == Verb::Rcpt && next == Move::Yes && terms.dialect == Dialect::Lmtp {
+    if reply.verb() == Verb::Rcpt && next == Action::Accept && settings.dialect == Dialect::Lmtp {
         record.entries.push(Entry::OwesReplies(1));
     }
     record.tried("reply", tx, |tx| server.reply(reply, &response, tx));
 }
 
-fn welcome<C: Channel>(server: &mut Server<C>, next: Move, tx: &mut SendBuffer, record: &mut Record) {
+fn answer_hello<C: Channel>(server: &mut Server<C>, next: Action, tx: &mut SendBuffer, record: &mut Record) {
     let refusal = match next {
-        Move::OfferNothing => return server.offer(ExtensionSet::NONE),
-        Move::No => Response::no_such_mailbox(),
-        Move::NotNow => Response::new(Code::UNAVAILABLE, "not now"),
+        Action::OfferNothing => return server.offer(ExtensionSet::NONE),
+        Action::Reject => Response::no_such_mailbox(),
+        Action::FailTemporarily => Response::new(Code::UNAVAILABLE, "not now"),
         _ => return,
     };
     record.tried("refuse", tx, |tx| server.refuse_hello(&refusal, tx));
 }
 
-fn config(terms: Terms) -> Config {
+fn config(settings: Settings) -> Config {
     let mut limits = proto_mail::Limits::default();
     (limits.auth_attempts, limits.message, limits.recipients) = (2, LIMIT, 1);
-    (limits.errors, limits.commands_before_auth) = match terms.bounds {
-        Bounds::None => (u32::MAX, u32::MAX),
-        Bounds::Few => (2, 4),
+    (limits.errors, limits.commands_before_auth) = match settings.error_limits {
+        ErrorLimits::Unlimited => (u32::MAX, u32::MAX),
+        ErrorLimits::Low => (2, 4),
     };
     let mut config = Config::default()
         .limits(limits)
-        .dialect(terms.dialect)
+        .dialect(settings.dialect)
         .with_mechanism(Arc::new(CustomServerMechanism));
     config.max_command_line = 60;
-    if terms.needs_proof { config.require_authentication() } else { config }
+    if settings.requires_login { config.require_authentication() } else { config }
 }

@@ -11,9 +11,9 @@ const END: &[u8] = b"\r\n.\r\n";
 
 /// What a client and a server sent to each other on one channel.
 #[derive(Debug, Clone)]
-pub(crate) struct Conversation {
-    heard: Vec<u8>,
-    said: Vec<u8>,
+pub(crate) struct ServerModel {
+    from_client: Vec<u8>,
+    from_server: Vec<u8>,
     dialect: Dialect,
     greeted: bool,
 }
@@ -26,25 +26,25 @@ enum Mode {
     Message,
 }
 
-impl Conversation {
+impl ServerModel {
     /// Creates a conversation that begins with a greeting.
     pub(crate) const fn greeted(dialect: Dialect) -> Self {
-        Self { heard: Vec::new(), said: Vec::new(), dialect, greeted: true }
+        Self { from_client: Vec::new(), from_server: Vec::new(), dialect, greeted: true }
     }
 
     /// Creates a conversation after STARTTLS.
     pub(crate) const fn under_tls(dialect: Dialect) -> Self {
-        Self { heard: Vec::new(), said: Vec::new(), dialect, greeted: false }
+        Self { from_client: Vec::new(), from_server: Vec::new(), dialect, greeted: false }
     }
 
     /// The client sent more.
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
-        self.heard.extend_from_slice(bytes);
+    pub(crate) fn client_sent(&mut self, bytes: &[u8]) {
+        self.from_client.extend_from_slice(bytes);
     }
 
     /// The server sent more.
-    pub(crate) fn say(&mut self, bytes: &[u8]) {
-        self.said.extend_from_slice(bytes);
+    pub(crate) fn server_sent(&mut self, bytes: &[u8]) {
+        self.from_server.extend_from_slice(bytes);
     }
 
     /// Checks that every reply answers the command before it. If the server is `at_rest`, every command must have its
@@ -61,7 +61,7 @@ impl Conversation {
         let Ok((_, reader)) = self.read(false) else { return String::new() };
         let Reader { rest, mode, accepted, .. } = reader;
         if mode == Mode::Message {
-            return format!("{mode:?} {accepted:?} {}", ended(rest));
+            return format!("{mode:?} {accepted:?} {}", end_marker_progress(rest));
         }
         let line = rest.strip_suffix(b"\r").unwrap_or(rest);
         // A line with a bare CR or LF stays invalid however it continues. No verb, also with the size of a chunk, is
@@ -71,13 +71,13 @@ impl Conversation {
     }
 
     fn read(&self, at_rest: bool) -> Result<(usize, Reader<'_>), String> {
-        let codes = codes(&self.said)?;
+        let codes = codes(&self.from_server)?;
         let mut reader =
-            Reader { rest: &self.heard, mode: Mode::Command, accepted: None, dialect: self.dialect };
+            Reader { rest: &self.from_client, mode: Mode::Command, accepted: None, dialect: self.dialect };
         let mut at = usize::from(self.greeted);
         while at < codes.len() {
-            let (unit, replies) = match reader.next() {
-                Some(unit) => unit,
+            let (command, replies) = match reader.next() {
+                Some(command) => command,
                 // The server may send 421 without a command, as its last reply. It may also reject a begun line before
                 // its end.
                 None if at + 1 == codes.len() && codes[at] == 421 => return Ok((at, reader)),
@@ -88,30 +88,30 @@ impl Conversation {
             };
             for _ in 0..replies {
                 let Some(&code) = codes.get(at) else { break };
-                if !fits(&unit, code) {
-                    return Err(format!("{code} to {unit}: {codes:?} to {}", self.shown()));
+                if !may_answer(&command, code) {
+                    return Err(format!("{code} to {command}: {codes:?} to {}", self.shown()));
                 }
-                reader.answered(&unit, code);
+                reader.answered(&command, code);
                 at += 1;
             }
         }
         // In LMTP, the last chunk of a message without recipients has no reply.
-        while at_rest && let Some((unit, replies)) = reader.next() {
+        while at_rest && let Some((command, replies)) = reader.next() {
             if replies > 0 {
-                return Err(format!("no answer to {unit}: {codes:?} to {}", self.shown()));
+                return Err(format!("no reply to {command}: {codes:?} to {}", self.shown()));
             }
         }
         Ok((at, reader))
     }
 
     fn shown(&self) -> String {
-        self.heard.escape_ascii().to_string()
+        self.from_client.escape_ascii().to_string()
     }
 }
 
 /// Returns the code of each reply, once per reply.
-fn codes(said: &[u8]) -> Result<Vec<u16>, String> {
-    let text = std::str::from_utf8(said).map_err(|error| error.to_string())?;
+fn codes(from_server: &[u8]) -> Result<Vec<u16>, String> {
+    let text = std::str::from_utf8(from_server).map_err(|error| error.to_string())?;
     let mut codes = Vec::new();
     for line in text.split_inclusive("\r\n") {
         let code = line.get(..3).and_then(|code| code.parse().ok());
@@ -137,12 +137,12 @@ impl Reader<'_> {
     fn next(&mut self) -> Option<(String, usize)> {
         let lmtp = self.dialect == Dialect::Lmtp;
         if self.mode == Mode::Message {
-            let len = if self.rest.starts_with(b".\r\n") { 3 } else { behind(self.rest, END)? };
+            let len = if self.rest.starts_with(b".\r\n") { 3 } else { end_of(self.rest, END)? };
             self.rest = &self.rest[len..];
             self.mode = Mode::Command;
             return Some(("message".to_owned(), if lmtp { self.accepted.unwrap_or(0) } else { 1 }));
         }
-        let len = behind(self.rest, b"\r\n")?;
+        let len = end_of(self.rest, b"\r\n")?;
         let (line, rest) = self.rest.split_at(len);
         let line = String::from_utf8_lossy(line).to_uppercase();
         let mut words = line.split_ascii_whitespace();
@@ -169,9 +169,9 @@ impl Reader<'_> {
     }
 
     /// Applies a reply to the state.
-    fn answered(&mut self, unit: &str, code: u16) {
+    fn answered(&mut self, command: &str, code: u16) {
         let yes = (200..300).contains(&code);
-        match unit {
+        match command {
             _ if code == 354 => self.mode = Mode::Message,
             _ if code == 334 => self.mode = Mode::Exchange,
             // A command that is unknown or out of order changes nothing.
@@ -187,22 +187,22 @@ impl Reader<'_> {
 }
 
 /// Returns whether a reply with this code can answer this command.
-fn fits(unit: &str, code: u16) -> bool {
+fn may_answer(command: &str, code: u16) -> bool {
     match code {
         400..600 => true,
-        220 => unit == "STARTTLS",
-        221 => unit == "QUIT",
-        235 | 334 => ["AUTH", "exchange"].contains(&unit),
-        252 => unit == "VRFY",
-        354 => unit == "DATA",
+        220 => command == "STARTTLS",
+        221 => command == "QUIT",
+        235 | 334 => ["AUTH", "exchange"].contains(&command),
+        252 => command == "VRFY",
+        354 => command == "DATA",
         250 => !["", "STARTTLS", "AUTH", "exchange", "DATA", "QUIT", "XYZZY", "X", "GET", "*", "."]
-            .contains(&unit),
+            .contains(&command),
         _ => false,
     }
 }
 
 /// Returns how many bytes of the end marker have arrived. A message begins at the start of a line.
-fn ended(message: &[u8]) -> usize {
+fn end_marker_progress(message: &[u8]) -> usize {
     let lines = [b"\r\n", message].concat();
     (0..END.len()).rev().find(|&len| lines.ends_with(&END[..len])).unwrap_or_default()
 }
@@ -213,7 +213,7 @@ fn is_broken(line: &[u8]) -> bool {
 }
 
 /// Returns the length up to the end of the first occurrence of `part`.
-fn behind(bytes: &[u8], part: &[u8]) -> Option<usize> {
+fn end_of(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len()).position(|window| window == part).map(|at| at + part.len())
 }
 
@@ -222,19 +222,19 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(heard: &str, said: &str) -> Result<usize, String> {
-        let mut conversation = Conversation::under_tls(Dialect::Smtp);
-        conversation.hear(heard.as_bytes());
-        conversation.say(said.as_bytes());
-        conversation.check(true)
+    fn check(from_client: &str, from_server: &str) -> Result<usize, String> {
+        let mut model = ServerModel::under_tls(Dialect::Smtp);
+        model.client_sent(from_client.as_bytes());
+        model.server_sent(from_server.as_bytes());
+        model.check(true)
     }
 
     #[test]
-    fn an_answer_stands_behind_its_command() {
+    fn each_reply_answers_its_command() {
         assert_eq!(check("EHLO x\r\nDATA\r\nx\r\n.\r\n", "250-x\r\n250 x\r\n354 x\r\n250 x\r\n"), Ok(3));
         assert!(check("DATA\r\n", "250 x\r\n").unwrap_err().contains("250 to DATA"));
         assert!(check("NOOP\r\n", "250 x\r\n250 x\r\n").unwrap_err().contains("answers nothing"));
-        assert!(check("NOOP\r\nNOOP\r\n", "250 x\r\n").unwrap_err().contains("no answer to NOOP"));
+        assert!(check("NOOP\r\nNOOP\r\n", "250 x\r\n").unwrap_err().contains("no reply to NOOP"));
         assert!(check("DATA\r\nx\n.\n.\r\n", "354 x\r\n250 x\r\n250 x\r\n").unwrap_err().contains("nothing"));
         assert!(check("NOOP\nNOOP\r\n", "500 x\r\n500 x\r\n").unwrap_err().contains("answers nothing"));
     }

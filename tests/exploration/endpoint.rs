@@ -1,21 +1,21 @@
-//! What both ends of a joined conversation share in either protocol: buffers, a record and the end's beliefs. Also the
-//! checks on a failed machine, joined or not.
+//! What both endpoints of a joined conversation share in either protocol: buffers, a record and the endpoint's beliefs.
+//! Also the checks on a failed machine, joined or not.
 
 use proto_mail::{Error, Machine, RecvBuffer, SendBuffer};
 
 use mailwire_tests::invariants::{self, Side};
 use mailwire_tests::play::{Entry, Record};
 
-use crate::automaton::{Beliefs, Stage, View};
+use crate::automaton::{Beliefs, EndpointView, Stage};
 
-/// The common part of both ends.
-pub(crate) struct Common {
+/// The common part of both endpoints.
+pub(crate) struct EndpointCommon {
     pub(crate) rx: RecvBuffer,
     pub(crate) tx: SendBuffer,
     pub(crate) record: Record,
     pub(crate) beliefs: Beliefs,
-    /// Whether cleartext followed the line that opens TLS.
-    pub(crate) crossed: bool,
+    /// Whether cleartext followed the line by which this endpoint agreed to start TLS.
+    pub(crate) cleartext_after_agreement: bool,
     /// Output that is not on the wire yet.
     out: Vec<u8>,
     /// The progress of an exchange or a transaction that its `Debug` output does not show.
@@ -24,21 +24,21 @@ pub(crate) struct Common {
     pub(crate) broken: Option<String>,
 }
 
-impl Common {
+impl EndpointCommon {
     pub(crate) fn new() -> Self {
         Self {
             rx: RecvBuffer::new(),
             tx: SendBuffer::new(),
             record: Record::default(),
             beliefs: Beliefs::default(),
-            crossed: false,
+            cleartext_after_agreement: false,
             out: Vec::new(),
             progress: Vec::new(),
             broken: None,
         }
     }
 
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
         self.rx.extend(bytes);
         self.record.heard(bytes.iter().filter(|&&byte| byte == b'\n').count());
     }
@@ -46,8 +46,8 @@ impl Common {
     /// TLS is established; the session starts again.
     pub(crate) fn secured(&mut self) {
         self.record.secured(&self.rx);
-        if self.crossed {
-            self.broken = Some("TLS begins, and cleartext came behind what opened the gate".to_owned());
+        if self.cleartext_after_agreement {
+            self.broken = Some("TLS begins although cleartext followed the agreement to start it".to_owned());
         }
         (self.beliefs, self.progress) = (Beliefs::default(), Vec::new());
     }
@@ -69,7 +69,7 @@ impl Common {
     }
 
     /// Returns the output, in cleartext split after each line that ends a piece.
-    pub(crate) fn said(&mut self, clear: bool, ends: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+    pub(crate) fn take_output(&mut self, clear: bool, ends: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
         self.send();
         let out = std::mem::take(&mut self.out);
         let mut pieces = vec![Vec::new()];
@@ -83,27 +83,27 @@ impl Common {
         pieces
     }
 
-    pub(crate) fn view(&self, stage: Stage, state: String) -> View {
-        let over = stage == Stage::Over;
-        // At the gate the content of unread bytes does not matter: any byte is fatal.
+    pub(crate) fn view(&self, stage: Stage, state: String) -> EndpointView {
+        let over = stage == Stage::Ended;
+        // Before the handshake the content of unread bytes does not matter: any byte is fatal.
         let (unread, rx) = match (stage, self.rx.len()) {
-            (Stage::Over, _) => (0, String::new()),
-            (Stage::Gate, 1..) => (1, "something".to_owned()),
+            (Stage::Ended, _) => (0, String::new()),
+            (Stage::HandshakePending, 1..) => (1, "any byte".to_owned()),
             (_, unread) => (unread, self.rx.bytes().escape_ascii().to_string()),
         };
-        View {
+        EndpointView {
             stage,
             unread,
             beliefs: self.beliefs,
             state: if over {
                 String::new()
             } else {
-                format!("{state} {rx} {:?} {}", self.progress, self.crossed)
+                format!("{state} {rx} {:?} {}", self.progress, self.cleartext_after_agreement)
             },
         }
     }
 
-    pub(crate) fn judge(&self, side: Side) -> Result<usize, String> {
+    pub(crate) fn check_invariants(&self, side: Side) -> Result<usize, String> {
         let terms =
             invariants::Terms { side, secure: false, danger: false, may_hold: 1024, may_put_out: 4096 };
         invariants::check(&self.record, &terms)?;
