@@ -18,9 +18,6 @@ use super::recipients::{self, Recipients};
 use super::settings::{MessageObserver, Options, Settings};
 use crate::error::Error;
 
-/// The number of threads for the store.
-const STORE_THREADS: usize = 4;
-
 /// The maximum number of queued jobs: more than sessions can have, since each has at most two.
 const STORE_QUEUE: usize = 8192;
 
@@ -71,7 +68,7 @@ impl ServerContext {
         let host = options.names.iter().find_map(HostName::host);
         Ok(Arc::new(Self {
             recipients: Recipients::load(&*store)?.with_domains(domains).catching_all(catch_all),
-            workers: Workers::new(workers(STORE_THREADS, STORE_THREADS - 1, STORE_QUEUE))?,
+            workers: Workers::new(workers(options.worker_threads.max(1)))?,
             logins: LoginQueue::start().map_err(Error::Thread)?,
             failed_logins: FailedLogins::new(settings.failed_logins.clone()),
             any_login: options.any_login,
@@ -109,11 +106,11 @@ impl ServerContext {
     }
 }
 
-fn workers(threads: usize, threads_per_group: usize, queue: usize) -> WorkerLimits {
+fn workers(threads: usize) -> WorkerLimits {
     let mut limits = WorkerLimits::default();
     limits.threads = threads;
-    limits.threads_per_group = threads_per_group;
-    limits.queue = queue;
+    limits.threads_per_group = (threads - 1).max(1);
+    limits.queue = STORE_QUEUE;
     limits
 }
 

@@ -52,7 +52,7 @@ impl Settings {
 }
 
 /// What is fixed when a server starts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
     /// The names of the server. The first host is its name in greetings and in Received; the machine's name if there is
@@ -66,8 +66,24 @@ pub struct Options {
     pub trace_fields: bool,
     /// Faults to inject, for tests of clients.
     pub faults: Faults,
+    /// The number of threads for the work of sessions on the store, at least 1. One account gets all but one of them. Default: 4.
+    pub worker_threads: usize,
     /// Is told of each message that was accepted by submission or LMTP.
     pub on_message: Option<MessageObserver>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            catch_all: None,
+            any_login: None,
+            trace_fields: false,
+            faults: Faults::default(),
+            worker_threads: 4,
+            on_message: None,
+        }
+    }
 }
 
 /// Is called for each accepted message, once it is durable and before the client is told. It runs on the thread of the

@@ -1,6 +1,6 @@
 //! Sessions without sockets and event loop: bytes in, bytes out, and jobs whose results wake the session.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
