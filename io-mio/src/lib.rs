@@ -3,8 +3,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod client;
-#[cfg(feature = "delivery")]
-pub mod delivery;
 mod dial;
 pub mod server;
 pub mod socket;

@@ -30,6 +30,11 @@ const CRATES: &[Allowed] = &[
         crates: &["proto_mail", "proto_imap", "proto_smtp", "io_common"],
     },
     Allowed {
+        folder: "mailclient",
+        name: "mailclient",
+        crates: &["proto_mail", "proto_imap", "proto_smtp", "mailmime", "mailstore", "io_common", "io_mio"],
+    },
+    Allowed {
         folder: "mailserver",
         name: "mailserver",
         crates: &["proto_mail", "proto_imap", "proto_smtp", "mailmime", "mailstore", "io_common", "io_mio"],
@@ -43,6 +48,7 @@ const CRATES: &[Allowed] = &[
         folder: "mailwire",
         name: "mailwire",
         crates: &[
+            "mailclient",
             "mailserver",
             "proto_mail",
             "proto_imap",

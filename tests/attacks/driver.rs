@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use io_mio::delivery::{Pool, PoolLimits, Route};
 use io_mio::{
     CloseReason, ConnectionEvent, ConnectionLimits, Context, Deadlines, Error, ErrorKind, Handler,
     ImapClient, ImapServer, ListenerTls, Next, Peer, Reactor, ReactorHandle, Security, ServerProtocol,
     SmtpClient, SmtpServer, TlsClientConfig, TlsServerConfig, TlsVersions,
 };
+use mailclient::delivery::{Pool, PoolLimits, Route};
 use proto_mail::{Machine, PeerError, SendBuffer, StartTlsRequest};
 
 use crate::client::Server;
@@ -282,7 +282,7 @@ fn sessions_of_two_tls_modes_cannot_be_spliced() -> bool {
     let starttls = spliced::<SmtpPeer>(smtp.port, &[], Security::StartTls, |target| {
         let mut connection = connector().connect::<SmtpClient>(target, &Arc::default()).unwrap();
         // The greeting answers no command of the client, so the client never continues.
-        io_mio::delivery::wait_until_ready(&mut connection).is_err()
+        mailclient::delivery::wait_until_ready(&mut connection).is_err()
     });
     implicit && starttls
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{Read, Seek};
 
-use io_mio::delivery::{Chunking, Message};
+use mailclient::delivery::{Chunking, Message};
 use proto_smtp::Dialect;
 use proto_smtp::types::{
     Address, BodyType, Extension, ExtensionSet, ForwardPath, Hold, Mail, OriginalRecipient, Rcpt, Return,

@@ -2,7 +2,7 @@
 //!
 //! This module prepares the server, the envelope and the messages, and starts the run. [`source`] and [`requests`] provide
 //! many messages; [`mod@run`] and [`run_state`] deliver and report them. Sessions, retries and delays are those of
-//! [`io_mio::delivery`].
+//! [`mailclient::delivery`].
 
 mod arguments;
 mod contents;
@@ -28,7 +28,7 @@ mod stop_control;
 use std::io::{IsTerminal, Read};
 use std::time::Duration;
 
-use io_mio::delivery::RetryPolicy;
+use mailclient::delivery::RetryPolicy;
 
 pub(crate) use self::arguments::SendArgs;
 pub(crate) use self::sendmail::SendmailArgs;

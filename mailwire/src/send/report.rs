@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use io_mio::delivery::{DeliveryReport, DeliveryStatus, Diagnostic, RecipientReport};
+use mailclient::delivery::{DeliveryReport, DeliveryStatus, Diagnostic, RecipientReport};
 use serde::Serialize;
 
 use crate::command_error::{CommandError, ExitCode};

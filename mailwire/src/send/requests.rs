@@ -1,6 +1,6 @@
 //! The messages of a run as delivery requests, one after the other.
 
-use io_mio::delivery::{DeliveryReport, DeliveryRequest, Route};
+use mailclient::delivery::{DeliveryReport, DeliveryRequest, Route};
 use proto_mail::Channel;
 
 use super::envelope::Envelope;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use io_mio::StageReport;
-use io_mio::delivery::{Dispatcher, Pool, PoolLimits, RetryPolicy, Route, SystemClock};
+use mailclient::delivery::{Dispatcher, Pool, PoolLimits, RetryPolicy, Route, SystemClock};
 use proto_mail::{Cleartext, Credentials, Secure};
 use proto_smtp::client::Client;
 

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use io_mio::delivery::{DeliveryReport, DeliveryStage, DeliveryStatus, Diagnostic};
+use mailclient::delivery::{DeliveryReport, DeliveryStage, DeliveryStatus, Diagnostic};
 
 use super::journal::{self, Journal, Key, Known};
 use crate::command_error::{CommandError, ExitCode};

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use io_mio::delivery::{
+use mailclient::delivery::{
     DeliveryReport, DeliveryResult, DeliveryStage, DeliveryStatus, Diagnostic, Journal, RecipientReport,
     Retryable, StopSignal,
 };

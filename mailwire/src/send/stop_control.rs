@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use io_mio::delivery::StopSignal;
+use mailclient::delivery::StopSignal;
 
 use crate::interrupt::{self, CHECK_INTERVAL, Interrupt};
 

@@ -3,8 +3,8 @@
 use proto_mail::{Channel, Credentials, Mechanism, Secure};
 use proto_smtp::client::{AuthOutcome, Client, Event};
 
-use crate::{Connection, ConnectionEvent, Error};
 use io_common::protocol::service_refused;
+use io_mio::{Connection, ConnectionEvent, Error};
 
 /// Waits for the greeting and the reply to EHLO.
 ///

@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod loopback;
 mod mail;
-mod toy;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,17 +13,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use io_mio::{
-    ConnectionLimits, Connector, Deadlines, Error, ListenerTls, Security,
-    delivery::{
-        DeliveryReport, DeliveryRequest, DeliveryStage, DeliveryStatus, Dispatcher, Pool, PoolLimits,
-        RetryPolicy, Route, SystemClock,
-    },
-};
+use io_mio::{ConnectionLimits, Connector, Deadlines, Error, ListenerTls, Security};
+use loopback::{localhost, target};
 use mail::{Running, Still, message};
+use mailclient::delivery::{
+    DeliveryReport, DeliveryRequest, DeliveryStage, DeliveryStatus, Dispatcher, Pool, PoolLimits,
+    RetryPolicy, Route, SystemClock,
+};
 use proto_mail::{Cleartext, Credentials, Secure};
 use proto_smtp::Config;
-use toy::{localhost, target};
 
 fn wait_until(what: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(5);

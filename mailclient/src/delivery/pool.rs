@@ -23,7 +23,7 @@ use super::{
     route::{HostPort, Route},
     smtp_session::quit,
 };
-use crate::{Connection, Error};
+use io_mio::{Connection, Error};
 
 /// The limits of a [`Pool`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

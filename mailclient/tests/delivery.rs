@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use io_mio::{
-    Connection, Connector, Deadlines, Error, Security, SmtpClient, Target, TlsClientConfig,
-    delivery::{self, Clock, DeliveryReport, DeliveryStage, DeliveryStatus, Message, RetryPolicy},
+use io_mio::{Connection, Connector, Deadlines, Error, Security, SmtpClient, Target, TlsClientConfig};
+use mailclient::delivery::{
+    self, Clock, DeliveryReport, DeliveryStage, DeliveryStatus, Message, RetryPolicy,
 };
 use proto_mail::Cleartext;
 use proto_smtp::{

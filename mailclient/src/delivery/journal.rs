@@ -3,7 +3,7 @@
 use std::{fmt, io, time::Duration};
 
 use super::{diagnostic::Diagnostic, report::DeliveryReport};
-use crate::Error;
+use io_mio::Error;
 
 /// Receives each step of a [`Dispatcher`](super::Dispatcher) before the next one is taken. A journal that has written a
 /// step to disk before it returns is therefore never behind the server. A program that is killed and runs again learns

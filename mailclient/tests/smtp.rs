@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod toy;
+mod loopback;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -19,8 +19,10 @@ use bytes::Bytes;
 use io_mio::{
     Connection, ConnectionEvent, ConnectionLimits, Connector, Context, Deadlines, Error, ErrorKind, Handler,
     ListenerTls, Next, Peer, Reactor, ReactorHandle, Security, SmtpClient, SmtpServer, TlsClientConfig,
-    TlsVersions, delivery,
+    TlsVersions,
 };
+use loopback::{localhost, target, users};
+use mailclient::delivery;
 use proto_mail::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use proto_smtp::{
     Config,
@@ -28,7 +30,6 @@ use proto_smtp::{
     server::{self, Server},
     types::{Address, Mail, Rcpt, Response},
 };
-use toy::{localhost, target, users};
 
 /// An application that knows one user, accepts every message and counts its bytes.
 struct App {

@@ -9,9 +9,9 @@
 //! * [`Pool::deliver`] delivers one message on a session of a pool. A [`Route`] says how sessions are opened.
 //! * [`deliver()`] delivers one message without a pool.
 //!
-//! All of them block. A program on a [`Reactor`](crate::Reactor) calls them in [`Workers`](crate::Workers).
+//! All of them block. A program on a [`Reactor`](io_mio::Reactor) calls them in [`Workers`](io_mio::Workers).
 //!
-//! Each step has a time limit: that of RFC 5321 §4.5.3.2, or a shorter one in [`Deadlines`](crate::Deadlines).
+//! Each step has a time limit: that of RFC 5321 §4.5.3.2, or a shorter one in [`Deadlines`](io_mio::Deadlines).
 
 mod attempt;
 mod clock;

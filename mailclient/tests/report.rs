@@ -13,11 +13,11 @@ use std::{
     time::Duration,
 };
 
-use io_mio::delivery::{
+use mail::{Running, Still, TEXT, Text, message, open, with_text};
+use mailclient::delivery::{
     Chunking, DeliveryReport, DeliveryRequest, DeliveryStage, DeliveryStatus, Dispatcher, Message,
     MessageLimits, MessagePart, Pool, PoolLimits, ProblemKind, RetryPolicy, Route,
 };
-use mail::{Running, Still, TEXT, Text, message, open, with_text};
 use proto_mail::Cleartext;
 use proto_smtp::{
     client::Content,
@@ -124,8 +124,10 @@ fn a_recipient_that_needs_smtputf8_does_not_block_the_others() {
     let other = Running::start();
     let report = deliver(&other.route(), &mut message(names), &RetryPolicy::default());
     assert_eq!(statuses(&report), [DeliveryStatus::Success; 2]);
-    let limits =
-        MessageLimits { addresses: io_mio::delivery::AddressPolicy::AsciiOnly, ..MessageLimits::default() };
+    let limits = MessageLimits {
+        addresses: mailclient::delivery::AddressPolicy::AsciiOnly,
+        ..MessageLimits::default()
+    };
     let mut message = message(names);
     let problems = message.check(&limits).unwrap();
     assert_eq!((problems[0].index, problems[0].problem), (Some(1), ProblemKind::NeedsSmtpUtf8));

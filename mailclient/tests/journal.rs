@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod loopback;
 mod mail;
-mod toy;
 
 use std::{
     io,
@@ -17,14 +17,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use io_mio::{
-    ConnectionLimits, Error, ListenerTls,
-    delivery::{
-        Chunking, DeliveryReport, DeliveryRequest, DeliveryResult, DeliveryStage, DeliveryStatus, Diagnostic,
-        Dispatcher, Journal, Pool, PoolLimits, RetryPolicy, Route, StopSignal, SystemClock,
-    },
-};
+use io_mio::{ConnectionLimits, Error, ListenerTls};
 use mail::{Book, Running, Still, Text, message, with_text};
+use mailclient::delivery::{
+    Chunking, DeliveryReport, DeliveryRequest, DeliveryResult, DeliveryStage, DeliveryStatus, Diagnostic,
+    Dispatcher, Journal, Pool, PoolLimits, RetryPolicy, Route, StopSignal, SystemClock,
+};
 use proto_mail::Cleartext;
 use proto_smtp::Config;
 
@@ -142,7 +140,7 @@ fn already_decided_recipients_get_nothing() {
     let server = Running::start();
     let (pool, log) = (one_at_a_time(), Log::default());
     let known = || Diagnostic::without_reply(DeliveryStage::Message, "the server took it in an earlier run");
-    let both = |message: io_mio::delivery::Message<Text>| {
+    let both = |message: mailclient::delivery::Message<Text>| {
         message.already_decided(1, DeliveryStatus::Success, known())
     };
     let first = message(["a@x.example", "b@x.example"]);

@@ -8,7 +8,7 @@ use std::sync::{
 use proto_mail::Channel;
 
 use super::{message::Message, report::DeliveryReport, route::Route};
-use crate::Error;
+use io_mio::Error;
 
 /// A message to deliver, with its route and the caller's identifier.
 #[derive(Debug)]

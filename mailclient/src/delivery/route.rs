@@ -12,7 +12,7 @@ use proto_mail::{Channel, Credentials, Mechanism, Secure};
 use proto_smtp::{Config, client::Client};
 
 use super::smtp_session::{log_in, wait_until_ready};
-use crate::{Connection, Connector, Error, SmtpClient, Target};
+use io_mio::{Connection, Connector, Error, SmtpClient, Target};
 
 type Open<C, E> = dyn Fn() -> Result<Connection<Client<C>>, E> + Send + Sync;
 

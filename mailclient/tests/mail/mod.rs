@@ -20,8 +20,8 @@ use std::{
 use io_mio::{
     Connection, ConnectionLimits, Connector, Context, Deadlines, Error, Handler, ListenerTls, Next, Peer,
     Reactor, ReactorHandle, Security, SmtpClient, SmtpServer, Target, TlsClientConfig,
-    delivery::{self, Clock, Message, Route},
 };
+use mailclient::delivery::{self, Clock, Message, Route};
 use proto_mail::{AuthVerdict, Channel, Cleartext, Credentials, Secure, SendBuffer, token::AuthQuestion};
 use proto_smtp::{
     Config,

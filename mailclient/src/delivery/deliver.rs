@@ -17,7 +17,7 @@ use super::{
     retry::{RetryDecision, RetryPolicy},
     smtp_session::quit,
 };
-use crate::{Connection, Error};
+use io_mio::{Connection, Error};
 
 /// Delivers a message: connects, sends it, and retries for recipients that the server refused temporarily.
 ///

@@ -13,7 +13,7 @@ use super::{
     status::DeliveryStatus,
     validation::{self, AddressCheck, MessageLimits, MessagePart, Problem, ProblemKind},
 };
-use crate::Error;
+use io_mio::Error;
 
 /// A message to deliver: its envelope and its content, which is read again for each attempt.
 ///

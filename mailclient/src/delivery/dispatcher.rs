@@ -29,7 +29,7 @@ use super::{
     status::DeliveryStatus,
     validation::MessageLimits,
 };
-use crate::Error;
+use io_mio::Error;
 
 /// The default number of messages that are held.
 const MAX_HELD: usize = 256;
@@ -57,7 +57,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// ```no_run
 /// use std::{io::Cursor, ops::ControlFlow};
 ///
-/// use io_mio::delivery::{DeliveryRequest, Dispatcher, Message, Pool, PoolLimits, Route, SystemClock};
+/// use mailclient::delivery::{DeliveryRequest, Dispatcher, Message, Pool, PoolLimits, Route, SystemClock};
 /// use proto_mail::Secure;
 ///
 /// fn send(route: &Route<Secure>, messages: Vec<(u64, Message<Cursor<Vec<u8>>>)>) {

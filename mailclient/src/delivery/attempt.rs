@@ -21,7 +21,7 @@ use super::{
     retry::RetryCodes,
     status::DeliveryStatus,
 };
-use crate::{Connection, ConnectionEvent, Error};
+use io_mio::{Connection, ConnectionEvent, Error};
 
 /// The maximum number of bytes of a message in the send buffer.
 const MAX_QUEUED: usize = 256 * 1024;
