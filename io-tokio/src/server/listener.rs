@@ -189,6 +189,29 @@ impl Server {
         Ok(())
     }
 
+    /// Serves a connection that the caller has accepted, as [`serve_on`](Self::serve_on) does. The limits apply to it.
+    pub async fn serve_over<P: AsyncProtocol>(
+        &self,
+        socket: Socket,
+        settings: &ListenerSettings<P>,
+        service: impl Service<P>,
+    ) {
+        let (settings, tracer) = (settings.clone(), self.tracer.clone());
+        admit(socket, &self.table, &Serving { settings, tracer, service }).await;
+    }
+
+    /// Serves a connection that the caller has accepted with a handler, as [`listen_on`](Self::listen_on) does. The limits
+    /// apply to it.
+    pub async fn handle_over<P: ServerProtocol, H: Handler<P>>(
+        &self,
+        socket: Socket,
+        settings: &ListenerSettings<P>,
+        factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
+    ) {
+        let factory = SessionFactory::new(settings.clone(), None, self.tracer.clone(), factory);
+        admit(socket, &self.table, &Handling(factory)).await;
+    }
+
     fn add(&mut self, port: BoundPort, accept: impl Accept) {
         self.listeners.push(tokio::spawn(accept_all(port, self.table.clone(), accept)));
     }
@@ -235,28 +258,29 @@ impl fmt::Debug for Server {
 
 /// Accepts connections, as long as the listener exists.
 async fn accept_all(port: BoundPort, table: Arc<Table>, accept: impl Accept) {
-    let counts_addresses = accept.counts_addresses() && matches!(port.address, Address::Ip(_));
     loop {
-        let mut socket = match port.accept().await {
-            Ok(socket) => socket,
-            Err(error) if concerns_one_connection(&error) => continue,
-            Err(_) => {
-                // No file descriptor or memory is left: some sessions have to end first.
-                sleep(PAUSE).await;
-                continue;
-            }
-        };
-        if !accept.allows(socket.peer_address()) {
-            continue;
+        match port.accept().await {
+            Ok(socket) => admit(socket, &table, &accept).await,
+            Err(error) if concerns_one_connection(&error) => {}
+            // No file descriptor or memory is left: some sessions have to end first.
+            Err(_) => sleep(PAUSE).await,
         }
-        let counted = counts_addresses.then(|| socket.peer_address().ip());
-        match table.admit(counted, now()) {
-            Some(place) => accept.start(socket, place),
-            None => {
-                // A new socket is writable at once.
-                let _ = timeout(CUT_OFF, socket.writable()).await;
-                accept.cut_off(socket);
-            }
+    }
+}
+
+/// Starts the session of a connection, or closes the connection if there are too many.
+async fn admit(mut socket: Socket, table: &Arc<Table>, accept: &impl Accept) {
+    let peer = socket.peer_address();
+    if !accept.allows(peer) {
+        return;
+    }
+    let is_counted = accept.counts_addresses() && matches!(peer, Address::Ip(_));
+    match table.admit(is_counted.then(|| peer.ip()), now()) {
+        Some(place) => accept.start(socket, place),
+        None => {
+            // A new socket is writable at once.
+            let _ = timeout(CUT_OFF, socket.writable()).await;
+            accept.cut_off(socket);
         }
     }
 }
