@@ -49,7 +49,8 @@ impl EnvelopeWriter {
                 let Some((at, mark)) = single_field(kind) else { return };
                 self.truncated |= field.cut;
                 let text = if field.cut { cut_at_element(kind, &field.text) } else { &field.text };
-                if text.is_empty() {
+                // A field that is present but empty is an empty text (RFC 9051 §7.5.2), unless nothing of it was kept.
+                if text.is_empty() && field.cut {
                     return;
                 }
                 if let Some(seen) = self.seen.get_mut(at) {
@@ -231,5 +232,14 @@ mod tests {
         assert_eq!(envelope.reply_to, envelope.from);
         assert_eq!(envelope.subject.as_deref(), Some("=?utf-8?q?x?= y"));
         assert!(envelope.to.is_empty() && envelope.date.is_none());
+    }
+
+    #[test]
+    fn fields_that_are_present_but_empty_are_empty_texts() {
+        let header = b"Subject:\r\nDate: \r\nMessage-ID:\r\n \r\nFrom:\r\n\r\n";
+        let envelope = Structure::parse(header).envelope;
+        assert_eq!((envelope.subject.as_deref(), envelope.date.as_deref()), (Some(""), Some("")));
+        assert_eq!((envelope.message_id.as_deref(), envelope.in_reply_to.as_deref()), (Some(""), None));
+        assert!(envelope.from.is_empty() && !envelope.truncated);
     }
 }

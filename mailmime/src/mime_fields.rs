@@ -99,6 +99,7 @@ impl MimeFields {
                 ';' => pieces.end_piece(limits),
                 '(' => skip_comment(&mut chars),
                 '"' => {
+                    let start = pieces.bare.len();
                     while let Some(c) = chars.next() {
                         match c {
                             '"' => break,
@@ -106,9 +107,12 @@ impl MimeFields {
                             c => pieces.bare.push(c),
                         }
                     }
+                    let start = pieces.quoted.map_or(start, |(first, _)| first);
+                    pieces.quoted = Some((start, pieces.bare.len()));
                 }
                 '=' if pieces.name.is_none() && pieces.value.is_some() => {
                     pieces.name = Some(std::mem::take(&mut pieces.bare));
+                    pieces.quoted = None;
                 }
                 c => pieces.bare.push(c),
             }
@@ -130,14 +134,17 @@ struct Pieces {
     name: Option<String>,
     /// The text being read: the piece, or the value after its `=`.
     bare: String,
+    /// From the first to the last quoted byte of `bare`: its blanks are kept.
+    quoted: Option<(usize, usize)>,
     truncated: bool,
 }
 
 impl Pieces {
     fn end_piece(&mut self, limits: &Limits) {
         let (name, bare) = (self.name.take(), std::mem::take(&mut self.bare));
+        let value = trim_unquoted(&bare, self.quoted.take());
         if self.value.is_none() {
-            self.value = Some(bare.trim().to_owned());
+            self.value = Some(value.to_owned());
             return;
         }
         let Some(name) = name.map(|name| name.trim().to_ascii_lowercase()).and_then(non_empty) else {
@@ -146,9 +153,17 @@ impl Pieces {
         if self.parameters.len() >= limits.parameters || name.len() > TOKEN_LIMIT {
             self.truncated = true;
         } else {
-            self.parameters.push((name, bare.trim().to_owned()));
+            self.parameters.push((name, value.to_owned()));
         }
     }
+}
+
+/// Returns a text without the blanks around it that are not `quoted`.
+fn trim_unquoted(text: &str, quoted: Option<(usize, usize)>) -> &str {
+    let Some((first, last)) = quoted else { return text.trim() };
+    let start = (text.len() - text.trim_start().len()).min(first);
+    let end = text.trim_end().len().max(last);
+    text.get(start..end).unwrap_or_default()
 }
 
 /// Returns `None` for an empty text.
@@ -201,6 +216,16 @@ mod tests {
         let many: String = (0..500).map(|n| format!(";n{n}={n};;")).collect();
         assert_eq!(fields.with_parameters(&many, false, &limits).1.len(), limits.parameters);
         assert!(fields.truncated);
+    }
+
+    #[test]
+    fn keeps_quoted_blanks_of_values() {
+        let (mut fields, limits) = (MimeFields::default(), Limits::default());
+        let text = "text/plain; a=\" b \" ; c= d ;\te =\t\"\"; f=\" \"g h ; i= j \"k \"";
+        let (value, parameters) = fields.with_parameters(text, false, &limits);
+        assert_eq!(value, "text/plain");
+        let expected = [("a", " b "), ("c", "d"), ("e", ""), ("f", " g h"), ("i", "j k ")];
+        assert_eq!(parameters, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
     }
 
     #[test]

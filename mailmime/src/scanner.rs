@@ -244,12 +244,17 @@ impl Scanner {
         while self.header.is_some() {
             self.end_header(self.line.start);
         }
-        let end = self.line.start - self.previous.bytes;
-        // The line end before a boundary belongs to the boundary. Only a line with text counts as a line of the part.
+        // The line end before a boundary belongs to the boundary, unless it ends a header.
+        let mut end = self.line.start - self.previous.bytes;
+        // Only a line with text counts as a line of the part.
         let newlines = self.newlines - u64::from(self.line.start < self.position && self.line_was_ended());
-        let last_line = newlines - u64::from(self.previous.empty_line && newlines > 0);
+        let mut last_line = newlines - u64::from(self.previous.empty_line && newlines > 0);
         while self.open.len() > level + 1 {
-            self.close_innermost(end, last_line);
+            let closed = self.close_innermost(end, last_line);
+            if closed > end {
+                // The part ends with a header, and what holds the part ends there as well.
+                (end, last_line) = (closed, newlines);
+            }
         }
         let full = !self.has_room_for_part();
         if let Some(OpenPart { kind: PartKind::Multipart { boundary, .. }, truncated, .. }) =
@@ -404,16 +409,19 @@ impl Scanner {
         record.number(end.saturating_sub(start));
     }
 
-    fn close_innermost(&mut self, end: u64, last_line: u64) {
-        let Some(OpenPart { body_start, first_line, kind, truncated }) = self.open.pop() else { return };
+    /// Ends the innermost part at `end`, or where its body starts if that is later. Returns the end.
+    fn close_innermost(&mut self, end: u64, last_line: u64) -> u64 {
+        let Some(OpenPart { body_start, first_line, kind, truncated }) = self.open.pop() else { return end };
         let end = end.max(body_start);
         if matches!(kind, PartKind::Multipart { has_parts: false, .. }) {
             let mut empty = MimeFields::default().into_part(("text", "plain"));
             self.write_part(&mut empty, end, end);
+            self.parts += 1;
             self.write_end(0, 0, empty.truncated);
         }
         let lines = if end == body_start { 0 } else { last_line.saturating_sub(first_line) };
         self.write_end(lines, end - body_start, truncated);
+        end
     }
 
     fn write_end(&mut self, lines: u64, length: u64, truncated: bool) {

@@ -35,7 +35,8 @@ impl From<ByteRange> for Range<u64> {
     }
 }
 
-/// The ENVELOPE of a message (RFC 9051 §7.5.2). A missing field is `None` or empty.
+/// The ENVELOPE of a message (RFC 9051 §7.5.2). A missing field is `None` or an empty list, and a text that is present but
+/// empty is an empty text.
 ///
 /// `sender` and `reply_to` repeat `from` if the header lacks them, as the RFC requires. A long `from` is repeated up
 /// to [`Limits::envelope`](crate::Limits::envelope).

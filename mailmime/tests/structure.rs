@@ -120,6 +120,36 @@ fn reads_malformed_multiparts() {
 }
 
 #[test]
+fn a_message_that_ends_with_its_header_keeps_the_line_end() {
+    let message = |inner: &str| {
+        let part = format!("--b\r\nContent-Type: message/rfc822\r\n\r\n{inner}--b--\r\n");
+        format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{part}").into_bytes()
+    };
+    for (inner, lines) in [("Subject: no body\r\n", 1), ("Subject: empty body\r\n\r\n", 2), ("", 0)] {
+        let message = message(inner);
+        assert_eq!(get(&message, &[1], SectionText::Whole).unwrap(), inner);
+        assert_eq!(get(&message, &[1], SectionText::Header).unwrap(), inner);
+        assert_eq!(get(&message, &[1], SectionText::Text).unwrap(), "");
+        assert_eq!(Structure::parse(&message).root.children[0].lines, lines, "{inner:?}");
+    }
+    let text = message("Subject: text\r\n\r\nx\r\n");
+    assert_eq!(get(&text, &[1], SectionText::Whole).unwrap(), "Subject: text\r\n\r\nx");
+    let inner = b"Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n\
+        --i\r\nContent-Type: text/html\r\n--o--\r\n";
+    assert!(get(inner, &[1], SectionText::Whole).unwrap().ends_with("text/html\r\n"));
+}
+
+#[test]
+fn counts_the_parts_that_are_added_to_empty_multiparts() {
+    let each = "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\nno part\r\n";
+    let message = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{}--b--\r\n", each.repeat(1_000));
+    let structure = Structure::parse(message.as_bytes());
+    let children = &structure.root.children;
+    let count = 1 + children.iter().map(|part| 1 + part.children.len()).sum::<usize>();
+    assert!(structure.root.truncated && count <= Limits::default().parts, "{count} parts");
+}
+
+#[test]
 fn parts_of_a_digest_are_messages() {
     let digest =
         b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: one\r\n\r\nx\r\n--b--\r\n";
@@ -286,6 +316,7 @@ proptest! {
             prop_assert!(!open);
         }
         let texts = [&whole.envelope.subject, &whole.envelope.in_reply_to, &whole.root.id];
-        prop_assert!(texts.into_iter().flatten().all(|text| !text.is_empty() && !text.contains(['\r', '\n', '\0'])));
+        prop_assert!(texts.into_iter().flatten().all(|text| !text.contains(['\r', '\n', '\0'])));
+        prop_assert_ne!(whole.root.id.as_deref(), Some(""));
     }
 }

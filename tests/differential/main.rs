@@ -1,4 +1,5 @@
-//! Our parsers of commands and replies against those of `smtp-proto`, on many generated lines.
+//! Our parsers of commands and replies against those of `smtp-proto`, on many generated lines, and our structure of
+//! messages against that of `mail-parser` (`messages`).
 //!
 //! Both parse the same bytes into the same type, [`Meaning`]. Every difference must match one of the listed
 //! differences; a listed difference that no longer occurs, or matches too often, fails the test as well.
@@ -6,6 +7,7 @@
 
 mod commands;
 mod generate;
+mod messages;
 mod replies;
 
 use std::collections::{BTreeMap, BTreeSet};

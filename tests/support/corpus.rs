@@ -20,11 +20,12 @@ pub const MACHINES: [(&str, Target); 4] = [
 ];
 
 /// The other targets.
-pub const OTHERS: [(&str, Target); 4] = [
+pub const OTHERS: [(&str, Target); 5] = [
     ("parsers", harness::parsers),
     ("sasl", harness::sasl),
     ("proxy", harness::proxy),
     ("differential", harness::differential),
+    ("message", harness::message),
 ];
 
 /// Reads the handwritten inputs: the application's choices, and the peer's side of the wire.

@@ -202,6 +202,12 @@ pub fn proxy(data: &[u8]) -> Reached {
     Reached::Anonymous
 }
 
+/// Scans a message: see [`message`](crate::message).
+pub fn message(data: &[u8]) -> Reached {
+    crate::message::message(data);
+    Reached::Anonymous
+}
+
 /// Joins a client and a server: see [`joined`](crate::joined).
 pub fn differential(data: &[u8]) -> Reached {
     crate::joined::differential(data);

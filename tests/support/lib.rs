@@ -18,6 +18,7 @@ pub mod invariants;
 pub mod joined;
 pub mod joined_imap;
 pub mod joined_smtp;
+pub mod message;
 pub mod parsers;
 pub mod play;
 pub mod proxy;
