@@ -7,7 +7,7 @@ use io_mio::{
     Connector, Deadlines, ErrorKind as IoKind, Fingerprint, Security, StageReport, Target, TlsClientConfig,
     TlsErrorKind,
 };
-use proto_mail::{Credentials, Mechanism, PeerError};
+use proto_mail::{Credentials, Mechanism};
 
 use crate::command_error::{CommandError, ExitCode};
 use crate::config;
@@ -221,7 +221,7 @@ fn with_advice(failure: CommandError, advice: Option<String>) -> CommandError {
 fn is_lost(error: &io_mio::Error) -> bool {
     match error {
         io_mio::Error::Connect { .. } | io_mio::Error::QueueFull => false,
-        io_mio::Error::Protocol(proto_mail::Error::Peer(PeerError::Refused)) => true,
+        io_mio::Error::Protocol(proto_mail::Error::Rejected(_)) => true,
         error => error.is_retryable(),
     }
 }

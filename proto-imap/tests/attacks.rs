@@ -13,9 +13,15 @@ use proto_imap::types::{AppendCommand, SelectCommand};
 use proto_imap::types::{Command, MailboxName, RawCommand};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{
-    Cleartext, Credentials, Error, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, Upgrade,
+    Cleartext, Credentials, Error, Limit, Misuse, PeerError, RecvBuffer, Rejection, RejectionKind, Secure,
+    SendBuffer, Upgrade,
 };
 use std::sync::Arc;
+
+/// Returns the error for a BYE with this text.
+fn closing(text: &str) -> Error {
+    Rejection::new(RejectionKind::Session, None, None, text).into()
+}
 
 const OFFER: &str =
     "* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED AUTH=X-EVIL SASL-IR LITERAL+] ready\r\n";
@@ -81,7 +87,7 @@ fn starttls_needs_the_tagged_ok() {
     ] {
         let found = starttls_in_every_size(OFFER, answer).unwrap_err();
         if answer.starts_with("* BYE") {
-            assert!(matches!(found, Error::Peer(PeerError::UnexpectedEnd | PeerError::ServerClosing)));
+            assert!(matches!(found, Error::Peer(PeerError::UnexpectedEnd) | Error::Rejected(_)));
         } else {
             assert_eq!(found, Error::Peer(error), "{answer:?}");
         }
@@ -292,7 +298,7 @@ fn rejects_responses_that_no_server_may_send() {
         ("* LIST () \"/\" {2000000}\r\n", Error::Limit(Limit::Literal)),
         ("* LIST () \"/\" {99999999999999999999}\r\n", Error::Limit(Limit::Literal)),
         ("+ more\r\n", Error::Peer(PeerError::UnexpectedContinuation)),
-        ("* BYE I am tired\r\n", Error::Peer(PeerError::ServerClosing)),
+        ("* BYE I am tired\r\n", closing("I am tired")),
     ] {
         assert_eq!(selecting(script).error, Some(error), "{script:?}");
     }
@@ -505,8 +511,9 @@ fn bye_without_logout_is_not_an_answer() {
                 Err(error) => break error,
             }
         };
-        let expected = if farewell.is_empty() { PeerError::UnexpectedEnd } else { PeerError::ServerClosing };
-        assert_eq!(error, expected.into());
+        let expected =
+            if farewell.is_empty() { PeerError::UnexpectedEnd.into() } else { closing("going down") };
+        assert_eq!(error, expected);
     }
 }
 

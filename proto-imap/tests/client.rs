@@ -8,7 +8,9 @@ use common::{cleartext_client, client, config, in_every_split};
 use proto_imap::client::LoginMethod;
 use proto_imap::types::SelectCommand;
 use proto_imap::types::{Command, MailboxName};
-use proto_mail::{Credentials, Error, Mechanism, PeerError};
+use proto_mail::{
+    Credentials, Error, ErrorCode, ErrorDetails, Mechanism, PeerError, Rejection, RejectionKind,
+};
 
 const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR IDLE LITERAL+] ready\r\n";
 
@@ -149,7 +151,6 @@ fn rejects_invalid_greetings() {
         ("* preauth hi\r\n", PeerError::PreauthOnCleartext),
         ("* NO hi\r\n", PeerError::InvalidGreeting),
         ("+ hi\r\n", PeerError::InvalidGreeting),
-        ("* BYE go away\r\n", PeerError::Refused),
         ("\x16\x03\x01", PeerError::TlsInCleartext),
         ("* OK hi\r\n§+ your password\r\n", PeerError::UnexpectedContinuation),
         ("* OK hi\r\n§ZZ OK begin\r\n", PeerError::UnknownTag),
@@ -158,4 +159,33 @@ fn rejects_invalid_greetings() {
         let record = in_every_split(greeting, false, || cleartext_client(config(), |_, _, _| {}));
         assert_eq!(record.error, Some(Error::Peer(error)), "{greeting:?}");
     }
+}
+
+#[test]
+fn an_error_has_the_code_and_text_of_the_bye_that_caused_it() {
+    use RejectionKind::{Connection, Session};
+    let code = |name| Some(ErrorCode::Imap(name));
+    let long = "x".repeat(1000);
+    for (input, kind, code, text) in [
+        ("* BYE [UNAVAILABLE] too many users\r\n", Connection, code("UNAVAILABLE"), "too many users"),
+        ("* BYE go away\r\n", Connection, None, "go away"),
+        ("* OK hi\r\n§* BYE [X-Why 5 minutes] idle\r\n", Session, code("X-Why"), "idle"),
+        (&format!("* OK hi\r\n§* BYE {long}\r\n"), Session, None, &long),
+        ("* OK hi\r\n§* BYE [UIDNEXT 5] \r\n", Session, code("UIDNEXT"), ""),
+    ] {
+        let record = in_every_split(input, false, || client(config(), |_, _, _| {}));
+        assert_eq!(record.error, Some(Rejection::new(kind, code, None, text).into()), "{input:?}");
+        let error = record.error.unwrap();
+        assert_eq!((error.code(), error.enhanced_code()), (code, None));
+        let text = text.get(..512).unwrap_or(text);
+        assert_eq!(error.server_text().unwrap_or_default(), text);
+    }
+}
+
+#[test]
+fn an_error_has_no_words_that_arrived_in_cleartext() {
+    let input = "* BYE [UNAVAILABLE] CANARY\r\n";
+    let record = in_every_split(input, false, || cleartext_client(config(), |_, _, _| {}));
+    assert_eq!(record.error, Some(Rejection::new(RejectionKind::Connection, None, None, "").into()));
+    assert!(!record.has("CANARY"), "{:#?}", record.events);
 }

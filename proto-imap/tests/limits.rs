@@ -102,7 +102,7 @@ fn limits_command_size() {
         run(&config, &said)
     };
     let whole = with_literal(50);
-    assert_eq!((whole.error, answers(&whole)[1..].concat()), (None, "a OK done".to_owned()));
+    assert_eq!((whole.error.clone(), answers(&whole)[1..].concat()), (None, "a OK done".to_owned()));
     assert_eq!(with_literal(51).error, Some(Limit::Frame.into()));
 }
 
@@ -120,17 +120,17 @@ fn limits_unfinished_commands() {
 fn limits_commands_before_login() {
     let config = limited(|limits| limits.commands_before_auth = 3);
     let most = run(&config, &"a NOOP\r\n".repeat(3));
-    assert_eq!((most.error, answers(&most).len()), (None, 3));
+    assert_eq!((most.error.clone(), answers(&most).len()), (None, 3));
     let more = run(&config, &"a NOOP\r\n".repeat(4));
     assert_eq!(more.error, Some(Limit::CommandsBeforeAuth.into()));
     assert_eq!(answers(&more).len(), 3);
     // The last allowed command may log in. After that, commands are not counted.
     let known = run(&config, &format!("a NOOP\r\nb NOOP\r\n{LOGIN}{}", "c NOOP\r\n".repeat(5)));
-    assert_eq!((known.error, answers(&known).len()), (None, 8));
+    assert_eq!((known.error.clone(), answers(&known).len()), (None, 8));
     // A command counts once, regardless of its number of lines.
     let config = limited(|limits| limits.commands_before_auth = 1);
     let lines = run(&config, "l LOGIN {1+}\r\nu {1+}\r\np\r\na NOOP\r\n");
-    assert_eq!((lines.error, answers(&lines).len()), (None, 2));
+    assert_eq!((lines.error.clone(), answers(&lines).len()), (None, 2));
 }
 
 /// The last allowed error is answered, and then the session ends.
@@ -139,7 +139,7 @@ fn ends_a_session_after_too_many_errors() {
     let config = limited(|limits| limits.errors = 3);
     for error in ["a XYZZY\r\n", "a LOGIN\r\n", "a FETCH 1 {3+}\r\nabc\r\n"] {
         let some = run(&config, &error.repeat(2));
-        assert_eq!((some.error, answers(&some).len()), (None, 2), "{error}");
+        assert_eq!((some.error.clone(), answers(&some).len()), (None, 2), "{error}");
         let most = run(&config, &error.repeat(3));
         assert_eq!(most.error, Some(Limit::Errors.into()), "{error}");
         assert!(most.output.ends_with("* BYE too many errors\r\n"));
@@ -154,7 +154,7 @@ fn refuses_an_endless_literal() {
     assert_eq!(answers(&record)[1..], ["a BAD the literal is too long", "b OK done"]);
     assert!(!record.has("Unparsed") && !record.has("Select"), "{:?}", record.events);
     let record = run(&config(), &format!("{LOGIN}{endless}+}}\r\nb NOOP\r\n"));
-    assert_eq!((record.error, answers(&record).len()), (Some(Limit::Literal.into()), 1));
+    assert_eq!((record.error.clone(), answers(&record).len()), (Some(Limit::Literal.into()), 1));
 }
 
 /// A forbidden byte before an unambiguous literal announcement: the end of the command is known, and the session

@@ -12,7 +12,8 @@ use proto_imap::server::{Event as Heard, Server};
 use proto_imap::types::{AppendCommand, SelectCommand};
 use proto_imap::types::{Command, Condition, MailboxName, StatusResponse, Text};
 use proto_mail::{
-    AuthVerdict, Cleartext, Credentials, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor,
+    AuthVerdict, Cleartext, Credentials, Error, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer,
+    WaitFor,
 };
 
 /// The capabilities that the server lists in these tests.
@@ -100,7 +101,7 @@ fn an_application_may_take_its_time_with_a_message() {
 /// The peer may close the connection while no command is in progress, or after LOGOUT.
 #[test]
 fn the_end_of_a_connection_is_in_order_where_nothing_is_owed() {
-    let cut = PeerError::UnexpectedEnd.into();
+    let cut = Error::from(PeerError::UnexpectedEnd);
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
     assert!(!talk.client.is_closed());
     assert_eq!(talk.close().unwrap(), ["Closed"]);
@@ -110,7 +111,7 @@ fn the_end_of_a_connection_is_in_order_where_nothing_is_owed() {
 
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
     talk.send(&Command::Noop);
-    assert_eq!(talk.close(), Err(cut), "an answer is owed");
+    assert_eq!(talk.close(), Err(cut.clone()), "an answer is owed");
 
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
     talk.send(&Command::Logout);
@@ -121,11 +122,11 @@ fn the_end_of_a_connection_is_in_order_where_nothing_is_owed() {
     talk.send(&Command::Logout);
     talk.said();
     talk.hear("* BY").unwrap();
-    assert_eq!(talk.close(), Err(cut), "in the middle of a response");
+    assert_eq!(talk.close(), Err(cut.clone()), "in the middle of a response");
 
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
     talk.hear("* BY").unwrap();
-    assert_eq!(talk.close(), Err(cut));
+    assert_eq!(talk.close(), Err(cut.clone()));
     assert_eq!(Talk::silent().close(), Err(cut), "no greeting came");
 }
 

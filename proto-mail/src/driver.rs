@@ -232,8 +232,8 @@ impl<M: Machine, T: TimePoint> Driver<M, T> {
         if !self.tx.is_empty() {
             return None;
         }
-        match self.error {
-            Some(error) => Some(Err(error)),
+        match &self.error {
+            Some(error) => Some(Err(error.clone())),
             None => self.machine.is_closed().then_some(Ok(())),
         }
     }

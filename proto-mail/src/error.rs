@@ -1,21 +1,25 @@
 //! Errors, sorted by who is to blame: the peer, a limit, or the program.
 //!
-//! NO, BAD, 4yz and 5yz replies are results and not errors: they are not here. An [`Error`] ends its session. The
-//! machine keeps it in place of its state and returns it from every later call, and what there was to say to the peer
-//! (`* BYE`, `421`) is already in the send buffer.
+//! NO, BAD, 4yz and 5yz replies to a command are results and not errors: they are not here. An [`Error`] ends its
+//! session. The machine keeps it in place of its state and returns a clone of it from every later call, and what there
+//! was to say to the peer (`* BYE`, `421`) is already in the send buffer.
 
 use alloc::boxed::Box;
 use core::fmt;
 
+use crate::enhanced_code::EnhancedCode;
 use crate::proxy::InvalidHeader;
+use crate::rejection::Rejection;
 use crate::sasl::{NoMechanism, SaslError};
 
 /// Why a session cannot continue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The peer broke the protocol or ended the session.
+    /// The peer broke the protocol, or did not do what this side requires.
     Peer(PeerError),
+    /// The server refused the connection in its greeting, or ended the session (BYE, 421). The value has its words.
+    Rejected(Rejection),
     /// A limit that protects this side was reached.
     Limit(Limit),
     /// The program made a call that is not allowed in this state. The peer cannot cause this.
@@ -58,10 +62,6 @@ pub enum PeerError {
     ForbiddenByte,
     /// The server reported success before the mechanism had finished: the server is not authenticated.
     AuthenticationNotFinished,
-    /// The server refused the connection in its greeting.
-    Refused,
-    /// The server is closing the session (BYE, 421).
-    ServerClosing,
 }
 
 /// A limit that was reached.
@@ -162,23 +162,6 @@ impl fmt::Display for ErrorCode<'_> {
     }
 }
 
-/// An enhanced status code (RFC 3463 §2): class, subject and detail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EnhancedCode {
-    /// 2 (success), 4 (persistent transient failure) or 5 (permanent failure).
-    pub class: u8,
-    /// What the code is about, for example 7 (security).
-    pub subject: u16,
-    /// The detail within the subject.
-    pub detail: u16,
-}
-
-impl fmt::Display for EnhancedCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
-    }
-}
-
 /// Where a syntax error is, and what was there.
 ///
 /// A parser adds this to its errors. Where the input may hold credentials, it uses [`redacted`](Self::redacted).
@@ -241,12 +224,21 @@ impl fmt::Display for SyntaxLocation {
 impl Error {
     /// Returns true if a new connection may succeed, without anything being changed.
     #[must_use]
-    pub const fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Limit(Limit::Timeout(_))
-                | Self::Peer(PeerError::UnexpectedEnd | PeerError::Truncated | PeerError::ServerClosing)
-        )
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Limit(Limit::Timeout(_)) | Self::Peer(PeerError::UnexpectedEnd | PeerError::Truncated) => {
+                true
+            }
+            Self::Rejected(rejection) => rejection.is_retryable(),
+            Self::Limit(_) | Self::Peer(_) | Self::Misuse(_) => false,
+        }
+    }
+
+    const fn rejection(&self) -> Option<&Rejection> {
+        match self {
+            Self::Rejected(rejection) => Some(rejection),
+            Self::Peer(_) | Self::Limit(_) | Self::Misuse(_) => None,
+        }
     }
 
     /// Returns true if continuing would have broken a promise about secrecy or integrity.
@@ -269,8 +261,20 @@ impl Error {
     }
 }
 
-/// An `Error` has no words of the server: the event before it has them (a greeting that refuses, BYE, 421).
+/// Only [`Error::Rejected`] has words of the server.
 impl ErrorDetails for Error {
+    fn code(&self) -> Option<ErrorCode<'_>> {
+        self.rejection()?.code()
+    }
+
+    fn enhanced_code(&self) -> Option<EnhancedCode> {
+        self.rejection()?.enhanced_code()
+    }
+
+    fn server_text(&self) -> Option<&str> {
+        self.rejection()?.server_text()
+    }
+
     fn is_retryable(&self) -> bool {
         self.is_retryable()
     }
@@ -327,8 +331,6 @@ impl PeerError {
             Self::AuthenticationNotFinished => {
                 "the server reported success before the authentication had finished: the server is not authenticated"
             }
-            Self::Refused => "the server refuses the connection: try later",
-            Self::ServerClosing => "the server is closing the session: try later",
         }
     }
 }
@@ -381,10 +383,9 @@ impl Misuse {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::Misuse(Misuse::NoMechanism(reasons)) = self {
-            return reasons.fmt(f);
-        }
         f.write_str(match self {
+            Self::Misuse(Misuse::NoMechanism(reasons)) => return reasons.fmt(f),
+            Self::Rejected(rejection) => return rejection.fmt(f),
             Self::Peer(error) => error.text(),
             Self::Limit(error) => error.text(),
             Self::Misuse(error) => error.text(),
@@ -397,6 +398,12 @@ impl core::error::Error for Error {}
 impl From<PeerError> for Error {
     fn from(error: PeerError) -> Self {
         Self::Peer(error)
+    }
+}
+
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
     }
 }
 
@@ -417,6 +424,7 @@ mod tests {
     use alloc::string::ToString;
 
     use super::*;
+    use crate::rejection::RejectionKind;
 
     #[test]
     fn a_syntax_location_keeps_64_bytes_of_the_input() {
@@ -440,7 +448,6 @@ mod tests {
     fn codes_are_written_as_on_the_wire() {
         assert_eq!(ErrorCode::Smtp(535).to_string(), "535");
         assert_eq!(ErrorCode::Imap("AUTHENTICATIONFAILED").to_string(), "AUTHENTICATIONFAILED");
-        assert_eq!(EnhancedCode { class: 5, subject: 7, detail: 8 }.to_string(), "5.7.8");
     }
 
     #[test]
@@ -450,6 +457,24 @@ mod tests {
         assert!(details.is_retryable());
         assert_eq!((details.code(), details.enhanced_code(), details.server_text()), (None, None, None));
         assert!(!ErrorDetails::is_retryable(&Error::from(Misuse::Closed)));
+    }
+
+    #[test]
+    fn a_rejection_is_an_error_with_the_words_of_the_server() {
+        let enhanced = EnhancedCode::new(4, 3, 2);
+        let code = Some(ErrorCode::Smtp(421));
+        let error = Error::from(Rejection::new(RejectionKind::Session, code, enhanced, "shutting down"));
+        let details: &dyn ErrorDetails = &error;
+        assert_eq!((details.code(), details.enhanced_code()), (code, enhanced));
+        assert_eq!(details.server_text(), Some("shutting down"));
+        assert!(details.is_retryable());
+        assert_eq!(error.to_string(), "the server is closing the session (421 4.3.2): try later");
+    }
+
+    #[test]
+    fn an_error_is_small() {
+        // It is part of the result of every call of a machine.
+        assert!(size_of::<Error>() <= 24, "{}", size_of::<Error>());
     }
 
     #[test]

@@ -30,8 +30,8 @@ impl Machine for Echo {
         tx: &mut SendBuffer,
     ) -> Result<Option<&'i [u8]>, Error> {
         rx.consume(std::mem::take(&mut self.shown));
-        if let Some(error) = self.failed {
-            return Err(error);
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
         }
         let Line::Complete(len) = rx.find_line(100) else {
             if rx.is_closed() && !self.closed {

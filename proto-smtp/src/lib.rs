@@ -59,10 +59,10 @@ mod parameter;
 mod path;
 mod priority;
 mod rcpt;
+mod reply_code;
 mod response;
 mod server_limits;
 mod solicitation;
-mod status_code;
 mod submitter;
 mod valid_since;
 
@@ -107,15 +107,16 @@ pub mod types {
     pub use crate::path::{ForwardPath, ReversePath};
     pub use crate::priority::{Priority, PriorityProfile};
     pub use crate::rcpt::Rcpt;
+    pub use crate::reply_code::{Code, Severity};
     pub use crate::response::Response;
     pub use crate::secret_bytes::SecretBytes;
     pub use crate::server_limits::ServerLimits;
     pub use crate::solicitation::Solicitation;
-    pub use crate::status_code::{Code, EnhancedCode, Severity};
     pub use crate::submitter::Submitter;
     pub use crate::syntax::{SyntaxError, SyntaxFault};
     pub use crate::valid_since::{RelayAction, ValidSince};
     pub use crate::xtext::Xtext;
+    pub use proto_mail::EnhancedCode;
 }
 
 /// Compiles the example of the README.

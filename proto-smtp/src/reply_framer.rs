@@ -5,8 +5,8 @@ use proto_mail::{Limit, Limits, Line, PeerError, RecvBuffer};
 
 use crate::config::MixedCodes;
 use crate::data::BareNewline;
+use crate::reply_code::{Code, Severity};
 use crate::response::{LineHead, line_head};
-use crate::status_code::{Code, Severity};
 
 /// Looks for the end of a reply line by line, and remembers how far it has looked.
 #[derive(Debug, Clone, Default)]

@@ -9,9 +9,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-use proto_mail::SendBuffer;
+use proto_mail::{EnhancedCode, ErrorCode, Rejection, RejectionKind, SendBuffer};
 
-use crate::status_code::{Code, EnhancedCode, Severity};
+use crate::reply_code::{Code, Severity};
 use crate::syntax::{SyntaxError, SyntaxFault};
 
 /// The longest text of one line of a reply in bytes: a line has at most 512 bytes with code and CRLF
@@ -55,12 +55,13 @@ impl<'i> Response<'i> {
 
     /// For constant tables.
     pub(crate) const fn fixed(code: Code, enhanced: (u16, u16), text: &'static str) -> Self {
-        let class = (code.get() / 100) as u8;
-        let enhanced = match class {
-            2 | 4 | 5 => Some(EnhancedCode::fixed(class, enhanced.0, enhanced.1)),
-            _ => None,
-        };
+        let enhanced = EnhancedCode::new((code.get() / 100) as u8, enhanced.0, enhanced.1);
         Self { code, enhanced, text: Text::Plain(Cow::Borrowed(text)) }
+    }
+
+    /// Replaces the text.
+    pub(crate) fn with_text(self, text: &str) -> Response<'_> {
+        Response { code: self.code, enhanced: self.enhanced, text: Text::Plain(text.into()) }
     }
 
     /// `250 2.0.0 OK`.
@@ -183,6 +184,12 @@ impl<'i> Response<'i> {
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(self.code.severity(), Severity::Transient)
+    }
+
+    /// Returns the reply as the reason why the session ended.
+    #[cold]
+    pub(crate) fn rejection(&self, kind: RejectionKind) -> Rejection {
+        Rejection::new(kind, Some(ErrorCode::Smtp(self.code.get())), self.enhanced, &self.text())
     }
 
     /// Iterates over the lines of the text, without codes. The RFC requires US-ASCII, which is not checked.
@@ -432,8 +439,9 @@ mod tests {
     fn writes_one_reply_whatever_the_text() {
         let all: String = (0..=0x1ff_u32).filter_map(char::from_u32).collect();
         for text in ["", "\n", "a\nb", "a\r\n250 b\r\n", "x\0y", &all, &"long ".repeat(500)] {
-            let reply =
-                written(&Response::new(Code::FAILED, text).with_enhanced(EnhancedCode::fixed(5, 0, 0)));
+            let reply = written(
+                &Response::new(Code::FAILED, text).with_enhanced(EnhancedCode::new(5, 0, 0).unwrap()),
+            );
             let read = Response::parse(reply.as_bytes()).unwrap();
             assert_eq!(read.code(), Code::FAILED);
             assert!(reply.split("\r\n").all(|line| line.len() <= 510 && !line.contains(['\r', '\n', '\0'])));

@@ -5,8 +5,8 @@ mod support;
 
 use proto_mail::machine::Negotiation;
 use proto_mail::{
-    Cleartext, Credentials, Error, Limit, Mechanism, Misuse, PeerError, RecvBuffer, Secure, SendBuffer,
-    WaitFor,
+    Cleartext, Credentials, Error, ErrorCode, ErrorDetails, Limit, Mechanism, Misuse, PeerError, RecvBuffer,
+    Secure, SendBuffer, WaitFor,
 };
 use proto_smtp::client::{AuthOutcome, Client, Event, Step};
 use proto_smtp::data::LineEndings;
@@ -397,11 +397,14 @@ fn starts_tls_after_220_only() {
         (&[b"221 bye\r\n"], PeerError::UnexpectedReply),
         (&[b"250 ok\r\n"], PeerError::UnexpectedReply),
         (&[b"334 \r\n"], PeerError::UnexpectedReply),
-        (&[b"421 bye\r\n"], PeerError::ServerClosing),
         (&[b"2x0 bye\r\n"], PeerError::Malformed),
     ] {
         assert_eq!(starttls_with(replies).unwrap_err(), error.into(), "{replies:?}");
     }
+    let error = starttls_with(&[b"421-4.3.2 not\r\n421 4.3.2 now\r\n"]).unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::Smtp(421)));
+    assert_eq!(error.enhanced_code().map(|code| code.to_string()).as_deref(), Some("4.3.2"));
+    assert_eq!((error.server_text(), error.is_retryable()), (Some("not\nnow"), true));
     for refusal in [&b"454 later\r\n"[..], b"501 syntax\r\n", b"502 no\r\n"] {
         assert_eq!(starttls_with(&[refusal]).unwrap().1.unwrap_err(), PeerError::StartTlsRefused.into());
     }

@@ -164,8 +164,8 @@ fn repeats_the_error_of_an_ended_session() {
     assert_eq!(talk.client.wait().awaited, WaitFor::Reply);
     let error = talk.client.timed_out(&mut talk.tx).unwrap_err();
     assert!(!talk.client.wants_read(&talk.tx));
-    assert_eq!(talk.client.timed_out(&mut talk.tx), Err(error));
-    assert_eq!(talk.hear("250 ok\r\n"), Err(error));
+    assert_eq!(talk.client.timed_out(&mut talk.tx), Err(error.clone()));
+    assert_eq!(talk.hear("250 ok\r\n"), Err(error.clone()));
     assert_eq!(talk.client.wait().awaited, WaitFor::Nothing);
     let mut talk = Talk::new(&[]);
     talk.client.quit(&mut talk.tx).unwrap();

@@ -90,7 +90,7 @@ fn commands(count: usize) -> Record {
 #[test]
 fn limits_commands_before_authentication() {
     let most = commands(5);
-    assert_eq!((most.error, most.codes()), (None, vec![220, 250, 250, 250, 250, 250]));
+    assert_eq!((most.error.clone(), most.codes()), (None, vec![220, 250, 250, 250, 250, 250]));
     let more = commands(6);
     assert_eq!(more.error, Some(Limit::CommandsBeforeAuth.into()));
     assert_eq!(more.codes(), [220, 250, 250, 250, 250, 250, 421]);
@@ -103,7 +103,10 @@ fn limits_errors_of_a_session() {
     let run = |count| serve_cleartext(&config, &[&b"XYZZY\r\n".repeat(count)]);
     assert_eq!((run(2).error, run(2).codes()), (None, vec![220, 500, 500]));
     let most = run(3);
-    assert_eq!((most.error, most.codes()), (Some(Limit::Errors.into()), vec![220, 500, 500, 500, 421]));
+    assert_eq!(
+        (most.error.clone(), most.codes()),
+        (Some(Limit::Errors.into()), vec![220, 500, 500, 500, 421])
+    );
 }
 
 /// A client that starts TLS on a cleartext port is rejected; under TLS, or after the greeting, the same bytes are a
@@ -123,5 +126,5 @@ fn recognizes_a_tls_hello_at_the_start_only() {
         assert!(record.codes().ends_with(&[500, 250]), "{record:?}");
     }
     let other = serve_cleartext(&config(), &[b"\x16\x04\r\nNOOP\r\n"]);
-    assert_eq!((other.error, other.codes()), (None, vec![220, 500, 250]));
+    assert_eq!((other.error.clone(), other.codes()), (None, vec![220, 500, 250]));
 }

@@ -60,7 +60,7 @@ impl EndpointCommon {
     /// Handles a failure, like [`ask_again`].
     pub(crate) fn fail(
         &mut self,
-        error: Error,
+        error: &Error,
         more: &str,
         next: impl FnMut(&mut RecvBuffer, &mut SendBuffer) -> Next,
     ) {
@@ -116,18 +116,18 @@ pub(crate) type Next = Result<bool, Error>;
 
 /// Calls a failed machine again, also with more input. Records any output and any result other than the same error.
 pub(crate) fn ask_again(
-    error: Error,
+    error: &Error,
     more: &str,
     (rx, tx): (&mut RecvBuffer, &mut SendBuffer),
     record: &mut Record,
     mut next: impl FnMut(&mut RecvBuffer, &mut SendBuffer) -> Next,
 ) {
     record.send(tx);
-    record.entries.push(Entry::Failed(error));
+    record.entries.push(Entry::Failed(error.clone()));
     for more in ["", "\r\n", more] {
         rx.extend(more.as_bytes());
         let again = next(rx, tx);
-        if again != Err(error) {
+        if again.as_ref() != Err(error) {
             record.event(&again);
         }
         record.send(tx);

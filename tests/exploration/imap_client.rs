@@ -200,11 +200,11 @@ impl TestClient {
     fn fail(&mut self, error: Error) {
         self.show_output_to_model();
         let buffers = (&mut self.rx, &mut self.tx);
-        ask_again(error, "* OK x\r\nM1 OK x\r\n", buffers, &mut self.record, |rx, tx| {
+        ask_again(&error, "* OK x\r\nM1 OK x\r\n", buffers, &mut self.record, |rx, tx| {
             match &mut self.session {
                 Session::Cleartext(client) => next(client, rx, tx),
                 Session::Secure(client) => next(client, rx, tx),
-                Session::Gone(_) | Session::Negotiating(_) => Err(error),
+                Session::Gone(_) | Session::Negotiating(_) => Err(error.clone()),
             }
         });
         self.session = Session::Gone(error);

@@ -230,11 +230,11 @@ impl TestServer {
     fn fail(&mut self, error: Error) {
         self.send();
         let buffers = (&mut self.rx, &mut self.tx);
-        ask_again(error, "EHLO x\r\nMAIL FROM:<x@x.example>\r\n", buffers, &mut self.record, |rx, tx| {
+        ask_again(&error, "EHLO x\r\nMAIL FROM:<x@x.example>\r\n", buffers, &mut self.record, |rx, tx| {
             match &mut self.session {
                 Session::Cleartext(server) => next(server, rx, tx),
                 Session::Secure(server) => next(server, rx, tx),
-                Session::Gone(_) => Err(error),
+                Session::Gone(_) => Err(error.clone()),
             }
         });
         self.session = Session::Gone(error);
@@ -300,7 +300,7 @@ impl TestServer {
                 self.secured = Secured::JustNow;
             }
             Err(error) => {
-                self.session = Session::Gone(error);
+                self.session = Session::Gone(error.clone());
                 self.record.entries.push(Entry::Failed(error));
             }
         }

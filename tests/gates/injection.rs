@@ -20,8 +20,8 @@ use payloads::{Case, Expected};
 use proto_imap::types::{Condition, StatusResponse, Text};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{
-    AuthVerdict, Channel, Cleartext, Credentials, Error, Machine, Mechanism, PeerError, RecvBuffer, Secure,
-    SendBuffer, StartTlsRequest, Upgrade,
+    AuthVerdict, Channel, Cleartext, Credentials, Error, Machine, Mechanism, PeerError, RecvBuffer,
+    RejectionKind, Secure, SendBuffer, StartTlsRequest, Upgrade,
 };
 use proto_smtp::types::Response;
 use proto_smtp::{Dialect, client::Client as SmtpClientMachine, server::Server as SmtpServerMachine};
@@ -416,6 +416,11 @@ fn check(record: &Record, control: &Outcome, expected: Expected) -> Result<(), S
             Err(format!("cleartext state survived; the session without an attack: {control:#?}"))
         }
         (Outcome::Cleartext, Expected::NoTls) => Ok(()),
+        (Outcome::Fatal(Error::Rejected(reply)), Expected::Closed)
+            if reply.kind() == RejectionKind::Session =>
+        {
+            Ok(())
+        }
         _ => Err("that is not what may come of it".into()),
     }
 }

@@ -186,7 +186,7 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
     }
 
     pub(crate) fn error(&self) -> Option<Error> {
-        self.error
+        self.error.clone()
     }
 
     /// Receives bytes in pieces. Checks the state in the middle and after them.

@@ -75,7 +75,7 @@ impl TestClient {
                     self.session = Session::Negotiating(negotiation);
                 }
                 Err(error) => {
-                    self.session = Session::Gone(error);
+                    self.session = Session::Gone(error.clone());
                     return Err(error);
                 }
             },
@@ -120,7 +120,7 @@ impl TestClient {
                 Ok(true)
             }
             Err(error) => {
-                self.session = Session::Gone(error);
+                self.session = Session::Gone(error.clone());
                 Err(error)
             }
         }
@@ -143,7 +143,7 @@ impl Player for TestClient {
 
     fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
         let next = match &mut self.session {
-            Session::Gone(error) => return Err(*error),
+            Session::Gone(error) => return Err(error.clone()),
             Session::Negotiating(_) => return self.negotiate(rx, tx, record),
             Session::Secure(client) => {
                 let Some(event) = client.next_event(rx, tx)? else { return Ok(false) };
@@ -174,7 +174,7 @@ impl Player for TestClient {
 
     fn time_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         match &mut self.session {
-            Session::Gone(error) => Err(*error),
+            Session::Gone(error) => Err(error.clone()),
             Session::Negotiating(_) => Ok(()),
             Session::Cleartext(client) => client.timed_out(tx),
             Session::Secure(client) => client.timed_out(tx),

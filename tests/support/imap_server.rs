@@ -108,7 +108,7 @@ impl TestServer {
                 Ok(())
             }
             Err(error) => {
-                self.session = Session::Gone(error);
+                self.session = Session::Gone(error.clone());
                 Err(error)
             }
         }
@@ -132,7 +132,7 @@ impl Player for TestServer {
         record.send(&mut self.greeting);
         let application = &mut self.application;
         let request = match &mut self.session {
-            Session::Gone(error) => return Err(*error),
+            Session::Gone(error) => return Err(error.clone()),
             Session::Secure(server) => {
                 let Some(event) = server.next_event(rx, tx)? else { return Ok(false) };
                 delivered(self.delivery, event, record, |event, record| match event {
@@ -185,7 +185,7 @@ impl Player for TestServer {
 
     fn time_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         match &mut self.session {
-            Session::Gone(error) => Err(*error),
+            Session::Gone(error) => Err(error.clone()),
             Session::Cleartext(server) => server.timed_out(tx),
             Session::Secure(server) => server.timed_out(tx),
         }

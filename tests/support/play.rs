@@ -445,7 +445,7 @@ fn talk<P: AsRef<[u8]>>(
     };
     if let Err(error) = ended {
         record.send(&mut tx);
-        record.entries.push(Entry::Failed(error));
+        record.entries.push(Entry::Failed(error.clone()));
         ask_again(player, &mut rx, &mut tx, record);
         return;
     }
@@ -475,7 +475,7 @@ fn pump(
             Ok(moved) if moved || sent => {}
             Ok(_) => return Ok(()),
             Err(error) => {
-                record.entries.push(Entry::Failed(error));
+                record.entries.push(Entry::Failed(error.clone()));
                 return Err(error);
             }
         }
@@ -488,7 +488,7 @@ fn ask_again(player: &mut impl Player, rx: &mut RecvBuffer, tx: &mut SendBuffer,
         rx.extend(more);
         match player.step(rx, tx, record) {
             Ok(_) => record.event(&"went on after an error"),
-            Err(error) if record.entries.contains(&Entry::Failed(error)) => {}
+            Err(error) if record.entries.contains(&Entry::Failed(error.clone())) => {}
             Err(error) => record.entries.push(Entry::Failed(error)),
         }
         record.send(tx);

@@ -71,7 +71,7 @@ impl TestClient {
                     self.session = Session::Negotiating(negotiation);
                 }
                 Err(error) => {
-                    self.session = Session::Gone(error);
+                    self.session = Session::Gone(error.clone());
                     return Err(error);
                 }
             },
@@ -116,7 +116,7 @@ impl TestClient {
                 Ok(true)
             }
             Err(error) => {
-                self.session = Session::Gone(error);
+                self.session = Session::Gone(error.clone());
                 Err(error)
             }
         }
@@ -139,7 +139,7 @@ impl Player for TestClient {
 
     fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
         let next = match &mut self.session {
-            Session::Gone(error) => return Err(*error),
+            Session::Gone(error) => return Err(error.clone()),
             Session::Negotiating(_) => return self.negotiate(rx, tx, record),
             Session::Secure(client) => {
                 let Some(event) = client.next_event(rx, tx)? else { return Ok(false) };
@@ -170,7 +170,7 @@ impl Player for TestClient {
 
     fn time_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         match &mut self.session {
-            Session::Gone(error) => Err(*error),
+            Session::Gone(error) => Err(error.clone()),
             Session::Negotiating(_) => Ok(()),
             Session::Cleartext(client) => client.timed_out(tx),
             Session::Secure(client) => client.timed_out(tx),

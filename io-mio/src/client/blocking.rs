@@ -197,7 +197,7 @@ impl BlockingTransport {
                     return Err(Error::StartTlsRefused { reply, is_temporary });
                 }
                 Ok(Negotiation::Pending(more)) => negotiation = more,
-                Err(proto_mail::Error::Peer(PeerError::ServerClosing)) => {
+                Err(proto_mail::Error::Rejected(_)) => {
                     return Err(Error::StartTlsRefused { reply, is_temporary: true });
                 }
                 Err(error) => return Err(self.machine_error(error)),

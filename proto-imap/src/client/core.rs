@@ -80,7 +80,7 @@ impl Core {
     fn session(&mut self) -> Result<&mut Session, Error> {
         match self {
             Self::InProgress(session) => Ok(session),
-            Self::Ended(ended) => Err(ended.error.unwrap_or(Error::Misuse(Misuse::Closed))),
+            Self::Ended(ended) => Err(ended.error.clone().unwrap_or(Error::Misuse(Misuse::Closed))),
         }
     }
 
@@ -103,7 +103,7 @@ impl Core {
     /// Ends the session if the call has failed.
     fn ended_by<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &result {
-            self.end(Some(*error));
+            self.end(Some(error.clone()));
         }
         result
     }
@@ -116,14 +116,14 @@ impl Core {
     ) -> Result<Option<Event<'i>>, Error> {
         let session = match self {
             Self::InProgress(session) => session,
-            Self::Ended(Ended { error: Some(error), .. }) => return Err(*error),
+            Self::Ended(Ended { error: Some(error), .. }) => return Err(error.clone()),
             Self::Ended(_) => return Ok(None),
         };
         let found = session.next_event(rx, tx);
         // Matched in place, because an event is large: moving it costs more than finding it.
         match &found {
             Ok(Some(Event::Closed)) => self.end(None),
-            Err(error) => self.end(Some(*error)),
+            Err(error) => self.end(Some(error.clone())),
             Ok(_) => {}
         }
         found
@@ -216,7 +216,7 @@ impl Core {
                 let result = session.timed_out(tx);
                 self.ended_by(result)
             }
-            Self::Ended(ended) => ended.error.map_or(Ok(()), Err),
+            Self::Ended(ended) => ended.error.clone().map_or(Ok(()), Err),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use alloc::boxed::Box;
 
-use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer};
+use proto_mail::{Error, Limit, PeerError, RecvBuffer, RejectionKind, SendBuffer};
 
 use super::authentication::Authentication;
 use super::capabilities::{Capabilities, KnownCapabilities};
@@ -205,8 +205,9 @@ impl Session {
             }
             Condition::PreAuth => self.phase = Phase::Open(State::Authenticated),
             Condition::Bye => {
-                self.phase = Phase::Bye(PeerError::Refused);
-                return Ok(Event::Bye(self.visible(status)));
+                let status = self.visible(status);
+                self.phase = Phase::Bye(status.rejection(RejectionKind::Connection));
+                return Ok(Event::Bye(status));
             }
             Condition::No | Condition::Bad => return Err(PeerError::InvalidGreeting.into()),
         }
@@ -232,10 +233,11 @@ impl Session {
             self.pending.push_back(PendingEvent::Capabilities);
         }
         if status.condition == Condition::Bye {
+            let status = self.visible(status);
             if !self.commands.replies.expects_bye(tx) {
-                self.phase = Phase::Bye(PeerError::ServerClosing);
+                self.phase = Phase::Bye(status.rejection(RejectionKind::Session));
             }
-            return Event::Bye(self.visible(status));
+            return Event::Bye(status);
         }
         if self.state().is_some_and(State::is_selected)
             && let Some(access) = access(&status)

@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use proto_mail::trace::TraceKind;
-use proto_mail::{Error, Limit, Misuse, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
+use proto_mail::{Error, Limit, Misuse, PeerError, RecvBuffer, Rejection, SendBuffer, Wait, WaitFor};
 
 use super::authentication::Sasl;
 use super::capabilities::KnownCapabilities;
@@ -32,14 +32,14 @@ pub(crate) enum Trust {
 }
 
 /// The phase of a session in progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The greeting has not arrived.
     Greeting,
     /// Commands and responses are exchanged.
     Open(State),
-    /// The server has sent BYE and the application has seen it; the next call returns this error.
-    Bye(PeerError),
+    /// The server has sent BYE and the application has seen it; the next call returns it as an error.
+    Bye(Rejection),
     /// LOGOUT was completed; the next call reports the end.
     LoggedOut,
 }
@@ -157,8 +157,8 @@ impl Session {
             if let Some(pending) = self.pending.pop_front() {
                 return Ok(Some(pending.into_event()));
             }
-            match self.phase {
-                Phase::Bye(error) => return Err(error.into()),
+            match &self.phase {
+                Phase::Bye(rejection) => return Err(rejection.clone().into()),
                 Phase::LoggedOut => return Ok(Some(Event::Closed)),
                 Phase::Greeting | Phase::Open(_) => {}
             }
@@ -320,7 +320,7 @@ impl Session {
     /// Returns what the client waits for.
     pub(super) fn wait(&self) -> Wait {
         let waits = &self.config.waits;
-        let (awaited, after) = match (self.phase, &self.reader.input, &self.commands.active) {
+        let (awaited, after) = match (&self.phase, &self.reader.input, &self.commands.active) {
             (Phase::LoggedOut | Phase::Bye(_), _, _) => {
                 return Wait::forever(WaitFor::Nothing, self.generation);
             }

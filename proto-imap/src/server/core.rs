@@ -76,7 +76,7 @@ impl Core {
     fn session_or(&mut self, otherwise: Misuse) -> Result<&mut Session, Error> {
         match self {
             Self::InProgress(session) => Ok(session),
-            Self::Ended(ended) => Err(ended.error.unwrap_or(Error::Misuse(otherwise))),
+            Self::Ended(ended) => Err(ended.error.clone().unwrap_or(Error::Misuse(otherwise))),
         }
     }
 
@@ -99,7 +99,7 @@ impl Core {
     /// it.
     fn end_on_failure<T>(&mut self, result: &Result<T, Error>) {
         if let Err(error @ (Error::Peer(_) | Error::Limit(_))) = result {
-            self.end(Some(*error));
+            self.end(Some(error.clone()));
         }
     }
 
@@ -119,13 +119,13 @@ impl Core {
     ) -> Result<Option<CoreEvent<'i>>, Error> {
         let session = match self {
             Self::InProgress(session) => session,
-            Self::Ended(Ended { error: Some(error), .. }) => return Err(*error),
+            Self::Ended(Ended { error: Some(error), .. }) => return Err(error.clone()),
             Self::Ended(_) => return Ok(None),
         };
         let found = session.next_event(rx, tx);
         match &found {
             Ok(Some(CoreEvent::Closed)) => self.end(None),
-            Err(error) => self.end(Some(*error)),
+            Err(error) => self.end(Some(error.clone())),
             Ok(_) => {}
         }
         found
@@ -145,7 +145,7 @@ impl Core {
                 self.end_on_failure(&result);
                 result
             }
-            Self::Ended(ended) => ended.error.map_or(Ok(()), Err),
+            Self::Ended(ended) => ended.error.clone().map_or(Ok(()), Err),
         }
     }
 

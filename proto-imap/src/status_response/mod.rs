@@ -12,9 +12,11 @@ use crate::grammar::lazy_list::LazyList;
 use crate::grammar::owned::{owned_enum, owned_struct, plain};
 use crate::grammar::string::{IString, show};
 use crate::numbers::Numbers;
+use alloc::borrow::Cow;
 use core::fmt;
 use core::num::NonZeroU32;
 use proto_mail::error::ErrorDetails;
+use proto_mail::{ErrorCode, Rejection, RejectionKind};
 
 /// The condition of a status response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,14 @@ impl<'i> StatusResponse<'i> {
     #[must_use]
     pub const fn with_code(self, code: ResponseCode<'i>) -> Self {
         Self { code: Some(code), ..self }
+    }
+
+    /// Returns the status as the reason why the session ended.
+    #[cold]
+    pub(crate) fn rejection(&self, kind: RejectionKind) -> Rejection {
+        let name = self.code.map(|code| code.name());
+        let code = name.as_deref().map(ErrorCode::Imap);
+        Rejection::new(kind, code, None, &self.text.to_str_lossy())
     }
 }
 
@@ -121,7 +131,7 @@ impl<'i> Text<'i> {
 
     /// Returns the text; bytes that are not UTF-8 are replaced by U+FFFD.
     #[must_use]
-    pub fn to_str_lossy(&self) -> alloc::borrow::Cow<'i, str> {
+    pub fn to_str_lossy(&self) -> Cow<'i, str> {
         alloc::string::String::from_utf8_lossy(self.0)
     }
 
@@ -304,6 +314,32 @@ pub enum ResponseCode<'i> {
         /// The text after the name, up to the closing bracket.
         argument: Option<IString<'i>>,
     },
+}
+
+impl<'i> ResponseCode<'i> {
+    /// Returns the code's name on the wire, without its arguments: `UIDNEXT`, for example.
+    #[must_use]
+    pub fn name(&self) -> Cow<'i, str> {
+        Cow::Borrowed(match self {
+            Self::Plain(plain) => plain.as_str(),
+            Self::AppendUid { .. } => "APPENDUID",
+            Self::BadCharset(_) => "BADCHARSET",
+            Self::Capability(_) => "CAPABILITY",
+            Self::CopyUid { .. } => "COPYUID",
+            Self::HighestModSeq(_) => "HIGHESTMODSEQ",
+            Self::MailboxId(_) => "MAILBOXID",
+            Self::MetadataLongEntries(_) => "METADATA LONGENTRIES",
+            Self::MetadataMaxSize(_) => "METADATA MAXSIZE",
+            Self::Modified(_) => "MODIFIED",
+            Self::PermanentFlags(_) => "PERMANENTFLAGS",
+            Self::Referral(_) => "REFERRAL",
+            Self::UidNext(_) => "UIDNEXT",
+            Self::UidValidity(_) => "UIDVALIDITY",
+            Self::Unseen(_) => "UNSEEN",
+            Self::BadUrl(_) => "BADURL",
+            Self::Other { name, .. } => return alloc::string::String::from_utf8_lossy(name.raw()),
+        })
+    }
 }
 
 plain!(Condition, PlainCode);

@@ -78,8 +78,8 @@ fn pump(
                 output.extend(sent);
             }
             Err(error) => {
-                if let Some(first) = record.error {
-                    assert_eq!(first, error, "an error is final");
+                if let Some(first) = &record.error {
+                    assert_eq!(first, &error, "an error is final");
                 }
                 record.error = Some(error);
                 output.extend(tx.take());

@@ -16,9 +16,9 @@ use super::machine::Client;
 use crate::capabilities::Capabilities;
 use crate::command::Command;
 use crate::config::InitialResponse;
+use crate::reply_code::Code;
 use crate::reply_framer::ReplyFrame;
 use crate::secret_bytes::SecretBytes;
-use crate::status_code::Code;
 
 /// The longest command line with an initial response, in bytes (RFC 4954 §4).
 const MAX_LINE: usize = 512;

@@ -17,8 +17,8 @@ use crate::config::{Config, Dialect};
 use crate::data::DotStuffer;
 use crate::extension::{Extension, ExtensionSet};
 use crate::hello::ClientName;
+use crate::reply_code::{Code, Severity};
 use crate::reply_framer::{Repairs, ReplyFault, ReplyFrame, ReplyFramer};
-use crate::status_code::{Code, Severity};
 
 /// What the client is doing.
 #[derive(Debug)]
@@ -163,8 +163,8 @@ impl Core {
         rx.consume(core::mem::take(&mut self.borrowed));
         loop {
             self.replies.note_received(rx, tx);
-            match self.state {
-                State::Failed(error) => return Err(error),
+            match &self.state {
+                State::Failed(error) => return Err(error.clone()),
                 State::Closed => return Ok(None),
                 State::HelloDue => self.send_hello(tx),
                 _ => {}
@@ -241,7 +241,7 @@ impl Core {
 
     /// Ends the session with an error.
     pub(super) fn fail(&mut self, error: Error) -> Error {
-        self.state = State::Failed(error);
+        self.state = State::Failed(error.clone());
         error
     }
 
@@ -511,8 +511,8 @@ impl Core {
     }
 
     pub(super) fn timed_out(&mut self) -> Result<(), Error> {
-        match self.state {
-            State::Failed(error) => Err(error),
+        match &self.state {
+            State::Failed(error) => Err(error.clone()),
             _ => match self.wait().awaited {
                 WaitFor::Application | WaitFor::Nothing => Ok(()),
                 awaited => Err(self.fail(proto_mail::Limit::Timeout(awaited).into())),

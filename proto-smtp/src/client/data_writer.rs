@@ -18,9 +18,9 @@ pub struct DataWriter<'c> {
 
 impl<'c> DataWriter<'c> {
     pub(super) fn new(core: &'c mut Core) -> Result<Self, Error> {
-        match core.state {
+        match &core.state {
             State::Data(_) | State::Chunk { .. } => Ok(Self { core }),
-            State::Failed(error) => Err(error),
+            State::Failed(error) => Err(error.clone()),
             _ => Err(Misuse::WrongState.into()),
         }
     }

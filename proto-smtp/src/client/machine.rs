@@ -442,9 +442,9 @@ impl Core {
     }
 
     pub(super) fn check_session(&self) -> Result<(), Error> {
-        match self.state {
+        match &self.state {
             State::Session => Ok(()),
-            State::Failed(error) => Err(error),
+            State::Failed(error) => Err(error.clone()),
             State::Closed => Err(Misuse::Closed.into()),
             _ => Err(Misuse::WrongState.into()),
         }

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
-use proto_mail::{Cleartext, Error, PeerError, RecvBuffer, Secure, SendBuffer, Wait};
+use proto_mail::{Cleartext, Error, PeerError, RecvBuffer, RejectionKind, Secure, SendBuffer, Wait};
 
 use super::core::Core;
 use super::event::{Kind, Step};
@@ -11,6 +11,7 @@ use super::machine::Client;
 use crate::command::Command;
 use crate::config::Config;
 use crate::extension::Extension;
+use crate::response::Response;
 
 /// A STARTTLS whose reply is pending.
 #[derive(Debug)]
@@ -67,7 +68,10 @@ impl StartTls {
             Some((Kind::Rejected(Step::StartTls), _)) => {
                 Ok(Negotiation::Refused(Client { core: self.core, channel: Cleartext }))
             }
-            Some((Kind::Closed, _)) => Err(PeerError::ServerClosing.into()),
+            Some((Kind::Closed, frame)) => {
+                let reply = Response::framed(frame.code, rx.bytes().get(..frame.len).unwrap_or_default());
+                Err(reply.rejection(RejectionKind::Session).into())
+            }
             Some(_) => Err(PeerError::UnexpectedReply.into()),
         }
     }

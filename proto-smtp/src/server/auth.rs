@@ -12,9 +12,9 @@ use super::fixed_replies::{self as reply, syntax};
 use super::redaction;
 use crate::command::{Command, Verb, split_verb};
 use crate::line::{Frame, LineSkipper, frame};
+use crate::reply_code::Code;
 use crate::response::Response;
 use crate::secret_bytes::SecretBytes;
-use crate::status_code::Code;
 
 const ACCEPTED: Response<'static> = Response::fixed(Code::AUTHENTICATED, (7, 0), "Authenticated");
 const REJECTED: Response<'static> = Response::fixed(Code::CREDENTIALS, (7, 8), "Authentication failed");
@@ -218,7 +218,7 @@ impl Core {
                 Ok(())
             }
             State::Failed(error) => {
-                self.state = State::Failed(error);
+                self.state = State::Failed(error.clone());
                 Err(error)
             }
             other => {

@@ -21,8 +21,8 @@ use crate::command::{Command, Verb, split_verb};
 use crate::config::{Config, Dialect, EarlyTalker};
 use crate::extension::{Extension, ExtensionSet};
 use crate::line::{Frame, LineFault, LineSkipper, Skipped, frame};
+use crate::reply_code::Code;
 use crate::response::Response;
-use crate::status_code::Code;
 
 /// What the server is doing.
 #[derive(Debug)]
@@ -219,7 +219,7 @@ impl Core {
                 }
                 State::Closing => self.end_in_order(),
                 State::GreetingDelay if !rx.is_empty() => self.early_talker(tx)?,
-                State::Failed(error) => return Err(*error),
+                State::Failed(error) => return Err(error.clone()),
                 State::AuthAnswerOwed { next: Some(_), .. } => self.next_question(),
                 State::ReplyOwed(_) | State::AuthAnswerOwed { .. } | State::StartTlsOwed
                     if self.tokens.newest_is_gone() =>
@@ -467,7 +467,7 @@ impl Core {
         match &self.state {
             State::GreetingDelay => self.greet(tx),
             State::LoginDelay(_) => return self.end_login_delay(tx),
-            State::Failed(error) => return Err(*error),
+            State::Failed(error) => return Err(error.clone()),
             State::Command | State::SkipLine { .. } | State::SaslMessage(_) | State::Message(_) => {
                 let awaited = self.wait().awaited;
                 return Err(self.fail(proto_mail::Limit::Timeout(awaited).into(), tx));

@@ -3,8 +3,8 @@
 use proto_mail::{Error, Limit, PeerError};
 
 use crate::command::Verb;
+use crate::reply_code::{Code, Severity};
 use crate::response::Response;
-use crate::status_code::{Code, Severity};
 use crate::syntax::{SyntaxError, SyntaxFault};
 
 pub(super) const ORDER: (u16, u16) = (5, 1);
@@ -94,6 +94,8 @@ pub(super) const FATAL_REPLIES: &[(Error, Response<'static>)] = &[
     ),
 ];
 
+pub(super) const SHUTDOWN: Response<'static> =
+    Response::fixed(Code::UNAVAILABLE, (3, 2), "The server is shutting down");
 pub(super) const TIMEOUT: Response<'static> =
     Response::fixed(Code::UNAVAILABLE, (4, 2), "Nothing came in time; closing");
 

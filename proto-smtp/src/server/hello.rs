@@ -15,10 +15,10 @@ use crate::command::Verb;
 use crate::config::Dialect;
 use crate::encode;
 use crate::extension::Extension;
+use crate::reply_code::Code;
 use crate::response::Response;
 use crate::response::reply_line;
 use crate::server_limits::ServerLimits;
-use crate::status_code::Code;
 
 impl Core {
     /// Whether an extension is offered now. STARTTLS is offered on cleartext only, AUTH under TLS only.
@@ -61,9 +61,9 @@ impl Core {
 
     /// Rejects EHLO, HELO or LHLO: the session stays as it was (RFC 5321 §4.1.4).
     pub(super) fn refuse_hello(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
-        match self.state {
+        match &self.state {
             State::Hello(_) => {}
-            State::Failed(error) => return Err(error),
+            State::Failed(error) => return Err(error.clone()),
             _ => return Err(Misuse::WrongState.into()),
         }
         let response = reply::as_rejection(response);

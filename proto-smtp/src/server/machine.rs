@@ -191,12 +191,12 @@ impl<C: Channel> Server<C> {
     /// # Errors
     /// [`WrongState`](Misuse::WrongState) if the client was greeted already.
     pub fn reject_connection(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
-        match self.core.state {
+        match &self.core.state {
             State::GreetingDelay => {
                 self.core.reject_connection(response, tx);
                 Ok(())
             }
-            State::Failed(error) => Err(error),
+            State::Failed(error) => Err(error.clone()),
             _ => Err(Misuse::WrongState.into()),
         }
     }

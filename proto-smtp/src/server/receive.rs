@@ -15,9 +15,9 @@ use super::question::Question;
 use crate::chunking::ChunkEnd;
 use crate::command::{Command, Verb, split_verb};
 use crate::data::{DotUnstuffer, Stop, Unstuffed};
+use crate::reply_code::Code;
 use crate::response::Response;
 use crate::secret_bytes::SecretBytes;
-use crate::status_code::Code;
 
 impl Core {
     pub(super) fn begin_data(&mut self) {

@@ -7,8 +7,8 @@ use super::fixed_replies;
 use super::question::{Question, Reply};
 use crate::command::Verb;
 use crate::config::Dialect;
+use crate::reply_code::{Code, Severity};
 use crate::response::Response;
-use crate::status_code::{Code, EnhancedCode, Severity};
 
 impl Core {
     /// Pauses the session until the application has given the reply.
@@ -53,14 +53,14 @@ impl Core {
     /// Ends the session with an error. The last reply was written already.
     pub(super) fn end(&mut self, error: Error) -> Error {
         self.session.end_transaction();
-        self.enter(State::Failed(error));
+        self.enter(State::Failed(error.clone()));
         error
     }
 
     /// Ends the session because the server shuts down.
     pub(super) fn shutdown(&mut self, text: &str, tx: &mut SendBuffer) {
         if !matches!(self.state, State::Failed(_) | State::Closing | State::Closed) {
-            Response::new(Code::UNAVAILABLE, text).with_enhanced(EnhancedCode::fixed(4, 3, 2)).encode(tx);
+            fixed_replies::SHUTDOWN.with_text(text).encode(tx);
             self.enter(State::Closing);
         }
     }
@@ -140,7 +140,7 @@ impl Core {
     pub(super) fn question(&self, reply: &Reply) -> Result<Question, Error> {
         match &self.state {
             State::ReplyOwed(question) if self.tokens.is_newest(&reply.token) => Ok(*question),
-            State::Failed(error) => Err(*error),
+            State::Failed(error) => Err(error.clone()),
             _ => Err(Misuse::StaleToken.into()),
         }
     }

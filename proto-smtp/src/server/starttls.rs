@@ -8,8 +8,8 @@ use super::core::{Core, State};
 use super::event::Event;
 use super::machine::Server;
 use crate::config::Config;
+use crate::reply_code::Code;
 use crate::response::Response;
-use crate::status_code::Code;
 
 /// An accepted STARTTLS before the handshake is finished. It keeps nothing of the cleartext session.
 #[derive(Debug)]
@@ -65,9 +65,9 @@ impl Server<Cleartext> {
 
 impl Core {
     fn check_request(&self, request: &StartTlsRequest) -> Result<(), Error> {
-        match self.state {
+        match &self.state {
             State::StartTlsOwed if self.tokens.is_newest(request.token()) => Ok(()),
-            State::Failed(error) => Err(error),
+            State::Failed(error) => Err(error.clone()),
             _ => Err(Misuse::StaleToken.into()),
         }
     }

@@ -21,8 +21,8 @@ use crate::extension::{Extension, ExtensionSet};
 use crate::mail::Mail;
 use crate::parameter::Parameters;
 use crate::rcpt::Rcpt;
+use crate::reply_code::Code;
 use crate::response::Response;
-use crate::status_code::Code;
 
 impl Core {
     /// Returns the reply to a command that is not allowed now. Its arguments were not parsed.
