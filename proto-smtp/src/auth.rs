@@ -17,7 +17,7 @@ pub(crate) fn parse_auth<'i>(
     let mut words = trim_spaces(rest).splitn(2, |&byte| byte == b' ');
     let name = words.next().unwrap_or_default();
     if name.is_empty() {
-        return Err(SyntaxError::new(line.len(), SyntaxFault::MissingArgument));
+        return Err(SyntaxError::at(line, b"", SyntaxFault::MissingArgument));
     }
     // sasl-mech: 1*20( ALPHA / DIGIT / "-" / "_" ) (RFC 4422 §3.1)
     let is_name =

@@ -39,7 +39,7 @@ impl<'i> BurlSource<'i> {
         if scheme.eq_ignore_ascii_case("imap://") {
             Authority::parse(authority).map(Self::Server)
         } else {
-            Err(SyntaxError::new(0, SyntaxFault::Value))
+            Err(SyntaxError::in_text(text, 0, SyntaxFault::Value))
         }
     }
 
@@ -63,7 +63,7 @@ impl<'i> Authority<'i> {
         if good && (1..=MAX_AUTHORITY).contains(&text.len()) {
             Ok(Self(Cow::Borrowed(text)))
         } else {
-            Err(SyntaxError::new(0, SyntaxFault::Value))
+            Err(SyntaxError::in_text(text, 0, SyntaxFault::Value))
         }
     }
 
@@ -121,4 +121,43 @@ pub(crate) fn is_absolute_url(text: &[u8]) -> bool {
     let has_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
         && scheme.iter().all(|&byte| ascii::is(byte, ascii::ALNUM) || b"+-.".contains(&byte));
     has_scheme && rest.len() > 1 && rest.iter().all(u8::is_ascii_graphic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Command;
+
+    #[test]
+    fn parses_a_url_and_whether_it_is_the_last_part() {
+        let url = "imap://h/a;urlauth=submit+x:internal:00";
+        let burl = |end| Ok(Command::Burl { url: SecretBytes::new(url.as_bytes()), end });
+        assert_eq!(Command::parse(alloc::format!("BURL {url}").as_bytes()), burl(ChunkEnd::More));
+        assert_eq!(Command::parse(alloc::format!("burl {url} last ").as_bytes()), burl(ChunkEnd::Last));
+    }
+
+    #[test]
+    fn hides_the_url_in_debug_output() {
+        let shown =
+            alloc::format!("{:?}", Command::parse(b"BURL imap://h/a;urlauth=submit+x:internal:4711 LAST"));
+        assert!(shown.contains("Last") && !shown.contains("4711"), "{shown}");
+    }
+
+    #[test]
+    fn reports_the_fault_of_malformed_commands() {
+        for (line, expected) in [
+            (&b"BURL"[..], SyntaxFault::Url),
+            (b"BURL x", SyntaxFault::Url),
+            (b"BURL imap:", SyntaxFault::Url),
+            (b"BURL 1:x", SyntaxFault::Url),
+            (b"BURL :x", SyntaxFault::Url),
+            (b"BURL imap://h/\xc3\xa9 LAST", SyntaxFault::Url),
+            (b"BURL imap://h/\x01", SyntaxFault::Url),
+            (b"BURL imap://h/a first", SyntaxFault::SurplusArgument),
+            (b"BURL imap://h/a LAST x", SyntaxFault::SurplusArgument),
+        ] {
+            let error = Command::parse(line).unwrap_err();
+            assert_eq!(error.fault(), expected, "{}", line.escape_ascii());
+        }
+    }
 }

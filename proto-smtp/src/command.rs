@@ -196,23 +196,23 @@ impl<'i> Command<'i> {
             Verb::Data => no_argument(line, rest).map(|()| Self::Data),
             Verb::Rset => no_argument(line, rest).map(|()| Self::Rset),
             Verb::Quit => no_argument(line, rest).map(|()| Self::Quit),
-            Verb::Noop => optional_text(line, rest).map(|_| Self::Noop).map_err(SyntaxError::withheld),
+            Verb::Noop => optional_text(line, rest).map(|_| Self::Noop).map_err(SyntaxError::redacted),
             Verb::Help => {
-                optional_text(line, rest).map(|text| Self::Help(text.into())).map_err(SyntaxError::withheld)
+                optional_text(line, rest).map(|text| Self::Help(text.into())).map_err(SyntaxError::redacted)
             }
             Verb::Vrfy => required_text(line, rest).map(|text| Self::Vrfy(text.into())),
             Verb::Expn => required_text(line, rest).map(|text| Self::Expn(text.into())),
             Verb::Auth => parse_auth(line, rest)
                 .map(|(mechanism, initial)| Self::Auth { mechanism, initial })
-                .map_err(SyntaxError::withheld),
+                .map_err(SyntaxError::redacted),
             Verb::Bdat => parse_bdat(line, rest).map(|(size, end)| Self::Bdat { size, end }),
             Verb::Burl => parse_burl(line, rest)
                 .map(|(url, end)| Self::Burl { url, end })
-                .map_err(SyntaxError::withheld),
+                .map_err(SyntaxError::redacted),
             Verb::Etrn => parse_etrn(line, rest).map(Self::Etrn),
             Verb::XClient => parse_attributes(ProxyCommand::XClient, line, rest).map(Self::XClient),
             Verb::XForward => parse_attributes(ProxyCommand::XForward, line, rest).map(Self::XForward),
-            Verb::Other => parse_unknown(line).map_err(SyntaxError::withheld),
+            Verb::Other => parse_unknown(line).map_err(SyntaxError::redacted),
         }
     }
 
@@ -353,64 +353,16 @@ fn parse_unknown(line: &[u8]) -> Result<Command<'_>, SyntaxError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::body_type::BodyType;
     use crate::domain::Domain;
-    use crate::dsn::{Notify, Return};
-    use crate::path::{ForwardPath, ReversePath};
     use alloc::string::String;
-    use alloc::vec::Vec;
-
-    fn parse_mail(line: &str) -> Mail<'_> {
-        match Command::parse(line.as_bytes()) {
-            Ok(Command::Mail(mail)) => mail,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    fn parse_rcpt(line: &str) -> Rcpt<'_> {
-        match Command::parse(line.as_bytes()) {
-            Ok(Command::Rcpt(rcpt)) => rcpt,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
+    use proto_mail::SyntaxLocation;
 
     fn fault_of(line: &[u8]) -> SyntaxFault {
         Command::parse(line).unwrap_err().fault()
     }
 
     #[test]
-    fn parses_mail_with_all_parameters() {
-        let mail = parse_mail(
-            "mail from:<\"a b\"@example.com> size=12345 body=8bitmime smtputf8 AUTH=e+3Dmc2@example.com RET=FULL ENVID=QQ+2B X-A=1 X-B",
-        );
-        assert_eq!(mail.from.as_str(), "\"a b\"@example.com");
-        assert_eq!((mail.size, mail.body, mail.utf8), (Some(12345), Some(BodyType::EightBitMime), true));
-        assert_eq!(mail.auth().unwrap().address().unwrap().as_str(), "e=mc2@example.com");
-        assert_eq!((mail.ret, mail.envid().unwrap().as_str()), (Some(Return::Full), "QQ+2B"));
-        let extra: Vec<_> = mail.parameters.unknown().map(|p| (p.keyword, p.value)).collect();
-        assert_eq!(extra, [("X-A", Some("1")), ("X-B", None)]);
-        assert_eq!(mail.clone().into_owned(), mail);
-    }
-
-    #[test]
-    fn parses_rcpt_with_all_parameters() {
-        let rcpt = parse_rcpt(
-            "RCPT TO:<b@example.com> NOTIFY=success,Failure ORCPT=rfc822;b+2Bx@example.com RRVS=2014-04-03T23:01:00Z;C X=x",
-        );
-        assert_eq!(rcpt.to.as_str(), "b@example.com");
-        assert_eq!(rcpt.notify, Some(Notify::SUCCESS.with(Notify::FAILURE)));
-        assert_eq!(rcpt.original().unwrap().decode(), b"b+x@example.com");
-        assert_eq!(rcpt.valid_since.unwrap().since.unix_seconds(), 1_396_566_060);
-        assert_eq!((rcpt.parameters.find("x"), rcpt.parameters.find("rrvs")), (Some(Some("x")), None));
-        assert_eq!(parse_rcpt("RCPT TO:<postMASTER>").to, ForwardPath::Postmaster);
-        assert_eq!(parse_rcpt("RCPT TO:<@a.example,@b.example:c@d.example>").to.as_str(), "c@d.example");
-        assert_eq!(parse_rcpt("RCPT TO:<postmaster@example.com>").to.as_str(), "postmaster@example.com");
-    }
-
-    #[test]
     fn tolerates_spaces_that_clients_send() {
-        assert_eq!(parse_mail("MAIL FROM: <>  ").from, ReversePath::Null);
-        assert_eq!(parse_mail("MAIL  FROM:<a@b>   SIZE=1 ").size, Some(1));
         assert_eq!(Command::parse(b"QUIT  "), Ok(Command::Quit));
         assert_eq!(Command::parse(b"STARTTLS "), Ok(Command::StartTls));
     }
@@ -418,48 +370,7 @@ mod tests {
     #[test]
     fn reports_the_fault_of_malformed_commands() {
         for (line, expected) in [
-            (&b"MAIL FROM:<\"\">"[..], SyntaxFault::MissingDomain),
-            (b"MAIL FROM:<a>", SyntaxFault::MissingDomain),
-            (b"MAIL FROM:a@b", SyntaxFault::Path),
-            (b"MAIL FROM:<a@b>garbage", SyntaxFault::SurplusArgument),
-            (b"MAIL FROM:<a@b>,<c@d>", SyntaxFault::SurplusArgument),
-            (b"MAIL FROM:<a@b", SyntaxFault::Path),
-            (b"MAIL FROM:<a@b\rRSET>", SyntaxFault::Path),
-            (b"MAIL FROM:<a\0b@c>", SyntaxFault::LocalPart),
-            (b"MAIL FROM:<\xff\xfe@example.test>", SyntaxFault::Encoding),
-            (b"MAIL FROM:<\xc3\xa9@example.test>", SyntaxFault::NotAscii),
-            (b"MAIL FROM:<a@b> SIZE=-1", SyntaxFault::Number),
-            (b"MAIL FROM:<a@b> SIZE=", SyntaxFault::Value),
-            (b"MAIL FROM:<a@b> SIZE", SyntaxFault::Value),
-            (b"MAIL FROM:<a@b> SIZE=99999999999999999999999", SyntaxFault::Number),
-            (b"MAIL FROM:<a@b> SIZE=1 SIZE=1", SyntaxFault::ParameterTwice),
-            (b"MAIL FROM:<a@b> BODY=9BIT", SyntaxFault::Value),
-            (b"MAIL FROM:<a@b> SMTPUTF8=1", SyntaxFault::Value),
-            (b"MAIL FROM:<a@b> AUTH=a+0D+0ARSET", SyntaxFault::Value),
-            (b"MAIL FROM:<a@b> AUTH=alice", SyntaxFault::MissingDomain),
-            (b"MAIL FROM:<a@b> BY=0;R", SyntaxFault::Number),
-            (b"MAIL FROM:<a@b> BY=5", SyntaxFault::Value),
-            (b"MAIL FROM:<a@b> MT-PRIORITY=10", SyntaxFault::Number),
-            (b"MAIL FROM:<a@b> HOLDFOR=0", SyntaxFault::Number),
-            (b"MAIL FROM:<a@b> HOLDUNTIL=tomorrow", SyntaxFault::Value),
-            (b"MAIL FROM:<a@b> HOLDFOR=5 HOLDFOR=5", SyntaxFault::ParameterTwice),
-            (b"MAIL FROM:<a@b> HOLDFOR=5 HOLDUNTIL=2030-01-01T00:00:00Z", SyntaxFault::ParametersExclude),
-            (b"MAIL FROM:<a@b> REQUIRETLS=yes", SyntaxFault::Value),
-            (b"MAIL FROM:<a@b> REQUIRETLS REQUIRETLS", SyntaxFault::ParameterTwice),
-            (b"MAIL FROM:<a@b> SOLICIT=1", SyntaxFault::Value),
-            (b"MAIL FROM:<a@b> CONPERM=1", SyntaxFault::Value),
-            (b"MAIL FROM:<a@b> PRDR=1", SyntaxFault::Value),
-            (b"RCPT TO:<a@b> RRVS=x", SyntaxFault::Value),
-            (b"RCPT TO:<a@b> CONNEG=1", SyntaxFault::Value),
-            (b"MAIL FROM:<a@b> =1", SyntaxFault::Parameter),
-            (b"MAIL FROM:<a@b> X=a=b", SyntaxFault::SurplusArgument),
-            (b"MAIL TO:<a@b>", SyntaxFault::Colon),
-            (b"MAIL", SyntaxFault::Colon),
-            (b"RCPT TO:<>", SyntaxFault::NullRecipient),
-            (b"RCPT TO:<@a@b>", SyntaxFault::Path),
-            (b"RCPT TO:<a@b> NOTIFY=NEVER,SUCCESS", SyntaxFault::Value),
-            (b"RCPT TO:<a@b> ORCPT=a@b", SyntaxFault::Value),
-            (b"EHLO", SyntaxFault::MissingArgument),
+            (&b"EHLO"[..], SyntaxFault::MissingArgument),
             (b"EHLO a b", SyntaxFault::Domain),
             (b"EHLO a\x01b", SyntaxFault::Domain),
             (b"STARTTLS now", SyntaxFault::SurplusArgument),
@@ -473,15 +384,6 @@ mod tests {
             (b"BDAT +5", SyntaxFault::Number),
             (b"BDAT 5 LAST EXTRA", SyntaxFault::SurplusArgument),
             (b"BDAT 18446744073709551616", SyntaxFault::Number),
-            (b"BURL", SyntaxFault::Url),
-            (b"BURL x", SyntaxFault::Url),
-            (b"BURL imap:", SyntaxFault::Url),
-            (b"BURL 1:x", SyntaxFault::Url),
-            (b"BURL :x", SyntaxFault::Url),
-            (b"BURL imap://h/\xc3\xa9 LAST", SyntaxFault::Url),
-            (b"BURL imap://h/\x01", SyntaxFault::Url),
-            (b"BURL imap://h/a first", SyntaxFault::SurplusArgument),
-            (b"BURL imap://h/a LAST x", SyntaxFault::SurplusArgument),
             (b"ETRN", SyntaxFault::MissingArgument),
             (b"ETRN a b", SyntaxFault::Domain),
             (b"ETRN [192.0.2.1]", SyntaxFault::Domain),
@@ -511,6 +413,21 @@ mod tests {
     }
 
     #[test]
+    fn locates_faults_without_showing_secrets() {
+        let at = |line: &str| Command::parse(line.as_bytes()).unwrap_err().location();
+        for (line, offset) in
+            [("MAIL FROM:a@b", 10), ("RCPT TO:<a@b..c>", 13), ("EHLO a b", 6), ("VRFY", 4), ("DATA x", 5)]
+        {
+            assert_eq!(at(line), SyntaxLocation::new(line.as_bytes(), offset), "{line}");
+        }
+        for line in
+            ["AUTH PL:AIN c2VjcmV0", "BURL secret", "NOOP secret\x01", "HELP secret\x01", "secret\x01"]
+        {
+            assert_eq!(at(line).excerpt(), None, "{line}");
+        }
+    }
+
+    #[test]
     fn keeps_unknown_commands() {
         let other = |verb: &'static str, argument: &'static str| Command::Other {
             verb: verb.into(),
@@ -535,10 +452,6 @@ mod tests {
             Ok(Command::Etrn(EtrnNode::Subdomains(domain("b.example"))))
         );
         assert_eq!(Command::parse(b"ETRN #uucp"), Ok(Command::Etrn(EtrnNode::Queue("uucp".into()))));
-        let url = "imap://h/a;urlauth=submit+x:internal:00";
-        let burl = |end| Ok(Command::Burl { url: SecretBytes::new(url.as_bytes()), end });
-        assert_eq!(Command::parse(alloc::format!("BURL {url}").as_bytes()), burl(ChunkEnd::More));
-        assert_eq!(Command::parse(alloc::format!("burl {url} last ").as_bytes()), burl(ChunkEnd::Last));
         assert_eq!(
             (Command::parse(b"HELP"), Command::parse(b"HELP  MAIL ")),
             (Ok(Command::Help("".into())), Ok(Command::Help("MAIL".into())))
@@ -550,17 +463,8 @@ mod tests {
 
     #[test]
     fn hides_secrets_in_debug_output() {
-        let shown =
-            alloc::format!("{:?}", Command::parse(b"BURL imap://h/a;urlauth=submit+x:internal:4711 LAST"));
-        assert!(shown.contains("Last") && !shown.contains("4711"), "{shown}");
         let shown = alloc::format!("{:?}", Command::parse(b"AUTH PLAIN AHUAc2VjcmV0"));
         assert!(shown.contains("PLAIN") && !shown.contains("AHUA"), "{shown}");
-    }
-
-    #[test]
-    fn accepts_utf8_addresses_with_smtputf8() {
-        assert!(parse_mail("MAIL FROM:<почта@пример.рф> SMTPUTF8").utf8);
-        assert_eq!(parse_rcpt("RCPT TO:<почта@пример.рф>").to.as_str(), "почта@пример.рф");
     }
 
     fn auth(mechanism: &'static str, initial: &'static [u8]) -> Command<'static> {

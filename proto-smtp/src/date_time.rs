@@ -30,7 +30,10 @@ impl DateTime {
     /// The text is malformed, or names a date or time that does not exist.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
         let mut digits = Digits { rest: text.as_bytes() };
-        digits.date_time().filter(Self::exists).ok_or(SyntaxError::new(0, SyntaxFault::Value))
+        digits
+            .date_time()
+            .filter(Self::exists)
+            .ok_or_else(|| SyntaxError::in_text(text, 0, SyntaxFault::Value))
     }
 
     /// Converts seconds since 1970-01-01T00:00:00Z to a date and time in UTC. `None` outside the years 0 to 9999.

@@ -25,14 +25,14 @@ impl<'i> EtrnNode<'i> {
     pub fn parse(text: &'i str) -> Result<Self, SyntaxError> {
         let domain = |at: usize| match text.get(at..).map(Domain::parse) {
             Some(Ok(domain)) if matches!(domain.kind(), DomainKind::Name(_)) => Ok(domain),
-            _ => Err(SyntaxError::new(at, SyntaxFault::Domain)),
+            _ => Err(SyntaxError::in_text(text, at, SyntaxFault::Domain)),
         };
         match text.strip_prefix('#') {
-            _ if text.is_empty() => Err(SyntaxError::new(0, SyntaxFault::MissingArgument)),
+            _ if text.is_empty() => Err(SyntaxError::in_text(text, 0, SyntaxFault::MissingArgument)),
             Some(name) if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Ok(Self::Queue(Cow::Borrowed(name)))
             }
-            Some(_) => Err(SyntaxError::new(1, SyntaxFault::Value)),
+            Some(_) => Err(SyntaxError::in_text(text, 1, SyntaxFault::Value)),
             None if text.starts_with('@') => domain(1).map(Self::Subdomains),
             None => domain(0).map(Self::Host),
         }

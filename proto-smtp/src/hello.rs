@@ -24,14 +24,14 @@ impl<'i> ClientName<'i> {
     /// The name is empty, longer than 255 bytes, or holds a space or a control character.
     pub fn parse(text: &'i str) -> Result<Self, SyntaxError> {
         if text.is_empty() {
-            return Err(SyntaxError::new(0, SyntaxFault::MissingArgument));
+            return Err(SyntaxError::in_text(text, 0, SyntaxFault::MissingArgument));
         }
         if text.len() > MAX_LEN {
-            return Err(SyntaxError::new(MAX_LEN, SyntaxFault::DomainTooLong));
+            return Err(SyntaxError::in_text(text, MAX_LEN, SyntaxFault::DomainTooLong));
         }
         match text.find(' ') {
             None if ascii::printable(text.as_bytes()).is_some() => Ok(Self(Cow::Borrowed(text))),
-            at => Err(SyntaxError::new(at.unwrap_or(0), SyntaxFault::Domain)),
+            at => Err(SyntaxError::in_text(text, at.unwrap_or(0), SyntaxFault::Domain)),
         }
     }
 

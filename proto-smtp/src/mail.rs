@@ -341,3 +341,87 @@ impl<'i> Mail<'i> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::command::Command;
+
+    fn parse_mail(line: &str) -> Mail<'_> {
+        match Command::parse(line.as_bytes()) {
+            Ok(Command::Mail(mail)) => mail,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn parses_mail_with_all_parameters() {
+        let mail = parse_mail(
+            "mail from:<\"a b\"@example.com> size=12345 body=8bitmime smtputf8 AUTH=e+3Dmc2@example.com RET=FULL ENVID=QQ+2B X-A=1 X-B",
+        );
+        assert_eq!(mail.from.as_str(), "\"a b\"@example.com");
+        assert_eq!((mail.size, mail.body, mail.utf8), (Some(12345), Some(BodyType::EightBitMime), true));
+        assert_eq!(mail.auth().unwrap().address().unwrap().as_str(), "e=mc2@example.com");
+        assert_eq!((mail.ret, mail.envid().unwrap().as_str()), (Some(Return::Full), "QQ+2B"));
+        let extra: Vec<_> = mail.parameters.unknown().map(|p| (p.keyword, p.value)).collect();
+        assert_eq!(extra, [("X-A", Some("1")), ("X-B", None)]);
+        assert_eq!(mail.clone().into_owned(), mail);
+    }
+
+    #[test]
+    fn tolerates_spaces_that_clients_send() {
+        assert_eq!(parse_mail("MAIL FROM: <>  ").from, ReversePath::Null);
+        assert_eq!(parse_mail("MAIL  FROM:<a@b>   SIZE=1 ").size, Some(1));
+    }
+
+    #[test]
+    fn accepts_utf8_addresses_with_smtputf8() {
+        assert!(parse_mail("MAIL FROM:<почта@пример.рф> SMTPUTF8").utf8);
+    }
+
+    #[test]
+    fn reports_the_fault_of_malformed_commands() {
+        for (line, expected) in [
+            (&b"MAIL FROM:<\"\">"[..], SyntaxFault::MissingDomain),
+            (b"MAIL FROM:<a>", SyntaxFault::MissingDomain),
+            (b"MAIL FROM:a@b", SyntaxFault::Path),
+            (b"MAIL FROM:<a@b>garbage", SyntaxFault::SurplusArgument),
+            (b"MAIL FROM:<a@b>,<c@d>", SyntaxFault::SurplusArgument),
+            (b"MAIL FROM:<a@b", SyntaxFault::Path),
+            (b"MAIL FROM:<a@b\rRSET>", SyntaxFault::Path),
+            (b"MAIL FROM:<a\0b@c>", SyntaxFault::LocalPart),
+            (b"MAIL FROM:<\xff\xfe@example.test>", SyntaxFault::Encoding),
+            (b"MAIL FROM:<\xc3\xa9@example.test>", SyntaxFault::NotAscii),
+            (b"MAIL FROM:<a@b> SIZE=-1", SyntaxFault::Number),
+            (b"MAIL FROM:<a@b> SIZE=", SyntaxFault::Value),
+            (b"MAIL FROM:<a@b> SIZE", SyntaxFault::Value),
+            (b"MAIL FROM:<a@b> SIZE=99999999999999999999999", SyntaxFault::Number),
+            (b"MAIL FROM:<a@b> SIZE=1 SIZE=1", SyntaxFault::ParameterTwice),
+            (b"MAIL FROM:<a@b> BODY=9BIT", SyntaxFault::Value),
+            (b"MAIL FROM:<a@b> SMTPUTF8=1", SyntaxFault::Value),
+            (b"MAIL FROM:<a@b> AUTH=a+0D+0ARSET", SyntaxFault::Value),
+            (b"MAIL FROM:<a@b> AUTH=alice", SyntaxFault::MissingDomain),
+            (b"MAIL FROM:<a@b> BY=0;R", SyntaxFault::Number),
+            (b"MAIL FROM:<a@b> BY=5", SyntaxFault::Value),
+            (b"MAIL FROM:<a@b> MT-PRIORITY=10", SyntaxFault::Number),
+            (b"MAIL FROM:<a@b> HOLDFOR=0", SyntaxFault::Number),
+            (b"MAIL FROM:<a@b> HOLDUNTIL=tomorrow", SyntaxFault::Value),
+            (b"MAIL FROM:<a@b> HOLDFOR=5 HOLDFOR=5", SyntaxFault::ParameterTwice),
+            (b"MAIL FROM:<a@b> HOLDFOR=5 HOLDUNTIL=2030-01-01T00:00:00Z", SyntaxFault::ParametersExclude),
+            (b"MAIL FROM:<a@b> REQUIRETLS=yes", SyntaxFault::Value),
+            (b"MAIL FROM:<a@b> REQUIRETLS REQUIRETLS", SyntaxFault::ParameterTwice),
+            (b"MAIL FROM:<a@b> SOLICIT=1", SyntaxFault::Value),
+            (b"MAIL FROM:<a@b> CONPERM=1", SyntaxFault::Value),
+            (b"MAIL FROM:<a@b> PRDR=1", SyntaxFault::Value),
+            (b"MAIL FROM:<a@b> =1", SyntaxFault::Parameter),
+            (b"MAIL FROM:<a@b> X=a=b", SyntaxFault::SurplusArgument),
+            (b"MAIL TO:<a@b>", SyntaxFault::Colon),
+            (b"MAIL", SyntaxFault::Colon),
+        ] {
+            let error = Command::parse(line).unwrap_err();
+            assert_eq!(error.fault(), expected, "{}", line.escape_ascii());
+        }
+    }
+}

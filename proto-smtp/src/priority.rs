@@ -52,7 +52,7 @@ impl<'i> PriorityProfile<'i> {
         if good && (1..=20).contains(&text.len()) {
             Ok(Self(Cow::Borrowed(text)))
         } else {
-            Err(SyntaxError::new(0, SyntaxFault::Value))
+            Err(SyntaxError::in_text(text, 0, SyntaxFault::Value))
         }
     }
 

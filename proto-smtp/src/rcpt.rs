@@ -154,3 +154,51 @@ impl<'i> Rcpt<'i> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Command;
+
+    fn parse_rcpt(line: &str) -> Rcpt<'_> {
+        match Command::parse(line.as_bytes()) {
+            Ok(Command::Rcpt(rcpt)) => rcpt,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn parses_rcpt_with_all_parameters() {
+        let rcpt = parse_rcpt(
+            "RCPT TO:<b@example.com> NOTIFY=success,Failure ORCPT=rfc822;b+2Bx@example.com RRVS=2014-04-03T23:01:00Z;C X=x",
+        );
+        assert_eq!(rcpt.to.as_str(), "b@example.com");
+        assert_eq!(rcpt.notify, Some(Notify::SUCCESS.with(Notify::FAILURE)));
+        assert_eq!(rcpt.original().unwrap().decode(), b"b+x@example.com");
+        assert_eq!(rcpt.valid_since.unwrap().since.unix_seconds(), 1_396_566_060);
+        assert_eq!((rcpt.parameters.find("x"), rcpt.parameters.find("rrvs")), (Some(Some("x")), None));
+        assert_eq!(parse_rcpt("RCPT TO:<postMASTER>").to, ForwardPath::Postmaster);
+        assert_eq!(parse_rcpt("RCPT TO:<@a.example,@b.example:c@d.example>").to.as_str(), "c@d.example");
+        assert_eq!(parse_rcpt("RCPT TO:<postmaster@example.com>").to.as_str(), "postmaster@example.com");
+    }
+
+    #[test]
+    fn accepts_utf8_addresses() {
+        assert_eq!(parse_rcpt("RCPT TO:<почта@пример.рф>").to.as_str(), "почта@пример.рф");
+    }
+
+    #[test]
+    fn reports_the_fault_of_malformed_commands() {
+        for (line, expected) in [
+            (&b"RCPT TO:<a@b> RRVS=x"[..], SyntaxFault::Value),
+            (b"RCPT TO:<a@b> CONNEG=1", SyntaxFault::Value),
+            (b"RCPT TO:<>", SyntaxFault::NullRecipient),
+            (b"RCPT TO:<@a@b>", SyntaxFault::Path),
+            (b"RCPT TO:<a@b> NOTIFY=NEVER,SUCCESS", SyntaxFault::Value),
+            (b"RCPT TO:<a@b> ORCPT=a@b", SyntaxFault::Value),
+        ] {
+            let error = Command::parse(line).unwrap_err();
+            assert_eq!(error.fault(), expected, "{}", line.escape_ascii());
+        }
+    }
+}

@@ -111,7 +111,7 @@ impl<'i> Response<'i> {
             let rest = bytes.get(at..).unwrap_or_default();
             let head = line_head(rest).ok_or_else(|| SyntaxError::at(bytes, rest, SyntaxFault::Code))?;
             let Some(end) = memchr::memchr(b'\n', rest) else {
-                return Err(SyntaxError::new(bytes.len(), SyntaxFault::Length));
+                return Err(SyntaxError::at(bytes, b"", SyntaxFault::Length));
             };
             let (LineHead::Continued(code) | LineHead::Last(code)) = head;
             if *first.get_or_insert(code) != code {

@@ -23,7 +23,7 @@ impl<'i> Solicitation<'i> {
         if text.len() <= 1000 && text.split(',').all(is_word) {
             Ok(Self(Cow::Borrowed(text)))
         } else {
-            Err(SyntaxError::new(0, SyntaxFault::Value))
+            Err(SyntaxError::in_text(text, 0, SyntaxFault::Value))
         }
     }
 

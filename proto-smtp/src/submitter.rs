@@ -29,13 +29,13 @@ impl<'i> Submitter<'i> {
             return Ok(Self::Unknown);
         }
         if !is_xtext(text.as_bytes()) {
-            return Err(SyntaxError::new(0, SyntaxFault::Value));
+            return Err(SyntaxError::in_text(text, 0, SyntaxFault::Value));
         }
         if !text.contains('+') {
             return Address::parse(text).map(Self::Address);
         }
         let decoded = String::from_utf8(xtext::decoded(text.as_bytes()).collect())
-            .map_err(|_| SyntaxError::new(0, SyntaxFault::Encoding))?;
+            .map_err(|_| SyntaxError::in_text(text, 0, SyntaxFault::Encoding))?;
         match decoded.as_str() {
             "<>" => Ok(Self::Unknown),
             address => Ok(Self::Address(address.parse()?)),

@@ -3,20 +3,40 @@
 use core::fmt;
 
 use nom::error::{ErrorKind, ParseError};
+use proto_mail::SyntaxLocation;
 use proto_mail::error::ErrorDetails;
 
 use crate::ascii;
 
 /// The most bytes that a [`SyntaxError`] keeps of what was found.
-const EXCERPT: usize = 64;
+const EXCERPT: usize = SyntaxLocation::MAX_EXCERPT;
 
 /// A line, a reply or a value that does not follow the grammar.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SyntaxError {
     offset: usize,
     fault: SyntaxFault,
-    excerpt: [u8; EXCERPT],
-    excerpt_len: u8,
+    excerpt: Option<Excerpt>,
+}
+
+/// The first bytes of the input from the fault on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Excerpt {
+    bytes: [u8; EXCERPT],
+    len: u8,
+}
+
+impl Excerpt {
+    fn of(found: &[u8]) -> Self {
+        let found = found.get(..EXCERPT).unwrap_or(found);
+        let mut bytes = [0; EXCERPT];
+        bytes.iter_mut().zip(found).for_each(|(to, from)| *to = *from);
+        Self { bytes, len: found.len() as u8 }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
 }
 
 /// What is wrong.
@@ -107,52 +127,58 @@ impl SyntaxFault {
 }
 
 impl SyntaxError {
+    /// Creates an error without the bytes that were found: there is no input, or it may hold a secret.
     pub(crate) const fn new(offset: usize, fault: SyntaxFault) -> Self {
-        Self { offset, fault, excerpt: [0; EXCERPT], excerpt_len: 0 }
+        Self { offset, fault, excerpt: None }
     }
 
-    /// An error at `rest`, the tail of `input`.
+    /// Creates an error at `rest`, the tail of `input`.
     pub(crate) fn at(input: &[u8], rest: &[u8], fault: SyntaxFault) -> Self {
-        Self::new(input.len().saturating_sub(rest.len()), fault).finding(rest)
+        let offset = input.len().saturating_sub(rest.len());
+        Self { offset, fault, excerpt: Some(Excerpt::of(rest)) }
+    }
+
+    /// Creates an error at this offset of `text`.
+    pub(crate) fn in_text(text: &str, offset: usize, fault: SyntaxFault) -> Self {
+        let rest = text.as_bytes().get(offset..).unwrap_or_default();
+        Self { offset, fault, excerpt: Some(Excerpt::of(rest)) }
     }
 
     /// Moves the offset of an error in a part of a line to its place in the line, and keeps what was found there.
     pub(crate) fn inside(self, line: &[u8], part: &[u8]) -> Self {
         let offset = line.len().saturating_sub(part.len()) + self.offset;
-        Self::new(offset, self.fault).finding(line.get(offset..).unwrap_or_default())
+        Self::at(line, line.get(offset..).unwrap_or_default(), self.fault)
     }
 
-    fn finding(mut self, found: &[u8]) -> Self {
-        let len = found.len().min(EXCERPT);
-        if let (Some(to), Some(from)) = (self.excerpt.get_mut(..len), found.get(..len)) {
-            to.copy_from_slice(from);
-            self.excerpt_len = len as u8;
-        }
-        self
-    }
-
-    /// The same error without the bytes that were found: they may hold a secret.
-    pub(crate) const fn withheld(self) -> Self {
+    /// Returns the same error without the bytes that were found: they may hold a secret.
+    pub(crate) const fn redacted(self) -> Self {
         Self::new(self.offset, self.fault)
     }
 
-    /// The offset of the fault in the input, in bytes.
+    /// Returns the offset of the fault in the input, in bytes.
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.offset
     }
 
-    /// What is wrong.
+    /// Returns the place of the fault: its offset in the input, and up to 64 bytes from there.
+    ///
+    /// The bytes are redacted in AUTH, BURL, NOOP and HELP and in commands with an unknown verb, which may hold a secret.
+    /// They are also left out if the value was not parsed from text.
+    #[must_use]
+    pub fn location(&self) -> SyntaxLocation {
+        SyntaxLocation::excerpted(self.offset, self.excerpt.as_ref().map(Excerpt::as_bytes))
+    }
+
+    /// Returns what is wrong.
     #[must_use]
     pub const fn fault(&self) -> SyntaxFault {
         self.fault
     }
 
-    /// The first bytes of the input from [`offset`](Self::offset) on, at most 64. Empty at the end of the input, and in
-    /// lines that may hold a secret (AUTH, BURL, and commands that are not known).
-    #[must_use]
-    pub fn found(&self) -> &[u8] {
-        self.excerpt.get(..usize::from(self.excerpt_len)).unwrap_or_default()
+    /// Returns the bytes that were found; none at the end of the input and where they are redacted.
+    fn found(&self) -> &[u8] {
+        self.excerpt.as_ref().map(Excerpt::as_bytes).unwrap_or_default()
     }
 }
 
@@ -217,7 +243,7 @@ pub(crate) fn finish<'i, T>(input: &'i [u8], parsed: Parsed<'i, T>) -> Result<(&
     parsed.map_err(|error| match error {
         nom::Err::Error(failure) | nom::Err::Failure(failure) => failure.in_input(input),
         // The rules work on complete input and never ask for more.
-        nom::Err::Incomplete(_) => SyntaxError::new(input.len(), SyntaxFault::MissingArgument),
+        nom::Err::Incomplete(_) => SyntaxError::at(input, b"", SyntaxFault::MissingArgument),
     })
 }
 
@@ -267,7 +293,7 @@ pub(crate) fn optional_text<'i>(line: &[u8], rest: &'i [u8]) -> Result<&'i str, 
 /// Parses printable text that must not be empty.
 pub(crate) fn required_text<'i>(line: &[u8], rest: &'i [u8]) -> Result<&'i str, SyntaxError> {
     match optional_text(line, rest)? {
-        "" => Err(SyntaxError::new(line.len(), SyntaxFault::MissingArgument)),
+        "" => Err(SyntaxError::at(line, b"", SyntaxFault::MissingArgument)),
         text => Ok(text),
     }
 }
@@ -281,10 +307,14 @@ mod tests {
     fn keeps_at_most_64_bytes_of_what_was_found() {
         let line = [&b"MAIL FROM:"[..], &[b'\xff'; 100]].concat();
         let error = SyntaxError::at(&line, line.get(10..).unwrap(), SyntaxFault::Path);
-        assert_eq!((error.offset(), error.found()), (10, &[0xff; 64][..]));
+        assert_eq!(error.location(), SyntaxLocation::new(&line, 10));
+        assert_eq!(error.location().excerpt(), Some(&[0xff; 64][..]));
         let short = SyntaxError::at(b"a<b\n", b"<b\n", SyntaxFault::Path);
         assert_eq!(short.to_string(), "An address in angle brackets is expected (at byte 1: \"<b\\n\")");
-        assert_eq!(short.withheld().found(), b"");
+        assert_eq!(short.redacted().location(), SyntaxLocation::redacted(1));
+        assert_eq!(short.redacted().to_string(), "An address in angle brackets is expected (at byte 1)");
+        let end = SyntaxError::in_text("ab", 2, SyntaxFault::Path);
+        assert_eq!((end.location().offset(), end.location().excerpt()), (2, Some(&b""[..])));
         assert_eq!(
             SyntaxError::new(0, SyntaxFault::Url).to_string(),
             "An absolute URL is expected (at byte 0)"

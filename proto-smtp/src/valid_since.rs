@@ -33,7 +33,7 @@ impl ValidSince {
             None => (text, None),
             Some((since, "C" | "c")) => (since, Some(RelayAction::Continue)),
             Some((since, "R" | "r")) => (since, Some(RelayAction::Reject)),
-            Some(_) => return Err(SyntaxError::new(0, SyntaxFault::Value)),
+            Some(_) => return Err(SyntaxError::in_text(text, 0, SyntaxFault::Value)),
         };
         Ok(Self { since: DateTime::parse(since)?, relay })
     }

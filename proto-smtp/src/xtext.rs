@@ -24,7 +24,7 @@ impl<'i> Xtext<'i> {
         if is_xtext(text.as_bytes()) {
             Ok(Self(Cow::Borrowed(text)))
         } else {
-            Err(SyntaxError::new(0, SyntaxFault::Value))
+            Err(SyntaxError::in_text(text, 0, SyntaxFault::Value))
         }
     }
 
