@@ -10,40 +10,40 @@ use crate::frame::{LineEnd, ending};
 use crate::parse::{self, Context};
 use crate::types::CommandName;
 
-/// How much of a frame was parsed.
+/// How much of a command may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Judged {
-    /// All of it.
-    Understood,
+enum VisiblePart {
+    /// All of it: it was parsed and takes no credentials.
+    Whole,
     /// Only this many bytes; the rest is of this kind.
-    UpTo(usize, TraceKind),
+    Prefix(usize, TraceKind),
 }
 
 /// Traces a command's frame, or an APPEND up to its message. If the tag is of an unknown kind, only the command's
 /// name is shown.
 #[cold]
-pub(crate) fn command(len: usize, tag: TraceKind, context: &Context, rx: &mut RecvBuffer) {
+pub(crate) fn trace_command(len: usize, tag: TraceKind, context: &Context, rx: &mut RecvBuffer) {
     let bytes = rx.bytes().get(..len).unwrap_or_default();
-    let behind_tag = bytes.iter().position(|byte| *byte == b' ').unwrap_or(0);
-    let head = parse::command_name(bytes).map_or(0, |(_, _, rest)| len - rest.len());
-    match judge(bytes, context) {
-        Judged::Understood if tag == TraceKind::Text => frame(len, rx),
-        Judged::Understood => {
-            rx.trace_span(behind_tag, tag);
-            rx.trace_span(head, TraceKind::Text);
-            line(len, TraceKind::Unknown, rx);
+    let tag_len = bytes.iter().position(|byte| *byte == b' ').unwrap_or(0);
+    let name_end = parse::command_name(bytes).map_or(0, |(_, _, rest)| len - rest.len());
+    match visible_part(bytes, context) {
+        VisiblePart::Whole if tag == TraceKind::Text => trace_frame(len, rx),
+        VisiblePart::Whole => {
+            rx.trace_span(tag_len, tag);
+            rx.trace_span(name_end, TraceKind::Text);
+            trace_line(len, TraceKind::Unknown, rx);
         }
-        Judged::UpTo(shown, hidden) => {
-            rx.trace_span(behind_tag.min(shown), tag);
+        VisiblePart::Prefix(shown, hidden) => {
+            rx.trace_span(tag_len.min(shown), tag);
             rx.trace_span(shown, TraceKind::Text);
-            line(len, hidden, rx);
+            trace_line(len, hidden, rx);
         }
     }
 }
 
 /// Traces bytes of this kind that end with a line end, and the line end.
 #[cold]
-pub(crate) fn line(len: usize, kind: TraceKind, rx: &mut RecvBuffer) {
+pub(crate) fn trace_line(len: usize, kind: TraceKind, rx: &mut RecvBuffer) {
     let ended = rx.bytes().get(..len).is_some_and(|line| line.ends_with(b"\r\n"));
     rx.trace_span(len - if ended { 2 } else { 0 }, kind);
     rx.trace_span(len, if ended { TraceKind::Text } else { kind });
@@ -51,7 +51,7 @@ pub(crate) fn line(len: usize, kind: TraceKind, rx: &mut RecvBuffer) {
 
 /// Traces lines and the literals between them.
 #[cold]
-pub(crate) fn frame(len: usize, rx: &mut RecvBuffer) {
+pub(crate) fn trace_frame(len: usize, rx: &mut RecvBuffer) {
     let mut at = 0;
     while at < len {
         let rest = rx.bytes().get(at..len).unwrap_or_default();
@@ -70,31 +70,36 @@ pub(crate) fn frame(len: usize, rx: &mut RecvBuffer) {
 
 /// Traces a continuation request whose text is part of a SASL exchange.
 #[cold]
-pub(crate) fn challenge(len: usize, rx: &mut RecvBuffer) {
+pub(crate) fn trace_challenge(len: usize, rx: &mut RecvBuffer) {
     let mark =
         rx.bytes().get(..len).unwrap_or_default().iter().take_while(|byte| matches!(byte, b'+' | b' '));
     rx.trace_span(mark.count(), TraceKind::Text);
-    line(len, TraceKind::Secret, rx);
+    trace_line(len, TraceKind::Secret, rx);
 }
 
-fn judge(frame: &[u8], context: &Context) -> Judged {
-    let Ok((_, name, rest)) = parse::command_name(frame) else { return Judged::UpTo(0, TraceKind::Unknown) };
-    let head = frame.len() - rest.len();
-    let understood = match name {
-        CommandName::Other => return Judged::UpTo(0, TraceKind::Unknown),
-        CommandName::Login => return Judged::UpTo(head, TraceKind::Secret),
-        CommandName::Authenticate => return Judged::UpTo(head + mechanism(rest), TraceKind::Secret),
+/// Returns how many bytes of a command may be shown, and what the rest is.
+fn visible_part(frame: &[u8], context: &Context) -> VisiblePart {
+    let Ok((_, name, rest)) = parse::command_name(frame) else {
+        return VisiblePart::Prefix(0, TraceKind::Unknown);
+    };
+    let name_end = frame.len() - rest.len();
+    let is_parsed = match name {
+        CommandName::Other => return VisiblePart::Prefix(0, TraceKind::Unknown),
+        CommandName::Login => return VisiblePart::Prefix(name_end, TraceKind::Secret),
+        CommandName::Authenticate => {
+            return VisiblePart::Prefix(name_end + mechanism_len(rest), TraceKind::Secret);
+        }
         CommandName::Append => parse::append_prefix(frame, context).is_ok(),
         CommandName::StartTls => parse::no_arguments(frame, context).is_ok(),
         _ => parse::command(frame, context).is_ok(),
     };
-    if understood { Judged::Understood } else { Judged::UpTo(head, TraceKind::Unknown) }
+    if is_parsed { VisiblePart::Whole } else { VisiblePart::Prefix(name_end, TraceKind::Unknown) }
 }
 
 /// Returns how many bytes after AUTHENTICATE name a known mechanism.
-fn mechanism(rest: &[u8]) -> usize {
-    let Some(behind) = rest.strip_prefix(b" ") else { return 0 };
-    let name = behind.split(|byte| matches!(byte, b' ' | b'\r' | b'\n')).next().unwrap_or_default();
+fn mechanism_len(rest: &[u8]) -> usize {
+    let Some(tail) = rest.strip_prefix(b" ") else { return 0 };
+    let name = tail.split(|byte| matches!(byte, b' ' | b'\r' | b'\n')).next().unwrap_or_default();
     if Mechanism::from_name(name).is_some() { 1 + name.len() } else { 0 }
 }
 
@@ -103,24 +108,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_is_shown_than_was_understood() {
+    fn shows_only_what_was_parsed() {
         let context = Context::strict();
-        for (frame, judged) in [
-            (&b"a SELECT INBOX\r\n"[..], Judged::Understood),
-            (b"a STARTTLS\r\n", Judged::Understood),
-            (b"a APPEND INBOX {5}\r\n", Judged::Understood),
-            (b"a SELECT hunter2 hunter2\r\n", Judged::UpTo(8, TraceKind::Unknown)),
-            (b"a LOGIN bob hunter2\r\n", Judged::UpTo(7, TraceKind::Secret)),
-            (b"a login bob hunter2 extra\r\n", Judged::UpTo(7, TraceKind::Secret)),
-            (b"a LOGIN {3}\r\nbob {7}\r\nhunter2\r\n", Judged::UpTo(7, TraceKind::Secret)),
-            (b"a AUTHENTICATE PLAIN AGEAaHVudGVyMg==\r\n", Judged::UpTo(20, TraceKind::Secret)),
-            (b"a AUTHENTICATE AGEAaHVudGVyMg==\r\n", Judged::UpTo(14, TraceKind::Secret)),
-            (b"AGEAaHVudGVyMg==\r\n", Judged::UpTo(0, TraceKind::Unknown)),
-            (b"bob hunter2\r\n", Judged::UpTo(0, TraceKind::Unknown)),
-            (b"a  LOGIN bob hunter2\r\n", Judged::UpTo(0, TraceKind::Unknown)),
-            (b"\r\n", Judged::UpTo(0, TraceKind::Unknown)),
+        for (frame, expected) in [
+            (&b"a SELECT INBOX\r\n"[..], VisiblePart::Whole),
+            (b"a STARTTLS\r\n", VisiblePart::Whole),
+            (b"a APPEND INBOX {5}\r\n", VisiblePart::Whole),
+            (b"a SELECT hunter2 hunter2\r\n", VisiblePart::Prefix(8, TraceKind::Unknown)),
+            (b"a LOGIN bob hunter2\r\n", VisiblePart::Prefix(7, TraceKind::Secret)),
+            (b"a login bob hunter2 extra\r\n", VisiblePart::Prefix(7, TraceKind::Secret)),
+            (b"a LOGIN {3}\r\nbob {7}\r\nhunter2\r\n", VisiblePart::Prefix(7, TraceKind::Secret)),
+            (b"a AUTHENTICATE PLAIN AGEAaHVudGVyMg==\r\n", VisiblePart::Prefix(20, TraceKind::Secret)),
+            (b"a AUTHENTICATE AGEAaHVudGVyMg==\r\n", VisiblePart::Prefix(14, TraceKind::Secret)),
+            (b"AGEAaHVudGVyMg==\r\n", VisiblePart::Prefix(0, TraceKind::Unknown)),
+            (b"bob hunter2\r\n", VisiblePart::Prefix(0, TraceKind::Unknown)),
+            (b"a  LOGIN bob hunter2\r\n", VisiblePart::Prefix(0, TraceKind::Unknown)),
+            (b"\r\n", VisiblePart::Prefix(0, TraceKind::Unknown)),
         ] {
-            assert_eq!(judge(frame, &context), judged, "{}", frame.escape_ascii());
+            assert_eq!(visible_part(frame, &context), expected, "{}", frame.escape_ascii());
         }
     }
 }

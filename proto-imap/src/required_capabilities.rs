@@ -6,9 +6,9 @@
 //! allowed.
 
 use crate::types::{
-    Command, CommandName, FetchAttribute, FetchCommand, FetchModifier, ListCommand, ListReturn,
-    ListSelection, SearchCommand, SearchKey, SearchReturnOption, SectionItem, SelectCommand, SelectParameter,
-    SequenceSet, StatusAttribute, StoreCommand,
+    Capability, Command, CommandName, FetchAttribute, FetchCommand, FetchModifier, ListCommand, ListReturn,
+    ListSelection, MailboxName, NameEncoding, SearchCommand, SearchKey, SearchReturnOption, SectionItem,
+    SelectCommand, SelectParameter, SequenceSet, StatusAttribute, StoreCommand,
 };
 
 /// A list of capabilities, any one of which is sufficient.
@@ -42,14 +42,33 @@ pub(crate) fn is_command_offered(name: CommandName, lists: impl Fn(&str) -> bool
 }
 
 /// Returns whether the capabilities include those that the command and its arguments require. A raw command requires
-/// none. `lists` returns whether a capability is listed. The encoder must have accepted the command, because it
-/// limits how deep search keys are nested.
-pub(crate) fn is_offered(command: &Command<'_>, lists: impl Fn(&str) -> bool) -> bool {
+/// none, on purpose: see [`RawCommand`](crate::types::RawCommand). `lists` returns whether a capability is listed; a
+/// name that ends with `=` stands for the capability with any value. The encoder must have accepted the command,
+/// because it limits how deep search keys are nested.
+pub(crate) fn is_offered(command: &Command<'_>, names: NameEncoding, lists: impl Fn(&str) -> bool) -> bool {
     let check = &|any_of: AnyOf| any_of.iter().any(|capability| lists(capability));
     match command {
         Command::Raw(_) => true,
+        Command::Create(create) if !can_be_created(create.mailbox, names) => false,
+        Command::Rename(rename) if !can_be_created(rename.to, names) => false,
+        Command::Enable(capabilities) if !capabilities.iter().all(|name| can_be_enabled(name, &lists)) => {
+            false
+        }
         _ => is_command_offered(command.name(), &lists) && are_arguments_offered(command, check),
     }
+}
+
+/// Returns whether a mailbox may get this name. A name given as bytes that are not ASCII requires that UTF-8 is
+/// enabled (RFC 6855 §3, RFC 9051 §6.3.1). Other commands send such a name unchecked: servers that list UTF-8 names
+/// without being asked expect it (RFC 3501 §5.1).
+fn can_be_created(name: MailboxName<'_>, names: NameEncoding) -> bool {
+    names == NameEncoding::Utf8 || name.to_bytes(names).is_ascii()
+}
+
+/// Returns whether the client may enable this capability: the server must list it (RFC 5161 §3.1). `UTF8=ONLY` also
+/// announces `UTF8=ACCEPT` (RFC 6855 §6).
+fn can_be_enabled(name: Capability<'_>, lists: &impl Fn(&str) -> bool) -> bool {
+    core::str::from_utf8(name.as_bytes()).is_ok_and(lists) || (name.is("UTF8=ACCEPT") && lists("UTF8=ONLY"))
 }
 
 fn are_arguments_offered(command: &Command<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
@@ -106,7 +125,14 @@ fn is_status_offered(attribute: StatusAttribute, check: &dyn Fn(AnyOf) -> bool) 
         StatusAttribute::Size => check(&["STATUS=SIZE", "IMAP4rev2"]),
         StatusAttribute::HighestModSeq => check(CONDSTORE),
         StatusAttribute::MailboxId => check(OBJECT_ID),
-        _ => true,
+        StatusAttribute::AppendLimit => check(&["APPENDLIMIT", "APPENDLIMIT="]),
+        StatusAttribute::Deleted => check(&["QUOTA=RES-MESSAGE", "IMAP4rev2"]),
+        StatusAttribute::DeletedStorage => check(&["QUOTA=RES-STORAGE"]),
+        StatusAttribute::Messages
+        | StatusAttribute::Recent
+        | StatusAttribute::UidNext
+        | StatusAttribute::UidValidity
+        | StatusAttribute::Unseen => true,
     }
 }
 

@@ -12,10 +12,11 @@ use common::{ServerSide, in_every_split, ok};
 use proto_imap::Config;
 use proto_imap::server::{Event, Server};
 use proto_imap::types::{
-    CapabilityList, Command, CopyCommand, CreateCommand, FetchAttribute, FetchCommand, FetchModifier,
-    IdFields, LazyList, ListCommand, ListPattern, ListReturn, ListSelection, MailboxAttribute, MailboxName,
-    NumberRange, PartialRange, QResync, RawCommand, SearchCommand, SearchKey, SearchReturnOption, Section,
-    SelectCommand, SelectParameter, SequenceSet, StatusAttribute, StatusCommand, StoreAction, StoreCommand,
+    Capability, CapabilityList, Command, CopyCommand, CreateCommand, FetchAttribute, FetchCommand,
+    FetchModifier, IdFields, LazyList, ListCommand, ListPattern, ListReturn, ListSelection, MailboxAttribute,
+    MailboxName, NumberRange, PartialRange, QResync, RawCommand, RenameCommand, SearchCommand, SearchKey,
+    SearchReturnOption, Section, SelectCommand, SelectParameter, SequenceSet, StatusAttribute, StatusCommand,
+    StoreAction, StoreCommand,
 };
 use proto_mail::{AuthVerdict, Error, Misuse, Secure, SendBuffer};
 
@@ -61,10 +62,7 @@ const COPY: CopyCommand<'_> = CopyCommand { messages: SequenceSet::ALL, mailbox:
 #[test]
 fn the_client_sends_commands_only_where_they_are_offered() {
     for (command, rows) in [
-        (
-            Command::Enable(CapabilityList::new(&[proto_imap::types::Capability::new("X")])),
-            &["ENABLE", "IMAP4rev2"][..],
-        ),
+        (Command::Enable(CapabilityList::new(&[Capability::new("X")])), &["ENABLE X", "IMAP4rev2 X"][..]),
         (Command::Id(IdFields::EMPTY), &["ID", "id"]),
         (Command::Idle, &["IDLE", "IMAP4rev2"]),
         (Command::Namespace, &["NAMESPACE", "IMAP4rev2"]),
@@ -144,9 +142,51 @@ fn the_client_sends_mailbox_arguments_only_where_they_are_offered() {
         (LazyList::new(&[StatusAttribute::Size]), &["STATUS=SIZE", "IMAP4rev2"][..]),
         (LazyList::new(&[StatusAttribute::HighestModSeq]), &["CONDSTORE"]),
         (LazyList::new(&[StatusAttribute::MailboxId]), &["OBJECTID"]),
+        (LazyList::new(&[StatusAttribute::AppendLimit]), &["APPENDLIMIT", "appendlimit=257890"]),
+        (LazyList::new(&[StatusAttribute::Deleted]), &["QUOTA=RES-MESSAGE", "IMAP4rev2"]),
+        (LazyList::new(&[StatusAttribute::DeletedStorage]), &["QUOTA=RES-STORAGE"]),
     ] {
         requires(&Command::Status(StatusCommand { mailbox: MailboxName::INBOX, attributes }), rows);
     }
+}
+
+#[test]
+fn the_client_enables_only_what_the_server_lists() {
+    fn enable<'i>(names: &'i [Capability<'i>]) -> Command<'i> {
+        Command::Enable(CapabilityList::new(names))
+    }
+    let (utf8, condstore) = (Capability::new("UTF8=ACCEPT"), Capability::new("CONDSTORE"));
+    let (one, both) = ([utf8], [condstore, utf8]);
+    requires(&enable(&one), &["ENABLE UTF8=ACCEPT", "ENABLE utf8=accept", "ENABLE UTF8=ONLY"]);
+    requires(&enable(&both), &["ENABLE UTF8=ACCEPT CONDSTORE"]);
+    let mut talk = selected("ENABLE UTF8 APPENDLIMIT");
+    assert_eq!(talk.client.send(&enable(&one), &mut talk.tx), Err(NOT_OFFERED));
+}
+
+#[test]
+fn the_client_creates_names_in_utf8_only_where_utf8_is_enabled() {
+    let raw = MailboxName::from_bytes("Entwürfe".as_bytes());
+    let new = [
+        Command::Create(CreateCommand::new(raw)),
+        Command::Rename(RenameCommand { from: MailboxName::new("x"), to: raw }),
+    ];
+    let utf7 = "ENABLE UTF8=ACCEPT";
+    for command in &new {
+        let mut talk = selected(utf7);
+        assert_eq!(talk.client.send(command, &mut talk.tx), Err(NOT_OFFERED), "{command:?}");
+        assert_eq!(talk.said(), "");
+        talk.send(&Command::Enable(CapabilityList::new(&[Capability::new("UTF8=ACCEPT")])));
+        talk.said();
+        assert_eq!(talk.client.send(command, &mut talk.tx), Err(NOT_OFFERED), "{command:?} before ENABLED");
+        talk.hear("* ENABLED UTF8=ACCEPT\r\nM3 OK\r\n").unwrap();
+        talk.send(command);
+    }
+    // The application's text is encoded, and a name that the server has listed is sent back as it is.
+    let mut talk = selected(utf7);
+    talk.send(&Command::Create(CreateCommand::new(MailboxName::new("Entwürfe"))));
+    assert_eq!(talk.said(), "M2 CREATE \"Entw&APw-rfe\"\r\n");
+    talk.send(&Command::Delete(raw));
+    talk.send(&Command::Rename(RenameCommand { from: raw, to: MailboxName::new("x") }));
 }
 
 #[test]
@@ -236,7 +276,7 @@ const EXTENSIONS: &str =
 fn a_server_knows_no_extension_by_default_that_needs_its_application() {
     let answers = answers(Config::default(), EXTENSIONS);
     assert_eq!(answers.len(), 6, "{answers:?}");
-    assert!(answers.iter().all(|answer| answer.ends_with(" BAD there is no such command")), "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.ends_with(" BAD unknown command")), "{answers:?}");
 }
 
 #[test]
@@ -252,7 +292,7 @@ fn a_server_knows_the_commands_of_its_extensions_in_any_case() {
 #[test]
 fn a_server_of_imap4rev2_knows_what_that_includes() {
     let answers = answers(Config::default().enableable(["IMAP4rev2"]), EXTENSIONS);
-    assert_eq!(answers.first().map(String::as_str), Some("a BAD there is no such command"));
+    assert_eq!(answers.first().map(String::as_str), Some("a BAD unknown command"));
     assert_eq!(
         answers.get(1..).unwrap(),
         ["b OK NAMESPACE", "c OK UID MOVE", "d OK UID EXPUNGE", "e OK MOVE", "f OK UNSELECT"]

@@ -80,7 +80,7 @@ impl Session {
             return Err(Misuse::WrongMechanism.into());
         };
         let readable = self.trust == Trust::Cleartext && mechanism.cleartext_risk() != CleartextRisk::None;
-        if readable || !capabilities.offers(mechanism.name()) {
+        if readable || !capabilities.offers_mechanism(mechanism.name()) {
             return Err(Misuse::WrongMechanism.into());
         }
         self.begin_sasl(exchange, tx)
@@ -126,7 +126,7 @@ impl Session {
         };
         let authentication = Box::new(Authentication { exchange, initial, cancelled: None });
         self.submit(id, OutgoingCommand::Authenticate(authentication), line, tx);
-        self.capabilities.login_begun();
+        self.capabilities.begin_login();
         Ok(id)
     }
 
@@ -153,7 +153,7 @@ impl Session {
         line.bytes.extend_from_slice(b"\r\n");
         let LoginLine { bytes, pauses, .. } = line;
         self.submit(id, OutgoingCommand::Login, OutgoingLine::secret(bytes, pauses, after), tx);
-        self.capabilities.login_begun();
+        self.capabilities.begin_login();
         Ok(id)
     }
 

@@ -13,8 +13,8 @@ use crate::types::CapabilityList;
 pub(super) enum KnownCapabilities {
     /// Nothing: the machine asks for them next.
     Unknown,
-    /// The machine has asked; these capabilities were listed so far.
-    Asked(Option<Capabilities>),
+    /// The machine has sent CAPABILITY; these capabilities were listed so far.
+    Requested(Option<Capabilities>),
     /// The capabilities that the server listed last.
     Known(Capabilities),
     /// The capabilities that the server had listed when the login in progress began. They are valid until it
@@ -26,7 +26,7 @@ impl KnownCapabilities {
     pub(super) const fn get(&self) -> Option<&Capabilities> {
         match self {
             Self::Unknown => None,
-            Self::Asked(listed) => listed.as_ref(),
+            Self::Requested(listed) => listed.as_ref(),
             Self::Known(listed) | Self::BeforeLogin(listed) => Some(listed),
         }
     }
@@ -35,37 +35,37 @@ impl KnownCapabilities {
         matches!(self, Self::Unknown)
     }
 
-    pub(super) const fn is_asked(&self) -> bool {
-        matches!(self, Self::Asked(_))
+    pub(super) const fn is_requested(&self) -> bool {
+        matches!(self, Self::Requested(_))
     }
 
-    /// Stores the capabilities that the server has listed.
-    pub(super) fn learn(&mut self, listed: Capabilities) {
+    /// Stores the capabilities that the server has listed, in place of earlier ones.
+    pub(super) fn set(&mut self, listed: Capabilities) {
         *self = Self::Known(listed);
     }
 
     /// Returns the capabilities that the answer to the machine's request has listed so far.
-    pub(super) fn collect(&mut self) -> &mut Capabilities {
+    pub(super) fn requested_mut(&mut self) -> &mut Capabilities {
         match self {
-            Self::Asked(listed) => listed.get_or_insert_default(),
+            Self::Requested(listed) => listed.get_or_insert_default(),
             Self::Known(listed) | Self::BeforeLogin(listed) => listed,
             Self::Unknown => {
-                *self = Self::Asked(None);
-                self.collect()
+                *self = Self::Requested(None);
+                self.requested_mut()
             }
         }
     }
 
     /// Ends the machine's request for capabilities, and returns whether one was in progress. A server that has listed
     /// nothing offers nothing.
-    pub(super) fn finish_collecting(&mut self) -> bool {
-        let Self::Asked(listed) = self else { return false };
+    pub(super) fn finish_request(&mut self) -> bool {
+        let Self::Requested(listed) = self else { return false };
         *self = Self::Known(listed.take().unwrap_or_default());
         true
     }
 
     /// Records that a login has begun (RFC 9051 §6.2).
-    pub(super) fn login_begun(&mut self) {
+    pub(super) fn begin_login(&mut self) {
         *self = match core::mem::replace(self, Self::Unknown) {
             Self::Known(listed) => Self::BeforeLogin(listed),
             other => other,
@@ -74,7 +74,7 @@ impl KnownCapabilities {
 
     /// Records how a login has ended. A login can change the server's capabilities, so success discards those
     /// listed before it (RFC 9051 §6.2).
-    pub(super) fn login_ended(&mut self, outcome: Outcome) {
+    pub(super) fn end_login(&mut self, outcome: Outcome) {
         *self = match core::mem::replace(self, Self::Unknown) {
             Self::BeforeLogin(_) if outcome == Outcome::Success => Self::Unknown,
             Self::BeforeLogin(listed) => Self::Known(listed),
@@ -92,14 +92,14 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    pub(super) fn of(list: &CapabilityList<'_>) -> Self {
+    pub(super) fn from_list(list: &CapabilityList<'_>) -> Self {
         let mut all = Self::default();
         all.add(list);
         all
     }
 
-    /// Returns their size in bytes.
-    pub(super) const fn len(&self) -> usize {
+    /// Returns the size of the list in bytes.
+    pub(super) const fn byte_len(&self) -> usize {
         self.names.len()
     }
 
@@ -125,15 +125,24 @@ impl Capabilities {
         self.names.split(|byte| *byte == b' ').filter(|name| !name.is_empty())
     }
 
+    /// Returns the values of a capability: what follows `name=`. Case is ignored.
+    fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter_map(move |listed| {
+            let (start, rest) = listed.split_at_checked(name.len())?;
+            if start.eq_ignore_ascii_case(name.as_bytes()) { rest.strip_prefix(b"=") } else { None }
+        })
+    }
+
+    /// Returns whether the server lists the capability with a value: `name=value`. Case is ignored.
+    pub(super) fn has_value(&self, name: &str) -> bool {
+        self.values(name).next().is_some()
+    }
+
     /// Returns whether the server offers the SASL mechanism of this name, even if this crate does not support it.
     /// Case is ignored.
     #[must_use]
-    pub fn offers(&self, mechanism: &str) -> bool {
-        self.iter().any(|name| {
-            name.split_at_checked("AUTH=".len()).is_some_and(|(auth, name)| {
-                auth.eq_ignore_ascii_case(b"AUTH=") && name.eq_ignore_ascii_case(mechanism.as_bytes())
-            })
-        })
+    pub fn offers_mechanism(&self, mechanism: &str) -> bool {
+        self.values("AUTH").any(|offered| offered.eq_ignore_ascii_case(mechanism.as_bytes()))
     }
 
     /// Returns the SASL mechanisms that the server offers and this crate supports.

@@ -25,7 +25,7 @@ impl Session {
         let options = self.options();
         let CommandBuffer { bytes, pauses } =
             with_tag(id, |tag, line| encode::command(tag, command, options, line))?;
-        if !is_offered(command, |capability| self.offers(capability)) {
+        if !is_offered(command, self.names, |capability| self.offers(capability)) {
             return Err(Misuse::NotOffered.into());
         }
         self.done(tx)?;

@@ -209,7 +209,7 @@ impl Client<Secure> {
         self.core.authenticate(method.into(), credentials, tx)
     }
 
-    /// Logs in with a custom mechanism. [`Capabilities::offers`] tells whether the server offers it. [`Event::Auth`]
+    /// Logs in with a custom mechanism. [`Capabilities::offers_mechanism`] tells whether the server offers it. [`Event::Auth`]
     /// reports the outcome.
     ///
     /// # Errors
@@ -247,8 +247,10 @@ impl<C: Channel> Client<C> {
     /// [`Misuse::WrongState`] if the command is not allowed in the state that the session will have when the commands
     /// before it succeed; [`Misuse::ForbiddenByte`] if an argument contains a byte that no command can carry;
     /// [`Misuse::NotOffered`] if the command or an argument belongs to an extension and the server does not list its
-    /// capability, or the capabilities are not known yet ([`capabilities`](Self::capabilities) is `None`). A
-    /// [`RawCommand`](crate::types::RawCommand) is sent regardless of the server's capabilities.
+    /// capability, or the capabilities are not known yet ([`capabilities`](Self::capabilities) is `None`); if ENABLE
+    /// names a capability that the server does not list; and if CREATE or RENAME gives a mailbox a name of bytes that
+    /// are not ASCII while UTF-8 is not enabled. A [`RawCommand`](crate::types::RawCommand) is sent regardless of the
+    /// server's capabilities.
     pub fn send(&mut self, command: &Command<'_>, tx: &mut SendBuffer) -> Result<CommandId, Error> {
         self.core.send(command, tx)
     }

@@ -42,7 +42,7 @@ impl Session {
             self.continuation(bytes, tx)?;
             return Ok(true);
         }
-        if self.capabilities.is_asked() && self.collect_capabilities(bytes)? {
+        if self.capabilities.is_requested() && self.collect_capabilities(bytes)? {
             return Ok(true);
         }
         if !self.hides_untrusted_data() {
@@ -74,8 +74,8 @@ impl Session {
         let Response::Untagged(Untagged::Capability(list)) = parse::response(bytes, &context) else {
             return Ok(false);
         };
-        let capabilities = self.capabilities.collect();
-        if capabilities.len() + bytes.len() > self.config.limits.frame {
+        let capabilities = self.capabilities.requested_mut();
+        if capabilities.byte_len() + bytes.len() > self.config.limits.frame {
             return Err(Limit::Frame.into());
         }
         capabilities.add(&list);
@@ -173,7 +173,7 @@ impl Session {
             }
             Response::Untagged(Untagged::Status(status)) => self.untagged_status(status, tx),
             Response::Untagged(Untagged::Capability(list)) => {
-                self.capabilities.learn(Capabilities::of(&list));
+                self.capabilities.set(Capabilities::from_list(&list));
                 Event::Capabilities
             }
             Response::Untagged(data) => {
@@ -212,7 +212,7 @@ impl Session {
             Condition::No | Condition::Bad => return Err(PeerError::InvalidGreeting.into()),
         }
         if let Some(ResponseCode::Capability(list)) = status.code {
-            self.capabilities.learn(Capabilities::of(&list));
+            self.capabilities.set(Capabilities::from_list(&list));
             self.pending.push_back(PendingEvent::Capabilities);
         }
         Ok(Event::Greeting(self.visible(status)))
@@ -226,7 +226,7 @@ impl Session {
     /// Handles an untagged status.
     fn untagged_status<'i>(&mut self, status: StatusResponse<'i>, tx: &SendBuffer) -> Event<'i> {
         if let Some(ResponseCode::Capability(list)) = status.code {
-            self.capabilities.learn(Capabilities::of(&list));
+            self.capabilities.set(Capabilities::from_list(&list));
             if self.hides_untrusted_data() && status.condition != Condition::Bye {
                 return Event::Capabilities;
             }
@@ -272,10 +272,10 @@ impl Session {
         if let Some(ResponseCode::Capability(list)) = status.code
             && kind != CommandKind::StartTls
         {
-            self.capabilities.learn(Capabilities::of(&list));
+            self.capabilities.set(Capabilities::from_list(&list));
             self.pending.push_back(PendingEvent::Capabilities);
         }
-        if kind == CommandKind::Capability && self.capabilities.finish_collecting() {
+        if kind == CommandKind::Capability && self.capabilities.finish_request() {
             self.pending.push_back(PendingEvent::Capabilities);
         }
         Ok(Completion { id, kind, authentication })
@@ -296,7 +296,7 @@ impl Session {
             self.phase = if next == State::Logout { Phase::LoggedOut } else { Phase::Open(next) };
         }
         if effect == Effect::Authenticate {
-            self.capabilities.login_ended(outcome);
+            self.capabilities.end_login(outcome);
         }
     }
 

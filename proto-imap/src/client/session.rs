@@ -118,9 +118,12 @@ impl Session {
         }
     }
 
-    /// Returns whether the server lists the capability.
+    /// Returns whether the server lists the capability. A name that ends with `=` stands for any value.
     pub(super) fn offers(&self, name: &str) -> bool {
-        self.capabilities.get().is_some_and(|capabilities| capabilities.has(name))
+        self.capabilities.get().is_some_and(|capabilities| match name.strip_suffix('=') {
+            Some(name) => capabilities.has_value(name),
+            None => capabilities.has(name),
+        })
     }
 
     /// Returns whether data received in cleartext are hidden from the application.
@@ -232,19 +235,19 @@ impl Session {
             authenticates || matches!(self.commands.active, ActiveCommand::None | ActiveCommand::StartTls(_));
         match frame {
             Ok(Frame::More) => {}
-            Ok(Frame::UpToBody(len, _)) => redaction::frame(*len, rx),
+            Ok(Frame::UpToBody(len, _)) => redaction::trace_frame(*len, rx),
             Ok(Frame::Whole(len)) => {
                 let bytes = rx.bytes().get(..*len).unwrap_or_default();
                 if bytes.starts_with(b"+") && may_be_challenge {
-                    redaction::challenge(*len, rx);
+                    redaction::trace_challenge(*len, rx);
                 } else if authenticates
                     // A line that only the tolerant parser accepts may be a malformed challenge, or an echo of the
                     // client's message.
                     && matches!(parse::response(bytes, &Context::strict()), Response::Unparsed(_))
                 {
-                    redaction::line(*len, TraceKind::Unknown, rx);
+                    redaction::trace_line(*len, TraceKind::Unknown, rx);
                 } else {
-                    redaction::frame(*len, rx);
+                    redaction::trace_frame(*len, rx);
                 }
             }
             // These bytes show what is wrong with the server.
@@ -366,7 +369,7 @@ impl Session {
     fn ask_for_capabilities(&mut self, tx: &mut SendBuffer) {
         let open = matches!(self.phase, Phase::Open(state) if state != State::Logout);
         if open && self.capabilities.is_unknown() {
-            self.capabilities = KnownCapabilities::Asked(None);
+            self.capabilities = KnownCapabilities::Requested(None);
             let id = self.commands.next_id();
             let line = OutgoingLine::simple(alloc::format!("{id} CAPABILITY\r\n").into_bytes());
             self.submit(id, OutgoingCommand::Capability, line, tx);

@@ -14,7 +14,8 @@ use proto_mail::error::ErrorDetails;
 /// that change the session's state, take credentials or stream data have no raw form, because the machines must
 /// handle them.
 ///
-/// The client does not check whether the server offers the extension that a raw command requires.
+/// A raw command is sent unchecked, on purpose: the client does not know which capability it requires, and an
+/// application can thus use an extension that the server does not list.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RawCommand<'i> {
     name: &'i [u8],

@@ -299,7 +299,7 @@ impl Session {
             FrameStep::Complete(end) => (end, None),
             FrameStep::Literal(end, announced) => (end, Some(announced)),
             FrameStep::Endless(..) => {
-                return Err(self.fail(Limit::Literal.into(), "the literal is too long", tx));
+                return Err(self.fail(Limit::Literal.into(), "the literal is larger than the limit", tx));
             }
         };
         self.step_done();
@@ -307,11 +307,11 @@ impl Session {
         self.reader.borrowed = end;
         match self.turn {
             Turn::Discarding { .. } => {
-                redaction::line(end, TraceKind::Unknown, rx);
+                redaction::trace_line(end, TraceKind::Unknown, rx);
                 Ok(self.discard_line(announced, tx))
             }
             Turn::MessageEnd => {
-                redaction::line(end, TraceKind::Unknown, rx);
+                redaction::trace_line(end, TraceKind::Unknown, rx);
                 self.message_end(end, announced, tx)
             }
             Turn::Idling => {
@@ -321,7 +321,7 @@ impl Session {
             }
             Turn::Sasl(_) => {
                 let cancelled = rx.bytes().get(..end) == Some(b"*\r\n");
-                redaction::line(end, if cancelled { TraceKind::Text } else { TraceKind::Secret }, rx);
+                redaction::trace_line(end, if cancelled { TraceKind::Text } else { TraceKind::Secret }, rx);
                 let found = self.sasl_line(end, rx, tx);
                 rx.consume_wiping(end);
                 self.reader.borrowed = 0;
@@ -346,7 +346,7 @@ impl Session {
     #[inline]
     pub(super) fn trace(&self, len: usize, rx: &mut RecvBuffer) {
         if rx.is_traced() && len > 0 {
-            redaction::command(len, self.tag.kind(), &self.context, rx);
+            redaction::trace_command(len, self.tag.kind(), &self.context, rx);
         }
     }
 

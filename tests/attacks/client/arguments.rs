@@ -10,7 +10,7 @@ use proto_imap::types::{
     AppendCommand, Capability, Command, Date, DateTime, Flag, IString, IdField, Keyword, LazyList,
     MailboxName, SequenceSet,
 };
-use proto_mail::{Credentials, Mechanism, RecvBuffer, Secure, SendBuffer};
+use proto_mail::{Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::data::{BareNewline, DotStuffer, DotUnstuffer, LineEndings, Stop};
 use proto_smtp::types::{Address, EnvelopeId, OriginalRecipient, Submitter};
 use serde_json::{Map, Value};
@@ -82,7 +82,9 @@ fn id(name: &str) -> bool {
 fn enable(capability: &str) -> bool {
     let (mut client, _, mut tx) = logged_in("ENABLE");
     let names = [Capability::new(capability)];
-    client.send(&Command::Enable(LazyList::new(&names)), &mut tx).is_err() && tx.is_empty()
+    // The argument is rejected, whether the server offers it or not.
+    let sent = client.send(&Command::Enable(LazyList::new(&names)), &mut tx);
+    matches!(sent, Err(Error::Misuse(Misuse::ForbiddenByte | Misuse::InvalidArgument))) && tx.is_empty()
 }
 
 /// A date is built from numbers only, so no text can be injected. Flags are the other argument.
