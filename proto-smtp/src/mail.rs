@@ -137,7 +137,9 @@ impl<'i> Mail<'i> {
             tx.put(b" BODY=");
             tx.put(body.as_str().as_bytes());
         }
-        encode_flag("SMTPUTF8", self.utf8, tx);
+        if self.utf8 {
+            encode_flag("SMTPUTF8", tx);
+        }
         encode_value("AUTH", self.auth().as_ref(), tx);
         if let Some(ret) = self.ret {
             tx.put(b" RET=");
@@ -148,10 +150,16 @@ impl<'i> Mail<'i> {
         encode_value("MT-PRIORITY", self.priority.as_ref(), tx);
         let hold = self.hold();
         encode_value(hold.as_ref().map_or("", Hold::keyword), hold.as_ref(), tx);
-        encode_flag("REQUIRETLS", self.require_tls, tx);
+        if self.require_tls {
+            encode_flag("REQUIRETLS", tx);
+        }
         encode_value("SOLICIT", self.solicit().as_ref(), tx);
-        encode_flag("CONPERM", self.conperm, tx);
-        encode_flag("PRDR", self.prdr, tx);
+        if self.conperm {
+            encode_flag("CONPERM", tx);
+        }
+        if self.prdr {
+            encode_flag("PRDR", tx);
+        }
         self.parameters.encode_unknown(tx);
         tx.put(b"\r\n");
     }

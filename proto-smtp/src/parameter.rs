@@ -362,11 +362,9 @@ pub(crate) fn encode_value(keyword: &str, value: Option<&impl fmt::Display>, tx:
 }
 
 /// Writes a parameter that has no value.
-pub(crate) fn encode_flag(keyword: &str, set: bool, tx: &mut SendBuffer) {
-    if set {
-        tx.put(b" ");
-        tx.put(keyword.as_bytes());
-    }
+pub(crate) fn encode_flag(keyword: &str, tx: &mut SendBuffer) {
+    tx.put(b" ");
+    tx.put(keyword.as_bytes());
 }
 
 #[cfg(test)]

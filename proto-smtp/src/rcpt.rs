@@ -83,7 +83,9 @@ impl<'i> Rcpt<'i> {
         encode_value("NOTIFY", self.notify.as_ref(), tx);
         encode_value("ORCPT", self.original().as_ref(), tx);
         encode_value("RRVS", self.valid_since.as_ref(), tx);
-        encode_flag("CONNEG", self.conneg, tx);
+        if self.conneg {
+            encode_flag("CONNEG", tx);
+        }
         self.parameters.encode_unknown(tx);
         tx.put(b"\r\n");
     }

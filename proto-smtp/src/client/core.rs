@@ -9,7 +9,7 @@ use proto_mail::sasl::{ClientExchange, SaslContext, SaslError};
 use proto_mail::{Error, Misuse, PeerError, RecvBuffer, Secret, SendBuffer, Wait, WaitFor, trace};
 
 use super::event::{Kind, Step};
-use super::pending_replies::PendingReplies;
+use super::reply_matching::ReplyMatcher;
 use crate::capabilities::Capabilities;
 use crate::chunking::ChunkEnd;
 use crate::command::Command;
@@ -17,6 +17,7 @@ use crate::config::{Config, Dialect};
 use crate::data::DotStuffer;
 use crate::extension::{Extension, ExtensionSet};
 use crate::hello::ClientName;
+use crate::mail::Mail;
 use crate::reply_code::{Code, Severity};
 use crate::reply_framer::{Repairs, ReplyFault, ReplyFrame, ReplyFramer};
 
@@ -114,7 +115,7 @@ pub(super) struct Core {
     pub(super) config: Arc<Config>,
     pub(super) channel: ChannelState,
     pub(super) state: State,
-    pub(super) replies: PendingReplies,
+    pub(super) replies: ReplyMatcher,
     framer: ReplyFramer,
     /// The bytes of the last event, to be consumed before the next.
     borrowed: usize,
@@ -127,20 +128,20 @@ impl Core {
     /// A client on cleartext that expects the greeting.
     pub(super) fn cleartext(config: Arc<Config>) -> Self {
         let channel = ChannelState { is_secure: false, is_verified: false, sasl: SaslContext::cleartext() };
-        Self::on(config, channel, State::Session, PendingReplies::greeting())
+        Self::on(config, channel, State::Session, ReplyMatcher::greeting())
     }
 
     /// A client under implicit TLS that expects the greeting.
     pub(super) fn secure(config: Arc<Config>, secure: &proto_mail::Secure) -> Self {
-        Self::on(config, ChannelState::secure(secure), State::Session, PendingReplies::greeting())
+        Self::on(config, ChannelState::secure(secure), State::Session, ReplyMatcher::greeting())
     }
 
     /// A client after STARTTLS: there is no second greeting, and nothing is known about the server.
     pub(super) fn after_starttls(config: Arc<Config>, secure: &proto_mail::Secure) -> Self {
-        Self::on(config, ChannelState::secure(secure), State::HelloDue, PendingReplies::default())
+        Self::on(config, ChannelState::secure(secure), State::HelloDue, ReplyMatcher::default())
     }
 
-    fn on(config: Arc<Config>, channel: ChannelState, state: State, replies: PendingReplies) -> Self {
+    fn on(config: Arc<Config>, channel: ChannelState, state: State, replies: ReplyMatcher) -> Self {
         Self {
             config,
             channel,
@@ -529,9 +530,9 @@ impl ChannelState {
 
 impl TransactionState {
     /// MAIL is given.
-    pub(super) const fn begin(&mut self, utf8: bool, prdr: bool) {
+    pub(super) const fn begin(&mut self, mail: &Mail<'_>) {
         self.mails = self.mails.saturating_add(1);
-        self.given = GivenTransaction { recipients: 0, utf8, prdr };
+        self.given = GivenTransaction { recipients: 0, utf8: mail.utf8, prdr: mail.prdr };
     }
 }
 

@@ -180,7 +180,7 @@ impl<C: Channel> Client<C> {
             return Err(Misuse::InvalidArgument.into());
         }
         self.core.check_offered(mail.extensions())?;
-        self.core.transactions.begin(mail.utf8, mail.prdr);
+        self.core.transactions.begin(mail);
         mail.encode(tx);
         self.core.replies.push(Step::Mail, tx);
         Ok(())

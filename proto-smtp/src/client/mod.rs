@@ -8,7 +8,7 @@ mod event;
 mod extension_commands;
 mod machine;
 mod offered_parameters;
-mod pending_replies;
+mod reply_matching;
 mod starttls;
 mod transaction;
 

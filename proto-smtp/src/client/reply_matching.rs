@@ -1,4 +1,5 @@
-//! Which command a reply belongs to: the commands whose replies are pending, in their order.
+//! Matches replies to commands. A reply belongs to the oldest command whose reply is pending, and counts only if the
+//! command was sent completely before the reply began.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -18,14 +19,14 @@ struct PendingReply {
 /// The commands whose replies are pending. A reply belongs to the oldest one, and only if it was received after the last
 /// byte of the command was sent.
 #[derive(Debug, Default)]
-pub(super) struct PendingReplies {
+pub(super) struct ReplyMatcher {
     queue: VecDeque<PendingReply>,
     received: ReceiveMark,
     /// The number of the current wait.
     pub(super) generation: u32,
 }
 
-impl PendingReplies {
+impl ReplyMatcher {
     /// The greeting is pending; no command precedes it.
     pub(super) fn greeting() -> Self {
         let mut replies = Self::default();

@@ -355,11 +355,14 @@ impl Core {
     }
 
     fn count_command(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
-        let must_log_in = self.config.requires_authentication() && !self.is_authenticated;
-        match self.counters.note_command(must_log_in, &self.config) {
-            Ok(()) => Ok(()),
-            Err(limit) => Err(self.fail(limit.into(), tx)),
-        }
+        let before_login = if self.config.requires_authentication() && !self.is_authenticated {
+            self.counters.note_command_before_login(&self.config.limits)
+        } else {
+            Ok(())
+        };
+        before_login
+            .and_then(|()| self.counters.note_command(&self.config))
+            .map_err(|limit| self.fail(limit.into(), tx))
     }
 
     /// Rejects a command that is not allowed now. A chunk after BDAT is skipped; it is never parsed as commands.

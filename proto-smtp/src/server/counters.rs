@@ -16,14 +16,17 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Counts a command. `must_log_in`: authentication is required and has not succeeded yet.
-    pub(super) fn note_command(&mut self, must_log_in: bool, config: &Config) -> Result<(), Limit> {
-        if must_log_in {
-            self.commands_before_login = self.commands_before_login.saturating_add(1);
-            if self.commands_before_login > config.limits.commands_before_auth {
-                return Err(Limit::CommandsBeforeAuth);
-            }
+    /// Counts a command of a client that must authenticate first.
+    pub(super) fn note_command_before_login(&mut self, limits: &Limits) -> Result<(), Limit> {
+        self.commands_before_login = self.commands_before_login.saturating_add(1);
+        if self.commands_before_login > limits.commands_before_auth {
+            return Err(Limit::CommandsBeforeAuth);
         }
+        Ok(())
+    }
+
+    /// Counts a command as idle until [`note_progress`](Self::note_progress).
+    pub(super) fn note_command(&mut self, config: &Config) -> Result<(), Limit> {
         self.idle_commands = self.idle_commands.saturating_add(1);
         if self.idle_commands > config.max_idle_commands { Err(Limit::IdleCommands) } else { Ok(()) }
     }

@@ -23,9 +23,14 @@ impl ForwardedAttributes {
         self.accepted = None;
     }
 
-    /// XFORWARD was answered. Accepted attributes are added to those of earlier commands.
-    pub(super) fn answered(&mut self, is_accepted: bool) {
-        let Some(pending) = self.pending.take().filter(|_| is_accepted) else { return };
+    /// XFORWARD was rejected.
+    pub(super) fn reject(&mut self) {
+        self.pending = None;
+    }
+
+    /// XFORWARD was accepted: its attributes are added to those of earlier commands.
+    pub(super) fn accept(&mut self) {
+        let Some(pending) = self.pending.take() else { return };
         match &mut self.accepted {
             Some(accepted) => accepted.overwrite(*pending),
             accepted => *accepted = Some(pending),

@@ -38,9 +38,15 @@ pub(super) enum Fate {
     /// It is rejected with this reply, and the rest is skipped.
     Rejected {
         response: Response<'static>,
-        /// The application must still be told that the transaction is over.
-        reset_due: bool,
+        reset: ResetNotice,
     },
+}
+
+/// Whether the application must still be told that the transaction is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResetNotice {
+    Due,
+    NotDue,
 }
 
 impl IncomingMessage {
@@ -48,12 +54,12 @@ impl IncomingMessage {
         Self { source, next: Stop::More, size: 0, fate: Fate::Accepted, replies }
     }
 
-    pub(super) fn rejected(self, response: Response<'static>, reset_due: bool) -> Self {
-        Self { fate: Fate::Rejected { response, reset_due }, ..self }
+    pub(super) fn rejected(self, response: Response<'static>, reset: ResetNotice) -> Self {
+        Self { fate: Fate::Rejected { response, reset }, ..self }
     }
 
     pub(super) fn reject(&mut self, response: Response<'static>) {
-        self.fate = Fate::Rejected { response, reset_due: true };
+        self.fate = Fate::Rejected { response, reset: ResetNotice::Due };
     }
 
     pub(super) const fn is_accepted(&self) -> bool {

@@ -10,7 +10,7 @@ use proto_mail::{Error, PeerError, RecvBuffer, Secret, SendBuffer, trace::TraceK
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
 use super::fixed_replies::{self as reply, syntax};
-use super::incoming_message::{Fate, IncomingMessage, Source};
+use super::incoming_message::{Fate, IncomingMessage, ResetNotice, Source};
 use super::question::Question;
 use crate::chunking::ChunkEnd;
 use crate::command::{Command, Verb, split_verb};
@@ -47,7 +47,8 @@ impl Core {
 
     fn enter_message(&mut self, message: IncomingMessage, rejection: Option<Response<'static>>) {
         let message = match rejection {
-            Some(response) => message.rejected(response, self.session.end_transaction()),
+            Some(response) if self.session.end_transaction() => message.rejected(response, ResetNotice::Due),
+            Some(response) => message.rejected(response, ResetNotice::NotDue),
             None => message,
         };
         self.enter(State::Message(message));
@@ -91,7 +92,7 @@ impl Core {
         rx.consume(whole);
         // RFC 2033 §4.3: the last chunk has a reply for each recipient, and none if there is no recipient.
         let message = IncomingMessage::new(Source::Chunk { left: size, end }, self.replies_after_part(end));
-        self.enter(State::Message(message.rejected(response, false)));
+        self.enter(State::Message(message.rejected(response, ResetNotice::NotDue)));
         Ok(Step::Again)
     }
 
@@ -120,15 +121,17 @@ impl Core {
         })
     }
 
-    /// BURL was answered.
-    pub(super) fn burl_answered(&mut self, end: ChunkEnd, is_accepted: bool) {
-        if is_accepted && end == ChunkEnd::More {
-            if let Some(transaction) = self.session.transaction_mut() {
-                transaction.chunked = Some(transaction.chunked.unwrap_or(0));
+    /// BURL was accepted: the message goes on, or is complete.
+    pub(super) fn burl_accepted(&mut self, end: ChunkEnd) {
+        match end {
+            ChunkEnd::More => {
+                if let Some(transaction) = self.session.transaction_mut() {
+                    transaction.chunked = Some(transaction.chunked.unwrap_or(0));
+                }
             }
-        } else {
-            // The message is complete, or lost with the part.
-            self.session.end_transaction();
+            ChunkEnd::Last => {
+                self.session.end_transaction();
+            }
         }
     }
 
@@ -162,8 +165,8 @@ impl Core {
     pub(super) fn receive(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Step, Error> {
         let limit = self.config.limits.message;
         let State::Message(message) = &mut self.state else { return Ok(Step::Again) };
-        if let Fate::Rejected { reset_due, .. } = &mut message.fate
-            && core::mem::take(reset_due)
+        if let Fate::Rejected { reset, .. } = &mut message.fate
+            && core::mem::replace(reset, ResetNotice::NotDue) == ResetNotice::Due
         {
             return Ok(Step::event(CoreEvent::Reset));
         }

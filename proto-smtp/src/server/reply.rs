@@ -180,11 +180,13 @@ impl Core {
             Question::Chunk { size, end } => {
                 self.begin_chunk(size, end, (!is_accepted).then(|| response.clone().into_owned()));
             }
-            Question::Data | Question::DataEnd => {
+            Question::Burl(end) if is_accepted => self.burl_accepted(end),
+            // The message is complete, or lost with the rejected part.
+            Question::Data | Question::DataEnd | Question::Burl(_) => {
                 self.session.end_transaction();
             }
-            Question::Burl(end) => self.burl_answered(end, is_accepted),
-            Question::XForward => self.forwarded.answered(is_accepted),
+            Question::XForward if is_accepted => self.forwarded.accept(),
+            Question::XForward => self.forwarded.reject(),
             Question::Mail(_) | Question::Rcpt | Question::Information | Question::XClient { .. } => {}
         }
     }
