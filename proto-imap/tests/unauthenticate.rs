@@ -16,7 +16,7 @@ use proto_mail::{AuthVerdict, Credentials, Error, Misuse, Secure, SendBuffer};
 
 /// Creates a client that has selected a mailbox and enabled UTF-8 names. Its server lists these capabilities.
 fn selected(capabilities: &str) -> Talk {
-    let mut talk = Talk::greeted("PREAUTH", &format!("ENABLE {capabilities}"));
+    let mut talk = Talk::greeted("PREAUTH", &format!("IMAP4rev2 ENABLE {capabilities}"));
     talk.send(&Command::Enable(CapabilityList::new(&[Capability::new("IMAP4rev2")])));
     talk.said();
     talk.hear("* ENABLED IMAP4rev2\r\nM1 OK\r\n").unwrap();
@@ -113,6 +113,17 @@ fn the_server_returns_to_not_authenticated_and_disables_what_was_enabled() {
 }
 
 #[test]
+fn the_server_counts_commands_before_login_anew() {
+    let limit = common::config().limits.commands_before_auth;
+    let before =
+        |name: &str| -> String { (1..limit).map(|number| format!("{name}{number} NOOP\r\n")).collect() };
+    // `answers` logs in with one command.
+    let script = format!("u UNAUTHENTICATE\r\n{}r LOGIN bob pw\r\nz NOOP\r\n", before("n"));
+    let output = answers(&["UNAUTHENTICATE"], false, &script);
+    assert!(output.ends_with("z OK NOOP false\r\n"), "{output}");
+}
+
+#[test]
 fn a_refusal_of_the_server_changes_nothing() {
     let output =
         answers(&["UNAUTHENTICATE"], true, "a ENABLE IMAP4rev2\r\nb UNAUTHENTICATE\r\nc SELECT INBOX\r\n");
@@ -122,5 +133,5 @@ fn a_refusal_of_the_server_changes_nothing() {
 #[test]
 fn a_server_that_does_not_offer_it_does_not_know_it() {
     let output = answers(&[], false, "a UNAUTHENTICATE\r\nb SELECT INBOX\r\n");
-    assert!(output.starts_with("a BAD there is no such command\r\nb OK SELECT"), "{output}");
+    assert!(output.starts_with("a BAD unknown command\r\nb OK SELECT"), "{output}");
 }

@@ -33,7 +33,7 @@ impl Session {
             }
         };
         if announced.binary == Binary::Yes && !self.config.offers("BINARY") {
-            let refusal = Refusal::bad("a literal8 needs BINARY, which is not offered");
+            let refusal = Refusal::bad("a literal8 requires the BINARY extension, which is not offered");
             self.refuse_at_literal(len, announced, refusal, tx)?;
             return Ok(CoreEvent::AppendAborted);
         }
@@ -140,7 +140,7 @@ impl Session {
             let reply = Reply { token: self.tokens.issue() };
             return Ok(Found::Event(CoreEvent::AppendEnd(reply)));
         }
-        let refusal = Refusal::bad("nothing may follow the message");
+        let refusal = Refusal::bad("only a line end may follow the message");
         match announced {
             Some(announced) => self.refuse_at_literal(end, announced, refusal, tx)?,
             None => self.refuse_command(end, refusal, tx)?,

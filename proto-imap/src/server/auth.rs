@@ -17,7 +17,7 @@ use crate::parse::{self, Authentication};
 use crate::state::{Effect, Outcome};
 
 const REJECTED: Refusal = Refusal::no("NO [AUTHENTICATIONFAILED]", "wrong user name or password");
-const MALFORMED: Refusal = Refusal::bad("the SASL message makes no sense");
+const MALFORMED: Refusal = Refusal::bad("the SASL message is not valid");
 
 impl Session {
     /// Handles a complete LOGIN or AUTHENTICATE command that is allowed.
@@ -28,7 +28,7 @@ impl Session {
         tx: &mut SendBuffer,
     ) -> Result<Found, Error> {
         if self.trust == Trust::Cleartext {
-            let refusal = Refusal::no("NO [PRIVACYREQUIRED]", "begin TLS first: STARTTLS");
+            let refusal = Refusal::no("NO [PRIVACYREQUIRED]", "use STARTTLS first");
             return self.refuse_identity(refusal, tx);
         }
         let bytes = rx.bytes().get(..len).unwrap_or_default();
@@ -53,7 +53,7 @@ impl Session {
         let exchange =
             sasl::server_exchange_named(mechanism, &mut self.sasl, offered, &self.config.custom_mechanisms);
         let Some(mut exchange) = exchange else {
-            return self.refuse_identity(Refusal::no("NO [CANNOT]", "there is no such mechanism"), tx);
+            return self.refuse_identity(Refusal::no("NO [CANNOT]", "the mechanism is not supported"), tx);
         };
         let step = exchange.step(initial.as_ref().map(|message| message.expose().as_slice()));
         let exchange = SaslExchange { mechanism: exchange, rejected: false };
@@ -163,21 +163,23 @@ impl Session {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         self.check_token(request.token())?;
-        let exchange = match core::mem::replace(&mut self.turn, Turn::Command) {
+        let mut exchange = match core::mem::replace(&mut self.turn, Turn::Command) {
             Turn::Verdict(Verdict { exchange, .. }) => exchange,
             other => {
                 self.turn = other;
                 return Err(Misuse::StaleToken.into());
             }
         };
-        self.conclude(exchange, request.is_rejected_by(&verdict), verdict, tx)
+        if let Some(exchange) = &mut exchange {
+            exchange.rejected |= request.is_rejected_by(&verdict);
+        }
+        self.conclude(exchange, verdict, tx)
     }
 
     /// Continues after the application's verdict.
     pub(super) fn conclude(
         &mut self,
         exchange: Option<SaslExchange>,
-        rejected: bool,
         verdict: AuthVerdict,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
@@ -192,7 +194,6 @@ impl Session {
             }
             return Ok(());
         };
-        exchange.rejected |= rejected;
         let step = exchange.mechanism.answer(verdict);
         if let Found::Event(CoreEvent::Auth(request)) = self.sasl_step(exchange, step, tx)?
             && let Turn::Verdict(Verdict { unreported, .. }) = &mut self.turn

@@ -21,7 +21,7 @@ impl Session {
     /// Finds the next command, and asks for its literals.
     pub(super) fn next_command(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Found, Error> {
         if self.trust == Trust::Cleartext
-            && self.counters.commands == 0
+            && self.counters.commands_before_login == 0
             && matches!(rx.bytes(), [0x16, 0x03, ..])
         {
             let farewell = "this port speaks IMAP with STARTTLS, not TLS";
@@ -36,22 +36,27 @@ impl Session {
             if end == 2 && self.reader.framer.is_first_line() {
                 return self.empty_line(tx);
             }
-            let judged = self.judge(end, rx, tx)?;
+            let checked = self.check_line(end, rx, tx)?;
             let announced = match step {
                 FrameStep::Literal(_, announced) => announced,
                 FrameStep::Endless(_, Sync::NonSynchronising) => {
-                    return Err(self.fail(Limit::Literal.into(), "a literal that long has no end", tx));
+                    return Err(self.fail(
+                        Limit::Literal.into(),
+                        "the literal is larger than the limit to skip",
+                        tx,
+                    ));
                 }
                 FrameStep::Endless(..) => {
-                    let refusal = judged.err().unwrap_or(Refusal::bad("the literal is too long"));
+                    let refusal =
+                        checked.err().unwrap_or(Refusal::bad("the literal is larger than the limit"));
                     return self.refuse_command(end, refusal, tx);
                 }
-                _ => match judged {
+                _ => match checked {
                     Ok(name) => return self.whole_command(end, name, rx, tx),
                     Err(refusal) => return self.refuse_command(end, refusal, tx),
                 },
             };
-            let refusal = match judged {
+            let refusal = match checked {
                 Err(refusal) => refusal,
                 Ok(name) => {
                     let line = rx.bytes().get(..end).unwrap_or_default();
@@ -70,7 +75,7 @@ impl Session {
                                 }
                                 continue;
                             }
-                            Err(_) => Refusal::no("NO [LIMIT]", "the command is too long"),
+                            Err(_) => Refusal::no("NO [LIMIT]", "the command is larger than the limit"),
                         },
                     }
                 }
@@ -96,13 +101,13 @@ impl Session {
         let held = usize::try_from(announced.size).unwrap_or(usize::MAX);
         let authenticated = self.state.is_authenticated();
         if held > self.config.limits.literal || (!authenticated && announced.size > frame::LITERAL_MINUS) {
-            return Some(Refusal::no("NO [LIMIT]", "the literal is too long"));
+            return Some(Refusal::no("NO [LIMIT]", "the literal is larger than the limit"));
         }
         None
     }
 
     /// Checks the line that ends at `end`, before it is parsed.
-    fn judge(
+    fn check_line(
         &mut self,
         end: usize,
         rx: &RecvBuffer,
@@ -117,7 +122,7 @@ impl Session {
         {
             // A client that takes the LF for a line end sees a literal here, so the meaning of the following bytes is
             // ambiguous.
-            let farewell = "a line end that is none, behind a literal";
+            let farewell = "a bare LF after the announcement of a literal";
             return Err(self.fail(PeerError::ForbiddenByte.into(), farewell, tx));
         }
         if self.reader.framer.is_first_line() {
@@ -126,25 +131,32 @@ impl Session {
             self.count_command(tx)?;
         }
         if forbidden {
-            return Ok(Err(Refusal::bad("CR, LF and NUL cannot stand in a line")));
+            return Ok(Err(Refusal::bad("CR, LF and NUL are not allowed in a command line")));
         }
         if self.tag.is_empty() {
-            return Ok(Err(Refusal::bad("a command begins with a tag")));
+            return Ok(Err(Refusal::bad("a command must begin with a tag")));
         }
         let name = parse::command_name(bytes).map_or(CommandName::Other, |(_, name, _)| name);
-        self.tag.named(name, self.reader.framer.is_first_line());
+        if self.reader.framer.is_first_line() {
+            self.tag.show_for(name);
+        }
+        self.tag.named(name);
         if name == CommandName::Other
             && self.state == State::NotAuthenticated
             && (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"))
         {
-            return Err(self.fail(PeerError::Malformed.into(), "this is no web server", tx));
+            return Err(self.fail(
+                PeerError::Malformed.into(),
+                "this is an IMAP server, not a web server",
+                tx,
+            ));
         }
         Ok(self.allows(name).map_or(Ok(name), Err))
     }
 
     /// Returns why the command of this name is not allowed now; `None` if it is allowed.
     fn allows(&self, name: CommandName) -> Option<Refusal> {
-        let unknown = Some(Refusal::bad("there is no such command"));
+        let unknown = Some(Refusal::bad("unknown command"));
         let Some(allowed) = Allowed::of(name) else { return unknown };
         if !is_command_offered(name, |capability| self.config.offers(capability)) {
             return unknown;
@@ -152,12 +164,12 @@ impl Session {
         let state = self.state;
         match name {
             CommandName::StartTls if self.trust == Trust::Secure => {
-                return Some(Refusal::bad("TLS is in place"));
+                return Some(Refusal::bad("TLS is already active"));
             }
             CommandName::Login | CommandName::Authenticate
                 if self.trust == Trust::Cleartext && state == State::NotAuthenticated =>
             {
-                return Some(Refusal::no("NO [PRIVACYREQUIRED]", "begin TLS first: STARTTLS"));
+                return Some(Refusal::no("NO [PRIVACYREQUIRED]", "use STARTTLS first"));
             }
             _ => {}
         }
@@ -165,7 +177,7 @@ impl Session {
             return None;
         }
         Some(Refusal::bad(match allowed {
-            Allowed::NotAuthenticated => "you have authenticated",
+            Allowed::NotAuthenticated => "already authenticated",
             Allowed::Selected if state.is_authenticated() => "select a mailbox first",
             _ => "authenticate first",
         }))
@@ -192,10 +204,10 @@ impl Session {
                 let bytes = rx.bytes().get(..len).unwrap_or_default();
                 let behind = rx.len() > len;
                 if parse::no_arguments(bytes, &self.context).is_err() {
-                    return self.refuse_command(len, Refusal::bad("STARTTLS has no arguments"), tx);
+                    return self.refuse_command(len, Refusal::bad("STARTTLS takes no arguments"), tx);
                 }
                 if behind {
-                    let farewell = "nothing may stand behind STARTTLS";
+                    let farewell = "no bytes may follow STARTTLS before TLS begins";
                     return Err(self.fail(PeerError::PlaintextAfterStartTls.into(), farewell, tx));
                 }
                 self.trace(len, rx);
@@ -216,7 +228,11 @@ impl Session {
     fn own_command(&mut self, len: usize, rx: &RecvBuffer, tx: &mut SendBuffer) -> Result<Found, Error> {
         let bytes = rx.bytes().get(..len).unwrap_or_default();
         let Ok((_, command)) = parse::command(bytes, &self.context) else {
-            return self.refuse_command(len, Refusal::bad("the command has no such arguments"), tx);
+            return self.refuse_command(
+                len,
+                Refusal::bad("the arguments are not valid for this command"),
+                tx,
+            );
         };
         match command {
             Command::Capability => {
@@ -253,7 +269,13 @@ impl Session {
                 let reply = Reply { token: self.tokens.issue() };
                 return Ok(Found::Event(CoreEvent::Idle(reply)));
             }
-            _ => return self.refuse_command(len, Refusal::bad("the command has no such arguments"), tx),
+            _ => {
+                return self.refuse_command(
+                    len,
+                    Refusal::bad("the arguments are not valid for this command"),
+                    tx,
+                );
+            }
         }
         self.reader.borrowed = len;
         self.command_ended();
@@ -297,7 +319,7 @@ impl Session {
     ) -> Result<Found, Error> {
         let line = rx.bytes().get(..end).unwrap_or_default();
         if !line.eq_ignore_ascii_case(b"DONE\r\n") {
-            return Err(self.fail(PeerError::Malformed.into(), "DONE was expected", tx));
+            return Err(self.fail(PeerError::Malformed.into(), "expected DONE", tx));
         }
         self.turn = Turn::IdleReply;
         Ok(Found::Event(CoreEvent::Done))
@@ -306,8 +328,8 @@ impl Session {
     /// Counts a command of a client that has not logged in.
     fn count_command(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         if self.state == State::NotAuthenticated {
-            self.counters.commands = self.counters.commands.saturating_add(1);
-            if self.counters.commands > self.config.limits.commands_before_auth {
+            self.counters.commands_before_login = self.counters.commands_before_login.saturating_add(1);
+            if self.counters.commands_before_login > self.config.limits.commands_before_auth {
                 let farewell = "too many commands without authentication";
                 return Err(self.fail(Limit::CommandsBeforeAuth.into(), farewell, tx));
             }

@@ -33,8 +33,8 @@ pub(super) struct Counters {
     pub(super) empty_lines: u32,
     /// Failed logins.
     pub(super) auth_failures: u32,
-    /// Commands before authentication.
-    pub(super) commands: u32,
+    /// Commands before authentication. UNAUTHENTICATE resets them.
+    pub(super) commands_before_login: u32,
     /// Commands that the application has rejected.
     pub(super) refusals: Refusals,
 }
@@ -42,12 +42,12 @@ pub(super) struct Counters {
 /// Leaves out the application's rejections, because they do not affect behavior.
 impl core::fmt::Debug for Counters {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self { errors, empty_lines, auth_failures, commands, refusals: _ } = self;
+        let Self { errors, empty_lines, auth_failures, commands_before_login, refusals: _ } = self;
         f.debug_struct("Counters")
             .field("errors", errors)
             .field("empty_lines", empty_lines)
             .field("auth_failures", auth_failures)
-            .field("commands", commands)
+            .field("commands_before_login", commands_before_login)
             .finish()
     }
 }

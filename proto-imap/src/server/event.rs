@@ -19,8 +19,8 @@ pub enum Event<'i, C: Channel> {
     /// The client wants to log in. Answer with [`Server::answer_auth`](super::Server::answer_auth). In cleartext this
     /// variant has no values.
     Auth(C::Auth<AuthRequest>),
-    /// The client asks to start TLS. Answer with [`Server::accept`](super::Server::accept) or
-    /// [`Server::refuse`](super::Server::refuse). Under TLS this variant has no values.
+    /// The client asks to start TLS. Answer with [`Server::accept_starttls`](super::Server::accept_starttls) or
+    /// [`Server::refuse_starttls`](super::Server::refuse_starttls). Under TLS this variant has no values.
     StartTls(C::StartTls<StartTlsRequest>),
     /// The client wants to append a message to a mailbox. Answer with
     /// [`Server::accept_literal`](super::Server::accept_literal) or

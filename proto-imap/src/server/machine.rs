@@ -31,9 +31,9 @@ use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag,
 ///   server handles no further command. An event borrows `rx` and never the server, so the application can answer
 ///   while it handles the event.
 /// * **Every token is answered once**, now or later: with [`reply`](Self::reply), [`answer_auth`](Self::answer_auth),
-///   [`accept`](Self::accept) or [`refuse`](Self::refuse), [`accept_literal`](Self::accept_literal) or
-///   [`reject_literal`](Self::reject_literal). Until then there is no further event, and
-///   [`wants_read`](Self::wants_read) is false. Pipelined commands are checked in the state that the previous answer
+///   [`accept_starttls`](Self::accept_starttls) or [`refuse_starttls`](Self::refuse_starttls),
+///   [`accept_literal`](Self::accept_literal) or [`reject_literal`](Self::reject_literal). Until then there is no
+///   further event, and [`wants_read`](Self::wants_read) is false. Pipelined commands are checked in the state that the previous answer
 ///   leaves.
 /// * **Data come before the answer**: [`data`](Self::data) and [`fetch`](Self::fetch), then [`reply`](Self::reply).
 ///   An unfinished FETCH response pauses the session, as a token does.

@@ -112,7 +112,7 @@ impl Session {
         let refusal = Refusal::no("NO [SERVERBUG]", "the server could not answer: try again later");
         match core::mem::replace(&mut self.turn, Turn::Command) {
             Turn::Verdict(Verdict { exchange, .. }) => {
-                self.conclude(exchange, false, AuthVerdict::Unavailable, tx)?;
+                self.conclude(exchange, AuthVerdict::Unavailable, tx)?;
                 return Ok(true);
             }
             Turn::StartTls => self.put_tagged("NO [UNAVAILABLE]", "TLS is not available now", tx),
@@ -135,6 +135,7 @@ impl Session {
         let next = self.state.after(effect, outcome);
         if self.state.is_authenticated() && next == State::NotAuthenticated {
             self.enabled.clear();
+            self.counters.commands_before_login = 0;
         }
         self.state = next;
         if matches!((effect, outcome), (Effect::Select(_), Outcome::Success)) {

@@ -26,7 +26,11 @@ impl Server<Cleartext> {
     ///
     /// # Errors
     /// [`Misuse::StaleToken`] if the request is not the open one. The session is lost then.
-    pub fn accept(mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<Upgrade, Error> {
+    pub fn accept_starttls(
+        mut self,
+        request: StartTlsRequest,
+        tx: &mut SendBuffer,
+    ) -> Result<Upgrade, Error> {
         self.core.answer(|session| session.answer_starttls(&request, "OK", "begin TLS now", tx))?;
         let config = self.core.into_config().ok_or(Misuse::Closed)?;
         Ok(Upgrade { config })
@@ -36,7 +40,7 @@ impl Server<Cleartext> {
     ///
     /// # Errors
     /// [`Misuse::StaleToken`] if the request is not the open one.
-    pub fn refuse(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), Error> {
+    pub fn refuse_starttls(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), Error> {
         let (condition, text) = ("NO [UNAVAILABLE]", "TLS is not available now");
         self.core.answer(|session| session.answer_starttls(&request, condition, text, tx))
     }

@@ -43,12 +43,16 @@ impl CommandTag {
         }
     }
 
-    /// Allows a trace to show the tag, because the command's name is known. A tag that may be a late credential stays
-    /// hidden.
-    pub(super) fn named(&mut self, name: CommandName, first_line: bool) {
-        if name != CommandName::Other && self.login == LoginAttempt::None && first_line {
+    /// Allows a trace to show the tag, because the command's name is known and on the tag's line. A tag that may be a
+    /// late credential stays hidden.
+    pub(super) fn show_for(&mut self, name: CommandName) {
+        if name != CommandName::Other && self.login == LoginAttempt::None {
             self.kind = TraceKind::Text;
         }
+    }
+
+    /// Records the name of the command. From LOGIN or AUTHENTICATE on, until a login succeeds, tags may be credentials.
+    pub(super) fn named(&mut self, name: CommandName) {
         if matches!(name, CommandName::Login | CommandName::Authenticate) {
             self.login = LoginAttempt::Begun;
         }
