@@ -262,7 +262,7 @@ fn both_sides_forget_cleartext_after_starttls() {
     else {
         panic!("no STARTTLS");
     };
-    let server = server.accept(request, &mut server_tx).unwrap();
+    let server = server.accept_starttls(request, &mut server_tx).unwrap();
     client_rx.extend(&server_tx.take());
     let Negotiation::Ready(client) = negotiation.advance(&mut client_rx, &mut client_tx).unwrap() else {
         panic!("not agreed");

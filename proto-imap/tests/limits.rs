@@ -73,7 +73,7 @@ fn limits_literal_size() {
     for (size, fits) in [(7, true), (8, true), (9, false), (10, false)] {
         let said = format!("{LOGIN}a SELECT {{{size}+}}\r\n{}\r\nb NOOP\r\n", "m".repeat(size));
         let record = run(&config, &said);
-        let expected = if fits { "a OK done" } else { "a NO [LIMIT] the literal is too long" };
+        let expected = if fits { "a OK done" } else { "a NO [LIMIT] the literal is larger than the limit" };
         assert_eq!(answers(&record)[1..], [expected, "b OK done"], "{size} bytes");
         let record = run(&config, &format!("{LOGIN}a SELECT {{{size}}}\r\n"));
         assert_eq!(answers(&record)[1..], [if fits { "+ go on" } else { expected }]);
@@ -83,7 +83,7 @@ fn limits_literal_size() {
 /// RFC 7888 §5: at most 4096 bytes before the client has logged in.
 #[test]
 fn limits_literals_before_login_to_4096_bytes() {
-    for (size, expected) in [(4096, "a OK "), (4097, "a NO [LIMIT] the literal is too long")] {
+    for (size, expected) in [(4096, "a OK "), (4097, "a NO [LIMIT] the literal is larger than the limit")] {
         let said = format!("a LOGIN {{{size}+}}\r\n{} p\r\n", "u".repeat(size));
         let record = converse(agreeing(config()).as_mut(), [said.as_bytes()], false);
         assert!(answers(&record)[0].starts_with(expected), "{size}: {}", record.output);
@@ -151,7 +151,7 @@ fn ends_a_session_after_too_many_errors() {
 fn refuses_an_endless_literal() {
     let endless = "a SELECT {9223372036854775808";
     let record = run(&config(), &format!("{LOGIN}{endless}}}\r\nb NOOP\r\n"));
-    assert_eq!(answers(&record)[1..], ["a BAD the literal is too long", "b OK done"]);
+    assert_eq!(answers(&record)[1..], ["a BAD the literal is larger than the limit", "b OK done"]);
     assert!(!record.has("Unparsed") && !record.has("Select"), "{:?}", record.events);
     let record = run(&config(), &format!("{LOGIN}{endless}+}}\r\nb NOOP\r\n"));
     assert_eq!((record.error.clone(), answers(&record).len()), (Some(Limit::Literal.into()), 1));
@@ -170,7 +170,7 @@ fn rejects_a_literal_after_nul() {
         assert_eq!(record.error, None, "{input:?}");
         let answers = &answers(&record)[1..];
         assert_eq!(answers.len(), expected, "{input:?}: {answers:?}");
-        assert_eq!(answers[0], "a BAD CR, LF and NUL cannot stand in a line");
+        assert_eq!(answers[0], "a BAD CR, LF and NUL are not allowed in a command line");
     }
 }
 

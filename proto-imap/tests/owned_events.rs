@@ -211,13 +211,13 @@ fn owned_events_of_a_server_equal_borrowed_ones_on_cleartext() {
     let reads = ["a STARTTLS\r\n", "b LOGIN alice secret\r\n", "c XNEW\r\n", "d LOGOUT\r\n"];
     let borrowed = with_callback(&mut start(), &reads, |event, server, tx| {
         if let Event::StartTls(request) = event {
-            server.refuse(request, tx).unwrap();
+            server.refuse_starttls(request, tx).unwrap();
         }
     });
     borrowed.assert_has(&["StartTls", "Closed"]);
     let owned = with_owned_events(&mut start(), &reads, |event, server, tx| {
         if let OwnedEvent::StartTls(request) = event {
-            server.refuse(request, tx).unwrap();
+            server.refuse_starttls(request, tx).unwrap();
         }
     });
     assert_eq!(owned, borrowed);

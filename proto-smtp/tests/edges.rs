@@ -396,7 +396,7 @@ fn asked_for_tls(times: usize) -> (Server<Cleartext>, RecvBuffer, SendBuffer, St
                     let _ = tx.take();
                     return (server, rx, tx, request);
                 }
-                server.refuse(request, &mut tx).unwrap();
+                server.refuse_starttls(request, &mut tx).unwrap();
             }
             Some(_) => {}
             None if asked == 0 => rx.extend(b"EHLO c\r\nSTARTTLS\r\n"),
@@ -410,10 +410,10 @@ fn asked_for_tls(times: usize) -> (Server<Cleartext>, RecvBuffer, SendBuffer, St
 fn accepts_starttls_answers_for_their_own_request_only() {
     let (first, _, mut tx, own) = asked_for_tls(1);
     let (_, _, _, other) = asked_for_tls(2);
-    assert_eq!(first.accept(other, &mut tx).map(|_| ()), Err(Misuse::StaleToken.into()));
+    assert_eq!(first.accept_starttls(other, &mut tx).map(|_| ()), Err(Misuse::StaleToken.into()));
     assert!(tx.is_empty(), "TLS is not agreed to");
     let (second, _, mut tx, _) = asked_for_tls(2);
-    assert_eq!(second.accept(own, &mut tx).map(|_| ()), Err(Misuse::StaleToken.into()));
+    assert_eq!(second.accept_starttls(own, &mut tx).map(|_| ()), Err(Misuse::StaleToken.into()));
     // A failed session repeats its error.
     let (_, _, _, other) = asked_for_tls(1);
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
@@ -421,7 +421,7 @@ fn accepts_starttls_answers_for_their_own_request_only() {
     let _ = tx.take();
     rx.extend(b"\x16\x03\x01");
     let error = server.next_event(&mut rx, &mut tx).map(|_| ()).unwrap_err();
-    assert_eq!(server.refuse(other, &mut tx), Err(error));
+    assert_eq!(server.refuse_starttls(other, &mut tx), Err(error));
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn owned_events_of_a_server_equal_borrowed_ones() {
 fn owned_events_of_a_server_equal_borrowed_ones_on_cleartext() {
     fn act(event: Event<'_, Cleartext>, server: &mut Server<Cleartext>, tx: &mut SendBuffer) {
         if let Event::StartTls(request) = event {
-            server.refuse(request, tx).unwrap();
+            server.refuse_starttls(request, tx).unwrap();
         }
     }
     let start = || server(|tx| Server::<Cleartext>::new(config(), tx));

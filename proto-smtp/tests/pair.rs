@@ -209,7 +209,7 @@ fn sends_mail_after_starttls_and_authentication() {
                 None => assert!(wire.carry()),
             }
         };
-        let server_upgrade = server.accept(request, &mut wire.server_tx).unwrap();
+        let server_upgrade = server.accept_starttls(request, &mut wire.server_tx).unwrap();
         let client_upgrade = loop {
             wire.carry();
             negotiation = match negotiation.advance(&mut wire.client_rx, &mut wire.client_tx).unwrap() {

@@ -140,13 +140,13 @@ fn keeps_nothing_across_starttls() {
         assert!(!server.wants_read(&tx));
         rx.extend(late);
         assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none(), "nothing before the answer");
-        let upgrade = server.accept(request, &mut tx).unwrap();
+        let upgrade = server.accept_starttls(request, &mut tx).unwrap();
         assert_eq!(tx.take(), b"220 2.0.0 Ready to start TLS\r\n");
         let error = upgrade.complete(Secure::trusted_local(), &mut rx).unwrap_err();
         assert_eq!(error, PeerError::PlaintextAfterStartTls.into());
     }
     let (server, mut rx, mut tx, request) = ask_for_tls();
-    let upgrade = server.accept(request, &mut tx).unwrap();
+    let upgrade = server.accept_starttls(request, &mut tx).unwrap();
     let _ = tx.take();
     let mut server = upgrade.complete(Secure::trusted_local(), &mut rx).unwrap();
     let mut record = Record::default();
@@ -158,9 +158,9 @@ fn keeps_nothing_across_starttls() {
 #[test]
 fn rejects_tokens_of_other_questions() {
     let (mut server, _, mut tx, request) = ask_for_tls();
-    server.refuse(request, &mut tx).unwrap();
+    server.refuse_starttls(request, &mut tx).unwrap();
     let (mut other, mut rx, mut other_tx, request) = ask_for_tls();
-    assert_eq!(server.refuse(request, &mut tx).unwrap_err(), Misuse::StaleToken.into());
+    assert_eq!(server.refuse_starttls(request, &mut tx).unwrap_err(), Misuse::StaleToken.into());
     assert!(other.next_event(&mut rx, &mut other_tx).unwrap().is_none());
     assert_eq!(tx.take(), b"454 4.7.0 TLS is not available now\r\n");
 }
@@ -237,7 +237,7 @@ fn rejects_malformed_authentication_without_an_event() {
 fn yields_no_event_for_credentials_on_cleartext() {
     let record = clear("EHLO c\r\nAUTH PLAIN AHUAc2VjcmV0\r\nMAIL FROM:<a@b>\r\n");
     assert_eq!(record.codes()[2..], [530, 250]);
-    assert!(record.output.contains("530 5.7.0 Say STARTTLS first"));
+    assert!(record.output.contains("530 5.7.0 Use STARTTLS first"));
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn rejects_early_talkers_and_other_protocols() {
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     rx.extend(b"EHLO c\r\n");
     assert_eq!(server.next_event(&mut rx, &mut tx).unwrap_err(), PeerError::EarlyTalker.into());
-    assert!(tx.take().ends_with(b"554 5.5.1 Wait for the greeting before you speak\r\n"));
+    assert!(tx.take().ends_with(b"554 5.5.1 A command was sent before the greeting\r\n"));
     let mut waits = Waits::default();
     waits.greeting_delay = Duration::from_secs(5);
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());

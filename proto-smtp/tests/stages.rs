@@ -148,7 +148,7 @@ fn offers_extensions_for_each_client() {
     let Some(Event::StartTls(request)) = server.next_event(&mut rx, &mut tx).unwrap() else {
         panic!("STARTTLS")
     };
-    let upgrade = server.accept(request, &mut tx).unwrap();
+    let upgrade = server.accept_starttls(request, &mut tx).unwrap();
     let mut server = upgrade.complete(Secure::trusted_local(), &mut rx).unwrap();
     let _ = tx.take();
     rx.extend(b"EHLO c\r\n");

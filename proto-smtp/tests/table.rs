@@ -81,9 +81,9 @@ impl Gate for Cleartext {
     fn gate(session: &mut Session<Self>, event: Asked<Self>) {
         let Asked::StartTls(request) = event;
         if session.refuses == "STARTTLS" {
-            session.server.as_mut().unwrap().refuse(request, &mut session.tx).unwrap();
+            session.server.as_mut().unwrap().refuse_starttls(request, &mut session.tx).unwrap();
         } else {
-            let _ = session.server.take().unwrap().accept(request, &mut session.tx).unwrap();
+            let _ = session.server.take().unwrap().accept_starttls(request, &mut session.tx).unwrap();
             session.upgraded = true;
         }
     }

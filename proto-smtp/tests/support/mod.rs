@@ -111,7 +111,7 @@ impl Answer for Server<Cleartext> {
     fn answer(&mut self, event: Event<'_, Cleartext>, tx: &mut SendBuffer) -> String {
         match event {
             Event::StartTls(request) => {
-                self.refuse(request, tx).unwrap();
+                self.refuse_starttls(request, tx).unwrap();
                 "starttls".into()
             }
             event => plain(self, event, tx),
