@@ -271,7 +271,7 @@ pub(crate) fn tag_sp(frame: &[u8]) -> Parsed<'_, Tag<'_>> {
     let (rest, tag) = tag(frame)?;
     match rest {
         [b' ', rest @ ..] => Ok((rest, tag)),
-        _ => expected(rest, "a space behind the tag"),
+        _ => expected(rest, "a space after the tag"),
     }
 }
 
@@ -288,14 +288,14 @@ const fn key_of(name: &str) -> u128 {
 /// Parses the name of a command. Returns it with its bytes as received; for a UID command both words.
 #[inline]
 pub(crate) fn name(i: &[u8]) -> Parsed<'_, (CommandName, &[u8])> {
-    let Ok((rest, word)) = atom(i) else { return expected(i, "a command's name") };
+    let Ok((rest, word)) = atom(i) else { return expected(i, "a command name") };
     if word.eq_ignore_ascii_case(b"UID") {
         let behind = rest.strip_prefix(b" ").unwrap_or_default();
         let Ok((rest, second)) = atom(behind) else {
-            return expected(rest, "a space and a command's name behind UID");
+            return expected(rest, "a space and a command name after UID");
         };
         return match known_name(crate::grammar::primitive::taken(i, rest)) {
-            CommandName::Other => expected(behind, "a command that UID can stand before"),
+            CommandName::Other => expected(behind, "a command that can follow UID"),
             name => Ok((rest, (name, second))),
         };
     }
@@ -317,7 +317,7 @@ pub(crate) fn known_name(name: &[u8]) -> CommandName {
 /// Parses the line end. Nothing may follow it.
 pub(crate) fn end<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
     let (rest, ()) = crlf(i, cx)?;
-    if rest.is_empty() { Ok((rest, ())) } else { expected(rest, "nothing behind the line end") }
+    if rest.is_empty() { Ok((rest, ())) } else { expected(rest, "no bytes after the line end") }
 }
 
 #[cfg(test)]

@@ -416,7 +416,7 @@ mod tests {
     fn locates_faults_without_showing_secrets() {
         let at = |line: &str| Command::parse(line.as_bytes()).unwrap_err().location();
         for (line, offset) in
-            [("MAIL FROM:a@b", 10), ("RCPT TO:<a@b..c>", 13), ("EHLO a b", 6), ("VRFY", 4), ("DATA x", 5)]
+            [("MAIL FROM:a@b", 10), ("RCPT TO:<a@b..c>", 13), ("EHLO a b", 5), ("VRFY", 4), ("DATA x", 5)]
         {
             assert_eq!(at(line), SyntaxLocation::new(line.as_bytes(), offset), "{line}");
         }

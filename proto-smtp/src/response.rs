@@ -97,7 +97,7 @@ impl<'i> Response<'i> {
     /// `451 4.3.0`: a local error; the client should retry later.
     #[must_use]
     pub const fn try_again() -> Self {
-        Self::fixed(Code::LOCAL_ERROR, (3, 0), "Something failed here; try again later")
+        Self::fixed(Code::LOCAL_ERROR, (3, 0), "A local error occurred; try again later")
     }
 
     /// Parses one complete reply, with the CRLF of its last line and nothing after it.

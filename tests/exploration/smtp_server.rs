@@ -281,11 +281,11 @@ impl TestServer {
             }
         };
         if !yes {
-            self.record.tried("refuse", &mut self.tx, |tx| server.refuse(request, tx));
+            self.record.tried("refuse", &mut self.tx, |tx| server.refuse_starttls(request, tx));
             self.session = Session::Cleartext(server);
             return;
         }
-        let upgrade = server.accept(request, &mut self.tx);
+        let upgrade = server.accept_starttls(request, &mut self.tx);
         // The pending output is the last in cleartext.
         self.send();
         if self.rx.is_closed() {

@@ -112,7 +112,7 @@ impl Application<Server<Cleartext>> for TestServer {
         shown: &mut Shown,
     ) {
         match event {
-            server::Event::StartTls(request) => server.refuse(request, tx).unwrap(),
+            server::Event::StartTls(request) => server.refuse_starttls(request, tx).unwrap(),
             event => Self::answer(event, server, tx, shown),
         }
     }

@@ -113,7 +113,7 @@ impl Application<Server<Cleartext>> for TestServer {
         _: &mut Shown,
     ) {
         match event {
-            server::Event::StartTls(request) => server.refuse(request, tx).unwrap(),
+            server::Event::StartTls(request) => server.refuse_starttls(request, tx).unwrap(),
             event => Self::answer(event, server, tx),
         }
     }

@@ -92,11 +92,11 @@ impl TestServer {
             }
         };
         if !yes {
-            record.tried("refuse", tx, |tx| server.refuse(request, tx));
+            record.tried("refuse", tx, |tx| server.refuse_starttls(request, tx));
             self.session = Session::Cleartext(server);
             return Ok(());
         }
-        let upgraded = server.accept(request, tx);
+        let upgraded = server.accept_starttls(request, tx);
         let upgraded = upgraded.and_then(|upgrade| upgrade.complete(channel(), rx));
         match upgraded {
             Ok(server) => {

@@ -117,11 +117,11 @@ impl TestServer {
             }
         };
         if !yes {
-            record.tried("refuse", tx, |tx| server.refuse(request, tx));
+            record.tried("refuse", tx, |tx| server.refuse_starttls(request, tx));
             self.session = Session::Cleartext(server);
             return Ok(());
         }
-        let upgraded = server.accept(request, tx);
+        let upgraded = server.accept_starttls(request, tx);
         match upgraded.and_then(|upgrade| upgrade.complete(channel(), rx)) {
             Ok(mut server) => {
                 // The last output in cleartext.

@@ -91,7 +91,7 @@ impl ServerProtocol for ImapServer {
         request: StartTlsRequest,
         tx: &mut SendBuffer,
     ) -> Result<server::Upgrade, proto_mail::Error> {
-        machine.accept(request, tx)
+        machine.accept_starttls(request, tx)
     }
 
     fn shutdown(machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {

@@ -106,7 +106,7 @@ impl ServerProtocol for SmtpServer {
         request: StartTlsRequest,
         tx: &mut SendBuffer,
     ) -> Result<server::Upgrade, proto_mail::Error> {
-        machine.accept(request, tx)
+        machine.accept_starttls(request, tx)
     }
 
     fn refuse(config: &Arc<Config>, tx: &mut SendBuffer) {

@@ -329,7 +329,7 @@ impl Handler<SmtpServer> for Session {
         match event {
             Event::StartTls(request) => match self.fault(Stage::StartTls, &[]) {
                 Some(Fault::Drop) => Next::Close,
-                Some(Fault::Fail(_)) => next_or_close(machine.refuse(request, tx)),
+                Some(Fault::Fail(_)) => next_or_close(machine.refuse_starttls(request, tx)),
                 None => match self.hold(HeldReply::StartTls(request), cx) {
                     Some(HeldReply::StartTls(request)) => Next::StartTls(request),
                     _ => Next::Continue,

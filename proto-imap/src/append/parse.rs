@@ -87,7 +87,7 @@ fn announcement(i: &[u8]) -> Parsed<'_, LiteralHeader> {
     }
     let (rest, size) = literal_size(brace, &Context::strict())?;
     if !rest.is_empty() {
-        return expected(rest, "nothing behind the announcement of the message");
+        return expected(rest, "no bytes after the announcement of the message");
     }
     let sync =
         if taken(brace, rest).ends_with(b"+}\r\n") { Sync::NonSynchronising } else { Sync::Synchronising };

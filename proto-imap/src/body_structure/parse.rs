@@ -30,7 +30,7 @@ pub(crate) fn body<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, BodyStructure<'i
 
 /// Parses a body into `out`. The value is not returned because it is large and most callers drop it.
 fn nested_body<'i>(i: &'i [u8], cx: &Context, depth: u8, out: &mut BodyStructure<'i>) -> Parsed<'i, ()> {
-    let Some(depth) = depth.checked_sub(1) else { return expected(i, "body parts nested less deeply") };
+    let Some(depth) = depth.checked_sub(1) else { return expected(i, "fewer nested body parts") };
     let Ok((inner, ())) = open(i, cx) else {
         return match nil(i) {
             Ok((rest, ())) if cx.repair(Repair::BodyShape) => {

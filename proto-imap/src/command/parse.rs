@@ -105,7 +105,7 @@ fn raw<'i>(i: &'i [u8], name: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>>
     };
     let (arguments, line_end) = i.split_at(i.len() - end_of_line);
     if !matches!(arguments.first(), None | Some(b' ')) {
-        return expected(i, "a space behind the command's name");
+        return expected(i, "a space after the command name");
     }
     end(line_end, cx).map(|(rest, ())| (rest, Command::Raw(RawCommand::wire(name, arguments))))
 }

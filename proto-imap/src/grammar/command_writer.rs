@@ -121,15 +121,15 @@ impl fmt::Display for ArgumentFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ForbiddenByte => "has a control character that cannot be sent: remove it",
-            Self::Empty => "is empty: give one at least",
+            Self::Empty => "is empty: give at least one",
             Self::NotAnAtom => {
-                "has characters that cannot stand there: use ASCII without spaces and specials"
+                "has characters that are not allowed there: use ASCII without spaces and special characters"
             }
             Self::OutOfRange => "is out of range",
             Self::TooDeep => "is nested too deeply: 32 levels are the limit",
             Self::NotUtf8 => "is not UTF-8: give its charset",
-            Self::Contradiction => "does not fit to the other arguments",
-            Self::ServerOnly => "can only be said by a server",
+            Self::Contradiction => "contradicts the other arguments",
+            Self::ServerOnly => "can only be sent by a server",
         })
     }
 }

@@ -278,7 +278,7 @@ pub(crate) fn one_or_more<'i, T: Element<'i> + 'i>(
 ) -> Parsed<'i, LazyList<'i, T>> {
     let (inner, ()) = byte(i, b'(', "an opening parenthesis")?;
     if inner.first() == Some(&b')') {
-        return expected(inner, "something in the parentheses");
+        return expected(inner, "at least one element in the parentheses");
     }
     list_of(i, cx, item)
 }

@@ -38,7 +38,7 @@ pub(crate) fn value<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
                 depth += 1;
                 rest = behind;
             }
-            [b'(', ..] => return expected(rest, "values nested less deeply"),
+            [b'(', ..] => return expected(rest, "fewer nested parentheses"),
             [b')', behind @ ..] if depth > 0 => {
                 depth -= 1;
                 rest = behind;

@@ -9,7 +9,7 @@ use crate::mailbox_name::MailboxName;
 pub(crate) fn mailbox<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, MailboxName<'i>> {
     match astring(i, cx) {
         Ok((rest, name)) => Ok((rest, MailboxName::from(name))),
-        Err(nom::Err::Error(error)) if error.rest.len() == i.len() => expected(i, "a mailbox"),
+        Err(nom::Err::Error(error)) if error.rest.len() == i.len() => expected(i, "a mailbox name"),
         Err(error) => Err(error),
     }
 }

@@ -39,7 +39,7 @@ fn keys<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, LazyList<'i, Sea
 
 /// The expected element in the error for search keys that are nested too deeply. It reports a limit, not a syntax
 /// error.
-pub(crate) const TOO_DEEP: &str = "search keys nested less deeply";
+pub(crate) const TOO_DEEP: &str = "fewer nested search keys";
 
 /// The length of the longest known name.
 const LONGEST: usize = 17;

@@ -46,7 +46,7 @@ pub(crate) fn resp_text<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Option<Res
     let rest = match rest.first() {
         Some(b' ') if code.is_some() => rest.get(1..).unwrap_or_default(),
         _ if code.is_some() && !cx.repair(Repair::MissingText) => {
-            return expected(rest, "a space behind the response code");
+            return expected(rest, "a space after the response code");
         }
         _ => rest,
     };

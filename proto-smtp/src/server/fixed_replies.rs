@@ -25,22 +25,25 @@ pub(super) const TOO_MANY_DOMAINS: Response<'static> =
 pub(super) const TOO_MANY_MAILS: Response<'static> =
     Response::fixed(Code::UNAVAILABLE, (7, 0), "Too many messages in one session; open another");
 pub(super) const TIME_TOO_SHORT: Response<'static> =
-    Response::fixed(Code::FAILED, (4, 7), "No message can be delivered or returned so soon");
+    Response::fixed(Code::FAILED, (4, 7), "The delivery time limit is too short");
 pub(super) const HELD_TOO_LONG: Response<'static> =
-    Response::fixed(Code::ARGUMENTS, (5, 4), "No message is held so long");
+    Response::fixed(Code::ARGUMENTS, (5, 4), "The hold time exceeds the limit");
 pub(super) const UNWANTED: Response<'static> =
     Response::fixed(Code::MAILBOX_UNAVAILABLE, (7, 1), "No soliciting");
 pub(super) const NEEDS_UTF8: Response<'static> =
     Response::fixed(Code::MAILBOX_NAME, (6, 7), "The address needs SMTPUTF8 with MAIL");
 pub(super) const UNKNOWN_PARAMETER: Response<'static> =
     Response::fixed(Code::UNKNOWN_PARAMETER, (5, 4), "A parameter is not known or not offered here");
-pub(super) const NEEDS_TLS: Response<'static> = Response::fixed(Code::REQUIRED, (7, 0), "Say STARTTLS first");
+pub(super) const NEEDS_TLS: Response<'static> = Response::fixed(Code::REQUIRED, (7, 0), "Use STARTTLS first");
 pub(super) const NEEDS_AUTHENTICATION: Response<'static> =
     Response::fixed(Code::REQUIRED, (7, 0), "Authentication required");
 pub(super) const BINARY_NEEDS_CHUNKS: Response<'static> =
-    Response::fixed(Code::BAD_SEQUENCE, ORDER, "A message of BINARYMIME comes by BDAT");
-pub(super) const CANNOT_VERIFY: Response<'static> =
-    Response::fixed(Code::CANNOT_VERIFY, (5, 0), "Send the mail, and it will be tried");
+    Response::fixed(Code::BAD_SEQUENCE, ORDER, "A BINARYMIME message must be sent with BDAT");
+pub(super) const CANNOT_VERIFY: Response<'static> = Response::fixed(
+    Code::CANNOT_VERIFY,
+    (5, 0),
+    "Cannot verify the address; send the message to attempt delivery",
+);
 pub(super) const OK: Response<'static> = Response::ok();
 pub(super) const CONTENT_ANALYSIS: Response<'static> =
     Response::fixed(Code::CONTENT_ANALYSIS, (0, 0), "Content analysis has started");
@@ -82,22 +85,22 @@ pub(super) const FATAL_REPLIES: &[(Error, Response<'static>)] = &[
     ),
     (
         Error::Peer(PeerError::EarlyTalker),
-        Response::fixed(Code::FAILED, ORDER, "Wait for the greeting before you speak"),
+        Response::fixed(Code::FAILED, ORDER, "A command was sent before the greeting"),
     ),
     (
         Error::Peer(PeerError::Malformed),
-        Response::fixed(Code::FAILED, ORDER, "This is SMTP; closing the connection"),
+        Response::fixed(Code::FAILED, ORDER, "This is an SMTP server; closing the connection"),
     ),
     (
         Error::Peer(PeerError::TlsInCleartext),
-        Response::fixed(Code::FAILED, ORDER, "TLS begins with STARTTLS on this port"),
+        Response::fixed(Code::FAILED, ORDER, "This port requires STARTTLS before TLS"),
     ),
 ];
 
 pub(super) const SHUTDOWN: Response<'static> =
     Response::fixed(Code::UNAVAILABLE, (3, 2), "The server is shutting down");
 pub(super) const TIMEOUT: Response<'static> =
-    Response::fixed(Code::UNAVAILABLE, (4, 2), "Nothing came in time; closing");
+    Response::fixed(Code::UNAVAILABLE, (4, 2), "Timeout; closing the connection");
 
 /// Returns the rejection of a session or of EHLO: the application's reply, if it is one.
 pub(super) fn as_rejection<'r>(response: &Response<'r>) -> Response<'r> {

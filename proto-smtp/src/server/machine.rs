@@ -23,9 +23,10 @@ use crate::response::Response;
 /// * While [`wants_read`](Self::wants_read) is true, read from the network into `rx`. Then take events from
 ///   [`next_event`](Self::next_event) until it returns `None`, and write the contents of `tx` to the network. Take events
 ///   again after the write, before the next read: while too much output waits, the server handles no further command.
-/// * Answer every token: with [`reply`](Self::reply), [`answer_auth`](Server::answer_auth), [`accept`](Server::accept),
-///   [`refuse`](Server::refuse) or [`trust_login`](Server::trust_login). The server pauses until then; the answer may come
-///   later and from another thread. Replies are sent in the order of the commands, even if the client pipelines them. A
+/// * Answer every token: with [`reply`](Self::reply), [`answer_auth`](Server::answer_auth),
+///   [`accept_starttls`](Server::accept_starttls), [`refuse_starttls`](Server::refuse_starttls) or
+///   [`trust_login`](Server::trust_login). The server pauses until then; the answer may come later and from another
+///   thread. Replies are sent in the order of the commands, even if the client pipelines them. A
 ///   dropped token is answered with a temporary failure.
 /// * The server replies by itself to EHLO (unless you [reject](Self::refuse_hello) it), NOOP, RSET, HELP without a topic,
 ///   QUIT, and to every command that is out of order, too long or malformed.
@@ -51,7 +52,7 @@ use crate::response::Response;
 ///         Event::Data(reply) => server.reply(reply, &Response::start_data(), &mut tx)?,
 ///         Event::DataChunk(bytes) => message.extend_from_slice(&bytes),
 ///         Event::DataEnd(reply) => server.reply(reply, &Response::ok(), &mut tx)?,
-///         Event::StartTls(request) => server.refuse(request, &mut tx)?, // or `server.accept(request, &mut tx)`
+///         Event::StartTls(request) => server.refuse_starttls(request, &mut tx)?, // or `server.accept_starttls(request, &mut tx)`
 ///         Event::Help(_, reply) => server.reply(reply, &Response::help(), &mut tx)?,
 ///         Event::Vrfy(_, reply) | Event::Expn(_, reply) | Event::Etrn(_, reply) | Event::Burl(_, _, reply)
 ///         | Event::XClient(_, reply) | Event::XForward(_, reply) => {      // offered only if the settings say so

@@ -46,7 +46,7 @@ impl Server<Cleartext> {
     ///
     /// # Errors
     /// [`StaleToken`](Misuse::StaleToken) if the request is not the open one.
-    pub fn accept(self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<Upgrade, Error> {
+    pub fn accept_starttls(self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<Upgrade, Error> {
         self.core.check_request(&request)?;
         Response::fixed(Code::READY, (0, 0), "Ready to start TLS").encode(tx);
         Ok(Upgrade { config: self.core.config })
@@ -56,7 +56,7 @@ impl Server<Cleartext> {
     ///
     /// # Errors
     /// [`StaleToken`](Misuse::StaleToken) if the request is not the open one.
-    pub fn refuse(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), Error> {
+    pub fn refuse_starttls(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.check_request(&request)?;
         self.core.refuse_starttls(tx);
         Ok(())

@@ -39,7 +39,7 @@ impl Core {
             Verb::Other => return Some(reply::NOT_RECOGNIZED),
             Verb::Ehlo | Verb::Helo if is_lmtp => return Some(reply::NOT_RECOGNIZED),
             Verb::Lhlo if !is_lmtp => return Some(reply::NOT_RECOGNIZED),
-            Verb::StartTls if is_secure => return bad_sequence("TLS is in place"),
+            Verb::StartTls if is_secure => return bad_sequence("TLS is already active"),
             Verb::StartTls if !self.offers(Extension::StartTls) => return Some(reply::NOT_IMPLEMENTED),
             Verb::Auth if !is_secure && self.offers(Extension::StartTls) => {
                 return Some(reply::NEEDS_TLS);

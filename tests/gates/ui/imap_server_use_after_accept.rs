@@ -4,7 +4,7 @@ use proto_mail::{Cleartext, RecvBuffer, SendBuffer, StartTlsRequest};
 use proto_imap::server::Server;
 
 fn go_on(mut server: Server<Cleartext>, request: StartTlsRequest, rx: &mut RecvBuffer, tx: &mut SendBuffer) {
-    let _ = server.accept(request, tx);
+    let _ = server.accept_starttls(request, tx);
     let _ = server.next_event(rx, tx);
 }
 

@@ -4,7 +4,7 @@ use proto_mail::{Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::server::Server;
 
 fn again(server: Server<Secure>, request: StartTlsRequest, tx: &mut SendBuffer) {
-    let _ = server.accept(request, tx);
+    let _ = server.accept_starttls(request, tx);
 }
 
 fn main() {}

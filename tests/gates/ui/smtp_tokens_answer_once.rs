@@ -9,8 +9,8 @@ fn verdict(server: &mut Server<Secure>, request: AuthRequest, tx: &mut SendBuffe
 }
 
 fn refusal(server: &mut Server<Cleartext>, request: StartTlsRequest, tx: &mut SendBuffer) {
-    let _ = server.refuse(request, tx);
-    let _ = server.refuse(request, tx);
+    let _ = server.refuse_starttls(request, tx);
+    let _ = server.refuse_starttls(request, tx);
 }
 
 fn copies(reply: &Reply, request: &AuthRequest, offer: &StartTlsRequest) -> (Reply, AuthRequest, StartTlsRequest) {

@@ -103,7 +103,7 @@ fn odd_quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
                 _ => {
                     return expected(
                         body.get(at..).unwrap_or_default(),
-                        "a quote or a backslash behind a backslash",
+                        "a quote or a backslash after a backslash",
                     );
                 }
             },
@@ -152,7 +152,7 @@ pub(crate) fn literal_size<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
     match rest {
         [b'\r', b'\n', rest @ ..] => Ok((rest, size)),
         [b'\n', rest @ ..] if cx.repair(Repair::StrayLineEnd) => Ok((rest, size)),
-        _ => expected(rest, "a line end behind a literal's announcement"),
+        _ => expected(rest, "a line end after the size of the literal"),
     }
 }
 
@@ -199,11 +199,11 @@ fn undercounted<'i>(i: &'i [u8], rest: &'i [u8], counted: usize, cx: &Context) -
             || here.starts_with(b" {")
     });
     let Some(more) = next.or_else(|| memchr(b')', line)) else {
-        return expected(rest, "a space behind a literal");
+        return expected(rest, "a space after the literal");
     };
     let begin = i.len() - rest.len() - counted;
     let (Some(bytes), Some(rest)) = (i.get(begin..begin + counted + more), rest.get(more..)) else {
-        return expected(rest, "a space behind a literal");
+        return expected(rest, "a space after the literal");
     };
     cx.repairs.note(Repair::LiteralSize);
     Ok((rest, IString::new(bytes)))
