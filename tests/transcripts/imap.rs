@@ -148,7 +148,7 @@ impl ServerMachine for Server<Cleartext> {
     }
 
     fn refuse(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), String> {
-        Self::refuse(self, request, tx).map_err(said)
+        Self::refuse_starttls(self, request, tx).map_err(said)
     }
 }
 

@@ -361,7 +361,7 @@ impl<P: ServerProtocol<Cleartext: ServerMachine, Secure: ServerMachine>> ServerR
                 self.state = ServerState::Agreed(upgrade);
                 return Ok(());
             }
-            (Some(Asked::StartTls(request)), _) => machine.refuse_starttls(request, tx)?,
+            (Some(Asked::StartTls(request)), _) => machine.refuse(request, tx)?,
             (Some(Asked::Other(token)), _) => {
                 self.cleartext_token = machine.answer(Some(token), action, more, tx)?.map(Asked::Other);
             }

@@ -13,7 +13,7 @@ use io_common::{
 };
 use mio::{Events, Interest, Poll, Token};
 use proto_mail::{
-    PeerError, Secure, Wait, WaitFor,
+    Secure, Wait, WaitFor,
     machine::{Negotiation, StartTlsNegotiation},
 };
 
