@@ -545,7 +545,7 @@ fn debug_of_a_server_shows_no_word_of_the_session() {
     let event = server.next_event(&mut rx, &mut tx).unwrap();
     assert!(matches!(event, Some(Heard::Auth(_))));
     let shown = format!("{server:?}");
-    for part in ["state: NotAuthenticated", "turn: Verdict", "commands: 1", "tag_len: 7"] {
+    for part in ["state: NotAuthenticated", "turn: Verdict", "commands_before_login: 1", "tag_len: 7"] {
         assert!(shown.contains(part), "{shown}");
     }
     assert!(!shown.contains("alice") && !shown.contains("hunter"), "{shown}");

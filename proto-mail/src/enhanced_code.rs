@@ -3,8 +3,6 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::error::ErrorDetails;
-
 /// An enhanced status code: `class "." subject "." detail`, each of the latter two up to 999 (RFC 3463 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EnhancedCode {
@@ -102,8 +100,6 @@ impl fmt::Display for InvalidEnhancedCode {
 }
 
 impl core::error::Error for InvalidEnhancedCode {}
-
-impl ErrorDetails for InvalidEnhancedCode {}
 
 #[cfg(test)]
 mod tests {

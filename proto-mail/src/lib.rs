@@ -27,6 +27,7 @@ pub mod channel;
 pub mod driver;
 pub mod enhanced_code;
 pub mod error;
+mod error_details;
 pub mod limits;
 pub mod machine;
 pub mod proxy;

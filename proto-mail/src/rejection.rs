@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use crate::enhanced_code::EnhancedCode;
-use crate::error::{ErrorCode, ErrorDetails};
+use crate::error_details::{ErrorCode, ErrorDetails};
 
 /// The status with which a server refused a connection or ended a session. A clone shares the text.
 #[derive(Clone, PartialEq, Eq)]
