@@ -350,8 +350,9 @@ impl Application {
         record: &mut Record,
     ) {
         let mechanism = ClientMechanism::numbered(self.choices.pick(3));
-        let is_offered =
-            mechanism.name().is_some_and(|name| client.capabilities().is_some_and(|all| all.offers(name)));
+        let is_offered = mechanism
+            .name()
+            .is_some_and(|name| client.capabilities().is_some_and(|all| all.offers_mechanism(name)));
         let may_be_used = is_offered && (C::SECURE || mechanism == ClientMechanism::Quiet);
         let given = record
             .given("AUTHENTICATE", tx, |tx| (prove.by_exchange)(client, client_exchange(mechanism), tx));
@@ -466,7 +467,8 @@ fn look<C: Channel>(client: &Client<C>, record: &mut Record) {
     record.event(&(client.state(), client.name_encoding(), client.repairs(), capabilities));
     record.event(&(client.has_refused_initial_response(), client.wait().awaited));
     let listed = capabilities.map(|all| all.iter().filter(|name| !name.is_empty()).count());
-    let known = capabilities.map(|all| all.mechanisms().iter().filter(|one| all.offers(one.name())).count());
+    let known = capabilities
+        .map(|all| all.mechanisms().iter().filter(|one| all.offers_mechanism(one.name())).count());
     record.requires(listed >= known, || format!("{known:?} mechanisms in {listed:?} capabilities"));
     let is_secure = client.channel().secure().is_some();
     record.requires(C::SECURE == is_secure, || "the channel is of the other kind".to_owned());
