@@ -16,7 +16,7 @@ use io_common::{
     transport::{Received, TlsStart, Transport},
 };
 use proto_mail::{
-    PeerError, Secure, Wait, WaitFor,
+    Secure, Wait, WaitFor,
     machine::{Negotiation, StartTlsNegotiation},
 };
 
@@ -208,7 +208,7 @@ impl Link {
                     return Err(io_common::Error::StartTlsRefused { reply, is_temporary }.into());
                 }
                 Ok(Negotiation::Pending(more)) => negotiation = more,
-                Err(proto_mail::Error::Peer(PeerError::ServerClosing)) => {
+                Err(proto_mail::Error::Rejected(_)) => {
                     return Err(io_common::Error::StartTlsRefused { reply, is_temporary: true }.into());
                 }
                 Err(error) => return Err(self.inner.explain(error).into()),

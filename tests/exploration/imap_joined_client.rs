@@ -177,10 +177,10 @@ impl JoinedClient {
 
     /// Handles an error: calls the client again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
-        self.common.fail(error, "* OK x\r\nM1 OK x\r\nM2 OK x\r\n", |rx, tx| match &mut self.session {
+        self.common.fail(&error, "* OK x\r\nM1 OK x\r\nM2 OK x\r\n", |rx, tx| match &mut self.session {
             Session::Cleartext(client) => next(client, rx, tx),
             Session::Secure(client) => next(client, rx, tx),
-            _ => Err(error),
+            _ => Err(error.clone()),
         });
         self.session = Session::Gone;
     }

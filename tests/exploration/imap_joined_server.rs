@@ -124,10 +124,12 @@ impl JoinedServer {
     fn starttls(&mut self, request: StartTlsRequest) {
         match std::mem::replace(&mut self.session, Session::Gone) {
             Session::Cleartext(mut server) if !self.settings.offers_tls => {
-                self.common.record.tried("refuse", &mut self.common.tx, |tx| server.refuse(request, tx));
+                self.common
+                    .record
+                    .tried("refuse", &mut self.common.tx, |tx| server.refuse_starttls(request, tx));
                 self.session = Session::Cleartext(server);
             }
-            Session::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
+            Session::Cleartext(server) => match server.accept_starttls(request, &mut self.common.tx) {
                 Ok(upgrade) => {
                     self.common.send();
                     self.session = Session::HandshakePending(upgrade);
@@ -140,10 +142,10 @@ impl JoinedServer {
 
     /// Handles an error: calls the server again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
-        self.common.fail(error, "a CAPABILITY\r\nb LOGIN x x\r\n", |rx, tx| match &mut self.session {
+        self.common.fail(&error, "a CAPABILITY\r\nb LOGIN x x\r\n", |rx, tx| match &mut self.session {
             Session::Cleartext(server) => next(server, rx, tx),
             Session::Secure(server) => next(server, rx, tx),
-            _ => Err(error),
+            _ => Err(error.clone()),
         });
         self.session = Session::Gone;
     }

@@ -244,10 +244,12 @@ impl TestClient {
     /// Handles an error: calls the client again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
         let buffers = (&mut self.rx, &mut self.tx);
-        ask_again(error, "220 x\r\n250 x\r\n", buffers, &mut self.record, |rx, tx| match &mut self.session {
-            Session::Cleartext(client) => next(client, rx, tx),
-            Session::Secure(client) => next(client, rx, tx),
-            Session::Gone(_) | Session::Negotiating(_) => Err(error),
+        ask_again(&error, "220 x\r\n250 x\r\n", buffers, &mut self.record, |rx, tx| {
+            match &mut self.session {
+                Session::Cleartext(client) => next(client, rx, tx),
+                Session::Secure(client) => next(client, rx, tx),
+                Session::Gone(_) | Session::Negotiating(_) => Err(error.clone()),
+            }
         });
         self.session = Session::Gone(error);
     }

@@ -62,7 +62,7 @@ pub(crate) fn give<C: Channel>(
         }
         Action::Rcpt => {
             let in_progress = client.rcpt(&Rcpt::new(address()), tx);
-            step = Step::Rcpt(in_progress.unwrap_or_default());
+            step = Step::Rcpt(in_progress.clone().unwrap_or_default());
             ("RCPT", in_progress.map(drop))
         }
         Action::Data => {

@@ -185,10 +185,10 @@ impl JoinedClient {
 
     /// Handles an error: calls the client again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
-        self.common.fail(error, "220 x\r\n250 x\r\n", |rx, tx| match &mut self.session {
+        self.common.fail(&error, "220 x\r\n250 x\r\n", |rx, tx| match &mut self.session {
             Session::Cleartext(client) => next(client, rx, tx),
             Session::Secure(client) => next(client, rx, tx),
-            _ => Err(error),
+            _ => Err(error.clone()),
         });
         self.session = Session::Gone;
     }

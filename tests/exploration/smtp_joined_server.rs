@@ -146,10 +146,12 @@ impl JoinedServer {
         let over = Session::Gone;
         match std::mem::replace(&mut self.session, over) {
             Session::Cleartext(mut server) if !self.settings.offers_tls => {
-                self.common.record.tried("refuse", &mut self.common.tx, |tx| server.refuse(request, tx));
+                self.common
+                    .record
+                    .tried("refuse", &mut self.common.tx, |tx| server.refuse_starttls(request, tx));
                 self.session = Session::Cleartext(server);
             }
-            Session::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
+            Session::Cleartext(server) => match server.accept_starttls(request, &mut self.common.tx) {
                 Ok(upgrade) => {
                     self.send();
                     self.session = Session::HandshakePending(upgrade);
@@ -163,10 +165,10 @@ impl JoinedServer {
     /// Handles an error: calls the server again, also with more input. The outcome goes to the record.
     fn fail(&mut self, error: Error) {
         self.send();
-        self.common.fail(error, "EHLO x\r\nMAIL FROM:<x@x.example>\r\n", |rx, tx| match &mut self.session {
+        self.common.fail(&error, "EHLO x\r\nMAIL FROM:<x@x.example>\r\n", |rx, tx| match &mut self.session {
             Session::Cleartext(server) => next(server, rx, tx),
             Session::Secure(server) => next(server, rx, tx),
-            _ => Err(error),
+            _ => Err(error.clone()),
         });
         self.session = Session::Gone;
     }
