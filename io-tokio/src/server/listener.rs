@@ -181,11 +181,19 @@ impl Server {
         settings: &ListenerSettings<P>,
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) -> Result<(), Error> {
-        if proxies.is_some() && matches!(port.address, Address::Unix(_)) {
+        let tracer = self.tracer.clone();
+        self.listen_with(port, SessionFactory::new(settings.clone(), proxies, tracer, factory))
+    }
+
+    /// Listens on a bound port or Unix socket, and starts sessions with this factory.
+    ///
+    /// # Errors
+    /// A Unix socket is said to be behind proxies.
+    pub fn listen_with(&mut self, port: BoundPort, sessions: SessionFactory<Socket>) -> Result<(), Error> {
+        if sessions.is_behind_proxies() && matches!(port.address, Address::Unix(_)) {
             return Err(Error::Invalid("a Unix socket has no addresses of proxies to trust".into()));
         }
-        let tracer = self.tracer.clone();
-        self.add(port, Handling(SessionFactory::new(settings.clone(), proxies, tracer, factory)));
+        self.add(port, Handling(sessions));
         Ok(())
     }
 
