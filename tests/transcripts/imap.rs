@@ -20,9 +20,27 @@ use proto_mail::{
 };
 
 use crate::role::{Asked, ClientMachine, ClientRole, Role, Seen, ServerMachine, ServerRole};
-use crate::{Settings, Side};
+use crate::{Driver, Settings, Side, clients, servers};
 
+/// The machine with bare buffers.
 pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
+    let config = configuration(settings);
+    match side {
+        Side::Client => Box::new(ClientRole::<ImapClient>::new(&config, settings.cleartext)),
+        Side::Server => Box::new(ServerRole::<ImapServer>::new(&config, settings.cleartext)),
+    }
+}
+
+/// The machine on a driver.
+pub(crate) fn start_on(driver: Driver, settings: &Settings, side: Side) -> Box<dyn Role> {
+    let config = configuration(settings);
+    match side {
+        Side::Client => clients::start::<ImapClient>(driver, config, settings.cleartext),
+        Side::Server => servers::start::<ImapServer>(driver, config, settings.cleartext),
+    }
+}
+
+fn configuration(settings: &Settings) -> Arc<Config> {
     let mut waits = Waits::default();
     waits.delay = Duration::ZERO;
     let mut config = Config::default()
@@ -36,11 +54,7 @@ pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
     if settings.danger {
         config = config.danger_cleartext();
     }
-    let config = Arc::new(config);
-    match side {
-        Side::Client => Box::new(ClientRole::<ImapClient>::new(&config, settings.cleartext)),
-        Side::Server => Box::new(ServerRole::<ImapServer>::new(&config, settings.cleartext)),
-    }
+    Arc::new(config)
 }
 
 fn said(error: Error) -> String {

@@ -1,5 +1,6 @@
-//! Conversations as text, replayed against both roles: the client receives the server's lines and must send the
-//! client's lines, and the other way round; once with each turn in one piece and once byte by byte.
+//! Conversations as text, replayed against both roles: the client receives the server's lines and must send the client's
+//! lines, and the other way round; once with each turn in one piece and once byte by byte. The machines run with bare
+//! buffers, on `io-mio`, on `io-tokio`, and in a thread with blocking calls.
 //!
 //! A transcript is a file of lines, each with a prefix:
 //!
@@ -16,15 +17,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must fail")]
 
+mod clients;
 mod imap;
+mod peer;
 mod role;
+mod servers;
 mod smtp;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use proto_mail::Mechanism;
-use role::Role;
+use role::{Notes, Role};
 
 /// One line of a transcript.
 struct Line {
@@ -65,6 +70,17 @@ pub(crate) struct Settings {
 enum Side {
     Client,
     Server,
+}
+
+/// What moves the bytes of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Driver {
+    /// `io-mio`
+    Mio,
+    /// `io-tokio`
+    Tokio,
+    /// A thread with blocking calls and `proto_mail::Driver`. It has no TLS: the upgrade happens without a handshake.
+    Thread,
 }
 
 /// How the peer's bytes are split.
@@ -125,6 +141,11 @@ impl Transcript {
         (self.lines[index].text.clone(), behind.map(|line| line.text.as_str()).collect())
     }
 
+    /// Returns whether the client goes on in cleartext after a refused STARTTLS. Drivers close the connection instead.
+    fn continues_in_cleartext(&self) -> bool {
+        self.lines.iter().any(|line| line.text == "StartTls refused")
+    }
+
     /// Replays the transcript against a machine that plays `side`.
     fn replay(&self, side: Side, cut: Cut, role: &mut dyn Role) -> Result<(), String> {
         let [says, does, more, sees, given] = side.kinds();
@@ -136,21 +157,21 @@ impl Transcript {
             let kind = line.kind.as_str();
             if kind == heard {
                 // Everything that the machine sent must be in the transcript before the other side continues.
-                role.notes().all_said().map_err(at)?;
+                eventually(role, |notes| notes.all_said()).map_err(at)?;
                 let bytes = [line.text.as_bytes(), b"\r\n"].concat();
                 let goes_on = self.lines.get(index + 1).is_some_and(|next| next.kind == heard);
                 role.hear(&bytes, cut, goes_on);
             } else if kind == says {
-                role.notes().says(&line.text).map_err(at)?;
+                eventually(role, |notes| notes.says(&line.text)).map_err(at)?;
             } else if kind == does {
                 let (action, more) = self.action(index, more);
                 role.act(&action, &more).map_err(|why| at(format!("{action:?} cannot be done: {why}")))?;
             } else if kind == sees {
-                role.notes().sees(&line.text).map_err(at)?;
+                eventually(role, |notes| notes.sees(&line.text)).map_err(at)?;
             } else if kind == given {
-                role.notes().given(&line.text).map_err(at)?;
+                eventually(role, |notes| notes.given(&line.text)).map_err(at)?;
             } else if kind == "--" {
-                role.notes().all_said().map_err(at)?;
+                eventually(role, |notes| notes.all_said()).map_err(at)?;
                 match (line.text.as_str(), side) {
                     ("TLS", _) => role.upgrade().map_err(at)?,
                     ("C closes", Side::Server) | ("S closes", Side::Client) => role.closed(),
@@ -158,9 +179,19 @@ impl Transcript {
                 }
             }
         }
-        role.notes()
-            .end()
+        eventually(role, |notes| notes.end())
             .map_err(|why| format!("{}: {side:?}, {cut:?}: at the end: {why}", self.path.display()))
+    }
+}
+
+/// Checks what has happened, until it is so or cannot become so any more.
+fn eventually(role: &mut dyn Role, check: impl Fn(&mut Notes) -> Result<(), String>) -> Result<(), String> {
+    let begin = Instant::now();
+    loop {
+        match check(role.notes()) {
+            Err(_) if role.may_change(begin.elapsed()) => {}
+            result => return result,
+        }
     }
 }
 
@@ -231,6 +262,44 @@ fn replays_imap_transcripts() {
 #[test]
 fn replays_smtp_transcripts() {
     replay_all("smtp", smtp::start);
+}
+
+/// The same conversations on every driver, over a socket: the same bytes, whatever drives the machine.
+#[test]
+fn replays_transcripts_on_every_driver() {
+    let mut differences = Vec::new();
+    for (protocol, start) in
+        [("imap", imap::start_on as fn(Driver, &Settings, Side) -> Box<dyn Role>), ("smtp", smtp::start_on)]
+    {
+        for transcript in &transcripts(protocol) {
+            for side in [Side::Client, Side::Server] {
+                if transcript.settings.only.is_some_and(|only| only != side)
+                    || side == Side::Client && transcript.continues_in_cleartext()
+                {
+                    continue;
+                }
+                for driver in [Driver::Mio, Driver::Tokio, Driver::Thread] {
+                    for cut in [Cut::Whole, Cut::Bytes] {
+                        let mut role = start(driver, &transcript.settings, side);
+                        let result = transcript.replay(side, cut, role.as_mut());
+                        differences.extend(result.err().map(|why| format!("{driver:?}: {why}")));
+                    }
+                }
+            }
+        }
+    }
+    assert!(differences.is_empty(), "\n{}", differences.join("\n"));
+}
+
+/// A wrong line is detected on a driver, too.
+#[test]
+fn locates_a_difference_on_a_driver() {
+    let mut changed = transcripts("smtp").swap_remove(0);
+    let at = changed.lines.iter().position(|line| line.kind == "C:").unwrap();
+    changed.lines[at].text.push('!');
+    let mut role = smtp::start_on(Driver::Tokio, &changed.settings, Side::Client);
+    let difference = changed.replay(Side::Client, Cut::Whole, role.as_mut()).unwrap_err();
+    assert!(difference.contains("should say"), "{difference}");
 }
 
 /// A wrong line in a transcript is detected, and so is its place.

@@ -3,6 +3,8 @@
 //!
 //! This module knows the two roles of a driver. `imap` and `smtp` know the meaning of actions.
 
+use std::time::Duration;
+
 use io_mio::{ClientProtocol, ServerProtocol};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{Error, Machine, RecvBuffer, Secure, SendBuffer, StartTlsRequest, Upgrade, WaitFor};
@@ -23,6 +25,10 @@ pub(crate) trait Role {
     fn closed(&mut self);
     /// The results so far.
     fn notes(&mut self) -> &mut Notes;
+    /// Whether the results may still change without a call, so long after the last one. Waits a moment then.
+    fn may_change(&mut self, _since: Duration) -> bool {
+        false
+    }
 }
 
 /// What an application receives.
@@ -41,7 +47,12 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    fn note(&mut self, seen: Seen) {
+    /// Adds output.
+    pub(crate) fn sent(&mut self, bytes: Vec<u8>) {
+        self.output.extend(bytes);
+    }
+
+    pub(crate) fn note(&mut self, seen: Seen) {
         match seen {
             Seen::Event(event) => self.events.push(event),
             Seen::Payload(bytes) => self.payload.extend(bytes),
@@ -132,7 +143,7 @@ fn step<M: Machine, T>(
 }
 
 /// A client's machine, and its application's actions.
-pub(crate) trait ClientMachine: Machine {
+pub(crate) trait ClientMachine: Machine + Send {
     fn look(event: Self::Event<'_>) -> Seen;
     fn act(&mut self, action: &str, more: &[&str], tx: &mut SendBuffer) -> Result<(), String>;
 }
@@ -254,9 +265,9 @@ impl<P: ClientProtocol<Cleartext: ClientMachine, Secure: ClientMachine>> Role fo
 }
 
 /// A server's machine, and its application's answers.
-pub(crate) trait ServerMachine: Machine {
+pub(crate) trait ServerMachine: Machine + Send {
     /// What must be answered.
-    type Token;
+    type Token: Send + 'static;
 
     fn look(event: Self::Event<'_>) -> (Seen, Option<Asked<Self::Token>>);
 

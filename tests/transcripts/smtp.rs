@@ -20,9 +20,27 @@ use proto_smtp::types::{
 use proto_smtp::{Config, Dialect, InitialResponse, Waits};
 
 use crate::role::{Asked, ClientMachine, ClientRole, Role, Seen, ServerMachine, ServerRole};
-use crate::{Settings, Side};
+use crate::{Driver, Settings, Side, clients, servers};
 
+/// The machine with bare buffers.
 pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
+    let config = configuration(settings, side);
+    match side {
+        Side::Client => Box::new(ClientRole::<SmtpClient>::new(&config, settings.cleartext)),
+        Side::Server => Box::new(ServerRole::<SmtpServer>::new(&config, settings.cleartext)),
+    }
+}
+
+/// The machine on a driver.
+pub(crate) fn start_on(driver: Driver, settings: &Settings, side: Side) -> Box<dyn Role> {
+    let config = configuration(settings, side);
+    match side {
+        Side::Client => clients::start::<SmtpClient>(driver, config, settings.cleartext),
+        Side::Server => servers::start::<SmtpServer>(driver, config, settings.cleartext),
+    }
+}
+
+fn configuration(settings: &Settings, side: Side) -> Arc<Config> {
     let mut waits = Waits::default();
     waits.delay = Duration::ZERO;
     let name = match side {
@@ -49,11 +67,7 @@ pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
         let extensions = names.iter().map(|name| Extension::from_keyword(name.as_bytes()).unwrap()).collect();
         config = config.extensions(extensions).extension_parameters(offers(extensions));
     }
-    let config = Arc::new(config);
-    match side {
-        Side::Client => Box::new(ClientRole::<SmtpClient>::new(&config, settings.cleartext)),
-        Side::Server => Box::new(ServerRole::<SmtpServer>::new(&config, settings.cleartext)),
-    }
+    Arc::new(config)
 }
 
 /// What a server offers.
