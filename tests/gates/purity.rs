@@ -144,7 +144,7 @@ fn only_one_place_trusts_local_channels() {
         }
     }
     assert_eq!(places.len(), 1, "{places:?}");
-    assert!(places[0].ends_with("io-common/src/server/session.rs"), "{places:?}");
+    assert!(places[0].ends_with("io-common/src/server/listener_settings.rs"), "{places:?}");
 }
 
 #[test]

@@ -5,9 +5,11 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use proto_mail::Secure;
+
 use super::handler::{Handler, Peer};
 use crate::{
-    deadlines::Deadlines, protocol::traits::ServerProtocol, tls::server::TlsServerConfig,
+    address::Address, deadlines::Deadlines, protocol::traits::ServerProtocol, tls::server::TlsServerConfig,
     trace::record::Tracer,
 };
 
@@ -23,6 +25,18 @@ pub enum ListenerTls {
     /// No TLS, and none is needed, because clients run on this machine: the session is treated as one under TLS. For LMTP
     /// between local programs. Accepts Unix sockets and loopback addresses only.
     TrustedLocal,
+}
+
+impl ListenerTls {
+    /// Returns the evidence with which a session on cleartext is treated as one under TLS: for
+    /// [`TrustedLocal`](Self::TrustedLocal), and a peer on this machine.
+    #[must_use]
+    pub fn trusted(&self, peer: &Address) -> Option<Secure> {
+        match self {
+            Self::TrustedLocal if peer.is_local() => Some(Secure::trusted_local()),
+            _ => None,
+        }
+    }
 }
 
 /// The settings with which a listener starts sessions. They can be replaced at any time; running sessions keep theirs.

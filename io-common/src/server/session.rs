@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto_mail::{Machine, PeerError, Secure, StartTlsRequest, Upgrade, Wait, WaitFor};
+use proto_mail::{Machine, PeerError, StartTlsRequest, Upgrade, Wait, WaitFor};
 
 use super::{
     admission::Admission,
@@ -124,12 +124,12 @@ impl<P: ServerProtocol, H: Handler<P>, S: Stream> Session<P, H, S> {
                 let machine = P::open(&settings.config, &mut transport.tx);
                 (Phase::Cleartext(machine), Some((listener.factory)(&peer)))
             }
-            (ListenerTls::TrustedLocal, Admission::Admitted) if peer.address.is_local() => {
-                let machine = P::open_secure(&settings.config, Secure::trusted_local(), &mut transport.tx);
-                (Phase::Secure(machine), Some((listener.factory)(&peer)))
-            }
             (ListenerTls::TrustedLocal, Admission::Admitted) => {
-                return Err(Error::Config("a remote connection to a listener for this machine".into()));
+                let Some(secure) = settings.tls.trusted(&peer.address) else {
+                    return Err(Error::Config("a remote connection to a listener for this machine".into()));
+                };
+                let machine = P::open_secure(&settings.config, secure, &mut transport.tx);
+                (Phase::Secure(machine), Some((listener.factory)(&peer)))
             }
         };
         let login =

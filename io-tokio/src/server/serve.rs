@@ -8,7 +8,6 @@ use io_common::{
     trace::{Role, Tracer},
     transport::TlsStart,
 };
-use proto_mail::Secure;
 
 use super::{
     machines::AsyncProtocol,
@@ -83,10 +82,10 @@ async fn serve<P: AsyncProtocol, S: Service<P>>(
             peer.tls = Some(info);
             Some(secure)
         }
-        ListenerTls::TrustedLocal if peer.address.is_local() => Some(Secure::trusted_local()),
-        ListenerTls::TrustedLocal => {
-            return Err(Error::Invalid("a remote connection to a listener for this machine".into()));
-        }
+        ListenerTls::TrustedLocal => match settings.tls.trusted(&peer.address) {
+            None => return Err(Error::Invalid("a remote connection to a listener for this machine".into())),
+            trusted => trusted,
+        },
         ListenerTls::StartTls(_) | ListenerTls::None => None,
     };
     let tx = &mut link.inner.tx;
