@@ -5,20 +5,23 @@
 //! renamed: it belongs to a message once a database row names it, and the next start deletes files that no row names.
 
 use crate::error::{Error, Result};
-use mailmime::{Scanner, StructureRecord};
+use crate::memory::BudgetedBytes;
+use mailmime::{Scanner, Structure, StructureRecord};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The largest message, in bytes, that is stored in the database instead of a file of its own.
 pub const SMALL_LIMIT: usize = 64 * 1024;
 
-/// The bytes read at a time when an upload is read back.
+/// The bytes read at a time when a message is read as a whole.
 const READ_CHUNK: usize = 16 * 1024;
 
 /// A message that is being uploaded. If it is dropped before it is appended, its file is deleted.
 pub struct Upload {
+    /// Where a large message becomes a file.
     directory: PathBuf,
     size: u64,
     spool: Spool,
@@ -27,6 +30,8 @@ pub struct Upload {
 
 enum Spool {
     Memory(Vec<u8>),
+    /// A message of any size, whose memory counts for a store's limit.
+    Budgeted(BudgetedBytes),
     File(SpoolFile),
 }
 
@@ -55,12 +60,16 @@ impl std::fmt::Debug for Upload {
 impl Upload {
     /// Creates an upload that spools to files in `directory`. For implementations of [`Store`](crate::Store).
     pub fn new(directory: &Path) -> Self {
-        Self {
-            directory: directory.to_owned(),
-            size: 0,
-            spool: Spool::Memory(Vec::new()),
-            scanner: Scanner::default(),
-        }
+        Self::with(directory.to_owned(), Spool::Memory(Vec::new()))
+    }
+
+    /// Creates an upload that keeps all bytes in memory.
+    pub(crate) fn in_memory(bytes: BudgetedBytes) -> Self {
+        Self::with(PathBuf::new(), Spool::Budgeted(bytes))
+    }
+
+    fn with(directory: PathBuf, spool: Spool) -> Self {
+        Self { directory, size: 0, spool, scanner: Scanner::default() }
     }
 
     /// Appends the next bytes of the message.
@@ -68,23 +77,25 @@ impl Upload {
     /// # Errors
     /// `Full`, `Unavailable` or `Io`. The upload can't be used after an error.
     pub fn write(&mut self, chunk: &[u8]) -> Result<()> {
-        if let Spool::Memory(bytes) = &mut self.spool {
-            let length = bytes.len() + chunk.len();
-            if length <= SMALL_LIMIT {
-                if length > bytes.capacity() {
-                    // At most double, and never more than a small message needs.
-                    let wanted = (2 * bytes.capacity()).clamp(length, SMALL_LIMIT);
-                    bytes.reserve_exact(wanted - bytes.len());
+        match &mut self.spool {
+            Spool::File(spool) => spool.file.write_all(chunk)?,
+            Spool::Budgeted(bytes) => bytes.extend(chunk)?,
+            Spool::Memory(bytes) => {
+                let length = bytes.len() + chunk.len();
+                if length <= SMALL_LIMIT {
+                    if length > bytes.capacity() {
+                        // At most double, and never more than a small message needs.
+                        let wanted = (2 * bytes.capacity()).clamp(length, SMALL_LIMIT);
+                        bytes.reserve_exact(wanted - bytes.len());
+                    }
+                    bytes.extend_from_slice(chunk);
+                } else {
+                    let mut spool = SpoolFile::create(&self.directory)?;
+                    spool.file.write_all(bytes)?;
+                    spool.file.write_all(chunk)?;
+                    self.spool = Spool::File(spool);
                 }
-                bytes.extend_from_slice(chunk);
-            } else {
-                let mut spool = SpoolFile::create(&self.directory)?;
-                spool.file.write_all(bytes)?;
-                spool.file.write_all(chunk)?;
-                self.spool = Spool::File(spool);
             }
-        } else if let Spool::File(spool) = &mut self.spool {
-            spool.file.write_all(chunk)?;
         }
         self.size += chunk.len() as u64;
         self.scanner.push(chunk);
@@ -103,6 +114,7 @@ impl Upload {
     pub fn for_each_chunk(&mut self, mut each: impl FnMut(&[u8])) -> Result<()> {
         match &mut self.spool {
             Spool::Memory(bytes) => each(bytes),
+            Spool::Budgeted(bytes) => each(bytes.as_ref()),
             Spool::File(spool) => {
                 spool.file.seek(SeekFrom::Start(0))?;
                 let mut buffer = vec![0; READ_CHUNK];
@@ -116,6 +128,33 @@ impl Upload {
             }
         }
         Ok(())
+    }
+
+    /// Returns the whole message in memory. For implementations of [`Storage`](crate::Storage) that keep it there; read
+    /// a message of any size with [`for_each_chunk`](Self::for_each_chunk).
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn into_bytes(mut self) -> Result<Vec<u8>> {
+        if let Spool::Memory(bytes) = self.spool {
+            return Ok(bytes);
+        }
+        let mut all = Vec::with_capacity(usize::try_from(self.size).unwrap_or_default());
+        self.for_each_chunk(|chunk| all.extend_from_slice(chunk))?;
+        Ok(all)
+    }
+
+    /// Returns the bytes of an upload that counts for a store's limit, or another upload as it is.
+    pub(crate) fn into_budgeted(self) -> std::result::Result<BudgetedBytes, Box<Self>> {
+        match self.spool {
+            Spool::Budgeted(bytes) => Ok(bytes),
+            Spool::Memory(_) | Spool::File(_) => Err(Box::new(self)),
+        }
+    }
+
+    /// Returns what was derived from the message, once.
+    pub(crate) fn take_record(&mut self) -> StructureRecord {
+        std::mem::replace(&mut self.scanner, Scanner::default()).finish_record()
     }
 
     /// Syncs the bytes and returns what the store writes to its tables. The caller syncs the directory once after
@@ -141,6 +180,7 @@ impl SealedUpload {
     pub(crate) fn inline(&self) -> Option<&[u8]> {
         match &self.spool {
             Spool::Memory(bytes) => Some(bytes),
+            Spool::Budgeted(bytes) => Some(bytes.as_ref()),
             Spool::File(_) => None,
         }
     }
@@ -148,7 +188,7 @@ impl SealedUpload {
     /// The file name of a large message.
     pub(crate) fn file_name(&self) -> Option<&str> {
         match &self.spool {
-            Spool::Memory(_) => None,
+            Spool::Memory(_) | Spool::Budgeted(_) => None,
             Spool::File(spool) => Some(&spool.name),
         }
     }
@@ -171,16 +211,21 @@ impl SpoolFile {
 }
 
 /// The bytes of a stored message, open for reading. It stays readable after the message is expunged.
-#[derive(Debug)]
 pub struct Body {
     size: u64,
     source: BodySource,
 }
 
-#[derive(Debug)]
 enum BodySource {
     Memory(Vec<u8>),
+    Shared(Arc<dyn AsRef<[u8]> + Send + Sync>),
     File(File),
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("size", &self.size).finish_non_exhaustive()
+    }
 }
 
 impl Body {
@@ -189,7 +234,18 @@ impl Body {
         Self { size: bytes.len() as u64, source: BodySource::Memory(bytes) }
     }
 
-    pub(crate) fn from_file(path: &Path, size: u64) -> Result<Self> {
+    /// Creates a body from bytes that are shared with the store. They must never change.
+    pub fn from_shared(bytes: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Self {
+        Self { size: (*bytes).as_ref().len() as u64, source: BodySource::Shared(bytes) }
+    }
+
+    /// Creates a body from an open file, whose first `size` bytes are the message. They must never change.
+    pub fn from_file(file: File, size: u64) -> Self {
+        Self { size, source: BodySource::File(file) }
+    }
+
+    /// Opens the file of a message.
+    pub(crate) fn open_file(path: &Path, size: u64) -> Result<Self> {
         let file = match File::open(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::NotFound("message content"));
@@ -199,7 +255,7 @@ impl Body {
         if file.metadata()?.len() != size {
             return Err(Error::Corrupt("the file of a message"));
         }
-        Ok(Self { size, source: BodySource::File(file) })
+        Ok(Self::from_file(file, size))
     }
 
     /// Returns the number of bytes.
@@ -211,6 +267,7 @@ impl Body {
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match &self.source {
             BodySource::Memory(bytes) => Some(bytes),
+            BodySource::Shared(bytes) => Some((**bytes).as_ref()),
             BodySource::File(_) => None,
         }
     }
@@ -224,14 +281,18 @@ impl Body {
         let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let length = into.len().min(left);
         let Some(into) = into.get_mut(..length) else { return Ok(0) };
-        match &self.source {
-            BodySource::Memory(bytes) => {
+        match self.as_bytes() {
+            Some(bytes) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
                 if let Some(from) = bytes.get(start..start.saturating_add(length)) {
                     into.copy_from_slice(from);
                 }
             }
-            BodySource::File(file) => file.read_exact_at(into, offset)?,
+            None => {
+                if let BodySource::File(file) = &self.source {
+                    file.read_exact_at(into, offset)?;
+                }
+            }
         }
         Ok(length)
     }
@@ -246,6 +307,32 @@ impl Body {
         let read = self.read_at(offset, &mut bytes)?;
         bytes.truncate(read);
         Ok(bytes)
+    }
+}
+
+impl Body {
+    /// Derives the structure of the message, in constant memory.
+    pub(crate) fn scan(&self) -> Result<Structure> {
+        self.scanner().map(Scanner::finish)
+    }
+
+    /// Derives the records of the message, in constant memory.
+    pub(crate) fn record(&self) -> Result<StructureRecord> {
+        self.scanner().map(Scanner::finish_record)
+    }
+
+    fn scanner(&self) -> Result<Scanner> {
+        let mut scanner = Scanner::default();
+        let mut buffer = vec![0; READ_CHUNK];
+        let mut offset = 0;
+        loop {
+            let length = self.read_at(offset, &mut buffer)?;
+            if length == 0 {
+                return Ok(scanner);
+            }
+            scanner.push(buffer.get(..length).unwrap_or_default());
+            offset += length as u64;
+        }
     }
 }
 
@@ -293,7 +380,7 @@ mod tests {
         let path = directory.path().join(sealed.file_name().unwrap());
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
-        let body = Body::from_file(&path, 200_000).unwrap();
+        let body = Body::open_file(&path, 200_000).unwrap();
         assert_eq!(body.read(199_990, 100).unwrap(), [b'x'; 10]);
         assert_eq!(body.read(300_000, 100).unwrap(), b"");
         drop(sealed);
@@ -305,7 +392,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("m");
         std::fs::write(&path, b"short").unwrap();
-        assert!(matches!(Body::from_file(&path, 6), Err(Error::Corrupt(_))));
-        assert!(matches!(Body::from_file(&directory.path().join("no"), 6), Err(Error::NotFound(_))));
+        assert!(matches!(Body::open_file(&path, 6), Err(Error::Corrupt(_))));
+        assert!(matches!(Body::open_file(&directory.path().join("no"), 6), Err(Error::NotFound(_))));
     }
 }

@@ -25,7 +25,7 @@ pub enum Error {
         /// It would not even fit into an empty account, so neither a retry nor deleting messages helps.
         permanent: bool,
     },
-    /// The disk is full. Free some space and retry.
+    /// The disk, or the memory that the store may use, is full. Free some space and retry.
     Full,
     /// Another process held the database for longer than the timeout of 15 seconds. Retry.
     Busy,
@@ -76,7 +76,7 @@ impl fmt::Display for Error {
             Self::Unavailable(error) => {
                 write!(f, "a file of the store can't be opened now: {error}: try again")
             }
-            Self::Full => f.write_str("the disk is full: free some space and try again"),
+            Self::Full => f.write_str("the store is full: free some space and try again"),
             Self::Busy => f.write_str("another process is using the store: try again"),
             Self::Corrupt(what) => write!(f, "{what} is damaged: restore it from a backup"),
             Self::NewerSchema { found, supported } => write!(
@@ -100,9 +100,14 @@ impl std::error::Error for Error {
     }
 }
 
+/// The system's file table is full. All systems with `std::os::unix` have this number.
+const ENFILE: i32 = 23;
+
+/// The process has no file descriptor left.
+const EMFILE: i32 = 24;
+
 fn is_out_of_descriptors(error: &std::io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 impl From<std::io::Error> for Error {
@@ -112,32 +117,6 @@ impl From<std::io::Error> for Error {
             std::io::ErrorKind::OutOfMemory | std::io::ErrorKind::WouldBlock => Self::Unavailable(error),
             _ if is_out_of_descriptors(&error) => Self::Unavailable(error),
             _ => Self::Io(error),
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode;
-        match &error {
-            rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
-                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy,
-                ErrorCode::DiskFull => Self::Full,
-                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt("the database"),
-                // It was opened before, so the process is out of file descriptors.
-                ErrorCode::CannotOpen | ErrorCode::OutOfMemory => {
-                    Self::Unavailable(std::io::Error::other("the database can't be opened"))
-                }
-                ErrorCode::SystemIoFailure | ErrorCode::ReadOnly => {
-                    Self::Io(std::io::Error::other("the database file can't be read or written"))
-                }
-                _ => Self::Database(failure.extended_code),
-            },
-            rusqlite::Error::QueryReturnedNoRows => Self::NotFound("row"),
-            rusqlite::Error::FromSqlConversionFailure(..)
-            | rusqlite::Error::IntegralValueOutOfRange(..)
-            | rusqlite::Error::InvalidColumnType(..) => Self::Corrupt("the database"),
-            _ => Self::Database(1),
         }
     }
 }

@@ -10,7 +10,7 @@
 //! all of its changes or none. **Exact**: the bytes of a message are returned exactly as they were appended.
 //!
 //! ```
-//! use mailstore::{Columns, Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
+//! use mailstore::{Accounts, Columns, Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
 //!
 //! # fn main() -> mailstore::Result<()> {
 //! # let directory = tempfile::tempdir()?;
@@ -32,26 +32,45 @@
 //! # }
 //! ```
 
+mod accounts;
 mod callback;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod content;
+mod defaults;
 mod error;
 mod flags;
+mod indexed;
+mod keyword_table;
 mod limits;
+mod lock;
+mod mailbox_name;
+mod memory;
 mod object_id;
+mod passwords;
+mod quota;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+mod sync_store;
 mod types;
 mod uid_set;
 
+pub use accounts::Accounts;
 pub use callback::{ChangeCallback, ChangeSubscription, KeyMaker};
 pub use content::{Body, SMALL_LIMIT, Upload};
 pub use error::{Error, Result};
 pub use flags::{
     Flags, KEYWORD_COUNT_LIMIT, KEYWORD_LENGTH_LIMIT, MAILBOX_KEYWORD_BYTES_LIMIT, MAILBOX_KEYWORD_LIMIT,
 };
+pub use indexed::{IndexedStore, Storage, StorageChange, StoredMailbox, StoredMessage};
 pub use limits::{LEVEL_LIMIT, NAME_LIMIT, WRITE_SLICE};
+pub use memory::{MEMORY_LIMIT, MemoryStorage, MemoryStore};
+pub use passwords::PasswordCost;
+#[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 pub use store::Store;
+pub use sync_store::SyncStore;
 pub use types::*;
 
 #[cfg(doctest)]

@@ -2,8 +2,10 @@
 //!
 //! A server, a sync run or a test uses a store through this trait, without knowing how it keeps its data.
 
+use crate::accounts::Accounts;
 use crate::callback::{ChangeCallback, ChangeSubscription};
 use crate::content::{Body, Upload};
+use crate::defaults;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::types::*;
@@ -12,72 +14,49 @@ use std::sync::Arc;
 
 /// A mail store. All methods block; see the [crate documentation](crate) for the guarantees.
 ///
+/// Twelve methods are required. The defaults of the others are correct but plain: no quotas, no `\Recent` messages, all
+/// mailboxes subscribed, copies that store the bytes again. Override a method where the storage can do better. If the
+/// mail is kept as a list of messages, implement the smaller trait [`Storage`](crate::Storage) instead.
+///
 /// Methods that take an identifier fail with `NotFound` if the item does not exist or no longer exists, and with
 /// `NoSelect` if the mailbox is `\Noselect`. All methods may fail with `Busy`, `Full`, `Unavailable`, `Io`, `Corrupt`
 /// or `Database`. Methods that add something may fail with `OverQuota`.
-pub trait Store: Send + Sync {
-    /// Creates an account with INBOX and a subscribed mailbox for each [`SpecialUse`]. The store keeps a verifier of
-    /// the password (Argon2id) and the keys that a [`KeyMaker`](crate::KeyMaker) derives, never the password. Account
-    /// names are compared without regard to ASCII case; they have 1 to 255 bytes. A password has at most 1,024 bytes.
-    ///
-    /// # Errors
-    /// `Exists`, `InvalidName`; `Limit` for a name or password that is too long.
-    fn create_account(&self, name: &str, password: &[u8]) -> Result<Account>;
-
-    /// Returns all accounts, ordered by name.
-    fn accounts(&self) -> Result<Vec<Account>>;
-
-    /// Returns the account with this name, or `None`.
-    fn account(&self, name: &str) -> Result<Option<Account>>;
-
-    /// Replaces the password of an account, and the keys that were derived from the old one.
-    ///
-    /// # Errors
-    /// `NotFound`; `Limit` for a password of more than 1,024 bytes.
-    fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()>;
-
-    /// Returns the account if the password is correct, and `None` otherwise. An unknown name takes as long as a wrong
-    /// password: tens of milliseconds of computation. A correct password that was verified before takes much less.
-    fn verify_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>>;
-
-    /// Returns the account if this password was verified before and is still correct. `None` says nothing about the
-    /// password: call [`verify_password`](Self::verify_password) then. This costs almost nothing, so a server can log
-    /// an account's owner in while many guesses wait to be verified.
-    fn verify_cached_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>> {
-        let _ = (name, password);
-        Ok(None)
+pub trait Store: Accounts {
+    /// Returns how much the account uses of everything that a [`Quota`] limits. The stores of this crate take the same
+    /// time for any amount; the default asks for the status of each mailbox.
+    fn usage(&self, account: AccountId) -> Result<Usage> {
+        defaults::usage(self, account)
     }
 
-    /// Returns the keys of this kind that were derived from the account's password, or `None`. They do not suffice to
-    /// log in, but they let an attacker guess the password offline and impersonate this server.
-    fn login_keys(&self, name: &str, kind: &str) -> Result<Option<String>>;
-
-    /// Returns 32 random bytes that this store created once and never changes. A server derives its answers about
-    /// accounts that do not exist from them, so that these answers stay the same.
-    fn store_secret(&self) -> Result<Vec<u8>>;
-
-    /// Returns how much the account uses of everything that a [`Quota`] limits. Takes the same time for any amount.
-    fn usage(&self, account: AccountId) -> Result<Usage>;
-
-    /// Sets the quota of every account from now on.
-    fn set_quota(&self, quota: Quota);
+    /// Sets the quota of every account from now on. The default ignores it: accounts are not limited.
+    fn set_quota(&self, quota: Quota) {
+        let _ = quota;
+    }
 
     /// Checks whether the mailbox's account may store one more message of `bytes` bytes. Call it before the client
     /// sends the message. The append may still fail if other messages arrive in between.
     ///
     /// # Errors
     /// `OverQuota`.
-    fn check_quota(&self, mailbox: MailboxId, bytes: u64) -> Result<()>;
+    fn check_quota(&self, mailbox: MailboxId, bytes: u64) -> Result<()> {
+        let _ = (mailbox, bytes);
+        Ok(())
+    }
 
     /// Returns all mailboxes of an account, ordered by name.
     fn list(&self, account: AccountId) -> Result<Vec<Mailbox>>;
 
     /// Returns at most `limit` mailboxes of an account, ordered by name, starting after the name `after`. An empty
     /// `after` starts at the first mailbox. Fewer than `limit` mailboxes mean that this was the last page.
-    fn list_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Mailbox>>;
+    fn list_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Mailbox>> {
+        let mailboxes = self.list(account)?.into_iter();
+        Ok(mailboxes.skip_while(|mailbox| *mailbox.name <= *after).take(limit).collect())
+    }
 
     /// Returns the mailbox with this name. `INBOX` matches in any case.
-    fn mailbox(&self, account: AccountId, name: &str) -> Result<Mailbox>;
+    fn mailbox(&self, account: AccountId, name: &str) -> Result<Mailbox> {
+        defaults::mailbox(self, account, name)
+    }
 
     /// Creates a mailbox, and its missing parents. A trailing `/` is ignored (RFC 9051 §6.3.4). Names have at most
     /// [`NAME_LIMIT`](crate::NAME_LIMIT) bytes and [`LEVEL_LIMIT`](crate::LEVEL_LIMIT) levels.
@@ -101,7 +80,10 @@ pub trait Store: Send + Sync {
 
     /// Removes at most [`WRITE_SLICE`](crate::WRITE_SLICE) messages of deleted mailboxes. Returns whether to call it
     /// again.
-    fn purge_deleted(&self, account: AccountId) -> Result<bool>;
+    fn purge_deleted(&self, account: AccountId) -> Result<bool> {
+        let _ = account;
+        Ok(false)
+    }
 
     /// Renames a mailbox and its children. Renaming INBOX moves its messages to a new mailbox (RFC 9051 §6.3.6).
     ///
@@ -109,15 +91,28 @@ pub trait Store: Send + Sync {
     /// `Exists`, `InvalidName`, `Limit`; `Refused` if `to` is below `from`.
     fn rename_mailbox(&self, account: AccountId, from: &str, to: &str) -> Result<()>;
 
-    /// Subscribes to a name. No mailbox of that name needs to exist (RFC 9051 §6.3.7).
-    fn subscribe(&self, account: AccountId, name: &str) -> Result<()>;
+    /// Subscribes to a name. No mailbox of that name needs to exist (RFC 9051 §6.3.7). By default all mailboxes are
+    /// subscribed, and no other name can be.
+    fn subscribe(&self, account: AccountId, name: &str) -> Result<()> {
+        match self.mailbox(account, name)?.subscribed {
+            true => Ok(()),
+            false => Err(Error::Refused("subscriptions can't be changed here")),
+        }
+    }
 
     /// Removes a subscription. Succeeds if the name is not subscribed.
-    fn unsubscribe(&self, account: AccountId, name: &str) -> Result<()>;
+    fn unsubscribe(&self, account: AccountId, name: &str) -> Result<()> {
+        match self.mailbox(account, name) {
+            Ok(mailbox) if mailbox.subscribed => Err(Error::Refused("subscriptions can't be changed here")),
+            _ => Ok(()),
+        }
+    }
 
     /// Returns at most `limit` subscriptions of an account, ordered by name, starting after the name `after`. An empty
     /// `after` starts at the first one. Fewer than `limit` mean that this was the last page.
-    fn subscriptions_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Subscription>>;
+    fn subscriptions_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Subscription>> {
+        defaults::subscriptions_page(self, account, after, limit)
+    }
 
     /// Returns whether `selection` selects at least one name in the range. Names are ordered by their bytes.
     fn has_selected_name(
@@ -125,37 +120,55 @@ pub trait Store: Send + Sync {
         account: AccountId,
         selection: NameSelection,
         names: Range<&str>,
-    ) -> Result<bool>;
+    ) -> Result<bool> {
+        defaults::has_selected_name(self, account, selection, names)
+    }
 
     /// Returns the counters of a mailbox (RFC 9051 §6.3.11). Takes the same time for any size.
     fn status(&self, mailbox: MailboxId) -> Result<Status>;
 
     /// Selects a mailbox and returns its state. Takes the same time for any size, except that the keywords are read.
     /// With read-write access, its recent messages are recent for no later session.
-    fn select(&self, mailbox: MailboxId, access: Access) -> Result<Selection>;
+    fn select(&self, mailbox: MailboxId, access: Access) -> Result<Selection> {
+        let status = self.status(mailbox)?;
+        let first_recent_uid = self.claim_recent(mailbox, status.uid_next, access)?;
+        Ok(Selection { mailbox, status, first_recent_uid, keywords: self.keywords(mailbox)? })
+    }
 
     /// Returns the first recent UID. With read-write access, messages below `below` are no longer recent for other
     /// sessions: the caller reports them to its client. This is not synced: after a loss of power the messages may be
-    /// recent once more.
-    fn claim_recent(&self, mailbox: MailboxId, below: u32, access: Access) -> Result<u32>;
-
-    /// Returns the keywords that were ever used in a mailbox.
-    fn keywords(&self, mailbox: MailboxId) -> Result<KeywordsInUse>;
-
-    /// Returns at most `limit` UIDs (at least one) of the messages with `from` <= UID < `below`.
-    fn uid_page(&self, mailbox: MailboxId, from: u32, below: u32, limit: usize) -> Result<UidPage>;
-
-    /// Starts the upload of a message.
-    fn upload(&self) -> Result<Upload>;
-
-    /// Appends one message to one or several mailboxes. Returns one entry per target, in the same order.
-    fn append(&self, delivery: Delivery) -> Result<Vec<Appended>> {
-        self.append_batch(vec![delivery])?.pop().unwrap_or(Err(Error::NotFound("delivery")))
+    /// recent once more. By default no message is recent, as IMAP4rev2 has it (RFC 9051 §A).
+    fn claim_recent(&self, mailbox: MailboxId, below: u32, access: Access) -> Result<u32> {
+        let _ = (mailbox, access);
+        Ok(below)
     }
 
+    /// Returns the keywords that were ever used in a mailbox. The default returns none: messages have their keywords, but
+    /// the server can't announce them before it shows them.
+    fn keywords(&self, mailbox: MailboxId) -> Result<KeywordsInUse> {
+        let _ = mailbox;
+        Ok(KeywordsInUse::default())
+    }
+
+    /// Returns at most `limit` UIDs (at least one) of the messages with `from` <= UID < `below`.
+    fn uid_page(&self, mailbox: MailboxId, from: u32, below: u32, limit: usize) -> Result<UidPage> {
+        defaults::uid_page(self, mailbox, from..below, limit)
+    }
+
+    /// Starts the upload of a message. By default a large one becomes a file in the directory for temporary files.
+    fn upload(&self) -> Result<Upload> {
+        Ok(Upload::new(&std::env::temp_dir()))
+    }
+
+    /// Appends one message to all targets of the delivery or to none. Returns one entry per target, in the same order.
+    fn append(&self, delivery: Delivery) -> Result<Vec<Appended>>;
+
     /// Appends many messages with one sync of the disk. Each delivery has its own result (its mailbox may be gone),
-    /// and is appended to all of its targets or to none. If the outer result is an error, no delivery was made.
-    fn append_batch(&self, deliveries: Vec<Delivery>) -> Result<Vec<Result<Vec<Appended>>>>;
+    /// and is appended to all of its targets or to none. If the outer result is an error, no delivery was made. The
+    /// default appends one after the other.
+    fn append_batch(&self, deliveries: Vec<Delivery>) -> Result<Vec<Result<Vec<Appended>>>> {
+        Ok(deliveries.into_iter().map(|delivery| self.append(delivery)).collect())
+    }
 
     /// Returns at most `limit` messages of the set, and where the next page starts. A page also ends when it holds
     /// about 512 KiB, or after 4,000 ranges. In the last case it may be empty although `next` is set.
@@ -169,15 +182,22 @@ pub trait Store: Send + Sync {
     fn open_content(&self, content: ContentId) -> Result<Body>;
 
     /// Returns the EMAILID (RFC 8474 §4) of a message. Copies in one account share it, and it differs between
-    /// accounts. It is encrypted with a key of the store, so that it does not show how many messages the store has.
-    fn email_id(&self, account: AccountId, content: ContentId) -> String;
+    /// accounts. The stores of this crate encrypt it with a key of the store, so that it does not show how many messages
+    /// the store has. The default shows both identifiers.
+    fn email_id(&self, account: AccountId, content: ContentId) -> String {
+        defaults::email_id(account, content)
+    }
 
     /// Decodes an EMAILID of this account, or returns `None` if it is not valid. Does not read the disk: the message
     /// may not exist any more.
-    fn find_email_id(&self, account: AccountId, id: &str) -> Option<ContentId>;
+    fn find_email_id(&self, account: AccountId, id: &str) -> Option<ContentId> {
+        defaults::find_email_id(account, id)
+    }
 
-    /// Returns the UIDs of a mailbox's messages that have this content.
-    fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet>;
+    /// Returns the UIDs of a mailbox's messages that have this content. The default reads the whole mailbox.
+    fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {
+        defaults::uids_of_content(self, mailbox, content)
+    }
 
     /// Changes flags of at most `limit` messages of the set. Continue at [`Stored::next`]. With `unchanged_since`,
     /// messages with a later mod-sequence are not changed (RFC 7162 §3.1.3).
@@ -195,12 +215,16 @@ pub trait Store: Send + Sync {
     ) -> Result<Stored>;
 
     /// Copies at most `limit` messages of the set, with their flags and dates. All of them are copied or none. Copies
-    /// share the content. Continue at [`Copied::next`].
-    fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied>;
+    /// share the content. Continue at [`Copied::next`]. The default appends the bytes again, and removes the copies of
+    /// this call if one of them fails.
+    fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
+        defaults::copy(self, from, uids, to, limit)
+    }
 
     /// Makes one part of a copy that is kept only if all of its parts are made. The first call has `part_of: None`;
     /// pass its [`Copied::unfinished`] to the following ones. The last part is the one without [`Copied::next`]. If
     /// the process dies before that, [`undo_unfinished_copies`](Self::undo_unfinished_copies) removes what was copied.
+    /// The default records no parts.
     fn copy_part(
         &self,
         from: MailboxId,
@@ -208,20 +232,31 @@ pub trait Store: Send + Sync {
         to: MailboxId,
         limit: usize,
         part_of: Option<CopyId>,
-    ) -> Result<Copied>;
+    ) -> Result<Copied> {
+        let _ = part_of;
+        self.copy(from, uids, to, limit)
+    }
 
     /// Forgets an unfinished copy: the caller removed its messages, or keeps them.
-    fn forget_copy(&self, copy: CopyId) -> Result<()>;
+    fn forget_copy(&self, copy: CopyId) -> Result<()> {
+        let _ = copy;
+        Ok(())
+    }
 
     /// Removes the messages of one unfinished copy and returns their number. The copy must not be continued.
     fn undo_copy(&self, copy: CopyId) -> Result<u64>;
 
     /// Removes the messages of unfinished copies and returns their number. Call it at startup, when no other process
     /// uses the store: it also removes copies that another process is making.
-    fn undo_unfinished_copies(&self) -> Result<u64>;
+    fn undo_unfinished_copies(&self) -> Result<u64> {
+        Ok(0)
+    }
 
-    /// Moves at most `limit` messages of the set, all of them or none (RFC 6851). Continue at [`Copied::next`].
-    fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied>;
+    /// Moves at most `limit` messages of the set, all of them or none (RFC 6851). Continue at [`Copied::next`]. The
+    /// default copies them and then removes them.
+    fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
+        defaults::move_messages(self, from, uids, to, limit)
+    }
 
     /// Removes at most `limit` messages permanently, and frees content that no message refers to. Continue at
     /// [`Expunged::next`]. One call examines a bounded number of messages, so it may remove fewer than `limit` and
@@ -235,47 +270,4 @@ pub trait Store: Send + Sync {
     /// Calls `callback` after every change that this `Store` makes to any mailbox. Changes by another process are not
     /// reported.
     fn subscribe_changes(&self, callback: Arc<ChangeCallback>) -> ChangeSubscription;
-
-    /// Returns the remote account with this key (a URL without a password), and creates it at its first use.
-    fn remote_account(&self, account: AccountId, url_key: &str) -> Result<RemoteAccount>;
-
-    /// Returns all remote accounts of an account, ordered by key.
-    fn remote_accounts(&self, account: AccountId) -> Result<Vec<RemoteAccount>>;
-
-    /// Records how a sync ended. `at` is in seconds since 1970. The texts must not contain a password.
-    fn record_sync(&self, remote: RemoteAccountId, at: i64, status: &str, error: Option<&str>) -> Result<()>;
-
-    /// Returns the remote mailbox with this name, whose messages go to `mailbox`. If `uid_validity` or `mailbox`
-    /// differs from the previous call, none of its messages is known any more; but see [`ImportOutcome::Duplicate`].
-    fn remote_mailbox(
-        &self,
-        remote: RemoteAccountId,
-        name: &str,
-        mailbox: MailboxId,
-        uid_validity: u32,
-    ) -> Result<RemoteMailbox>;
-
-    /// Returns the names of an account's remote mailboxes, and the local mailboxes that their messages go to. A local
-    /// mailbox may have been deleted.
-    fn remote_mailboxes(&self, remote: RemoteAccountId) -> Result<Vec<(String, MailboxId)>>;
-
-    /// Records messages that could not be fetched, under the current UIDVALIDITY; at most 10,000 per mailbox.
-    fn record_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()>;
-
-    /// Returns the messages that an earlier sync could not fetch, under the current UIDVALIDITY.
-    fn unfetched(&self, remote: RemoteMailboxId) -> Result<UidSet>;
-
-    /// Removes the records of these unfetched messages, once they were fetched or are gone.
-    fn forget_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()>;
-
-    /// Returns the remote UIDs that are recorded under the current UIDVALIDITY.
-    fn known_uids(&self, remote: RemoteMailboxId) -> Result<UidSet>;
-
-    /// Appends fetched messages and records their origin in one transaction. A sync that is interrupted continues
-    /// after the last batch, and no message is fetched or stored twice.
-    fn record_imports(
-        &self,
-        remote: RemoteMailboxId,
-        messages: Vec<RemoteMessage>,
-    ) -> Result<Vec<ImportOutcome>>;
 }

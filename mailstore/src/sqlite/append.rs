@@ -6,6 +6,7 @@ use super::quota;
 use crate::content::SealedUpload;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
+use crate::quota::check_messages;
 use crate::types::{AccountId, Appended, ContentId, InternalDate, MailboxId, Quota, Target, Usage};
 use mailmime::decode;
 use rusqlite::Connection;
@@ -103,7 +104,7 @@ impl Batch<'_> {
                     None => quota::usage(tx, account)?,
                 }),
             };
-            quota::check_messages(self.quota, usage, 1, sealed.size)?;
+            check_messages(self.quota, usage, 1, sealed.size)?;
             usage.messages += 1;
             usage.bytes += sealed.size;
         }

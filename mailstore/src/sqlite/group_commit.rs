@@ -6,10 +6,10 @@
 
 use super::after_commit::AfterCommit;
 use super::append::append_all;
-use super::lock::lock;
 use super::writer::Writer;
 use crate::content::{SealedUpload, sync_directory};
 use crate::error::{Error, Result};
+use crate::lock::lock;
 use crate::types::{Appended, Delivery, Quota, Target};
 use rusqlite::Connection;
 use std::path::Path;

@@ -4,10 +4,10 @@
 //! reused while the mailbox exists, so a session that knows the keywords up to a number recognizes a new one.
 
 use crate::error::{Error, Result};
-use crate::flags::{Flags, KEYWORD_COUNT_LIMIT, MAILBOX_KEYWORD_BYTES_LIMIT, MAILBOX_KEYWORD_LIMIT};
+use crate::flags::{Flags, KEYWORD_COUNT_LIMIT};
+use crate::keyword_table::KeywordTable;
 use crate::types::{KeywordsInUse, MailboxId};
 use rusqlite::Connection;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One bit per keyword: number 1 is the lowest bit of the first byte. Has no trailing zero bytes.
@@ -71,54 +71,28 @@ type List = Arc<[Arc<str>]>;
 /// The keywords of one mailbox, loaded when they are first needed.
 #[derive(Debug, Default)]
 pub(super) struct Keywords {
-    names: Option<Names>,
+    names: Option<KeywordTable>,
     /// The keywords that were read and written last: most messages of a mailbox have the same ones.
     last_read: Option<(Vec<u8>, List, u32)>,
     last_written: Option<(List, Bits)>,
 }
 
-#[derive(Debug, Default)]
-struct Names {
-    /// Number 1 first.
-    by_number: Vec<Arc<str>>,
-    /// The numbers by name, in lower case.
-    numbers: BTreeMap<String, u32>,
-    /// The bytes of all names together.
-    bytes: usize,
-}
-
-impl Names {
-    fn load(tx: &Connection, mailbox: MailboxId) -> Result<Self> {
-        let mut statement =
-            tx.prepare_cached("SELECT name FROM mailbox_keywords WHERE mailbox = ?1 ORDER BY number")?;
-        let mut rows = statement.query([mailbox.0])?;
-        let mut names = Self::default();
-        while let Some(row) = rows.next()? {
-            names.push(Arc::from(row.get_ref(0)?.as_str().map_err(|_| Error::Corrupt("the database"))?));
-        }
-        Ok(names)
+fn load(tx: &Connection, mailbox: MailboxId) -> Result<KeywordTable> {
+    let mut statement =
+        tx.prepare_cached("SELECT name FROM mailbox_keywords WHERE mailbox = ?1 ORDER BY number")?;
+    let mut rows = statement.query([mailbox.0])?;
+    let mut table = KeywordTable::default();
+    while let Some(row) = rows.next()? {
+        table.push(Arc::from(row.get_ref(0)?.as_str().map_err(|_| Error::Corrupt("the database"))?));
     }
-
-    /// Returns whether the mailbox has room for a new name.
-    fn has_room(&self, name: &str) -> bool {
-        self.by_number.len() < MAILBOX_KEYWORD_LIMIT && self.bytes + name.len() <= MAILBOX_KEYWORD_BYTES_LIMIT
-    }
-
-    /// Adds a new name and returns its number.
-    fn push(&mut self, name: Arc<str>) -> u32 {
-        let number = u32::try_from(self.by_number.len() + 1).unwrap_or(u32::MAX);
-        self.bytes += name.len();
-        self.numbers.insert(name.to_ascii_lowercase(), number);
-        self.by_number.push(name);
-        number
-    }
+    Ok(table)
 }
 
 impl Keywords {
-    fn names(&mut self, tx: &Connection, mailbox: MailboxId) -> Result<&mut Names> {
+    fn names(&mut self, tx: &Connection, mailbox: MailboxId) -> Result<&mut KeywordTable> {
         let names = match self.names.take() {
             Some(names) => names,
-            None => Names::load(tx, mailbox)?,
+            None => load(tx, mailbox)?,
         };
         Ok(self.names.insert(names))
     }
@@ -163,13 +137,10 @@ impl Keywords {
         let mut bits = Bits::default();
         for keyword in list.iter() {
             let names = self.names(tx, mailbox)?;
-            let number = match names.numbers.get(&keyword.to_ascii_lowercase()) {
-                Some(number) => *number,
-                None if !names.has_room(keyword) => {
-                    return Err(Error::Limit("the number of keywords of a mailbox"));
-                }
+            let number = match names.number(keyword) {
+                Some(number) => number,
                 None => {
-                    let number = names.push(Arc::clone(keyword));
+                    let number = names.add(keyword)?;
                     tx.prepare_cached(
                         "INSERT INTO mailbox_keywords (mailbox, number, name) VALUES (?1, ?2, ?3)",
                     )?
@@ -198,17 +169,7 @@ impl Keywords {
         if list.is_empty() || self.last_written.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, list)) {
             return Ok(());
         }
-        let names = self.names(tx, mailbox)?;
-        let new = list.iter().filter(|keyword| !names.numbers.contains_key(&keyword.to_ascii_lowercase()));
-        let (new, bytes) = new.fold((0, names.bytes), |(new, bytes), name| (new + 1, bytes + name.len()));
-        let known = names.by_number.len();
-        if new > 0 && (known + new > MAILBOX_KEYWORD_LIMIT || bytes > MAILBOX_KEYWORD_BYTES_LIMIT) {
-            return Err(Error::Limit("the number of keywords of a mailbox"));
-        }
-        if new > 0 && u64::try_from(known + new).unwrap_or(u64::MAX) > limit {
-            return Err(Error::OverQuota { what: "the number of the mailbox's keywords", permanent: false });
-        }
-        Ok(())
+        self.names(tx, mailbox)?.check(list, limit)
     }
 
     /// Returns the bits of those keywords that the mailbox already has.
@@ -216,8 +177,8 @@ impl Keywords {
         let mut bits = Bits::default();
         for keyword in flags.keywords() {
             let names = self.names(tx, mailbox)?;
-            if let Some(number) = names.numbers.get(&keyword.to_ascii_lowercase()) {
-                bits.set(*number);
+            if let Some(number) = names.number(keyword) {
+                bits.set(number);
             }
         }
         Ok(bits)
@@ -226,12 +187,7 @@ impl Keywords {
 
 /// Returns the keywords ever used in a mailbox that may have `limit` of them.
 pub(super) fn in_use(tx: &Connection, mailbox: MailboxId, limit: u64) -> Result<KeywordsInUse> {
-    let Names { by_number: names, bytes, .. } = Names::load(tx, mailbox)?;
-    let newest = u32::try_from(names.len()).unwrap_or(u32::MAX);
-    let full = names.len() >= MAILBOX_KEYWORD_LIMIT
-        || bytes >= MAILBOX_KEYWORD_BYTES_LIMIT
-        || u64::from(newest) >= limit;
-    Ok(KeywordsInUse { newest, names, full })
+    Ok(load(tx, mailbox)?.in_use(limit))
 }
 
 /// Converts keywords that version 2 stored as text in each row to bits.

@@ -7,7 +7,7 @@ use super::after_commit::AfterCommit;
 use super::mailbox_row::MailboxRow;
 use super::{keywords, messages, quota};
 use crate::error::{Error, Result};
-use crate::limits::{LEVEL_LIMIT, NAME_LIMIT};
+use crate::mailbox_name::canonical;
 use crate::types::{
     AccountId, Mailbox, MailboxId, NameSelection, Quota, Selection, SpecialUse, Status, Subscription, UidSet,
 };
@@ -20,31 +20,6 @@ SELECT m.id, m.name, m.special_use, m.no_select,
     EXISTS (SELECT 1 FROM mailboxes c WHERE c.account = m.account AND c.name > m.name || '/' AND c.name < m.name || '0'),
     EXISTS (SELECT 1 FROM subscriptions s WHERE s.account = m.account AND s.name = m.name)
 FROM mailboxes m";
-
-/// Returns the spelling under which a mailbox is stored.
-pub(super) fn canonical(name: &str) -> Result<String> {
-    let name = name.strip_suffix('/').unwrap_or(name);
-    if name.len() > NAME_LIMIT {
-        return Err(Error::Limit("the length of a mailbox name"));
-    }
-    if name.split('/').any(str::is_empty) {
-        return Err(Error::InvalidName("a level of a mailbox name has at least one character"));
-    }
-    if name.split('/').count() > LEVEL_LIMIT {
-        return Err(Error::Limit("the levels of a mailbox name"));
-    }
-    if name.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
-        return Err(Error::InvalidName("a mailbox name has no control characters"));
-    }
-    if name.contains(['%', '*']) {
-        return Err(Error::InvalidName("a mailbox name has no % or *"));
-    }
-    let (first, rest) = name.split_once('/').map_or((name, None), |(first, rest)| (first, Some(rest)));
-    if !first.eq_ignore_ascii_case("INBOX") {
-        return Ok(name.to_owned());
-    }
-    Ok(rest.map_or_else(|| "INBOX".to_owned(), |rest| format!("INBOX/{rest}")))
-}
 
 /// A text after all names of deleted mailboxes and before all other names.
 const AFTER_DELETED_NAMES: &str = "\u{1}\u{7f}";
@@ -366,21 +341,4 @@ fn read_mailbox(row: &Row<'_>) -> rusqlite::Result<Mailbox> {
         has_children: row.get(4)?,
         subscribed: row.get(5)?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn normalizes_mailbox_names_and_rejects_invalid_ones() {
-        assert_eq!(canonical("inbox").unwrap(), "INBOX");
-        assert_eq!(canonical("Inbox/Sub/").unwrap(), "INBOX/Sub");
-        assert_eq!(canonical("Entwürfe/日本").unwrap(), "Entwürfe/日本");
-        for bad in ["", "/", "/a", "a//b", "a\r\nb", "a\0", "a%", "*", "a\u{85}"] {
-            assert!(matches!(canonical(bad), Err(Error::InvalidName(_))), "{bad:?}");
-        }
-        assert!(matches!(canonical(&"x".repeat(NAME_LIMIT + 1)), Err(Error::Limit(_))));
-        assert!(matches!(canonical(&"x/".repeat(LEVEL_LIMIT + 1)), Err(Error::Limit(_))));
-    }
 }

@@ -10,37 +10,25 @@ use super::quota;
 use crate::content::Body;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
+use crate::limits::{PAGE_LIMIT, RANGE_LIMIT, SCAN_LIMIT};
 use crate::types::{
     Columns, ContentId, Copied, Expunge, Expunged, InternalDate, MailboxId, Message, Page, Quota, UidPage,
     UidSet,
 };
-use mailmime::{Envelope, InvalidRecord, Limits, Part, Scanner, Structure};
+use mailmime::{Envelope, InvalidRecord, Limits, Part, Structure};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::path::Path;
-
-/// The bytes of memory at which a page ends: keywords, envelopes, structures and bodies together. The last message may
-/// exceed it.
-const PAGE_LIMIT: usize = 512 * 1024;
 
 /// The longest record of an envelope or a structure that is read, in bytes. Earlier versions wrote longer ones; those
 /// messages are scanned again.
 const RECORD_LIMIT: usize = 128 * 1024;
 const _: () = assert!(RECORD_LIMIT > Limits::DEFAULT.record, "a record that is written can be read");
 
-/// The bytes of a message read at a time when it is scanned again.
-const SCAN_CHUNK: usize = 16 * 1024;
-
-/// The most ranges of a set that one page looks up.
-const RANGE_LIMIT: usize = 4_000;
-
 /// The number of messages read at a time when copying.
 const COPY_PAGE: usize = 1_000;
 
 const SUMMARY: &str =
     "m.uid, m.modseq, m.flags, m.keyword_bits, m.seconds, m.offset_minutes, m.sent, m.size, m.content";
-
-/// The most messages that one transaction examines for `\Deleted`.
-const SCAN_LIMIT: usize = 20_000;
 
 /// The most rows that one statement may return.
 pub(super) const ROWS_LIMIT: usize = 1 << 30;
@@ -125,7 +113,7 @@ fn read_records(
     let (envelope, structure) = (text(9), text(10));
     if (columns.envelope && envelope.is_none()) || (columns.structure && structure.is_none()) {
         let read = match open_content(tx, directory, message.content) {
-            Ok(body) => scan(&body)?,
+            Ok(body) => body.scan()?,
             // The message was expunged or is damaged. The caller learns that when it reads the content.
             Err(Error::NotFound(_) | Error::Corrupt(_)) => Structure::parse(b""),
             Err(error) => return Err(error),
@@ -141,20 +129,6 @@ fn read_records(
         message.structure = Some(read_record(structure, Part::from_record, json_record::part)?);
     }
     Ok(())
-}
-
-fn scan(body: &Body) -> Result<Structure> {
-    let mut scanner = Scanner::default();
-    let mut buffer = vec![0; SCAN_CHUNK];
-    let mut offset = 0;
-    loop {
-        let length = body.read_at(offset, &mut buffer)?;
-        if length == 0 {
-            return Ok(scanner.finish());
-        }
-        scanner.push(buffer.get(..length).unwrap_or_default());
-        offset += length as u64;
-    }
 }
 
 /// Returns whether this content has a row.
@@ -177,7 +151,7 @@ pub(super) fn open_content(tx: &Connection, directory: &Path, content: ContentId
         })
         .optional()?;
     match found.ok_or(Error::NotFound("message content"))? {
-        (size, Some(file), _) => Body::from_file(&directory.join(file), size),
+        (size, Some(file), _) => Body::open_file(&directory.join(file), size),
         (_, None, Some(bytes)) => Ok(Body::from_bytes(bytes)),
         (_, None, None) => Err(Error::Corrupt("a message")),
     }

@@ -5,6 +5,7 @@
 
 use super::mailbox_row::MailboxRow;
 use crate::error::{Error, Result};
+use crate::quota::{check, check_messages};
 use crate::types::{AccountId, MailboxId, Quota, Usage};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -28,15 +29,6 @@ pub(super) fn usage(tx: &Connection, account: AccountId) -> Result<Usage> {
 pub(super) fn check_mailbox(tx: &Connection, quota: &Quota, mailbox: MailboxId, bytes: u64) -> Result<()> {
     let row = MailboxRow::load(tx, mailbox)?;
     check_messages(quota, &usage(tx, row.account)?, 1, bytes)
-}
-
-/// Checks whether an account with this usage may store more messages.
-pub(super) fn check_messages(quota: &Quota, usage: &Usage, messages: u64, bytes: u64) -> Result<()> {
-    if bytes > quota.bytes || messages > quota.messages {
-        return Err(Error::OverQuota { what: "the size of the account's messages", permanent: true });
-    }
-    check(usage.messages, messages, quota.messages, "the number of the account's messages")?;
-    check(usage.bytes, bytes, quota.bytes, "the size of the account's messages")
 }
 
 /// Checks the quotas after messages were added in the same transaction.
@@ -65,11 +57,4 @@ pub(super) fn check_subscriptions(tx: &Connection, quota: &Quota, account: Accou
 pub(super) fn check_remote_accounts(tx: &Connection, quota: &Quota, account: AccountId) -> Result<()> {
     let what = "the number of the account's remote accounts";
     check(usage(tx, account)?.remote_accounts, 1, quota.remote_accounts, what)
-}
-
-fn check(has: u64, more: u64, limit: u64, what: &'static str) -> Result<()> {
-    match has.checked_add(more) {
-        Some(sum) if sum <= limit => Ok(()),
-        _ => Err(Error::OverQuota { what, permanent: false }),
-    }
 }

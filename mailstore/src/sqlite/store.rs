@@ -3,20 +3,23 @@
 //! One connection writes, behind a lock; a pool of connections reads. After a commit the store deletes the files of freed
 //! messages and calls the subscribers.
 
-use super::accounts::{self, PasswordRecord, PasswordVerifier};
+use super::accounts;
 use super::after_commit::{AfterCommit, transact};
 use super::group_commit::AppendQueue;
-use super::lock::lock;
 use super::mailbox_row::MailboxRow;
 use super::writer::Writer;
 use super::{changes, keywords, mailboxes, messages, quota, remote, schema, unfetched, unfinished_copies};
+use crate::accounts::Accounts;
 use crate::callback::{ChangeCallback, ChangeSubscription, KeyMaker};
 use crate::content::{Body, Upload, create_private_directory, open_private_file, sync_directory};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::limits::WRITE_SLICE;
+use crate::lock::lock;
 use crate::object_id::ObjectIds;
+use crate::passwords::{PasswordCost, PasswordRecord, PasswordVerifier, check_account_name};
 use crate::store::Store;
+use crate::sync_store::SyncStore;
 use crate::types::*;
 use rusqlite::{Connection, Transaction};
 use rustix::fs::{FlockOperation, flock};
@@ -82,7 +85,7 @@ impl SqliteStore {
             writer: Writer::new(writer),
             readers: Mutex::default(),
             append_queue: AppendQueue::default(),
-            passwords: PasswordVerifier::new()?,
+            passwords: PasswordVerifier::new(PasswordCost::Standard)?,
             key_maker: None,
             subscribers: Mutex::default(),
             quota: Mutex::default(),
@@ -184,10 +187,10 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
+impl Accounts for SqliteStore {
     fn create_account(&self, name: &str, password: &[u8]) -> Result<Account> {
-        accounts::check_name(name)?;
-        let derived = PasswordRecord::derive(password, self.key_maker.as_deref())?;
+        check_account_name(name)?;
+        let derived = PasswordRecord::derive(password, self.key_maker.as_deref(), PasswordCost::Standard)?;
         self.write(|tx, _| accounts::create(tx, name, &derived))
     }
 
@@ -200,7 +203,7 @@ impl Store for SqliteStore {
     }
 
     fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()> {
-        let derived = PasswordRecord::derive(password, self.key_maker.as_deref())?;
+        let derived = PasswordRecord::derive(password, self.key_maker.as_deref(), PasswordCost::Standard)?;
         self.write(|tx, _| accounts::replace(tx, account, &derived))
     }
 
@@ -229,7 +232,9 @@ impl Store for SqliteStore {
     fn store_secret(&self) -> Result<Vec<u8>> {
         self.read(|tx| accounts::store_secret(tx))
     }
+}
 
+impl Store for SqliteStore {
     fn list(&self, account: AccountId) -> Result<Vec<Mailbox>> {
         self.read(|tx| mailboxes::list(tx, account, "", usize::MAX))
     }
@@ -332,6 +337,10 @@ impl Store for SqliteStore {
 
     fn upload(&self) -> Result<Upload> {
         Ok(Upload::new(&self.messages))
+    }
+
+    fn append(&self, delivery: Delivery) -> Result<Vec<Appended>> {
+        self.append_batch(vec![delivery])?.pop().unwrap_or(Err(Error::NotFound("delivery")))
     }
 
     fn append_batch(&self, deliveries: Vec<Delivery>) -> Result<Vec<Result<Vec<Appended>>>> {
@@ -462,7 +471,9 @@ impl Store for SqliteStore {
         lock(&self.subscribers).push(Arc::downgrade(&callback));
         ChangeSubscription(callback)
     }
+}
 
+impl SyncStore for SqliteStore {
     fn remote_account(&self, account: AccountId, url_key: &str) -> Result<RemoteAccount> {
         self.write(|tx, _| remote::account(tx, &self.quota(), account, url_key))
     }

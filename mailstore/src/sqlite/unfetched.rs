@@ -4,11 +4,9 @@
 
 use super::remote;
 use crate::error::Result;
+use crate::limits::UNFETCHED_LIMIT;
 use crate::types::{RemoteMailboxId, UidSet};
 use rusqlite::Connection;
-
-/// The most messages of one mailbox that are recorded.
-const UNFETCHED_LIMIT: i64 = 10_000;
 
 pub(super) const TABLE: &str = "
 CREATE TABLE remote_unfetched (
@@ -23,16 +21,17 @@ pub(super) fn record(tx: &Connection, remote: RemoteMailboxId, uids: &UidSet) ->
     let (_, uid_validity) = remote::load(tx, remote)?;
     tx.prepare_cached("DELETE FROM remote_unfetched WHERE remote_mailbox = ?1 AND uid_validity != ?2")?
         .execute((remote.0, uid_validity))?;
-    let mut left = UNFETCHED_LIMIT
-        - tx.prepare_cached(
+    let known: i64 = tx
+        .prepare_cached(
             "SELECT count(*) FROM remote_unfetched WHERE remote_mailbox = ?1 AND uid_validity = ?2",
         )?
-        .query_row((remote.0, uid_validity), |row| row.get::<_, i64>(0))?;
+        .query_row((remote.0, uid_validity), |row| row.get(0))?;
+    let mut left = UNFETCHED_LIMIT.saturating_sub(usize::try_from(known).unwrap_or(usize::MAX));
     let mut insert = tx.prepare_cached(
         "INSERT OR IGNORE INTO remote_unfetched (remote_mailbox, uid_validity, uid) VALUES (?1, ?2, ?3)",
     )?;
     for uid in uids.ranges().iter().cloned().flatten() {
-        if left <= 0 {
+        if left == 0 {
             break;
         }
         left -= 1;

@@ -3,7 +3,7 @@
 //! A plain mutex would let a thread that writes slice after slice lock it again before a waiting thread wakes. Here
 //! each thread takes a ticket and waits for its number.
 
-use super::lock::lock;
+use crate::lock::lock;
 use rusqlite::Connection;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,0 +1,171 @@
+//! Changes flags, and lists the changes since a cursor (RFC 7162).
+
+use super::messages;
+use super::state::{Entry, MailboxState, State};
+use super::transaction::Transaction;
+use crate::error::Result;
+use crate::flags::Flags;
+use crate::types::{ChangeCursor, Changes, MailboxId, MessageFlags, Quota, StoreMode, Stored, UidSet};
+
+/// A STORE.
+pub(super) struct FlagChange<'a> {
+    pub(super) mode: StoreMode,
+    pub(super) flags: &'a Flags,
+    pub(super) unchanged_since: Option<u64>,
+}
+
+pub(super) fn store_flags(
+    tx: &mut Transaction<'_>,
+    quota: &Quota,
+    mailbox: MailboxId,
+    uids: &UidSet,
+    change: &FlagChange<'_>,
+    limit: usize,
+) -> Result<Stored> {
+    let (found, next) = messages::entries(tx.state, mailbox, uids, limit)?;
+    let mut stored = Stored { next, ..Stored::default() };
+    let Some(newest) = found.iter().map(|(_, entry)| entry.modseq).max() else { return Ok(stored) };
+    let row = tx.state.mailbox_mut(mailbox)?;
+    let mut given = change.flags.clone();
+    if change.mode != StoreMode::Remove {
+        row.keywords.check(given.keywords(), quota.keywords)?;
+        given = row.intern(&given)?;
+    }
+    let all_may_change = change.unchanged_since.is_none_or(|since| newest <= since);
+    let mut cache = None;
+    for (uid, entry) in found {
+        if !all_may_change && change.unchanged_since.is_some_and(|since| entry.modseq > since) {
+            stored.modified.push(uid);
+            continue;
+        }
+        let flags = apply(tx.state.mailbox_mut(mailbox)?, change.mode, &given, &entry, &mut cache)?;
+        if flags == entry.flags {
+            stored.unchanged.push(MessageFlags { uid, modseq: entry.modseq, flags });
+            continue;
+        }
+        let modseq = match stored.modseq {
+            Some(modseq) => modseq,
+            None => *stored.modseq.insert(tx.state.mailbox_mut(mailbox)?.take_modseq()),
+        };
+        tx.set_flags(mailbox, uid, flags.clone(), modseq)?;
+        stored.changed.push(MessageFlags { uid, modseq, flags });
+    }
+    Ok(stored)
+}
+
+/// Returns the flags of a message after a STORE. `cache` holds the last flags and their result: most messages of a
+/// mailbox have the same flags.
+fn apply(
+    mailbox: &mut MailboxState,
+    mode: StoreMode,
+    given: &Flags,
+    entry: &Entry,
+    cache: &mut Option<(Flags, Flags)>,
+) -> Result<Flags> {
+    if let Some((before, after)) = cache
+        && *before == entry.flags
+    {
+        return Ok(after.clone());
+    }
+    let flags = match mode {
+        StoreMode::Replace => given.clone(),
+        StoreMode::Add => {
+            let mut flags = entry.flags.clone();
+            flags.add(given)?;
+            mailbox.intern(&flags)?
+        }
+        StoreMode::Remove => {
+            let mut flags = entry.flags.clone();
+            flags.remove(given);
+            mailbox.intern(&flags)?
+        }
+    };
+    *cache = Some((entry.flags.clone(), flags.clone()));
+    Ok(flags)
+}
+
+pub(super) fn changes_since(
+    state: &State,
+    mailbox: MailboxId,
+    since: &ChangeCursor,
+    limit: usize,
+) -> Result<Changes> {
+    let mailbox = state.mailbox(mailbox)?;
+    let highest_modseq = mailbox.header.highest_modseq;
+    let mut changes = Changes { cursor: *since, highest_modseq, ..Changes::default() };
+    let limit = limit.max(1);
+    add_vanished(mailbox, limit, &mut changes);
+    add_changed(mailbox, since.uid_next, limit, &mut changes);
+    let uid_next = mailbox.header.uid_next;
+    if changes.cursor.uid_next < uid_next {
+        let page = messages::uid_page(state, mailbox.header.id, changes.cursor.uid_next, uid_next, limit)?;
+        changes.cursor.uid_next = page.next.unwrap_or(uid_next);
+        changes.more |= page.next.is_some();
+        changes.new = page.uids;
+    }
+    Ok(changes)
+}
+
+fn add_vanished(mailbox: &MailboxState, limit: usize, changes: &mut Changes) {
+    let forgotten = mailbox.forgotten;
+    if forgotten > 0 && changes.cursor.expunged < (forgotten, u32::MAX) {
+        // Some removals after the cursor are forgotten. Every UID that no message has is reported instead: a session
+        // ignores those that it does not know. The cursor stays at the forgotten mod-sequence until the last UID.
+        let start = match changes.cursor.expunged {
+            (modseq, uid) if modseq == forgotten => uid.saturating_add(1),
+            _ => 1,
+        };
+        let last = mailbox.header.uid_next.saturating_sub(1);
+        for uid in start..=last {
+            if changes.vanished.len() >= limit {
+                changes.more = true;
+                return;
+            }
+            changes.cursor.expunged = (forgotten, uid);
+            if !mailbox.messages.contains_key(&uid) {
+                changes.vanished.push(uid);
+            }
+        }
+        changes.cursor.expunged = (forgotten, u32::MAX);
+    }
+    let Some(first) = successor(changes.cursor.expunged) else { return };
+    for &(modseq, uid) in mailbox.removed.range(first..) {
+        if changes.vanished.len() >= limit {
+            changes.more = true;
+            return;
+        }
+        changes.cursor.expunged = (modseq, uid);
+        changes.vanished.push(uid);
+    }
+    let known = (mailbox.header.highest_modseq, u32::MAX);
+    changes.cursor.expunged = changes.cursor.expunged.max(known);
+}
+
+fn add_changed(mailbox: &MailboxState, known_below: u32, limit: usize, changes: &mut Changes) {
+    let Some(first) = successor(changes.cursor.flags) else { return };
+    let mut seen = 0;
+    for &(modseq, uid) in mailbox.by_modseq.range(first..) {
+        if seen >= limit {
+            changes.more = true;
+            return;
+        }
+        seen += 1;
+        changes.cursor.flags = (modseq, uid);
+        // The flags of new messages are not reported: the client fetches them.
+        if uid < known_below
+            && let Some(entry) = mailbox.messages.get(&uid)
+        {
+            changes.changed.push(MessageFlags { uid, modseq, flags: entry.flags.clone() });
+        }
+    }
+    let known = (mailbox.header.highest_modseq, u32::MAX);
+    changes.cursor.flags = changes.cursor.flags.max(known);
+}
+
+/// Returns the next key of a log.
+fn successor((modseq, uid): (u64, u32)) -> Option<(u64, u32)> {
+    match uid.checked_add(1) {
+        Some(uid) => Some((modseq, uid)),
+        None => Some((modseq.checked_add(1)?, 0)),
+    }
+}

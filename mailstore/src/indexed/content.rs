@@ -1,0 +1,78 @@
+//! The content of a message, and what is derived from it.
+
+use super::storage::Storage;
+use crate::error::{Error, Result};
+use crate::types::ContentId;
+use mailmime::{Envelope, Limits, Part, Structure, StructureRecord, decode};
+use std::sync::OnceLock;
+
+/// The longest records of a message that the index keeps, in bytes. Longer ones are derived again when they are needed.
+const KEPT_RECORDS: usize = 4 * 1024;
+
+/// The content of a message. The messages of all mailboxes that share it share this value.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) id: ContentId,
+    pub(crate) size: u64,
+    derived: OnceLock<Derived>,
+}
+
+#[derive(Debug)]
+struct Derived {
+    sent_date: Option<i64>,
+    /// The records of the envelope and the structure, if they are short.
+    records: Option<Box<StructureRecord>>,
+}
+
+impl Derived {
+    fn new(record: &StructureRecord) -> Self {
+        let short = record.envelope.len() + record.root.len() <= KEPT_RECORDS;
+        Self {
+            sent_date: record.date.as_deref().and_then(decode::date),
+            records: short.then(|| Box::new(record.clone())),
+        }
+    }
+}
+
+impl Content {
+    /// Creates the content of a message that is read when something derived from it is needed.
+    pub(crate) fn new(id: ContentId, size: u64) -> Self {
+        Self { id, size, derived: OnceLock::new() }
+    }
+
+    pub(crate) fn with_record(self, record: &StructureRecord) -> Self {
+        Self { derived: OnceLock::from(Derived::new(record)), ..self }
+    }
+
+    fn derived(&self, storage: &impl Storage) -> Result<&Derived> {
+        if let Some(derived) = self.derived.get() {
+            return Ok(derived);
+        }
+        let derived = match storage.open(self.id).and_then(|body| body.record()) {
+            Ok(record) => Derived::new(&record),
+            Err(Error::NotFound(_) | Error::Corrupt(_)) => Derived { sent_date: None, records: None },
+            Err(error) => return Err(error),
+        };
+        Ok(self.derived.get_or_init(|| derived))
+    }
+
+    /// Returns the time of the Date field, in seconds since 1970.
+    pub(crate) fn sent_date(&self, storage: &impl Storage) -> Result<Option<i64>> {
+        Ok(self.derived(storage)?.sent_date)
+    }
+
+    /// Returns the envelope and the tree of parts. Those of a message that was expunged meanwhile, or is damaged, are
+    /// empty: the caller learns that when it reads the content.
+    pub(crate) fn structure(&self, storage: &impl Storage) -> Result<(Envelope, Part)> {
+        if let Some(records) = &self.derived(storage)?.records {
+            let read = records.decode(&Limits::DEFAULT);
+            let read = read.map_err(|_| Error::Corrupt("the structure of a message"))?;
+            return Ok((read.envelope, read.root));
+        }
+        let structure = match storage.open(self.id).and_then(|body| body.scan()) {
+            Err(Error::NotFound(_) | Error::Corrupt(_)) => Structure::parse(b""),
+            read => read?,
+        };
+        Ok((structure.envelope, structure.root))
+    }
+}

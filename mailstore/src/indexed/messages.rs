@@ -1,0 +1,298 @@
+//! Reads messages in pages, appends, copies, moves and removes them.
+
+use super::content::Content;
+use super::state::{Entry, State};
+use super::storage::Storage;
+use super::transaction::Transaction;
+use crate::content::SMALL_LIMIT;
+use crate::error::{Error, Result};
+use crate::flags::Flags;
+use crate::limits::{PAGE_LIMIT, RANGE_LIMIT, SCAN_LIMIT};
+use crate::quota::{check, check_messages};
+use crate::types::{
+    AccountId, Appended, Columns, Copied, CopyId, Expunge, Expunged, MailboxId, Message, Page, Quota, Target,
+    UidPage, UidSet,
+};
+use mailmime::{Envelope, Part};
+use std::sync::Arc;
+
+/// The most messages of a page: more would exceed its memory.
+const PAGE_MESSAGES: usize = PAGE_LIMIT / size_of::<Message>();
+
+/// Returns at most `limit` UIDs in `from..below`.
+pub(super) fn uid_page(
+    state: &State,
+    mailbox: MailboxId,
+    from: u32,
+    below: u32,
+    limit: usize,
+) -> Result<UidPage> {
+    let mut page = UidPage::default();
+    let Some(found) = state.mailboxes.get(&mailbox).filter(|_| from < below) else { return Ok(page) };
+    for (&uid, entry) in found.messages.range(from..below) {
+        if page.uids.len() >= limit.max(1) {
+            page.next = Some(uid);
+            break;
+        }
+        if page.first_unseen.is_none() && !entry.flags.contains(Flags::SEEN) {
+            page.first_unseen = Some(uid);
+        }
+        page.uids.push(uid);
+    }
+    Ok(page)
+}
+
+/// Returns the first messages of a set, and where the next page starts.
+pub(super) fn entries(
+    state: &State,
+    mailbox: MailboxId,
+    uids: &UidSet,
+    limit: usize,
+) -> Result<(Vec<(u32, Entry)>, Option<u32>)> {
+    let mailbox = state.mailbox(mailbox)?;
+    let mut found = Vec::new();
+    for (index, range) in uids.ranges().iter().enumerate() {
+        if index >= RANGE_LIMIT {
+            return Ok((found, Some(*range.start())));
+        }
+        for (&uid, entry) in mailbox.messages.range(range.clone()) {
+            if found.len() >= limit.max(1) {
+                return Ok((found, Some(uid)));
+            }
+            found.push((uid, entry.clone()));
+        }
+    }
+    Ok((found, None))
+}
+
+/// Makes a page of messages. `entries` reads from the index; the rest needs no lock.
+pub(super) fn page(
+    storage: &impl Storage,
+    entries: impl FnOnce(usize) -> Result<(Vec<(u32, Entry)>, Option<u32>)>,
+    columns: Columns,
+    limit: usize,
+) -> Result<Page> {
+    let (entries, next) = entries(limit.min(PAGE_MESSAGES))?;
+    let mut page = Page { messages: Vec::with_capacity(entries.len()), next };
+    let mut page_size = 0;
+    for (uid, entry) in entries {
+        if page_size >= PAGE_LIMIT {
+            page.next = Some(uid);
+            break;
+        }
+        let message = message(storage, uid, &entry, columns)?;
+        // Keywords are shared, so a message holds only references.
+        page_size += size_of::<Message>()
+            + message.flags.keywords().len() * 16
+            + message.envelope.as_ref().map_or(0, Envelope::memory_size)
+            + message.structure.as_ref().map_or(0, Part::memory_size)
+            + message.body.as_ref().map_or(0, Vec::len);
+        page.messages.push(message);
+    }
+    Ok(page)
+}
+
+fn message(storage: &impl Storage, uid: u32, entry: &Entry, columns: Columns) -> Result<Message> {
+    let content = &entry.content;
+    let mut message = Message {
+        uid,
+        modseq: entry.modseq,
+        flags: entry.flags.clone(),
+        internal_date: entry.internal_date,
+        sent_date: content.sent_date(storage)?,
+        size: content.size,
+        content: content.id,
+        email_id: None,
+        envelope: None,
+        structure: None,
+        body: None,
+    };
+    if columns.envelope || columns.structure {
+        let (envelope, root) = content.structure(storage)?;
+        message.envelope = columns.envelope.then_some(envelope);
+        message.structure = columns.structure.then_some(root);
+    }
+    if columns.body && content.size <= SMALL_LIMIT as u64 {
+        message.body = match storage.open(content.id) {
+            // It was expunged after the index was read. The caller learns that when it opens the content.
+            Err(Error::NotFound(_)) => None,
+            body => Some(body?.read(0, SMALL_LIMIT)?),
+        };
+    }
+    Ok(message)
+}
+
+/// Appends a message to all targets, or to none. An error concerns only this message.
+pub(super) fn append(
+    tx: &mut Transaction<'_>,
+    quota: &Quota,
+    content: &Arc<Content>,
+    targets: &[Target],
+) -> Result<Vec<Appended>> {
+    let mark = tx.mark();
+    let appended: Result<Vec<_>> =
+        targets.iter().map(|target| append_one(tx, quota, content, target)).collect();
+    if appended.is_err() {
+        tx.undo_to(mark);
+    }
+    appended
+}
+
+fn append_one(
+    tx: &mut Transaction<'_>,
+    quota: &Quota,
+    content: &Arc<Content>,
+    target: &Target,
+) -> Result<Appended> {
+    let account = tx.state.mailbox(target.mailbox)?.account;
+    check_messages(quota, &tx.state.account(account)?.usage, 1, content.size)?;
+    let uid = add(tx, quota, target, content, None)?;
+    let uid_validity = tx.state.mailbox(target.mailbox)?.header.uid_validity;
+    Ok(Appended { mailbox: target.mailbox, uid_validity, uid, content: content.id })
+}
+
+/// Adds a message without a check of the account's quota, and returns its UID. Without `modseq`, it gets one of its own.
+pub(super) fn add(
+    tx: &mut Transaction<'_>,
+    quota: &Quota,
+    target: &Target,
+    content: &Arc<Content>,
+    modseq: Option<u64>,
+) -> Result<u32> {
+    let mailbox = tx.state.mailbox_mut(target.mailbox)?;
+    mailbox.keywords.check(target.flags.keywords(), quota.keywords)?;
+    let flags = mailbox.intern(&target.flags)?;
+    let uid = mailbox.take_uid()?;
+    let modseq = modseq.unwrap_or_else(|| mailbox.take_modseq());
+    let entry = Entry { modseq, flags, internal_date: target.internal_date, content: Arc::clone(content) };
+    tx.add_message(target.mailbox, uid, entry);
+    Ok(uid)
+}
+
+/// Checks the quotas after messages were added in the same transaction.
+pub(super) fn check_after(state: &State, quota: &Quota, account: AccountId) -> Result<()> {
+    let usage = &state.account(account)?.usage;
+    check(usage.messages, 0, quota.messages, "the number of the account's messages")?;
+    check(usage.bytes, 0, quota.bytes, "the size of the account's messages")
+}
+
+pub(super) fn copy(
+    tx: &mut Transaction<'_>,
+    quota: &Quota,
+    from: MailboxId,
+    uids: &UidSet,
+    to: MailboxId,
+    limit: usize,
+) -> Result<Copied> {
+    let copied = copy_all(tx, quota, from, uids, to, limit)?;
+    if !copied.pairs.is_empty() {
+        check_after(tx.state, quota, tx.state.mailbox(to)?.account)?;
+    }
+    Ok(copied)
+}
+
+fn copy_all(
+    tx: &mut Transaction<'_>,
+    quota: &Quota,
+    from: MailboxId,
+    uids: &UidSet,
+    to: MailboxId,
+    limit: usize,
+) -> Result<Copied> {
+    let destination = &tx.state.mailbox(to)?.header;
+    let mut copied = Copied { uid_validity: destination.uid_validity, ..Copied::default() };
+    // If source and destination are the same mailbox, the new copies must not be copied again.
+    let uids = if from == to { uids.ending_before(destination.uid_next) } else { uids.clone() };
+    let (found, next) = entries(tx.state, from, &uids, limit)?;
+    copied.next = next;
+    if found.is_empty() {
+        return Ok(copied);
+    }
+    let modseq = tx.state.mailbox_mut(to)?.take_modseq();
+    for (uid, Entry { flags, internal_date, content, .. }) in found {
+        let target = Target { mailbox: to, flags, internal_date };
+        copied.pairs.push((uid, add(tx, quota, &target, &content, Some(modseq))?));
+    }
+    Ok(copied)
+}
+
+/// Copies one part of a copy, and notes it until the last part is made.
+pub(super) fn copy_part(
+    tx: &mut Transaction<'_>,
+    quota: &Quota,
+    (from, uids, to): (MailboxId, &UidSet, MailboxId),
+    limit: usize,
+    part_of: Option<CopyId>,
+) -> Result<Copied> {
+    let mut copied = copy(tx, quota, from, uids, to, limit)?;
+    if copied.next.is_none() {
+        part_of.map(|copy| tx.state.unfinished.remove(&copy.0));
+        return Ok(copied);
+    }
+    let copy = part_of.unwrap_or_else(|| tx.state.next_copy());
+    // The mailbox assigned these UIDs one after the other.
+    if let (Some((_, first)), Some((_, last))) = (copied.pairs.first(), copied.pairs.last()) {
+        tx.state.unfinished.entry(copy.0).or_default().push((to, *first, *last));
+    }
+    copied.unfinished = Some(copy);
+    Ok(copied)
+}
+
+pub(super) fn move_messages(
+    tx: &mut Transaction<'_>,
+    quota: &Quota,
+    from: MailboxId,
+    uids: &UidSet,
+    to: MailboxId,
+    limit: usize,
+) -> Result<Copied> {
+    // A move adds nothing to the account, so it is allowed over quota.
+    let copied = copy_all(tx, quota, from, uids, to, limit)?;
+    if !copied.pairs.is_empty() {
+        let modseq = tx.state.mailbox_mut(from)?.take_modseq();
+        copied.pairs.iter().try_for_each(|(uid, _)| tx.remove_message(from, *uid, modseq))?;
+    }
+    Ok(copied)
+}
+
+pub(super) fn expunge(
+    tx: &mut Transaction<'_>,
+    mailbox: MailboxId,
+    which: &Expunge,
+    limit: usize,
+) -> Result<Expunged> {
+    let expunged = find_to_expunge(tx.state, mailbox, which, limit)?;
+    if !expunged.uids.is_empty() {
+        let modseq = tx.state.mailbox_mut(mailbox)?.take_modseq();
+        expunged.uids.iter().try_for_each(|uid| tx.remove_message(mailbox, *uid, modseq))?;
+    }
+    Ok(expunged)
+}
+
+fn find_to_expunge(state: &State, mailbox: MailboxId, which: &Expunge, limit: usize) -> Result<Expunged> {
+    let mailbox = state.mailbox(mailbox)?;
+    let everything = UidSet::all();
+    let (uids, bits) = match which {
+        Expunge::Deleted => (&everything, Flags::DELETED),
+        Expunge::DeletedAmong(uids) => (uids, Flags::DELETED),
+        Expunge::Exactly(uids) => (uids, 0),
+    };
+    let mut found = Expunged::default();
+    if bits != 0 && mailbox.marked_deleted == 0 {
+        return Ok(found);
+    }
+    let mut examined = 0;
+    for range in uids.ranges() {
+        for (&uid, entry) in mailbox.messages.range(range.clone()) {
+            if found.uids.len() >= limit.max(1) || examined >= SCAN_LIMIT {
+                found.next = Some(uid);
+                return Ok(found);
+            }
+            examined += 1;
+            if entry.flags.contains(bits) {
+                found.uids.push(uid);
+            }
+        }
+    }
+    Ok(found)
+}

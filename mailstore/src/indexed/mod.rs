@@ -1,0 +1,18 @@
+//! A store over any place where messages are kept: the index is in memory.
+//!
+//! `storage.rs` is the interface of that place, `store.rs` shares the index between threads, and `state.rs` is the index.
+//! The other modules hold the operations, one topic each; `transaction.rs` makes their changes together or not at all.
+
+mod accounts;
+mod changes;
+mod content;
+mod mailboxes;
+mod messages;
+pub(crate) mod remote;
+mod state;
+mod storage;
+mod store;
+mod transaction;
+
+pub use storage::{Storage, StorageChange, StoredMailbox, StoredMessage};
+pub use store::IndexedStore;

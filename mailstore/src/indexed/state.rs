@@ -1,0 +1,338 @@
+//! The index: accounts, mailboxes and messages in memory, without the bytes of messages.
+
+use super::content::Content;
+use super::remote::Remotes;
+use super::storage::{StoredMailbox, StoredMessage};
+use crate::error::{Error, Result};
+use crate::flags::Flags;
+use crate::keyword_table::KeywordTable;
+use crate::types::{
+    Account, AccountId, ContentId, CopyId, InternalDate, LoginKeys, Mailbox, MailboxId, Status, Usage,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// The most removed messages of a mailbox that are remembered one by one.
+const REMOVAL_LIMIT: usize = 65_536;
+
+/// Everything that the index holds.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) accounts: BTreeMap<AccountId, AccountState>,
+    /// Accounts by name, in lower case.
+    pub(crate) account_names: BTreeMap<String, AccountId>,
+    pub(crate) mailboxes: BTreeMap<MailboxId, MailboxState>,
+    /// Where each content is used. Content that is used nowhere is freed.
+    pub(crate) uses: BTreeMap<ContentId, BTreeSet<(MailboxId, u32)>>,
+    pub(crate) last_mailbox: i64,
+    /// The parts of unfinished copies: the UIDs from the first to the second one in the destination.
+    pub(crate) unfinished: BTreeMap<i64, Vec<(MailboxId, u32, u32)>>,
+    pub(crate) last_copy: i64,
+    pub(crate) remotes: Remotes,
+}
+
+/// An account.
+pub(crate) struct AccountState {
+    pub(crate) account: Account,
+    pub(crate) verifier: String,
+    pub(crate) keys: Vec<LoginKeys>,
+    /// The last UIDVALIDITY. Each mailbox gets a higher one, so that no two mailboxes ever share a value.
+    pub(crate) last_uid_validity: u32,
+    pub(crate) names: BTreeMap<String, MailboxId>,
+    pub(crate) subscriptions: BTreeSet<String>,
+    /// Messages and bytes, also those of deleted mailboxes. The other counters are not used.
+    pub(crate) usage: Usage,
+    /// Deleted mailboxes, whose messages are removed in slices.
+    pub(crate) deleted: VecDeque<MailboxState>,
+}
+
+/// A mailbox.
+pub(crate) struct MailboxState {
+    pub(crate) account: AccountId,
+    pub(crate) header: StoredMailbox,
+    pub(crate) first_recent_uid: u32,
+    pub(crate) recent: u32,
+    pub(crate) unseen: u32,
+    pub(crate) marked_deleted: u32,
+    pub(crate) size: u64,
+    pub(crate) messages: BTreeMap<u32, Entry>,
+    /// The messages in the order of their changes: mod-sequence and UID.
+    pub(crate) by_modseq: BTreeSet<(u64, u32)>,
+    /// The removed messages in the order of their removal.
+    pub(crate) removed: BTreeSet<(u64, u32)>,
+    /// Removals up to this mod-sequence are forgotten.
+    pub(crate) forgotten: u64,
+    pub(crate) keywords: KeywordTable,
+    /// The keywords that were added last, as given and as stored: most messages of a mailbox have the same ones.
+    last_keywords: Option<(Arc<[Arc<str>]>, Flags)>,
+}
+
+/// A message in a mailbox.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) modseq: u64,
+    pub(crate) flags: Flags,
+    pub(crate) internal_date: InternalDate,
+    pub(crate) content: Arc<Content>,
+}
+
+impl State {
+    pub(crate) fn account(&self, account: AccountId) -> Result<&AccountState> {
+        self.accounts.get(&account).ok_or(Error::NotFound("account"))
+    }
+
+    pub(crate) fn account_mut(&mut self, account: AccountId) -> Result<&mut AccountState> {
+        self.accounts.get_mut(&account).ok_or(Error::NotFound("account"))
+    }
+
+    /// Returns a mailbox that holds messages.
+    pub(crate) fn mailbox(&self, mailbox: MailboxId) -> Result<&MailboxState> {
+        let found = self.mailboxes.get(&mailbox).ok_or(Error::NotFound("mailbox"))?;
+        if found.header.no_select { Err(Error::NoSelect) } else { Ok(found) }
+    }
+
+    pub(crate) fn mailbox_mut(&mut self, mailbox: MailboxId) -> Result<&mut MailboxState> {
+        let found = self.mailboxes.get_mut(&mailbox).ok_or(Error::NotFound("mailbox"))?;
+        if found.header.no_select { Err(Error::NoSelect) } else { Ok(found) }
+    }
+
+    /// Describes a mailbox as LIST shows it.
+    pub(crate) fn describe(&self, account: &AccountState, mailbox: MailboxId) -> Option<Mailbox> {
+        let header = &self.mailboxes.get(&mailbox)?.header;
+        Some(Mailbox {
+            id: mailbox,
+            name: header.name.clone(),
+            special_use: header.special_use,
+            no_select: header.no_select,
+            has_children: account.children(&header.name).next().is_some(),
+            subscribed: account.subscriptions.contains(&header.name),
+        })
+    }
+
+    /// Puts a message into a mailbox and counts it.
+    pub(crate) fn insert(&mut self, mailbox: MailboxId, uid: u32, entry: Entry) {
+        let Some(found) = self.mailboxes.get_mut(&mailbox) else { return };
+        self.uses.entry(entry.content.id).or_default().insert((mailbox, uid));
+        if let Some(account) = self.accounts.get_mut(&found.account) {
+            account.usage.messages += 1;
+            account.usage.bytes += entry.content.size;
+        }
+        found.insert(uid, entry);
+    }
+
+    /// Takes a message out of a mailbox. Also returns whether it was the last one with its content.
+    pub(crate) fn take(&mut self, mailbox: MailboxId, uid: u32) -> Option<(Entry, bool)> {
+        let found = self.mailboxes.get_mut(&mailbox)?;
+        let entry = found.take(uid)?;
+        let account = found.account;
+        let was_last = self.release(account, mailbox, uid, &entry);
+        Some((entry, was_last))
+    }
+
+    /// Uncounts a message that is in no mailbox any more. Returns whether it was the last one with its content.
+    pub(crate) fn release(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uid: u32,
+        entry: &Entry,
+    ) -> bool {
+        if let Some(account) = self.accounts.get_mut(&account) {
+            account.usage.messages -= 1;
+            account.usage.bytes -= entry.content.size;
+        }
+        let Some(uses) = self.uses.get_mut(&entry.content.id) else { return false };
+        uses.remove(&(mailbox, uid));
+        let unused = uses.is_empty();
+        if unused {
+            self.uses.remove(&entry.content.id);
+        }
+        unused
+    }
+
+    /// Returns an identifier for a new copy of several parts.
+    pub(crate) fn next_copy(&mut self) -> CopyId {
+        self.last_copy += 1;
+        CopyId(self.last_copy)
+    }
+}
+
+impl AccountState {
+    /// Returns the mailboxes below a name.
+    pub(crate) fn children(&self, name: &str) -> impl Iterator<Item = (&String, &MailboxId)> {
+        self.names.range(format!("{name}/")..format!("{name}0"))
+    }
+
+    pub(crate) fn usage(&self, remote_accounts: u64) -> Usage {
+        Usage {
+            mailboxes: self.names.len() as u64,
+            subscriptions: self.subscriptions.len() as u64,
+            remote_accounts,
+            ..self.usage
+        }
+    }
+}
+
+impl MailboxState {
+    pub(crate) fn new(account: AccountId, header: StoredMailbox) -> Self {
+        Self {
+            account,
+            first_recent_uid: header.uid_next,
+            header,
+            recent: 0,
+            unseen: 0,
+            marked_deleted: 0,
+            size: 0,
+            messages: BTreeMap::new(),
+            by_modseq: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            forgotten: 0,
+            keywords: KeywordTable::default(),
+            last_keywords: None,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            messages: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
+            recent: self.recent,
+            unseen: self.unseen,
+            deleted: self.marked_deleted,
+            size: self.size,
+            uid_next: self.header.uid_next,
+            uid_validity: self.header.uid_validity,
+            highest_modseq: self.header.highest_modseq,
+        }
+    }
+
+    /// Assigns the next UID.
+    pub(crate) fn take_uid(&mut self) -> Result<u32> {
+        let uid = self.header.uid_next;
+        self.header.uid_next = uid.checked_add(1).ok_or(Error::Limit("the UIDs of a mailbox"))?;
+        Ok(uid)
+    }
+
+    /// Assigns the next mod-sequence.
+    pub(crate) fn take_modseq(&mut self) -> u64 {
+        self.header.highest_modseq += 1;
+        self.header.highest_modseq
+    }
+
+    /// Makes messages below `below` recent for no later session. Returns the first UID that was recent.
+    pub(crate) fn claim_recent(&mut self, below: u32) -> u32 {
+        let first = self.first_recent_uid;
+        if first < below {
+            self.first_recent_uid = below;
+            let recent = self.messages.range(below..).count();
+            self.recent = u32::try_from(recent).unwrap_or(u32::MAX);
+        }
+        first
+    }
+
+    fn insert(&mut self, uid: u32, entry: Entry) {
+        self.size += entry.content.size;
+        self.recent += u32::from(uid >= self.first_recent_uid);
+        self.count_flags(&entry.flags, |counter, by| *counter += by);
+        self.by_modseq.insert((entry.modseq, uid));
+        self.messages.insert(uid, entry);
+    }
+
+    pub(crate) fn take(&mut self, uid: u32) -> Option<Entry> {
+        let entry = self.messages.remove(&uid)?;
+        self.by_modseq.remove(&(entry.modseq, uid));
+        self.count_flags(&entry.flags, |counter, by| *counter -= by);
+        self.recent -= u32::from(uid >= self.first_recent_uid);
+        self.size -= entry.content.size;
+        Some(entry)
+    }
+
+    /// Replaces the flags of a message. Returns the old flags and the old mod-sequence.
+    pub(crate) fn set_flags(&mut self, uid: u32, flags: Flags, modseq: u64) -> Option<(Flags, u64)> {
+        let entry = self.messages.get_mut(&uid)?;
+        let old = (std::mem::replace(&mut entry.flags, flags.clone()), entry.modseq);
+        entry.modseq = modseq;
+        self.by_modseq.remove(&(old.1, uid));
+        self.by_modseq.insert((modseq, uid));
+        self.count_flags(&old.0, |counter, by| *counter -= by);
+        self.count_flags(&flags, |counter, by| *counter += by);
+        Some(old)
+    }
+
+    fn count_flags(&mut self, flags: &Flags, change: impl Fn(&mut u32, u32)) {
+        change(&mut self.unseen, u32::from(!flags.contains(Flags::SEEN)));
+        change(&mut self.marked_deleted, u32::from(flags.contains(Flags::DELETED)));
+    }
+
+    /// Remembers a removal. Forgets the oldest ones beyond the limit, whole mod-sequences at a time.
+    pub(crate) fn note_removal(&mut self, uid: u32, modseq: u64) {
+        self.removed.insert((modseq, uid));
+        if self.removed.len() <= REMOVAL_LIMIT {
+            return;
+        }
+        if let Some(&(oldest, _)) = self.removed.first() {
+            self.forgotten = oldest;
+            self.removed = self.removed.split_off(&(oldest + 1, 0));
+        }
+    }
+
+    /// Returns these flags with the mailbox's spelling and numbers of keywords. New keywords get numbers.
+    ///
+    /// # Errors
+    /// `Limit` if the mailbox would have too many keywords.
+    pub(crate) fn intern(&mut self, flags: &Flags) -> Result<Flags> {
+        let given = flags.shared_keywords();
+        if given.is_empty() {
+            return Ok(flags.clone());
+        }
+        if let Some((known, stored)) = &self.last_keywords
+            && Arc::ptr_eq(known, given)
+        {
+            let list = Arc::clone(stored.shared_keywords());
+            return Ok(Flags::stored(flags.system_bits(), list, stored.newest_keyword()));
+        }
+        let mut numbers = BTreeSet::new();
+        for keyword in given.iter() {
+            let number = match self.keywords.number(keyword) {
+                Some(number) => number,
+                None => self.keywords.add(keyword)?,
+            };
+            numbers.insert(number);
+        }
+        let names = &self.keywords.by_number;
+        let list = numbers.iter().filter_map(|number| names.get(*number as usize - 1).cloned()).collect();
+        let newest = numbers.last().copied().unwrap_or_default();
+        let stored = Flags::stored(flags.system_bits(), list, newest);
+        self.last_keywords = Some((Arc::clone(given), stored.clone()));
+        Ok(stored)
+    }
+}
+
+impl Entry {
+    /// Describes the message for the storage.
+    pub(crate) fn stored(&self, uid: u32) -> StoredMessage {
+        StoredMessage {
+            uid,
+            modseq: self.modseq,
+            flags: self.flags.clone(),
+            internal_date: self.internal_date,
+            size: self.content.size,
+            content: self.content.id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forgets_old_removals_by_mod_sequence() {
+        let mut mailbox = MailboxState::new(AccountId(1), StoredMailbox::new(MailboxId(1), "x"));
+        let count = u32::try_from(REMOVAL_LIMIT).unwrap();
+        (0..count).for_each(|uid| mailbox.note_removal(uid, u64::from(uid / 100 + 1)));
+        assert_eq!((mailbox.removed.len(), mailbox.forgotten), (REMOVAL_LIMIT, 0));
+        mailbox.note_removal(count, u64::from(count / 100 + 1));
+        assert_eq!((mailbox.removed.len(), mailbox.forgotten), (REMOVAL_LIMIT - 99, 1));
+        assert_eq!(mailbox.removed.first(), Some(&(2, 100)));
+    }
+}

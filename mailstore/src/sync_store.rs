@@ -1,0 +1,54 @@
+//! The interface for programs that fetch mail from other servers into a store.
+
+use crate::error::Result;
+use crate::store::Store;
+use crate::types::*;
+
+/// A store that remembers what was fetched from remote accounts. A server does not need it.
+///
+/// Methods that take an identifier fail with `NotFound` if the item does not exist. All methods may fail with the errors
+/// of [`Store`].
+pub trait SyncStore: Store {
+    /// Returns the remote account with this key (a URL without a password), and creates it at its first use.
+    fn remote_account(&self, account: AccountId, url_key: &str) -> Result<RemoteAccount>;
+
+    /// Returns all remote accounts of an account, ordered by key.
+    fn remote_accounts(&self, account: AccountId) -> Result<Vec<RemoteAccount>>;
+
+    /// Records how a sync ended. `at` is in seconds since 1970. The texts must not contain a password.
+    fn record_sync(&self, remote: RemoteAccountId, at: i64, status: &str, error: Option<&str>) -> Result<()>;
+
+    /// Returns the remote mailbox with this name, whose messages go to `mailbox`. If `uid_validity` or `mailbox`
+    /// differs from the previous call, none of its messages is known any more; but see [`ImportOutcome::Duplicate`].
+    fn remote_mailbox(
+        &self,
+        remote: RemoteAccountId,
+        name: &str,
+        mailbox: MailboxId,
+        uid_validity: u32,
+    ) -> Result<RemoteMailbox>;
+
+    /// Returns the names of an account's remote mailboxes, and the local mailboxes that their messages go to. A local
+    /// mailbox may have been deleted.
+    fn remote_mailboxes(&self, remote: RemoteAccountId) -> Result<Vec<(String, MailboxId)>>;
+
+    /// Records messages that could not be fetched, under the current UIDVALIDITY; at most 10,000 per mailbox.
+    fn record_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()>;
+
+    /// Returns the messages that an earlier sync could not fetch, under the current UIDVALIDITY.
+    fn unfetched(&self, remote: RemoteMailboxId) -> Result<UidSet>;
+
+    /// Removes the records of these unfetched messages, once they were fetched or are gone.
+    fn forget_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()>;
+
+    /// Returns the remote UIDs that are recorded under the current UIDVALIDITY.
+    fn known_uids(&self, remote: RemoteMailboxId) -> Result<UidSet>;
+
+    /// Appends fetched messages and records their origin in one transaction. A sync that is interrupted continues
+    /// after the last batch, and no message is fetched or stored twice.
+    fn record_imports(
+        &self,
+        remote: RemoteMailboxId,
+        messages: Vec<RemoteMessage>,
+    ) -> Result<Vec<ImportOutcome>>;
+}
