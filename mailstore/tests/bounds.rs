@@ -1,5 +1,6 @@
 //! Tests that the data derived from a message is bounded in memory and on disk, also for hostile messages.
 
+#![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "../../mailmime/tests/support/mod.rs"]

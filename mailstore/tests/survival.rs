@@ -2,6 +2,7 @@
 //!
 //! Each test runs its own binary again, as the child process that it kills or measures.
 
+#![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use mailstore::*;

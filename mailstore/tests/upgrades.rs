@@ -1,0 +1,122 @@
+//! Tests the store on SQLite: counters after an upgrade, identifiers after reopening, damaged files, the time of imports.
+
+#![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use mailstore::*;
+use support::downgrade;
+
+struct Fixture {
+    directory: tempfile::TempDir,
+    store: SqliteStore,
+    account: AccountId,
+    inbox: MailboxId,
+    trash: MailboxId,
+}
+
+fn fixture() -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let account = store.create_account("ann", b"password").unwrap().id;
+    let (inbox, trash) =
+        (store.mailbox(account, "INBOX").unwrap().id, store.mailbox(account, "Trash").unwrap().id);
+    Fixture { directory, store, account, inbox, trash }
+}
+
+impl Fixture {
+    fn append(&self, mailboxes: &[MailboxId], size: usize, flags: &[&str]) -> Result<Vec<Appended>> {
+        let mut upload = self.store.upload()?;
+        upload.write(&vec![b'x'; size])?;
+        let flags = Flags::parse(flags.iter().copied())?;
+        let target =
+            |&mailbox| Target { mailbox, flags: flags.clone(), internal_date: InternalDate::default() };
+        self.store.append(Delivery { upload, targets: mailboxes.iter().map(target).collect() })
+    }
+}
+
+#[test]
+fn adds_counters_when_upgrading_from_version_3() {
+    let f = fixture();
+    f.append(&[f.inbox, f.trash], 30, &["One"]).unwrap();
+    f.store.select(f.trash, Access::ReadWrite).unwrap();
+    f.append(&[f.inbox], 12, &["one", "Two"]).unwrap();
+    f.store.remote_account(f.account, "imap:one").unwrap();
+    let before = f.store.usage(f.account).unwrap();
+    assert_eq!((before.messages, before.bytes, before.remote_accounts), (3, 72, 1));
+    let Fixture { directory, store, account, inbox, trash } = f;
+    drop(store);
+    for _ in 0..2 {
+        downgrade(directory.path());
+        let store = SqliteStore::open(directory.path()).unwrap();
+        assert_eq!(store.usage(account).unwrap(), before);
+        assert_eq!((store.status(inbox).unwrap().recent, store.status(trash).unwrap().recent), (2, 0));
+        assert_eq!(store.keywords(inbox).unwrap().names.len(), 2);
+        store.copy(trash, &UidSet::all(), inbox, 100).unwrap();
+        store
+            .expunge(inbox, &Expunge::Exactly(UidSet::one(store.status(inbox).unwrap().uid_next - 1)), 100)
+            .unwrap();
+        assert_eq!(store.usage(account).unwrap(), before);
+        assert_eq!(store.status(inbox).unwrap().messages, 2);
+    }
+}
+
+#[test]
+fn email_ids_are_the_same_after_reopening() {
+    let f = fixture();
+    let content = f.append(&[f.inbox], 5, &[]).unwrap()[0].content;
+    let id = f.store.email_id(f.account, content);
+    let Fixture { directory, store, account, .. } = f;
+    drop(store);
+    assert_eq!(
+        SqliteStore::open(directory.path()).unwrap().email_id(account, content),
+        id,
+        "the same after reopening"
+    );
+}
+
+#[test]
+fn distinguishes_unreadable_files_from_expunged_messages() {
+    let f = fixture();
+    let content = f.append(&[f.inbox], 200_000, &[]).unwrap()[0].content;
+    let messages = f.directory.path().join("messages");
+    let file = std::fs::read_dir(&messages).unwrap().next().unwrap().unwrap().path();
+    let hidden = f.directory.path().join("hidden");
+    std::fs::rename(&file, &hidden).unwrap();
+    assert!(matches!(f.store.open_content(content), Err(Error::Corrupt(_))), "the row is there");
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    assert!(matches!(f.store.open_content(content), Err(Error::Io(_))), "a loop of links");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::rename(&hidden, &file).unwrap();
+    assert_eq!(f.store.open_content(content).unwrap().size(), 200_000);
+    f.store.expunge(f.inbox, &Expunge::Exactly(UidSet::all()), 100).unwrap();
+    assert!(matches!(f.store.open_content(content), Err(Error::NotFound(_))));
+}
+
+#[test]
+fn imports_equal_messages_in_linear_time() {
+    let f = fixture();
+    let remote = f.store.remote_account(f.account, "imap:one").unwrap().id;
+    let import = |validity: u32, from: u32, count: u32| {
+        let mailbox = f.store.remote_mailbox(remote, "INBOX", f.inbox, validity).unwrap();
+        let clock = std::time::Instant::now();
+        for start in (from..from + count).step_by(100) {
+            let message = |uid| {
+                let mut upload = f.store.upload().unwrap();
+                upload.write(b"Subject: the same\r\n\r\n").unwrap();
+                let (flags, internal_date) = (Flags::new(), InternalDate::default());
+                RemoteMessage { uid, upload, flags, internal_date }
+            };
+            f.store.record_imports(mailbox.id, (start..start + 100).map(message).collect()).unwrap();
+        }
+        clock.elapsed()
+    };
+    let first = import(7, 1, 500);
+    import(7, 501, 3_500);
+    let last = import(7, 4_001, 500);
+    assert!(last < first * 6, "{first:?} for the first 500, {last:?} for those after 4,000 equal ones");
+    // Under another UIDVALIDITY each message is assigned once.
+    import(8, 1, 4_500);
+    assert_eq!(f.store.status(f.inbox).unwrap().messages, 4_500);
+}
