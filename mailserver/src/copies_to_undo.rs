@@ -51,7 +51,7 @@ impl fmt::Debug for CopiesToUndo {
 
 #[cfg(test)]
 mod tests {
-    use mailstore::{Delivery, Flags, InternalDate, SqliteStore, Target, UidSet};
+    use mailstore::{Accounts, Delivery, Flags, InternalDate, SqliteStore, Target, UidSet};
 
     use super::*;
 

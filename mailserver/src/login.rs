@@ -170,7 +170,7 @@ fn are_same(authorization: &str, username: &str) -> bool {
 mod tests {
     use std::time::Instant;
 
-    use mailstore::SqliteStore;
+    use mailstore::{Accounts, SqliteStore};
     use proto_mail::token::TokenIssuer;
 
     use super::*;

@@ -129,7 +129,7 @@ pub(super) fn machine_name() -> String {
 
 #[cfg(test)]
 mod tests {
-    use mailstore::SqliteStore;
+    use mailstore::{Accounts, SqliteStore};
 
     use super::*;
 

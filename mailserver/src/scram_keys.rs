@@ -57,7 +57,7 @@ pub(super) const fn kind(hash: ScramHash) -> &'static str {
 mod tests {
     use std::sync::Arc;
 
-    use mailstore::SqliteStore;
+    use mailstore::{Accounts, SqliteStore};
 
     use super::*;
 

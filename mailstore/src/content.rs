@@ -5,11 +5,11 @@
 //! renamed: it belongs to a message once a database row names it, and the next start deletes files that no row names.
 
 use crate::error::{Error, Result};
-use crate::memory::BudgetedBytes;
+use crate::memory::{BudgetedBytes, MemoryBudget};
 use mailmime::{Scanner, Structure, StructureRecord};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,18 +28,19 @@ pub struct Upload {
     scanner: Scanner,
 }
 
-enum Spool {
+/// Where the bytes of an upload are.
+pub(crate) enum Spool {
     Memory(Vec<u8>),
     /// A message of any size, whose memory counts for a store's limit.
     Budgeted(BudgetedBytes),
     File(SpoolFile),
 }
 
-struct SpoolFile {
-    file: File,
-    name: String,
-    path: PathBuf,
-    kept: bool,
+/// The file of a large message. It is deleted on drop, unless a row names it.
+pub(crate) struct SpoolFile {
+    pub(crate) file: File,
+    pub(crate) path: PathBuf,
+    pub(crate) kept: bool,
 }
 
 impl Drop for SpoolFile {
@@ -144,69 +145,34 @@ impl Upload {
         Ok(all)
     }
 
-    /// Returns the bytes of an upload that counts for a store's limit, or another upload as it is.
-    pub(crate) fn into_budgeted(self) -> std::result::Result<BudgetedBytes, Box<Self>> {
+    /// Returns the bytes of an upload that counts for this budget, or another upload as it is.
+    pub(crate) fn into_budgeted(
+        self,
+        budget: &MemoryBudget,
+    ) -> std::result::Result<BudgetedBytes, Box<Self>> {
         match self.spool {
-            Spool::Budgeted(bytes) => Ok(bytes),
-            Spool::Memory(_) | Spool::File(_) => Err(Box::new(self)),
+            Spool::Budgeted(bytes) if bytes.counts_for(budget) => Ok(bytes),
+            _ => Err(Box::new(self)),
         }
     }
 
     /// Returns what was derived from the message, once.
     pub(crate) fn take_record(&mut self) -> StructureRecord {
-        std::mem::replace(&mut self.scanner, Scanner::default()).finish_record()
+        std::mem::take(&mut self.scanner).finish_record()
     }
 
-    /// Syncs the bytes and returns what the store writes to its tables. The caller syncs the directory once after
-    /// sealing a batch of uploads.
-    pub(crate) fn seal(self) -> Result<SealedUpload> {
-        let record = self.scanner.finish_record();
-        if let Spool::File(spool) = &self.spool {
-            spool.file.sync_all()?;
-        }
-        Ok(SealedUpload { size: self.size, record, spool: self.spool })
-    }
-}
-
-/// An upload that is complete, scanned and synced, but not yet named by a row.
-pub(crate) struct SealedUpload {
-    pub(crate) size: u64,
-    pub(crate) record: StructureRecord,
-    spool: Spool,
-}
-
-impl SealedUpload {
-    /// The bytes of a small message.
-    pub(crate) fn inline(&self) -> Option<&[u8]> {
-        match &self.spool {
-            Spool::Memory(bytes) => Some(bytes),
-            Spool::Budgeted(bytes) => Some(bytes.as_ref()),
-            Spool::File(_) => None,
-        }
-    }
-
-    /// The file name of a large message.
-    pub(crate) fn file_name(&self) -> Option<&str> {
-        match &self.spool {
-            Spool::Memory(_) | Spool::Budgeted(_) => None,
-            Spool::File(spool) => Some(&spool.name),
-        }
-    }
-
-    /// Keeps the file on drop, because a committed row names it now.
-    pub(crate) fn keep(&mut self) {
-        if let Spool::File(spool) = &mut self.spool {
-            spool.kept = true;
-        }
+    /// Ends the upload and returns its parts: the number of bytes, what was derived from them, and the bytes.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn into_parts(self) -> (u64, StructureRecord, Spool) {
+        (self.size, self.scanner.finish_record(), self.spool)
     }
 }
 
 impl SpoolFile {
     fn create(directory: &Path) -> Result<Self> {
-        let name = random_name()?;
-        let path = directory.join(&name);
+        let path = directory.join(random_name()?);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Self { file, name, path, kept: false })
+        Ok(Self { file, path, kept: false })
     }
 }
 
@@ -242,20 +208,6 @@ impl Body {
     /// Creates a body from an open file, whose first `size` bytes are the message. They must never change.
     pub fn from_file(file: File, size: u64) -> Self {
         Self { size, source: BodySource::File(file) }
-    }
-
-    /// Opens the file of a message.
-    pub(crate) fn open_file(path: &Path, size: u64) -> Result<Self> {
-        let file = match File::open(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::NotFound("message content"));
-            }
-            other => other?,
-        };
-        if file.metadata()?.len() != size {
-            return Err(Error::Corrupt("the file of a message"));
-        }
-        Ok(Self::from_file(file, size))
     }
 
     /// Returns the number of bytes.
@@ -336,63 +288,8 @@ impl Body {
     }
 }
 
-/// Creates a directory that only its owner can enter, and its missing parents.
-pub(crate) fn create_private_directory(path: &Path) -> Result<()> {
-    Ok(std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?)
-}
-
-/// Opens a file that only its owner can read or write, and creates it if it is missing.
-pub(crate) fn open_private_file(path: &Path) -> Result<File> {
-    Ok(OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?)
-}
-
-/// Syncs a directory, so that the names of new files in it are durable.
-pub(crate) fn sync_directory(path: &Path) -> Result<()> {
-    Ok(File::open(path)?.sync_all()?)
-}
-
 fn random_name() -> Result<String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|_| Error::Crypto)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn small_uploads_stay_in_memory_and_large_ones_become_private_files() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut small = Upload::new(directory.path());
-        small.write(b"Subject: x\r\n\r\n").unwrap();
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-        assert_eq!(small.seal().unwrap().inline(), Some(&b"Subject: x\r\n\r\n"[..]));
-
-        let mut large = Upload::new(directory.path());
-        for _ in 0..20 {
-            large.write(&[b'x'; 10_000]).unwrap();
-        }
-        let mut length = 0;
-        large.for_each_chunk(|chunk| length += chunk.len()).unwrap();
-        assert_eq!((length, large.size()), (200_000, 200_000));
-        let sealed = large.seal().unwrap();
-        let path = directory.path().join(sealed.file_name().unwrap());
-        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o600);
-        let body = Body::open_file(&path, 200_000).unwrap();
-        assert_eq!(body.read(199_990, 100).unwrap(), [b'x'; 10]);
-        assert_eq!(body.read(300_000, 100).unwrap(), b"");
-        drop(sealed);
-        assert!(!path.exists(), "deletes a file that was not committed");
-    }
-
-    #[test]
-    fn reports_truncated_and_missing_files() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("m");
-        std::fs::write(&path, b"short").unwrap();
-        assert!(matches!(Body::open_file(&path, 6), Err(Error::Corrupt(_))));
-        assert!(matches!(Body::open_file(&directory.path().join("no"), 6), Err(Error::NotFound(_))));
-    }
 }

@@ -37,7 +37,6 @@ mod callback;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod content;
-mod defaults;
 mod error;
 mod flags;
 mod indexed;

@@ -5,12 +5,18 @@
 use crate::accounts::Accounts;
 use crate::callback::{ChangeCallback, ChangeSubscription};
 use crate::content::{Body, Upload};
-use crate::defaults;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
+use crate::mailbox_name::canonical;
 use crate::types::*;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// The messages that a default method reads at a time.
+const PAGE: usize = 500;
+
+/// The bytes of a message that a default method copies at a time.
+const CHUNK: usize = 16 * 1024;
 
 /// A mail store. All methods block; see the [crate documentation](crate) for the guarantees.
 ///
@@ -25,7 +31,7 @@ pub trait Store: Accounts {
     /// Returns how much the account uses of everything that a [`Quota`] limits. The stores of this crate take the same
     /// time for any amount; the default asks for the status of each mailbox.
     fn usage(&self, account: AccountId) -> Result<Usage> {
-        defaults::usage(self, account)
+        default_usage(self, account)
     }
 
     /// Sets the quota of every account from now on. The default ignores it: accounts are not limited.
@@ -55,7 +61,7 @@ pub trait Store: Accounts {
 
     /// Returns the mailbox with this name. `INBOX` matches in any case.
     fn mailbox(&self, account: AccountId, name: &str) -> Result<Mailbox> {
-        defaults::mailbox(self, account, name)
+        default_mailbox(self, account, name)
     }
 
     /// Creates a mailbox, and its missing parents. A trailing `/` is ignored (RFC 9051 §6.3.4). Names have at most
@@ -111,7 +117,7 @@ pub trait Store: Accounts {
     /// Returns at most `limit` subscriptions of an account, ordered by name, starting after the name `after`. An empty
     /// `after` starts at the first one. Fewer than `limit` mean that this was the last page.
     fn subscriptions_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Subscription>> {
-        defaults::subscriptions_page(self, account, after, limit)
+        default_subscriptions_page(self, account, after, limit)
     }
 
     /// Returns whether `selection` selects at least one name in the range. Names are ordered by their bytes.
@@ -121,7 +127,7 @@ pub trait Store: Accounts {
         selection: NameSelection,
         names: Range<&str>,
     ) -> Result<bool> {
-        defaults::has_selected_name(self, account, selection, names)
+        default_has_selected_name(self, account, selection, names)
     }
 
     /// Returns the counters of a mailbox (RFC 9051 §6.3.11). Takes the same time for any size.
@@ -152,7 +158,7 @@ pub trait Store: Accounts {
 
     /// Returns at most `limit` UIDs (at least one) of the messages with `from` <= UID < `below`.
     fn uid_page(&self, mailbox: MailboxId, from: u32, below: u32, limit: usize) -> Result<UidPage> {
-        defaults::uid_page(self, mailbox, from..below, limit)
+        default_uid_page(self, mailbox, from..below, limit)
     }
 
     /// Starts the upload of a message. By default a large one becomes a file in the directory for temporary files.
@@ -185,18 +191,18 @@ pub trait Store: Accounts {
     /// accounts. The stores of this crate encrypt it with a key of the store, so that it does not show how many messages
     /// the store has. The default shows both identifiers.
     fn email_id(&self, account: AccountId, content: ContentId) -> String {
-        defaults::email_id(account, content)
+        default_email_id(account, content)
     }
 
     /// Decodes an EMAILID of this account, or returns `None` if it is not valid. Does not read the disk: the message
     /// may not exist any more.
     fn find_email_id(&self, account: AccountId, id: &str) -> Option<ContentId> {
-        defaults::find_email_id(account, id)
+        default_find_email_id(account, id)
     }
 
     /// Returns the UIDs of a mailbox's messages that have this content. The default reads the whole mailbox.
     fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {
-        defaults::uids_of_content(self, mailbox, content)
+        default_uids_of_content(self, mailbox, content)
     }
 
     /// Changes flags of at most `limit` messages of the set. Continue at [`Stored::next`]. With `unchanged_since`,
@@ -218,7 +224,7 @@ pub trait Store: Accounts {
     /// share the content. Continue at [`Copied::next`]. The default appends the bytes again, and removes the copies of
     /// this call if one of them fails.
     fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
-        defaults::copy(self, from, uids, to, limit)
+        default_copy(self, from, uids, to, limit)
     }
 
     /// Makes one part of a copy that is kept only if all of its parts are made. The first call has `part_of: None`;
@@ -244,7 +250,10 @@ pub trait Store: Accounts {
     }
 
     /// Removes the messages of one unfinished copy and returns their number. The copy must not be continued.
-    fn undo_copy(&self, copy: CopyId) -> Result<u64>;
+    fn undo_copy(&self, copy: CopyId) -> Result<u64> {
+        let _ = copy;
+        Ok(0)
+    }
 
     /// Removes the messages of unfinished copies and returns their number. Call it at startup, when no other process
     /// uses the store: it also removes copies that another process is making.
@@ -255,7 +264,7 @@ pub trait Store: Accounts {
     /// Moves at most `limit` messages of the set, all of them or none (RFC 6851). Continue at [`Copied::next`]. The
     /// default copies them and then removes them.
     fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
-        defaults::move_messages(self, from, uids, to, limit)
+        default_move_messages(self, from, uids, to, limit)
     }
 
     /// Removes at most `limit` messages permanently, and frees content that no message refers to. Continue at
@@ -270,4 +279,188 @@ pub trait Store: Accounts {
     /// Calls `callback` after every change that this `Store` makes to any mailbox. Changes by another process are not
     /// reported.
     fn subscribe_changes(&self, callback: Arc<ChangeCallback>) -> ChangeSubscription;
+}
+
+fn default_usage(store: &(impl Store + ?Sized), account: AccountId) -> Result<Usage> {
+    let mut usage = Usage::default();
+    for mailbox in store.list(account)? {
+        usage.mailboxes += 1;
+        usage.subscriptions += u64::from(mailbox.subscribed);
+        if !mailbox.no_select {
+            let status = store.status(mailbox.id)?;
+            usage.messages += u64::from(status.messages);
+            usage.bytes += status.size;
+        }
+    }
+    Ok(usage)
+}
+
+fn default_mailbox(store: &(impl Store + ?Sized), account: AccountId, name: &str) -> Result<Mailbox> {
+    // An invalid name belongs to no mailbox.
+    let name = canonical(name).map_err(|_| Error::NotFound("mailbox"))?;
+    let found = store.list(account)?.into_iter().find(|mailbox| mailbox.name == name);
+    found.ok_or(Error::NotFound("mailbox"))
+}
+
+fn default_subscriptions_page(
+    store: &(impl Store + ?Sized),
+    account: AccountId,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<Subscription>> {
+    let subscribed =
+        store.list(account)?.into_iter().filter(|mailbox| mailbox.subscribed && *mailbox.name > *after);
+    let subscription = |mailbox: Mailbox| Subscription { name: mailbox.name.clone(), mailbox: Some(mailbox) };
+    Ok(subscribed.take(limit).map(subscription).collect())
+}
+
+fn default_has_selected_name(
+    store: &(impl Store + ?Sized),
+    account: AccountId,
+    selection: NameSelection,
+    names: Range<&str>,
+) -> Result<bool> {
+    let mailboxes = store.list(account)?;
+    Ok(mailboxes.iter().filter(|mailbox| names.contains(&mailbox.name.as_str())).any(
+        |mailbox| match selection {
+            NameSelection::Subscribed => mailbox.subscribed,
+            NameSelection::SpecialUse => mailbox.special_use.is_some(),
+            NameSelection::SubscribedSpecialUse => mailbox.subscribed && mailbox.special_use.is_some(),
+        },
+    ))
+}
+
+fn default_uid_page(
+    store: &(impl Store + ?Sized),
+    mailbox: MailboxId,
+    uids: Range<u32>,
+    limit: usize,
+) -> Result<UidPage> {
+    let mut page = UidPage::default();
+    let Some(last) = uids.end.checked_sub(1) else { return Ok(page) };
+    let limit = limit.max(1);
+    let mut rest: UidSet = [uids.start..=last].into_iter().collect();
+    while !rest.is_empty() {
+        let wanted = (limit - page.uids.len()).min(PAGE);
+        let read = store.fetch_page(mailbox, &rest, Columns::summary(), wanted)?;
+        for message in read.messages {
+            if page.first_unseen.is_none() && !message.flags.contains(Flags::SEEN) {
+                page.first_unseen = Some(message.uid);
+            }
+            page.uids.push(message.uid);
+        }
+        rest = read.next.map_or_else(UidSet::default, |next| rest.starting_at(next));
+        if page.uids.len() >= limit {
+            page.next = read.next;
+            break;
+        }
+    }
+    Ok(page)
+}
+
+/// An EMAILID of both identifiers, in the characters of RFC 8474 §7.
+fn default_email_id(account: AccountId, content: ContentId) -> String {
+    format!("M{}_{}", account.0, content.0)
+}
+
+fn default_find_email_id(account: AccountId, id: &str) -> Option<ContentId> {
+    let content = ContentId(id.rsplit_once('_')?.1.parse().ok()?);
+    (default_email_id(account, content) == id).then_some(content)
+}
+
+fn default_uids_of_content(
+    store: &(impl Store + ?Sized),
+    mailbox: MailboxId,
+    content: ContentId,
+) -> Result<UidSet> {
+    let (mut rest, mut found) = (UidSet::all(), Vec::new());
+    while !rest.is_empty() {
+        let page = store.fetch_page(mailbox, &rest, Columns::summary(), PAGE)?;
+        let having = page.messages.iter().filter(|message| message.content == content);
+        found.extend(having.map(|message| message.uid));
+        rest = page.next.map_or_else(UidSet::default, |next| rest.starting_at(next));
+    }
+    Ok(found.into_iter().collect())
+}
+
+fn default_copy(
+    store: &(impl Store + ?Sized),
+    from: MailboxId,
+    uids: &UidSet,
+    to: MailboxId,
+    limit: usize,
+) -> Result<Copied> {
+    let Status { uid_validity, uid_next, .. } = store.status(to)?;
+    let mut copied = Copied { uid_validity, ..Copied::default() };
+    // If source and destination are the same mailbox, the new copies must not be copied again.
+    let rest = if from == to { uids.ending_before(uid_next) } else { uids.clone() };
+    match copy_messages(store, from, rest, to, limit.max(1), &mut copied) {
+        Ok(()) => Ok(copied),
+        Err(error) => {
+            // The caller learns the first error: if the copies can't be removed either, they stay.
+            let copies: UidSet = copied.pairs.iter().map(|(_, copy)| *copy).collect();
+            let _ = remove(store, to, copies);
+            Err(error)
+        }
+    }
+}
+
+fn copy_messages(
+    store: &(impl Store + ?Sized),
+    from: MailboxId,
+    mut rest: UidSet,
+    to: MailboxId,
+    limit: usize,
+    copied: &mut Copied,
+) -> Result<()> {
+    while !rest.is_empty() && copied.pairs.len() < limit {
+        let page =
+            store.fetch_page(from, &rest, Columns::summary(), (limit - copied.pairs.len()).min(PAGE))?;
+        for message in page.messages {
+            let upload = upload_copy(store, &store.open_content(message.content)?)?;
+            let target = Target { mailbox: to, flags: message.flags, internal_date: message.internal_date };
+            let appended = store.append(Delivery { upload, targets: vec![target] })?;
+            copied.pairs.extend(appended.first().map(|copy| (message.uid, copy.uid)));
+        }
+        copied.next = page.next;
+        rest = page.next.map_or_else(UidSet::default, |next| rest.starting_at(next));
+    }
+    Ok(())
+}
+
+fn upload_copy(store: &(impl Store + ?Sized), body: &Body) -> Result<Upload> {
+    let mut upload = store.upload()?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let length = body.read_at(upload.size(), &mut buffer)?;
+        if length == 0 {
+            return Ok(upload);
+        }
+        upload.write(buffer.get(..length).unwrap_or_default())?;
+    }
+}
+
+fn default_move_messages(
+    store: &(impl Store + ?Sized),
+    from: MailboxId,
+    uids: &UidSet,
+    to: MailboxId,
+    limit: usize,
+) -> Result<Copied> {
+    let copied = store.copy(from, uids, to, limit)?;
+    let moved = copied.pairs.iter().map(|(uid, _)| *uid).collect();
+    if let Err(error) = remove(store, from, moved) {
+        let copies = copied.pairs.iter().map(|(_, copy)| *copy).collect();
+        let _ = remove(store, to, copies);
+        return Err(error);
+    }
+    Ok(copied)
+}
+
+fn remove(store: &(impl Store + ?Sized), mailbox: MailboxId, mut uids: UidSet) -> Result<()> {
+    while !uids.is_empty() {
+        let expunged = store.expunge(mailbox, &Expunge::Exactly(uids.clone()), PAGE)?;
+        uids = expunged.next.map_or_else(UidSet::default, |next| uids.starting_at(next));
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use io_mio::StageReport;
-use mailstore::{SpecialUse, SqliteStore, Store};
+use mailstore::{SpecialUse, SqliteStore, SyncStore};
 
 use crate::command_error::{CommandError, ExitCode, store_error};
 use crate::endpoint::Endpoint;

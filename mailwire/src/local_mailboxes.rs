@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use mailstore::{AccountId, MailboxId, RemoteAccountId, SpecialUse, Store};
+use mailstore::{AccountId, MailboxId, RemoteAccountId, SpecialUse, Store, SyncStore};
 
 use crate::command_error::{CommandError, ExitCode};
 use crate::folder::Folder;
@@ -69,7 +69,7 @@ fn preferred_name(folder: &Folder) -> String {
 /// Returns the local name of each folder, in order. A folder that has a mailbox keeps its name. If two folders would get
 /// the same name, the second one gets a number.
 pub(crate) fn local_names(
-    store: &dyn Store,
+    store: &dyn SyncStore,
     account: AccountId,
     remote: RemoteAccountId,
     folders: &[Folder],

@@ -273,6 +273,7 @@ pub(super) fn list_response<'a>(
 mod tests {
     use std::time::{Duration, Instant};
 
+    use mailstore::Accounts;
     use proto_imap::list_matcher::ListLimits;
 
     use super::*;

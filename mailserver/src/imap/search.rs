@@ -215,7 +215,7 @@ fn columns(query: &SearchQuery) -> Columns {
 pub(super) mod tests {
     use std::time::Duration;
 
-    use mailstore::{Delivery, Flags, InternalDate, SqliteStore, Target};
+    use mailstore::{Accounts, Delivery, Flags, InternalDate, SqliteStore, Target};
     use proto_imap::mailbox_view::{MailboxView, UidBitmap};
     use proto_imap::search_query::SearchLimits;
     use proto_imap::types::{LazyList, SearchKey};

@@ -1,6 +1,7 @@
 //! Accounts and passwords.
 
-use super::{Case, Feature, Fixture};
+use super::case::{Case, Feature};
+use super::fixture::Fixture;
 use crate::error::Error;
 use crate::store::Store;
 use crate::types::{AccountId, SpecialUse};

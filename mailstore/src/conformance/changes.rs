@@ -1,7 +1,7 @@
 //! Changes since a cursor, and notifications.
 
-use super::fixture::ALL;
-use super::{Case, Fixture};
+use super::case::Case;
+use super::fixture::{ALL, Fixture};
 use crate::store::Store;
 use crate::types::*;
 use std::sync::{Arc, Mutex};

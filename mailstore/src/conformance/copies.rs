@@ -1,7 +1,7 @@
 //! COPY and MOVE.
 
-use super::fixture::ALL;
-use super::{Case, Feature, Fixture};
+use super::case::{Case, Feature};
+use super::fixture::{ALL, Fixture, over};
 use crate::store::Store;
 use crate::types::*;
 
@@ -89,7 +89,7 @@ fn failed_copy_copies_nothing(f: &Fixture) {
     f.append_many(4);
     f.set_quota(|quota| quota.messages = 6);
     let before = (f.status(work), f.store.usage(f.account).unwrap());
-    assert!(super::fixture::over(f.store.copy(f.inbox, &UidSet::all(), work, ALL)));
+    assert!(over(f.store.copy(f.inbox, &UidSet::all(), work, ALL)));
     assert_eq!(f.status(work).messages, 0);
     assert_eq!(f.store.usage(f.account).unwrap(), before.1);
     assert!(f.page(work).is_empty());
@@ -125,6 +125,11 @@ fn keeps_a_forgotten_copy(f: &Fixture) {
     f.store.forget_copy(copied.unfinished.unwrap()).unwrap();
     assert_eq!(f.store.undo_unfinished_copies().unwrap(), 0);
     assert_eq!(f.status(f.inbox).messages, 5);
+    let copy = || f.store.copy_part(f.inbox, &UidSet::all(), f.inbox, 2, None).unwrap().unfinished.unwrap();
+    let (first, second) = (copy(), copy());
+    assert_eq!(f.store.undo_copy(first).unwrap(), 2, "one copy of several is undone");
+    assert_eq!((f.store.undo_copy(first).unwrap(), f.status(f.inbox).messages), (0, 7));
+    assert_eq!(f.store.undo_copy(second).unwrap(), 2);
     let one = f.store.copy_part(f.inbox, &UidSet::one(1), f.inbox, 2, None).unwrap();
     assert_eq!(one.unfinished, None, "a copy of one part is not recorded");
 }

@@ -1,7 +1,7 @@
 //! Flags, keywords and mod-sequences.
 
-use super::fixture::ALL;
-use super::{Case, Feature, Fixture};
+use super::case::{Case, Feature};
+use super::fixture::{ALL, Fixture};
 use crate::error::Error;
 use crate::flags::{Flags, MAILBOX_KEYWORD_LIMIT};
 use crate::store::Store;

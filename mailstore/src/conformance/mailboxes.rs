@@ -1,6 +1,7 @@
 //! Mailboxes: names, hierarchy, subscriptions, UIDVALIDITY.
 
-use super::{Case, Feature, Fixture};
+use super::case::{Case, Feature};
+use super::fixture::Fixture;
 use crate::error::Error;
 use crate::limits::{LEVEL_LIMIT, NAME_LIMIT, WRITE_SLICE};
 use crate::store::Store;

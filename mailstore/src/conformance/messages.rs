@@ -1,7 +1,7 @@
 //! Messages: exact bytes, UIDs, pages, sharing of content.
 
-use super::fixture::{ALL, DATE};
-use super::{Case, Feature, Fixture};
+use super::case::{Case, Feature};
+use super::fixture::{ALL, DATE, Fixture};
 use crate::error::Error;
 use crate::flags::Flags;
 use crate::store::Store;

@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a case fails by panicking")]
 
 mod accounts;
+mod case;
 mod changes;
 mod copies;
 mod fixture;
@@ -26,51 +27,14 @@ mod quotas;
 mod sync;
 mod threads;
 
+pub use case::Feature;
+
 use crate::store::Store;
 use crate::sync_store::SyncStore;
+use case::Case;
 use fixture::Fixture;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-
-/// What a store has beyond the defaults of [`Store`] and [`Accounts`](crate::Accounts).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Feature {
-    /// Accounts and passwords can be created and changed.
-    Accounts,
-    /// Subscriptions can be changed.
-    Subscriptions,
-    /// Messages are `\Recent` for one session.
-    Recent,
-    /// Mailboxes list their keywords, number them and limit them.
-    Keywords,
-    /// Accounts have quotas.
-    Quotas,
-    /// Copies share their content and their EMAILID.
-    SharedContent,
-    /// Copies in several parts can be undone.
-    UnfinishedCopies,
-}
-
-impl Feature {
-    /// All features.
-    pub const ALL: [Self; 7] = [
-        Self::Accounts,
-        Self::Subscriptions,
-        Self::Recent,
-        Self::Keywords,
-        Self::Quotas,
-        Self::SharedContent,
-        Self::UnfinishedCopies,
-    ];
-}
-
-/// A case: its name, what it needs, and how it is run.
-struct Case<S: ?Sized> {
-    name: &'static str,
-    needs: &'static [Feature],
-    run: fn(&Fixture<S>),
-}
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]

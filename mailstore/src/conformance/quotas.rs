@@ -1,7 +1,7 @@
 //! Quotas of an account and their counters.
 
-use super::fixture::{ALL, over};
-use super::{Case, Feature, Fixture};
+use super::case::{Case, Feature};
+use super::fixture::{ALL, Fixture, over};
 use crate::error::Error;
 use crate::limits::WRITE_SLICE;
 use crate::store::Store;

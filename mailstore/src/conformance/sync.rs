@@ -1,7 +1,7 @@
 //! Messages that were fetched from other servers.
 
-use super::fixture::over;
-use super::{Case, Fixture};
+use super::case::Case;
+use super::fixture::{Fixture, over};
 use crate::error::Error;
 use crate::flags::Flags;
 use crate::sync_store::SyncStore;

@@ -1,7 +1,7 @@
 //! Calls of several threads at the same time.
 
-use super::fixture::ALL;
-use super::{Case, Fixture};
+use super::case::Case;
+use super::fixture::{ALL, Fixture};
 use crate::error::Error;
 use crate::flags::Flags;
 use crate::store::Store;

@@ -143,13 +143,11 @@ fn add_vanished(mailbox: &MailboxState, limit: usize, changes: &mut Changes) {
 
 fn add_changed(mailbox: &MailboxState, known_below: u32, limit: usize, changes: &mut Changes) {
     let Some(first) = successor(changes.cursor.flags) else { return };
-    let mut seen = 0;
-    for &(modseq, uid) in mailbox.by_modseq.range(first..) {
+    for (seen, &(modseq, uid)) in mailbox.by_modseq.range(first..).enumerate() {
         if seen >= limit {
             changes.more = true;
             return;
         }
-        seen += 1;
         changes.cursor.flags = (modseq, uid);
         // The flags of new messages are not reported: the client fetches them.
         if uid < known_below

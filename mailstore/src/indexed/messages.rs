@@ -42,13 +42,11 @@ pub(super) fn uid_page(
     Ok(page)
 }
 
+/// Messages with their UIDs, and where the next page starts.
+pub(super) type Entries = (Vec<(u32, Entry)>, Option<u32>);
+
 /// Returns the first messages of a set, and where the next page starts.
-pub(super) fn entries(
-    state: &State,
-    mailbox: MailboxId,
-    uids: &UidSet,
-    limit: usize,
-) -> Result<(Vec<(u32, Entry)>, Option<u32>)> {
+pub(super) fn entries(state: &State, mailbox: MailboxId, uids: &UidSet, limit: usize) -> Result<Entries> {
     let mailbox = state.mailbox(mailbox)?;
     let mut found = Vec::new();
     for (index, range) in uids.ranges().iter().enumerate() {
@@ -68,7 +66,7 @@ pub(super) fn entries(
 /// Makes a page of messages. `entries` reads from the index; the rest needs no lock.
 pub(super) fn page(
     storage: &impl Storage,
-    entries: impl FnOnce(usize) -> Result<(Vec<(u32, Entry)>, Option<u32>)>,
+    entries: impl FnOnce(usize) -> Result<Entries>,
     columns: Columns,
     limit: usize,
 ) -> Result<Page> {

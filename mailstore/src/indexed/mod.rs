@@ -9,6 +9,7 @@ mod content;
 mod mailboxes;
 mod messages;
 pub(crate) mod remote;
+mod remote_records;
 mod state;
 mod storage;
 mod store;

@@ -1,7 +1,7 @@
 //! The index: accounts, mailboxes and messages in memory, without the bytes of messages.
 
 use super::content::Content;
-use super::remote::Remotes;
+use super::remote_records::Remotes;
 use super::storage::{StoredMailbox, StoredMessage};
 use crate::error::{Error, Result};
 use crate::flags::Flags;

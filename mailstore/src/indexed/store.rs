@@ -171,6 +171,24 @@ impl<S: Storage> IndexedStore<S> {
         }
     }
 
+    /// Removes the messages of one part of an unfinished copy.
+    fn undo_part(&self, (mailbox, first, last): (MailboxId, u32, u32)) -> Result<u64> {
+        let mut removed = 0;
+        let mut rest: UidSet = [first..=last].into_iter().collect();
+        while !rest.is_empty() {
+            match self.expunge(mailbox, &Expunge::Exactly(rest.clone()), WRITE_SLICE) {
+                Ok(expunged) => {
+                    removed += expunged.uids.len() as u64;
+                    rest = expunged.next.map(|next| rest.starting_at(next)).unwrap_or_default();
+                }
+                // The mailbox was deleted together with the copies.
+                Err(Error::NotFound(_) | Error::NoSelect) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
+    }
+
     /// Gives the bytes of a message to the storage.
     pub(crate) fn put(&self, mut upload: Upload) -> Result<Arc<Content>> {
         let (size, record) = (upload.size(), upload.take_record());
@@ -454,24 +472,21 @@ impl<S: Storage> Store for IndexedStore<S> {
         })
     }
 
-    fn undo_unfinished_copies(&self) -> Result<u64> {
-        let unfinished = self.change(|state| Ok(std::mem::take(&mut state.unfinished)))?;
+    fn undo_copy(&self, copy: CopyId) -> Result<u64> {
         let mut removed = 0;
-        for (mailbox, first, last) in unfinished.into_values().flatten() {
-            let mut rest: UidSet = [first..=last].into_iter().collect();
-            while !rest.is_empty() {
-                match self.expunge(mailbox, &Expunge::Exactly(rest.clone()), WRITE_SLICE) {
-                    Ok(expunged) => {
-                        removed += expunged.uids.len() as u64;
-                        rest = expunged.next.map(|next| rest.starting_at(next)).unwrap_or_default();
-                    }
-                    // The mailbox was deleted together with the copies.
-                    Err(Error::NotFound(_) | Error::NoSelect) => break,
-                    Err(error) => return Err(error),
-                }
-            }
+        // A part stays recorded until its messages are removed.
+        while let Some(part) =
+            self.read(|state| Ok(state.unfinished.get(&copy.0).and_then(|parts| parts.last().copied())))?
+        {
+            removed += self.undo_part(part)?;
+            self.change(|state| Ok(state.unfinished.get_mut(&copy.0).map(Vec::pop)))?;
         }
-        Ok(removed)
+        self.forget_copy(copy).map(|()| removed)
+    }
+
+    fn undo_unfinished_copies(&self) -> Result<u64> {
+        let copies: Vec<i64> = self.read(|state| Ok(state.unfinished.keys().copied().collect()))?;
+        copies.into_iter().try_fold(0, |removed, copy| Ok(removed + self.undo_copy(CopyId(copy))?))
     }
 
     fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {

@@ -3,7 +3,7 @@
 //! A change is applied at once, and its opposite is remembered. If a later one fails, or the storage can't record them,
 //! the opposites are applied in reverse order. UIDs and mod-sequences that were assigned stay used.
 
-use super::remote::{RemoteKey, RemoteRecord};
+use super::remote_records::{RemoteKey, RemoteRecord};
 use super::state::{Entry, MailboxState, State};
 use super::storage::{StorageChange, StoredMailbox, StoredMessage};
 use crate::error::{Error, Result};

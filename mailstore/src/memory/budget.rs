@@ -55,6 +55,11 @@ impl BudgetedBytes {
         Self { bytes: Vec::new(), budget: budget.clone() }
     }
 
+    /// Returns whether the bytes count for this budget.
+    pub(crate) fn counts_for(&self, budget: &MemoryBudget) -> bool {
+        Arc::ptr_eq(&self.budget.0, &budget.0)
+    }
+
     /// Adds bytes at the end.
     ///
     /// # Errors

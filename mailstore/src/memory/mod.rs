@@ -4,7 +4,7 @@ mod budget;
 mod storage;
 mod sync;
 
-pub(crate) use budget::BudgetedBytes;
+pub(crate) use budget::{BudgetedBytes, MemoryBudget};
 pub use storage::{MEMORY_LIMIT, MemoryStorage};
 
 use crate::error::Result;

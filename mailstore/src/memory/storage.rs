@@ -44,21 +44,25 @@ impl MemoryStorage {
     }
 }
 
+impl MemoryStorage {
+    /// Copies the bytes of an upload that another store started.
+    fn copy(&self, mut upload: Upload) -> Result<BudgetedBytes> {
+        let mut bytes = BudgetedBytes::new(&self.budget);
+        let mut outcome = Ok(());
+        upload.for_each_chunk(|chunk| {
+            if outcome.is_ok() {
+                outcome = bytes.extend(chunk);
+            }
+        })?;
+        outcome.map(|()| bytes)
+    }
+}
+
 impl Storage for MemoryStorage {
     fn put(&self, upload: Upload) -> Result<ContentId> {
-        let mut bytes = match upload.into_budgeted() {
+        let mut bytes = match upload.into_budgeted(&self.budget) {
             Ok(bytes) => bytes,
-            // It was started by another store.
-            Err(mut other) => {
-                let mut bytes = BudgetedBytes::new(&self.budget);
-                let mut outcome = Ok(());
-                other.for_each_chunk(|chunk| {
-                    if outcome.is_ok() {
-                        outcome = bytes.extend(chunk);
-                    }
-                })?;
-                outcome.map(|()| bytes)?
-            }
+            Err(other) => self.copy(*other)?,
         };
         bytes.shrink();
         let mut contents = lock(&self.contents);
@@ -146,7 +150,9 @@ mod tests {
         assert_eq!(used(), 0);
 
         let work = store.create_mailbox(account, "work", None).unwrap();
-        (0..3).for_each(|_| drop(deliver(&store, work, 100).unwrap()));
+        for _ in 0..3 {
+            deliver(&store, work, 100).unwrap();
+        }
         store.delete_mailbox(account, "work").unwrap();
         assert_eq!(used(), 0);
     }

@@ -1,9 +1,9 @@
 //! Appending messages to mailboxes in one transaction.
 
 use super::after_commit::{AfterCommit, transact};
+use super::files::SealedUpload;
 use super::mailbox_row::MailboxRow;
 use super::quota;
-use crate::content::SealedUpload;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::quota::check_messages;

@@ -6,8 +6,8 @@
 
 use super::after_commit::AfterCommit;
 use super::append::append_all;
+use super::files::{SealedUpload, seal, sync_directory};
 use super::writer::Writer;
-use crate::content::{SealedUpload, sync_directory};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use crate::types::{Appended, Delivery, Quota, Target};
@@ -95,7 +95,7 @@ impl AppendQueue {
     ) -> Outcome {
         let batch: SealedDeliveries = deliveries
             .into_iter()
-            .map(|delivery| Ok((delivery.upload.seal()?, delivery.targets)))
+            .map(|delivery| Ok((seal(delivery.upload)?, delivery.targets)))
             .collect::<Result<_>>()?;
         if batch.iter().any(|(sealed, _)| sealed.file_name().is_some()) {
             sync_directory(directory)?;

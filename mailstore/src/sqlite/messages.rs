@@ -4,6 +4,7 @@
 
 use super::after_commit::AfterCommit;
 use super::append::NewMessage;
+use super::files::open_body;
 use super::json_record;
 use super::mailbox_row::MailboxRow;
 use super::quota;
@@ -151,7 +152,7 @@ pub(super) fn open_content(tx: &Connection, directory: &Path, content: ContentId
         })
         .optional()?;
     match found.ok_or(Error::NotFound("message content"))? {
-        (size, Some(file), _) => Body::open_file(&directory.join(file), size),
+        (size, Some(file), _) => open_body(&directory.join(file), size),
         (_, None, Some(bytes)) => Ok(Body::from_bytes(bytes)),
         (_, None, None) => Err(Error::Corrupt("a message")),
     }

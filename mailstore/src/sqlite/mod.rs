@@ -8,6 +8,7 @@ mod after_commit;
 mod append;
 mod changes;
 mod errors;
+mod files;
 mod group_commit;
 mod json_record;
 mod keywords;

@@ -123,7 +123,7 @@ fn plan(connection: &Connection, statement: &str) -> Vec<String> {
 fn every_statement_is_answered_from_an_index() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("mail.db");
-    drop(crate::content::open_private_file(&path).unwrap());
+    drop(super::files::open_private_file(&path).unwrap());
     let connection = schema::open_writer(&path).unwrap();
     let mut all: Vec<String> = SOURCES.into_iter().flat_map(statements).collect();
     assert!(all.len() > 60, "{} statements are found", all.len());

@@ -4,9 +4,9 @@
 
 use super::after_commit::AfterCommit;
 use super::append::{NewMessage, insert_content};
+use super::files::{SealedUpload, seal};
 use super::mailbox_row::MailboxRow;
 use super::quota;
-use crate::content::SealedUpload;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::limits::NAME_LIMIT;
@@ -47,7 +47,7 @@ pub(super) fn prepare(messages: Vec<RemoteMessage>) -> Result<Vec<PreparedImport
                 flags: message.flags,
                 internal_date: message.internal_date,
                 digest: digest.finalize().into(),
-                sealed: message.upload.seal()?,
+                sealed: seal(message.upload)?,
             })
         })
         .collect()

@@ -5,13 +5,14 @@
 
 use super::accounts;
 use super::after_commit::{AfterCommit, transact};
+use super::files::{create_private_directory, open_private_file, sync_directory};
 use super::group_commit::AppendQueue;
 use super::mailbox_row::MailboxRow;
 use super::writer::Writer;
 use super::{changes, keywords, mailboxes, messages, quota, remote, schema, unfetched, unfinished_copies};
 use crate::accounts::Accounts;
 use crate::callback::{ChangeCallback, ChangeSubscription, KeyMaker};
-use crate::content::{Body, Upload, create_private_directory, open_private_file, sync_directory};
+use crate::content::{Body, Upload};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::limits::WRITE_SLICE;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mailstore::Store;
+use mailstore::{Accounts, Store};
 use proto_mail::Secret;
 use serde_json::json;
 

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use io_mio::{ConnectionEvent, Connector};
-use mailstore::{AccountId, RemoteAccountId, SpecialUse, SqliteStore, Store, UidSet};
+use mailstore::{AccountId, RemoteAccountId, SpecialUse, SqliteStore, SyncStore, UidSet};
 use proto_imap::client::Event;
 use proto_imap::types::{Command, FetchAttribute, FetchCommand, LazyList, Section, SequenceSet};
 use proto_mail::Credentials;

@@ -16,7 +16,7 @@ mod report;
 mod sink;
 
 use io_mio::StageReport;
-use mailstore::{SqliteStore, Store};
+use mailstore::{SqliteStore, SyncStore};
 
 pub(crate) use arguments::SyncArgs;
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use indicatif::ProgressBar;
 use mailstore::{
-    Flags, ImportOutcome, InternalDate, RemoteMailboxId, RemoteMessage, SqliteStore, Store, UidSet, Upload,
+    Flags, ImportOutcome, InternalDate, RemoteMailboxId, RemoteMessage, SqliteStore, Store, SyncStore,
+    UidSet, Upload,
 };
 use proto_imap::client::{CommandId, Event};
 use proto_imap::types::{Condition, FetchItem, FlagList, Section, StatusResponse};

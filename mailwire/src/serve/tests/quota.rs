@@ -75,7 +75,7 @@ fn smtp_rejects_recipients_over_quota() {
 fn lmtp_rejects_a_message_only_for_full_mailboxes() {
     let (server, _directory) = with_settings("quota-bytes = 500", &["--lmtp", "127.0.0.1:0"]);
     let store = mailstore::SqliteStore::open(server.directory.path()).unwrap();
-    mailstore::Store::create_account(&store, "other", b"a password").unwrap();
+    mailstore::Accounts::create_account(&store, "other", b"a password").unwrap();
     let mut filler = server.imap();
     filler.append("INBOX", &format!("Subject: filler\r\n\r\n{}", "x".repeat(400)));
     let mut connection = server.clear(Service::Lmtp);

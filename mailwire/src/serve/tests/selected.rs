@@ -1,6 +1,6 @@
 //! A selected mailbox: how its sessions learn about changes, flags, recent messages and mod-sequences.
 
-use mailstore::{Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
+use mailstore::{Accounts, Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
 
 use super::{Connection, MESSAGE, RunningServer, Server, arguments, log};
 

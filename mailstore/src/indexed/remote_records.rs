@@ -1,0 +1,226 @@
+//! The records of remote accounts, mailboxes and messages.
+
+use crate::error::{Error, Result};
+use crate::limits::UNFETCHED_LIMIT;
+use crate::types::{
+    AccountId, MailboxId, RemoteAccount, RemoteAccountId, RemoteMailbox, RemoteMailboxId, UidSet,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most equal messages of other UIDVALIDITY values that are examined for one import.
+const EQUAL_LIMIT: usize = 100;
+
+/// The SHA-256 digest of a message.
+pub(crate) type Digest = [u8; 32];
+
+/// All remote accounts and mailboxes. The identifier of each is its position from 1.
+#[derive(Default)]
+pub(crate) struct Remotes {
+    accounts: Vec<RemoteAccountState>,
+    mailboxes: Vec<RemoteMailboxState>,
+}
+
+struct RemoteAccountState {
+    account: AccountId,
+    described: RemoteAccount,
+    names: BTreeMap<String, RemoteMailboxId>,
+}
+
+/// UIDVALIDITY and UID of a remote message.
+pub(crate) type RemoteKey = (u32, u32);
+
+/// Where a remote message is stored.
+#[derive(Clone, Copy)]
+pub(crate) struct RemoteRecord {
+    pub(crate) mailbox: MailboxId,
+    pub(crate) uid: u32,
+    pub(crate) digest: Digest,
+}
+
+pub(crate) struct RemoteMailboxState {
+    pub(crate) mailbox: MailboxId,
+    pub(crate) uid_validity: u32,
+    messages: BTreeMap<RemoteKey, RemoteRecord>,
+    by_digest: BTreeMap<Digest, BTreeSet<RemoteKey>>,
+    /// Messages under the current UIDVALIDITY that could not be fetched.
+    unfetched: BTreeSet<u32>,
+}
+
+fn position(id: i64) -> Option<usize> {
+    usize::try_from(id.checked_sub(1)?).ok()
+}
+
+fn identifier(position: usize) -> i64 {
+    i64::try_from(position + 1).unwrap_or(i64::MAX)
+}
+
+impl Remotes {
+    fn account_mut(&mut self, id: RemoteAccountId) -> Result<&mut RemoteAccountState> {
+        let found = position(id.0).and_then(|at| self.accounts.get_mut(at));
+        found.ok_or(Error::NotFound("remote account"))
+    }
+
+    pub(crate) fn mailbox(&self, id: RemoteMailboxId) -> Result<&RemoteMailboxState> {
+        let found = position(id.0).and_then(|at| self.mailboxes.get(at));
+        found.ok_or(Error::NotFound("remote mailbox"))
+    }
+
+    pub(crate) fn mailbox_mut(&mut self, id: RemoteMailboxId) -> Result<&mut RemoteMailboxState> {
+        let found = position(id.0).and_then(|at| self.mailboxes.get_mut(at));
+        found.ok_or(Error::NotFound("remote mailbox"))
+    }
+
+    fn of(&self, account: AccountId) -> impl Iterator<Item = &RemoteAccount> {
+        self.accounts.iter().filter(move |one| one.account == account).map(|one| &one.described)
+    }
+
+    /// Returns the number of an account's remote accounts.
+    pub(crate) fn count(&self, account: AccountId) -> u64 {
+        self.of(account).count() as u64
+    }
+
+    /// Returns all remote accounts of an account, ordered by key.
+    pub(crate) fn list(&self, account: AccountId) -> Vec<RemoteAccount> {
+        let mut listed: Vec<_> = self.of(account).cloned().collect();
+        listed.sort_unstable_by(|a, b| a.url_key.cmp(&b.url_key));
+        listed
+    }
+
+    /// Returns the remote account with this key.
+    pub(crate) fn find(&self, account: AccountId, url_key: &str) -> Option<RemoteAccount> {
+        self.of(account).find(|one| one.url_key == url_key).cloned()
+    }
+
+    /// Adds a remote account.
+    pub(crate) fn add(&mut self, account: AccountId, url_key: &str) -> RemoteAccount {
+        let described = RemoteAccount {
+            id: RemoteAccountId(identifier(self.accounts.len())),
+            url_key: url_key.to_owned(),
+            last_sync_at: None,
+            status: None,
+            error: None,
+        };
+        let names = BTreeMap::new();
+        self.accounts.push(RemoteAccountState { account, described: described.clone(), names });
+        described
+    }
+
+    /// Returns a remote mailbox, and adds it at its first use.
+    pub(crate) fn open_mailbox(
+        &mut self,
+        remote: RemoteAccountId,
+        name: &str,
+        mailbox: MailboxId,
+        uid_validity: u32,
+    ) -> Result<RemoteMailbox> {
+        let new = RemoteMailboxId(identifier(self.mailboxes.len()));
+        let id = *self.account_mut(remote)?.names.entry(name.to_owned()).or_insert(new);
+        if id == new {
+            self.mailboxes.push(RemoteMailboxState {
+                mailbox,
+                uid_validity,
+                messages: BTreeMap::new(),
+                by_digest: BTreeMap::new(),
+                unfetched: BTreeSet::new(),
+            });
+        }
+        let found = self.mailbox_mut(id)?;
+        if found.uid_validity != uid_validity {
+            found.unfetched.clear();
+        }
+        (found.mailbox, found.uid_validity) = (mailbox, uid_validity);
+        let known = u32::try_from(found.known().count()).unwrap_or(u32::MAX);
+        Ok(RemoteMailbox { id, mailbox, uid_validity, known })
+    }
+
+    pub(crate) fn record_sync(
+        &mut self,
+        remote: RemoteAccountId,
+        at: i64,
+        status: &str,
+        error: Option<&str>,
+    ) -> Result<()> {
+        let described = &mut self.account_mut(remote)?.described;
+        described.last_sync_at = Some(at);
+        described.status = Some(status.to_owned());
+        described.error = error.map(str::to_owned);
+        Ok(())
+    }
+
+    /// Returns the names of the remote mailboxes, and the local mailboxes that their messages go to.
+    pub(crate) fn mailboxes(&self, remote: RemoteAccountId) -> Vec<(String, MailboxId)> {
+        let found = position(remote.0).and_then(|at| self.accounts.get(at));
+        let names = found.into_iter().flat_map(|account| &account.names);
+        names.filter_map(|(name, id)| Some((name.clone(), self.mailbox(*id).ok()?.mailbox))).collect()
+    }
+
+    pub(crate) fn known_uids(&self, remote: RemoteMailboxId) -> Result<UidSet> {
+        Ok(self.mailbox(remote)?.known().collect())
+    }
+
+    pub(crate) fn record_unfetched(&mut self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {
+        let unfetched = &mut self.mailbox_mut(remote)?.unfetched;
+        for uid in uids.ranges().iter().cloned().flatten() {
+            if unfetched.len() >= UNFETCHED_LIMIT {
+                break;
+            }
+            unfetched.insert(uid);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unfetched(&self, remote: RemoteMailboxId) -> Result<UidSet> {
+        Ok(self.mailbox(remote)?.unfetched.iter().copied().collect())
+    }
+
+    pub(crate) fn forget_unfetched(&mut self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {
+        self.mailbox_mut(remote)?.unfetched.retain(|uid| !uids.contains(*uid));
+        Ok(())
+    }
+}
+
+impl RemoteMailboxState {
+    /// Returns the UIDs that are recorded under the current UIDVALIDITY for the current local mailbox.
+    fn known(&self) -> impl Iterator<Item = u32> {
+        let current = self.messages.range((self.uid_validity, 0)..=(self.uid_validity, u32::MAX));
+        current.filter(|(_, record)| record.mailbox == self.mailbox).map(|((_, uid), _)| *uid)
+    }
+
+    /// Replaces the record of a message and returns the old one.
+    pub(crate) fn set(&mut self, key: RemoteKey, record: Option<RemoteRecord>) -> Option<RemoteRecord> {
+        let old = match record {
+            Some(record) => {
+                self.by_digest.entry(record.digest).or_default().insert(key);
+                self.messages.insert(key, record)
+            }
+            None => self.messages.remove(&key),
+        };
+        if let Some(old) = old
+            && record.is_none_or(|record| record.digest != old.digest)
+            && let Some(equal) = self.by_digest.get_mut(&old.digest)
+        {
+            equal.remove(&key);
+            if equal.is_empty() {
+                self.by_digest.remove(&old.digest);
+            }
+        }
+        old
+    }
+
+    /// Returns the local UID of a message under the current UIDVALIDITY, if it is recorded for this local mailbox.
+    pub(crate) fn local_uid(&self, uid: u32) -> Option<u32> {
+        let record = self.messages.get(&(self.uid_validity, uid))?;
+        (record.mailbox == self.mailbox).then_some(record.uid)
+    }
+
+    /// Returns the records of equal messages of other UIDVALIDITY values.
+    pub(crate) fn equal(&self, digest: &Digest) -> impl Iterator<Item = (RemoteKey, RemoteRecord)> {
+        let current = self.uid_validity;
+        let equal = self.by_digest.get(digest).into_iter().flat_map(move |equal| {
+            let earlier = equal.range(..(current, 0)).take(EQUAL_LIMIT);
+            earlier.chain(equal.range((current, u32::MAX)..).take(EQUAL_LIMIT))
+        });
+        let records = equal.filter_map(|key| Some((*key, *self.messages.get(key)?)));
+        records.filter(move |((validity, _), record)| *validity != current && record.mailbox == self.mailbox)
+    }
+}
