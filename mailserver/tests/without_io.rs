@@ -10,7 +10,7 @@ use io_common::server::WakeReason;
 use io_common::stream::Readiness;
 use mailserver::certificate::Authority;
 use mailserver::{Encryption, ListenerOptions, Options, ServerContext, Service, Settings};
-use mailstore::{SqliteStore, Store};
+use mailstore::{Accounts, SqliteStore};
 use pipe::Session;
 
 fn start(context: &Arc<ServerContext>, service: Service) -> Session {

@@ -1,20 +1,24 @@
-//! Stores accounts, mailboxes and messages on disk.
+//! Stores accounts, mailboxes and messages: on disk, in memory, or where you want.
 //!
-//! Implements IMAP's model of a mail store in an embedded database: UIDs, UIDVALIDITY and flags (RFC 9051 §2.3), and
-//! mod-sequences (RFC 7162). It implements no wire protocol, opens no socket and starts no thread.
+//! Implements IMAP's model of a mail store: UIDs, UIDVALIDITY and flags (RFC 9051 §2.3), and mod-sequences (RFC 7162). It
+//! implements no wire protocol, opens no socket and starts no thread.
 //!
-//! Every call blocks on the disk, so call from worker threads and never from an event loop. A [`Store`] is `Send +
-//! Sync`. Calls from several threads run concurrently, and appends that wait for each other are committed together.
+//! * `SqliteStore` (feature `sqlite`, on by default) keeps everything in a directory.
+//! * [`MemoryStore`] keeps everything in memory, up to a limit.
+//! * [`IndexedStore`] makes a store of your own [`Storage`], which keeps the bytes of messages.
+//! * Or implement [`Store`] and [`Accounts`] yourself. `conformance` (a feature) tests any store.
 //!
-//! **Durable**: when a method returns `Ok`, its changes survive `kill -9` and loss of power. **Atomic**: a call makes
-//! all of its changes or none. **Exact**: the bytes of a message are returned exactly as they were appended.
+//! Calls block, so call from worker threads and never from an event loop. A [`Store`] is `Send + Sync`. Calls from several
+//! threads run concurrently; appends to `SqliteStore` that wait for each other are committed together.
+//!
+//! **Durable**: when a method of `SqliteStore` returns `Ok`, its changes survive `kill -9` and loss of power. **Atomic**: a
+//! call makes all of its changes or none. **Exact**: the bytes of a message are returned exactly as they were appended.
 //!
 //! ```
-//! use mailstore::{Accounts, Columns, Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
+//! use mailstore::{Accounts, Columns, Delivery, Flags, InternalDate, MemoryStore, Store, Target, UidSet};
 //!
 //! # fn main() -> mailstore::Result<()> {
-//! # let directory = tempfile::tempdir()?;
-//! let store = SqliteStore::open(directory.path())?;
+//! let store = MemoryStore::new()?; // or `SqliteStore::open(directory)?`
 //! let account = store.create_account("ann", b"a long password")?;
 //! let inbox = store.mailbox(account.id, "INBOX")?.id;
 //!
@@ -72,6 +76,6 @@ pub use store::Store;
 pub use sync_store::SyncStore;
 pub use types::*;
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

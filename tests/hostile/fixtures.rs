@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use mailstore::{AccountId, Delivery, Flags, InternalDate, MailboxId, SqliteStore, Store, Target, UidSet};
+use mailstore::{
+    AccountId, Accounts, Delivery, Flags, InternalDate, MailboxId, SqliteStore, Store, Target, UidSet,
+};
 
 /// The account of the well-behaved users.
 pub(crate) const ALICE: &str = "alice";

@@ -1,7 +1,7 @@
 //! Changes of the index that are made together or not at all.
 //!
 //! A change is applied at once, and its opposite is remembered. If a later one fails, or the storage can't record them,
-//! the opposites are applied in reverse order. UIDs and mod-sequences that were assigned stay used.
+//! the opposites are applied in reverse order. Mod-sequences, identifiers and UIDVALIDITY values that were assigned stay used.
 
 use super::remote_records::{RemoteKey, RemoteRecord};
 use super::state::{Entry, MailboxState, State};
@@ -125,6 +125,10 @@ impl<'s> Transaction<'s> {
             }
             Opposite::RemoveMessage(mailbox, uid) => {
                 state.take(mailbox, uid);
+                // No reader saw the UID: it is assigned again.
+                if let Some(mailbox) = state.mailboxes.get_mut(&mailbox) {
+                    mailbox.header.uid_next = uid;
+                }
             }
             Opposite::RestoreFlags(mailbox, uid, flags, modseq) => {
                 state.mailboxes.get_mut(&mailbox).map(|mailbox| mailbox.set_flags(uid, flags, modseq));

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::indexed::IndexedStore;
 
 /// A store in memory, for tests and for mail that need not outlast the process. It behaves like
-/// [`SqliteStore`](crate::SqliteStore), except that nothing is durable.
+/// `SqliteStore`, except that nothing is durable.
 ///
 /// All messages together take at most [`MEMORY_LIMIT`] bytes, or the limit that was given; beyond it, appends and copies
 /// fail with [`Error::Full`](crate::Error::Full). Threads read and write at the same time.
