@@ -2,7 +2,7 @@
 
 use super::fixture::Fixture;
 
-/// What a store has beyond the defaults of [`Store`] and [`Accounts`](crate::Accounts).
+/// What a store has beyond the defaults of [`Store`](crate::Store) and [`Accounts`](crate::Accounts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Feature {

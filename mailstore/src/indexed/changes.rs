@@ -167,3 +167,73 @@ fn successor((modseq, uid): (u64, u32)) -> Option<(u64, u32)> {
         None => Some((modseq.checked_add(1)?, 0)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::content::Content;
+    use super::super::storage::StoredMailbox;
+    use super::*;
+    use crate::types::{AccountId, ContentId, InternalDate};
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    const MAILBOX: MailboxId = MailboxId(1);
+
+    /// A mailbox whose messages with even UIDs below 40 are left. Each removal had a mod-sequence of its own, and those
+    /// up to `forgotten` are forgotten.
+    fn state(forgotten: u64) -> State {
+        let mut state = State::default();
+        let header = StoredMailbox { uid_next: 40, highest_modseq: 100, ..StoredMailbox::new(MAILBOX, "x") };
+        let mut mailbox = MailboxState::new(AccountId(1), header);
+        (1..40).step_by(2).for_each(|uid| mailbox.note_removal(uid, u64::from(uid) + 50));
+        mailbox.forgotten = forgotten;
+        mailbox.removed = mailbox.removed.split_off(&(forgotten + 1, 0));
+        state.mailboxes.insert(MAILBOX, mailbox);
+        for uid in (2..40).step_by(2) {
+            let content = Arc::new(Content::new(ContentId(1), 1));
+            let (flags, internal_date) = (Flags::new(), InternalDate::default());
+            state.insert(MAILBOX, uid, Entry { modseq: 1, flags, internal_date, content });
+        }
+        state
+    }
+
+    fn vanished(state: &State, since: (u64, u32), limit: usize) -> BTreeSet<u32> {
+        let mut cursor = ChangeCursor { uid_next: 40, flags: (100, u32::MAX), expunged: since };
+        let mut vanished = BTreeSet::new();
+        for _ in 0..200 {
+            let page = changes_since(state, MAILBOX, &cursor, limit).unwrap();
+            assert!(page.vanished.len() <= limit);
+            vanished.extend(page.vanished);
+            cursor = page.cursor;
+            if !page.more {
+                assert_eq!(cursor.expunged, (100, u32::MAX));
+                return vanished;
+            }
+        }
+        panic!("the pages do not end");
+    }
+
+    #[test]
+    fn expired_cursor_reports_every_uid_that_no_message_has() {
+        let odd: BTreeSet<u32> = (1..40).step_by(2).collect();
+        for limit in [1, 3, 1_000] {
+            assert_eq!(vanished(&state(0), (0, 0), limit), odd, "nothing is forgotten");
+            for since in [(0, 0), (51, u32::MAX), (69, u32::MAX)] {
+                assert_eq!(vanished(&state(70), since, limit), odd, "{since:?} is forgotten");
+            }
+            let later = |uid: u32| odd.iter().copied().filter(|one| *one > uid).collect::<BTreeSet<_>>();
+            assert_eq!(vanished(&state(70), (70, u32::MAX), limit), later(20));
+            assert_eq!(vanished(&state(70), (71, 21), limit), later(21));
+            assert_eq!(vanished(&state(70), (100, u32::MAX), limit), BTreeSet::new());
+        }
+    }
+
+    #[test]
+    fn cursor_that_expires_between_two_pages_starts_again() {
+        let (early, late) = (state(70), state(80));
+        let cursor = ChangeCursor { uid_next: 40, flags: (100, u32::MAX), expunged: (0, 0) };
+        let page = changes_since(&early, MAILBOX, &cursor, 5).unwrap();
+        assert!(page.more && page.cursor.expunged.0 == 70);
+        assert_eq!(vanished(&late, page.cursor.expunged, 5).len(), 20);
+    }
+}
