@@ -12,7 +12,7 @@ use std::time::Duration;
 use io_mio::Reactor;
 use mailserver::certificate::{Authority, IssuedCertificate};
 use mailserver::{Encryption, ListenerOptions, Options, ServerContext, Service, Settings};
-use mailstore::{SqliteStore, Store};
+use mailstore::{Accounts, SqliteStore};
 
 const IMAP: &[(&str, &str)] = &[
     ("", "\r\n"),
