@@ -1,6 +1,7 @@
 //! APPEND: a message from memory, or written piece by piece.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -39,10 +40,11 @@ impl<C: Channel> ImapClient<C> {
         append: &AppendCommand<'_>,
         message: impl Into<Bytes>,
     ) -> Result<Option<AppendedUid>, Error> {
-        let message = message.into();
+        let mut message = message.into();
         let mut writer = self.append_stream(append, message.len() as u64).await?;
-        if !message.is_empty() {
-            writer.put(message)?;
+        while !message.is_empty() {
+            poll_fn(|cx| writer.poll_room(message.len(), cx)).await?;
+            writer.put(message.split_to(message.len().min(PIECE)))?;
         }
         writer.finish().await
     }
@@ -91,6 +93,14 @@ impl<C: Channel> AppendWriter<'_, C> {
     #[must_use]
     pub const fn left(&self) -> u64 {
         self.left
+    }
+
+    /// Waits until there is room for the next piece, of as many bytes.
+    fn poll_room(&mut self, next: usize, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        // The last piece follows when everything before has left, so that an early rejection is still recognised as one:
+        // a command that is queued completely cannot be answered before it was sent.
+        let is_last = self.left <= next.min(PIECE) as u64;
+        self.client.poll_room(if is_last { 0 } else { usize::MAX }, cx)
     }
 
     fn put(&mut self, piece: Bytes) -> Result<(), Error> {
@@ -143,7 +153,7 @@ impl<C: Channel> AsyncWrite for AppendWriter<'_, C> {
         if this.left == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        ready!(this.client.poll_room(cx))?;
+        ready!(this.poll_room(bytes.len(), cx))?;
         let left = usize::try_from(this.left).unwrap_or(usize::MAX);
         let piece = bytes.get(..bytes.len().min(PIECE).min(left)).unwrap_or_default();
         this.put(Bytes::copy_from_slice(piece))?;
@@ -161,17 +171,18 @@ impl<C: Channel> AsyncWrite for AppendWriter<'_, C> {
 }
 
 impl<C: Channel> ImapClient<C> {
-    /// Waits until there is room for output.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    /// Waits until there is room for output, and at most this much waits.
+    fn poll_room(&mut self, waiting: usize, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { connection, tracker, .. } = self;
-        let step =
-            &mut |event: ConnectionEvent<'_, Client<C>>, _: &mut Client<C>, _: &mut SendBuffer| match event {
-                ConnectionEvent::Writable => Ok::<_, Error>(Some(())),
+        let step = &mut |event: ConnectionEvent<'_, Client<C>>, _: &mut Client<C>, tx: &mut SendBuffer| {
+            match event {
+                ConnectionEvent::Writable => Ok::<_, Error>((tx.len() <= waiting).then_some(())),
                 ConnectionEvent::Machine(event) => {
                     tracker.note(&event);
                     Ok(None)
                 }
-            };
+            }
+        };
         connection.poll_drive(step, cx)
     }
 }
