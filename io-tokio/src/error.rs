@@ -4,6 +4,7 @@ use std::{fmt, io};
 
 use io_common::ErrorKind;
 use proto_imap::types::{Condition, Owned, PlainCode, ResponseCode, StatusResponse};
+use proto_mail::ErrorDetails;
 use proto_smtp::types::Response;
 
 /// Why a connection, a session or a command failed.
@@ -17,8 +18,6 @@ pub enum Error {
     Imap(Box<Owned<StatusResponse<'static>>>),
     /// An SMTP server rejected the command (4yz, 5yz). The session goes on.
     Smtp(Box<Response<'static>>),
-    /// An IMAP server ended the session (BYE). The value is its text.
-    Bye(String),
     /// The future that sent a message was dropped before the message was complete. The server discards what it has
     /// received of it, and the session is over.
     Interrupted,
@@ -34,7 +33,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Session(error) => error.kind(),
-            Self::Imap(_) | Self::Smtp(_) | Self::Bye(_) | Self::Interrupted => ErrorKind::Unavailable,
+            Self::Imap(_) | Self::Smtp(_) | Self::Interrupted => ErrorKind::Unavailable,
             Self::TooLarge(_) => ErrorKind::Protocol,
             Self::Invalid(_) => ErrorKind::Config,
         }
@@ -50,7 +49,7 @@ impl Error {
                 Some(ResponseCode::Plain(PlainCode::Unavailable | PlainCode::InUse | PlainCode::TempFail))
             ),
             Self::Smtp(response) => response.is_transient(),
-            Self::Bye(_) | Self::Interrupted => true,
+            Self::Interrupted => true,
             Self::TooLarge(_) | Self::Invalid(_) => false,
         }
     }
@@ -79,10 +78,10 @@ impl Error {
     #[must_use]
     pub fn server_text(&self) -> Option<String> {
         match self {
+            Self::Session(io_common::Error::Protocol(error)) => error.server_text().map(str::to_owned),
             Self::Session(error) => error.server_text().map(str::to_owned),
             Self::Imap(status) => Some(status.view().text.to_string()),
             Self::Smtp(response) => Some(response.text()),
-            Self::Bye(text) => Some(text.clone()),
             _ => None,
         }
     }
@@ -107,7 +106,6 @@ impl fmt::Display for Error {
                 write!(f, "the server {what} the command: {} {}", status.condition.as_str(), status.text)
             }
             Self::Smtp(response) => write!(f, "the server rejected the command: {response}"),
-            Self::Bye(text) => write!(f, "the server ended the session: {text}"),
             Self::Interrupted => f.write_str(
                 "the session is over: a message was not sent completely, because its future was dropped",
             ),

@@ -33,6 +33,8 @@ const STARTTLS_REPLIES: u32 = 3;
 /// How long closing waits for the peer, and how often it reads meanwhile.
 const CLOSE: Duration = Duration::from_secs(2);
 const CLOSE_READS: usize = 64;
+/// After this time without input the buffers are freed.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// A transport with a timer.
 pub(crate) struct Link {
@@ -41,6 +43,7 @@ pub(crate) struct Link {
     pub(crate) deadlines: Deadlines,
     sleep: Timer,
     closing: Closing,
+    last_input: Instant,
 }
 
 /// How far the connection is closed.
@@ -73,6 +76,7 @@ impl Link {
             deadlines,
             sleep: Timer::default(),
             closing: Closing::No,
+            last_input: now(),
         }
     }
 
@@ -98,7 +102,10 @@ impl Link {
             self.inner.socket().begin_turn(cx);
             self.inner.may_read();
             match with_buffer(|buffer| self.inner.receive(buffer))? {
-                Received::Bytes | Received::Closed => return Poll::Ready(Ok(Step::Progressed)),
+                Received::Bytes | Received::Closed => {
+                    self.last_input = now();
+                    return Poll::Ready(Ok(Step::Progressed));
+                }
                 Received::WouldBlock => {}
             }
         } else if wants_read && self.inner.rx.is_closed() {
@@ -123,7 +130,13 @@ impl Link {
                 Some(ExpiredLimit::TooSlow) => (TimeoutStage::MinimumRate, deadlines.rate.per),
                 Some(ExpiredLimit::Wait(awaited)) => (TimeoutStage::Wait(awaited), deadlines.longest(wait)),
                 None => {
-                    let at = self.timer.observe(activity, deadlines);
+                    let limit = self.timer.observe(activity, deadlines);
+                    let idle_at = self.last_input + IDLE;
+                    let is_idle = idle_at <= activity.now;
+                    if is_idle {
+                        self.inner.release();
+                    }
+                    let at = limit.into_iter().chain((!is_idle).then_some(idle_at)).min();
                     ready!(self.sleep.poll_at(at, cx));
                     continue;
                 }

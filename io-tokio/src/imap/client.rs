@@ -66,7 +66,6 @@ pub(super) struct Tracker {
     pub(super) chunk: std::ops::Range<usize>,
     /// The status of an APPEND that the server completed before it had received the message.
     pub(super) early: Option<Owned<StatusResponse<'static>>>,
-    bye: Option<String>,
 }
 
 /// What the client has begun and not finished. If a future is dropped, the next method finishes it.
@@ -89,7 +88,6 @@ impl Tracker {
         match event {
             Event::Completed { id, status } => self.completed(*id, status),
             Event::Auth(outcome) => self.completed(outcome.id(), outcome.status()),
-            Event::Bye(status) => self.bye = Some(status.text.to_string()),
             _ => {}
         }
     }
@@ -101,14 +99,6 @@ impl Tracker {
             }
             Unfinished::Append(awaited) if awaited == id => self.early = Some(status.into_owned()),
             _ => {}
-        }
-    }
-
-    /// Returns the server's own words instead of the error, if it said goodbye.
-    fn explain(&mut self, error: Error) -> Error {
-        match self.bye.take() {
-            Some(text) => Error::Bye(text),
-            None => error,
         }
     }
 }
@@ -323,10 +313,7 @@ impl<C: Channel> ImapClient<C> {
             tracker.note(&event);
             step(event, tracker)
         };
-        connection.poll_drive(step, cx).map_err(|error| match error {
-            error @ Error::Session(_) => tracker.explain(error),
-            error => error,
-        })
+        connection.poll_drive(step, cx)
     }
 
     async fn log_in(

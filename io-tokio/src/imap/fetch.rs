@@ -47,9 +47,17 @@ pub enum Fetched<'f, C: Channel = Secure> {
 enum Found {
     Message(u32),
     Item(Owned<FetchItem<'static>>),
-    Body { section: Owned<Section<'static>>, origin: Option<u64>, size: Option<u64> },
+    Body(BodyStart),
     End,
     Completed,
+}
+
+/// What the server announces of a body.
+#[derive(Debug)]
+struct BodyStart {
+    section: Owned<Section<'static>>,
+    origin: Option<u64>,
+    size: Option<u64>,
 }
 
 impl<C: Channel> ImapClient<C> {
@@ -90,18 +98,34 @@ impl<C: Channel> Fetch<'_, C> {
     /// # Errors
     /// [`Error::Imap`] for NO and BAD; the connection or the session failed.
     pub async fn next(&mut self) -> Result<Option<Fetched<'_, C>>, Error> {
+        Ok(match self.find(|_| true).await? {
+            Found::Message(sequence) => Some(Fetched::Message(sequence)),
+            Found::Item(item) => Some(Fetched::Item(item)),
+            Found::Body(start) => Some(Fetched::Body(Body::new(self.client, start))),
+            Found::End => Some(Fetched::End),
+            Found::Completed => None,
+        })
+    }
+
+    /// Skips everything up to the next body and returns it; `None` when the server has completed the command.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn next_body(&mut self) -> Result<Option<Body<'_, C>>, Error> {
+        Ok(match self.find(|event| matches!(event, Event::BodyStart { .. })).await? {
+            Found::Body(start) => Some(Body::new(self.client, start)),
+            _ => None,
+        })
+    }
+
+    /// Waits for an event that is wanted, or the completion.
+    async fn find(&mut self, is_wanted: impl Fn(&Event<'_>) -> bool) -> Result<Found, Error> {
         if self.is_over {
-            return Ok(None);
+            return Ok(Found::Completed);
         }
         let id = self.id;
         let found = self.client.until(|event, tracker| {
             Ok(match event {
-                Event::FetchStart { sequence } => Some(Found::Message(sequence)),
-                Event::FetchItem(item) => Some(Found::Item(item.into_owned())),
-                Event::BodyStart { section, origin, size } => {
-                    Some(Found::Body { section: section.into_owned(), origin, size })
-                }
-                Event::FetchEnd => Some(Found::End),
                 Event::Completed { id: completed, status } if completed == id => {
                     accepted(&status)?;
                     Some(Found::Completed)
@@ -110,56 +134,19 @@ impl<C: Channel> Fetch<'_, C> {
                     tracker.updates.add(&data);
                     None
                 }
-                _ => None,
-            })
-        });
-        let found = found.await.inspect_err(|_| self.is_over = true)?;
-        Ok(Some(match found {
-            Found::Message(sequence) => Fetched::Message(sequence),
-            Found::Item(item) => Fetched::Item(item),
-            Found::Body { section, origin, size } => {
-                let is_over = size.is_none();
-                Fetched::Body(Body { client: self.client, section, origin, size, is_over })
-            }
-            Found::End => Fetched::End,
-            Found::Completed => {
-                self.is_over = true;
-                return Ok(None);
-            }
-        }))
-    }
-
-    /// Skips everything up to the next body and returns it; `None` when the server has completed the command.
-    ///
-    /// # Errors
-    /// As [`next`](Self::next).
-    pub async fn next_body(&mut self) -> Result<Option<Body<'_, C>>, Error> {
-        let id = self.id;
-        if self.is_over {
-            return Ok(None);
-        }
-        let found = self.client.until(|event, _| {
-            Ok(match event {
+                event if !is_wanted(&event) => None,
+                Event::FetchStart { sequence } => Some(Found::Message(sequence)),
+                Event::FetchItem(item) => Some(Found::Item(item.into_owned())),
                 Event::BodyStart { section, origin, size } => {
-                    Some(Found::Body { section: section.into_owned(), origin, size })
+                    Some(Found::Body(BodyStart { section: section.into_owned(), origin, size }))
                 }
-                Event::Completed { id: completed, status } if completed == id => {
-                    accepted(&status)?;
-                    Some(Found::Completed)
-                }
+                Event::FetchEnd => Some(Found::End),
                 _ => None,
             })
         });
-        match found.await.inspect_err(|_| self.is_over = true)? {
-            Found::Body { section, origin, size } => {
-                let is_over = size.is_none();
-                Ok(Some(Body { client: self.client, section, origin, size, is_over }))
-            }
-            _ => {
-                self.is_over = true;
-                Ok(None)
-            }
-        }
+        let found = found.await;
+        self.is_over = matches!(found, Ok(Found::Completed) | Err(_));
+        found
     }
 }
 
@@ -170,29 +157,32 @@ impl<C: Channel> Fetch<'_, C> {
 #[derive(Debug)]
 pub struct Body<'f, C: Channel = Secure> {
     client: &'f mut ImapClient<C>,
-    section: Owned<Section<'static>>,
-    origin: Option<u64>,
-    size: Option<u64>,
+    start: BodyStart,
     is_over: bool,
 }
 
-impl<C: Channel> Body<'_, C> {
+impl<'f, C: Channel> Body<'f, C> {
+    const fn new(client: &'f mut ImapClient<C>, start: BodyStart) -> Self {
+        let is_over = start.size.is_none();
+        Self { client, start, is_over }
+    }
+
     /// Returns the section.
     #[must_use]
     pub fn section(&self) -> Section<'_> {
-        self.section.view()
+        self.start.section.view()
     }
 
     /// Returns the offset of the contents in the section, in bytes, if only a part was requested.
     #[must_use]
     pub const fn origin(&self) -> Option<u64> {
-        self.origin
+        self.start.origin
     }
 
     /// Returns the size of the contents in bytes; `None` if the server has no such section.
     #[must_use]
     pub const fn size(&self) -> Option<u64> {
-        self.size
+        self.start.size
     }
 
     /// Waits until there are bytes to read, or the end.

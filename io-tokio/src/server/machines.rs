@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use io_common::{ImapServer, MachineMut, Protocol, ServerProtocol, SmtpServer};
-use proto_mail::{Cleartext, Machine, OwnedEvents, Secure, StartTlsRequest};
+use proto_mail::{
+    AuthRequest, AuthVerdict, Cleartext, Machine, OwnedEvents, Secure, SendBuffer, StartTlsRequest,
+};
 
 /// A protocol whose servers [`Server::serve`](crate::Server::serve) runs: [`ImapServer`] and [`SmtpServer`].
 pub trait AsyncProtocol:
@@ -32,6 +34,20 @@ pub trait ServedMachine: OwnedEvents<OwnedEvent: Send> + Send + Sized + 'static 
 
     /// Returns what an event means for a message that is being received.
     fn incoming(event: Self::Event<'_>) -> Incoming<'_, Self::Reply>;
+}
+
+/// A server's machine that authenticates clients: one under TLS.
+pub trait AuthenticatingMachine: ServedMachine {
+    /// Answers an authentication.
+    ///
+    /// # Errors
+    /// [`StaleToken`](proto_mail::Misuse::StaleToken) if the request is not the open one.
+    fn answer_auth(
+        &mut self,
+        request: AuthRequest,
+        verdict: AuthVerdict,
+        tx: &mut SendBuffer,
+    ) -> Result<(), proto_mail::Error>;
 }
 
 /// An event of a message that is being received.
@@ -93,10 +109,27 @@ macro_rules! imap {
     };
 }
 
+macro_rules! authenticating {
+    ($server:ty) => {
+        impl AuthenticatingMachine for $server {
+            fn answer_auth(
+                &mut self,
+                request: AuthRequest,
+                verdict: AuthVerdict,
+                tx: &mut SendBuffer,
+            ) -> Result<(), proto_mail::Error> {
+                <$server>::answer_auth(self, request, verdict, tx)
+            }
+        }
+    };
+}
+
 smtp!(Cleartext);
 smtp!(Secure);
 imap!(Cleartext);
 imap!(Secure);
+authenticating!(proto_smtp::server::Server<Secure>);
+authenticating!(proto_imap::server::Server<Secure>);
 
 impl AsyncProtocol for SmtpServer {
     fn starttls_request(event: proto_smtp::server::OwnedEvent<Cleartext>) -> Option<StartTlsRequest> {

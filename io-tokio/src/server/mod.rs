@@ -10,6 +10,6 @@ mod table;
 mod task;
 
 pub use listener::{BoundPort, Server};
-pub use machines::{AsyncProtocol, Incoming, ServedMachine};
+pub use machines::{AsyncProtocol, AuthenticatingMachine, Incoming, ServedMachine};
 pub use serve::Service;
 pub use session::{CleartextSession, MessageBody, SecureSession, Session};

@@ -7,11 +7,14 @@ use std::{
 };
 
 use proto_imap::types::{StatusResponse, Untagged};
-use proto_mail::{AuthRequest, AuthVerdict, Credentials, Secure, token::AuthQuestion};
+use proto_mail::{AuthRequest, AuthVerdict, Credentials, token::AuthQuestion};
 use proto_smtp::types::{Code, Response};
 use tokio::io::AsyncBufRead;
 
-use super::{machines::ServedMachine, session::Session};
+use super::{
+    machines::{AuthenticatingMachine, ServedMachine},
+    session::Session,
+};
 use crate::error::Error;
 
 impl<C: proto_mail::Channel> Session<proto_smtp::server::Server<C>>
@@ -89,7 +92,15 @@ where
     }
 }
 
-impl Session<proto_smtp::server::Server<Secure>> {
+impl<M: AuthenticatingMachine> Session<M> {
+    /// Answers an authentication. After [`AuthVerdict::Accept`] call [`logged_in`](Self::logged_in).
+    ///
+    /// # Errors
+    /// [`StaleToken`](proto_mail::Misuse::StaleToken) if the request is not the open one.
+    pub fn answer_auth(&mut self, request: AuthRequest, verdict: AuthVerdict) -> Result<(), Error> {
+        Ok(self.with(|server, tx| server.answer_auth(request, verdict, tx))?)
+    }
+
     /// Answers an authentication by a check of user and password. Questions that it cannot answer are rejected: offer only
     /// mechanisms that pass the password, as the default configuration does.
     ///
@@ -107,43 +118,6 @@ impl Session<proto_smtp::server::Server<Secure>> {
             self.logged_in();
         }
         Ok(())
-    }
-
-    /// Answers an authentication. After [`AuthVerdict::Accept`] call [`logged_in`](Self::logged_in).
-    ///
-    /// # Errors
-    /// Those of [`Server::answer_auth`](proto_smtp::server::Server::answer_auth).
-    pub fn answer_auth(&mut self, request: AuthRequest, verdict: AuthVerdict) -> Result<(), Error> {
-        Ok(self.with(|server, tx| server.answer_auth(request, verdict, tx))?)
-    }
-}
-
-impl Session<proto_imap::server::Server<Secure>> {
-    /// Answers an authentication by a check of user and password. Questions that it cannot answer are rejected: offer only
-    /// mechanisms that pass the password, as the default configuration does.
-    ///
-    /// # Errors
-    /// As [`answer_auth`](Self::answer_auth).
-    pub fn answer_password(
-        &mut self,
-        request: AuthRequest,
-        is_correct: impl FnOnce(&str, &[u8]) -> bool,
-    ) -> Result<(), Error> {
-        let verdict = verdict(&request, is_correct);
-        let is_accepted = matches!(verdict, AuthVerdict::Accept);
-        self.answer_auth(request, verdict)?;
-        if is_accepted {
-            self.logged_in();
-        }
-        Ok(())
-    }
-
-    /// Answers an authentication. After [`AuthVerdict::Accept`] call [`logged_in`](Self::logged_in).
-    ///
-    /// # Errors
-    /// Those of [`Server::answer_auth`](proto_imap::server::Server::answer_auth).
-    pub fn answer_auth(&mut self, request: AuthRequest, verdict: AuthVerdict) -> Result<(), Error> {
-        Ok(self.with(|server, tx| server.answer_auth(request, verdict, tx))?)
     }
 }
 

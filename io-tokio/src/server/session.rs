@@ -86,7 +86,7 @@ impl<M: ServedMachine> Session<M> {
     /// Sends what was answered and returns the next event. `None`: the session is over, everything was sent and the
     /// connection is closed.
     ///
-    /// Dropping the future loses nothing.
+    /// Dropping the future loses nothing. While a token is kept, there is no further event: answer or drop it first.
     ///
     /// # Errors
     /// The client broke the protocol, a time limit passed, or the connection was lost. The farewell was sent, if the
