@@ -278,3 +278,30 @@ async fn a_unix_socket_carries_a_trusted_session() {
     smtp.quit().await.unwrap();
     server.shut_down(Duration::from_secs(5)).await;
 }
+
+/// A program can move sessions and their futures to other tasks.
+#[test]
+fn sessions_and_futures_are_send() {
+    fn is_send<T: Send>(_: fn() -> T) {}
+    fn future_is_send<F: Future + Send>(_: impl FnOnce(ImapClient, SmtpClient) -> F) {}
+    is_send::<ImapClient>(|| unreachable!());
+    is_send::<SmtpClient<Cleartext>>(|| unreachable!());
+    future_is_send(|mut imap, mut smtp| async move {
+        let (connector, target) = (connector(), Target::new("localhost", 993, Security::ImplicitTls));
+        drop(ImapClient::connect(&connector, &target).await?);
+        imap.login(&Credentials::password("u", &b"p"[..])).await?;
+        imap.select("INBOX").await?;
+        imap.list("*").await?;
+        imap.uid_search(&[proto_imap::types::SearchKey::All]).await?;
+        let mut fetch = imap.uid_fetch(1..=2, proto_imap::types::FetchAttribute::FAST).await?;
+        while let Some(mut body) = fetch.next_body().await? {
+            body.read_u8().await?;
+        }
+        imap.append(&AppendCommand::new(MailboxName::new("INBOX")), "message").await?;
+        imap.idle().await?.next().await?;
+        smtp.login(&Credentials::password("u", &b"p"[..])).await?;
+        smtp.send(Envelope::new("", ["a@example.com"])?, "message").await?;
+        imap.logout().await?;
+        smtp.quit().await
+    });
+}
