@@ -31,7 +31,7 @@ use crate::{
 use crate::{error::Error, socket::Socket, timer::now};
 
 /// How long an address may take before the next one is tried as well (RFC 8305 §5).
-const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Opens connections with one TLS configuration and set of time limits. Cheap to clone.
 #[derive(Clone)]
@@ -212,7 +212,7 @@ async fn race(addresses: &[SocketAddr]) -> Result<TcpStream, Vec<(SocketAddr, io
         if running.is_empty() {
             return Err(failed);
         }
-        let mut head_start = pin!(sleep(NEXT_ADDRESS));
+        let mut head_start = pin!(sleep(ATTEMPT_DELAY));
         let has_more = !waiting.as_slice().is_empty();
         let finished = poll_fn(|cx| {
             for index in 0..running.len() {

@@ -31,10 +31,10 @@ const READ_AHEAD: usize = 256 * 1024;
 /// How many times the limit of its first reply a STARTTLS negotiation may take.
 const STARTTLS_REPLIES: u32 = 3;
 /// How long closing waits for the peer, and how often it reads meanwhile.
-const CLOSE: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const CLOSE_READS: usize = 64;
 /// After this time without input the buffers are freed.
-const IDLE: Duration = Duration::from_secs(3);
+const RELEASE_AFTER: Duration = Duration::from_secs(3);
 
 /// A transport with a timer.
 pub(crate) struct Link {
@@ -131,7 +131,7 @@ impl Link {
                 Some(ExpiredLimit::Wait(awaited)) => (TimeoutStage::Wait(awaited), deadlines.longest(wait)),
                 None => {
                     let limit = self.timer.observe(activity, deadlines);
-                    let idle_at = self.last_input + IDLE;
+                    let idle_at = self.last_input + RELEASE_AFTER;
                     let is_idle = idle_at <= activity.now;
                     if is_idle {
                         self.inner.release();
@@ -172,7 +172,7 @@ impl Link {
                 Closing::Notified => {
                     ready!(self.poll_flush(cx))?;
                     self.inner.shutdown_write();
-                    self.closing = Closing::Lingering { until: now() + CLOSE, reads: CLOSE_READS };
+                    self.closing = Closing::Lingering { until: now() + CLOSE_TIMEOUT, reads: CLOSE_READS };
                 }
                 Closing::Lingering { reads: 0, .. } => return Poll::Ready(Ok(())),
                 Closing::Lingering { until, reads } => {

@@ -19,7 +19,7 @@ use crate::{Cut, Driver};
 /// How long a driver works before it looks for orders.
 const TURN: Duration = Duration::from_millis(1);
 /// How long a result may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+const RESULT_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(crate) trait Protocol:
     ClientProtocol<Cleartext: ClientMachine + 'static, Secure: ClientMachine + 'static, Config: 'static>
@@ -352,9 +352,9 @@ impl Role for DrivenClient {
                 self.notes.note(Seen::Event("StartTls agreed".into()));
                 return Ok(());
             }
-            match self.results.recv_timeout(PATIENCE).map_err(|_| "the session is over")? {
+            match self.results.recv_timeout(RESULT_TIMEOUT).map_err(|_| "the session is over")? {
                 // What the action depends on may not have arrived yet.
-                Err(_) if begin.elapsed() < PATIENCE => thread::sleep(TURN),
+                Err(_) if begin.elapsed() < RESULT_TIMEOUT => thread::sleep(TURN),
                 result => return result,
             }
         }
@@ -379,6 +379,6 @@ impl Role for DrivenClient {
 
     fn may_change(&mut self, since: Duration) -> bool {
         thread::sleep(TURN);
-        since < PATIENCE
+        since < RESULT_TIMEOUT
     }
 }

@@ -20,7 +20,7 @@ use crate::{Cut, Driver};
 /// How long a turn of the test's thread takes.
 const TURN: Duration = Duration::from_millis(1);
 /// How long a result may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+const RESULT_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(crate) trait Protocol:
     ServerProtocol<Cleartext: ServerMachine + 'static, Secure: ServerMachine + 'static, Config: 'static>
@@ -43,12 +43,12 @@ struct Shared {
     is_over: bool,
 }
 
-type Desk = Arc<Mutex<Shared>>;
+type SharedState = Arc<Mutex<Shared>>;
 
 pub(crate) fn start<P: Protocol>(driver: Driver, config: P::Config, cleartext: bool) -> Box<dyn Role> {
-    let desk = Desk::default();
+    let state = SharedState::default();
     let tls = if cleartext { ListenerTls::StartTls(identity()) } else { ListenerTls::Implicit(identity()) };
-    let shared = desk.clone();
+    let shared = state.clone();
     let factory = move |_: &io_mio::Peer| Application::<P>::new(&shared);
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut runtime = None;
@@ -56,9 +56,9 @@ pub(crate) fn start<P: Protocol>(driver: Driver, config: P::Config, cleartext: b
         Driver::Mio => {
             let mut reactor = Reactor::new(ConnectionLimits::default()).unwrap();
             let listening = reactor.listen::<P, _>(any_port, tls, config, Deadlines::default(), factory);
-            let shared = desk.clone();
+            let state = state.clone();
             thread::spawn(move || {
-                while !shared.lock().unwrap().is_over {
+                while !state.lock().unwrap().is_over {
                     reactor.turn(Some(5 * TURN)).unwrap();
                 }
             });
@@ -79,33 +79,33 @@ pub(crate) fn start<P: Protocol>(driver: Driver, config: P::Config, cleartext: b
         Driver::Thread => {
             let listener = TcpListener::bind(any_port).unwrap();
             let address = listener.local_addr().unwrap();
-            let shared = desk.clone();
+            let state = state.clone();
             thread::spawn(move || {
                 let (socket, _) = listener.accept().unwrap();
-                serve::<P>(socket, &config, cleartext, &shared);
+                serve::<P>(socket, &config, cleartext, &state);
             });
             address
         }
     };
     let peer = Peer::new(TcpStream::connect(address).unwrap());
     let has_tls = driver != Driver::Thread;
-    Box::new(DrivenServer { peer, desk, notes: Notes::default(), cleartext, has_tls, runtime })
+    Box::new(DrivenServer { peer, state, notes: Notes::default(), cleartext, has_tls, runtime })
 }
 
 /// The application of a session on one side of the gate.
 struct Application<P: Protocol> {
-    desk: Desk,
+    state: SharedState,
     cleartext_token: Option<Asked<<P::Cleartext as ServerMachine>::Token>>,
     token: Option<<P::Secure as ServerMachine>::Token>,
 }
 
 impl<P: Protocol> Application<P> {
-    fn new(desk: &Desk) -> Self {
-        Self { desk: desk.clone(), cleartext_token: None, token: None }
+    fn new(state: &SharedState) -> Self {
+        Self { state: state.clone(), cleartext_token: None, token: None }
     }
 
     fn note(&self, seen: Seen) {
-        self.desk.lock().unwrap().seen.push(seen);
+        self.state.lock().unwrap().seen.push(seen);
     }
 
     fn see_cleartext(&mut self, event: <P::Cleartext as Machine>::Event<'_>) {
@@ -124,7 +124,7 @@ impl<P: Protocol> Application<P> {
 
     /// Follows the next order.
     fn follow(&mut self, machine: MachineMut<'_, P>, tx: &mut SendBuffer) -> Next {
-        let Some((action, more)) = self.desk.lock().unwrap().orders.pop_front() else {
+        let Some((action, more)) = self.state.lock().unwrap().orders.pop_front() else {
             return Next::Continue;
         };
         let more: Vec<&str> = more.iter().map(String::as_str).collect();
@@ -147,7 +147,7 @@ impl<P: Protocol> Application<P> {
                 result = answered.map(|left| self.token = left);
             }
         }
-        self.desk.lock().unwrap().result = Some(result);
+        self.state.lock().unwrap().result = Some(result);
         next
     }
 }
@@ -176,7 +176,7 @@ impl<P: Protocol> Handler<P> for Application<P> {
     }
 
     fn opened(&mut self, _: MachineMut<'_, P>, _: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
-        self.desk.lock().unwrap().handle = Some(cx.session_handle());
+        self.state.lock().unwrap().handle = Some(cx.session_handle());
         Next::Continue
     }
 
@@ -194,10 +194,10 @@ impl<P: Protocol> Handler<P> for Application<P> {
 }
 
 /// Serves a connection with blocking calls, without TLS.
-fn serve<P: Protocol>(mut socket: TcpStream, config: &P::Config, cleartext: bool, desk: &Desk) {
+fn serve<P: Protocol>(mut socket: TcpStream, config: &P::Config, cleartext: bool, state: &SharedState) {
     socket.set_read_timeout(Some(TURN)).unwrap();
     let mut tx = SendBuffer::new();
-    let mut application = Application::<P>::new(desk);
+    let mut application = Application::<P>::new(state);
     let outcome = if cleartext {
         let machine = P::open(config, &mut tx);
         let mut driver = proto_mail::Driver::<_, Instant>::with_buffers(machine, Default::default(), tx);
@@ -223,7 +223,7 @@ fn serve<P: Protocol>(mut socket: TcpStream, config: &P::Config, cleartext: bool
         Ok(proto_mail::Driver::<_, Instant>::with_buffers(machine, Default::default(), tx))
     };
     let error = match outcome {
-        Ok(driver) => serve_secure(driver, socket, desk, Application::<P>::new(desk)),
+        Ok(driver) => serve_secure(driver, socket, state, Application::<P>::new(state)),
         Err(error) => error,
     };
     application.note(Seen::Event(error));
@@ -233,10 +233,10 @@ fn serve<P: Protocol>(mut socket: TcpStream, config: &P::Config, cleartext: bool
 fn serve_secure<P: Protocol>(
     mut driver: proto_mail::Driver<P::Secure, Instant>,
     mut socket: TcpStream,
-    desk: &Desk,
+    state: &SharedState,
     mut application: Application<P>,
 ) -> String {
-    while !desk.lock().unwrap().is_over {
+    while !state.lock().unwrap().is_over {
         let mut see = |event: <P::Secure as Machine>::Event<'_>| application.see_secure(event);
         if let Err(error) = blocking_turn(&mut driver, &mut socket, |event, _, _| see(event)) {
             return error;
@@ -248,7 +248,7 @@ fn serve_secure<P: Protocol>(
 
 struct DrivenServer {
     peer: Peer,
-    desk: Desk,
+    state: SharedState,
     notes: Notes,
     cleartext: bool,
     has_tls: bool,
@@ -270,25 +270,25 @@ impl Role for DrivenServer {
         let begin = Instant::now();
         loop {
             {
-                let mut desk = self.desk.lock().unwrap();
+                let mut state = self.state.lock().unwrap();
                 let more = more.iter().map(ToString::to_string).collect();
-                desk.orders.push_back((action.into(), more));
-                if let Some(handle) = &desk.handle {
+                state.orders.push_back((action.into(), more));
+                if let Some(handle) = &state.handle {
                     handle.wake();
                 }
             }
             let result = loop {
-                if let Some(result) = self.desk.lock().unwrap().result.take() {
+                if let Some(result) = self.state.lock().unwrap().result.take() {
                     break result;
                 }
-                if begin.elapsed() > PATIENCE {
+                if begin.elapsed() > RESULT_TIMEOUT {
                     return Err("the session is over".into());
                 }
                 thread::sleep(TURN / 4);
             };
             match result {
                 // What the action answers may not have arrived yet.
-                Err(_) if begin.elapsed() < PATIENCE => thread::sleep(TURN),
+                Err(_) if begin.elapsed() < RESULT_TIMEOUT => thread::sleep(TURN),
                 result => return result,
             }
         }
@@ -304,19 +304,19 @@ impl Role for DrivenServer {
 
     fn notes(&mut self) -> &mut Notes {
         self.notes.sent(self.peer.receive());
-        self.desk.lock().unwrap().seen.drain(..).for_each(|seen| self.notes.note(seen));
+        self.state.lock().unwrap().seen.drain(..).for_each(|seen| self.notes.note(seen));
         &mut self.notes
     }
 
     fn may_change(&mut self, since: Duration) -> bool {
         thread::sleep(TURN);
-        since < PATIENCE
+        since < RESULT_TIMEOUT
     }
 }
 
 impl Drop for DrivenServer {
     fn drop(&mut self) {
-        self.desk.lock().unwrap().is_over = true;
+        self.state.lock().unwrap().is_over = true;
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -22,9 +22,9 @@ use super::{
 use crate::{error::Error, socket::Socket, timer::now};
 
 /// How long accepting pauses when the operating system has no resources left.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long telling a connection beyond all limits that it is one may take.
-const CUT_OFF: Duration = Duration::from_millis(100);
+const CUT_OFF_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A server: any number of listening ports, of any protocol, with a task of tokio for each session.
 ///
@@ -271,7 +271,7 @@ async fn accept_all(port: BoundPort, table: Arc<Table>, accept: impl Accept) {
             Ok(socket) => admit(socket, &table, &accept).await,
             Err(error) if concerns_one_connection(&error) => {}
             // No file descriptor or memory is left: some sessions have to end first.
-            Err(_) => sleep(PAUSE).await,
+            Err(_) => sleep(ACCEPT_PAUSE).await,
         }
     }
 }
@@ -287,7 +287,7 @@ async fn admit(mut socket: Socket, table: &Arc<Table>, accept: &impl Accept) {
         Some(place) => accept.start(socket, place),
         None => {
             // A new socket is writable at once.
-            let _ = timeout(CUT_OFF, socket.writable()).await;
+            let _ = timeout(CUT_OFF_TIMEOUT, socket.writable()).await;
             accept.cut_off(socket);
         }
     }

@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// How often a session that does not read looks whether its peer has left.
-const LOOK: Duration = Duration::from_secs(1);
+const PEER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How soon a session looks again at input that it has only peeked at.
-const PEEK: Duration = Duration::from_millis(20);
+const PEEK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs a session to its end.
 pub(crate) struct HandlerTask {
@@ -76,8 +76,8 @@ impl HandlerTask {
         }
         let look = match (turn.awaits_input || socket.await_input(cx), socket.has_peeked()) {
             (true, _) => None,
-            (false, true) => Some(PEEK),
-            (false, false) => Some(LOOK),
+            (false, true) => Some(PEEK_INTERVAL),
+            (false, false) => Some(PEER_CHECK_INTERVAL),
         };
         let look = look.map(|after| now() + after);
         self.timer.poll_at(at.into_iter().chain(look).min(), cx)
