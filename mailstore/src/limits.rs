@@ -17,7 +17,7 @@ pub(crate) const PAGE_LIMIT: usize = 512 * 1024;
 /// The most ranges of a set that one page looks up.
 pub(crate) const RANGE_LIMIT: usize = 4_000;
 
-/// The most messages that one call examines for `\Deleted`.
+/// The most messages that one call examines for `\Deleted`, and the most UIDs for removals that are forgotten.
 pub(crate) const SCAN_LIMIT: usize = 20_000;
 
 /// The most unfetched messages of one remote mailbox that are recorded.

@@ -117,3 +117,33 @@ fn reads_records_of_earlier_versions_in_bounded_memory() {
     assert_eq!((envelope.from.len(), envelope.truncated), (1_000, true));
     assert!(page.messages[1].structure.as_ref().is_some_and(|root: &Part| !root.header.is_empty()));
 }
+
+#[test]
+fn memory_of_a_store_in_memory_is_what_it_counts() {
+    let typical = "Date: Tue, 14 Nov 2023 22:13:20 +0000\r\nFrom: Ann Example <ann@example.org>\r\n\
+        To: Bob <bob@example.net>, Carol <carol@example.com>\r\nMessage-ID: <0123456789abcdef@mail.example.org>\r\n\
+        Subject: a subject of ordinary length\r\nContent-Type: text/plain; charset=utf-8\r\n\r\ntext\r\n";
+    for message in
+        [b"".to_vec(), typical.as_bytes().to_vec(), format!("To: {}\r\n\r\nx", named(12)).into_bytes()]
+    {
+        let (store, held) = peak(|| {
+            let store = MemoryStore::new().unwrap().with_password_cost(PasswordCost::Minimal).unwrap();
+            let account = store.create_account("ann", b"password").unwrap().id;
+            let inbox = store.mailbox(account, "INBOX").unwrap().id;
+            for _ in 0..3_000 {
+                let mut upload = store.upload().unwrap();
+                upload.write(&message).unwrap();
+                let targets = vec![Target {
+                    mailbox: inbox,
+                    flags: Flags::new(),
+                    internal_date: InternalDate::default(),
+                }];
+                store.append(Delivery { upload, targets }).unwrap();
+            }
+            store.copy(inbox, &UidSet::all(), inbox, 1_000).unwrap();
+            store
+        });
+        let (held, counted) = (held as u64, store.storage().used());
+        assert!(held < counted + MEBIBYTE as u64, "{held} bytes are held and {counted} counted");
+    }
+}

@@ -132,9 +132,8 @@ fn load_mailbox(
 
 fn load_message(state: &mut State, mailbox: MailboxId, message: StoredMessage) -> Result<()> {
     let StoredMessage { uid, modseq, flags, internal_date, size, content } = message;
-    let known = state.uses.get(&content).and_then(|uses| {
-        let (mailbox, uid) = uses.first()?;
-        Some(Arc::clone(&state.mailboxes.get(mailbox)?.messages.get(uid)?.content))
+    let known = state.first_use(content).and_then(|(mailbox, uid)| {
+        Some(Arc::clone(&state.mailboxes.get(&mailbox)?.messages.get(&uid)?.content))
     });
     let found = state.mailbox_mut(mailbox)?;
     if uid == 0 || found.messages.contains_key(&uid) {

@@ -5,6 +5,7 @@ use super::state::{Entry, MailboxState, State};
 use super::transaction::Transaction;
 use crate::error::Result;
 use crate::flags::Flags;
+use crate::limits::SCAN_LIMIT;
 use crate::types::{ChangeCursor, Changes, MailboxId, MessageFlags, Quota, StoreMode, Stored, UidSet};
 
 /// A STORE.
@@ -116,8 +117,8 @@ fn add_vanished(mailbox: &MailboxState, limit: usize, changes: &mut Changes) {
             _ => 1,
         };
         let last = mailbox.header.uid_next.saturating_sub(1);
-        for uid in start..=last {
-            if changes.vanished.len() >= limit {
+        for (examined, uid) in (start..=last).enumerate() {
+            if changes.vanished.len() >= limit || examined >= SCAN_LIMIT {
                 changes.more = true;
                 return;
             }

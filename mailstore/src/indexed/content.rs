@@ -7,7 +7,7 @@ use mailmime::{Envelope, Limits, Part, Structure, StructureRecord, decode};
 use std::sync::OnceLock;
 
 /// The longest records of a message that the index keeps, in bytes. Longer ones are derived again when they are needed.
-const KEPT_RECORDS: usize = 4 * 1024;
+const KEPT_RECORDS: usize = 1024;
 
 /// The content of a message. The messages of all mailboxes that share it share this value.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The most removed messages of a mailbox that are remembered one by one.
-const REMOVAL_LIMIT: usize = 65_536;
+const REMOVAL_LIMIT: usize = 10_000;
 
 /// Everything that the index holds.
 #[derive(Default)]
@@ -23,7 +23,7 @@ pub(crate) struct State {
     pub(crate) account_names: BTreeMap<String, AccountId>,
     pub(crate) mailboxes: BTreeMap<MailboxId, MailboxState>,
     /// Where each content is used. Content that is used nowhere is freed.
-    pub(crate) uses: BTreeMap<ContentId, BTreeSet<(MailboxId, u32)>>,
+    pub(crate) uses: BTreeSet<(ContentId, MailboxId, u32)>,
     pub(crate) last_mailbox: i64,
     /// The parts of unfinished copies: the UIDs from the first to the second one in the destination.
     pub(crate) unfinished: BTreeMap<i64, Vec<(MailboxId, u32, u32)>>,
@@ -112,7 +112,7 @@ impl State {
     /// Puts a message into a mailbox and counts it.
     pub(crate) fn insert(&mut self, mailbox: MailboxId, uid: u32, entry: Entry) {
         let Some(found) = self.mailboxes.get_mut(&mailbox) else { return };
-        self.uses.entry(entry.content.id).or_default().insert((mailbox, uid));
+        self.uses.insert((entry.content.id, mailbox, uid));
         if let Some(account) = self.accounts.get_mut(&found.account) {
             account.usage.messages += 1;
             account.usage.bytes += entry.content.size;
@@ -141,13 +141,14 @@ impl State {
             account.usage.messages -= 1;
             account.usage.bytes -= entry.content.size;
         }
-        let Some(uses) = self.uses.get_mut(&entry.content.id) else { return false };
-        uses.remove(&(mailbox, uid));
-        let unused = uses.is_empty();
-        if unused {
-            self.uses.remove(&entry.content.id);
-        }
-        unused
+        let was_used = self.uses.remove(&(entry.content.id, mailbox, uid));
+        was_used && self.first_use(entry.content.id).is_none()
+    }
+
+    /// Returns a message that has this content.
+    pub(crate) fn first_use(&self, content: ContentId) -> Option<(MailboxId, u32)> {
+        let first = self.uses.range((content, MailboxId(i64::MIN), 0)..).next();
+        first.filter(|(found, ..)| *found == content).map(|(_, mailbox, uid)| (*mailbox, *uid))
     }
 
     /// Returns an identifier for a new copy of several parts.

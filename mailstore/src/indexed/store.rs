@@ -5,7 +5,7 @@
 use super::accounts::{self, Loaded};
 use super::changes::{self, FlagChange};
 use super::content::Content;
-use super::state::State;
+use super::state::{MailboxState, State};
 use super::storage::Storage;
 use super::transaction::{AfterCommit, Transaction};
 use super::{mailboxes, messages};
@@ -24,7 +24,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 /// A store over any [`Storage`]. It keeps an index of all messages in memory: UIDs, flags, dates, sizes and
-/// mod-sequences, about 300 bytes each. The storage keeps their bytes, and the index too if it wants to.
+/// mod-sequences, less than 1 KiB each. The storage keeps their bytes, and the index too if it wants to.
 ///
 /// Accounts are not stored: create them at each start, with [`create_account`](Accounts::create_account) or
 /// [`add_account`](Self::add_account). The account then has the mailboxes that the storage has for its name. The storage
@@ -340,15 +340,21 @@ impl<S: Storage> Store for IndexedStore<S> {
 
     fn select(&self, mailbox: MailboxId, access: Access) -> Result<Selection> {
         let limit = self.quota().keywords;
+        let describe = |found: &MailboxState| Selection {
+            mailbox,
+            status: found.status(),
+            first_recent_uid: found.first_recent_uid,
+            keywords: found.keywords.clone().in_use(limit),
+        };
+        let selection = self.read(|state| state.mailbox(mailbox).map(describe))?;
+        if access == Access::ReadOnly || selection.first_recent_uid == selection.status.uid_next {
+            return Ok(selection);
+        }
         self.change(|state| {
             let found = state.mailbox_mut(mailbox)?;
-            let status = found.status();
-            let first_recent_uid = match access {
-                Access::ReadOnly => found.first_recent_uid,
-                Access::ReadWrite => found.claim_recent(status.uid_next),
-            };
-            let keywords = found.keywords.clone().in_use(limit);
-            Ok(Selection { mailbox, status, first_recent_uid, keywords })
+            let selection = describe(found);
+            found.claim_recent(selection.status.uid_next);
+            Ok(selection)
         })
     }
 
@@ -431,9 +437,8 @@ impl<S: Storage> Store for IndexedStore<S> {
 
     fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {
         self.read(|state| {
-            let uses = state.uses.get(&content).into_iter();
-            let uses = uses.flat_map(|uses| uses.range((mailbox, 0)..=(mailbox, u32::MAX)));
-            Ok(uses.map(|(_, uid)| *uid).collect())
+            let uses = state.uses.range((content, mailbox, 0)..=(content, mailbox, u32::MAX));
+            Ok(uses.map(|(.., uid)| *uid).collect())
         })
     }
 

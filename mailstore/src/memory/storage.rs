@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 pub const MEMORY_LIMIT: u64 = 1 << 30;
 
 /// What a message in a mailbox counts for, besides its content: about what the index needs for it.
-const MESSAGE_COST: u64 = 512;
+const MESSAGE_COST: u64 = 1024;
 
 /// Messages in memory, up to a limit. See [`MemoryStore`](crate::MemoryStore).
 #[derive(Debug)]
@@ -31,7 +31,7 @@ struct Contents {
 }
 
 impl MemoryStorage {
-    /// Creates an empty storage for at most `bytes` bytes. A message counts for 512 bytes more than it has, in each
+    /// Creates an empty storage for at most `bytes` bytes. A message counts for 1 KiB more than it has, in each
     /// mailbox.
     pub fn with_limit(bytes: u64) -> Self {
         let budget = MemoryBudget::new(bytes);
@@ -130,18 +130,18 @@ mod tests {
         let inbox = store.mailbox(account, "INBOX").unwrap().id;
         let used = || store.storage().used();
         let appended = deliver(&store, inbox, 50_000).unwrap();
-        assert_eq!(used(), 50_512);
+        assert_eq!(used(), 51_024);
         assert!(matches!(deliver(&store, inbox, 60_000), Err(Error::Full)));
-        assert_eq!((used(), store.status(inbox).unwrap().messages), (50_512, 1));
+        assert_eq!((used(), store.status(inbox).unwrap().messages), (51_024, 1));
 
         let mut upload = store.upload().unwrap();
-        upload.write(&[b'x'; 49_000]).unwrap();
+        upload.write(&[b'x'; 48_000]).unwrap();
         assert!(matches!(upload.write(&[b'x'; 1_000]), Err(Error::Full)));
         assert!(matches!(store.copy(inbox, &UidSet::all(), inbox, 10), Err(Error::Full)));
         assert_eq!(store.status(inbox).unwrap().messages, 1, "nothing was copied");
         drop(upload);
         store.copy(inbox, &UidSet::all(), inbox, 10).unwrap();
-        assert_eq!(used(), 51_024);
+        assert_eq!(used(), 52_048);
 
         let body = store.open_content(appended.content).unwrap();
         store.expunge(inbox, &Expunge::Exactly(UidSet::all()), 10).unwrap();
@@ -169,7 +169,7 @@ mod tests {
                 Target { mailbox: inbox, flags: Flags::new(), internal_date: InternalDate::default() };
             account.append(Delivery { upload, targets: vec![target] }).unwrap();
         }
-        assert_eq!(account.storage().used(), 2 * 100_512);
+        assert_eq!(account.storage().used(), 2 * 101_024);
         assert_eq!(one.storage().used(), 0);
     }
 }
