@@ -150,6 +150,15 @@ fn keyword_numbers_only_grow(f: &Fixture) {
     let page = f.page(f.inbox);
     assert_eq!(page[1].flags.to_string(), "two three", "a mailbox has one spelling of a keyword");
     assert_eq!((page[0].flags.newest_keyword(), page[1].flags.newest_keyword()), (2, 3));
+    let newest = |mode, keyword: &str| {
+        let stored = f.set_flags(f.inbox, &UidSet::one(2), mode, &[keyword]).unwrap();
+        let message = stored.changed.first().or(stored.unchanged.first()).unwrap();
+        assert_eq!(f.page(f.inbox)[1].flags.newest_keyword(), message.flags.newest_keyword());
+        message.flags.newest_keyword()
+    };
+    assert_eq!((newest(StoreMode::Add, "one"), newest(StoreMode::Remove, "three")), (3, 2));
+    assert_eq!((newest(StoreMode::Remove, "two"), newest(StoreMode::Remove, "one")), (1, 0));
+    assert_eq!((newest(StoreMode::Add, "\\Seen"), newest(StoreMode::Replace, "THREE")), (0, 3));
     f.remove(f.inbox, [2]);
     let known = f.store.keywords(f.inbox).unwrap();
     assert_eq!(known.names.iter().map(|name| &**name).collect::<Vec<_>>(), ["One", "two", "three"]);

@@ -283,7 +283,7 @@ impl MailboxState {
     pub(crate) fn intern(&mut self, flags: &Flags) -> Result<Flags> {
         let given = flags.shared_keywords();
         if given.is_empty() {
-            return Ok(flags.clone());
+            return Ok(Flags::system(flags.system_bits()));
         }
         if let Some((known, stored)) = &self.last_keywords
             && Arc::ptr_eq(known, given)
