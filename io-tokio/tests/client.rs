@@ -8,6 +8,9 @@
 )]
 
 mod common;
+#[path = "common/scripted.rs"]
+#[allow(dead_code, reason = "shared by several tests")]
+mod scripted;
 
 use std::{
     net::SocketAddr,
@@ -167,6 +170,39 @@ async fn each_recipient_has_its_own_result() {
     smtp.quit().await.unwrap();
     let received = serving.await.unwrap();
     assert!(received.ends_with("DATA\r\none line\r\n.\r\nQUIT\r\n"), "{received}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_envelope_that_cannot_be_sent_costs_only_itself() {
+    let log = scripted::Log::default();
+    let config = Arc::new(proto_smtp::Config::default().danger_cleartext());
+    let socket = Socket::new(scripted::Scripted::new(scripted::SmtpScript::new(&log)));
+    let connection = connector().danger_connect_cleartext_over::<io_common::SmtpClient>(socket, &config);
+    let mut smtp = SmtpClient::over(connection.unwrap()).await.unwrap();
+    assert!(matches!(Envelope::new("a", []), Err(Error::Invalid(_))));
+    let report = smtp.send(Envelope::new("a@example.com", []).unwrap(), "x\r\n").await.unwrap();
+    assert!(!report.is_delivered() && report.error().is_none(), "{report:?}");
+    // The server does not offer SMTPUTF8.
+    let envelope = Envelope::new("a@example.com", ["\u{fc}@example.org"]).unwrap();
+    assert!(envelope.mail.utf8);
+    let report = smtp.send(envelope, "x\r\n").await.unwrap();
+    assert!(
+        matches!(report.recipients()[0].outcome(), Outcome::NotSent(NotSent::NotOffered(_))),
+        "{report:?}"
+    );
+    let mut ascii = Envelope::new("a@example.com", ["b@example.org"]).unwrap();
+    ascii.recipients = Envelope::new("", ["\u{fc}@example.org"]).unwrap().recipients;
+    let report = smtp.send(ascii, "x\r\n").await.unwrap();
+    assert!(
+        matches!(report.recipients()[0].outcome(), Outcome::NotSent(NotSent::NotOffered(_))),
+        "{report:?}"
+    );
+    let good = Envelope::new("a@example.com", ["b@example.org"]).unwrap();
+    assert!(smtp.send(good, "x\r\n").await.unwrap().is_delivered());
+    smtp.quit().await.unwrap();
+    let log = log.lock().unwrap();
+    let recipients: Vec<_> = log.iter().filter(|line| line.starts_with("RCPT")).collect();
+    assert_eq!(recipients, ["RCPT TO:<b@example.org>"], "{log:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -93,12 +93,17 @@ where
 }
 
 impl<M: AuthenticatingMachine> Session<M> {
-    /// Answers an authentication. After [`AuthVerdict::Accept`] call [`logged_in`](Self::logged_in).
+    /// Answers an authentication. After [`AuthVerdict::Accept`] the client [has logged in](Self::logged_in).
     ///
     /// # Errors
     /// [`StaleToken`](proto_mail::Misuse::StaleToken) if the request is not the open one.
     pub fn answer_auth(&mut self, request: AuthRequest, verdict: AuthVerdict) -> Result<(), Error> {
-        Ok(self.with(|server, tx| server.answer_auth(request, verdict, tx))?)
+        let is_accepted = matches!(verdict, AuthVerdict::Accept);
+        self.with(|server, tx| server.answer_auth(request, verdict, tx))?;
+        if is_accepted {
+            self.logged_in();
+        }
+        Ok(())
     }
 
     /// Answers an authentication by a check of user and password. Questions that it cannot answer are rejected: offer only
@@ -112,12 +117,7 @@ impl<M: AuthenticatingMachine> Session<M> {
         is_correct: impl FnOnce(&str, &[u8]) -> bool,
     ) -> Result<(), Error> {
         let verdict = verdict(&request, is_correct);
-        let is_accepted = matches!(verdict, AuthVerdict::Accept);
-        self.answer_auth(request, verdict)?;
-        if is_accepted {
-            self.logged_in();
-        }
-        Ok(())
+        self.answer_auth(request, verdict)
     }
 }
 

@@ -17,7 +17,8 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// An envelope without parameters. An empty sender is the null sender, `<>`.
+    /// An envelope without parameters, except that an address beyond US-ASCII requests SMTPUTF8 (RFC 6531). An empty
+    /// sender is the null sender, `<>`.
     ///
     /// # Errors
     /// [`Error::Invalid`] if an address cannot be used.
@@ -29,8 +30,12 @@ impl Envelope {
         let recipients = to
             .into_iter()
             .map(|to| Ok(Rcpt::new(ForwardPath::from(address(to)?))))
-            .collect::<Result<_, Error>>()?;
-        Ok(Self { mail: Mail::new(from), recipients })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let addresses =
+            recipients.iter().filter_map(|rcpt: &Rcpt<'_>| rcpt.to.address()).chain(from.address());
+        let needs_utf8 = addresses.into_iter().any(|address| !address.is_ascii());
+        let mail = Mail::new(from);
+        Ok(Self { mail: if needs_utf8 { mail.with_utf8() } else { mail }, recipients })
     }
 }
 

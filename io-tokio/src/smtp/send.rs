@@ -31,10 +31,11 @@ impl Report {
         self.transaction.recipients()
     }
 
-    /// Returns whether the server has accepted the message for every recipient.
+    /// Returns whether the server has accepted the message for every recipient. False if there are none.
     #[must_use]
     pub fn is_delivered(&self) -> bool {
-        self.recipients().iter().all(|one| matches!(one.outcome(), Outcome::Delivered(_)))
+        !self.recipients().is_empty()
+            && self.recipients().iter().all(|one| matches!(one.outcome(), Outcome::Delivered(_)))
     }
 
     /// Returns the error that ended the session, if one did. The outcomes say whether the message may have arrived.
@@ -67,7 +68,7 @@ impl<C: Channel> SmtpClient<C> {
     /// A connection that is lost is reported in [`Report::error`]; the outcomes say whether the message may have arrived.
     ///
     /// # Errors
-    /// Nothing was sent: the session was over before.
+    /// The message was not sent: the session was over before, or the envelope cannot be written.
     pub async fn send(
         &mut self,
         envelope: impl Into<Transaction>,
@@ -105,7 +106,8 @@ impl<C: Channel> SmtpClient<C> {
                 note(progress, &mut self.unfinished);
                 Ok(progress)
             }
-            Err(error) => Err(error.into()),
+            // The program's mistake, not the connection's. What was given is reset with the next command.
+            Err(error) => return Err(error.into()),
         };
         match begun {
             Ok(Progress::SendData) => Ok(Begun::Writer(MessageWriter { client: self, transaction })),
