@@ -3,6 +3,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod address;
+mod connect_stage;
 mod deadlines;
 pub mod error;
 pub mod protocol;
@@ -17,6 +18,7 @@ pub mod transport;
 pub mod workers;
 
 pub use address::Address;
+pub use connect_stage::{ConnectStage, StageReport};
 pub use deadlines::{Deadlines, MinimumRate};
 pub use error::{Error, ErrorKind, TimeoutStage};
 pub use protocol::{

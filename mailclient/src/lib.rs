@@ -2,4 +2,29 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "mio")]
+pub mod blocking;
+mod channel;
+mod connection_error;
+#[cfg(feature = "mio")]
 pub mod delivery;
+pub mod diagnosis;
+pub mod endpoint;
+mod error;
+mod folder;
+pub mod imap;
+pub mod login;
+pub mod refusal;
+mod refusal_error;
+mod server_reply;
+pub mod smtp;
+pub mod sync;
+mod task;
+
+pub use channel::ClientChannel;
+pub use endpoint::Endpoint;
+pub use error::{Error, ErrorKind, Hint};
+pub use folder::Folder;
+pub use refusal_error::{imap_command_error, smtp_reply_error};
+pub use server_reply::ServerReply;
+pub use task::{Task, TaskStep};

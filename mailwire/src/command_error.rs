@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::refusal_reason::known_code;
-use crate::server_reply::ServerReply;
-use crate::url::Url;
+use mailclient::endpoint::Url;
+use mailclient::refusal::known_code;
+use mailclient::{ErrorKind, Hint, ServerReply};
 
 /// The exit code of a command that failed: one of `sysexits.h`, or 128 plus the number of the signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,16 +101,6 @@ impl CommandError {
         }
     }
 
-    /// Creates the error for a server's refusal: `what` says what it refused, and the server's text follows.
-    pub(crate) fn refused(exit_code: ExitCode, what: &str, reply: ServerReply) -> Self {
-        Self {
-            server: Some(Box::new(reply.clone())),
-            own_text: Some(what.to_owned()),
-            is_remote: true,
-            ..Self::new(exit_code, format!("{what}: {reply}"))
-        }
-    }
-
     /// Marks an error in which a server or the network was involved, so that [`at`](Self::at) names the server.
     #[must_use]
     pub(crate) const fn remote(mut self) -> Self {
@@ -135,13 +125,6 @@ impl CommandError {
     pub(crate) const fn with_exit_code(mut self, exit_code: ExitCode) -> Self {
         self.exit_code = exit_code;
         self.is_transient = matches!(exit_code, ExitCode::TryAgain);
-        self
-    }
-
-    /// Marks that the connection closed unexpectedly.
-    #[must_use]
-    pub(crate) const fn closed(mut self) -> Self {
-        self.is_closed = true;
         self
     }
 
@@ -201,6 +184,104 @@ impl fmt::Display for CommandError {
 }
 
 impl std::error::Error for CommandError {}
+
+impl From<mailclient::Error> for CommandError {
+    fn from(error: mailclient::Error) -> Self {
+        Self {
+            advice: error.hint().map(advice),
+            server: error.reply().cloned().map(Box::new),
+            own_text: error.own_text().map(str::to_owned),
+            host_port: error.host_port().map(|(host, port)| Box::new((host.to_owned(), port))),
+            is_remote: error.is_remote(),
+            is_transient: error.is_retryable(),
+            is_closed: error.is_closed_connection(),
+            ..Self::new(error.kind().into(), error.message())
+        }
+    }
+}
+
+impl From<ErrorKind> for ExitCode {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Usage => Self::Usage,
+            ErrorKind::InvalidInput => Self::Data,
+            ErrorKind::NoHost => Self::NoHost,
+            ErrorKind::Temporary => Self::TryAgain,
+            ErrorKind::Protocol => Self::Protocol,
+            ErrorKind::Refused => Self::Refused,
+            ErrorKind::Configuration => Self::Configuration,
+            ErrorKind::Stopped => Self::Interrupted,
+            _ => Self::Unavailable,
+        }
+    }
+}
+
+/// Returns a hint as advice that names the command's options.
+fn advice(hint: &Hint) -> String {
+    let text = match hint {
+        Hint::CheckPassword => {
+            "check the user name and the password; many providers require an app password or an OAuth token \
+             (--token-command)"
+        }
+        Hint::RenewToken => {
+            "sign in again, so that --token-command prints a new token; the token must be for this user and allow mail \
+             access"
+        }
+        Hint::NeedsTls => "remove --danger-cleartext, or use imaps:// or smtps://",
+        Hint::AllowCleartextLogin => "remove --danger-cleartext, or add --danger-cleartext-login",
+        Hint::ChooseMechanism => {
+            "choose another one with --mechanism; PLAIN and LOGIN reveal the password to the server"
+        }
+        Hint::ChooseOtherMechanism => "choose another --mechanism",
+        Hint::CompareMechanisms => {
+            "compare what the server offers with --mechanism; use --token-command if the server requires an OAuth token"
+        }
+        Hint::TrustCertificate(fingerprint) => {
+            return format!(
+                "if this is your own server: use --ca FILE with its authority's certificate, or compare the fingerprint \
+                 with the one on the server and use --pin {fingerprint}"
+            );
+        }
+        Hint::ListFolders => "run mailwire folders to list the names",
+        hint => return hint.to_string(),
+    };
+    text.to_owned()
+}
+
+/// Converts a local error, of a command that prints credentials for example, for a library call that fails with it.
+impl From<CommandError> for mailclient::Error {
+    fn from(failure: CommandError) -> Self {
+        let kind = match failure.exit_code {
+            ExitCode::Usage => ErrorKind::Usage,
+            ExitCode::Data => ErrorKind::InvalidInput,
+            ExitCode::NoHost => ErrorKind::NoHost,
+            ExitCode::TryAgain => ErrorKind::Temporary,
+            ExitCode::Protocol => ErrorKind::Protocol,
+            ExitCode::Refused => ErrorKind::Refused,
+            ExitCode::Configuration => ErrorKind::Configuration,
+            ExitCode::Interrupted | ExitCode::Terminated => ErrorKind::Stopped,
+            ExitCode::Unavailable | ExitCode::Uncertain | ExitCode::Output => ErrorKind::Unavailable,
+        };
+        let error = Self::new(kind, failure.what);
+        let error = if failure.is_remote { error.remote() } else { error };
+        match failure.advice {
+            Some(advice) => error.advise(advice),
+            None => error,
+        }
+    }
+}
+
+impl From<io_mio::Error> for CommandError {
+    fn from(error: io_mio::Error) -> Self {
+        mailclient::Error::from(error).into()
+    }
+}
+
+impl From<proto_mail::Error> for CommandError {
+    fn from(error: proto_mail::Error) -> Self {
+        mailclient::Error::from(error).into()
+    }
+}
 
 impl From<mailstore::Error> for CommandError {
     fn from(error: mailstore::Error) -> Self {

@@ -24,8 +24,8 @@ use proto_smtp::types::Domain;
 use serde::Deserialize;
 
 use crate::command_error::{CommandError, ExitCode};
-use crate::options::{ConnectionOptions, parse_delay, parse_helo};
-use crate::url::Url;
+use crate::options::{ConnectionOptions, describe_url_error, parse_delay, parse_helo};
+use mailclient::endpoint::Url;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -63,7 +63,9 @@ pub(crate) struct Send {
 impl Send {
     /// Returns the URL of the server.
     pub(crate) fn url(&self) -> Result<Option<Url>, CommandError> {
-        let parse = |text: &String| text.parse().map_err(|why: String| invalid_send(&format!("url: {why}")));
+        let parse = |text: &String| {
+            text.parse().map_err(|error| invalid_send(&format!("url: {}", describe_url_error(&error))))
+        };
         self.url.as_ref().map(parse).transpose()
     }
 

@@ -1,31 +1,26 @@
-//! An endpoint: everything needed to connect to one server and log in. Also converts connection errors to failures.
+//! The endpoint of a command: what the options and the configuration say about one server and its user.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use io_mio::{
-    Connector, Deadlines, ErrorKind as IoKind, Fingerprint, Security, StageReport, Target, TlsClientConfig,
-    TlsErrorKind,
-};
+use io_mio::{Connector, Fingerprint, StageReport, Target};
+use mailclient::blocking;
+use mailclient::endpoint::{ClientId, CredentialSource, Encryption, TlsMode, Trust, Url};
+use mailclient::{imap, smtp};
 use proto_mail::{Credentials, Mechanism};
 
 use crate::command_error::{CommandError, ExitCode};
 use crate::config;
-use crate::credentials::CredentialSource;
+use crate::credentials::CredentialSource as SecretSource;
 use crate::options::ConnectionOptions;
-use crate::refusal_reason::parse_refusal_line;
-use crate::server_reply::ServerReply;
 use crate::trace::Tracing;
-use crate::url::{TlsMode, Url};
 
 /// One server with the options to connect to it.
 pub(crate) struct Endpoint {
     pub(crate) url: Url,
     pub(crate) options: ConnectionOptions,
-    tls: TlsClientConfig,
-    trace: Option<Tracing>,
-    /// The allowed mechanisms, best first.
-    mechanisms: Vec<Mechanism>,
+    /// What the library needs.
+    pub(crate) inner: mailclient::Endpoint,
     /// Whether a session has used the token that was read at the start.
     has_used_token: AtomicBool,
 }
@@ -34,47 +29,52 @@ impl Endpoint {
     /// Reads the configuration, the certificates and the pin. Does not connect.
     pub(crate) fn new(url: &Url, given: &ConnectionOptions) -> Result<Self, CommandError> {
         let options = config::complete(given.clone(), &url.host)?;
-        let tls = tls_config(&options)?;
-        let trace = Tracing::from_options(&options.trace)?;
-        let mechanisms =
-            options.mechanism.as_deref().map_or_else(|| Ok(Mechanism::ALL.into()), parse_mechanisms)?;
-        Ok(Self { url: url.clone(), options, tls, trace, mechanisms, has_used_token: AtomicBool::new(false) })
+        let mut inner = mailclient::Endpoint::new(url.clone(), trust(&options)?.tls_config()?);
+        if let Some(trace) = Tracing::from_options(&options.trace)? {
+            inner = inner.trace(move || trace.begin());
+        }
+        if let Some(names) = options.mechanism.as_deref() {
+            inner = inner.mechanisms(parse_mechanisms(names)?);
+        }
+        if let Some(seconds) = options.timeout {
+            inner = inner.timeout(Duration::from_secs(seconds));
+        }
+        if let Some(name) = &options.helo {
+            inner = inner.helo(name.clone());
+        }
+        if !options.no_id {
+            let (name, version) = (env!("CARGO_PKG_NAME").into(), env!("CARGO_PKG_VERSION").into());
+            inner = inner.client_id(ClientId::Send { name, version });
+        }
+        // A contradiction is reported by `is_cleartext`, when the command connects.
+        if options.danger_cleartext && url.tls == TlsMode::StartTls {
+            inner = inner.encryption(if options.danger_cleartext_login {
+                Encryption::DangerCleartextLogin
+            } else {
+                Encryption::DangerCleartext
+            })?;
+        }
+        Ok(Self { url: url.clone(), options, inner, has_used_token: AtomicBool::new(false) })
     }
 
     /// Returns a connector that reports each stage to `observer`.
     pub(crate) fn connector(&self, observer: impl Fn(&StageReport) + Send + Sync + 'static) -> Connector {
-        let mut connector = Connector::new(self.tls.clone()).observer(observer);
-        if let Some(seconds) = self.options.timeout {
-            connector = connector.deadlines(Deadlines::uniform(Duration::from_secs(seconds)));
-        }
-        if let Some(trace) = &self.trace {
-            let trace = trace.clone();
-            connector = connector.trace(move || trace.begin());
-        }
-        connector
+        blocking::connector(&self.inner, observer)
     }
 
     /// Returns the SMTP client configuration, with the host name for EHLO if one was given.
     pub(crate) fn smtp_config(&self) -> proto_smtp::Config {
-        let config = proto_smtp::Config::default();
-        match &self.options.helo {
-            Some(name) => config.name(name.clone()),
-            None => config,
-        }
+        self.inner.smtp_config()
     }
 
     /// Returns the host, the port and the TLS mode.
     pub(crate) fn target(&self) -> Target {
-        let security = match self.url.tls {
-            TlsMode::Implicit => Security::ImplicitTls,
-            TlsMode::StartTls => Security::StartTls,
-        };
-        Target::new(&self.url.host, self.url.port, security)
+        self.inner.target()
     }
 
     /// Reads the user's credentials. Returns `None` if the URL names no user.
     pub(crate) fn credentials(&self) -> Result<Option<Credentials>, CommandError> {
-        let source = CredentialSource {
+        let source = SecretSource {
             password_command: self.options.password_command.as_deref(),
             token_command: self.options.token_command.as_deref(),
             timeout: self.options.secret_command_timeout.map(Duration::from_secs),
@@ -82,23 +82,14 @@ impl Endpoint {
         self.url.user.as_deref().map(|user| source.credentials(user)).transpose()
     }
 
-    /// Returns the credentials for another session. A token is read from `--token-command` again for each session but
-    /// the first, since it may have expired.
-    pub(crate) fn session_credentials(&self, given: &Credentials) -> Result<Credentials, CommandError> {
-        if self.options.token_command.is_some() && self.has_used_token.swap(true, Ordering::SeqCst) {
-            return Ok(self.renewed_token()?.unwrap_or_else(|| given.duplicate()));
-        }
-        Ok(given.duplicate())
+    /// Returns the source of the credentials of each session, which begins with those that were read at the start.
+    pub(crate) const fn source<'e>(&'e self, given: &'e Credentials) -> SessionCredentials<'e> {
+        SessionCredentials { endpoint: self, given }
     }
 
     /// Reads a new token from `--token-command`. Returns `None` without that option.
-    pub(crate) fn renewed_token(&self) -> Result<Option<Credentials>, CommandError> {
+    fn renewed_token(&self) -> Result<Option<Credentials>, CommandError> {
         if self.options.token_command.is_some() { self.credentials() } else { Ok(None) }
-    }
-
-    /// Returns the allowed mechanisms, best first: those of `--mechanism`, or all.
-    pub(crate) fn mechanisms(&self) -> &[Mechanism] {
-        &self.mechanisms
     }
 
     /// Returns whether to connect without TLS: only with `--danger-cleartext`, and only on a STARTTLS port.
@@ -112,12 +103,71 @@ impl Endpoint {
         }
         Ok(self.options.danger_cleartext)
     }
+
+    /// Connects to the IMAP server, and runs the task.
+    pub(crate) fn with_imap_session<T: imap::SessionTask<Error: From<CommandError>>>(
+        &self,
+        connector: &Connector,
+        task: T,
+    ) -> Result<T::Output, T::Error> {
+        self.is_cleartext()?;
+        imap::with_session(&self.inner, connector, task)
+    }
+
+    /// Connects to the SMTP server, runs the task and quits.
+    pub(crate) fn with_smtp_session<T: smtp::SessionTask<Error: From<CommandError>>>(
+        &self,
+        connector: &Connector,
+        config: proto_smtp::Config,
+        task: T,
+    ) -> Result<T::Output, T::Error> {
+        self.is_cleartext()?;
+        smtp::with_session(&self.inner, connector, config, task)
+    }
 }
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Endpoint").field("url", &self.url).finish_non_exhaustive()
     }
+}
+
+/// The credentials of each session. A token is read from `--token-command` again for each session but the first, since it
+/// may have expired.
+pub(crate) struct SessionCredentials<'e> {
+    endpoint: &'e Endpoint,
+    given: &'e Credentials,
+}
+
+impl CredentialSource for SessionCredentials<'_> {
+    fn credentials(&self) -> Result<Credentials, mailclient::Error> {
+        let endpoint = self.endpoint;
+        if endpoint.options.token_command.is_some() && endpoint.has_used_token.swap(true, Ordering::SeqCst) {
+            return Ok(endpoint.renewed_token()?.unwrap_or_else(|| self.given.duplicate()));
+        }
+        Ok(self.given.duplicate())
+    }
+
+    fn renewed_token(&self) -> Result<Option<Credentials>, mailclient::Error> {
+        Ok(self.endpoint.renewed_token()?)
+    }
+}
+
+/// Returns the certificates that the options trust.
+fn trust(options: &ConnectionOptions) -> Result<Trust, CommandError> {
+    Ok(if options.danger_accept_any_certificate {
+        Trust::DangerAny
+    } else if let Some(pin) = &options.pin {
+        let pin: Fingerprint = pin.parse().map_err(|_| {
+            CommandError::new(ExitCode::Usage, "--pin is not a fingerprint")
+                .advise("use sha256: and 64 hexadecimal digits")
+        })?;
+        Trust::Pinned(pin)
+    } else if let Some(ca) = &options.ca {
+        Trust::Authorities(vec![ca.clone()])
+    } else {
+        Trust::System
+    })
 }
 
 /// Parses the value of `--mechanism`.
@@ -130,116 +180,4 @@ fn parse_mechanisms(names: &str) -> Result<Vec<Mechanism>, CommandError> {
         })
     };
     names.split(',').map(known).collect()
-}
-
-fn tls_config(options: &ConnectionOptions) -> Result<TlsClientConfig, CommandError> {
-    let tls = if options.danger_accept_any_certificate {
-        TlsClientConfig::danger_accept_any_certificate()
-    } else if let Some(pin) = &options.pin {
-        let pin: Fingerprint = pin.parse().map_err(|_| {
-            CommandError::new(ExitCode::Usage, "--pin is not a fingerprint")
-                .advise("use sha256: and 64 hexadecimal digits")
-        })?;
-        TlsClientConfig::pinned([pin])
-    } else if let Some(ca) = &options.ca {
-        TlsClientConfig::authorities([ca])
-    } else {
-        TlsClientConfig::platform()
-    };
-    tls.map_err(|error| CommandError::new(ExitCode::Configuration, error.to_string()))
-}
-
-impl From<io_mio::Error> for CommandError {
-    fn from(error: io_mio::Error) -> Self {
-        match &error {
-            io_mio::Error::ServiceRefused { reply, code } => {
-                let exit_code = if *code < 500 { ExitCode::TryAgain } else { ExitCode::Unavailable };
-                let reply = ServerReply::from_smtp_text(reply);
-                return with_advice(
-                    Self::refused(exit_code, "the server refuses to serve", reply),
-                    error.hint(),
-                );
-            }
-            io_mio::Error::StartTlsRefused { reply, is_temporary } => {
-                let (reply, is_retryable) = parse_refusal_line(reply);
-                let exit_code =
-                    if *is_temporary || is_retryable { ExitCode::TryAgain } else { ExitCode::Refused };
-                let what = "the server refused STARTTLS and an encrypted connection is required";
-                let advice = match exit_code {
-                    ExitCode::TryAgain => Some("try again later".to_owned()),
-                    _ => error.hint(),
-                };
-                return with_advice(Self::refused(exit_code, what, reply), advice);
-            }
-            io_mio::Error::InvalidGreeting { line } => {
-                let (reply, is_retryable) = parse_refusal_line(line);
-                let exit_code = if is_retryable { ExitCode::TryAgain } else { ExitCode::Protocol };
-                return Self::refused(exit_code, "the server's greeting is invalid", reply).advise(
-                    "check the port: it may belong to another service; or the server refuses this client",
-                );
-            }
-            io_mio::Error::AuthenticationFailed { reply, code: Some(code) } => {
-                let exit_code = if *code < 500 { ExitCode::TryAgain } else { ExitCode::Refused };
-                let reply = ServerReply::from_smtp_text(reply);
-                return Self::refused(exit_code, "the server refused the login", reply);
-            }
-            _ => {}
-        }
-        let exit_code = match (&error, error.kind()) {
-            (io_mio::Error::WrongTlsMode { .. }, _) => ExitCode::Protocol,
-            // The connection closed unexpectedly: a retry may succeed.
-            (error, _) if is_lost(error) => ExitCode::TryAgain,
-            (_, IoKind::NoHost) => ExitCode::NoHost,
-            (_, IoKind::Timeout) => ExitCode::TryAgain,
-            (_, IoKind::Protocol) => ExitCode::Protocol,
-            (_, IoKind::Security) => ExitCode::Refused,
-            (_, IoKind::Config) => ExitCode::Configuration,
-            _ => ExitCode::Unavailable,
-        };
-        let mut failure = Self::new(exit_code, error.to_string());
-        failure.is_transient = error.is_retryable();
-        let is_local = matches!(error.kind(), IoKind::Config);
-        let failure = if is_local { failure } else { failure.remote() };
-        let timed_out = error.kind() == IoKind::Timeout;
-        let failure = if is_lost(&error) && !timed_out { failure.closed() } else { failure };
-        let advice = untrusted_advice(&error).or_else(|| error.hint());
-        with_advice(
-            failure,
-            advice.or_else(|| (exit_code == ExitCode::TryAgain).then(|| "try again later".to_owned())),
-        )
-    }
-}
-
-fn with_advice(failure: CommandError, advice: Option<String>) -> CommandError {
-    match advice {
-        Some(advice) => failure.advise(advice),
-        None => failure,
-    }
-}
-
-/// Returns whether an established connection was lost.
-fn is_lost(error: &io_mio::Error) -> bool {
-    match error {
-        io_mio::Error::Connect { .. } | io_mio::Error::QueueFull => false,
-        io_mio::Error::Protocol(proto_mail::Error::Rejected(_)) => true,
-        error => error.is_retryable(),
-    }
-}
-
-/// Returns advice for a certificate that no trusted authority signed: the options, with the fingerprint to copy.
-fn untrusted_advice(error: &io_mio::Error) -> Option<String> {
-    let io_mio::Error::Tls(tls) = error else { return None };
-    let causes = [TlsErrorKind::UnknownIssuer, TlsErrorKind::SelfSigned, TlsErrorKind::CaUsedAsEndEntity];
-    let seen = tls.certificate.as_ref().filter(|_| causes.contains(&tls.kind))?;
-    Some(format!(
-        "if this is your own server: use --ca FILE with its authority's certificate, or compare the fingerprint with \
-         the one on the server and use --pin {}",
-        seen.fingerprint
-    ))
-}
-
-impl From<proto_mail::Error> for CommandError {
-    fn from(error: proto_mail::Error) -> Self {
-        io_mio::Error::from(error).into()
-    }
 }

@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use io_mio::StageReport;
+use mailclient::imap::{ImapChannel, Session, SessionTask};
 use mailstore::{SpecialUse, SqliteStore, SyncStore};
 
 use crate::command_error::{CommandError, ExitCode, store_error};
 use crate::endpoint::Endpoint;
-use crate::folder::Folder;
-use crate::imap::{Session, SessionChannel, Task, missing_user, require_imap, with_session};
+use crate::imap_url::{missing_user, require_imap};
 use crate::interrupt::Interrupt;
-use crate::local_mailboxes;
 use crate::options::{ConnectionOptions, OutputOptions, UrlParser};
 use crate::output::Output;
-use crate::url::Url;
+use crate::store_directory;
+use mailclient::endpoint::Url;
+use mailclient::{Folder, sync};
 
 /// The arguments of `mailwire folders`.
 #[derive(Debug, Args)]
@@ -39,11 +40,8 @@ pub(crate) fn run(arguments: &FoldersArgs) -> Result<(), CommandError> {
     let credentials = endpoint.credentials()?.ok_or_else(missing_user)?;
     // There is nothing to finish: the first signal ends the command.
     Interrupt::install()?;
-    let folders = with_session(
-        &endpoint,
-        &endpoint.connector(|_: &StageReport| {}),
-        ListFolders(&endpoint, credentials),
-    )?;
+    let connector = endpoint.connector(|_: &StageReport| {});
+    let folders = endpoint.with_imap_session(&connector, ListFolders(&endpoint, credentials))?;
     let failed = match &arguments.into {
         Some(directory) => store_folders(directory, &endpoint.url, &folders)?,
         None => Vec::new(),
@@ -72,14 +70,14 @@ pub(crate) fn run(arguments: &FoldersArgs) -> Result<(), CommandError> {
 
 struct ListFolders<'a>(&'a Endpoint, proto_mail::Credentials);
 
-impl Task for ListFolders<'_> {
+impl SessionTask for ListFolders<'_> {
     type Output = Vec<Folder>;
     type Error = CommandError;
 
-    fn run<C: SessionChannel>(self, mut session: Session<C>) -> Result<Vec<Folder>, CommandError> {
-        let folders = session.log_in(self.0, &self.1).and_then(|_| session.folders());
+    fn run<C: ImapChannel>(self, mut session: Session<C>) -> Result<Vec<Folder>, CommandError> {
+        let folders = session.log_in(&self.0.inner, &self.0.source(&self.1)).and_then(|_| session.folders());
         session.log_out();
-        folders
+        Ok(folders?)
     }
 }
 
@@ -89,23 +87,23 @@ fn store_folders<'f>(
     url: &Url,
     folders: &'f [Folder],
 ) -> Result<Vec<(&'f str, String)>, CommandError> {
-    local_mailboxes::check_not_served(directory)?;
+    store_directory::check_not_served(directory)?;
     let store = SqliteStore::open(directory).map_err(|error| store_error(directory, &error))?;
-    let account = local_mailboxes::local_account(&store, url)?;
-    let remote = store.remote_account(account, &local_mailboxes::remote_account_key(url))?.id;
+    let account = sync::local_account(&store, url)?;
+    let remote = store.remote_account(account, &sync::remote_account_key(url))?.id;
     let mut failed = Vec::new();
     let mut good = Vec::new();
     for folder in folders {
         match folder.check_name() {
             Ok(()) => good.push(folder.clone()),
-            Err(failure) => failed.push((folder.name.as_str(), failure.what)),
+            Err(failure) => failed.push((folder.name.as_str(), failure.message().to_owned())),
         }
     }
-    let names = local_mailboxes::local_names(&store, account, remote, &good)?;
+    let names = sync::local_names(&store, account, remote, &good)?;
     let valid = folders.iter().filter(|folder| folder.check_name().is_ok());
     for (folder, name) in valid.zip(&names) {
         let special_use = folder.special_use.as_deref().and_then(SpecialUse::from_attribute);
-        if let Err(error) = local_mailboxes::find_or_create_mailbox(&store, account, name, special_use) {
+        if let Err(error) = sync::find_or_create_mailbox(&store, account, name, special_use) {
             failed.push((folder.name.as_str(), format!("the store: {error}")));
         }
     }

@@ -10,7 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use proto_smtp::types::Domain;
 
-use crate::url::Url;
+use mailclient::endpoint::{Url, UrlError};
 
 /// The longest delay before a retry, in seconds.
 const MAX_DELAY_SECONDS: f64 = 86_400.0;
@@ -136,10 +136,27 @@ impl TypedValueParser for UrlParser {
         _: Option<&clap::Arg>,
         value: &std::ffi::OsStr,
     ) -> Result<Url, clap::Error> {
-        let url = value.to_str().map_or_else(|| Err("it is not UTF-8".to_owned()), str::parse);
-        url.map_err(|why| {
+        let url = value.to_str().ok_or(UrlError::Syntax("it is not UTF-8")).and_then(str::parse);
+        url.map_err(|error| {
+            let why = describe_url_error(&error);
             let message = format!("invalid value for '<URL>': {why}\n");
             clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
         })
+    }
+}
+
+/// Says why a text is not a URL, and names the command's options.
+pub(crate) fn describe_url_error(error: &UrlError) -> String {
+    match error {
+        UrlError::Path(path) => format!(
+            "a URL must not have a path: remove \"/{path}\" (to sync one folder, use --folder {path}; write a slash in a \
+             user name as %2F)"
+        ),
+        UrlError::Password => {
+            "a URL must not contain a password: use --password-command, MAILWIRE_PASSWORD or the prompt \
+                    (write a colon in a user name as %3A)"
+                .to_owned()
+        }
+        error => error.to_string(),
     }
 }

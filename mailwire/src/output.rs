@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::command_error::{CommandError, ExitCode};
 use crate::options::OutputOptions;
-use crate::server_reply::ServerReply;
+use mailclient::ServerReply;
 
 /// What a command does when the reader of standard output has closed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use std::{
 };
 
 use io_common::{
-    Address, Certificate, ClientProtocol, Deadlines, Error, Proxy, Security, StartTlsReadiness, Target,
-    TimeoutStage, TlsClientConfig, TlsInfo, Trace,
+    Address, ClientProtocol, ConnectStage, Deadlines, Error, Proxy, Security, StageReport, StartTlsReadiness,
+    Target, TimeoutStage, TlsClientConfig, Trace,
     protocol::ProtocolPorts,
     tls::{DetectedProtocol, seed},
     trace::{Role, Tracer},
@@ -32,36 +32,6 @@ use crate::{
 const SILENCE: Duration = Duration::from_millis(400);
 /// How long connecting and each read may take on that second connection.
 const PROBE: Duration = Duration::from_millis(400);
-
-/// A completed stage of a connection.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct StageReport {
-    /// The stage.
-    pub stage: ConnectStage,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// The stages of a connection.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ConnectStage {
-    /// The name has these addresses.
-    Resolved(Vec<SocketAddr>),
-    /// This address accepted the connection. With a proxy, it is the proxy's.
-    Connected(Address),
-    /// The proxy opened a tunnel to the server.
-    Tunnelled,
-    /// The server is ready for STARTTLS (greeting; EHLO in SMTP).
-    Greeted,
-    /// The server agreed to STARTTLS, or implicit TLS starts.
-    TlsStarted,
-    /// The server's certificate, accepted or not.
-    Certificate(Arc<Certificate>),
-    /// TLS is in place.
-    TlsDone(Arc<TlsInfo>),
-}
 
 type Observer = dyn Fn(&StageReport) + Send + Sync;
 
@@ -391,7 +361,7 @@ impl Stages<'_> {
         self.last = now;
         tracing::debug!(?took, "stage completed");
         if let Some(observer) = &self.connector.observer {
-            observer(&StageReport { stage, took });
+            observer(&StageReport::new(stage, took));
         }
     }
 

@@ -5,4 +5,5 @@ pub(crate) mod connection;
 pub(crate) mod connector;
 
 pub use connection::{Connection, ConnectionEvent};
-pub use connector::{ConnectStage, Connector, StageReport};
+pub use connector::Connector;
+pub use io_common::{ConnectStage, StageReport};

@@ -1,9 +1,10 @@
 //! The command line of `check`.
 
 use clap::{Args, ValueEnum};
+use mailclient::diagnosis::Stage;
+use mailclient::endpoint::Url;
 
 use crate::options::{ConnectionOptions, OutputOptions, UrlParser};
-use crate::url::Url;
 
 /// The arguments of `mailwire check`.
 #[derive(Debug, Args)]
@@ -13,7 +14,7 @@ pub(crate) struct CheckArgs {
     pub(crate) url: Url,
     /// Stop after this stage.
     #[arg(long, value_name = "STAGE")]
-    pub(crate) stop_after: Option<Stage>,
+    pub(crate) stop_after: Option<StageName>,
     /// Explain why each of the other mechanisms was not used for the login.
     #[arg(long, short)]
     pub(crate) verbose: bool,
@@ -24,8 +25,8 @@ pub(crate) struct CheckArgs {
 }
 
 /// A stage of a check, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Stage {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StageName {
     /// The host name is resolved.
     Name,
     /// The TCP connection is established.
@@ -44,18 +45,17 @@ pub(crate) enum Stage {
     Folders,
 }
 
-impl Stage {
-    /// Returns the stage's name in the output.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::Tcp => "tcp",
-            Self::Greeting => "greeting",
-            Self::Tls => "tls",
-            Self::Certificate => "certificate",
-            Self::Capabilities => "capabilities",
-            Self::Login => "login",
-            Self::Folders => "folders",
+impl From<StageName> for Stage {
+    fn from(name: StageName) -> Self {
+        match name {
+            StageName::Name => Self::Name,
+            StageName::Tcp => Self::Tcp,
+            StageName::Greeting => Self::Greeting,
+            StageName::Tls => Self::Tls,
+            StageName::Certificate => Self::Certificate,
+            StageName::Capabilities => Self::Capabilities,
+            StageName::Login => Self::Login,
+            StageName::Folders => Self::Folders,
         }
     }
 }

@@ -1,21 +1,26 @@
 //! `check`: tests a connection stage by stage and prints a line for each. For the stage that fails, the line says why and
-//! what to try.
+//! what to try. The stages are those of [`mailclient::diagnosis`].
 
 mod arguments;
-mod imap;
-mod progress;
-mod smtp;
 
 pub(crate) use arguments::CheckArgs;
 
-use arguments::Stage;
-use progress::{End, Progress, Verbosity};
+use mailclient::diagnosis::{Diagnosis, DiagnosisEvent, Stage, StageResult, diagnose};
+use mailclient::endpoint::CredentialSource;
 
 use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
 use crate::interrupt::Interrupt;
-use crate::output::Output;
-use crate::url::Protocol;
+use crate::output::{self, Mark, Output};
+
+/// How much to print about the choice of a mechanism.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verbosity {
+    /// The mechanism used.
+    Result,
+    /// The mechanism used, and why each other one was not.
+    Reasons,
+}
 
 /// Runs the command. Returns the exit code if a stage failed; its line, with reason and advice, is printed
 /// already.
@@ -25,28 +30,71 @@ use crate::url::Protocol;
 pub(crate) fn run(arguments: &CheckArgs) -> Result<Option<ExitCode>, CommandError> {
     let output = Output::from(arguments.output);
     let endpoint = Endpoint::new(&arguments.url, &arguments.connection)?;
-    let last = arguments.stop_after.unwrap_or(Stage::Folders);
+    let last = arguments.stop_after.map_or(Stage::Folders, Stage::from);
     let verbosity = if arguments.verbose { Verbosity::Reasons } else { Verbosity::Result };
-    let progress = Progress::new(&endpoint, output, last, verbosity)?;
+    endpoint.is_cleartext()?;
     // A prompt during the check would distort the times, so the password is read first.
     let credentials = if last >= Stage::Login { endpoint.credentials()? } else { None };
     // There is nothing to finish: the first signal ends the command.
     Interrupt::install()?;
-    let observer = progress.clone();
-    let connector = endpoint.connector(move |report| observer.observe(report));
-    let result = match endpoint.url.protocol {
-        Protocol::Imap => imap::check(&endpoint, &connector, credentials, &progress),
-        Protocol::Smtp => smtp::check(&endpoint, &connector, credentials, &progress),
-    };
-    match result {
-        Ok(()) | Err(End::Done) => {
-            progress.finish(None);
-            Ok(None)
+    let source = credentials.as_ref().map(|given| endpoint.source(given));
+    let source = source.as_ref().map(|source| source as &dyn CredentialSource);
+    let diagnosis = diagnose(&endpoint.inner, source, last, move |event| show(output, verbosity, &event));
+    let failure = diagnosis.error().cloned().map(CommandError::from);
+    show_json(output, verbosity, &endpoint, &diagnosis, failure.as_ref());
+    Ok(failure.map(|failure| failure.exit_code))
+}
+
+/// Prints what happens, for people.
+fn show(output: Output, verbosity: Verbosity, event: &DiagnosisEvent<'_>) {
+    match event {
+        DiagnosisEvent::Stage(result, error) => {
+            let mark = if result.ok { Mark::Ok } else { Mark::Fail };
+            let name = result.stage.name();
+            output.marked(mark, format!("{name:13}{:>9.1} ms  {}", result.ms, result.detail));
+            let failure = error.filter(|_| !result.ok).cloned().map(CommandError::from);
+            if let Some(advice) = failure.and_then(|failure| failure.advice) {
+                output.line(format!("     try: {advice}"));
+            }
         }
-        Err(End::Failed(failure)) => {
-            let failure = failure.at(&endpoint.url);
-            progress.finish(Some(&failure));
-            Ok(Some(failure.exit_code))
+        DiagnosisEvent::LoggedIn(logged_in) if verbosity == Verbosity::Reasons => {
+            for (mechanism, why) in logged_in.not_used() {
+                output.line(format!("     {mechanism} {why}"));
+            }
+        }
+        DiagnosisEvent::NoCredentials => {
+            output.hint("the URL names no user: the login and later stages were not tried");
+        }
+        _ => {}
+    }
+}
+
+/// Prints the whole result, for programs.
+fn show_json(
+    output: Output,
+    verbosity: Verbosity,
+    endpoint: &Endpoint,
+    diagnosis: &Diagnosis,
+    failure: Option<&CommandError>,
+) {
+    let mut stages: Vec<StageResult> = diagnosis.results().to_vec();
+    if let (Some(failure), Some(result)) = (failure, stages.last_mut()) {
+        // The command's advice names its options.
+        result.hint.clone_from(&failure.advice);
+    }
+    let mut value = serde_json::json!({
+        "url": endpoint.url.to_string(),
+        "ok": failure.is_none(),
+        "stages": stages,
+    });
+    if let Some(object) = value.as_object_mut() {
+        if let Some(failure) = failure {
+            object.insert("error".to_owned(), output::describe(failure));
+        }
+        if verbosity == Verbosity::Reasons {
+            object
+                .insert("mechanisms_not_used".to_owned(), serde_json::json!(diagnosis.mechanisms_not_used()));
         }
     }
+    output.json(&value);
 }

@@ -9,7 +9,7 @@ use clap::{Arg, Args, ValueEnum};
 
 use super::service_options::ServiceOptions;
 use crate::options::{ConnectionOptions, OutputOptions, UrlParser, parse_delay};
-use crate::url::Url;
+use mailclient::endpoint::Url;
 
 const MANY: &str = "Many messages";
 const DIAGNOSIS: &str = "Testing a server";

@@ -47,8 +47,8 @@ use crate::compose::{Attachment, ComposeLimits, Draft, Mailbox, MissingFields, a
 use crate::config;
 use crate::endpoint::Endpoint;
 use crate::output::Output;
-use crate::url::{Protocol, Url};
 use crate::user_data_directory::user_data_directory;
+use mailclient::endpoint::{Protocol, Url};
 
 /// The longest line that every server accepts, without its end, in bytes (RFC 5321 §4.5.3.1.6).
 const MAX_LINE_BYTES: u64 = 998;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use io_mio::StageReport;
 use mailclient::delivery::{Dispatcher, Pool, PoolLimits, RetryPolicy, Route, SystemClock};
+use mailclient::smtp::SmtpChannel;
 use proto_mail::{Cleartext, Credentials, Secure};
 use proto_smtp::client::Client;
 
@@ -18,7 +19,6 @@ use crate::command_error::CommandError;
 use crate::endpoint::Endpoint;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::smtp::SessionChannel;
 
 /// The maximum number of recipients of all messages held at once.
 const MAX_HELD_RECIPIENTS: usize = 50_000;
@@ -58,7 +58,7 @@ pub(super) fn deliver(
     }
 }
 
-fn dispatch<C: SessionChannel + Send + 'static>(
+fn dispatch<C: SmtpChannel + Send + 'static>(
     state: RunState,
     plan: &Arc<DeliveryPlan>,
     messages: Messages,
@@ -108,16 +108,16 @@ impl<F: Fn()> Drop for OnDrop<F> {
 }
 
 /// Returns the route to the server, which opens sessions and logs in if the URL names a user.
-fn route<C: SessionChannel + 'static>(plan: &Arc<DeliveryPlan>, state: &RunState) -> Route<C, CommandError> {
+fn route<C: SmtpChannel + 'static>(plan: &Arc<DeliveryPlan>, state: &RunState) -> Route<C, CommandError> {
     let (plan, output, bar) = (Arc::clone(plan), state.output(), state.bar().clone());
     let url = plan.endpoint.url.clone();
     Route::new(&url.host, url.port, move || {
         let connector = plan.endpoint.connector(|_: &StageReport| {});
         let config = plan.endpoint.smtp_config().dialect(plan.envelope.dialect());
-        let mut session = C::open(&plan.endpoint, &connector, config)?;
+        let mut session = C::open(&plan.endpoint.inner, &connector, config)?;
         session.ready(|_| Ok::<_, CommandError>(()))?;
         if let Some(credentials) = &plan.credentials {
-            session.log_in(&plan.endpoint, credentials)?;
+            session.log_in(&plan.endpoint.inner, &plan.endpoint.source(credentials))?;
         }
         let offered = session.offered();
         plan.envelope.check_chunking(offered)?;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use io_mio::{ConnectStage, ConnectionEvent, Connector, SmtpClient, StageReport};
+use mailclient::endpoint::TlsMode;
+use mailclient::smtp::{Session, SessionEnd, SessionTask, SmtpChannel};
 use proto_mail::{Channel, Credentials, SendBuffer};
 use proto_smtp::client::{Client, Event, NotSent, Outcome, Progress, Step as Command, Transaction};
 use proto_smtp::types::Response;
@@ -23,8 +25,6 @@ use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
 use crate::interrupt::Unanswered;
 use crate::output::{Mark, Output};
-use crate::smtp::{Session, SessionChannel, SessionEnd, Task, with_session};
-use crate::url::TlsMode;
 
 /// The maximum number of bytes of a message in the send buffer.
 const MAX_QUEUED: usize = 256 * 1024;
@@ -58,7 +58,7 @@ pub(super) fn run(
         return run_before_tls(endpoint, &connector, config, &steps);
     }
     let task = SendSteps { endpoint, credentials, envelope, recipients, spool, steps: &steps };
-    with_session(endpoint, &connector, config, task)?;
+    endpoint.with_smtp_session(&connector, config, task)?;
     if last == Step::Quit {
         steps.passed(Step::Quit, "closed".to_owned());
     }
@@ -101,11 +101,11 @@ struct SendSteps<'a> {
     steps: &'a StepReport,
 }
 
-impl Task for SendSteps<'_> {
+impl SessionTask for SendSteps<'_> {
     type Output = ();
     type Error = CommandError;
 
-    fn run<C: SessionChannel>(mut self, session: &mut Session<C>) -> Result<(), CommandError> {
+    fn run<C: SmtpChannel>(mut self, session: &mut Session<C>) -> Result<(), CommandError> {
         let (steps, last) = (self.steps, self.steps.last());
         if last == Step::Tls {
             return Ok(());
@@ -122,7 +122,7 @@ impl Task for SendSteps<'_> {
             return Ok(());
         }
         if let Some(credentials) = self.credentials.take() {
-            let logged_in = session.log_in(self.endpoint, &credentials)?;
+            let logged_in = session.log_in(&self.endpoint.inner, &self.endpoint.source(&credentials))?;
             steps.passed(Step::Auth, logged_in.describe());
         }
         if last == Step::Auth {
@@ -136,7 +136,7 @@ impl Task for SendSteps<'_> {
 }
 
 impl SendSteps<'_> {
-    fn transact<C: Channel>(&mut self, session: &mut Session<C>) -> Result<(), CommandError> {
+    fn transact<C: SmtpChannel>(&mut self, session: &mut Session<C>) -> Result<(), CommandError> {
         let offered = session.offered();
         let (steps, connection) = (self.steps, &mut session.connection);
         if let Some(missing) = self.envelope.missing_extensions_hint(offered) {

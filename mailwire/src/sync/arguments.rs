@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::options::{ConnectionOptions, OutputOptions, UrlParser};
-use crate::url::Url;
+use mailclient::endpoint::Url;
 
 /// The default of `--max-message`: the largest message to fetch, in bytes.
 const MAX_MESSAGE_BYTES: u64 = 512 << 20;

@@ -7,6 +7,9 @@
 use std::time::{Duration, Instant};
 
 use io_mio::{ConnectionEvent, Connector};
+use mailclient::blocking::StopCheck;
+use mailclient::imap::{Identify, ImapChannel, ListFolders, Requesting, Session};
+use mailclient::{ErrorKind, Folder, ServerReply, sync};
 use mailstore::{AccountId, RemoteAccountId, SpecialUse, SqliteStore, SyncStore, UidSet};
 use proto_imap::client::Event;
 use proto_imap::types::{Command, FetchAttribute, FetchCommand, LazyList, Section, SequenceSet};
@@ -19,12 +22,8 @@ use super::report::FolderReport;
 use super::sink::Sink;
 use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
-use crate::folder::{Folder, Listing};
-use crate::imap::{Session, SessionChannel};
 use crate::interrupt::Interrupt;
-use crate::local_mailboxes;
 use crate::output::Output;
-use crate::server_reply::ServerReply;
 
 /// The most connections to lose in one folder.
 const MAX_FOLDER_LOSSES: u32 = 40;
@@ -54,7 +53,7 @@ pub(super) struct Job<'a> {
 }
 
 /// A sync run.
-pub(super) struct Engine<'a, C: SessionChannel> {
+pub(super) struct Engine<'a, C: ImapChannel> {
     job: Job<'a>,
     limits: Limits,
     session: Option<Session<C>>,
@@ -96,7 +95,7 @@ impl From<mailstore::Error> for FetchError {
     }
 }
 
-impl<'a, C: SessionChannel> Engine<'a, C> {
+impl<'a, C: ImapChannel> Engine<'a, C> {
     /// Prepares a run that begins with `session`.
     pub(super) fn new(job: Job<'a>, limits: Limits, session: Session<C>) -> Self {
         Self { job, limits, session: Some(session), is_new: true, losses: 0, losses_without_progress: 0 }
@@ -114,11 +113,14 @@ impl<'a, C: SessionChannel> Engine<'a, C> {
     }
 
     fn folders(&mut self, reports: &mut Vec<FolderReport>) -> Result<(), CommandError> {
-        let mut listing = Listing::default();
-        let listed = self.session()?.list(&mut listing);
-        let folders = listing.sorted();
+        let mut request = Requesting::new(ListFolders::default());
+        let listed = self.session()?.run_task(&mut request);
+        let folders = match &listed {
+            Ok(folders) => folders.clone(),
+            Err(_) => request.into_request().into_folders(),
+        };
         if let Err(failure) = listed {
-            match FetchError::from(failure) {
+            match FetchError::from(CommandError::from(failure)) {
                 // The server lists too many folders: fetch those that came.
                 FetchError::Session(failure)
                     if failure.exit_code == ExitCode::Protocol && !folders.is_empty() =>
@@ -145,12 +147,12 @@ impl<'a, C: SessionChannel> Engine<'a, C> {
                 Ok(()) => valid.push(folder),
                 Err(failure) => {
                     let mut report = FolderReport::new(&folder.name);
-                    report.folder_failed(&failure);
+                    report.folder_failed(&failure.into());
                     reports.push(report);
                 }
             }
         }
-        let names = local_mailboxes::local_names(self.job.store, self.job.account, self.job.remote, &valid)?;
+        let names = sync::local_names(self.job.store, self.job.account, self.job.remote, &valid)?;
         for (folder, name) in valid.iter().zip(&names) {
             let mut report = FolderReport::new(&folder.name);
             let result = self.sync_folder(folder, name, &mut report);
@@ -190,8 +192,10 @@ impl<'a, C: SessionChannel> Engine<'a, C> {
             return Err(CommandError::new(ExitCode::Unavailable, "there is no session"));
         };
         if std::mem::replace(&mut self.is_new, false) {
-            session.interrupt = Some(self.job.interrupt.clone());
-            session.log_in(self.job.endpoint, &self.job.credentials)?;
+            let interrupt = self.job.interrupt.clone();
+            session.stop_with(&StopCheck::new(move || Ok(interrupt.check()?)));
+            let endpoint = self.job.endpoint;
+            session.log_in(&endpoint.inner, &endpoint.source(&self.job.credentials))?;
         }
         Ok(session)
     }
@@ -201,7 +205,7 @@ impl<'a, C: SessionChannel> Engine<'a, C> {
         loop {
             self.job.interrupt.check()?;
             attempts += 1;
-            match C::open(self.job.endpoint, self.job.connector) {
+            match C::open(&self.job.endpoint.inner, self.job.connector).map_err(CommandError::from) {
                 Err(failure)
                     if attempts < CONNECT_ATTEMPTS
                         && matches!(failure.exit_code, ExitCode::TryAgain | ExitCode::Unavailable) =>
@@ -251,8 +255,7 @@ impl<'a, C: SessionChannel> Engine<'a, C> {
         let opened = self.examine(folder)?;
         let special_use = folder.special_use.as_deref().and_then(SpecialUse::from_attribute);
         let job = &self.job;
-        let mailbox = match local_mailboxes::find_or_create_mailbox(job.store, job.account, name, special_use)
-        {
+        let mailbox = match sync::find_or_create_mailbox(job.store, job.account, name, special_use) {
             Ok(mailbox) => mailbox,
             Err(error @ (mailstore::Error::Limit(_) | mailstore::Error::InvalidName(_))) => {
                 return Err(FetchError::Request(error.into()));
@@ -299,10 +302,12 @@ impl<'a, C: SessionChannel> Engine<'a, C> {
             };
             match error {
                 FetchError::Request(failure) if !self.job.endpoint.options.no_id => {
+                    let identify = Identify::new(self.job.endpoint.inner.program());
                     let session = self.session().map_err(FetchError::Run)?;
-                    if !session.identify().map_err(FetchError::from)? {
+                    let Some(mut identify) = identify.filter(|_| !session.is_identified()) else {
                         return Err(FetchError::Request(failure));
-                    }
+                    };
+                    session.identify(&mut identify).map_err(CommandError::from)?;
                 }
                 FetchError::Session(failure) if failure.is_closed_connection() && !is_second => {
                     is_second = true;
@@ -445,12 +450,12 @@ impl<'a, C: SessionChannel> Engine<'a, C> {
 }
 
 /// Sends FETCH commands for the plan and handles their responses, until the plan is done or the session fails.
-fn fetch_planned<C: SessionChannel>(
+fn fetch_planned<C: ImapChannel>(
     session: &mut Session<C>,
     plan: &mut Plan,
     sink: &mut Sink<'_>,
 ) -> Result<(), CommandError> {
-    session.drive(|turn, client, tx, useful| {
+    let done = session.drive(|turn, client, tx, useful| {
         match turn {
             ConnectionEvent::Machine(Event::Completed { id, status }) => {
                 sink.completed(id, &status, plan);
@@ -467,7 +472,7 @@ fn fetch_planned<C: SessionChannel>(
             let Some(batch) = plan.next() else { break };
             let text = sequence_set(&batch);
             let set = SequenceSet::from_text(&text).map_err(|_| {
-                CommandError::new(ExitCode::Protocol, "the server's UIDs are not a valid set")
+                mailclient::Error::new(ErrorKind::Protocol, "the server's UIDs are not a valid set")
             })?;
             let attributes = [
                 FetchAttribute::Uid,
@@ -479,5 +484,6 @@ fn fetch_planned<C: SessionChannel>(
             sink.requested(client.send(&Command::UidFetch(fetch), tx)?, batch);
         }
         Ok(sink.open.is_empty().then_some(()))
-    })
+    });
+    Ok(done?)
 }

@@ -16,16 +16,18 @@ mod report;
 mod sink;
 
 use io_mio::StageReport;
+use mailclient::imap::{ImapChannel, Session, SessionTask};
+use mailclient::sync::{local_account, remote_account_key};
 use mailstore::{SqliteStore, SyncStore};
 
 pub(crate) use arguments::SyncArgs;
 
 use crate::command_error::{CommandError, ExitCode, store_error};
 use crate::endpoint::Endpoint;
-use crate::imap::{Session, SessionChannel, Task, missing_user, require_imap, with_session};
+use crate::imap_url::{missing_user, require_imap};
 use crate::interrupt::Interrupt;
-use crate::local_mailboxes;
 use crate::output::Output;
+use crate::store_directory;
 use engine::{Engine, Job};
 use limits::Limits;
 use report::{FolderReport, SyncReport};
@@ -35,13 +37,13 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
     require_imap(&arguments.url)?;
     let output = Output::from(arguments.output);
     let endpoint = Endpoint::new(&arguments.url, &arguments.connection)?;
-    local_mailboxes::check_not_served(&arguments.into)?;
+    store_directory::check_not_served(&arguments.into)?;
     let credentials = endpoint.credentials()?.ok_or_else(missing_user)?;
     let interrupt = Interrupt::install()?;
     let store = SqliteStore::open(&arguments.into).map_err(|error| store_error(&arguments.into, &error))?;
-    let account = local_mailboxes::local_account(&store, &endpoint.url)?;
+    let account = local_account(&store, &endpoint.url)?;
     let _lock = lock::lock_account(&arguments.into, account, &interrupt, output)?;
-    let remote = store.remote_account(account, &local_mailboxes::remote_account_key(&endpoint.url))?.id;
+    let remote = store.remote_account(account, &remote_account_key(&endpoint.url))?.id;
     let connector = endpoint.connector(|_: &StageReport| {});
     let job = Job {
         endpoint: &endpoint,
@@ -52,11 +54,17 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
         remote,
         only: &arguments.folder,
         output,
-        interrupt,
+        interrupt: interrupt.clone(),
     };
     let limits = Limits::new(arguments);
-    let (folders, stopped) = with_session(&endpoint, &connector, Sync { job, limits })
+    let (folders, stopped) = endpoint
+        .with_imap_session(&connector, Sync { job, limits })
         .unwrap_or_else(|failure| (Vec::new(), Some(failure)));
+    // The signal decides the exit code.
+    let stopped = stopped.map(|failure| match failure.exit_code {
+        ExitCode::Interrupted => interrupt.check().err().unwrap_or(failure),
+        _ => failure,
+    });
     let stopped = stopped.map(|failure| failure.at(&endpoint.url));
     let now = jiff::Timestamp::now();
     let report = SyncReport::new(&endpoint, now, folders, stopped.as_ref());
@@ -81,11 +89,11 @@ struct Sync<'a> {
     limits: Limits,
 }
 
-impl Task for Sync<'_> {
+impl SessionTask for Sync<'_> {
     type Output = (Vec<FolderReport>, Option<CommandError>);
     type Error = CommandError;
 
-    fn run<C: SessionChannel>(self, session: Session<C>) -> Result<Self::Output, CommandError> {
+    fn run<C: ImapChannel>(self, session: Session<C>) -> Result<Self::Output, CommandError> {
         // From here on, a signal stops the run cleanly: the messages received are stored.
         let _graceful = self.job.interrupt.graceful();
         Ok(Engine::new(self.job, self.limits, session).run())

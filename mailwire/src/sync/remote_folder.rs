@@ -5,18 +5,20 @@
 //! message that the server cannot list is isolated.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
+use io_mio::ConnectionEvent;
+use mailclient::imap::{ImapChannel, Session};
+use mailclient::{Folder, imap_command_error};
 use proto_imap::client::Event;
 use proto_imap::types::{
-    Command, FetchAttribute, FetchCommand, FetchItem, LazyList, ResponseCode, SearchCommand, SearchKey,
-    SearchReturnData, SelectCommand, SequenceSet, Untagged,
+    Command, Condition, FetchAttribute, FetchCommand, FetchItem, LazyList, ResponseCode, SearchCommand,
+    SearchKey, SearchReturnData, SelectCommand, SequenceSet, Untagged,
 };
 
 use super::limits::MAX_UNREQUESTED;
 use super::plan::UidRanges;
 use crate::command_error::{CommandError, ExitCode};
-use crate::folder::Folder;
-use crate::imap::{Session, SessionChannel};
 
 /// How many messages one SEARCH covers: its response stays far below the longest line.
 const SEARCH_WINDOW: u32 = 4000;
@@ -40,13 +42,44 @@ pub(super) struct Opened {
     pub(super) uid_next: Option<u32>,
 }
 
+/// Sends a command and waits for its completion. `data` handles the events before that, and returns whether each was
+/// useful.
+fn run_command<C: ImapChannel>(
+    session: &mut Session<C>,
+    command: &Command<'_>,
+    mut data: impl FnMut(Event<'_>) -> Result<bool, CommandError>,
+) -> Result<(), CommandError> {
+    let mut sent = None;
+    let done = session.drive(|turn, client, tx, useful| match turn {
+        ConnectionEvent::Machine(Event::Completed { id, status }) if sent == Some(id) => {
+            if status.condition == Condition::Ok {
+                return Ok(Some(()));
+            }
+            Err(imap_command_error(&status, &format!("the server refused {}", command.name())))
+        }
+        ConnectionEvent::Machine(event) => {
+            if data(event)? {
+                *useful = Instant::now();
+            }
+            Ok(None)
+        }
+        ConnectionEvent::Writable => {
+            if sent.is_none() {
+                sent = Some(client.send(command, tx)?);
+            }
+            Ok(None)
+        }
+    });
+    Ok(done?)
+}
+
 /// Opens a folder for reading.
-pub(super) fn examine<C: SessionChannel>(
+pub(super) fn examine<C: ImapChannel>(
     session: &mut Session<C>,
     folder: &Folder,
 ) -> Result<Opened, CommandError> {
     let (mut uid_validity, mut uid_next, mut exists) = (None, None, 0);
-    session.run_command(&Command::Examine(SelectCommand::new(folder.mailbox())), |event| {
+    run_command(session, &Command::Examine(SelectCommand::new(folder.mailbox())), |event| {
         match event {
             Event::Status(status) => match status.code {
                 Some(ResponseCode::UidValidity(value)) => uid_validity = Some(value),
@@ -107,7 +140,7 @@ impl Listed {
 }
 
 /// Requests the UIDs in a range with FETCH, or all UIDs if there is no range.
-pub(super) fn fetch_uids<C: SessionChannel>(
+pub(super) fn fetch_uids<C: ImapChannel>(
     session: &mut Session<C>,
     range: Option<(u32, u32)>,
     (opened, max): (Opened, u64),
@@ -121,7 +154,7 @@ pub(super) fn fetch_uids<C: SessionChannel>(
             .map_err(|_| CommandError::new(ExitCode::Protocol, "the server's UIDs are not a valid set"))?,
     };
     let fetch = FetchCommand::new(set, LazyList::new(&attributes));
-    session.run_command(&Command::UidFetch(fetch), |event| {
+    run_command(session, &Command::UidFetch(fetch), |event| {
         check_uid_validity(&event, opened.uid_validity)?;
         listed.expunged += expunged(&event);
         let Event::FetchItem(FetchItem::Uid(uid)) = event else { return Ok(false) };
@@ -131,7 +164,7 @@ pub(super) fn fetch_uids<C: SessionChannel>(
 }
 
 /// Requests all UIDs with SEARCH.
-pub(super) fn search_uids<C: SessionChannel>(
+pub(super) fn search_uids<C: ImapChannel>(
     session: &mut Session<C>,
     opened: Opened,
     max: u64,
@@ -145,7 +178,7 @@ pub(super) fn search_uids<C: SessionChannel>(
             CommandError::new(ExitCode::Protocol, "the server's message count is not a valid number")
         })?;
         let keys = [SearchKey::Sequence(set)];
-        session.run_command(&Command::UidSearch(SearchCommand::new(&keys)), |event| {
+        run_command(session, &Command::UidSearch(SearchCommand::new(&keys)), |event| {
             check_uid_validity(&event, opened.uid_validity)?;
             listed.expunged += expunged(&event);
             match event {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use indicatif::ProgressBar;
+use mailclient::imap_command_error;
 use mailstore::{
     Flags, ImportOutcome, InternalDate, RemoteMailboxId, RemoteMessage, SqliteStore, Store, SyncStore,
     UidSet, Upload,
@@ -17,7 +18,6 @@ use super::plan::{Plan, difference};
 use super::remote_folder::{check_uid_validity, expunged};
 use super::report::FolderReport;
 use crate::command_error::{CommandError, ExitCode};
-use crate::refusal_errors;
 
 /// A batch is committed when it reaches this size in bytes, or this many messages.
 const COMMIT_BYTES: u64 = 8 << 20;
@@ -237,7 +237,7 @@ impl<'a> Sink<'a> {
         if open.missing.is_empty() {
             return;
         }
-        let failure = refusal_errors::imap_command_error(status, "the server refused UID FETCH");
+        let failure = CommandError::from(imap_command_error(status, "the server refused UID FETCH"));
         self.refusals += 1;
         self.throttled = if failure.exit_code == ExitCode::TryAgain { self.throttled + 1 } else { 0 };
         if let Some(uid) = plan.refused(open.missing.into_iter().collect()) {

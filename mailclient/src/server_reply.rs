@@ -11,26 +11,26 @@ const MAX_TEXT_BYTES: usize = 1000;
 
 /// A reply with which a server refused something. It may hold a user name: show it, never store it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct ServerReply {
+pub struct ServerReply {
     /// IMAP: the response code with its argument (`UNAVAILABLE`). SMTP: the reply code with its enhanced code
     /// (`535 5.7.8`). `None` if the server sent none.
-    pub(crate) code: Option<String>,
-    /// The server's text, without control characters, cut to [`MAX_TEXT_BYTES`].
-    pub(crate) text: String,
+    pub code: Option<String>,
+    /// The server's text, without control characters, cut to 1,000 bytes.
+    pub text: String,
     /// IMAP: `NO`, `BAD` or `BYE`. SMTP: `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) condition: Option<&'static str>,
+    pub condition: Option<&'static str>,
 }
 
 impl ServerReply {
     /// Converts an IMAP status response.
-    pub(crate) fn imap(status: &StatusResponse<'_>) -> Self {
+    pub fn imap(status: &StatusResponse<'_>) -> Self {
         let code = status.code.as_ref().map(|code| sanitize(&imap_code(code)));
         Self { code, text: sanitize(&status.text.to_str_lossy()), condition: Some(status.condition.as_str()) }
     }
 
     /// Converts an SMTP reply.
-    pub(crate) fn smtp(response: &Response<'_>) -> Self {
+    pub fn smtp(response: &Response<'_>) -> Self {
         let code = match response.enhanced() {
             Some(enhanced) => format!("{} {enhanced}", response.code()),
             None => response.code().to_string(),

@@ -9,7 +9,8 @@ use crate::server_reply::ServerReply;
 
 /// The step that the server refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RefusedStep {
+#[non_exhaustive]
+pub enum RefusedStep {
     /// The session: in the greeting, after EHLO, or with BYE or 421 later.
     Session,
     /// A login that reveals the password or token to the server.
@@ -28,7 +29,8 @@ impl RefusedStep {
 
 /// Why a server refused something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RefusalReason {
+#[non_exhaustive]
+pub enum RefusalReason {
     /// A retry may succeed later.
     Temporary,
     /// The user name, password or token is wrong.
@@ -79,11 +81,7 @@ const IMAP_CODES: &[(&str, Option<RefusalReason>)] = &[
 ];
 
 /// Classifies an IMAP server's NO, BAD or BYE.
-pub(crate) fn imap_refusal_reason(
-    reply: &ServerReply,
-    condition: Condition,
-    step: RefusedStep,
-) -> RefusalReason {
+pub fn imap_refusal_reason(reply: &ServerReply, condition: Condition, step: RefusedStep) -> RefusalReason {
     let name = reply.code.as_deref().and_then(|code| code.split(' ').next()).unwrap_or_default();
     let by_code = IMAP_CODES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     if let Some((_, Some(reason))) = by_code {
@@ -219,7 +217,7 @@ fn by_text(text: &str, step: RefusedStep) -> Option<RefusalReason> {
 }
 
 /// Parses a refusal from its line, and returns whether a retry may succeed.
-pub(crate) fn parse_refusal_line(line: &str) -> (ServerReply, bool) {
+pub fn parse_refusal_line(line: &str) -> (ServerReply, bool) {
     let (reply, condition) = ServerReply::from_line(line);
     let is_temporary = match condition {
         Some(condition) => {
@@ -232,7 +230,7 @@ pub(crate) fn parse_refusal_line(line: &str) -> (ServerReply, bool) {
 
 /// Returns the name of the reply's code, without its argument, if it is a known code. This is the only part of a reply
 /// that says nothing about the user.
-pub(crate) fn known_code(reply: &ServerReply) -> Option<&str> {
+pub fn known_code(reply: &ServerReply) -> Option<&str> {
     let code = reply.code.as_deref()?;
     if reply.condition.is_none() {
         return Some(code);
@@ -242,7 +240,7 @@ pub(crate) fn known_code(reply: &ServerReply) -> Option<&str> {
 }
 
 /// Classifies an SMTP reply.
-pub(crate) fn smtp_refusal_reason(response: &Response<'_>, step: RefusedStep) -> RefusalReason {
+pub fn smtp_refusal_reason(response: &Response<'_>, step: RefusedStep) -> RefusalReason {
     let enhanced = response.enhanced().map(|enhanced| (enhanced.subject(), enhanced.detail()));
     smtp_code_reason(response.code().get(), enhanced, &response.text(), step)
 }

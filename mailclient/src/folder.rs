@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proto_imap::types::{ListResponse, MailboxAttribute, MailboxName, NameEncoding};
 use serde::Serialize;
 
-use crate::command_error::{CommandError, ExitCode};
+use crate::error::{Error, ErrorKind};
 
 /// The most folders in one account. A server that lists more is broken or hostile.
 const MAX_FOLDERS: usize = 100_000;
@@ -21,12 +21,15 @@ const SHOWN_BYTES: usize = 60;
 
 /// A folder of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Folder {
+pub struct Folder {
     /// The name as text. Two folders may have the same text.
-    pub(crate) name: String,
-    pub(crate) delimiter: Option<char>,
-    pub(crate) special_use: Option<String>,
-    pub(crate) selectable: bool,
+    pub name: String,
+    /// The separator of the levels of a name.
+    pub delimiter: Option<char>,
+    /// The folder's purpose, such as `\\Sent` (RFC 6154).
+    pub special_use: Option<String>,
+    /// Whether the folder can hold messages.
+    pub selectable: bool,
     /// The name as LIST sent it. Commands send it back unchanged.
     #[serde(skip)]
     pub(crate) wire_name: Vec<u8>,
@@ -36,7 +39,9 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    fn new(listed: &ListResponse<'_>) -> Self {
+    /// Converts an entry of LIST. A name of more than 1,000 bytes is cut, and [`check_name`](Self::check_name) refuses it.
+    #[must_use]
+    pub fn new(listed: &ListResponse<'_>) -> Self {
         let bytes = listed.mailbox.as_bytes();
         let full_length = (bytes.len() > MAX_NAME_BYTES).then_some(bytes.len());
         let kept = if full_length.is_some() { bytes.get(..SHOWN_BYTES).unwrap_or_default() } else { &bytes };
@@ -59,24 +64,24 @@ impl Folder {
     }
 
     /// Returns whether this is INBOX, whose name is case-insensitive.
-    pub(crate) fn is_inbox(&self) -> bool {
+    pub fn is_inbox(&self) -> bool {
         self.wire_name.eq_ignore_ascii_case(b"INBOX")
     }
 
     /// Returns whether the user named this folder, as text or as LIST sent it.
-    pub(crate) fn is_named(&self, name: &str) -> bool {
+    pub fn is_named(&self, name: &str) -> bool {
         self.name == name
             || self.wire_name == name.as_bytes()
             || (self.is_inbox() && name.eq_ignore_ascii_case("INBOX"))
     }
 
     /// Returns the name as the server sent it.
-    pub(crate) fn mailbox(&self) -> MailboxName<'_> {
+    pub fn mailbox(&self) -> MailboxName<'_> {
         MailboxName::from_bytes(&self.wire_name)
     }
 
     /// Returns the folder's key in the store. Names that differ for the server have different keys.
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         if self.is_inbox() {
             return "INBOX".to_owned();
         }
@@ -94,7 +99,7 @@ impl Folder {
     ///
     /// # Errors
     /// The name is empty, too long, or contains control characters.
-    pub(crate) fn check_name(&self) -> Result<(), CommandError> {
+    pub fn check_name(&self) -> Result<(), Error> {
         let why = if let Some(length) = self.full_length {
             format!("its name has {length} bytes, and the limit is {MAX_NAME_BYTES}")
         } else if self.wire_name.is_empty() {
@@ -104,12 +109,12 @@ impl Folder {
         } else {
             return Ok(());
         };
-        Err(CommandError::new(ExitCode::Unavailable, why))
+        Err(Error::new(ErrorKind::Unavailable, why))
     }
 }
 
 /// The folders that LIST has returned so far.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Listing {
     /// Keyed by name, so that a folder that is listed twice appears once.
     folders: BTreeMap<(String, Vec<u8>), Folder>,
@@ -120,8 +125,8 @@ impl Listing {
     /// Adds a folder.
     ///
     /// # Errors
-    /// [`ExitCode::Protocol`] if there are too many folders, or too many bytes of names.
-    pub(crate) fn add(&mut self, listed: &ListResponse<'_>) -> Result<(), CommandError> {
+    /// [`ErrorKind::Protocol`] if there are too many folders, or too many bytes of names.
+    pub(crate) fn add(&mut self, listed: &ListResponse<'_>) -> Result<(), Error> {
         if self.folders.len() >= MAX_FOLDERS {
             return Err(too_many(format!(
                 "the server lists more than {MAX_FOLDERS} folders, which is the limit"
@@ -147,8 +152,8 @@ impl Listing {
     }
 }
 
-fn too_many(what: String) -> CommandError {
-    CommandError::new(ExitCode::Protocol, what).remote()
+fn too_many(what: String) -> Error {
+    Error::new(ErrorKind::Protocol, what).remote()
 }
 
 #[cfg(test)]

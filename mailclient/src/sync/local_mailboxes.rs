@@ -1,34 +1,25 @@
 //! The local store for fetched mail: which local account and mailboxes hold a remote account's folders.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use mailstore::{AccountId, MailboxId, RemoteAccountId, SpecialUse, Store, SyncStore};
 
-use crate::command_error::{CommandError, ExitCode};
+use crate::endpoint::Url;
+use crate::error::Error;
 use crate::folder::Folder;
-use crate::url::Url;
 
-/// Checks that a directory is not that of a `mailwire serve`, whose accounts fetched mail would mix with.
-pub(crate) fn check_not_served(directory: &Path) -> Result<(), CommandError> {
-    if !directory.join("serve.lock").exists() {
-        return Ok(());
-    }
-    Err(CommandError::new(
-        ExitCode::Configuration,
-        format!("{} is the directory of a mailwire serve and holds its accounts", directory.display()),
-    )
-    .advise("use another directory with --into; the server's directory is unchanged"))
-}
-
-/// Returns the key of a remote account: its user and host. Port and TLS mode make no difference.
-pub(crate) fn remote_account_key(url: &Url) -> String {
+/// Returns the key of a remote account in a store: its user and host. Port and TLS mode make no difference.
+#[must_use]
+pub fn remote_account_key(url: &Url) -> String {
     format!("imap:{}@{}", url.user.as_deref().unwrap_or_default(), url.host)
 }
 
 /// Returns the local account for a remote account, and creates it if needed. No client can log in to it: its password is
 /// random and not stored.
-pub(crate) fn local_account(store: &dyn Store, url: &Url) -> Result<AccountId, CommandError> {
+///
+/// # Errors
+/// The store failed.
+pub fn local_account(store: &dyn Store, url: &Url) -> Result<AccountId, Error> {
     let name = format!("{}@{}", url.user.as_deref().unwrap_or_default(), url.host);
     if let Some(account) = store.account(&name)? {
         return Ok(account.id);
@@ -68,12 +59,15 @@ fn preferred_name(folder: &Folder) -> String {
 
 /// Returns the local name of each folder, in order. A folder that has a mailbox keeps its name. If two folders would get
 /// the same name, the second one gets a number.
-pub(crate) fn local_names(
+///
+/// # Errors
+/// The store failed.
+pub fn local_names(
     store: &dyn SyncStore,
     account: AccountId,
     remote: RemoteAccountId,
     folders: &[Folder],
-) -> Result<Vec<String>, CommandError> {
+) -> Result<Vec<String>, Error> {
     let here: HashMap<MailboxId, String> =
         store.list(account)?.into_iter().map(|mailbox| (mailbox.id, mailbox.name)).collect();
     let kept: HashMap<String, String> = store
@@ -119,7 +113,10 @@ fn unique_names(folders: &[Folder], kept: &HashMap<String, String>) -> Vec<Strin
 }
 
 /// Returns the local mailbox of this name, and creates it if needed.
-pub(crate) fn find_or_create_mailbox(
+///
+/// # Errors
+/// The store failed.
+pub fn find_or_create_mailbox(
     store: &dyn Store,
     account: AccountId,
     name: &str,

@@ -5,35 +5,84 @@ use std::str::FromStr;
 
 /// The protocol of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub enum Protocol {
+    /// IMAP.
     Imap,
+    /// SMTP or submission.
     Smtp,
 }
 
 /// How TLS begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TlsMode {
+pub enum TlsMode {
     /// TLS from the first byte.
     Implicit,
     /// STARTTLS, required.
     StartTls,
 }
 
+/// Why a text is not a mail URL. It never quotes the user, nor what may be a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// There is a path, which a URL of a server has not.
+    Path(String),
+    /// There is a password, which a URL must not hold.
+    Password,
+    /// Anything else.
+    Syntax(&'static str),
+}
+
+impl UrlError {
+    /// Returns false: the same text is never a URL.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(
+                f,
+                "a URL must not have a path: remove \"/{path}\" (write a slash in a user name as %2F)"
+            ),
+            Self::Password => {
+                f.write_str("a URL must not contain a password (write a colon in a user name as %3A)")
+            }
+            Self::Syntax(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+impl From<&'static str> for UrlError {
+    fn from(what: &'static str) -> Self {
+        Self::Syntax(what)
+    }
+}
+
 /// A mail URL such as `imaps://user@host[:993]`.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Url {
-    pub(crate) protocol: Protocol,
-    pub(crate) tls: TlsMode,
+pub struct Url {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// How TLS begins.
+    pub tls: TlsMode,
     /// The user who logs in. Personal data: must not be logged.
-    pub(crate) user: Option<String>,
+    pub user: Option<String>,
     /// A host name or an IP address without brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub host: String,
+    /// The port; the protocol's usual one if the URL names none.
+    pub port: u16,
 }
 
 impl Url {
     /// Returns the scheme.
-    pub(crate) const fn scheme(&self) -> &'static str {
+    #[must_use]
+    pub const fn scheme(&self) -> &'static str {
         match (self.protocol, self.tls) {
             (Protocol::Imap, TlsMode::Implicit) => "imaps",
             (Protocol::Imap, TlsMode::StartTls) => "imap",
@@ -43,7 +92,8 @@ impl Url {
     }
 
     /// Returns `host:port`, with brackets around an IPv6 address.
-    pub(crate) fn authority(&self) -> String {
+    #[must_use]
+    pub fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {
@@ -62,55 +112,56 @@ const fn default_port(protocol: Protocol, tls: TlsMode) -> u16 {
 }
 
 impl FromStr for Url {
-    type Err = String;
+    type Err = UrlError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (scheme, rest) =
-            text.split_once("://").ok_or("expected imaps://user@host, imap://, smtps:// or smtp://")?;
-        let (protocol, tls) = match scheme.to_ascii_lowercase().as_str() {
-            "imaps" => (Protocol::Imap, TlsMode::Implicit),
-            "imap" => (Protocol::Imap, TlsMode::StartTls),
-            "smtps" => (Protocol::Smtp, TlsMode::Implicit),
-            "smtp" => (Protocol::Smtp, TlsMode::StartTls),
-            _ => return Err("the scheme must be imaps, imap, smtps or smtp".to_owned()),
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        check_path(rest)?;
-        // A user name is often an address, so the last "@" ends it.
-        let (user, host) = match rest.rsplit_once('@') {
-            Some((user, host)) => (Some(user), host),
-            None => (None, rest),
-        };
-        let user = user.filter(|user| !user.is_empty()).map(decode_user).transpose()?;
-        let (host, port) = split_port(host)?;
-        if host.is_empty() || host.contains(['/', '?', '#', ' ', '@']) || host.chars().any(char::is_control) {
-            return Err("the host is missing or has an invalid character".to_owned());
-        }
-        Ok(Self {
-            protocol,
-            tls,
-            user,
-            host: host.to_owned(),
-            port: port.unwrap_or_else(|| default_port(protocol, tls)),
-        })
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        parse(text)
     }
 }
 
+fn parse(text: &str) -> Result<Url, UrlError> {
+    let (scheme, rest) =
+        text.split_once("://").ok_or("expected imaps://user@host, imap://, smtps:// or smtp://")?;
+    let (protocol, tls) = match scheme.to_ascii_lowercase().as_str() {
+        "imaps" => (Protocol::Imap, TlsMode::Implicit),
+        "imap" => (Protocol::Imap, TlsMode::StartTls),
+        "smtps" => (Protocol::Smtp, TlsMode::Implicit),
+        "smtp" => (Protocol::Smtp, TlsMode::StartTls),
+        _ => return Err("the scheme must be imaps, imap, smtps or smtp".into()),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    check_path(rest)?;
+    // A user name is often an address, so the last "@" ends it.
+    let (user, host) = match rest.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, rest),
+    };
+    let user = user.filter(|user| !user.is_empty()).map(decode_user).transpose()?;
+    let (host, port) = split_port(host)?;
+    if host.is_empty() || host.contains(['/', '?', '#', ' ', '@']) || host.chars().any(char::is_control) {
+        return Err("the host is missing or has an invalid character".into());
+    }
+    Ok(Url {
+        protocol,
+        tls,
+        user,
+        host: host.to_owned(),
+        port: port.unwrap_or_else(|| default_port(protocol, tls)),
+    })
+}
+
 /// Rejects a path: a URL names a server and a user, but no mailbox.
-fn check_path(rest: &str) -> Result<(), String> {
+fn check_path(rest: &str) -> Result<(), UrlError> {
     let Some((authority, path)) = rest.split_once('/') else { return Ok(()) };
     // A slash before the only "@" is part of the user name.
     if !authority.contains('@') && path.contains('@') {
         return Ok(());
     }
-    Err(format!(
-        "a URL must not have a path: remove \"/{path}\" (to sync one folder, use --folder {path}; write a slash in a \
-         user name as %2F)"
-    ))
+    Err(UrlError::Path(path.to_owned()))
 }
 
 /// Splits `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
+fn split_port(text: &str) -> Result<(&str, Option<u16>), UrlError> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("the bracket around the address is not closed")?;
         (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or("expected :PORT")?) })
@@ -129,13 +180,9 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
 }
 
 /// Decodes a percent-encoded user name. Rejects a colon, which would begin a password.
-fn decode_user(text: &str) -> Result<String, String> {
+fn decode_user(text: &str) -> Result<String, UrlError> {
     if text.contains(':') {
-        return Err(
-            "a URL must not contain a password: use --password-command, MAILWIRE_PASSWORD or the prompt \
-                    (write a colon in a user name as %3A)"
-                .to_owned(),
-        );
+        return Err(UrlError::Password);
     }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -152,7 +199,7 @@ fn decode_user(text: &str) -> Result<String, String> {
     }
     let user = String::from_utf8(bytes).map_err(|_| "the user name is not UTF-8")?;
     if user.chars().any(char::is_control) {
-        return Err("the user name contains a control character".to_owned());
+        return Err("the user name contains a control character".into());
     }
     Ok(user)
 }
@@ -202,7 +249,7 @@ mod tests {
     #[test]
     fn rejects_a_path_as_such() {
         for text in ["imaps://h:1993/INBOX", "imaps://u@h/INBOX", "imaps://u@h:1/a@b", "smtp://h/x/y"] {
-            let why = text.parse::<Url>().unwrap_err();
+            let why = text.parse::<Url>().unwrap_err().to_string();
             assert!(why.contains("path") && !why.contains("port must"), "{text}: {why}");
         }
         assert_eq!("imaps://d/u@h".parse::<Url>().unwrap().user.as_deref(), Some("d/u"));
