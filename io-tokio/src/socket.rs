@@ -53,12 +53,13 @@ trait AnyStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> AnyStream for T {}
 
 impl Socket {
-    /// Wraps any stream, for example one of the other side of a tunnel. Its addresses are reported as `127.0.0.1:0`,
-    /// unless [`with_addresses`](Self::with_addresses) sets them.
+    /// Wraps any stream, for example one through a tunnel. [`with_addresses`](Self::with_addresses) says where it leads.
+    /// Until then the peer's address is `0.0.0.0:0`, so that no listener for this machine takes the peer for a local one.
     #[must_use]
     pub fn new(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        let unknown = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self::of(Inner::Other(Box::new(stream)), unknown.into(), unknown.into())
+        let [peer, local] =
+            [Ipv4Addr::UNSPECIFIED, Ipv4Addr::LOCALHOST].map(|address| SocketAddr::from((address, 0)).into());
+        Self::of(Inner::Other(Box::new(stream)), peer, local)
     }
 
     /// Sets the addresses of both ends.

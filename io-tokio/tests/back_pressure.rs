@@ -139,7 +139,7 @@ async fn a_client_that_does_not_read_its_replies_is_not_read_from() {
     let server = Server::new(ConnectionLimits::default());
     let (mut client, socket) = duplex(16 * 1024);
     let settings = ListenerSettings::new(Default::default(), ListenerTls::TrustedLocal, Deadlines::default());
-    server.serve_over::<ImapServer>(Socket::new(socket), &settings, answer_all).await;
+    server.serve_over::<ImapServer>(common::local(socket), &settings, answer_all).await;
     client.write_all(b"a AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\n").await.unwrap();
     let mut written = 0;
     let flood = timeout(LATER, async {

@@ -287,6 +287,20 @@ async fn a_client_is_not_fooled_by_bytes_behind_the_reply_to_starttls() {
 }
 
 #[tokio::test]
+async fn a_stream_of_unknown_origin_is_not_trusted() {
+    let server = Server::new(ConnectionLimits::default());
+    let settings = ListenerSettings::new(Default::default(), ListenerTls::TrustedLocal, Deadlines::default());
+    for (is_local, expected) in [(true, "220 "), (false, "")] {
+        let (mut client, socket) = duplex(4096);
+        let socket = if is_local { common::local(socket) } else { Socket::new(socket) };
+        server.serve_over::<SmtpServer>(socket, &settings, refuse_all).await;
+        let mut said = vec![0; 4];
+        let count = client.read(&mut said).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&said[..count]), expected);
+    }
+}
+
+#[tokio::test]
 async fn another_thread_wakes_a_session() {
     let seen = Seen::default();
     let mut server = Server::new(ConnectionLimits::default());

@@ -186,14 +186,14 @@ async fn a_server_ends_the_session_of_a_silent_client() {
         let (client, socket) = duplex(4096);
         let settings =
             ListenerSettings::new(Default::default(), ListenerTls::TrustedLocal, deadlines.clone());
-        server.serve_over::<SmtpServer>(Socket::new(socket), &settings, serve_smtp).await;
+        server.serve_over::<SmtpServer>(common::local(socket), &settings, serve_smtp).await;
         let (said, after) = silence(client).await;
         assert!(said.contains(smtp), "{said}");
         assert!(limit.contains(&after.as_secs()), "{after:?}");
 
         let (client, socket) = duplex(4096);
         let settings = ListenerSettings::new(Default::default(), ListenerTls::TrustedLocal, deadlines);
-        server.serve_over::<ImapServer>(Socket::new(socket), &settings, serve_imap).await;
+        server.serve_over::<ImapServer>(common::local(socket), &settings, serve_imap).await;
         let (said, after) = silence(client).await;
         assert!(said.contains(imap), "{said}");
         assert!(limit.contains(&after.as_secs()), "{after:?}");

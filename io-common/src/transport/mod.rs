@@ -4,8 +4,8 @@
 //!
 //! * On cleartext everything that is read goes to `rx`. Bytes behind STARTTLS are therefore seen by the machine, which
 //!   treats them as fatal, and never by TLS.
-//! * [`Transport::begin_tls`] moves unsent cleartext into `cleartext_tail`. TLS writes nothing until that has been sent,
-//!   so that the reply to STARTTLS precedes every byte of TLS.
+//! * [`Transport::begin_client_tls`] and [`Transport::begin_server_tls`] move unsent cleartext into `cleartext_tail`. TLS
+//!   writes nothing until that has been sent, so that the reply to STARTTLS precedes every byte of TLS.
 //! * Decrypted bytes reach `rx` only after [`Transport::finish_handshake`], which is the only place in the workspace that
 //!   calls [`Secure::tls`].
 

@@ -8,7 +8,13 @@
 
 use std::path::PathBuf;
 
-use io_tokio::{TlsClientConfig, TlsServerConfig, TlsVersions};
+use io_tokio::{Address, Socket, TlsClientConfig, TlsServerConfig, TlsVersions};
+
+/// A stream that leads to another program of this machine.
+pub fn local(stream: tokio::io::DuplexStream) -> Socket {
+    let here = Address::Unix(None);
+    Socket::new(stream).with_addresses(here.clone(), here)
+}
 
 /// An authority and a certificate for localhost.
 pub struct Identity {
