@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use io_mio::trace::{
-    ConnectionTrace, NameVisibility, RecordItem, Role, Trace, TraceFormat, TraceRecord, TraceWriter,
+    ConnectionTrace, NameVisibility, RecordItem, Role, Trace, TraceChannel, TraceFormat, TraceRecord,
+    TraceWriter,
 };
 use proto_mail::trace::{self, Event};
 use proto_mail::{Error, Machine, RecvBuffer, SendBuffer, WaitFor};
@@ -216,7 +217,7 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
             tracing.attach(rx, tx);
             tracing
         });
-        tracing.received(true, rx);
+        tracing.received(TraceChannel::Tls, rx);
         while self.error.is_none() {
             let result = match self.machine.next_event(&mut self.rx, &mut self.tx) {
                 Ok(Some(event)) => {
@@ -242,7 +243,7 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
     /// The connection is closed; input that was not understood is counted.
     fn end(&mut self) {
         if let Some(mut tracing) = self.tracing.take() {
-            tracing.closed(true, &mut self.rx);
+            tracing.closed(TraceChannel::Tls, &mut self.rx);
         }
     }
 
@@ -255,8 +256,8 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
         }
         self.tx.sent(sent.len());
         if let Some(tracing) = &mut self.tracing {
-            tracing.received(true, &mut self.rx);
-            tracing.sent(true, &mut self.tx);
+            tracing.received(TraceChannel::Tls, &mut self.rx);
+            tracing.sent(TraceChannel::Tls, &mut self.tx);
         }
         shown.debug(&self.tx);
         sent

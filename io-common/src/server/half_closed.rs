@@ -18,16 +18,15 @@ pub(super) struct HalfClosed {
 }
 
 impl HalfClosed {
-    /// Returns whether the peer is gone. `is_working` says that the session has a machine and does not read: no read reports
-    /// the end then.
-    pub(super) fn is_gone<S: Stream>(
-        &mut self,
-        is_working: bool,
-        transport: &Transport<S>,
-        now: Instant,
-    ) -> bool {
+    /// Forgets when the peer counts as gone: the session reads, and a read reports the end.
+    pub(super) fn forget(&mut self) {
+        self.gone_at = None;
+    }
+
+    /// Returns whether the peer is gone, for a session that has a machine and does not read: no read reports the end then.
+    pub(super) fn is_gone<S: Stream>(&mut self, transport: &Transport<S>, now: Instant) -> bool {
         let closed = transport.is_read_closed() || transport.rx.is_closed();
-        if !is_working || !closed {
+        if !closed {
             self.gone_at = None;
             return false;
         }

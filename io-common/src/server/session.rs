@@ -352,7 +352,11 @@ impl<P: ServerProtocol, H: Handler<P>, S: Stream> Session<P, H, S> {
     fn is_gone(&mut self, now: Instant) -> bool {
         let is_working =
             matches!(self.phase, Some(Phase::Cleartext(_) | Phase::Secure(_))) && !self.wants_read();
-        self.half_closed.is_gone(is_working, &self.transport, now)
+        if !is_working {
+            self.half_closed.forget();
+            return false;
+        }
+        self.half_closed.is_gone(&self.transport, now)
     }
 
     fn machine_closed(&self) -> bool {

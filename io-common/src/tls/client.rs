@@ -239,7 +239,11 @@ impl TlsClientConfig {
         names: &HandshakeNames,
     ) -> Result<(Connection, ObservedCertificate), ConnectTlsError> {
         let verified = server_name(&names.verified)?;
-        let observed = ObservedCertificate::new(self.accepts_any);
+        let observed = if self.accepts_any {
+            ObservedCertificate::accepting_any()
+        } else {
+            ObservedCertificate::default()
+        };
         let mut config = ClientConfig::clone(&self.config);
         let mut sent = verified.clone();
         let mut expected = None;

@@ -23,8 +23,9 @@ pub(crate) struct ObservedCertificate {
 }
 
 impl ObservedCertificate {
-    pub(super) fn new(accepts_any: bool) -> Self {
-        Self { accepts_any, ..Self::default() }
+    /// Returns the place for the certificate of a client that accepts any certificate.
+    pub(super) fn accepting_any() -> Self {
+        Self { accepts_any: true, ..Self::default() }
     }
 
     /// Returns the certificate, if one was received.

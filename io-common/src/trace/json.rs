@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::{
     line::{LineContext, LinePart, Note, Side},
-    record::Role,
+    record::{Role, TraceChannel},
 };
 
 /// Returns the JSON line of a protocol line.
 pub(super) fn line(context: LineContext, side: Side, parts: &[LinePart]) -> String {
     let from = if side == Side::Client { "client" } else { "server" };
     let line: Vec<Value> = parts.iter().map(part).collect();
-    object(context, json!({ "from": from, "tls": context.secured, "line": line }))
+    object(context, json!({ "from": from, "tls": context.channel == TraceChannel::Tls, "line": line }))
 }
 
 /// Returns the JSON line of a note.

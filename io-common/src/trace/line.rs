@@ -1,6 +1,6 @@
 //! The lines of a trace, before they are formatted.
 
-use super::record::Role;
+use super::record::{Role, TraceChannel};
 use crate::address::Address;
 
 /// What a line says besides its text.
@@ -11,7 +11,7 @@ pub(super) struct LineContext {
     #[cfg_attr(not(feature = "trace-json"), allow(dead_code, reason = "only JSON shows the role"))]
     pub(super) role: Role,
     pub(super) at: f64,
-    pub(super) secured: bool,
+    pub(super) channel: TraceChannel,
 }
 
 /// A part of a line.

@@ -9,5 +9,5 @@ mod line;
 pub(crate) mod record;
 pub(crate) mod writer;
 
-pub use record::{ConnectionTrace, RecordItem, Role, Trace, TraceRecord, Tracer};
+pub use record::{ConnectionTrace, RecordItem, Role, Trace, TraceChannel, TraceRecord, Tracer};
 pub use writer::{NameVisibility, TraceFormat, TraceWriter};

@@ -36,6 +36,15 @@ pub enum Role {
     Server,
 }
 
+/// The channel on which bytes passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TraceChannel {
+    /// Bytes pass as they are.
+    Cleartext,
+    /// Bytes pass under TLS.
+    Tls,
+}
+
 /// One record of a trace.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -48,8 +57,8 @@ pub struct TraceRecord<'r> {
     pub role: Role,
     /// The time since the connection was opened.
     pub at: Duration,
-    /// Whether TLS was in place.
-    pub secured: bool,
+    /// The channel at that time.
+    pub channel: TraceChannel,
     /// What happened.
     pub item: RecordItem<'r>,
 }
@@ -93,31 +102,31 @@ impl ConnectionTrace {
     }
 
     /// Records what the machine has parsed.
-    pub fn received(&mut self, secured: bool, rx: &mut RecvBuffer) {
+    pub fn received(&mut self, channel: TraceChannel, rx: &mut RecvBuffer) {
         for what in rx.take_trace() {
-            self.record(secured, RecordItem::Event(&Event::Received(what)));
+            self.record(channel, RecordItem::Event(&Event::Received(what)));
         }
     }
 
     /// Records what was sent.
-    pub fn sent(&mut self, secured: bool, tx: &mut SendBuffer) {
+    pub fn sent(&mut self, channel: TraceChannel, tx: &mut SendBuffer) {
         for what in tx.take_trace() {
-            self.record(secured, RecordItem::Event(&Event::Sent(what)));
+            self.record(channel, RecordItem::Event(&Event::Sent(what)));
         }
     }
 
     /// Records the end of the connection. Unparsed input is only counted.
-    pub fn closed(&mut self, secured: bool, rx: &mut RecvBuffer) {
+    pub fn closed(&mut self, channel: TraceChannel, rx: &mut RecvBuffer) {
         rx.trace_span(rx.len(), TraceKind::Unknown);
-        self.received(secured, rx);
-        self.record(secured, RecordItem::Event(&Event::Closed));
+        self.received(channel, rx);
+        self.record(channel, RecordItem::Event(&Event::Closed));
     }
 
     /// Records something else.
-    pub fn record(&mut self, secured: bool, what: RecordItem<'_>) {
+    pub fn record(&mut self, channel: TraceChannel, what: RecordItem<'_>) {
         let Self { connection, protocol, role, .. } = *self;
         let at = self.opened_at.elapsed();
-        self.trace.record(&TraceRecord { connection, protocol, role, at, secured, item: what });
+        self.trace.record(&TraceRecord { connection, protocol, role, at, channel, item: what });
     }
 }
 

@@ -9,7 +9,7 @@ use proto_mail::trace::{self, Event};
 
 use super::{
     line::{LineContext, LinePart, Note, Side},
-    record::{RecordItem, Role, Trace, TraceRecord},
+    record::{RecordItem, Role, Trace, TraceChannel, TraceRecord},
 };
 
 /// The format of a trace.
@@ -143,7 +143,7 @@ impl<W: Write + Send> TraceWriter<W> {
         match self.format {
             TraceFormat::Text => {
                 let side = if side == Side::Client { 'C' } else { 'S' };
-                let mark = if context.secured { '=' } else { ':' };
+                let mark = if context.channel == TraceChannel::Tls { '=' } else { ':' };
                 let line: String = parts.iter().map(LinePart::to_text).collect();
                 self.put(&format!("{:>8.3} #{} {side}{mark} {line}", context.at, context.connection));
             }
@@ -179,8 +179,8 @@ impl<W: Write + Send> TraceWriter<W> {
 
 impl<W: Write + Send> Trace for TraceWriter<W> {
     fn record(&mut self, record: &TraceRecord<'_>) {
-        let TraceRecord { connection, protocol, role, secured, .. } = *record;
-        let context = LineContext { connection, protocol, role, at: record.at.as_secs_f64(), secured };
+        let TraceRecord { connection, protocol, role, channel, .. } = *record;
+        let context = LineContext { connection, protocol, role, at: record.at.as_secs_f64(), channel };
         let (here, there) = match role {
             Role::Client => (Side::Client, Side::Server),
             Role::Server => (Side::Server, Side::Client),
@@ -302,34 +302,34 @@ impl<W: Write + Send> fmt::Debug for TraceWriter<W> {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use super::{TraceChannel::*, *};
     use crate::address::Address;
 
     fn written(format: TraceFormat, names: NameVisibility) -> String {
         let mut out = Vec::new();
         let mut trace = TraceWriter::new(&mut out).format(format).names(names);
         let mut at = 0;
-        let mut record = |secured, what: RecordItem<'_>| {
+        let mut record = |channel, what: RecordItem<'_>| {
             at += 1;
             let at = Duration::from_millis(at);
             let (connection, protocol, role) = (7, "imap", Role::Client);
-            trace.record(&TraceRecord { connection, protocol, role, at, secured, item: what });
+            trace.record(&TraceRecord { connection, protocol, role, at, channel, item: what });
         };
         let sent = |what| Event::Sent(what);
         let received = |text: &[u8]| Event::Received(trace::TraceSpan::Text(text.to_vec()));
         let peer = Address::Ip("127.0.0.1:143".parse().unwrap());
-        record(false, RecordItem::Connected(&peer));
-        record(false, RecordItem::Event(&received(b"* OK re")));
-        record(false, RecordItem::Event(&received(b"ady\r\n")));
-        record(true, RecordItem::Event(&Event::TlsStarted));
-        record(true, RecordItem::Note("TLSv1.3"));
-        record(true, RecordItem::Event(&sent(trace::TraceSpan::Text(b"a2 LOGIN ".to_vec()))));
-        record(true, RecordItem::Event(&sent(trace::TraceSpan::Secret(7))));
-        record(true, RecordItem::Event(&received(b"* LIST () \"/\" \"\x1b]0;bob\"\r\n* 3 EXISTS\r\n")));
-        record(true, RecordItem::Event(&sent(trace::TraceSpan::Secret(2))));
-        record(true, RecordItem::Event(&sent(trace::TraceSpan::Text(b"\r\n".to_vec()))));
-        record(true, RecordItem::Event(&Event::Received(trace::TraceSpan::Unknown(4))));
-        record(true, RecordItem::Event(&Event::Closed));
+        record(Cleartext, RecordItem::Connected(&peer));
+        record(Cleartext, RecordItem::Event(&received(b"* OK re")));
+        record(Cleartext, RecordItem::Event(&received(b"ady\r\n")));
+        record(Tls, RecordItem::Event(&Event::TlsStarted));
+        record(Tls, RecordItem::Note("TLSv1.3"));
+        record(Tls, RecordItem::Event(&sent(trace::TraceSpan::Text(b"a2 LOGIN ".to_vec()))));
+        record(Tls, RecordItem::Event(&sent(trace::TraceSpan::Secret(7))));
+        record(Tls, RecordItem::Event(&received(b"* LIST () \"/\" \"\x1b]0;bob\"\r\n* 3 EXISTS\r\n")));
+        record(Tls, RecordItem::Event(&sent(trace::TraceSpan::Secret(2))));
+        record(Tls, RecordItem::Event(&sent(trace::TraceSpan::Text(b"\r\n".to_vec()))));
+        record(Tls, RecordItem::Event(&Event::Received(trace::TraceSpan::Unknown(4))));
+        record(Tls, RecordItem::Event(&Event::Closed));
         drop(trace);
         String::from_utf8(out).unwrap()
     }

@@ -35,7 +35,7 @@ use crate::{
         info::{self, TlsInfo},
         server::TlsServerConfig,
     },
-    trace::record::{ConnectionTrace, RecordItem, Role, Trace},
+    trace::record::{ConnectionTrace, RecordItem, Role, Trace, TraceChannel},
 };
 
 /// With less output than this waiting, a handler or closure is asked for more.
@@ -117,7 +117,7 @@ impl<S: Stream> Transport<S> {
     pub fn trace(&mut self, trace: Box<dyn Trace>, role: Role, peer: &Address, opened_at: Instant) {
         let mut tracing = ConnectionTrace::new(trace, self.ports.name, role, opened_at);
         tracing.attach(&mut self.rx, &mut self.tx);
-        tracing.record(false, RecordItem::Connected(peer));
+        tracing.record(TraceChannel::Cleartext, RecordItem::Connected(peer));
         self.trace = Some(Box::new(tracing));
     }
 
@@ -484,23 +484,26 @@ impl<S: Stream> Transport<S> {
 impl<S> Transport<S> {
     /// Adds a record to the trace, if there is one.
     fn record(&mut self, what: RecordItem<'_>) {
-        let secured = self.is_secured();
+        let channel = self.trace_channel();
         if let Some(trace) = &mut self.trace {
-            trace.record(secured, what);
+            trace.record(channel, what);
         }
     }
 
-    fn is_secured(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.is_open)
+    fn trace_channel(&self) -> TraceChannel {
+        match &self.tls {
+            Some(tls) if tls.is_open => TraceChannel::Tls,
+            _ => TraceChannel::Cleartext,
+        }
     }
 
     /// Moves what was read and sent since the last call into the trace, if there is one.
     fn take_trace(&mut self) {
-        let secured = self.is_secured();
+        let channel = self.trace_channel();
         if let Some(trace) = &mut self.trace {
-            trace.received(secured, &mut self.rx);
-            trace.sent(false, &mut self.cleartext_tail);
-            trace.sent(secured, &mut self.tx);
+            trace.received(channel, &mut self.rx);
+            trace.sent(TraceChannel::Cleartext, &mut self.cleartext_tail);
+            trace.sent(channel, &mut self.tx);
         }
     }
 }
@@ -508,9 +511,9 @@ impl<S> Transport<S> {
 impl<S> Drop for Transport<S> {
     fn drop(&mut self) {
         self.take_trace();
-        let secured = self.is_secured();
+        let channel = self.trace_channel();
         if let Some(trace) = &mut self.trace {
-            trace.closed(secured, &mut self.rx);
+            trace.closed(channel, &mut self.rx);
         }
     }
 }
