@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use io_common::{JobStep, Next};
 use mailstore::UidSet;
+use proto_imap::mailbox_view::MailboxView;
 use proto_imap::search_query::{NeededMatches, SearchLimits, SearchMatch, SearchQuery, SearchQueryError};
 use proto_imap::server::{Reply, SearchForm};
 use proto_imap::types::SearchCommand;
@@ -148,8 +149,7 @@ impl Session {
             return next_or_close(Err(error));
         }
         let needed = NeededMatches::of(form.returns.as_deref());
-        let asked = |wanted| form.returns.as_ref().is_some_and(|returns| returns.contains(&wanted));
-        if asked(SearchReturnOption::Save) {
+        if form.returns.as_ref().is_some_and(|returns| returns.contains(&SearchReturnOption::Save)) {
             selected.view.save(found.matches.saved(needed));
         }
         let first = found.matches.uids().first();
@@ -170,29 +170,7 @@ impl Session {
                 return self.finish_search(progress.reply, form.numbering, turn);
             }
             Some(returns) => {
-                progress.form = NumberForm::Ranges;
-                if !asked(SearchReturnOption::All) && !returns.is_empty() {
-                    progress.next = None;
-                }
-                if asked(SearchReturnOption::Count) {
-                    let count = progress.found.uids().len();
-                    progress.tail.insert(0, SearchReturnData::Count(count));
-                }
-                let number = |found: Option<SearchMatch>| {
-                    let uid = found?.uid;
-                    if form.numbering == NumberKind::Uids {
-                        Some(uid)
-                    } else {
-                        selected.view.sequence_number(uid)
-                    }
-                };
-                let min = number(progress.found.first()).filter(|_| asked(SearchReturnOption::Min));
-                let max = number(progress.found.last()).filter(|_| asked(SearchReturnOption::Max));
-                let head: Vec<_> = min
-                    .map(SearchReturnData::Min)
-                    .into_iter()
-                    .chain(max.map(SearchReturnData::Max))
-                    .collect();
+                let head = esearch_head(&mut progress, returns, &selected.view);
                 begin_esearch(form, &head, turn)
             }
         };
@@ -282,6 +260,32 @@ fn warn_unread(unread: Unread, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
         count => format!("{count} messages could not be read and were not searched"),
     };
     turn.machine.data(&Untagged::Status(no_status(PlainCode::ServerBug, &text)), turn.tx)
+}
+
+/// Prepares an ESEARCH response of these results. Returns those that precede the numbers.
+fn esearch_head(
+    progress: &mut SearchInProgress,
+    returns: &[SearchReturnOption],
+    view: &MailboxView,
+) -> Vec<SearchReturnData<'static>> {
+    let asked = |wanted| returns.contains(&wanted);
+    progress.form = NumberForm::Ranges;
+    if !asked(SearchReturnOption::All) && !returns.is_empty() {
+        progress.next = None;
+    }
+    if asked(SearchReturnOption::Count) {
+        progress.tail.insert(0, SearchReturnData::Count(progress.found.uids().len()));
+    }
+    let number = |found: Option<SearchMatch>| {
+        let uid = found?.uid;
+        match progress.numbering {
+            NumberKind::Uids => Some(uid),
+            NumberKind::SequenceNumbers => view.sequence_number(uid),
+        }
+    };
+    let min = number(progress.found.first()).filter(|_| asked(SearchReturnOption::Min));
+    let max = number(progress.found.last()).filter(|_| asked(SearchReturnOption::Max));
+    min.map(SearchReturnData::Min).into_iter().chain(max.map(SearchReturnData::Max)).collect()
 }
 
 fn begin_esearch(

@@ -12,6 +12,7 @@ use proto_smtp::types::{Code, Response};
 use super::replies::{injected, store_error};
 use super::transaction::{Transaction, writer};
 use super::{HeldReply, Session, Turn};
+use crate::committer::CommitOutcome;
 use crate::faults::{Fault, Stage};
 use crate::settings::AcceptedMessage;
 use crate::spool::{Readiness, Spool};
@@ -19,6 +20,15 @@ use crate::task::{self, Task};
 
 /// For each recipient, the reply that rejects the message, if any.
 type Rejections = Vec<Option<Response<'static>>>;
+
+/// A message that was received completely and has no final reply yet.
+struct ReceivedMessage {
+    reply: Reply,
+    transaction: Transaction,
+    /// In bytes.
+    size: u64,
+    rejected: Rejections,
+}
 
 impl Session {
     pub(super) fn data(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
@@ -56,76 +66,75 @@ impl Session {
         let Some(rejected) = self.draw_final_faults() else { return Next::Close };
         let mut rejected: Rejections = rejected.into_iter().map(|code| code.map(injected)).collect();
         let transaction = std::mem::take(&mut self.transaction);
-        let internal_date = now();
-        let kept = transaction.recipients.iter().zip(&rejected).filter(|(_, rejected)| rejected.is_none());
-        let inboxes: BTreeSet<_> = kept.map(|(recipient, _)| recipient.inbox).collect();
-        let mut targets: Vec<_> = inboxes
-            .into_iter()
-            .map(|mailbox| Target { mailbox, flags: Flags::new(), internal_date })
-            .collect();
+        let mut targets = targets(&transaction, &rejected);
         if targets.is_empty() {
             return self.send_final(reply, rejected, &Response::try_again(), turn);
         }
         let store = Arc::clone(&self.context.store);
         let group = task::group(self.account, turn.cx);
-        let each = self.dialect == Dialect::Lmtp;
-        let wanted = rejected.clone();
-        let inboxes: Vec<_> = transaction.recipients.iter().map(|recipient| recipient.inbox).collect();
+        // LMTP replies for each recipient, so that a full mailbox does not affect the others.
+        let inboxes: Option<Vec<_>> = (self.dialect == Dialect::Lmtp)
+            .then(|| transaction.recipients.iter().map(|recipient| recipient.inbox).collect());
+        let before = rejected.clone();
         let job = move || {
             let upload = finish(&*store)?;
-            // LMTP replies for each recipient, so that a full mailbox does not affect the others.
-            targets.retain(|target| {
-                let checked = if each { store.check_quota(target.mailbox, upload.size()) } else { Ok(()) };
-                let Err(error) = checked else { return true };
-                for (inbox, answer) in inboxes.iter().zip(&mut rejected) {
-                    if *inbox == target.mailbox && answer.is_none() {
-                        *answer = Some(store_error(&error));
+            if let Some(inboxes) = inboxes {
+                targets.retain(|target| match store.check_quota(target.mailbox, upload.size()) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        reject(target.mailbox, &store_error(&error), &inboxes, &mut rejected);
+                        false
                     }
-                }
-                false
-            });
-            Ok((upload, targets, rejected))
+                });
+            }
+            Ok((Delivery { upload, targets }, rejected))
         };
         let Ok(later) = self.context.workers.run(group, turn.cx.session_handle(), job) else {
-            return self.send_final(reply, wanted, &Response::try_again(), turn);
+            return self.send_final(reply, before, &Response::try_again(), turn);
         };
-        self.task = Some(Task::job(later, move |session: &mut Self, ready, turn: &mut Turn<'_, '_>| {
-            let (upload, targets, rejected) = match ready {
-                Ok(ready) => ready,
-                Err(error) => return session.send_final(reply, wanted, &store_error(&error), turn),
+        self.task =
+            Some(Task::job(later, move |session: &mut Self, ready, turn: &mut Turn<'_, '_>| match ready {
+                Ok((delivery, rejected)) => {
+                    let received = ReceivedMessage { reply, transaction, size, rejected };
+                    session.commit(received, delivery, turn)
+                }
+                Err(error) => session.send_final(reply, before, &store_error(&error), turn),
+            }));
+        Next::Continue
+    }
+
+    /// Stores the message in the mailboxes that are left, and replies when it is durable.
+    fn commit(&mut self, received: ReceivedMessage, delivery: Delivery, turn: &mut Turn<'_, '_>) -> Next {
+        let ReceivedMessage { reply, transaction, size, rejected } = received;
+        if delivery.targets.is_empty() {
+            return self.send_final(reply, rejected, &Response::try_again(), turn);
+        }
+        let mailboxes = delivery.targets.len();
+        let delivered = accepted_recipients(&transaction, &delivery.targets, &rejected);
+        let Some(pending) = self.context.committer.commit(delivery, turn.cx.session_handle()) else {
+            return self.send_final(reply, rejected, &Response::try_again(), turn);
+        };
+        let finish = move |session: &mut Self, outcome: CommitOutcome, turn: &mut Turn<'_, '_>| {
+            let others = match outcome {
+                Ok(stored) => {
+                    session.rejected = 0;
+                    if let Some(observer) = &session.context.on_message {
+                        let (sender, recipients, stored) = (&*transaction.sender, &*delivered, &stored);
+                        observer.observe(&AcceptedMessage { sender, recipients, size, stored });
+                    }
+                    tracing::info!(
+                        session = session.number,
+                        size,
+                        recipients = mailboxes,
+                        "message accepted"
+                    );
+                    Response::ok()
+                }
+                Err(error) => store_error(&error),
             };
-            if targets.is_empty() {
-                return session.send_final(reply, rejected, &Response::try_again(), turn);
-            }
-            let recipients = targets.len();
-            let delivered = accepted_recipients(&transaction, &targets, &rejected);
-            let delivery = Delivery { upload, targets };
-            let Some(pending) = session.context.committer.commit(delivery, turn.cx.session_handle()) else {
-                return session.send_final(reply, rejected, &Response::try_again(), turn);
-            };
-            session.task =
-                Some(Task::commit(pending, move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| {
-                    let others = match outcome {
-                        Ok(stored) => {
-                            session.rejected = 0;
-                            if let Some(observer) = &session.context.on_message {
-                                let (sender, recipients) = (&*transaction.sender, &*delivered);
-                                observer.observe(&AcceptedMessage {
-                                    sender,
-                                    recipients,
-                                    size,
-                                    stored: &stored,
-                                });
-                            }
-                            tracing::info!(session = session.number, size, recipients, "message accepted");
-                            Response::ok()
-                        }
-                        Err(error) => store_error(&error),
-                    };
-                    session.send_final(reply, rejected, &others, turn)
-                }));
-            Next::Continue
-        }));
+            session.send_final(reply, rejected, &others, turn)
+        };
+        self.task = Some(Task::commit(pending, finish));
         Next::Continue
     }
 
@@ -192,6 +201,23 @@ impl Session {
             "Return-Path: <{}>\r\nReceived: from {client} ({address})\r\n\tby {} (Mailwire) with {protocol} id {};\r\n\t{date}\r\n",
             self.transaction.sender, self.context.name, self.number
         )
+    }
+}
+
+/// Returns each mailbox once that gets the message.
+fn targets(transaction: &Transaction, rejected: &Rejections) -> Vec<Target> {
+    let internal_date = now();
+    let kept = transaction.recipients.iter().zip(rejected).filter(|(_, rejected)| rejected.is_none());
+    let inboxes: BTreeSet<_> = kept.map(|(recipient, _)| recipient.inbox).collect();
+    inboxes.into_iter().map(|mailbox| Target { mailbox, flags: Flags::new(), internal_date }).collect()
+}
+
+/// Rejects the message for each recipient with this mailbox that has no reply yet.
+fn reject(mailbox: MailboxId, reply: &Response<'static>, inboxes: &[MailboxId], rejected: &mut Rejections) {
+    for (inbox, own) in inboxes.iter().zip(rejected) {
+        if *inbox == mailbox && own.is_none() {
+            *own = Some(reply.clone());
+        }
     }
 }
 
