@@ -27,6 +27,7 @@ const LEAF_DAYS: i64 = 365;
 pub struct Authority {
     certificate: String,
     key: Secret<String>,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate for a server, with its key.
@@ -66,13 +67,18 @@ impl Authority {
         params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
         set_validity(&mut params, now, AUTHORITY_DAYS)?;
         let certificate = params.self_signed(&key)?;
-        Ok(Self { certificate: certificate.pem(), key: Secret::new(key.serialize_pem()) })
+        let (certificate, pem) = (certificate.pem(), Secret::new(key.serialize_pem()));
+        Ok(Self { certificate, key: pem, issuer: Issuer::new(params, key) })
     }
 
     /// An authority that was generated before.
-    #[must_use]
-    pub const fn from_pem(certificate: String, key: Secret<String>) -> Self {
-        Self { certificate, key }
+    ///
+    /// # Errors
+    /// The certificate or the key is damaged.
+    #[cfg(feature = "certificates-from-pem")]
+    pub fn from_pem(certificate: String, key: Secret<String>) -> Result<Self, CertificateError> {
+        let issuer = Issuer::from_ca_cert_pem(&certificate, KeyPair::from_pem(key.expose())?)?;
+        Ok(Self { certificate, key, issuer })
     }
 
     /// Returns its certificate in PEM, which clients have to trust.
@@ -90,9 +96,8 @@ impl Authority {
     /// Issues a certificate for the loopback names and these, valid for a year from `now`, in seconds since 1970.
     ///
     /// # Errors
-    /// This authority's certificate or key is damaged, there is no randomness, or the time is out of range.
+    /// There is no randomness, or the time is out of range.
     pub fn issue(&self, names: &[HostName], now: i64) -> Result<IssuedCertificate, CertificateError> {
-        let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(self.key.expose())?)?;
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(certificate_names(names))?;
         let common = names.iter().find_map(HostName::host).unwrap_or("localhost");
@@ -101,7 +106,7 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, now, LEAF_DAYS)?;
-        let certificate = params.signed_by(&key, &issuer)?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
         // Some clients need the whole chain, so it includes the authority.
         let chain = certificate.pem() + &self.certificate;
         Ok(IssuedCertificate { chain, key: Secret::new(key.serialize_pem()) })
@@ -199,18 +204,20 @@ impl fmt::Debug for IssuedCertificate {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "certificates-from-pem")]
     #[test]
     fn issues_certificates_for_its_names_and_loopback() {
         let names = ["mail.example".parse().unwrap(), "192.0.2.7".parse().unwrap()];
         let authority = Authority::generate(&names, 1_800_000_000).unwrap();
-        let again = Authority::from_pem(
-            authority.certificate_pem().to_owned(),
-            Secret::new(authority.key_pem().expose().clone()),
-        );
-        let issued = again.issue(&names, 1_800_000_000).unwrap();
-        let certificate = issued.tls().unwrap().certificate().unwrap();
-        assert_eq!(certificate.names, ["localhost", "127.0.0.1", "::1", "mail.example", "192.0.2.7"]);
-        assert_eq!(certificate.not_after, 1_800_000_000 + LEAF_DAYS * 86_400);
+        let pem = authority.certificate_pem().to_owned();
+        let key = Secret::new(authority.key_pem().expose().clone());
+        let again = Authority::from_pem(pem, key).unwrap();
+        for authority in [authority, again] {
+            let issued = authority.issue(&names, 1_800_000_000).unwrap();
+            let certificate = issued.tls().unwrap().certificate().unwrap();
+            assert_eq!(certificate.names, ["localhost", "127.0.0.1", "::1", "mail.example", "192.0.2.7"]);
+            assert_eq!(certificate.not_after, 1_800_000_000 + LEAF_DAYS * 86_400);
+        }
     }
 
     #[test]

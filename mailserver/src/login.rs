@@ -18,14 +18,14 @@ use super::login_queue::{CostlyStep, LoginAnswer, PendingLogin, QuickStep};
 use super::scram_keys;
 use super::server_context::ServerContext;
 
-/// Returns the offered mechanisms. With `--any-login` only those that send the password: SCRAM proves that both sides
-/// know it.
+/// Returns the offered mechanisms. SCRAM proves that both sides know the password. It is left out if every login is
+/// accepted, and if the store keeps no keys for it.
 pub(super) fn mechanisms(context: &ServerContext) -> Mechanisms {
     let scram =
         [Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::ScramSha1Plus, Mechanism::ScramSha1];
     scram
         .into_iter()
-        .filter(|_| context.any_login.is_none())
+        .filter(|_| context.any_login.is_none() && context.store.has_login_keys())
         .chain([Mechanism::Plain, Mechanism::Login])
         .collect()
 }
@@ -170,7 +170,7 @@ fn are_same(authorization: &str, username: &str) -> bool {
 mod tests {
     use std::time::Instant;
 
-    use mailstore::{Accounts, SqliteStore};
+    use mailstore::{Accounts, MemoryStore, SqliteStore};
     use proto_mail::token::TokenIssuer;
 
     use super::*;
@@ -193,6 +193,20 @@ mod tests {
             took[tries / 2].as_secs_f64()
         });
         one / other
+    }
+
+    #[test]
+    fn offers_scram_only_with_keys() {
+        use crate::settings::{Options, Settings};
+        let keyless = MemoryStore::new().unwrap();
+        let keyed = MemoryStore::new().unwrap().with_key_maker(Arc::new(scram_keys::derive));
+        for (store, offered) in [(keyless, false), (keyed, true)] {
+            let context =
+                ServerContext::new(Arc::new(store), &Settings::default(), Options::default()).unwrap();
+            let offers = mechanisms(&context);
+            assert_eq!(offers.contains(Mechanism::ScramSha256), offered);
+            assert!(offers.contains(Mechanism::Plain));
+        }
     }
 
     /// The bounds are wide, because a test shares its machine with others: a name answered without hashing would

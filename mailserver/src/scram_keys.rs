@@ -13,6 +13,11 @@ const SALT_LEN: usize = 16;
 /// Returns the SCRAM keys of a password. Returns none for a password that SASLprep forbids, which can still log in by
 /// PLAIN.
 pub fn derive(password: &[u8]) -> Vec<LoginKeys> {
+    derive_with(password, ITERATIONS)
+}
+
+/// As [`derive`], with this number of iterations of the hash. RFC 7677 §4 requires at least 4,096, which clients check.
+pub fn derive_with(password: &[u8], iterations: u32) -> Vec<LoginKeys> {
     let Ok(password) = std::str::from_utf8(password) else { return Vec::new() };
     let mut made = Vec::new();
     for hash in [ScramHash::Sha256, ScramHash::Sha1] {
@@ -20,7 +25,7 @@ pub fn derive(password: &[u8]) -> Vec<LoginKeys> {
         if getrandom::fill(&mut salt).is_err() {
             return Vec::new();
         }
-        if let Ok(keys) = ScramKeys::derive(hash, password, &salt, ITERATIONS) {
+        if let Ok(keys) = ScramKeys::derive(hash, password, &salt, iterations) {
             made.push(LoginKeys { kind: kind(hash), text: keys.to_text().expose().clone() });
         }
     }

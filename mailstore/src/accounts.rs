@@ -56,6 +56,12 @@ pub trait Accounts: Send + Sync {
         Ok(None)
     }
 
+    /// Returns whether [`login_keys`](Self::login_keys) returns keys for accounts that exist. Without keys a server can't
+    /// offer mechanisms that keep the password secret, such as SCRAM. The default is no.
+    fn has_login_keys(&self) -> bool {
+        false
+    }
+
     /// Returns 32 random bytes that were created once and never change. A server derives its answers about accounts
     /// that do not exist from them, so that these answers stay the same. The default changes with each process.
     fn store_secret(&self) -> Result<Vec<u8>> {

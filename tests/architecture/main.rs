@@ -40,6 +40,11 @@ const CRATES: &[Allowed] = &[
         crates: &["proto_mail", "proto_imap", "proto_smtp", "mailmime", "mailstore", "io_common", "io_mio"],
     },
     Allowed {
+        folder: "mailtest",
+        name: "mailtest",
+        crates: &["proto_mail", "mailmime", "mailstore", "io_common", "mailserver"],
+    },
+    Allowed {
         folder: "io-tokio",
         name: "io_tokio",
         crates: &["proto_mail", "proto_imap", "proto_smtp", "io_common"],

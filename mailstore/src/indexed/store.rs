@@ -255,6 +255,10 @@ impl<S: Storage> Accounts for IndexedStore<S> {
         })
     }
 
+    fn has_login_keys(&self) -> bool {
+        self.key_maker.is_some()
+    }
+
     fn store_secret(&self) -> Result<Vec<u8>> {
         Ok(self.secret.to_vec())
     }

@@ -230,6 +230,10 @@ impl Accounts for SqliteStore {
         self.read(|tx| accounts::login_keys(tx, name, kind))
     }
 
+    fn has_login_keys(&self) -> bool {
+        self.key_maker.is_some()
+    }
+
     fn store_secret(&self) -> Result<Vec<u8>> {
         self.read(|tx| accounts::store_secret(tx))
     }

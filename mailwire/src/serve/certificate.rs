@@ -252,7 +252,8 @@ fn make_leaf(files: &Files, names: &[HostName], now: i64) -> Result<(), CommandE
         |file: &Path| std::fs::read_to_string(file).map_err(|error| CommandError::reading(file, &error));
     let certificate = read(&files.authority)?;
     private_files::open_key(&files.authority_key)?;
-    let authority = Authority::from_pem(certificate, Secret::new(read(&files.authority_key)?));
+    let authority = Authority::from_pem(certificate, Secret::new(read(&files.authority_key)?))
+        .map_err(generation_error)?;
     let leaf = authority.issue(names, now).map_err(generation_error)?;
     write(&files.leaf_key, leaf.key_pem().expose().as_bytes(), 0o600)?;
     write(&files.leaf, leaf.chain_pem().as_bytes(), 0o644)

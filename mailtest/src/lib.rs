@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod certificates;
+mod error;
+mod fake_server;
+mod message;
+mod script;
+mod server;
+
+pub use error::Error;
+pub use fake_server::FakeServer;
+pub use message::{Attachment, Message};
+pub use script::ScriptError;
+pub use server::{Server, ServerBuilder};
