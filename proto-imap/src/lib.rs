@@ -34,8 +34,8 @@
 //! | [`parse`] | the functions that parse them |
 //! | [`encode`] | the functions that write them |
 //! | [`list_matcher`] | for servers: which mailbox names a LIST selects |
-//! | [`mailbox_view`] | for servers: sequence numbers, and what each client must be told |
-//! | [`search_query`] | for servers: which messages a SEARCH finds |
+//! | `mailbox_view` | for servers (feature `mailbox-view`): sequence numbers, and what each client must be told |
+//! | `search_query` | for servers (feature `mailbox-view`): which messages a SEARCH finds |
 //!
 //! The source has one module for each part of the protocol, with its types, its parser, its encoder and its tests:
 //! `fetch`, `envelope`, `quota` and so on. They build on `grammar` and do not depend on each other's commands. Only
@@ -53,9 +53,11 @@ pub mod config;
 pub mod encode;
 pub mod frame;
 pub mod list_matcher;
+#[cfg(feature = "mailbox-view")]
 pub mod mailbox_view;
 pub mod parse;
 mod redaction;
+#[cfg(feature = "mailbox-view")]
 pub mod search_query;
 pub mod server;
 pub mod state;

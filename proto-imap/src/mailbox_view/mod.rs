@@ -52,5 +52,7 @@ mod view;
 pub use resolve::ResolveError;
 pub use tracker::{MailboxTracker, RecentMessages, TrackedView, UidNotAscending};
 pub use uid_bitmap::{UidBitmap, number_ranges};
-pub use update::{ExpungeForm, Expunges, ViewUpdate};
+pub use update::{ExpungeForm, ViewUpdate};
+
+pub use crate::server::Expunges;
 pub use view::MailboxView;

@@ -8,8 +8,9 @@ use proto_mail::error::ErrorDetails;
 
 use super::flag_changes::{FlagChanges, SessionId};
 use super::uid_bitmap::UidBitmap;
-use super::update::{ExpungeForm, Expunges, ViewUpdate};
+use super::update::{ExpungeForm, ViewUpdate};
 use super::view::MailboxView;
+use crate::server::Expunges;
 use crate::types::NumberRange;
 
 /// The number of changes of flags that are kept one by one.

@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use crate::command_name::CommandName;
 use crate::types::{
     Condition, NumberRange, Numbers, PlainCode, ResponseCode, StatusResponse, Text, Untagged, VanishedWhen,
 };
@@ -60,40 +59,4 @@ pub enum ExpungeForm {
     Expunge,
     /// `VANISHED`, for a client that has enabled QRESYNC (RFC 7162 §3.2.10).
     Vanished,
-}
-
-/// Whether a client may be told now that messages are gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expunges {
-    /// While a command is in progress that does not use sequence numbers, and during IDLE.
-    Allowed,
-    /// During FETCH, STORE and SEARCH, whose responses use sequence numbers, and while no command is in progress.
-    HeldBack,
-}
-
-impl Expunges {
-    /// Returns whether a client may be told during the command with this name (RFC 9051 §7.5.1).
-    #[must_use]
-    pub const fn during(command: CommandName) -> Self {
-        match command {
-            CommandName::Fetch | CommandName::Store | CommandName::Search => Self::HeldBack,
-            _ => Self::Allowed,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_commands_with_sequence_numbers_hold_expunges_back() {
-        for name in [CommandName::Fetch, CommandName::Store, CommandName::Search] {
-            assert_eq!(Expunges::during(name), Expunges::HeldBack);
-        }
-        for name in [CommandName::UidFetch, CommandName::UidStore, CommandName::UidSearch, CommandName::Noop]
-        {
-            assert_eq!(Expunges::during(name), Expunges::Allowed);
-        }
-    }
 }

@@ -6,12 +6,12 @@
 use proto_mail::{Error, Misuse, RecvBuffer, SendBuffer};
 
 use super::event::{CoreEvent, LiteralOffer, Reply};
+use super::expunges::Expunges;
 use super::refusal::Refusal;
 use super::reply::outcome;
 use super::session::{Found, Session, Turn};
 use super::unfinished::Unfinished;
 use crate::frame::{Binary, LiteralHeader, Sync};
-use crate::mailbox_view::Expunges;
 use crate::parse;
 use crate::state::{Effect, Outcome};
 use crate::types::StatusResponse;

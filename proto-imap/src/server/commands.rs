@@ -6,11 +6,11 @@
 use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer, StartTlsRequest};
 
 use super::event::{CoreEvent, Reply};
+use super::expunges::Expunges;
 use super::refusal::Refusal;
 use super::session::{Found, Session, Turn};
 use crate::client::Trust;
 use crate::frame::{self, FrameStep, LineEnd, LiteralHeader, Sync};
-use crate::mailbox_view::Expunges;
 use crate::parse;
 use crate::required_capabilities::is_command_offered;
 use crate::state::{Allowed, Effect, State};

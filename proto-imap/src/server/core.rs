@@ -9,10 +9,10 @@ use proto_mail::{Error, Misuse, RecvBuffer, SendBuffer, Wait, WaitFor};
 
 use super::Refusals;
 use super::event::CoreEvent;
+use super::expunges::Expunges;
 use super::session::Session;
 use crate::client::Trust;
 use crate::config::Config;
-use crate::mailbox_view::Expunges;
 use crate::state::State;
 use crate::types::{StatusResponse, Tag};
 

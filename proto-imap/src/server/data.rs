@@ -5,10 +5,10 @@
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
+use super::expunges::Expunges;
 use super::session::{Session, Turn};
 use crate::encode;
 use crate::fetch::encode::can_be_written;
-use crate::mailbox_view::Expunges;
 use crate::state::Effect;
 use crate::types::{Condition, Response, Untagged, VanishedWhen};
 

@@ -13,12 +13,12 @@ use proto_mail::{
 use super::core::Core;
 use super::counters::Refusals;
 use super::event::{Event, LiteralOffer, Reply};
+use super::expunges::Expunges;
 use super::fetch::FetchWriter;
 use super::owned_event::OwnedEvent;
 use super::search::SearchForm;
 use crate::client::Trust;
 use crate::config::Config;
-use crate::mailbox_view::Expunges;
 use crate::state::State;
 use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag, Untagged};
 

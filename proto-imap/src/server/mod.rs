@@ -11,6 +11,7 @@ mod core;
 mod counters;
 mod data;
 mod event;
+mod expunges;
 mod fetch;
 mod machine;
 mod owned_event;
@@ -24,6 +25,7 @@ mod unfinished;
 
 pub use counters::Refusals;
 pub use event::{Event, LiteralOffer, Reply};
+pub use expunges::Expunges;
 pub use fetch::FetchWriter;
 pub use machine::Server;
 pub use owned_event::OwnedEvent;

@@ -13,13 +13,13 @@ use proto_mail::{AuthRequest, Error, Limit, Limits, PeerError, RecvBuffer, SendB
 
 use super::counters::{Counters, MessageCounts};
 use super::event::CoreEvent;
+use super::expunges::Expunges;
 use super::refusal::Refusal;
 use super::tag::CommandTag;
 use super::unfinished::Unfinished;
 use crate::client::Trust;
 use crate::config::Config;
 use crate::frame::{FrameStep, Framer, LiteralHeader, Sync};
-use crate::mailbox_view::Expunges;
 use crate::parse::Context;
 use crate::redaction;
 use crate::state::{Effect, State};
