@@ -1,16 +1,16 @@
 //! Logs in, lists the mailboxes, and streams the newest message of INBOX to a file.
 
+use std::path::Path;
+
 use io_tokio::{Connector, ImapClient, Security, Target, TlsClientConfig};
 use proto_imap::types::{FetchAttribute, Section};
 use proto_mail::Credentials;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-pub(crate) async fn fetch(host: &str, port: u16, authorities: &str, file: &str) -> Result<u64> {
-    let connector = Connector::new(TlsClientConfig::authorities([authorities])?);
-    let target = Target::new(host, port, Security::ImplicitTls);
-    let mut imap = ImapClient::connect(&connector, &target).await?;
-    imap.login(&Credentials::password("alice", &b"secret"[..])).await?;
+pub(crate) async fn fetch(tls: TlsClientConfig, target: Target, file: &Path) -> Result<u64> {
+    let mut imap = ImapClient::connect(&Connector::new(tls), &target).await?;
+    imap.login(&Credentials::password("alice", "secret")).await?;
     for mailbox in imap.list("*").await? {
         println!("{}", mailbox.name);
     }
@@ -28,7 +28,8 @@ pub(crate) async fn fetch(host: &str, port: u16, authorities: &str, file: &str) 
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let size = fetch("imap.example.com", 993, "/etc/ssl/cert.pem", "newest.eml").await?;
+    let target = Target::new("imap.example.com", 993, Security::ImplicitTls);
+    let size = fetch(TlsClientConfig::platform()?, target, "newest.eml".as_ref()).await?;
     println!("{size} bytes");
     Ok(())
 }

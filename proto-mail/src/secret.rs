@@ -38,6 +38,24 @@ impl From<&[u8]> for Secret<Vec<u8>> {
     }
 }
 
+impl<const N: usize> From<&[u8; N]> for Secret<Vec<u8>> {
+    fn from(value: &[u8; N]) -> Self {
+        Self::new(value.into())
+    }
+}
+
+impl From<&str> for Secret<Vec<u8>> {
+    fn from(value: &str) -> Self {
+        Self::new(value.into())
+    }
+}
+
+impl From<String> for Secret<Vec<u8>> {
+    fn from(value: String) -> Self {
+        Self::new(value.into_bytes())
+    }
+}
+
 impl<T: Zeroize> Drop for Secret<T> {
     fn drop(&mut self) {
         self.0.zeroize();
@@ -86,6 +104,11 @@ pub enum Credentials {
 
 impl Credentials {
     /// Creates credentials from a user name and a password.
+    ///
+    /// ```
+    /// let credentials = proto_mail::Credentials::password("alice", "secret");
+    /// assert_eq!(format!("{credentials:?}"), "Credentials::Password([redacted])");
+    /// ```
     pub fn password(username: impl Into<String>, password: impl Into<Secret<Vec<u8>>>) -> Self {
         Self::Password { authorization: String::new(), username: username.into(), password: password.into() }
     }
@@ -153,11 +176,28 @@ mod tests {
 
     #[test]
     fn debug_shows_neither_user_name_nor_password() {
-        let password = Credentials::password("alice", &b"hunter2"[..]);
+        let password = Credentials::password("alice", "hunter2");
         let bearer = Credentials::bearer("alice", "ya29.token");
         let shown = alloc::format!("{password:?} {bearer:?} {:?}", Secret::new(String::from("hunter2")));
         for part in ["alice", "hunter2", "ya29"] {
             assert!(!shown.contains(part), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_text_or_bytes() {
+        let of = |credentials| match credentials {
+            Credentials::Password { password, .. } => password.expose().clone(),
+            _ => Vec::new(),
+        };
+        for credentials in [
+            Credentials::password("alice", "hunter2"),
+            Credentials::password("alice", String::from("hunter2")),
+            Credentials::password("alice", b"hunter2"),
+            Credentials::password("alice", &b"hunter2"[..]),
+            Credentials::password("alice", b"hunter2".to_vec()),
+        ] {
+            assert_eq!(of(credentials), b"hunter2");
         }
     }
 

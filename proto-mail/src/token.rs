@@ -217,6 +217,21 @@ impl AuthRequest {
         &self.question
     }
 
+    /// Returns the verdict on a user name and a password, by the caller's check. `is_correct` gets both and should compare
+    /// hashes. Every other question is rejected: offer only mechanisms that pass the password, as the default configuration
+    /// does. A user who asks to act as another one is rejected, too.
+    pub fn check_password(&self, is_correct: impl FnOnce(&str, &[u8]) -> bool) -> AuthVerdict {
+        match &self.question {
+            AuthQuestion::Verify(Credentials::Password { authorization, username, password })
+                if (authorization.is_empty() || authorization == username)
+                    && is_correct(username, password.expose()) =>
+            {
+                AuthVerdict::Accept
+            }
+            _ => AuthVerdict::Reject,
+        }
+    }
+
     /// Returns true if `verdict` rejects the client. For machines: the mechanism may have more messages then, as OAuth
     /// has, but the attempt counts as failed however it ends.
     #[must_use]
@@ -234,6 +249,27 @@ impl AuthRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_accepted_for_its_own_user_only() {
+        let verdict = |authorization: &str, credentials| {
+            let question = match credentials {
+                Credentials::Password { username, password, .. } => {
+                    Credentials::Password { authorization: authorization.into(), username, password }
+                }
+                other => other,
+            };
+            let token = TokenIssuer::new().issue();
+            AuthRequest::new(token, Mechanism::Plain, AuthQuestion::Verify(question))
+                .check_password(|user, password| user == "alice" && password == b"secret")
+        };
+        let is_accepted = |verdict| matches!(verdict, AuthVerdict::Accept);
+        assert!(is_accepted(verdict("", Credentials::password("alice", "secret"))));
+        assert!(is_accepted(verdict("alice", Credentials::password("alice", "secret"))));
+        assert!(!is_accepted(verdict("bob", Credentials::password("alice", "secret"))));
+        assert!(!is_accepted(verdict("", Credentials::password("alice", "other"))));
+        assert!(!is_accepted(verdict("", Credentials::external())));
+    }
 
     #[test]
     fn only_the_newest_token_of_its_own_session_is_open() {

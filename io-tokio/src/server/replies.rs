@@ -7,7 +7,7 @@ use std::{
 };
 
 use proto_imap::types::{StatusResponse, Untagged};
-use proto_mail::{AuthRequest, AuthVerdict, Credentials, token::AuthQuestion};
+use proto_mail::{AuthRequest, AuthVerdict};
 use proto_smtp::types::{Code, Response};
 use tokio::io::AsyncBufRead;
 
@@ -116,20 +116,7 @@ impl<M: AuthenticatingMachine> Session<M> {
         request: AuthRequest,
         is_correct: impl FnOnce(&str, &[u8]) -> bool,
     ) -> Result<(), Error> {
-        let verdict = verdict(&request, is_correct);
+        let verdict = request.check_password(is_correct);
         self.answer_auth(request, verdict)
-    }
-}
-
-fn verdict(request: &AuthRequest, is_correct: impl FnOnce(&str, &[u8]) -> bool) -> AuthVerdict {
-    match request.question() {
-        // No user may act as another one.
-        AuthQuestion::Verify(Credentials::Password { authorization, username, password })
-            if (authorization.is_empty() || authorization == username)
-                && is_correct(username, password.expose()) =>
-        {
-            AuthVerdict::Accept
-        }
-        _ => AuthVerdict::Reject,
     }
 }

@@ -8,6 +8,7 @@ mod event;
 mod extension_commands;
 mod machine;
 mod offered_parameters;
+mod outcome_text;
 mod reply_matching;
 mod starttls;
 mod transaction;
