@@ -8,7 +8,8 @@ use proto_mail::Credentials;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-pub(crate) async fn fetch(tls: TlsClientConfig, target: Target, file: &Path) -> Result<u64> {
+/// Returns the size of the message in bytes.
+pub async fn fetch(tls: TlsClientConfig, target: Target, file: &Path) -> Result<u64> {
     let mut imap = ImapClient::connect(&Connector::new(tls), &target).await?;
     imap.login(&Credentials::password("alice", "secret")).await?;
     for mailbox in imap.list("*").await? {

@@ -3,13 +3,16 @@
 use io_tokio::{Connector, Security, SmtpClient, Target, TlsClientConfig, smtp::Envelope};
 use proto_mail::Credentials;
 
-pub(crate) type Result = std::result::Result<(), Box<dyn std::error::Error>>;
+const MESSAGE: &str = "From: alice@example.com\r\nSubject: Hello\r\n\r\nHello Bob\r\n";
 
-pub(crate) async fn send(tls: TlsClientConfig, target: Target, password: String) -> Result {
+type Result = std::result::Result<(), Box<dyn std::error::Error>>;
+
+/// Sends the message and prints the outcome for each recipient.
+pub async fn send(tls: TlsClientConfig, target: Target, password: String) -> Result {
     let mut smtp = SmtpClient::connect(&Connector::new(tls), &target).await?;
     smtp.login(&Credentials::password("alice", password)).await?;
     let envelope = Envelope::new("alice@example.com", ["bob@example.org"])?;
-    let report = smtp.send(envelope, "Subject: Hello\r\n\r\nHello Bob\r\n").await?;
+    let report = smtp.send(envelope, MESSAGE).await?;
     for recipient in report.recipients() {
         println!("{recipient}");
     }
@@ -19,5 +22,6 @@ pub(crate) async fn send(tls: TlsClientConfig, target: Target, password: String)
 #[tokio::main]
 async fn main() -> Result {
     let target = Target::new("mail.example.com", 587, Security::StartTls);
-    send(TlsClientConfig::platform()?, target, std::env::var("PASSWORD")?).await
+    let (tls, password) = (TlsClientConfig::platform()?, std::env::var("PASSWORD")?);
+    send(tls, target, password).await
 }

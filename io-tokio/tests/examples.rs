@@ -18,34 +18,35 @@ mod smtp_server;
 use std::{sync::Arc, time::Duration};
 
 use common::Identity;
-use io_tokio::Server;
+use io_tokio::{ConnectionLimits, ListenerTls, Security, Server, Target};
 
 #[tokio::test]
 async fn a_message_goes_from_the_smtp_client_to_the_smtp_server() {
     let identity = Identity::localhost();
-    let (_folder, [authority, chain, key]) = identity.files();
     let inbox = smtp_server::Inbox::default();
-    let mut server = Server::new(Default::default());
-    let port = smtp_server::listen(&mut server, [&chain, &key], Arc::clone(&inbox)).await.unwrap();
-    let authority = authority.to_str().unwrap();
-    smtp_client::send("localhost", port, authority, "secret").await.unwrap();
-    let refused = smtp_client::send("localhost", port, authority, "wrong").await.unwrap_err();
+    let mut server = Server::new(ConnectionLimits::default());
+    let tls = ListenerTls::StartTls(identity.server());
+    let address = smtp_server::listen(&mut server, tls, Arc::clone(&inbox)).await.unwrap();
+    let target = Target::new("localhost", address.port(), Security::StartTls);
+    smtp_client::send(identity.trust(), target.clone(), "secret".into()).await.unwrap();
+    let refused = smtp_client::send(identity.trust(), target, "wrong".into()).await.unwrap_err();
     assert!(refused.to_string().contains("535"), "{refused}");
-    assert_eq!(*inbox.lock().await, [b"Subject: Hello\r\n\r\nHello Bob\r\n"]);
+    let message: &[u8] = b"From: alice@example.com\r\nSubject: Hello\r\n\r\nHello Bob\r\n";
+    assert_eq!(*inbox.lock().await, [message]);
     server.shut_down(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]
 async fn the_imap_client_streams_the_newest_message_to_a_file() {
     let identity = Identity::localhost();
-    let (folder, [authority, ..]) = identity.files();
+    let folder = common::Folder::new();
     let message: Vec<u8> = (0..3_000_000_u32).map(|number| b'a' + (number % 26) as u8).collect();
-    let mut server = Server::new(Default::default());
+    let mut server = Server::new(ConnectionLimits::default());
     let messages = vec![b"old".to_vec(), message.clone()];
     let port = mailbox::listen(&mut server, identity.server(), messages).await;
+    let target = Target::new("localhost", port, Security::ImplicitTls);
     let file = folder.0.join("newest.eml");
-    let (authority, path) = (authority.to_str().unwrap(), file.to_str().unwrap());
-    let size = imap_client::fetch("localhost", port, authority, path).await.unwrap();
+    let size = imap_client::fetch(identity.trust(), target, &file).await.unwrap();
     assert_eq!(size, message.len() as u64);
     assert!(std::fs::read(file).unwrap() == message);
     server.shut_down(Duration::from_secs(5)).await;

@@ -199,8 +199,15 @@ impl TlsClientConfig {
     ///
     /// # Errors
     /// As [`client_certificate`](Self::client_certificate), or a file cannot be read.
-    pub fn client_certificate_files(self, chain: &Path, key: &Path) -> Result<Self, TlsConfigError> {
-        self.client_certificate(pem::certificates_from_file(chain)?, pem::key_from_file(key)?)
+    pub fn client_certificate_files(
+        self,
+        chain: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, TlsConfigError> {
+        self.client_certificate(
+            pem::certificates_from_file(chain.as_ref())?,
+            pem::key_from_file(key.as_ref())?,
+        )
     }
 
     /// Chooses the client certificate for each handshake.

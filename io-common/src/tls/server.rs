@@ -49,7 +49,8 @@ impl TlsServerConfig {
     ///
     /// # Errors
     /// A file cannot be read, or the key does not belong to the certificate.
-    pub fn from_files(chain: &Path, key: &Path) -> Result<Self, TlsConfigError> {
+    pub fn from_files(chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, TlsConfigError> {
+        let (chain, key) = (chain.as_ref(), key.as_ref());
         let chain_read = pem::certificates_from_file(chain)?;
         let key_read = pem::key_from_file(key)?;
         Self::single(chain_read, key_read, TlsVersions::default()).map_err(|error| {

@@ -45,7 +45,7 @@ const ANSWER_LIMIT: u64 = 16 << 20;
 /// let tls = TlsClientConfig::authorities(["/etc/ssl/certs/ca-certificates.crt"])?;
 /// let target = Target::new("imap.example.com", 993, Security::ImplicitTls);
 /// let mut imap = ImapClient::connect(&Connector::new(tls), &target).await?;
-/// imap.login(&Credentials::password("alice", &b"secret"[..])).await?;
+/// imap.login(&Credentials::password("alice", "secret")).await?;
 /// println!("{} messages", imap.select("INBOX").await?.exists);
 /// imap.logout().await?;
 /// # Ok(())

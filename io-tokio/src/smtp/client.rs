@@ -38,11 +38,11 @@ use crate::{
 /// let tls = TlsClientConfig::authorities(["/etc/ssl/certs/ca-certificates.crt"])?;
 /// let target = Target::new("mail.example.com", 587, Security::StartTls);
 /// let mut smtp = SmtpClient::connect(&Connector::new(tls), &target).await?;
-/// smtp.login(&Credentials::password("alice", &b"secret"[..])).await?;
+/// smtp.login(&Credentials::password("alice", "secret")).await?;
 /// let envelope = Envelope::new("alice@example.com", ["bob@example.org"])?;
 /// let report = smtp.send(envelope, "Subject: Hello\r\n\r\nHello Bob\r\n").await?;
 /// for recipient in report.recipients() {
-///     println!("{}: {:?}", recipient.rcpt().to.as_str(), recipient.outcome());
+///     println!("{recipient}");
 /// }
 /// smtp.quit().await?;
 /// # Ok(())

@@ -43,18 +43,6 @@ impl Identity {
     pub fn server(&self) -> TlsServerConfig {
         TlsServerConfig::from_pem(self.chain.as_bytes(), self.key.as_bytes(), TlsVersions::default()).unwrap()
     }
-
-    /// Writes authority, chain and key to files of these names in a new folder.
-    pub fn files(&self) -> (Folder, [PathBuf; 3]) {
-        let folder = Folder::new();
-        let files = [("ca.pem", &self.authority), ("chain.pem", &self.chain), ("key.pem", &self.key)];
-        let paths = files.map(|(name, text)| {
-            let path = folder.0.join(name);
-            std::fs::write(&path, text).unwrap();
-            path
-        });
-        (folder, paths)
-    }
 }
 
 /// A folder that is removed at the end.

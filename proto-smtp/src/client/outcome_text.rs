@@ -28,7 +28,9 @@ impl fmt::Display for NotSent {
         match self {
             Self::TooLarge(limit) => write!(f, "the server accepts at most {limit} bytes"),
             Self::NotOffered(extension) => write!(f, "the server does not offer {}", extension.keyword()),
-            Self::TimeTooShort(minimum) => write!(f, "the server needs at least {minimum} s for the delivery"),
+            Self::TimeTooShort(minimum) => {
+                write!(f, "the server needs at least {minimum} s for the delivery")
+            }
             Self::HeldTooLong(_) => f.write_str("the server does not hold a message that long"),
             Self::Unwanted => f.write_str("the server does not want such solicitations"),
             Self::LeftOver => f.write_str("too many recipients for one transaction"),

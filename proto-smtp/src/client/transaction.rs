@@ -7,15 +7,18 @@ use proto_mail::{Channel, Error, SendBuffer};
 use super::content::Content;
 use super::event::{Event, Step};
 use super::machine::Client;
+use crate::address::Address;
 use crate::capabilities::Capabilities;
 use crate::chunking::ChunkEnd;
 use crate::config::Pipelining;
 use crate::extension::Extension;
 use crate::future_release::FutureRelease;
 use crate::mail::Mail;
+use crate::path::ReversePath;
 use crate::rcpt::Rcpt;
 use crate::response::Response;
 use crate::server_limits::ServerLimits;
+use crate::syntax::SyntaxError;
 
 /// Sends one message and tracks the outcome for each recipient.
 ///
@@ -136,6 +139,31 @@ impl Transaction {
             chunk: None,
             content: None,
         }
+    }
+
+    /// A message from `from` to the recipients `to`, without parameters. An empty `from` is the null reverse-path, `<>`.
+    ///
+    /// # Errors
+    /// A text is no address.
+    ///
+    /// ```
+    /// use proto_smtp::client::Transaction;
+    ///
+    /// let mail = Transaction::from_addresses("ann@example.com", ["bob@example.org", "eve@example.org"])?;
+    /// assert_eq!(mail.recipients().len(), 2);
+    /// # Ok::<(), proto_smtp::SyntaxError>(())
+    /// ```
+    pub fn from_addresses<'a>(
+        from: &str,
+        to: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, SyntaxError> {
+        let from = match from {
+            "" => ReversePath::Null,
+            from => Address::parse(from)?.into_owned().into(),
+        };
+        to.into_iter().try_fold(Self::new(Mail::new(from)), |mail, to| {
+            Ok(mail.recipient(Rcpt::new(Address::parse(to)?.into_owned())))
+        })
     }
 
     /// Allows the message, which has exactly `bytes` bytes, to be sent as one chunk by BDAT (RFC 3030) if the server offers
