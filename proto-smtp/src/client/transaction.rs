@@ -151,7 +151,7 @@ impl Transaction {
     ///
     /// let mail = Transaction::from_addresses("ann@example.com", ["bob@example.org", "eve@example.org"])?;
     /// assert_eq!(mail.recipients().len(), 2);
-    /// # Ok::<(), proto_smtp::SyntaxError>(())
+    /// # Ok::<(), proto_smtp::types::SyntaxError>(())
     /// ```
     pub fn from_addresses<'a>(
         from: &str,
