@@ -44,6 +44,20 @@ fn an_account_from_before_scram_gains_it_at_the_next_login() {
 }
 
 #[test]
+fn a_store_in_memory_serves_mail_and_leaves_no_database() {
+    let served = RunningServer::start(&["--in-memory"]);
+    let url = served.url("smtps");
+    let to = format!("{}@localhost", served.user);
+    served.run(&["send", &url, "--from", "a@x.example", "--to", &to, "--text", "x"], b"").expect(0);
+    served.run(&["check", &served.url("imaps"), "--mechanism", "SCRAM-SHA-256"], b"").expect(0);
+    served.run(&["folders", &served.url("imaps")], b"").expect(0).shows(&["INBOX"]);
+    let files: Vec<_> =
+        std::fs::read_dir(served.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(files.iter().all(|file| !file.to_string_lossy().starts_with("mail.db")), "{files:?}");
+    run_without_password(&["serve", "--in-memory", "--add-account", "ann"]).expect(64);
+}
+
+#[test]
 fn adds_accounts_and_changes_passwords_while_running() {
     let served = RunningServer::start(&[]);
     let folder = served.path();

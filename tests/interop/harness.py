@@ -133,7 +133,8 @@ class Process:
 class Bench:
     """One run: its temporary directory, its programs, its cases and their count."""
 
-    def __init__(self, keep):
+    def __init__(self, keep, serve_options=()):
+        self.serve_options = list(serve_options)
         self.directory = tempfile.mkdtemp(prefix="mailwire-interop.", dir="/tmp")
         os.chmod(self.directory, 0o755)  # daemons drop root and still have to reach their files
         self.keep, self.processes, self.said = keep, [], []

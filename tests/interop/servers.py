@@ -206,7 +206,7 @@ class Served:
         """Starts it, or starts it again in the same directory."""
         self.printed = self.bench.path("serve.out")
         sink = open(self.printed, "wb")
-        command = [self.program, "serve", "--dir", self.folder]
+        command = [self.program, "serve", "--dir", self.folder, *self.bench.serve_options]
         for name in ("smtp", "smtps", "imap", "imaps"):
             command += [f"--{name}", "127.0.0.1:0"]
         self.process = self.bench.start("mailwire serve", command + self.arguments, env=self.env, stdout=sink)

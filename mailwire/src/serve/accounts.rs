@@ -31,7 +31,9 @@ pub(super) fn ask_password_of_new_account(
     arguments: &ServeArgs,
 ) -> Result<Option<Secret<Vec<u8>>>, CommandError> {
     match &arguments.user {
-        Some(name) if !directory.join("mail.db").is_file() => given_password(arguments, name).map(Some),
+        Some(name) if arguments.in_memory || !directory.join("mail.db").is_file() => {
+            given_password(arguments, name).map(Some)
+        }
         _ => Ok(None),
     }
 }

@@ -77,6 +77,14 @@ pub(crate) struct ServeArgs {
     /// one. Loopback addresses only.
     #[arg(long, help_heading = "Catching mail in development")]
     pub(crate) catch_all: bool,
+    /// Keep accounts and mail in memory: they are lost when the server stops. Certificates stay in the directory. At most
+    /// 1 GiB of mail.
+    #[arg(
+        long,
+        help_heading = "Catching mail in development",
+        conflicts_with_all = ["add_account", "reset_password"]
+    )]
+    pub(crate) in_memory: bool,
     /// Accept any user name and password, and log in to one account: that of --user or the first one. Loopback
     /// addresses only.
     #[arg(long, help_heading = "Catching mail in development")]

@@ -32,7 +32,7 @@ pub(crate) use arguments::ServeArgs;
 
 use accounts::GeneratedAccount;
 use certificate::{CertificateSource, Identity};
-use data_directory::{DataDirectory, open_store};
+use data_directory::{DataDirectory, memory_store, open_store};
 use maintenance::Maintenance;
 use ports::BoundPorts;
 use signals::Signals;
@@ -103,7 +103,10 @@ impl Server {
                 (source, identity)
             }
         };
-        let store: Arc<dyn Store> = Arc::new(open_store(directory.path())?);
+        let store: Arc<dyn Store> = match arguments.in_memory {
+            true => Arc::new(memory_store()?),
+            false => Arc::new(open_store(directory.path())?),
+        };
         // The directory is locked, and no session is copying yet.
         let undone = store.undo_unfinished_copies()?;
         if undone > 0 {
