@@ -99,6 +99,20 @@ impl fmt::Display for Hint {
     }
 }
 
+/// A limit of a sync that the caller can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SyncLimit {
+    /// The bytes of one message.
+    MessageBytes,
+    /// The messages of one folder.
+    FolderMessages,
+    /// The bytes of one run.
+    TotalBytes,
+    /// The disk space to leave free.
+    FreeSpace,
+}
+
 /// Why an operation of the client failed.
 ///
 /// It holds no password or token. The server's text in [`message`](Self::message) and [`reply`](Self::reply) may hold a
@@ -114,6 +128,7 @@ pub struct Error {
     origin: Origin,
     /// The host and port of the server involved.
     host_port: Option<Box<(String, u16)>>,
+    limit: Option<SyncLimit>,
     is_retryable: bool,
     /// Whether the connection closed unexpectedly.
     is_closed: bool,
@@ -138,6 +153,7 @@ impl Error {
             own_text: None,
             origin: Origin::Local,
             host_port: None,
+            limit: None,
             is_retryable: matches!(kind, ErrorKind::Temporary),
             is_closed: false,
         }
@@ -198,6 +214,19 @@ impl Error {
             }
             self.host_port = Some(Box::new((url.host.clone(), url.port)));
         }
+        self
+    }
+
+    /// Returns the limit of a sync that was exceeded.
+    #[must_use]
+    pub const fn limit(&self) -> Option<SyncLimit> {
+        self.limit
+    }
+
+    /// Names the limit of a sync that was exceeded.
+    #[must_use]
+    pub(crate) const fn exceeding(mut self, limit: SyncLimit) -> Self {
+        self.limit = Some(limit);
         self
     }
 

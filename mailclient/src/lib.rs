@@ -23,7 +23,7 @@ mod task;
 
 pub use channel::ClientChannel;
 pub use endpoint::Endpoint;
-pub use error::{Error, ErrorKind, Hint};
+pub use error::{Error, ErrorKind, Hint, SyncLimit};
 pub use folder::Folder;
 pub use refusal_error::{imap_command_error, smtp_reply_error};
 pub use server_reply::ServerReply;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use mailclient::endpoint::Url;
 use mailclient::refusal::known_code;
-use mailclient::{ErrorKind, Hint, ServerReply};
+use mailclient::{ErrorKind, Hint, ServerReply, SyncLimit};
 
 /// The exit code of a command that failed: one of `sysexits.h`, or 128 plus the number of the signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,8 +81,6 @@ pub(crate) struct CommandError {
     is_remote: bool,
     /// Whether a retry without any change may succeed, whatever the exit code says.
     pub(crate) is_transient: bool,
-    /// Whether the connection closed unexpectedly.
-    is_closed: bool,
 }
 
 impl CommandError {
@@ -97,7 +95,6 @@ impl CommandError {
             own_text: None,
             is_remote: false,
             is_transient: matches!(exit_code, ExitCode::TryAgain),
-            is_closed: false,
         }
     }
 
@@ -118,19 +115,6 @@ impl CommandError {
             self.host_port = Some(Box::new((url.host.clone(), url.port)));
         }
         self
-    }
-
-    /// Replaces the exit code.
-    #[must_use]
-    pub(crate) const fn with_exit_code(mut self, exit_code: ExitCode) -> Self {
-        self.exit_code = exit_code;
-        self.is_transient = matches!(exit_code, ExitCode::TryAgain);
-        self
-    }
-
-    /// Returns whether the connection closed unexpectedly. A timeout does not count.
-    pub(crate) const fn is_closed_connection(&self) -> bool {
-        self.is_closed
     }
 
     /// Appends to what happened.
@@ -194,8 +178,7 @@ impl From<mailclient::Error> for CommandError {
             host_port: error.host_port().map(|(host, port)| Box::new((host.to_owned(), port))),
             is_remote: error.is_remote(),
             is_transient: error.is_retryable(),
-            is_closed: error.is_closed_connection(),
-            ..Self::new(error.kind().into(), error.message())
+            ..Self::new(error.kind().into(), describe_limit(&error))
         }
     }
 }
@@ -214,6 +197,18 @@ impl From<ErrorKind> for ExitCode {
             _ => Self::Unavailable,
         }
     }
+}
+
+/// Returns what happened, with the option that sets the limit that was exceeded.
+fn describe_limit(error: &mailclient::Error) -> String {
+    let option = match error.limit() {
+        Some(SyncLimit::MessageBytes) => "--max-message",
+        Some(SyncLimit::FolderMessages) => "--max-messages",
+        Some(SyncLimit::TotalBytes) => "--max-total",
+        Some(SyncLimit::FreeSpace) => "--keep-free",
+        _ => return error.message().to_owned(),
+    };
+    format!("{} ({option})", error.message())
 }
 
 /// Returns a hint as advice that names the command's options.

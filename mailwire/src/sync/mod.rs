@@ -1,23 +1,16 @@
-//! `sync`: fetches every message of an account once into a local store.
-//!
-//! Each batch of messages is committed together with their remote UIDs, so that an interrupted run continues after the
-//! last batch. Bodies are streamed to the store: a message may be larger than memory.
-//!
-//! A message that the server refuses, fails on or never sends does not stop the others; [`plan`] isolates it. The store
-//! remembers it, and the next run requests it alone, after all others.
+//! `sync`: fetches every message of an account once into a local store, with the engine of [`mailclient::sync`].
 
 mod arguments;
-mod engine;
-mod limits;
 mod lock;
-mod plan;
-mod remote_folder;
+mod progress;
 mod report;
-mod sink;
+
+use std::path::Path;
+use std::sync::Arc;
 
 use io_mio::StageReport;
-use mailclient::imap::{ImapChannel, Session, SessionTask};
-use mailclient::sync::{local_account, remote_account_key};
+use mailclient::blocking::StopCheck;
+use mailclient::sync::{self, SyncEnd, SyncJob, SyncLimits, local_account, remote_account_key};
 use mailstore::{SqliteStore, SyncStore};
 
 pub(crate) use arguments::SyncArgs;
@@ -28,9 +21,8 @@ use crate::imap_url::{missing_user, require_imap};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::store_directory;
-use engine::{Engine, Job};
-use limits::Limits;
-use report::{FolderReport, SyncReport};
+use progress::Progress;
+use report::SyncReport;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
@@ -45,21 +37,23 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
     let _lock = lock::lock_account(&arguments.into, account, &interrupt, output)?;
     let remote = store.remote_account(account, &remote_account_key(&endpoint.url))?.id;
     let connector = endpoint.connector(|_: &StageReport| {});
-    let job = Job {
-        endpoint: &endpoint,
-        connector: &connector,
-        credentials,
-        store: &store,
-        account,
-        remote,
-        only: &arguments.folder,
-        output,
-        interrupt: interrupt.clone(),
+    let mut job = SyncJob::new(account, remote);
+    job.folders.clone_from(&arguments.folder);
+    job.limits = limits(arguments);
+    let (checked, source) = (interrupt.clone(), endpoint.source(&credentials));
+    let stop = StopCheck::new(move || Ok(checked.check()?));
+    let mut progress = Progress::new(output, &interrupt);
+    let stopped: Option<CommandError> = match endpoint.is_cleartext() {
+        Err(failure) => Some(failure),
+        Ok(_) => {
+            let mut record = |event| progress.record(event);
+            match sync::run(&endpoint.inner, &connector, &source, &store, job, &stop, &mut record) {
+                SyncEnd::Complete => None,
+                SyncEnd::Stopped(error) => Some(error.into()),
+            }
+        }
     };
-    let limits = Limits::new(arguments);
-    let (folders, stopped) = endpoint
-        .with_imap_session(&connector, Sync { job, limits })
-        .unwrap_or_else(|failure| (Vec::new(), Some(failure)));
+    let folders = progress.into_reports();
     // The signal decides the exit code.
     let stopped = stopped.map(|failure| match failure.exit_code {
         ExitCode::Interrupted => interrupt.check().err().unwrap_or(failure),
@@ -83,19 +77,20 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
     }
 }
 
-/// The run, which begins with the first session.
-struct Sync<'a> {
-    job: Job<'a>,
-    limits: Limits,
+/// Returns the limits that the command line sets.
+fn limits(arguments: &SyncArgs) -> SyncLimits {
+    let directory = arguments.into.clone();
+    SyncLimits {
+        message_bytes: arguments.max_message,
+        folder_messages: arguments.max_messages,
+        total_bytes: arguments.max_total,
+        keep_free: arguments.keep_free,
+        free_space: Some(Arc::new(move || free(&directory))),
+    }
 }
 
-impl SessionTask for Sync<'_> {
-    type Output = (Vec<FolderReport>, Option<CommandError>);
-    type Error = CommandError;
-
-    fn run<C: ImapChannel>(self, session: Session<C>) -> Result<Self::Output, CommandError> {
-        // From here on, a signal stops the run cleanly: the messages received are stored.
-        let _graceful = self.job.interrupt.graceful();
-        Ok(Engine::new(self.job, self.limits, session).run())
-    }
+/// Returns the free disk space for this user, in bytes.
+fn free(directory: &Path) -> Option<u64> {
+    let status = rustix::fs::statvfs(directory).ok()?;
+    Some(status.f_bavail.saturating_mul(status.f_frsize))
 }

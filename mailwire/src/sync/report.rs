@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use mailclient::sync::sequence_set;
 use serde::Serialize;
 
-use super::plan::sequence_set;
 use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
 use crate::output::Output;

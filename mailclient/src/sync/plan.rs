@@ -160,7 +160,8 @@ pub(super) fn difference(from: &UidSet, minus: &UidSet) -> UidSet {
 }
 
 /// Formats UIDs as a sequence set: `1:3,5` for 1, 2, 3 and 5.
-pub(super) fn sequence_set(uids: &[u32]) -> String {
+#[must_use]
+pub fn sequence_set(uids: &[u32]) -> String {
     let set: UidSet = uids.iter().copied().collect();
     let parts: Vec<String> = set
         .ranges()

@@ -1,24 +1,23 @@
-//! Receives the responses to FETCH and stores the messages.
+//! The requests for a folder's messages, without I/O: takes the responses to FETCH, and asks the store to keep the messages.
 //!
-//! It trusts the server as little as possible: it stores only requested messages, and each of them once.
+//! It trusts the server as little as possible: only requested messages are stored, and each of them once.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use indicatif::ProgressBar;
-use mailclient::imap_command_error;
-use mailstore::{
-    Flags, ImportOutcome, InternalDate, RemoteMailboxId, RemoteMessage, SqliteStore, Store, SyncStore,
-    UidSet, Upload,
-};
+use mailstore::{Flags, ImportOutcome, InternalDate, RemoteMailboxId, RemoteMessage, UidSet, Upload};
 use proto_imap::client::{CommandId, Event};
 use proto_imap::types::{Condition, FetchItem, FlagList, Section, StatusResponse};
 
+use super::event::SyncEvent;
+use super::job::Job;
 use super::limits::{Exceeded, Limits, MAX_UNREQUESTED};
+use super::listing::{check_uid_validity, expunged};
 use super::plan::{Plan, difference};
-use super::remote_folder::{check_uid_validity, expunged};
-use super::report::FolderReport;
-use crate::command_error::{CommandError, ExitCode};
+use crate::error::{Error, ErrorKind};
+use crate::refusal_error::imap_command_error;
 
+/// The bytes of a message that are passed to the store at a time.
+const WRITE_BYTES: usize = 256 * 1024;
 /// A batch is committed when it reaches this size in bytes, or this many messages.
 const COMMIT_BYTES: u64 = 8 << 20;
 const COMMIT_COUNT: usize = 200;
@@ -40,14 +39,11 @@ pub(super) struct OpenFetch {
     requested: usize,
 }
 
-/// Receives and stores the messages of one folder.
-pub(super) struct Sink<'a> {
-    store: &'a SqliteStore,
+/// The requests for the messages of one folder.
+pub(super) struct Fetching {
     remote: RemoteMailboxId,
-    report: &'a mut FolderReport,
-    pub(super) bar: ProgressBar,
-    limits: &'a mut Limits,
     uid_validity: u32,
+    pub(super) plan: Plan,
     /// The commands that are not complete, oldest first.
     pub(super) open: VecDeque<OpenFetch>,
     /// Requested messages that did not come in readable form, although the server answered OK.
@@ -55,7 +51,7 @@ pub(super) struct Sink<'a> {
     /// How many responses could not be parsed.
     unparsed: u64,
     /// How many messages were removed during the run.
-    expunged: u64,
+    pub(super) expunged: u64,
     unrequested: usize,
     unrequested_bytes: u64,
     current: Option<Incoming>,
@@ -72,9 +68,13 @@ pub(super) struct Sink<'a> {
     /// Messages that could not be fetched.
     pub(super) unfetched: BTreeSet<u32>,
     /// The failure that ends the whole run.
-    pub(super) fatal: Option<CommandError>,
+    pub(super) fatal: Option<Error>,
     /// Whether the server broke the protocol, so that a new session would not help with this folder.
     pub(super) ends_folder: bool,
+    /// Work for the store that must be done before the next event.
+    job: Option<Job>,
+    /// What to report.
+    pub(super) events: VecDeque<SyncEvent>,
 }
 
 /// A message being received. Its UID may come after its body.
@@ -83,26 +83,28 @@ struct Incoming {
     uid: Option<u32>,
     flags: Flags,
     date: Option<InternalDate>,
-    upload: Option<Upload>,
+    body: Option<Body>,
+    /// Whether the response is complete.
+    is_complete: bool,
     /// Why the message is not stored.
-    exceeded: Option<String>,
+    exceeded: Option<Error>,
 }
 
-impl<'a> Sink<'a> {
-    pub(super) fn new(
-        store: &'a SqliteStore,
-        (remote, uid_validity): (RemoteMailboxId, u32),
-        report: &'a mut FolderReport,
-        bar: ProgressBar,
-        limits: &'a mut Limits,
-    ) -> Self {
+/// The body of a message being received.
+#[derive(Default)]
+struct Body {
+    /// What the store has. `None` before the first bytes, and while a job has it.
+    upload: Option<Box<Upload>>,
+    /// Bytes that the store has not got yet.
+    pending: Vec<u8>,
+}
+
+impl Fetching {
+    pub(super) fn new(remote: RemoteMailboxId, uid_validity: u32, plan: Plan) -> Self {
         Self {
-            store,
             remote,
-            report,
-            bar,
-            limits,
             uid_validity,
+            plan,
             open: VecDeque::new(),
             absent: BTreeSet::new(),
             unparsed: 0,
@@ -119,7 +121,19 @@ impl<'a> Sink<'a> {
             unfetched: BTreeSet::new(),
             fatal: None,
             ends_folder: false,
+            job: None,
+            events: VecDeque::new(),
         }
+    }
+
+    /// Returns the work for the store that must be done before the next event.
+    pub(super) fn take_job(&mut self) -> Option<Job> {
+        self.job.take()
+    }
+
+    /// Returns whether the store must do something before the next event.
+    pub(super) const fn has_job(&self) -> bool {
+        self.job.is_some()
     }
 
     /// Records that a FETCH for these messages was sent.
@@ -129,7 +143,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Handles an event of a FETCH. Returns whether it was useful.
-    pub(super) fn event(&mut self, event: Event<'_>) -> Result<bool, CommandError> {
+    pub(super) fn event(&mut self, event: Event<'_>, limits: &mut Limits) -> Result<bool, Error> {
         check_uid_validity(&event, self.uid_validity).inspect_err(|_| self.ends_folder = true)?;
         self.expunged += expunged(&event);
         match event {
@@ -140,9 +154,9 @@ impl<'a> Sink<'a> {
                 }
             }
             Event::BodyStart { section, size: Some(size), origin: None } if section == Section::FULL => {
-                self.begin(size)?;
+                self.begin(size, limits)?;
             }
-            Event::BodyChunk(chunk) => return self.chunk(chunk),
+            Event::BodyChunk(chunk) => return self.chunk(chunk, limits),
             Event::FetchEnd => return self.complete(),
             Event::Unparsed(_) => self.unparsed += 1,
             _ => {}
@@ -150,29 +164,27 @@ impl<'a> Sink<'a> {
         Ok(false)
     }
 
-    fn begin(&mut self, size: u64) -> Result<(), CommandError> {
+    fn begin(&mut self, size: u64, limits: &Limits) -> Result<(), Error> {
         let Some(current) = &mut self.current else { return Ok(()) };
         let is_unrequested = |uid: u32| !self.open.iter().any(|open| open.missing.contains(&uid));
         if current.uid.is_some_and(is_unrequested) {
             return Ok(());
         }
-        match self.limits.check_message(size) {
-            Ok(()) => {}
+        match limits.check_message(size) {
+            Ok(()) => {
+                current.body = Some(Body::default());
+                Ok(())
+            }
             Err(Exceeded::Message(why)) => {
                 current.exceeded = Some(why.clone());
-                return Err(CommandError::new(ExitCode::Unavailable, why).remote());
+                Err(why.remote())
             }
-            Err(Exceeded::Run(failure)) => return Err(self.end_run(failure)),
+            Err(Exceeded::Run(failure)) => Err(self.end_run(failure)),
         }
-        match self.store.upload() {
-            Ok(upload) => current.upload = Some(upload),
-            Err(error) => return Err(self.end_run(error.into())),
-        }
-        Ok(())
     }
 
-    fn chunk(&mut self, chunk: &[u8]) -> Result<bool, CommandError> {
-        let Some(upload) = self.current.as_mut().and_then(|current| current.upload.as_mut()) else {
+    fn chunk(&mut self, chunk: &[u8], limits: &mut Limits) -> Result<bool, Error> {
+        let Some(body) = self.current.as_mut().and_then(|current| current.body.as_mut()) else {
             self.unrequested_bytes += chunk.len() as u64;
             return if self.unrequested_bytes > MAX_UNREQUESTED_BYTES {
                 Err(self.too_many_unrequested())
@@ -180,35 +192,46 @@ impl<'a> Sink<'a> {
                 Ok(false)
             };
         };
-        if let Err(error) = upload.write(chunk) {
-            return Err(self.end_run(error.into()));
+        body.pending.extend_from_slice(chunk);
+        if body.pending.len() >= WRITE_BYTES {
+            self.job = Some(body.write());
         }
-        match self.limits.count(chunk.len()) {
+        match limits.count(chunk.len()) {
             Ok(()) => Ok(true),
-            Err(Exceeded::Message(why)) => Err(CommandError::new(ExitCode::Unavailable, why).remote()),
+            Err(Exceeded::Message(why)) => Err(why.remote()),
             Err(Exceeded::Run(failure)) => Err(self.end_run(failure)),
         }
     }
 
-    fn too_many_unrequested(&mut self) -> CommandError {
-        self.ends_folder = true;
-        CommandError::new(ExitCode::Protocol, "the server sends messages that the client did not request")
-            .remote()
+    /// Takes the upload back from the store.
+    pub(super) fn written(&mut self, upload: Result<Box<Upload>, Error>) -> Result<(), Error> {
+        let upload = upload.map_err(|error| self.end_run(error))?;
+        let Some(current) = &mut self.current else { return Ok(()) };
+        if let Some(body) = &mut current.body {
+            body.upload = Some(upload);
+        }
+        if current.is_complete { self.store_current() } else { Ok(()) }
     }
 
-    fn end_run(&mut self, failure: CommandError) -> CommandError {
+    fn too_many_unrequested(&mut self) -> Error {
+        self.ends_folder = true;
+        Error::new(ErrorKind::Protocol, "the server sends messages that the client did not request").remote()
+    }
+
+    fn end_run(&mut self, failure: Error) -> Error {
         self.fatal = Some(failure.clone());
         failure
     }
 
-    fn complete(&mut self) -> Result<bool, CommandError> {
-        let Some(incoming) = self.current.take() else { return Ok(false) };
-        let was_requested = incoming.uid.is_some_and(|uid| {
-            incoming.upload.is_some() && self.open.iter_mut().any(|open| open.missing.remove(&uid))
+    /// Handles the end of a response. A response without a body reports a change of flags.
+    fn complete(&mut self) -> Result<bool, Error> {
+        let Some(current) = &mut self.current else { return Ok(false) };
+        let open = &mut self.open;
+        let was_requested = current.uid.is_some_and(|uid| {
+            current.body.is_some() && open.iter_mut().any(|open| open.missing.remove(&uid))
         });
-        // A response without a body reports a change of flags.
-        let Incoming { uid, flags, date, upload, .. } = incoming;
-        let (Some(uid), Some(upload), true) = (uid, upload, was_requested) else {
+        let (true, Some(body)) = (was_requested, &mut current.body) else {
+            self.current = None;
             self.unrequested += 1;
             return if self.unrequested > MAX_UNREQUESTED {
                 Err(self.too_many_unrequested())
@@ -216,18 +239,33 @@ impl<'a> Sink<'a> {
                 Ok(false)
             };
         };
-        self.batch_bytes += upload.size();
-        self.batch.push(RemoteMessage { uid, upload, flags, internal_date: date.unwrap_or_default() });
-        self.bar.inc(1);
+        current.is_complete = true;
+        // The rest of the message, or an empty one.
+        self.job = Some(body.write());
+        self.events.push_back(SyncEvent::Received);
         (self.progress, self.refusals, self.abandoned_regions, self.throttled) = (self.progress + 1, 0, 0, 0);
-        if self.batch_bytes >= COMMIT_BYTES || self.batch.len() >= COMMIT_COUNT {
-            self.commit()?;
-        }
         Ok(true)
     }
 
+    /// Adds the complete message to the batch.
+    fn store_current(&mut self) -> Result<(), Error> {
+        let Some(Incoming {
+            uid: Some(uid), flags, date, body: Some(Body { upload: Some(upload), .. }), ..
+        }) = self.current.take()
+        else {
+            return Ok(());
+        };
+        self.batch_bytes += upload.size();
+        let internal_date = date.unwrap_or_default();
+        self.batch.push(RemoteMessage { uid, upload: *upload, flags, internal_date });
+        if self.batch_bytes >= COMMIT_BYTES || self.batch.len() >= COMMIT_COUNT {
+            self.job = self.commit();
+        }
+        Ok(())
+    }
+
     /// Handles the completion of a FETCH. Messages that the server refused are requested again in smaller batches.
-    pub(super) fn completed(&mut self, id: CommandId, status: &StatusResponse<'_>, plan: &mut Plan) {
+    pub(super) fn completed(&mut self, id: CommandId, status: &StatusResponse<'_>) {
         let Some(at) = self.open.iter().position(|open| open.id == id) else { return };
         let Some(open) = self.open.remove(at) else { return };
         if status.condition == Condition::Ok {
@@ -237,19 +275,16 @@ impl<'a> Sink<'a> {
         if open.missing.is_empty() {
             return;
         }
-        let failure = CommandError::from(imap_command_error(status, "the server refused UID FETCH"));
+        let failure = imap_command_error(status, "the server refused UID FETCH");
         self.refusals += 1;
-        self.throttled = if failure.exit_code == ExitCode::TryAgain { self.throttled + 1 } else { 0 };
-        if let Some(uid) = plan.refused(open.missing.into_iter().collect()) {
+        self.throttled = if failure.kind() == ErrorKind::Temporary { self.throttled + 1 } else { 0 };
+        if let Some(uid) = self.plan.refused(open.missing.into_iter().collect()) {
             self.report_failed(uid, &failure);
         }
         if self.throttled >= MAX_THROTTLED {
-            self.report.count_failed(
-                plan.abandon(),
-                failure.exit_code,
-                "the server serves nothing at the moment",
-            );
-            self.report.folder_failed(&failure);
+            let count = self.plan.abandon();
+            self.count_failed(count, failure.kind(), "the server serves nothing at the moment");
+            self.events.push_back(SyncEvent::FolderFailed(failure));
             return;
         }
         if self.refusals < MAX_REFUSALS {
@@ -257,34 +292,31 @@ impl<'a> Sink<'a> {
         }
         // No message of this region comes, so it is abandoned and the next region is tried.
         (self.refusals, self.abandoned_regions) = (0, self.abandoned_regions + 1);
-        for uid in plan.abandon_retries() {
+        for uid in self.plan.abandon_retries() {
             self.report_failed(uid, &failure);
         }
         if self.abandoned_regions >= MAX_ABANDONED_REGIONS {
-            self.report.count_failed(
-                plan.abandon(),
-                failure.exit_code,
-                "the server refuses the rest of the folder",
-            );
-            self.report.folder_failed(&failure);
+            let count = self.plan.abandon();
+            self.count_failed(count, failure.kind(), "the server refuses the rest of the folder");
+            self.events.push_back(SyncEvent::FolderFailed(failure));
         }
     }
 
     /// Records how many messages are no longer requested.
     pub(super) fn abandoned(&mut self, count: u64) {
-        self.report.count_failed(count, ExitCode::TryAgain, "the rest of the folder was abandoned");
+        self.count_failed(count, ErrorKind::Temporary, "the rest of the folder was abandoned");
     }
 
     /// Records messages that failed in an earlier run and are not requested in this one.
     pub(super) fn skipped(&mut self, uids: &UidSet) {
-        let failure = CommandError::new(ExitCode::TryAgain, "an earlier run could not fetch it");
+        let failure = Error::new(ErrorKind::Temporary, "an earlier run could not fetch it");
         for uid in uids.ranges().iter().cloned().flatten() {
             self.report_failed(uid, &failure);
         }
     }
 
     /// Handles a lost connection. Plans the missing messages again, and reports the bad message once it is isolated.
-    pub(super) fn lost(&mut self, failure: &CommandError, plan: &mut Plan) {
+    pub(super) fn lost(&mut self, failure: &Error) {
         let current = self.current.take();
         let mut open = std::mem::take(&mut self.open);
         let exceeded = current.as_ref().and_then(|incoming| incoming.exceeded.clone());
@@ -296,68 +328,79 @@ impl<'a> Sink<'a> {
         if let (Some(uid), Some(why)) = (uid, exceeded)
             && suspect.missing.remove(&uid)
         {
-            self.report_failed(uid, &CommandError::new(ExitCode::Unavailable, why));
+            self.report_failed(uid, &why);
             if !suspect.missing.is_empty() {
-                let _ = plan.lost(
+                let _ = self.plan.lost(
                     Vec::new(),
                     [vec![suspect.missing.into_iter().collect()], later].concat(),
                     None,
                 );
             } else {
-                let _ = plan.lost(Vec::new(), later, None);
+                let _ = self.plan.lost(Vec::new(), later, None);
             }
             return;
         }
         let some_came = suspect.missing.len() < suspect.requested;
         let first = suspect.missing.first().copied().filter(|_| some_came);
         let broken_at = uid.or(first);
-        if let Some(uid) = plan.lost(suspect.missing.into_iter().collect(), later, broken_at) {
+        if let Some(uid) = self.plan.lost(suspect.missing.into_iter().collect(), later, broken_at) {
             self.report_failed(uid, &failure.clone().append(" (whenever the client requests this message)"));
         }
     }
 
-    fn report_failed(&mut self, uid: u32, failure: &CommandError) {
+    fn report_failed(&mut self, uid: u32, failure: &Error) {
         self.unfetched.insert(uid);
-        self.report.message_failed(uid, failure);
+        self.events.push_back(SyncEvent::MessageFailed { uid, error: failure.clone() });
     }
 
-    /// Commits the messages received.
-    pub(super) fn commit(&mut self) -> Result<(), CommandError> {
+    /// Reports that a number of messages failed.
+    pub(super) fn count_failed(&mut self, count: u64, kind: ErrorKind, why: &str) {
+        if count > 0 {
+            self.events.push_back(SyncEvent::MessagesFailed { count, kind, why: why.to_owned() });
+        }
+    }
+
+    /// Returns the job that commits the messages received, if there are any.
+    pub(super) fn commit(&mut self) -> Option<Job> {
         if self.batch.is_empty() {
-            return Ok(());
+            return None;
         }
         self.batch_bytes = 0;
-        let imports = match self.store.record_imports(self.remote, std::mem::take(&mut self.batch)) {
-            Ok(imports) => imports,
-            Err(error) => return Err(self.end_run(error.into())),
-        };
+        Some(Job::Import { remote: self.remote, messages: std::mem::take(&mut self.batch) })
+    }
+
+    /// Reports what the store did with a batch.
+    pub(super) fn imported(&mut self, imports: Result<Vec<ImportOutcome>, Error>) -> Result<(), Error> {
+        let imports = imports.map_err(|error| self.end_run(error))?;
+        let (mut imported, mut duplicates, mut known) = (0, 0, 0);
         for import in imports {
             match import {
-                ImportOutcome::Imported(_) => self.report.imported += 1,
-                ImportOutcome::Duplicate(_) => self.report.duplicates += 1,
-                ImportOutcome::Known(_) => self.report.known += 1,
+                ImportOutcome::Imported(_) => imported += 1,
+                ImportOutcome::Duplicate(_) => duplicates += 1,
+                ImportOutcome::Known(_) => known += 1,
             }
         }
+        self.events.push_back(SyncEvent::Stored { imported, duplicates, known });
         Ok(())
     }
 
-    /// Commits the messages received, and stores which ones could not be fetched. `remembered` are those that an earlier
-    /// run could not fetch.
-    pub(super) fn finish(&mut self, remembered: &UidSet) -> Result<(), CommandError> {
-        self.commit()?;
-        self.bar.finish_and_clear();
-        self.report.messages_absent(&self.absent, self.unparsed, self.expunged);
-        let unfetched: UidSet = self.unfetched.iter().copied().collect();
-        let stored = self
-            .store
-            .forget_unfetched(self.remote, &difference(remembered, &unfetched))
-            .and_then(|()| self.store.record_unfetched(self.remote, &unfetched));
-        stored.map_err(|error| self.end_run(error.into()))
+    /// Reports what did not come. Returns the job that records which messages could not be fetched. `remembered` are
+    /// those that an earlier run could not fetch.
+    pub(super) fn finish(&mut self, remembered: &UidSet) -> Job {
+        self.events.push_back(SyncEvent::Absent {
+            uids: std::mem::take(&mut self.absent),
+            unparsed: self.unparsed,
+            expunged: self.expunged,
+        });
+        let record: UidSet = self.unfetched.iter().copied().collect();
+        Job::Unfetched { remote: self.remote, forget: difference(remembered, &record), record }
     }
+}
 
-    /// Returns how many messages were removed during the run.
-    pub(super) const fn expunged(&self) -> u64 {
-        self.expunged
+impl Body {
+    /// Returns the job that passes the pending bytes to the store.
+    fn write(&mut self) -> Job {
+        Job::Write { upload: self.upload.take(), bytes: std::mem::take(&mut self.pending) }
     }
 }
 

@@ -5,20 +5,18 @@
 //! message that the server cannot list is isolated.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
-use io_mio::ConnectionEvent;
-use mailclient::imap::{ImapChannel, Session};
-use mailclient::{Folder, imap_command_error};
 use proto_imap::client::Event;
 use proto_imap::types::{
-    Command, Condition, FetchAttribute, FetchCommand, FetchItem, LazyList, ResponseCode, SearchCommand,
-    SearchKey, SearchReturnData, SelectCommand, SequenceSet, Untagged,
+    Command, FetchAttribute, FetchCommand, FetchItem, LazyList, ResponseCode, SearchCommand, SearchKey,
+    SearchReturnData, SelectCommand, SequenceSet, Untagged,
 };
 
 use super::limits::MAX_UNREQUESTED;
 use super::plan::UidRanges;
-use crate::command_error::{CommandError, ExitCode};
+use crate::error::{Error, ErrorKind};
+use crate::folder::Folder;
+use crate::imap::Request;
 
 /// How many messages one SEARCH covers: its response stays far below the longest line.
 const SEARCH_WINDOW: u32 = 4000;
@@ -40,64 +38,62 @@ pub(super) struct Opened {
     pub(super) exists: u32,
     /// The lower bound for the next message's UID, if the server sent it.
     pub(super) uid_next: Option<u32>,
+    /// The highest mod-sequence, if the server has CONDSTORE (RFC 7162 §3.1.2.1).
+    pub(super) highest_mod_seq: Option<u64>,
 }
 
-/// Sends a command and waits for its completion. `data` handles the events before that, and returns whether each was
-/// useful.
-fn run_command<C: ImapChannel>(
-    session: &mut Session<C>,
-    command: &Command<'_>,
-    mut data: impl FnMut(Event<'_>) -> Result<bool, CommandError>,
-) -> Result<(), CommandError> {
-    let mut sent = None;
-    let done = session.drive(|turn, client, tx, useful| match turn {
-        ConnectionEvent::Machine(Event::Completed { id, status }) if sent == Some(id) => {
-            if status.condition == Condition::Ok {
-                return Ok(Some(()));
-            }
-            Err(imap_command_error(&status, &format!("the server refused {}", command.name())))
-        }
-        ConnectionEvent::Machine(event) => {
-            if data(event)? {
-                *useful = Instant::now();
-            }
-            Ok(None)
-        }
-        ConnectionEvent::Writable => {
-            if sent.is_none() {
-                sent = Some(client.send(command, tx)?);
-            }
-            Ok(None)
-        }
-    });
-    Ok(done?)
+impl Opened {
+    /// An empty folder.
+    pub(super) const EMPTY: Self = Self { uid_validity: 0, exists: 0, uid_next: None, highest_mod_seq: None };
 }
 
 /// Opens a folder for reading.
-pub(super) fn examine<C: ImapChannel>(
-    session: &mut Session<C>,
-    folder: &Folder,
-) -> Result<Opened, CommandError> {
-    let (mut uid_validity, mut uid_next, mut exists) = (None, None, 0);
-    run_command(session, &Command::Examine(SelectCommand::new(folder.mailbox())), |event| {
+#[derive(Debug)]
+pub(super) struct Examine {
+    folder: Folder,
+    uid_validity: Option<u32>,
+    uid_next: Option<u32>,
+    highest_mod_seq: Option<u64>,
+    exists: u32,
+}
+
+impl Examine {
+    pub(super) const fn new(folder: Folder) -> Self {
+        Self { folder, uid_validity: None, uid_next: None, highest_mod_seq: None, exists: 0 }
+    }
+}
+
+impl Request for Examine {
+    type Output = Opened;
+
+    fn with_command<T>(&self, send: impl FnOnce(&Command<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        send(&Command::Examine(SelectCommand::new(self.folder.mailbox())))
+    }
+
+    fn data(&mut self, event: Event<'_>) -> Result<bool, Error> {
         match event {
             Event::Status(status) => match status.code {
-                Some(ResponseCode::UidValidity(value)) => uid_validity = Some(value),
-                Some(ResponseCode::UidNext(value)) => uid_next = value.map(std::num::NonZeroU32::get),
+                Some(ResponseCode::UidValidity(value)) => self.uid_validity = Some(value),
+                Some(ResponseCode::UidNext(value)) => self.uid_next = value.map(std::num::NonZeroU32::get),
+                Some(ResponseCode::HighestModSeq(value)) => self.highest_mod_seq = Some(value),
                 _ => {}
             },
-            Event::Data(Untagged::Exists(count)) => exists = count,
+            Event::Data(Untagged::Exists(count)) => self.exists = count,
             _ => {}
         }
         Ok(false)
-    })?;
-    let uid_validity = uid_validity.ok_or_else(|| {
-        CommandError::new(
-            ExitCode::Unavailable,
-            "the server sends no UIDVALIDITY, so messages cannot be identified",
-        )
-    })?;
-    Ok(Opened { uid_validity, exists, uid_next })
+    }
+
+    fn finish(&mut self) -> Result<Opened, Error> {
+        let uid_validity = self.uid_validity.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unavailable,
+                "the server sends no UIDVALIDITY, so messages cannot be identified",
+            )
+        })?;
+        let (exists, uid_next) = (self.exists, self.uid_next);
+        Ok(Opened { uid_validity, exists, uid_next, highest_mod_seq: self.highest_mod_seq })
+    }
 }
 
 /// The messages of the open folder.
@@ -117,12 +113,12 @@ impl Listed {
     /// Adds a UID.
     ///
     /// # Errors
-    /// [`ExitCode::Protocol`] if the server lists far more messages than it counted.
-    fn add(&mut self, uid: u32, (opened, max): (Opened, u64)) -> Result<(), CommandError> {
+    /// [`ErrorKind::Protocol`] if the server lists far more messages than it counted.
+    fn add(&mut self, uid: u32, (opened, max): (Opened, u64)) -> Result<(), Error> {
         let max_by_count = u64::from(opened.exists).saturating_mul(2).saturating_add(MAX_UNREQUESTED as u64);
         if self.uids.count as u64 >= max_by_count.min(max) || self.uids.range_count() >= MAX_UID_RANGES {
-            return Err(CommandError::new(
-                ExitCode::Protocol,
+            return Err(Error::new(
+                ErrorKind::Protocol,
                 format!(
                     "the server counts {} messages but lists more than {}",
                     opened.exists,
@@ -140,68 +136,102 @@ impl Listed {
 }
 
 /// Requests the UIDs in a range with FETCH, or all UIDs if there is no range.
-pub(super) fn fetch_uids<C: ImapChannel>(
-    session: &mut Session<C>,
-    range: Option<(u32, u32)>,
-    (opened, max): (Opened, u64),
-    listed: &mut Listed,
-) -> Result<(), CommandError> {
-    let attributes = [FetchAttribute::Uid];
-    let text = range.map(|(first, last)| format!("{first}:{last}"));
-    let set = match &text {
-        None => SequenceSet::ALL,
-        Some(text) => SequenceSet::from_text(text)
-            .map_err(|_| CommandError::new(ExitCode::Protocol, "the server's UIDs are not a valid set"))?,
-    };
-    let fetch = FetchCommand::new(set, LazyList::new(&attributes));
-    run_command(session, &Command::UidFetch(fetch), |event| {
-        check_uid_validity(&event, opened.uid_validity)?;
-        listed.expunged += expunged(&event);
-        let Event::FetchItem(FetchItem::Uid(uid)) = event else { return Ok(false) };
-        listed.add(uid, (opened, max))?;
-        Ok(true)
-    })
+#[derive(Debug)]
+pub(super) struct FetchUids {
+    pub(super) range: Option<(u32, u32)>,
+    pub(super) opened: Opened,
+    /// The most messages of a folder.
+    pub(super) max: u64,
+    pub(super) listed: Listed,
 }
 
-/// Requests all UIDs with SEARCH.
-pub(super) fn search_uids<C: ImapChannel>(
-    session: &mut Session<C>,
-    opened: Opened,
-    max: u64,
-    listed: &mut Listed,
-) -> Result<(), CommandError> {
-    let mut first = 1;
-    while first <= opened.exists {
-        let last = first.saturating_add(SEARCH_WINDOW - 1).min(opened.exists);
-        let range = format!("{first}:{last}");
+impl Request for FetchUids {
+    type Output = ();
+
+    fn with_command<T>(&self, send: impl FnOnce(&Command<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let attributes = [FetchAttribute::Uid];
+        let text = self.range.map(|(first, last)| format!("{first}:{last}"));
+        let set = match &text {
+            None => SequenceSet::ALL,
+            Some(text) => SequenceSet::from_text(text)
+                .map_err(|_| Error::new(ErrorKind::Protocol, "the server's UIDs are not a valid set"))?,
+        };
+        send(&Command::UidFetch(FetchCommand::new(set, LazyList::new(&attributes))))
+    }
+
+    fn data(&mut self, event: Event<'_>) -> Result<bool, Error> {
+        check_uid_validity(&event, self.opened.uid_validity)?;
+        self.listed.expunged += expunged(&event);
+        let Event::FetchItem(FetchItem::Uid(uid)) = event else { return Ok(false) };
+        self.listed.add(uid, (self.opened, self.max))?;
+        Ok(true)
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Requests the UIDs of a window of sequence numbers with SEARCH.
+#[derive(Debug)]
+pub(super) struct SearchUids {
+    pub(super) first: u32,
+    pub(super) opened: Opened,
+    /// The most messages of a folder.
+    pub(super) max: u64,
+    pub(super) listed: Listed,
+}
+
+impl SearchUids {
+    fn last(&self) -> u32 {
+        self.first.saturating_add(SEARCH_WINDOW - 1).min(self.opened.exists)
+    }
+
+    /// Returns the request for the next window, if there is one.
+    pub(super) fn next(self) -> Result<Self, Listed> {
+        let last = self.last();
+        if last >= self.opened.exists || last == u32::MAX {
+            return Err(self.listed);
+        }
+        Ok(Self { first: last + 1, ..self })
+    }
+}
+
+impl Request for SearchUids {
+    type Output = ();
+
+    fn with_command<T>(&self, send: impl FnOnce(&Command<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let range = format!("{}:{}", self.first, self.last());
         let set = SequenceSet::from_text(&range).map_err(|_| {
-            CommandError::new(ExitCode::Protocol, "the server's message count is not a valid number")
+            Error::new(ErrorKind::Protocol, "the server's message count is not a valid number")
         })?;
         let keys = [SearchKey::Sequence(set)];
-        run_command(session, &Command::UidSearch(SearchCommand::new(&keys)), |event| {
-            check_uid_validity(&event, opened.uid_validity)?;
-            listed.expunged += expunged(&event);
-            match event {
-                Event::Data(Untagged::Search(search)) => {
-                    search.numbers.iter().try_for_each(|uid| listed.add(uid, (opened, max)))?;
-                }
-                Event::Data(Untagged::Esearch(search)) => {
-                    for result in search.results.iter() {
-                        if let SearchReturnData::All(numbers) = result {
-                            numbers.iter().try_for_each(|uid| listed.add(uid, (opened, max)))?;
-                        }
+        send(&Command::UidSearch(SearchCommand::new(&keys)))
+    }
+
+    fn data(&mut self, event: Event<'_>) -> Result<bool, Error> {
+        check_uid_validity(&event, self.opened.uid_validity)?;
+        self.listed.expunged += expunged(&event);
+        let limits = (self.opened, self.max);
+        match event {
+            Event::Data(Untagged::Search(search)) => {
+                search.numbers.iter().try_for_each(|uid| self.listed.add(uid, limits))?;
+            }
+            Event::Data(Untagged::Esearch(search)) => {
+                for result in search.results.iter() {
+                    if let SearchReturnData::All(numbers) = result {
+                        numbers.iter().try_for_each(|uid| self.listed.add(uid, limits))?;
                     }
                 }
-                _ => return Ok(false),
             }
-            Ok(true)
-        })?;
-        first = last.saturating_add(1);
-        if last == u32::MAX {
-            break;
+            _ => return Ok(false),
         }
+        Ok(true)
     }
-    Ok(())
+
+    fn finish(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// The UID ranges still to list.
@@ -263,7 +293,7 @@ impl RangeQueue {
 }
 
 /// Checks that UIDVALIDITY has not changed since the folder was opened.
-pub(super) fn check_uid_validity(event: &Event<'_>, uid_validity: u32) -> Result<(), CommandError> {
+pub(super) fn check_uid_validity(event: &Event<'_>, uid_validity: u32) -> Result<(), Error> {
     match event {
         Event::Status(status) if matches!(status.code, Some(ResponseCode::UidValidity(now)) if now != uid_validity) => {
             Err(uid_validity_changed())
@@ -273,9 +303,9 @@ pub(super) fn check_uid_validity(event: &Event<'_>, uid_validity: u32) -> Result
 }
 
 /// Returns the error for a change of UIDVALIDITY.
-pub(super) fn uid_validity_changed() -> CommandError {
-    CommandError::new(
-        ExitCode::Unavailable,
+pub(super) fn uid_validity_changed() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
         "the server changed the UIDs of all messages during the sync (UIDVALIDITY)",
     )
     .remote()
@@ -297,7 +327,8 @@ mod tests {
     fn isolates_the_uid_that_cannot_be_listed() {
         for (uid_next, bad) in [(Some(451), 5), (Some(451), 450), (None, 5), (Some(2), 1)] {
             for by_loss in [false, true] {
-                let mut queue = RangeQueue::new(Opened { uid_validity: 7, exists: 450, uid_next });
+                let mut queue =
+                    RangeQueue::new(Opened { uid_validity: 7, exists: 450, uid_next, highest_mod_seq: None });
                 let (mut reported, mut failed, mut covered) = (Vec::new(), 0, 0_u64);
                 while let Some(range) = queue.next() {
                     if !(range.0..=range.1).contains(&bad) {
