@@ -103,7 +103,7 @@ async fn an_upload_waits_for_a_server_that_does_not_read() {
         server
     });
     let append = AppendCommand::new(MailboxName::new("INBOX"));
-    let mut writer = imap.append_stream(&append, SIZE as u64).await.unwrap();
+    let mut writer = imap.append_stream(append, SIZE as u64).await.unwrap();
     let (piece, mut written) = (vec![b'x'; 64 * 1024], 0);
     let unread = timeout(LATER, async {
         loop {

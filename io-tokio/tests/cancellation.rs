@@ -203,7 +203,7 @@ async fn a_dropped_append_ends_the_session_unless_the_message_is_complete() {
     let interrupted = drop_imap_work(&own, |imap| {
         Box::pin(async {
             let append = AppendCommand::new(MailboxName::new("INBOX"));
-            let uid = imap.append(&append, "hello").await.unwrap().unwrap();
+            let uid = imap.append(append, "hello").await.unwrap().unwrap();
             assert_eq!((uid.uid_validity, uid.uid), (1, 9));
         })
     });
@@ -212,7 +212,7 @@ async fn a_dropped_append_ends_the_session_unless_the_message_is_complete() {
     let interrupted = drop_imap_work(&own, |imap| {
         Box::pin(async {
             let append = AppendCommand::new(MailboxName::new("INBOX"));
-            let mut writer = imap.append_stream(&append, 5).await.unwrap();
+            let mut writer = imap.append_stream(append, 5).await.unwrap();
             writer.write_all(b"hel").await.unwrap();
             tokio::task::yield_now().await;
             writer.write_all(b"lo").await.unwrap();

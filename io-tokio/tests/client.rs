@@ -248,7 +248,7 @@ async fn a_message_that_is_rejected_early_does_not_disturb_the_session() {
     });
     let mut imap = imap(client).await.unwrap();
     let append = AppendCommand::new(MailboxName::new("INBOX"));
-    let refused = imap.append(&append, vec![b'x'; 500_000]).await.unwrap_err();
+    let refused = imap.append(append, vec![b'x'; 500_000]).await.unwrap_err();
     assert_eq!(refused.server_text().as_deref(), Some("full"), "{refused:?}");
     imap.noop().await.unwrap();
     assert_eq!(&serving.await.unwrap().1, b"M2 NOOP\r\n");
@@ -333,7 +333,7 @@ fn sessions_and_futures_are_send() {
         while let Some(mut body) = fetch.next_body().await? {
             body.read_u8().await?;
         }
-        imap.append(&AppendCommand::new(MailboxName::new("INBOX")), "message").await?;
+        imap.append(AppendCommand::new(MailboxName::new("INBOX")), "message").await?;
         imap.idle().await?.next().await?;
         smtp.login(&Credentials::password("u", &b"p"[..])).await?;
         smtp.send(Envelope::new("", ["a@example.com"])?, "message").await?;

@@ -53,7 +53,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     run(&mut driver, &mut stream, |event, _, _| println!("event: {event:?}"))
 }
 
-fn main() -> io::Result<()> {
+pub(crate) fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let server = thread::spawn(move || serve(listener.accept()?.0));

@@ -31,13 +31,14 @@ pub struct AppendedUid {
 }
 
 impl<C: Channel> ImapClient<C> {
-    /// Appends a message to a mailbox. The message is not copied. Returns its UID, if the server supports UIDPLUS.
+    /// Appends a message to a mailbox: `"INBOX"`, or an [`AppendCommand`] with flags and a date. The message is not copied.
+    /// Returns its UID, if the server supports UIDPLUS.
     ///
     /// # Errors
     /// [`Error::Imap`] if the server rejects it; the connection or the session failed.
     pub async fn append(
         &mut self,
-        append: &AppendCommand<'_>,
+        append: impl Into<AppendCommand<'_>>,
         message: impl Into<Bytes>,
     ) -> Result<Option<AppendedUid>, Error> {
         let mut message = message.into();
@@ -55,10 +56,11 @@ impl<C: Channel> ImapClient<C> {
     /// As [`append`](Self::append).
     pub async fn append_stream(
         &mut self,
-        append: &AppendCommand<'_>,
+        append: impl Into<AppendCommand<'_>>,
         size: u64,
     ) -> Result<AppendWriter<'_, C>, Error> {
-        let id = self.start(|client, tx| client.append(append, size, tx)).await?;
+        let append = append.into();
+        let id = self.start(|client, tx| client.append(&append, size, tx)).await?;
         self.tracker.unfinished = Unfinished::Append(id);
         let begun = self.until(|event, tracker| match event {
             Event::AppendReady(ready) if ready == id => Ok(Some(Ok(()))),

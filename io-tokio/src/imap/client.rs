@@ -10,7 +10,7 @@ use std::{
 use io_common::{Target, TlsInfo};
 use proto_imap::{
     Config,
-    client::{AuthOutcome, Client, CommandId, Event, LoginMethod},
+    client::{AuthOutcome, Capabilities, Client, CommandId, Event, LoginMethod},
     types::{Command, Owned, StatusResponse, Untagged},
 };
 use proto_mail::{Channel, Cleartext, Credentials, Secure, SendBuffer};
@@ -339,6 +339,12 @@ impl<C: Channel> ImapClient<C> {
     #[must_use]
     pub const fn machine(&self) -> &Client<C> {
         self.connection.machine()
+    }
+
+    /// Returns what the server offers.
+    #[must_use]
+    pub const fn capabilities(&self) -> Option<&Capabilities> {
+        self.connection.machine().capabilities()
     }
 
     /// Returns what TLS negotiated; `None` on cleartext.

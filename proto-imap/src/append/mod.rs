@@ -28,4 +28,11 @@ impl<'i> AppendCommand<'i> {
     }
 }
 
+/// An APPEND to the mailbox of this name, without flags.
+impl<'i> From<&'i str> for AppendCommand<'i> {
+    fn from(mailbox: &'i str) -> Self {
+        Self::new(mailbox.into())
+    }
+}
+
 owned_struct!(AppendCommand { mailbox, flags, date });

@@ -1,0 +1,34 @@
+//! The test that a program with mail needs, with `mailtest`.
+
+use std::time::Duration;
+
+use crate::Result;
+use program::send_welcome;
+
+/// The program under test.
+mod program {
+    use std::net::SocketAddr;
+
+    use io_tokio::{Connector, Security, SmtpClient, Target, TlsClientConfig, smtp::Envelope};
+    use proto_mail::Credentials;
+
+    pub async fn send_welcome(server: SocketAddr, ca_pem: &str, login: (&str, &str)) -> crate::Result {
+        let connector = Connector::new(TlsClientConfig::authorities_pem(ca_pem.as_bytes())?);
+        let target = Target::new(server.ip().to_string(), server.port(), Security::StartTls);
+        let mut smtp = SmtpClient::connect(&connector, &target).await?;
+        smtp.login(&Credentials::password(login.0, login.1)).await?;
+        let envelope = Envelope::new("shop@example.com", ["bob@example.org"])?;
+        smtp.send(envelope, "From: shop@example.com\r\nSubject: Welcome\r\n\r\nHello\r\n").await?;
+        Ok(smtp.quit().await?)
+    }
+}
+
+#[tokio::test]
+async fn welcomes_new_users() -> Result {
+    let server = mailtest::Server::start()?;
+    let login = (server.user(), server.password());
+    send_welcome(server.smtp(), server.ca_pem(), login).await?;
+    let mail = server.wait_for(1, Duration::from_secs(5))?;
+    assert_eq!(mail[0].subject().as_deref(), Some("Welcome"));
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! The servers, with the client on tokio.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use io_tokio::{Connector, ImapClient, ListenerTls};
+use mailserver::Service;
+use mailstore::{Accounts, MemoryStore};
+use proto_imap::types::Untagged;
+use proto_mail::Credentials;
+
+use crate::example::{
+    mio_smtp_server, on_tokio, own_storage, std_smtp_server, tokio_imap_client, tokio_smtp_client,
+    tokio_smtp_server,
+};
+use crate::{MESSAGE, Result, SOON, certificate, implicit_tls, starttls};
+
+#[tokio::test]
+async fn the_smtp_server_on_tokio_collects_mail() -> Result {
+    let (tls, trust) = certificate()?;
+    let inbox = tokio_smtp_server::Inbox::default();
+    let mut server = io_tokio::Server::new(Default::default());
+    let address =
+        tokio_smtp_server::listen(&mut server, ListenerTls::StartTls(tls), Arc::clone(&inbox)).await?;
+    tokio_smtp_client::send(trust.clone(), starttls(address), "secret".into()).await?;
+    assert!(tokio_smtp_client::send(trust, starttls(address), "wrong".into()).await.is_err());
+    assert_eq!(*inbox.lock().await, [MESSAGE]);
+    server.shut_down(SOON).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_smtp_server_on_mio_collects_mail() -> Result {
+    let (tls, trust) = certificate()?;
+    let inbox = mio_smtp_server::Inbox::default();
+    let mut reactor = io_mio::Reactor::new(Default::default())?;
+    let port = mio_smtp_server::listen(&mut reactor, ListenerTls::StartTls(tls), Arc::clone(&inbox))?;
+    let handle = reactor.handle();
+    let thread = std::thread::spawn(move || reactor.run());
+    let target = starttls(([127, 0, 0, 1], port).into());
+    tokio_smtp_client::send(trust.clone(), target.clone(), "secret".into()).await?;
+    assert!(tokio_smtp_client::send(trust, target, "wrong".into()).await.is_err());
+    assert_eq!(*inbox.lock().unwrap(), [MESSAGE]);
+    handle.shut_down(Duration::ZERO);
+    thread.join().unwrap()?;
+    Ok(())
+}
+
+#[test]
+fn the_blocking_smtp_server_answers_its_client() -> Result {
+    Ok(std_smtp_server::main()?)
+}
+
+/// Two sessions in one mailbox: one idles and learns of what the other does.
+#[tokio::test]
+async fn the_imap_server_over_an_own_storage_serves_two_sessions() -> Result {
+    let (tls, trust) = certificate()?;
+    let mail = vec![b"Subject: kept\r\n\r\n".to_vec()];
+    let server = own_storage::start(own_storage::Messages::new("alice", mail), "secret", tls)?;
+    let target = implicit_tls(server.address(Service::Imaps).ok_or("not listening")?);
+    let (connector, credentials) = (Connector::new(trust.clone()), Credentials::password("alice", "secret"));
+    let mut watching = ImapClient::connect(&connector, &target).await?;
+    watching.login(&credentials).await?;
+    for capability in ["IMAP4rev1", "IMAP4rev2", "IDLE", "CONDSTORE"] {
+        assert!(watching.capabilities().is_some_and(|offered| offered.has(capability)), "{capability}");
+    }
+    assert_eq!(watching.select("INBOX").await?.exists, 1);
+    let mut idle = watching.idle().await?;
+
+    let mut writing = ImapClient::connect(&connector, &target).await?;
+    writing.login(&credentials).await?;
+    assert_eq!(writing.select("INBOX").await?.exists, 1);
+    writing.append("INBOX", MESSAGE).await?;
+    let change = tokio::time::timeout(SOON, idle.next()).await??;
+    assert_eq!(change.view(), Untagged::Exists(2));
+    idle.done().await?;
+    writing.logout().await?;
+    watching.logout().await?;
+
+    let file = tempfile::NamedTempFile::new()?;
+    tokio_imap_client::fetch(trust, target, file.path()).await?;
+    assert_eq!(std::fs::read(file)?, MESSAGE);
+    server.shut_down(SOON)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_mail_server_runs_on_tokio() -> Result {
+    let (tls, trust) = certificate()?;
+    let store = MemoryStore::new()?;
+    store.create_account("alice", b"secret")?;
+    let (server, addresses) = on_tokio::start(Arc::new(store), tls).await?;
+    let target = implicit_tls(addresses[0]);
+    let mut imap = ImapClient::connect(&Connector::new(trust.clone()), &target).await?;
+    imap.login(&Credentials::password("alice", "secret")).await?;
+    imap.append("INBOX", MESSAGE).await?;
+    imap.logout().await?;
+    let file = tempfile::NamedTempFile::new()?;
+    tokio_imap_client::fetch(trust.clone(), target, file.path()).await?;
+    assert_eq!(std::fs::read(file)?, MESSAGE);
+    // Submission works as well; the recipient is not of this server.
+    tokio_smtp_client::send(trust, implicit_tls(addresses[1]), "secret".into()).await?;
+    server.shut_down(SOON).await;
+    Ok(())
+}
