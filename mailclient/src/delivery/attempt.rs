@@ -1,14 +1,13 @@
 //! One delivery attempt: its transactions, the upload, and what the outcomes mean.
 
 use std::{
-    io::{self, Read, Seek},
+    io::{Read, Seek},
     time::Duration,
 };
 
-use bytes::Bytes;
 use proto_mail::{Channel, SendBuffer};
 use proto_smtp::{
-    client::{Client, NotSent, Outcome, Progress, Recipient, Step, Transaction},
+    client::{Client, Event, NotSent, Outcome, Progress, Recipient, Step, Transaction},
     types::{Address, Extension},
 };
 
@@ -16,17 +15,13 @@ use super::{
     clock::Clock,
     diagnostic::{DeliveryStage, Diagnostic},
     journal::UploadObserver,
-    message::{Message, unreadable},
+    message::Message,
     report::{DeliveryReport, TransactionContext},
     retry::RetryCodes,
     status::DeliveryStatus,
+    upload::Upload,
 };
 use io_mio::{Connection, ConnectionEvent, Error};
-
-/// The maximum number of bytes of a message in the send buffer.
-const MAX_QUEUED: usize = 256 * 1024;
-/// How many bytes of a message are read at once.
-const CHUNK: usize = 64 * 1024;
 
 /// How many transactions a session has had, and how many it may have.
 #[derive(Debug, Clone, Copy)]
@@ -97,34 +92,32 @@ impl DeliveryAttempt {
         observer: &dyn UploadObserver,
     ) -> Result<AttemptEnd, Error> {
         report.tls = connection.tls_info().map(|info| info.version.to_owned());
-        exclude_internationalized(connection.machine(), message, report, &mut self.pending);
-        while !self.pending.is_empty() {
-            if usage.is_used_up() {
-                return Ok(AttemptEnd::LimitReached);
-            }
-            let transaction_started = clock.elapsed();
-            let (mut transaction, bytes) = message.transaction(&self.pending)?;
-            let mut upload = Upload::new(message.source(), bytes);
-            let observed = ObservedTransaction { observer, numbers: &self.pending };
-            let lost = transact(connection, &mut transaction, &mut upload, &observed)?;
-            let aborted = upload.error;
-            let closed = lost.is_some() || connection.machine().is_closed();
-            let used = usage.is_used();
-            usage.transactions = usage.transactions.saturating_add(1);
-            if used && let Some(end) = end_of_used_session(closed, lost.as_ref(), transaction.recipients()) {
+        let mut session = self.on_session(connection.machine(), usage, message, report, clock, observer);
+        let mut step = connection.with(|client, tx| session.begin(client, tx))?;
+        loop {
+            if let AttemptStep::End(end) = step {
                 return Ok(end);
             }
-            self.decide(&transaction, aborted.as_ref().or(lost.as_ref()), transaction_started, report, clock);
-            if let Some(error) = aborted {
-                return Err(error);
-            }
-            self.pending = left_over(&self.pending, transaction.recipients());
-            // After a refusal in the middle of a message, the session cannot be used.
-            if closed || !connection.machine().is_idle() {
-                return Ok(AttemptEnd::Lost);
-            }
+            let driven = connection.drive(|turn, client, tx| {
+                let event = if let ConnectionEvent::Machine(event) = &turn { Some(event) } else { None };
+                session.turn(event, client, tx)
+            });
+            step = connection.with(|client, tx| session.end_transaction(driven.err(), client, tx))?;
         }
-        Ok(AttemptEnd::Completed)
+    }
+
+    /// Runs or continues the attempt in a session, without I/O.
+    fn on_session<'a, C: Channel, S: Read + Seek, K: Clock>(
+        &'a mut self,
+        client: &Client<C>,
+        usage: &'a mut SessionUsage,
+        message: &'a mut Message<S>,
+        report: &'a mut DeliveryReport,
+        clock: &'a mut K,
+        observer: &'a dyn UploadObserver,
+    ) -> SessionAttempt<'a, S, K> {
+        exclude_internationalized(client, message, report, &mut self.pending);
+        SessionAttempt { attempt: self, usage, message, report, clock, observer, current: None }
     }
 
     fn decide(
@@ -157,6 +150,126 @@ impl DeliveryAttempt {
                 );
             }
         }
+    }
+}
+
+/// What an attempt in a session needs next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AttemptStep {
+    /// The events of the session: [`SessionAttempt::turn`] until it returns a value or fails, and then
+    /// [`SessionAttempt::end_transaction`].
+    Drive,
+    /// Nothing.
+    End(AttemptEnd),
+}
+
+/// A transaction and its upload.
+struct Current {
+    transaction: Transaction,
+    upload: Upload,
+    /// When it started, by the clock.
+    started: Duration,
+}
+
+/// An attempt in one session as a state machine over the client machine, without I/O.
+struct SessionAttempt<'a, S, K> {
+    attempt: &'a mut DeliveryAttempt,
+    usage: &'a mut SessionUsage,
+    message: &'a mut Message<S>,
+    report: &'a mut DeliveryReport,
+    clock: &'a mut K,
+    observer: &'a dyn UploadObserver,
+    current: Option<Current>,
+}
+
+impl<S: Read + Seek, K: Clock> SessionAttempt<'_, S, K> {
+    /// Begins the next transaction.
+    fn begin<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<AttemptStep, Error> {
+        while !self.attempt.pending.is_empty() {
+            if self.usage.is_used_up() {
+                return Ok(AttemptStep::End(AttemptEnd::LimitReached));
+            }
+            let started = self.clock.elapsed();
+            let (mut transaction, bytes) = self.message.transaction(&self.attempt.pending)?;
+            let progress = transaction.start(client, tx)?;
+            self.current = Some(Current { transaction, upload: Upload::new(bytes), started });
+            if progress != Progress::Done {
+                return Ok(AttemptStep::Drive);
+            }
+            if let Some(end) = self.decide(None, client)? {
+                return Ok(AttemptStep::End(end));
+            }
+        }
+        Ok(AttemptStep::End(AttemptEnd::Completed))
+    }
+
+    /// Handles an event, and queues as much of the message as may wait. Returns a value when the transaction is over.
+    fn turn<C: Channel>(
+        &mut self,
+        event: Option<&Event<'_>>,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<()>, Error> {
+        let Some(Current { transaction, upload, .. }) = &mut self.current else { return Ok(Some(())) };
+        if let Some(event) = event {
+            match transaction.event(event, client, tx)? {
+                Progress::Done => return Ok(Some(())),
+                Progress::SendData => upload.is_started = true,
+                Progress::Continue => {}
+            }
+        }
+        let observed = ObservedTransaction { observer: self.observer, numbers: &self.attempt.pending };
+        upload.fill(self.message.source(), client, tx, self.observer, || {
+            observed.before_final_bytes(transaction.recipients())
+        })?;
+        Ok(None)
+    }
+
+    /// Decides about the recipients of a transaction that is over, and begins the next one. `lost` is why the connection
+    /// was lost, if it was.
+    fn end_transaction<C: Channel>(
+        &mut self,
+        lost: Option<Error>,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<AttemptStep, Error> {
+        if let (Some(_), Some(current)) = (&lost, &mut self.current) {
+            let _ = current.transaction.lost(client, tx);
+        }
+        match self.decide(lost, client)? {
+            Some(end) => Ok(AttemptStep::End(end)),
+            None => self.begin(client, tx),
+        }
+    }
+
+    /// Decides about the recipients. Returns how the attempt ended in this session, if it did.
+    fn decide<C: Channel>(
+        &mut self,
+        lost: Option<Error>,
+        client: &Client<C>,
+    ) -> Result<Option<AttemptEnd>, Error> {
+        let Some(Current { transaction, upload, started }) = self.current.take() else {
+            return Ok(Some(AttemptEnd::Lost));
+        };
+        let aborted = upload.error;
+        let closed = lost.is_some() || client.is_closed();
+        let used = self.usage.is_used();
+        self.usage.transactions = self.usage.transactions.saturating_add(1);
+        if used && let Some(end) = end_of_used_session(closed, lost.as_ref(), transaction.recipients()) {
+            return Ok(Some(end));
+        }
+        let why = aborted.as_ref().or(lost.as_ref());
+        self.attempt.decide(&transaction, why, started, self.report, self.clock);
+        if let Some(error) = aborted {
+            return Err(error);
+        }
+        self.attempt.pending = left_over(&self.attempt.pending, transaction.recipients());
+        // After a refusal in the middle of a message, the session cannot be used.
+        Ok((closed || !client.is_idle()).then_some(AttemptEnd::Lost))
     }
 }
 
@@ -209,43 +322,6 @@ impl ObservedTransaction<'_> {
     }
 }
 
-/// Runs one transaction. Returns why the connection was lost, if it was.
-fn transact<C: Channel, S: Read>(
-    connection: &mut Connection<Client<C>>,
-    transaction: &mut Transaction,
-    upload: &mut Upload<'_, S>,
-    observed: &ObservedTransaction<'_>,
-) -> Result<Option<Error>, Error> {
-    if connection.with(|client, tx| transaction.start(client, tx))? == Progress::Done {
-        return Ok(None);
-    }
-    let lost = run(connection, transaction, upload, observed).err();
-    if lost.is_some() {
-        let _ = connection.with(|client, tx| transaction.lost(client, tx));
-    }
-    Ok(lost)
-}
-
-fn run<C: Channel, S: Read>(
-    connection: &mut Connection<Client<C>>,
-    transaction: &mut Transaction,
-    upload: &mut Upload<'_, S>,
-    observed: &ObservedTransaction<'_>,
-) -> Result<(), Error> {
-    connection.drive(|turn, client, tx| {
-        if let ConnectionEvent::Machine(event) = turn {
-            match transaction.event(&event, client, tx)? {
-                Progress::Done => return Ok(Some(())),
-                Progress::SendData => upload.is_started = true,
-                Progress::Continue => {}
-            }
-        }
-        upload
-            .fill(client, tx, observed.observer, || observed.before_final_bytes(transaction.recipients()))?;
-        Ok::<_, Error>(None)
-    })
-}
-
 /// Returns whether a used session ended like an idle one: the server closed it, or replied 421, before it accepted any
 /// recipient. No byte of the message was sent then.
 fn ended_while_idle(lost: Option<&Error>, recipients: &[Recipient]) -> bool {
@@ -280,121 +356,134 @@ fn left_over(pending: &[usize], recipients: &[Recipient]) -> Vec<usize> {
     pending.iter().zip(recipients).filter(|(_, one)| left(one)).map(|(number, _)| *number).collect()
 }
 
-/// The upload of a message.
-struct Upload<'a, S> {
-    source: &'a mut S,
-    /// How many bytes may still be read.
-    remaining: u64,
-    is_started: bool,
-    /// The next piece. It is read ahead, because the last bytes and the end of a chunk are one step: a server that has
-    /// all bytes has the message.
-    next: Option<Bytes>,
-    /// Why the upload was aborted: the source cannot be read, or the journal cannot be written.
-    error: Option<Error>,
-}
-
-impl<'a, S: Read> Upload<'a, S> {
-    const fn new(source: &'a mut S, bytes: u64) -> Self {
-        Self { source, remaining: bytes, is_started: false, next: None, error: None }
-    }
-
-    /// Queues as much as may wait. Calls `before_final_bytes` before the last bytes are queued.
-    fn fill<C: Channel>(
-        &mut self,
-        client: &mut Client<C>,
-        tx: &mut SendBuffer,
-        observer: &dyn UploadObserver,
-        before_final_bytes: impl Fn() -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        while self.is_started && tx.len() < MAX_QUEUED {
-            let chunk = match self.next.take() {
-                Some(chunk) => chunk,
-                None => self.read()?,
-            };
-            let next = self.read()?;
-            if next.is_empty() {
-                before_final_bytes().or_else(|error| self.abort(error))?;
-            }
-            if !chunk.is_empty() {
-                client.data_writer()?.write_payload(&chunk, tx)?;
-                observer.bytes_queued(chunk.len() as u64);
-            }
-            if next.is_empty() {
-                client.data_writer()?.finish(tx)?;
-                self.is_started = false;
-            }
-            self.next = Some(next);
-        }
-        Ok(())
-    }
-
-    fn read(&mut self) -> Result<Bytes, Error> {
-        let most = self.remaining.min(CHUNK as u64);
-        let mut chunk = Vec::with_capacity(usize::try_from(most).unwrap_or(CHUNK));
-        if let Err(error) = self.source.by_ref().take(most).read_to_end(&mut chunk) {
-            self.abort(unreadable(error))?;
-        }
-        self.remaining -= chunk.len() as u64;
-        Ok(Bytes::from(chunk))
-    }
-
-    /// Aborts the upload with the connection: the message must not seem to end here.
-    fn abort(&mut self, error: Error) -> Result<(), Error> {
-        self.is_started = false;
-        let text = io::Error::other(error.to_string());
-        self.error = Some(error);
-        Err(Error::Io { doing: "sending the message", source: text })
-    }
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use std::io;
+
     use proto_mail::{Cleartext, RecvBuffer};
-    use proto_smtp::{
-        Config,
-        types::{ChunkEnd, ForwardPath, Mail, Rcpt, ReversePath},
-    };
+    use proto_smtp::Config;
 
     use super::*;
 
-    /// A client that has announced a chunk of this size.
-    fn client(bytes: u64, tx: &mut SendBuffer) -> Client<Cleartext> {
-        let mut client = Client::<Cleartext>::new(Config::default().danger_cleartext());
-        let mut rx = RecvBuffer::new();
-        let to = Address::parse("a@x.example").unwrap().into_owned();
-        for (number, reply) in ["220 x", "250-x\r\n250 CHUNKING", "250 ok", "250 ok"].into_iter().enumerate()
-        {
-            match number {
-                2 => client.mail(&Mail::new(ReversePath::Null), tx).unwrap(),
-                3 => drop(client.rcpt(&Rcpt::new(ForwardPath::from(to.clone())), tx).unwrap()),
-                _ => {}
-            }
-            tx.sent(tx.len());
-            rx.extend(format!("{reply}\r\n").as_bytes());
-            while client.next_event(&mut rx, tx).unwrap().is_some() {}
+    /// Records the recipients for whom the last bytes were about to be sent.
+    #[derive(Default)]
+    struct Announced(std::cell::RefCell<Vec<Vec<usize>>>);
+
+    impl UploadObserver for Announced {
+        fn before_final_bytes(&self, recipients: &[usize]) -> Result<(), Error> {
+            self.0.borrow_mut().push(recipients.to_vec());
+            Ok(())
         }
-        client.bdat(bytes, ChunkEnd::Last, tx).unwrap();
-        tx.sent(tx.len());
-        client
+
+        fn bytes_queued(&self, _: u64) {}
+    }
+
+    /// A clock that stands still.
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&mut self) -> jiff::Timestamp {
+            jiff::Timestamp::UNIX_EPOCH
+        }
+
+        fn elapsed(&mut self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn sleep(&mut self, _: Duration) {}
+
+        fn random(&mut self) -> u64 {
+            0
+        }
+    }
+
+    /// What a server does after the client's next command.
+    enum Act {
+        Say(&'static str),
+        Close,
+    }
+
+    /// Attempts to deliver to two recipients in a session with this usage. Returns how the attempt ended, the statuses,
+    /// how often each transaction was announced after each act, and the usage.
+    fn attempt(
+        mut usage: SessionUsage,
+        acts: &[Act],
+    ) -> (AttemptEnd, Vec<DeliveryStatus>, Vec<Vec<usize>>, Vec<usize>, SessionUsage) {
+        let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        let mut client = Client::<Cleartext>::new(Config::default().danger_cleartext());
+        for greeting in ["220 x\r\n", "250-x\r\n250 8BITMIME\r\n"] {
+            rx.extend(greeting.as_bytes());
+            while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+            tx.sent(tx.len());
+        }
+        let mut message =
+            Message::from_text("me@x.example", io::Cursor::new(b"Subject: x\r\n\r\nx\r\n".to_vec()))
+                .recipient_text("a@x.example")
+                .recipient_text("b@x.example");
+        let mut report = message.report();
+        let mut delivery = DeliveryAttempt::new(&mut report, RetryCodes::default(), Duration::ZERO);
+        let (announced, mut clock, mut counts) = (Announced::default(), Still, Vec::new());
+        let mut session =
+            delivery.on_session(&client, &mut usage, &mut message, &mut report, &mut clock, &announced);
+        let mut step = session.begin(&mut client, &mut tx).unwrap();
+        for act in acts {
+            session.turn(None, &mut client, &mut tx).unwrap();
+            counts.push(announced.0.borrow().len());
+            tx.sent(tx.len());
+            match act {
+                Act::Say(reply) => rx.extend(format!("{reply}\r\n").as_bytes()),
+                Act::Close => rx.close(),
+            }
+            let over = loop {
+                match client.next_event(&mut rx, &mut tx) {
+                    Ok(Some(event)) => match session.turn(Some(&event), &mut client, &mut tx) {
+                        Ok(Some(())) => break Some(None),
+                        Ok(None) => {}
+                        Err(error) => break Some(Some(error)),
+                    },
+                    Ok(None) => break None,
+                    Err(error) => break Some(Some(error.into())),
+                }
+            };
+            if let Some(lost) = over {
+                step = session.end_transaction(lost, &mut client, &mut tx).unwrap();
+            }
+        }
+        let AttemptStep::End(end) = step else { panic!("the attempt goes on") };
+        let statuses = report.recipients.iter().map(|recipient| recipient.status).collect();
+        (end, statuses, announced.0.into_inner(), counts, usage)
     }
 
     #[test]
-    fn queues_the_last_bytes_of_a_chunk_with_its_end() {
-        for size in [10, CHUNK, MAX_QUEUED - 1, MAX_QUEUED, MAX_QUEUED + 1, 3 * MAX_QUEUED] {
-            let mut tx = SendBuffer::new();
-            let mut client = client(size as u64, &mut tx);
-            let mut source = io::Cursor::new(vec![b'x'; size]);
-            let mut upload = Upload::new(&mut source, size as u64);
-            upload.is_started = true;
-            let mut sent = 0;
-            while upload.is_started {
-                upload.fill(&mut client, &mut tx, &(), || Ok(())).unwrap();
-                sent += tx.len();
-                tx.sent(tx.len());
-                assert_eq!(client.is_message_sent(&tx), sent == size, "{sent} of {size}");
-            }
-            assert_eq!(sent, size);
-        }
+    fn announces_the_accepted_recipients_before_the_last_bytes() {
+        use Act::Say;
+        let acts = [Say("250 ok"), Say("250 ok"), Say("451 4.2.0 later"), Say("354 go"), Say("250 taken")];
+        let (end, statuses, announced, counts, usage) = attempt(SessionUsage::with_limit(5), &acts);
+        assert_eq!(end, AttemptEnd::Completed);
+        assert_eq!(statuses, [DeliveryStatus::Success, DeliveryStatus::Retry]);
+        // The announcement follows the reply to DATA and precedes the end of the message.
+        assert_eq!((announced, counts), (vec![vec![0]], vec![0, 0, 0, 0, 1]));
+        assert!(usage.is_first());
+    }
+
+    #[test]
+    fn a_used_session_that_closes_before_any_recipient_is_stale() {
+        let used = SessionUsage { transactions: 1, limit: 5 };
+        let (end, statuses, announced, ..) = attempt(used, &[Act::Close]);
+        assert_eq!((end, announced.len()), (AttemptEnd::Stale, 0));
+        assert_eq!(statuses, [DeliveryStatus::Retry, DeliveryStatus::Retry]);
+        let (end, ..) = attempt(SessionUsage::with_limit(5), &[Act::Close]);
+        assert_eq!(end, AttemptEnd::Lost);
+    }
+
+    #[test]
+    fn a_reply_that_is_lost_after_the_message_is_uncertain() {
+        use Act::{Close, Say};
+        let acts = [Say("250 ok"), Say("250 ok"), Say("550 no"), Say("354 go"), Close];
+        let (end, statuses, announced, ..) = attempt(SessionUsage::with_limit(5), &acts);
+        assert_eq!((end, announced), (AttemptEnd::Lost, vec![vec![0]]));
+        assert_eq!(statuses[0], DeliveryStatus::Uncertain);
+        assert_ne!(statuses[1], DeliveryStatus::Uncertain);
     }
 }

@@ -28,6 +28,7 @@ mod retry;
 mod route;
 mod smtp_session;
 mod status;
+mod upload;
 mod validation;
 
 pub use clock::{Clock, SystemClock};
