@@ -50,7 +50,7 @@ impl From<io_common::Error> for Error {
             (_, IoKind::Config) => ErrorKind::Configuration,
             _ => ErrorKind::Unavailable,
         };
-        let failure = Self::new(kind, error.to_string()).retryable_if(error.is_retryable());
+        let failure = Self::new(kind, error.to_string()).retryable_like(&error);
         let is_local = matches!(error.kind(), IoKind::Config);
         let failure = if is_local { failure } else { failure.remote() };
         let timed_out = error.kind() == IoKind::Timeout;

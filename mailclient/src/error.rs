@@ -279,10 +279,10 @@ impl Error {
         self
     }
 
-    /// Sets whether a retry may help, whatever the kind says.
+    /// Takes from a driver's error whether a retry may help, whatever the kind says.
     #[must_use]
-    pub(crate) const fn retryable_if(mut self, error: bool) -> Self {
-        self.is_retryable = error;
+    pub(crate) fn retryable_like(mut self, error: &io_common::Error) -> Self {
+        self.is_retryable = error.is_retryable();
         self
     }
 

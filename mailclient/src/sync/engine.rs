@@ -291,7 +291,8 @@ impl SyncEngine {
         match &mut self.state {
             State::Listing(_) => self.listing_failed(error),
             State::Folder(folder) => {
-                let step = folder.failed(classify(error), self.is_identified, self.endpoint.program());
+                let program = (!self.is_identified).then(|| self.endpoint.program());
+                let step = folder.failed(classify(error), program);
                 let _: TaskStep<()> = self.folder_step(step);
             }
             State::Naming(_) | State::Over(_) => {}

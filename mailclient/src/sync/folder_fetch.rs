@@ -138,7 +138,7 @@ impl FolderRun {
         if fetching.plan.is_done() {
             let _: FolderStep = self.end(None);
         } else {
-            self.examine(AfterOpen::Fetch, false);
+            self.reopen(AfterOpen::Fetch);
         }
         FolderStep::Lost { error, had_progress }
     }

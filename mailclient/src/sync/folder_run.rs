@@ -201,16 +201,11 @@ impl FolderRun {
     }
 
     /// Decides what follows after the session failed, or a request in it.
-    pub(super) fn failed(
-        &mut self,
-        error: SessionError,
-        is_identified: bool,
-        program: &ClientId,
-    ) -> FolderStep {
+    ///
+    /// `program` is what ID says; it is `None` if ID was sent in this session.
+    pub(super) fn failed(&mut self, error: SessionError, program: Option<&ClientId>) -> FolderStep {
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Examine { then, is_second, .. } => {
-                self.examine_failed(error, then, is_second, (!is_identified).then_some(program))
-            }
+            Phase::Examine { then, is_second, .. } => self.examine_failed(error, then, is_second, program),
             Phase::FetchAll(task) => {
                 let request = task.into_request();
                 let listed = Listed { expunged: request.listed.expunged, ..Listed::default() };
@@ -279,7 +274,12 @@ impl FolderRun {
 
     // --- Opening
 
-    pub(super) fn examine(&mut self, then: AfterOpen, is_second: bool) {
+    /// Opens the folder again, in a new session.
+    pub(super) fn reopen(&mut self, then: AfterOpen) {
+        self.examine(then, false);
+    }
+
+    fn examine(&mut self, then: AfterOpen, is_second: bool) {
         let task = Requesting::new(Examine::new(self.folder.clone()));
         self.phase = Phase::Examine { task, then, is_second };
     }
