@@ -10,6 +10,9 @@ use proto_mail::{AuthVerdict, Cleartext, Secure, SendBuffer};
 use proto_smtp::server::{Event, Server};
 use proto_smtp::{Config, types::Response};
 
+/// The largest message, in bytes. The machine announces it and rejects what is larger.
+const MAX_SIZE: u64 = 10 << 20;
+
 pub(crate) type Inbox = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// One session. Another one takes its place after STARTTLS, so that it never knows what was sent on cleartext.
@@ -84,10 +87,11 @@ impl Session {
 
 /// Listens on any free port and returns it.
 pub(crate) fn listen(reactor: &mut Reactor, tls: ListenerTls, inbox: Inbox) -> Result<u16, Error> {
-    let config = Arc::new(Config::default().require_authentication());
+    let mut config = Config::default().require_authentication();
+    config.limits.message = MAX_SIZE;
     let factory = move |_: &_| Session { inbox: inbox.clone(), message: Vec::new() };
     let (address, deadlines) = (([127, 0, 0, 1], 0).into(), Deadlines::default());
-    Ok(reactor.listen::<SmtpServer, _>(address, tls, config, deadlines, factory)?.port())
+    Ok(reactor.listen::<SmtpServer, _>(address, tls, config.into(), deadlines, factory)?.port())
 }
 
 fn main() -> Result<(), Error> {

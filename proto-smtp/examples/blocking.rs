@@ -1,15 +1,18 @@
-//! A blocking SMTP server on `std::net`, and a client that talks to it on the loopback interface.
+//! An SMTP server and a client in two threads with blocking calls on `std::net`. Both ends are in this process, so that they need
+//! no TLS; `blocking_client.rs` has it.
 //!
 //! Run it with `cargo run -p proto-smtp --example blocking`.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proto_mail::{Cleartext, Driver, Machine, RecvBuffer, SendBuffer};
+use proto_mail::{Driver, Machine, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::Config;
-use proto_smtp::server::Server;
+use proto_smtp::client::{Client, Event, Progress, Transaction};
+use proto_smtp::server::{self, Server};
+use proto_smtp::types::Response;
 
 /// Runs a session of any machine until it ends.
 fn run<M: Machine>(
@@ -45,38 +48,68 @@ fn run<M: Machine>(
     }
 }
 
-fn serve(mut stream: TcpStream) -> io::Result<()> {
+/// Serves one session and returns the messages that arrived.
+fn serve(mut stream: TcpStream) -> io::Result<Vec<Vec<u8>>> {
     let mut tx = SendBuffer::new();
-    let server = Server::<Cleartext>::new(Config::default(), &mut tx);
+    let mut config = Config::default();
+    config.limits.message = 1 << 20;
+    let server = Server::<Secure>::new(config, Secure::trusted_local(), &mut tx);
     let mut driver = Driver::with_buffers(server, RecvBuffer::new(), tx);
-    // A server that takes no mail: it drops each token, and so each command gets a temporary failure.
-    run(&mut driver, &mut stream, |event, _, _| println!("event: {event:?}"))
+    let (mut messages, mut message) = (Vec::new(), Vec::new());
+    run(&mut driver, &mut stream, |event, server, tx| {
+        // A token that is stale or dropped is answered by the machine, so that errors need no care here.
+        let _ = match event {
+            server::Event::Mail(_, token) | server::Event::Rcpt(_, token) => {
+                server.reply(token, &Response::ok(), tx)
+            }
+            server::Event::Data(token) => server.reply(token, &Response::start_data(), tx),
+            server::Event::DataChunk(bytes) => {
+                message.extend_from_slice(&bytes);
+                Ok(())
+            }
+            server::Event::DataEnd(token) => {
+                messages.push(std::mem::take(&mut message));
+                server.reply(token, &Response::ok(), tx)
+            }
+            _ => Ok(()),
+        };
+    })?;
+    Ok(messages)
+}
+
+/// Sends a message and returns the outcome for each recipient.
+fn send(mut stream: TcpStream, message: &[u8]) -> io::Result<Transaction> {
+    let mut mail = Transaction::from_addresses("ann@client.example", ["bob@server.example"])
+        .map_err(io::Error::other)?;
+    let mut driver = Driver::new(Client::<Secure>::new(Config::default(), Secure::trusted_local()));
+    let mut failed = None;
+    run(&mut driver, &mut stream, |event, client, tx| {
+        let progress = match &event {
+            Event::Capabilities(_) => mail.start(client, tx),
+            event => mail.event(event, client, tx),
+        };
+        let done = progress.and_then(|progress| match progress {
+            Progress::SendData => {
+                client.data_writer()?.write(message, tx)?;
+                client.data_writer()?.finish(tx)
+            }
+            Progress::Done if client.is_idle() && !client.is_closed() => client.quit(tx),
+            _ => Ok(()),
+        });
+        failed = failed.take().or(done.err());
+    })?;
+    failed.map_or(Ok(mail), |error| Err(io::Error::other(error)))
 }
 
 pub(crate) fn main() -> io::Result<()> {
+    let message = b"Subject: hello\r\n\r\nworld\r\n";
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let server = thread::spawn(move || serve(listener.accept()?.0));
-    let mut client = TcpStream::connect(address)?;
-    let mut replies = String::new();
-    for command in ["EHLO client.example\r\n", "MAIL FROM:<ann@client.example>\r\n", "QUIT\r\n"] {
-        replies.push_str(&reply(&mut client)?);
-        client.write_all(command.as_bytes())?;
+    let mail = send(TcpStream::connect(address)?, message)?;
+    for recipient in mail.recipients() {
+        println!("{recipient}");
     }
-    client.read_to_string(&mut replies)?;
-    print!("{replies}");
-    server.join().map_err(|_| io::Error::other("the server panicked"))?
-}
-
-/// Reads one reply, whose last line has a space after the code.
-fn reply(stream: &mut TcpStream) -> io::Result<String> {
-    let (mut reply, mut byte) = (Vec::new(), [0]);
-    loop {
-        stream.read_exact(&mut byte)?;
-        reply.push(byte[0]);
-        let last = reply.rsplit(|byte| *byte == b'\n').nth(1).unwrap_or_default();
-        if byte == *b"\n" && last.get(3) == Some(&b' ') {
-            return Ok(String::from_utf8_lossy(&reply).into_owned());
-        }
-    }
+    let messages = server.join().map_err(|_| io::Error::other("the server panicked"))??;
+    if messages == [message] { Ok(()) } else { Err(io::Error::other("another message arrived")) }
 }

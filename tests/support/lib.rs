@@ -8,6 +8,11 @@
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
+/// The examples of the guide compile, and those without a server of their own run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide.md")]
+mod guide {}
+
 pub mod careless_mechanism;
 pub mod corpus;
 pub mod harness;
