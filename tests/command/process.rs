@@ -57,6 +57,15 @@ fn greeted(port: u16) -> Conversation {
     }
 }
 
+/// Waits until the server's log is as expected: it is written by a thread of its own.
+fn until(served: &RunningServer, holds: impl Fn(&RunningServer) -> bool) {
+    let begun = Instant::now();
+    while !holds(served) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{}", served.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn keeps_serving_when_output_and_log_cannot_be_written() {
     let folder = folder();
@@ -254,20 +263,13 @@ fn sighup_reloads_certificate_and_limits_for_new_sessions() {
         let size = talk.ask("EHLO c.example\r\n");
         (greeting, size, talk)
     };
-    let until = |served: &RunningServer, done: &dyn Fn(&RunningServer) -> bool| {
-        let begun = Instant::now();
-        while !done(served) {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{}", served.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
     let (_, size, mut old) = connect(&served);
     assert!(size.contains("SIZE 100000\r\n") && old.certificate() == first);
 
     let second = renew();
     std::fs::write(served.limits(), "[serve]\nmax-message = 200000\n").unwrap();
     served.signal(Signal::HUP);
-    until(&served, &|served| served.log().contains("reloaded"));
+    until(&served, |served| served.log().contains("reloaded"));
     let (_, size, new) = connect(&served);
     assert!(size.contains("SIZE 200000\r\n") && new.certificate() == second);
     assert!(old.ask("NOOP\r\n").starts_with("250 "), "an old session continues");
@@ -279,7 +281,7 @@ fn sighup_reloads_certificate_and_limits_for_new_sessions() {
     for _ in 0..3 {
         served.signal(Signal::HUP);
     }
-    until(&served, &|served| served.log().contains("keeping the previous certificate"));
+    until(&served, |served| served.log().contains("keeping the previous certificate"));
     assert!(served.log().contains("keeping the previous settings"));
     let (greeting, size, new) = connect(&served);
     assert!(greeting.starts_with("220 ") && size.contains("SIZE 200000\r\n") && new.certificate() == second);
@@ -310,7 +312,7 @@ fn catch_all_accepts_every_message_and_login_on_loopback_only() {
     assert!(talk.ask("a LOGIN any body\r\n").starts_with("a OK "));
     assert!(talk.ask("b STATUS INBOX (MESSAGES)\r\n").contains("MESSAGES 1)"));
     for warning in ["--catch-all: ", "--any-login: ", "--danger-cleartext: "] {
-        assert!(served.log().contains(warning), "{}", served.log());
+        until(&served, |served| served.log().contains(warning));
     }
     // Also under TLS; and each of them only for programs on this machine.
     let mut talk = served.tls("imaps");
@@ -330,7 +332,7 @@ fn accepts_the_former_name_of_danger_cleartext() {
     let served = RunningServer::start(&["--danger-plaintext"]);
     let offer = served.connect("smtp").ask("EHLO c.example\r\n");
     assert!(offer.starts_with("250-") && !offer.contains("STARTTLS"), "{offer}");
-    assert!(served.log().contains("--danger-cleartext: "), "{}", served.log());
+    until(&served, |served| served.log().contains("--danger-cleartext: "));
 }
 
 #[test]

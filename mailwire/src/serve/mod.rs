@@ -128,6 +128,7 @@ impl Server {
         if let Some(trace) = Tracing::for_server(&arguments.trace, log)? {
             builder = builder.trace(move || trace.begin());
         }
+        let warnings = warnings(arguments);
         let mail = ports.listen(builder).start()?;
         let maintenance = Maintenance {
             arguments: arguments.clone(),
@@ -141,7 +142,7 @@ impl Server {
             mail,
             identity,
             generated_account,
-            warnings: warnings(arguments),
+            warnings,
             maintenance: Some(maintenance),
             user: account.map(|account| account.name).unwrap_or_default(),
             _directory: directory,
