@@ -5,9 +5,12 @@
 //! mailwire-bench smoke                       small inputs: are all results right, and does Mailwire allocate nothing
 //! per item?
 //! mailwire-bench run [ROUNDS] [ROW]          times, allocations and ratios (default: 9 rounds)
+//! mailwire-bench drivers [ROUNDS] [MESSAGES] CPU time per message on io-mio and io-tokio (default: 5 rounds of 5,000)
+//! mailwire-bench idle [SESSIONS]             memory per idle session on each driver (default: 5,000)
 //! mailwire-bench once ROW IMPLEMENTATION     one pass, for callgrind
 //! ```
 
+mod drivers;
 mod implementations;
 mod rows;
 mod steady;
@@ -30,6 +33,13 @@ fn main() -> Result<(), String> {
             Ok(())
         }
         ["smoke"] => smoke(),
+        ["drivers", rest @ ..] => {
+            let number = |index: usize| rest.get(index).and_then(|word| word.parse::<u32>().ok());
+            drivers::compare(number(0).unwrap_or(5) as usize, number(1).unwrap_or(5000).into())
+        }
+        ["idle", rest @ ..] => drivers::idle(rest.first().and_then(|word| word.parse().ok()).unwrap_or(5000)),
+        // The server process of the two above.
+        ["serve", driver, port, connections] => drivers::serve(driver, port, connections),
         ["once", row, name] => once(row, name),
         ["run", rest @ ..] | rest => {
             let rounds = rest.iter().find_map(|word| word.parse().ok()).unwrap_or(9);
@@ -46,6 +56,7 @@ fn smoke() -> Result<(), String> {
         measure(&mut bench, 1)?;
         passed += bench.implementations.len();
     }
+    passed += drivers::check(50)?;
     println!("{passed} passed, 0 failed");
     Ok(())
 }

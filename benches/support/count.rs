@@ -49,6 +49,11 @@ pub fn reset() {
     PEAK.store(held, Relaxed);
 }
 
+/// The bytes that are held now.
+pub fn held() -> usize {
+    HELD.load(Relaxed)
+}
+
 /// The number of allocations since the last reset.
 pub fn allocations() -> usize {
     ALLOCATIONS.load(Relaxed)

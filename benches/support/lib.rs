@@ -9,7 +9,7 @@ pub mod workloads;
 
 use cpu_time::ThreadTime;
 
-pub use count::{Counting, allocations, peak, reset};
+pub use count::{Counting, allocations, held, peak, reset};
 
 /// A workload, and its implementations.
 pub struct Bench {
