@@ -395,7 +395,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gives_the_servers_code_and_words() {
+    fn returns_the_servers_code_and_text() {
         let refused = |code, reply: &str| Error::ServiceRefused { code, reply: reply.into() };
         let error = refused(554, "554 5.7.1 no service for you");
         assert_eq!((error.code(), error.enhanced_code()), (Some(554), Some("5.7.1")));

@@ -175,7 +175,7 @@ fn both_ways_to_tls_lead_to_a_session() {
 }
 
 #[test]
-fn every_mechanism_under_both_versions_of_tls() {
+fn logs_in_with_every_mechanism_under_tls_1_2_and_1_3() {
     let (authority, identity) = localhost();
     let server = Running::start(ListenerTls::Implicit(identity.server()));
     for versions in [TlsVersions::Tls12, TlsVersions::Tls13] {
@@ -200,7 +200,7 @@ fn every_mechanism_under_both_versions_of_tls() {
 }
 
 #[test]
-fn a_command_behind_starttls_is_fatal() {
+fn a_command_after_starttls_ends_the_session() {
     let (_, identity) = localhost();
     let server = Running::start(ListenerTls::StartTls(identity.server()));
     let bytes = b"a STARTTLS\r\nb NOOP\r\n";

@@ -123,7 +123,7 @@ async fn a_login_uses_the_strongest_mechanism_and_no_weaker_one_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_says_what_became_of_a_message_when_the_connection_is_lost() {
+async fn reports_each_recipient_when_the_connection_is_lost() {
     const ENVELOPE: [&str; 5] = ["220 mx\r\n", "250 mx\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"];
     for (says, expected) in [
         (&ENVELOPE[..4], Outcome::NotSent(NotSent::Lost)),
@@ -173,7 +173,7 @@ async fn each_recipient_has_its_own_result() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_envelope_that_cannot_be_sent_costs_only_itself() {
+async fn an_invalid_envelope_does_not_end_the_session() {
     let log = scripted::Log::default();
     let config = Arc::new(proto_smtp::Config::default().danger_cleartext());
     let socket = Socket::new(scripted::Scripted::new(scripted::SmtpScript::new(&log)));
@@ -206,7 +206,7 @@ async fn an_envelope_that_cannot_be_sent_costs_only_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_have_the_servers_words() {
+async fn errors_contain_the_servers_text() {
     let (client, server) = duplex(4096);
     let serving = script(server, &["554 5.7.1 go away\r\n"]);
     let refused = smtp(client).await.unwrap_err();
@@ -277,7 +277,7 @@ async fn a_large_answer_is_skipped() {
 }
 
 #[tokio::test]
-async fn a_wrong_port_or_mode_is_named() {
+async fn names_the_detected_protocol_on_a_wrong_port() {
     let identity = Identity::localhost();
     let closed = std::net::TcpListener::bind(ANY_PORT).unwrap().local_addr().unwrap().port();
     let connector = Connector::new(identity.trust());

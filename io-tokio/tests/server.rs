@@ -232,7 +232,7 @@ async fn refuse_all(mut session: SecureSession<SmtpServer>) -> Result<(), Error>
 }
 
 #[tokio::test]
-async fn a_command_behind_starttls_is_fatal() {
+async fn a_command_after_starttls_ends_the_session() {
     let (identity, seen) = (Identity::localhost(), Seen::default());
     let mut server = Server::new(ConnectionLimits::default());
     let tls = ListenerTls::StartTls(identity.server());
@@ -261,7 +261,7 @@ async fn a_command_behind_starttls_is_fatal() {
 }
 
 #[tokio::test]
-async fn a_client_is_not_fooled_by_bytes_behind_the_reply_to_starttls() {
+async fn a_client_rejects_bytes_after_the_reply_to_starttls() {
     let identity = Identity::localhost();
     for injected in ["220 go\r\n250 injected\r\n", "220 go\r\n2"] {
         let (client, mut server) = duplex(4096);
@@ -473,7 +473,7 @@ impl Service<SmtpServer> for Exchanger {
 }
 
 #[tokio::test]
-async fn an_async_service_accepts_mail_on_both_sides_of_the_gate() {
+async fn an_async_service_accepts_mail_before_and_after_tls() {
     let (identity, seen) = (Identity::localhost(), Seen::default());
     let mut server = Server::new(ConnectionLimits::default());
     let (tls, config) = (ListenerTls::StartTls(identity.server()), proto_smtp::Config::default().into());

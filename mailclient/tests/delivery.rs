@@ -153,7 +153,7 @@ fn retries_temporarily_refused_recipients() {
 }
 
 #[test]
-fn going_away_at_any_stage_is_tried_again() {
+fn retries_when_the_server_closes_at_any_stage() {
     for stage in 0..GOOD.len() {
         let (report, pauses, messages) = deliver(1, vec![good_until(stage, Say("421 later")), GOOD.to_vec()]);
         let report = report.unwrap();
@@ -164,7 +164,7 @@ fn going_away_at_any_stage_is_tried_again() {
 }
 
 #[test]
-fn who_wants_no_mail_for_good_is_not_asked_again() {
+fn does_not_retry_permanently_refused_recipients() {
     for stage in 0..2 {
         let (report, pauses, _) = deliver(1, vec![good_until(stage, Say("554 5.7.1 not you"))]);
         let error = report.unwrap_err();
@@ -174,7 +174,7 @@ fn who_wants_no_mail_for_good_is_not_asked_again() {
 }
 
 #[test]
-fn tries_are_used_up() {
+fn fails_temporarily_after_the_last_attempt() {
     let busy = || good_until(3, Say("452 4.5.3 too many"));
     let (report, pauses, _) = deliver(1, vec![busy(), busy(), busy()]);
     let report = report.unwrap();
@@ -211,7 +211,7 @@ fn each_recipient_has_its_own_result_and_no_duplicate() {
 }
 
 #[test]
-fn who_does_not_fit_into_a_transaction_goes_in_the_next_of_the_session() {
+fn recipients_beyond_a_transaction_follow_in_the_same_session() {
     let mut script = GOOD.to_vec();
     script[1] = Say("250-x\r\n250 LIMITS RCPTMAX=1");
     script.extend_from_slice(&GOOD[2..]);
@@ -222,7 +222,7 @@ fn who_does_not_fit_into_a_transaction_goes_in_the_next_of_the_session() {
 }
 
 #[test]
-fn a_connection_lost_behind_the_dot_is_uncertain_and_not_tried_again() {
+fn a_connection_lost_after_the_final_dot_is_uncertain_and_not_retried() {
     for act in [Close, Silence] {
         let (report, pauses, messages) = deliver(1, vec![good_until(5, act)]);
         let report = report.unwrap();
@@ -232,7 +232,7 @@ fn a_connection_lost_behind_the_dot_is_uncertain_and_not_tried_again() {
 }
 
 #[test]
-fn a_server_that_is_too_slow_is_left() {
+fn retries_after_a_server_is_too_slow() {
     let (report, pauses, messages) = deliver(1, vec![good_until(3, Silence), GOOD.to_vec()]);
     let report = report.unwrap();
     assert_eq!((report.status, report.retry_count), (DeliveryStatus::Success, 1));

@@ -194,7 +194,7 @@ fn an_unwritable_journal_holds_the_message_back() {
 }
 
 #[test]
-fn a_session_serves_many_messages_and_its_death_between_two_is_no_try() {
+fn losing_a_kept_session_between_two_messages_is_not_an_attempt() {
     for step in ["none", "mail", "rcpt"] {
         let server = Running::start();
         let (pool, route, log) = (one_at_a_time(), server.route(), Log::default());
@@ -315,7 +315,7 @@ fn a_permanent_refusal_fails_one_route_and_others_go_on() {
 }
 
 #[test]
-fn a_route_that_was_given_up_is_tried_again_later() {
+fn retries_a_failed_route_after_its_pause() {
     let server = Running::start();
     let (open, tries) = (mail::open(server.address), AtomicUsize::new(0));
     let route = Route::new("127.0.0.1", server.address.port(), move || {
@@ -376,7 +376,7 @@ fn closes_unneeded_sessions_while_the_queue_is_empty() {
 }
 
 #[test]
-fn a_sweep_says_when_the_next_one_has_something_to_do() {
+fn sweep_returns_when_the_next_session_expires() {
     let server = Running::start();
     let limits = PoolLimits { idle: Duration::from_millis(80), ..PoolLimits::default() };
     let (pool, route) = (Pool::new(limits), server.route());

@@ -39,7 +39,7 @@ fn deliver(pool: &Pool<Cleartext>, route: &Route<Cleartext>, recipients: &[&str]
 }
 
 #[test]
-fn one_message_after_the_other_goes_in_one_session() {
+fn reuses_one_session_for_consecutive_messages() {
     let server = Running::start();
     let (pool, route) = (Pool::new(PoolLimits::default()), server.route());
     for _ in 0..5 {
@@ -99,7 +99,7 @@ fn replaces_a_used_session_that_closes_before_a_recipient_is_accepted() {
 }
 
 #[test]
-fn what_a_server_says_later_in_a_used_session_is_an_answer() {
+fn a_late_421_on_a_used_session_is_retried_after_a_delay() {
     for step in ["data", "end"] {
         let (report, _server) = delivered_past_a_farewell(step);
         // 421 means that the server did not accept the message, so it is retried after the delay.
@@ -109,7 +109,7 @@ fn what_a_server_says_later_in_a_used_session_is_an_answer() {
 }
 
 #[test]
-fn a_session_has_its_limits() {
+fn sessions_end_at_their_age_and_message_limits() {
     let server = Running::start();
     let limits = PoolLimits { messages: 2, ..PoolLimits::default() };
     let (pool, route) = (Pool::new(limits), server.route());
@@ -305,7 +305,7 @@ fn a_blocking_source_blocks_no_other_message() {
 }
 
 #[test]
-fn a_host_that_cannot_be_reached_leaves_a_report() {
+fn an_unreachable_host_fails_only_its_own_messages() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Running::start();
     let pool = Pool::new(PoolLimits::default());
@@ -326,7 +326,7 @@ fn a_host_that_cannot_be_reached_leaves_a_report() {
 }
 
 #[test]
-fn a_server_that_has_too_many_sessions_says_so_and_is_tried_later() {
+fn retries_later_when_the_server_has_too_many_sessions() {
     let mut limits = ConnectionLimits::default();
     limits.connections = 1;
     let config = Config::default().danger_cleartext();
@@ -355,7 +355,7 @@ fn a_server_that_has_too_many_sessions_says_so_and_is_tried_later() {
 }
 
 #[test]
-fn an_application_turns_away_whom_it_does_not_want() {
+fn an_application_can_refuse_a_connection() {
     let mut waits = proto_smtp::Waits::default();
     waits.greeting_delay = Duration::from_millis(5);
     let server = Running::set(|config| config.waits(waits));

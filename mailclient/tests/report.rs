@@ -134,7 +134,7 @@ fn a_recipient_that_needs_smtputf8_does_not_block_the_others() {
 }
 
 #[test]
-fn a_message_that_needs_less_than_was_said_goes_to_a_server_that_offers_less() {
+fn sends_a_message_that_needs_less_than_declared() {
     let poor = || {
         Running::set(|config| {
             let lacking = [Extension::SmtpUtf8, Extension::EightBitMime, Extension::BinaryMime];
@@ -217,7 +217,7 @@ fn recipients_beyond_the_servers_limit_follow_at_once() {
 }
 
 #[test]
-fn a_limit_that_a_server_only_shows_by_452_is_kept_to_all_the_same() {
+fn respects_an_unannounced_recipient_limit_after_452() {
     let server = Running::start();
     let names = (0..8).map(|number| format!("admission{number}@x.example"));
     let report = deliver_kept(&server, &mut message(names));
@@ -270,7 +270,7 @@ fn the_deadline_ends_the_attempts() {
 }
 
 #[test]
-fn a_message_goes_as_one_chunk_where_that_is_wanted_and_offered() {
+fn sends_one_chunk_if_requested_and_offered() {
     let plain = Running::set(|config| {
         let extensions = config.extensions.without(Extension::Chunking);
         config.extensions(extensions)

@@ -156,7 +156,7 @@ fn send(connection: &mut Connection<Client<Secure>>, lines: u64) -> bool {
 }
 
 #[test]
-fn both_ways_to_tls_lead_to_a_delivery() {
+fn delivers_with_starttls_and_implicit_tls() {
     let (authority, identity) = localhost();
     for (tls, security) in [
         (ListenerTls::StartTls(identity.server()), Security::StartTls),
@@ -186,7 +186,7 @@ fn both_ways_to_tls_lead_to_a_delivery() {
 }
 
 #[test]
-fn every_mechanism_under_both_versions_of_tls() {
+fn logs_in_with_every_mechanism_under_tls_1_2_and_1_3() {
     let (authority, identity) = localhost();
     let server = Running::start(ListenerTls::Implicit(identity.server()));
     for versions in [TlsVersions::Tls12, TlsVersions::Tls13] {
@@ -232,7 +232,7 @@ fn a_large_message_streams_in_bounded_memory() {
 }
 
 #[test]
-fn a_command_behind_starttls_is_fatal() {
+fn a_command_after_starttls_ends_the_session() {
     let (_, identity) = localhost();
     let server = Running::start(ListenerTls::StartTls(identity.server()));
     let bytes = b"EHLO c.example\r\nSTARTTLS\r\nMAIL FROM:<evil@example.com>\r\n";
@@ -254,7 +254,7 @@ fn a_command_behind_starttls_is_fatal() {
 }
 
 #[test]
-fn a_server_that_goes_down_is_told_from_one_that_fails() {
+fn a_server_shutdown_is_retryable() {
     let (authority, identity) = localhost();
     let server = Running::start(ListenerTls::Implicit(identity.server()));
     let mut connection = connect(server.address, Security::ImplicitTls, authority.trust());
@@ -331,7 +331,7 @@ const WITH: &str = "AUTH PLAIN AHVzZXIAc2VjcmV0";
 const WITHOUT: [&str; 2] = ["AUTH PLAIN", "AHVzZXIAc2VjcmV0"];
 
 #[test]
-fn a_server_that_does_not_understand_an_initial_response_is_asked_without() {
+fn retries_a_login_without_an_initial_response() {
     for refusal in ["500 5.5.2 what\r\n", "501 5.5.4 what\r\n"] {
         let replies: &'static [&'static str] = Box::leak(Box::new([refusal, "334 \r\n", "235 in\r\n"]));
         let (outcomes, heard) = log_in(1, replies);

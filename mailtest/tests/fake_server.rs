@@ -38,7 +38,7 @@ async fn plays_starttls_and_tags() -> Result {
 }
 
 #[test]
-fn reports_what_the_client_did_instead() -> Result {
+fn reports_a_client_that_departs_from_the_script() -> Result {
     let server = FakeServer::start("S: 220 fake\nC: EHLO *\n")?;
     let mut client = TcpStream::connect(server.address())?;
     client.write_all(b"HELO x\r\n")?;
@@ -52,7 +52,7 @@ fn reports_what_the_client_did_instead() -> Result {
 }
 
 #[test]
-fn dropping_it_ends_it_at_once() -> Result {
+fn dropping_a_fake_server_ends_it_at_once() -> Result {
     let start = Instant::now();
     let unused = FakeServer::start("S: 220 fake\n")?;
     drop(unused);

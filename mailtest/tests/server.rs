@@ -37,7 +37,7 @@ async fn send(server: &Server, address: SocketAddr, security: Security, to: &str
 
 /// This is the whole test that a user of the crate writes.
 #[tokio::test]
-async fn a_test_starts_sends_and_asserts() -> Result {
+async fn receives_and_decodes_a_message() -> Result {
     let server = Server::start()?;
     send(&server, server.smtp(), Security::StartTls, "bob@example.org").await?;
     let mail = server.wait_for(1, SOON)?;
@@ -110,7 +110,7 @@ async fn imap_shows_what_was_appended_and_sent() -> Result {
 }
 
 #[test]
-fn without_tls_everything_is_cleartext() -> Result {
+fn accepts_mail_without_tls_and_login() -> Result {
     use std::io::{BufRead, BufReader, Write};
     let server = Server::builder().without_tls().start()?;
     let mut client = TcpStream::connect(server.smtp())?;
@@ -124,7 +124,7 @@ fn without_tls_everything_is_cleartext() -> Result {
 }
 
 #[test]
-fn nothing_stays_behind() -> Result {
+fn dropping_a_server_frees_its_ports_and_files() -> Result {
     let server = Server::start()?;
     let (address, file) = (server.smtp(), server.ca_file()?);
     assert_eq!(std::fs::read_to_string(&file)?, server.ca_pem());
@@ -137,7 +137,7 @@ fn nothing_stays_behind() -> Result {
 }
 
 #[tokio::test]
-async fn a_hundred_servers_run_side_by_side() -> Result {
+async fn a_hundred_servers_run_at_the_same_time() -> Result {
     let servers = (0..100).map(|_| Server::start()).collect::<std::result::Result<Vec<_>, _>>()?;
     for server in servers.iter().step_by(10) {
         send(server, server.smtp(), Security::StartTls, "bob@example.org").await?;

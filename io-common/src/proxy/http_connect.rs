@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tunnel_begins_behind_the_empty_line() {
+    fn the_tunnel_begins_after_the_empty_line() {
         let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n* OK ready\r\n";
         let head = reply.len() - b"* OK ready\r\n".len();
         for end in 0..head {

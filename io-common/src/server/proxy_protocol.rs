@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn trusts_only_named_proxies() {
+    fn accepts_connections_from_trusted_proxies_only() {
         let mut proxies = TrustedProxies::default();
         assert!(proxies.is_empty() && !proxies.contains("127.0.0.1".parse().unwrap()));
         proxies.add(&"192.0.2.0/24".parse().unwrap());
