@@ -15,7 +15,7 @@ use io_common::{
 use proto_mail::{Machine, OwnedEvents, Secure, SendBuffer, Upgrade};
 
 use crate::error::Error;
-use crate::link::{Link, Step};
+use crate::timed_transport::{Step, TimedTransport};
 
 /// Why [`Connection::drive`] calls its closure.
 pub enum ConnectionEvent<'e, M: Machine> {
@@ -45,15 +45,15 @@ impl<M: Machine> fmt::Debug for ConnectionEvent<'_, M> {
 /// Dropping it without [`close`](Self::close) cuts the connection: under TLS the server then knows that the last data may
 /// be incomplete.
 pub struct Connection<M: Machine> {
-    link: Link,
+    transport: TimedTransport,
     machine: M,
     tls: Option<Arc<TlsInfo>>,
     has_failed: bool,
 }
 
 impl<M: Machine> Connection<M> {
-    pub(crate) const fn new(link: Link, machine: M, tls: Option<Arc<TlsInfo>>) -> Self {
-        Self { link, machine, tls, has_failed: false }
+    pub(crate) const fn new(transport: TimedTransport, machine: M, tls: Option<Arc<TlsInfo>>) -> Self {
+        Self { transport, machine, tls, has_failed: false }
     }
 
     /// Reads, writes and waits until `step` returns a value. `step` is called with each event of the machine, and with
@@ -85,7 +85,7 @@ impl<M: Machine> Connection<M> {
             if let Some(done) = self.pull(step, cx)? {
                 return Poll::Ready(Ok(done));
             }
-            let transport = &mut self.link.inner;
+            let transport = &mut self.transport.inner;
             let queued = transport.tx.queued_total();
             let called = transport.tx.len() < LOW_WATER;
             if called {
@@ -95,9 +95,9 @@ impl<M: Machine> Connection<M> {
                     return Poll::Ready(Ok(done));
                 }
             }
-            let sent = self.link.inner.tx.sent_total();
+            let sent = self.transport.inner.tx.sent_total();
             self.transmit(cx)?;
-            let transport = &self.link.inner;
+            let transport = &self.transport.inner;
             let queued_nothing = called && transport.tx.queued_total() == queued;
             if transport.tx.len() < LOW_WATER && !queued_nothing || transport.tx.sent_total() != sent {
                 continue;
@@ -110,8 +110,8 @@ impl<M: Machine> Connection<M> {
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let wants_read = self.machine.wants_read(&self.link.inner.tx);
-        let step = match ready!(self.link.poll_step(self.machine.wait(), wants_read, cx)) {
+        let wants_read = self.machine.wants_read(&self.transport.inner.tx);
+        let step = match ready!(self.transport.poll_step(self.machine.wait(), wants_read, cx)) {
             Ok(step) => step,
             Err(error) => return Poll::Ready(Err(self.fail(error))),
         };
@@ -128,7 +128,7 @@ impl<M: Machine> Connection<M> {
         cx: &mut Context<'_>,
     ) -> Result<Option<T>, E> {
         loop {
-            let transport = &mut self.link.inner;
+            let transport = &mut self.transport.inner;
             let result = match self.machine.next_event(&mut transport.rx, &mut transport.tx) {
                 Ok(Some(event)) => {
                     Ok(step(ConnectionEvent::Machine(event), &mut self.machine, &mut transport.tx)?)
@@ -141,8 +141,8 @@ impl<M: Machine> Connection<M> {
                 Ok(done) => return Ok(done),
                 Err(error) => {
                     // The farewell.
-                    let _ = self.link.transmit(cx);
-                    let error = self.link.inner.explain(error);
+                    let _ = self.transport.transmit(cx);
+                    let error = self.transport.inner.explain(error);
                     return Err(self.fail(error.into()).into());
                 }
             }
@@ -150,19 +150,19 @@ impl<M: Machine> Connection<M> {
     }
 
     fn transmit(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
-        self.link.transmit(cx).map_err(|error| self.fail(error))
+        self.transport.transmit(cx).map_err(|error| self.fail(error))
     }
 
     fn time_out(&mut self, stage: TimeoutStage, after: Duration, cx: &mut Context<'_>) -> Result<(), Error> {
-        let farewell = self.machine.timed_out(&mut self.link.inner.tx);
+        let farewell = self.machine.timed_out(&mut self.transport.inner.tx);
         match (stage, farewell) {
             // A delay that is over, or a wait that the machine continues.
             (TimeoutStage::Wait(_), Ok(())) => {
-                self.link.timer.rearm();
+                self.transport.timer.rearm();
                 Ok(())
             }
             _ => {
-                let _ = self.link.transmit(cx);
+                let _ = self.transport.transmit(cx);
                 Err(self.fail(io_common::Error::TimedOut { stage, after }.into()))
             }
         }
@@ -177,7 +177,7 @@ impl<M: Machine> Connection<M> {
     /// Closes the connection at once. The server discards what is incomplete.
     pub(crate) fn cut(&mut self) {
         self.has_failed = true;
-        self.link.inner.shutdown_write();
+        self.transport.inner.shutdown_write();
     }
 
     /// Returns the next event; `None` once the session has ended in order.
@@ -213,7 +213,7 @@ impl<M: Machine> Connection<M> {
 
     /// Gives access to the machine, to send commands for example. They leave with the next call that is awaited.
     pub fn with<R>(&mut self, give: impl FnOnce(&mut M, &mut SendBuffer) -> R) -> R {
-        give(&mut self.machine, &mut self.link.inner.tx)
+        give(&mut self.machine, &mut self.transport.inner.tx)
     }
 
     /// Returns the machine.
@@ -225,12 +225,12 @@ impl<M: Machine> Connection<M> {
     /// Returns how many bytes were received and sent on the wire.
     #[must_use]
     pub const fn counts(&self) -> (u64, u64) {
-        self.link.inner.counts()
+        self.transport.inner.counts()
     }
 
     /// Returns what was received and not processed yet.
     pub(crate) fn received(&self) -> &[u8] {
-        self.link.inner.rx.bytes()
+        self.transport.inner.rx.bytes()
     }
 
     /// Sends all output.
@@ -238,7 +238,7 @@ impl<M: Machine> Connection<M> {
     /// # Errors
     /// The connection broke, or the peer does not read in time.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.link.poll_flush(cx)).await.map_err(|error| self.fail(error))
+        poll_fn(|cx| self.transport.poll_flush(cx)).await.map_err(|error| self.fail(error))
     }
 
     /// Returns what TLS negotiated; `None` on cleartext.
@@ -249,13 +249,13 @@ impl<M: Machine> Connection<M> {
 
     /// Returns the peer's address.
     pub fn peer_address(&mut self) -> &Address {
-        self.link.inner.socket().peer_address()
+        self.transport.inner.socket().peer_address()
     }
 
     /// Sets the time limits from now on.
     pub fn set_deadlines(&mut self, deadlines: Deadlines) {
-        self.link.deadlines = deadlines;
-        self.link.timer.rearm();
+        self.transport.deadlines = deadlines;
+        self.transport.timer.rearm();
     }
 
     /// Sends all output and closes in order, TLS included.
@@ -263,15 +263,15 @@ impl<M: Machine> Connection<M> {
     /// # Errors
     /// Some output could not be sent.
     pub async fn close(mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.link.poll_close(cx)).await
+        poll_fn(|cx| self.transport.poll_close(cx)).await
     }
 
-    pub(crate) const fn link(&mut self) -> &mut Link {
-        &mut self.link
+    pub(crate) const fn transport(&mut self) -> &mut TimedTransport {
+        &mut self.transport
     }
 
-    pub(crate) fn into_parts(self) -> (Link, M) {
-        (self.link, self.machine)
+    pub(crate) fn into_parts(self) -> (TimedTransport, M) {
+        (self.transport, self.machine)
     }
 
     /// Sends STARTTLS and makes the handshake with this server. The new machine knows nothing of what was received
@@ -285,22 +285,22 @@ impl<M: Machine> Connection<M> {
         tls: &TlsClientConfig,
         target: &Target,
     ) -> Result<Connection<P::Secure>, Error> {
-        let Self { mut link, machine, .. } = self;
-        let upgrade = link.negotiate::<P>(machine).await?;
-        let (secure, info) = link.handshake(tls, &target.handshake_names(), TlsStart::StartTls).await?;
-        Connection::complete(link, upgrade, secure, info)
+        let Self { mut transport, machine, .. } = self;
+        let upgrade = transport.negotiate::<P>(machine).await?;
+        let (secure, info) = transport.handshake(tls, &target.handshake_names(), TlsStart::StartTls).await?;
+        Connection::complete(transport, upgrade, secure, info)
     }
 
     /// The inner half of the TLS gate: makes a machine without memory of the cleartext session.
     fn complete(
-        mut link: Link,
+        mut transport: TimedTransport,
         upgrade: impl Upgrade<Secured = M>,
         secure: Secure,
         info: Arc<TlsInfo>,
     ) -> Result<Self, Error> {
-        let machine = upgrade.complete(secure, &mut link.inner.rx)?;
-        link.inner.release_plaintext()?;
-        Ok(Self::new(link, machine, Some(info)))
+        let machine = upgrade.complete(secure, &mut transport.inner.rx)?;
+        transport.inner.release_plaintext()?;
+        Ok(Self::new(transport, machine, Some(info)))
     }
 }
 

@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::{
     connection::{Connection, ConnectionEvent},
-    link::Link,
+    timed_transport::TimedTransport,
 };
 use crate::{error::Error, socket::Socket, timer::now};
 
@@ -87,18 +87,19 @@ impl Connector {
         target: &Target,
         config: &P::Config,
     ) -> Result<Connection<P::Secure>, Error> {
-        let mut link = self.link::<P>(socket);
-        let config = &P::config_for_address(config, link.inner.local_ip()?);
+        let mut transport = self.transport::<P>(socket);
+        let config = &P::config_for_address(config, transport.inner.local_ip()?);
         if target.security() == Security::StartTls {
-            let machine = P::open(config, &mut link.inner.tx);
-            let mut connection = Connection::new(link, machine, None);
+            let machine = P::open(config, &mut transport.inner.tx);
+            let mut connection = Connection::new(transport, machine, None);
             self.await_readiness::<P>(&mut connection).await?;
             return connection.starttls::<P>(&self.tls, target).await;
         }
-        let (secure, info) = link.handshake(&self.tls, &target.handshake_names(), TlsStart::Implicit).await?;
-        let machine = P::open_secure(config, secure, &mut link.inner.tx);
-        link.inner.release_plaintext()?;
-        Ok(Connection::new(link, machine, Some(info)))
+        let (secure, info) =
+            transport.handshake(&self.tls, &target.handshake_names(), TlsStart::Implicit).await?;
+        let machine = P::open_secure(config, secure, &mut transport.inner.tx);
+        transport.inner.release_plaintext()?;
+        Ok(Connection::new(transport, machine, Some(info)))
     }
 
     /// Connects without TLS: an attacker on the way can read and change everything. The target's [`Security`] is
@@ -124,23 +125,23 @@ impl Connector {
         socket: Socket,
         config: &P::Config,
     ) -> Result<Connection<P::Cleartext>, Error> {
-        let mut link = self.link::<P>(socket);
-        let config = &P::config_for_address(config, link.inner.local_ip()?);
-        let tx = &mut link.inner.tx;
+        let mut transport = self.transport::<P>(socket);
+        let config = &P::config_for_address(config, transport.inner.local_ip()?);
+        let tx = &mut transport.inner.tx;
         let machine = match tls::seed() {
             Some(seed) => P::open_with_seed(config, seed, tx),
             None => P::open(config, tx),
         };
-        Ok(Connection::new(link, machine, None))
+        Ok(Connection::new(transport, machine, None))
     }
 
-    fn link<P: ClientProtocol>(&self, socket: Socket) -> Link {
+    fn transport<P: ClientProtocol>(&self, socket: Socket) -> TimedTransport {
         let peer = socket.peer_address().clone();
-        let mut link = Link::new::<P>(socket, self.deadlines.clone());
+        let mut transport = TimedTransport::new::<P>(socket, self.deadlines.clone());
         if let Some(tracer) = &self.tracer {
-            link.inner.trace(tracer(), Role::Client, &peer, now());
+            transport.inner.trace(tracer(), Role::Client, &peer, now());
         }
-        link
+        transport
     }
 
     /// Waits until the server is ready for STARTTLS. Each of its replies has its own time limit. Together they have that

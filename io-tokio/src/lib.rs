@@ -6,10 +6,10 @@ mod connection;
 mod connector;
 pub mod error;
 pub mod imap;
-mod link;
 pub mod server;
 pub mod smtp;
 mod socket;
+mod timed_transport;
 mod timer;
 
 pub use connection::{Connection, ConnectionEvent};

@@ -13,11 +13,11 @@ use tokio::{
 };
 
 use super::{
-    machines::AsyncProtocol,
-    serve::{Service, run},
-    signals::Signal,
-    table::{Place, Table},
-    task::HandlerTask,
+    async_protocol::AsyncProtocol,
+    handler_task::HandlerTask,
+    service::{Service, run},
+    session_signals::Signal,
+    session_table::{SessionSlot, SessionTable},
 };
 use crate::{error::Error, socket::Socket, timer::now};
 
@@ -35,7 +35,7 @@ const CUT_OFF_TIMEOUT: Duration = Duration::from_millis(100);
 ///
 /// Dropping the server stops listening and closes all sessions; [`shut_down`](Self::shut_down) does it in order.
 pub struct Server {
-    table: Arc<Table>,
+    table: Arc<SessionTable>,
     listeners: Vec<JoinHandle<()>>,
     tracer: Option<Arc<Tracer>>,
 }
@@ -102,7 +102,7 @@ trait Accept: Send + Sync + 'static {
     /// Whether a connection counts for its own address. A proxy's counts for the client that it announces.
     fn counts_addresses(&self) -> bool;
     /// Starts the task of a session.
-    fn start(&self, socket: Socket, place: Place);
+    fn start(&self, socket: Socket, slot: SessionSlot);
     /// Closes a connection beyond all limits.
     fn cut_off(&self, socket: Socket);
 }
@@ -111,7 +111,7 @@ impl Server {
     /// A server without listeners.
     #[must_use]
     pub fn new(limits: ConnectionLimits) -> Self {
-        Self { table: Arc::new(Table::new(limits)), listeners: Vec::new(), tracer: None }
+        Self { table: Arc::new(SessionTable::new(limits)), listeners: Vec::new(), tracer: None }
     }
 
     /// Creates a trace for each connection of the listeners that are added after this call.
@@ -146,7 +146,7 @@ impl Server {
         service: impl Service<P>,
     ) {
         let (settings, tracer) = (settings.clone(), self.tracer.clone());
-        self.add(port, Serving { settings, tracer, service });
+        self.add(port, ServiceListener { settings, tracer, service });
     }
 
     /// Listens on `address` (port 0: any free port) and returns the bound address. `factory` makes a handler for each
@@ -193,7 +193,7 @@ impl Server {
         if sessions.is_behind_proxies() && matches!(port.address, Address::Unix(_)) {
             return Err(Error::Invalid("a Unix socket has no addresses of proxies to trust".into()));
         }
-        self.add(port, Handling(sessions));
+        self.add(port, HandlerListener(sessions));
         Ok(())
     }
 
@@ -205,7 +205,7 @@ impl Server {
         service: impl Service<P>,
     ) {
         let (settings, tracer) = (settings.clone(), self.tracer.clone());
-        admit(socket, &self.table, &Serving { settings, tracer, service }).await;
+        admit(socket, &self.table, &ServiceListener { settings, tracer, service }).await;
     }
 
     /// Serves a connection that the caller has accepted with a handler, as [`listen_on`](Self::listen_on) does. The limits
@@ -217,7 +217,7 @@ impl Server {
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) {
         let factory = SessionFactory::new(settings.clone(), None, self.tracer.clone(), factory);
-        admit(socket, &self.table, &Handling(factory)).await;
+        admit(socket, &self.table, &HandlerListener(factory)).await;
     }
 
     fn add(&mut self, port: BoundPort, accept: impl Accept) {
@@ -265,7 +265,7 @@ impl fmt::Debug for Server {
 }
 
 /// Accepts connections, as long as the listener exists.
-async fn accept_all(port: BoundPort, table: Arc<Table>, accept: impl Accept) {
+async fn accept_all(port: BoundPort, table: Arc<SessionTable>, accept: impl Accept) {
     loop {
         match port.accept().await {
             Ok(socket) => admit(socket, &table, &accept).await,
@@ -277,14 +277,14 @@ async fn accept_all(port: BoundPort, table: Arc<Table>, accept: impl Accept) {
 }
 
 /// Starts the session of a connection, or closes the connection if there are too many.
-async fn admit(mut socket: Socket, table: &Arc<Table>, accept: &impl Accept) {
+async fn admit(mut socket: Socket, table: &Arc<SessionTable>, accept: &impl Accept) {
     let peer = socket.peer_address();
     if !accept.allows(peer) {
         return;
     }
     let is_counted = accept.counts_addresses() && matches!(peer, Address::Ip(_));
     match table.admit(is_counted.then(|| peer.ip()), now()) {
-        Some(place) => accept.start(socket, place),
+        Some(slot) => accept.start(socket, slot),
         None => {
             // A new socket is writable at once.
             let _ = timeout(CUT_OFF_TIMEOUT, socket.writable()).await;
@@ -294,9 +294,9 @@ async fn admit(mut socket: Socket, table: &Arc<Table>, accept: &impl Accept) {
 }
 
 /// A listener whose sessions are those of a handler.
-struct Handling(SessionFactory<Socket>);
+struct HandlerListener(SessionFactory<Socket>);
 
-impl Accept for Handling {
+impl Accept for HandlerListener {
     fn allows(&self, peer: &Address) -> bool {
         self.0.allows(peer.ip())
     }
@@ -305,11 +305,11 @@ impl Accept for Handling {
         !self.0.is_behind_proxies()
     }
 
-    fn start(&self, socket: Socket, place: Place) {
+    fn start(&self, socket: Socket, slot: SessionSlot) {
         let peer = Peer::new(socket.peer_address().clone(), socket.local_end().clone());
-        let handle = SessionHandle::new(place.key(), place.signals.clone());
-        if let Ok(session) = self.0.start(socket, peer, handle, place.admission, now()) {
-            tokio::spawn(HandlerTask::new(session, place));
+        let handle = SessionHandle::new(slot.key(), slot.signals.clone());
+        if let Ok(session) = self.0.start(socket, peer, handle, slot.admission, now()) {
+            tokio::spawn(HandlerTask::new(session, slot));
         }
     }
 
@@ -319,13 +319,13 @@ impl Accept for Handling {
 }
 
 /// A listener whose sessions are served by an async function.
-struct Serving<P: ServerProtocol, S> {
+struct ServiceListener<P: ServerProtocol, S> {
     settings: ListenerSettings<P>,
     tracer: Option<Arc<Tracer>>,
     service: S,
 }
 
-impl<P: AsyncProtocol, S: Service<P>> Accept for Serving<P, S> {
+impl<P: AsyncProtocol, S: Service<P>> Accept for ServiceListener<P, S> {
     fn allows(&self, _: &Address) -> bool {
         true
     }
@@ -334,11 +334,11 @@ impl<P: AsyncProtocol, S: Service<P>> Accept for Serving<P, S> {
         true
     }
 
-    fn start(&self, socket: Socket, place: Place) {
+    fn start(&self, socket: Socket, slot: SessionSlot) {
         let (settings, tracer, service) =
             (self.settings.current(), self.tracer.clone(), self.service.clone());
-        let signals = place.signals.clone();
-        let session = run(socket, place, settings, tracer, service);
+        let signals = slot.signals.clone();
+        let session = run(socket, slot, settings, tracer, service);
         tokio::spawn(signals.until_aborted(session));
     }
 

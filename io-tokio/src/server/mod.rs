@@ -1,15 +1,15 @@
 //! Servers.
 
+mod async_protocol;
+mod handler_task;
 mod listener;
-mod machines;
 mod replies;
-mod serve;
+mod service;
 mod session;
-mod signals;
-mod table;
-mod task;
+mod session_signals;
+mod session_table;
 
+pub use async_protocol::{AsyncProtocol, AuthenticatingMachine, Incoming, ServedMachine};
 pub use listener::{BoundPort, Server};
-pub use machines::{AsyncProtocol, AuthenticatingMachine, Incoming, ServedMachine};
-pub use serve::Service;
+pub use service::Service;
 pub use session::{CleartextSession, MessageBody, SecureSession, Session};

@@ -12,7 +12,7 @@ use proto_smtp::types::{Code, Response};
 use tokio::io::AsyncBufRead;
 
 use super::{
-    machines::{AuthenticatingMachine, ServedMachine},
+    async_protocol::{AuthenticatingMachine, ServedMachine},
     session::Session,
 };
 use crate::error::Error;

@@ -17,9 +17,9 @@ use proto_mail::{SendBuffer, StartTlsRequest, Upgrade, WaitFor};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 
 use super::{
-    machines::{AsyncProtocol, Incoming, ServedMachine},
-    signals::Signal,
-    table::Place,
+    async_protocol::{AsyncProtocol, Incoming, ServedMachine},
+    session_signals::Signal,
+    session_table::SessionSlot,
 };
 use crate::{
     connection::{Connection, ConnectionEvent},
@@ -47,7 +47,7 @@ pub struct Session<M: ServedMachine> {
 /// What a session has beside its connection.
 pub(super) struct SessionState<P: ServerProtocol> {
     peer: Peer,
-    place: Place,
+    slot: SessionSlot,
     settings: Arc<SessionSettings<P>>,
     /// When the client must have logged in.
     login_at: Option<Instant>,
@@ -59,13 +59,13 @@ pub(super) struct SessionState<P: ServerProtocol> {
 impl<P: ServerProtocol> SessionState<P> {
     pub(super) fn new(
         peer: Peer,
-        place: Place,
+        slot: SessionSlot,
         settings: Arc<SessionSettings<P>>,
         login_at: Option<Instant>,
     ) -> Self {
-        let mut this = Self { peer, place, settings, login_at, timer: Timer::default(), ended: None };
+        let mut this = Self { peer, slot, settings, login_at, timer: Timer::default(), ended: None };
         if login_at.is_none() {
-            this.place.logged_in();
+            this.slot.logged_in();
         }
         this
     }
@@ -129,7 +129,7 @@ impl<M: ServedMachine> Session<M> {
             }
         }
         // The farewell may get lost: the client may have left.
-        let _ = ready!(self.connection.link().poll_close(cx));
+        let _ = ready!(self.connection.transport().poll_close(cx));
         Poll::Ready(match self.state.ended.replace(Ok(())) {
             Some(Err(error)) => Err(error),
             _ => Ok(None),
@@ -138,7 +138,7 @@ impl<M: ServedMachine> Session<M> {
 
     /// Waits for a reason to end the session that is not the client's.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let signal = self.state.place.signals.take(cx.waker());
+        let signal = self.state.slot.signals.take(cx.waker());
         if signal.contains(Signal::DRAIN) && self.awaits_command() {
             self.connection.with(|machine, tx| M::Protocol::shutdown(machine.on_channel(), tx));
             self.state.ended = Some(Ok(()));
@@ -174,7 +174,7 @@ impl<M: ServedMachine> Session<M> {
     /// applies, nor does [`connections_before_login`](crate::ConnectionLimits::connections_before_login).
     pub fn logged_in(&mut self) {
         self.state.login_at = None;
-        self.state.place.logged_in();
+        self.state.slot.logged_in();
     }
 
     /// Returns the two ends of the connection.
@@ -219,16 +219,16 @@ where
         let ListenerTls::StartTls(tls) = &state.settings.tls else {
             return Err(Error::Invalid("STARTTLS was accepted on a listener without a certificate".into()));
         };
-        let (mut link, machine) = connection.into_parts();
-        if !link.inner.rx.is_empty() {
+        let (mut transport, machine) = connection.into_parts();
+        if !transport.inner.rx.is_empty() {
             return Err(proto_mail::Error::from(proto_mail::PeerError::PlaintextAfterStartTls).into());
         }
-        let upgrade = P::accept(machine, request, &mut link.inner.tx)?;
-        let (secure, info) = link.accept_tls(tls, TlsStart::StartTls).await?;
-        let machine = upgrade.complete(secure, &mut link.inner.rx)?;
-        link.inner.release_plaintext()?;
+        let upgrade = P::accept(machine, request, &mut transport.inner.tx)?;
+        let (secure, info) = transport.accept_tls(tls, TlsStart::StartTls).await?;
+        let machine = upgrade.complete(secure, &mut transport.inner.rx)?;
+        transport.inner.release_plaintext()?;
         state.peer.tls = Some(info.clone());
-        Ok(Session::new(Connection::new(link, machine, Some(info)), state))
+        Ok(Session::new(Connection::new(transport, machine, Some(info)), state))
     }
 }
 

@@ -37,7 +37,7 @@ const CLOSE_READS: usize = 64;
 const RELEASE_AFTER: Duration = Duration::from_secs(3);
 
 /// A transport with a timer.
-pub(crate) struct Link {
+pub(crate) struct TimedTransport {
     pub(crate) inner: Transport<Socket>,
     pub(crate) timer: SessionTimer,
     pub(crate) deadlines: Deadlines,
@@ -67,7 +67,7 @@ pub(crate) enum Step {
     TimedOut(TimeoutStage, Duration),
 }
 
-impl Link {
+impl TimedTransport {
     pub(crate) fn new<P: Protocol>(socket: Socket, deadlines: Deadlines) -> Self {
         let inner = Transport::new(socket, ProtocolPorts::of::<P>());
         Self {

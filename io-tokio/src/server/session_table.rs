@@ -17,15 +17,15 @@ use io_common::{
 };
 use tokio::sync::Notify;
 
-use super::signals::{Signal, Signals};
+use super::session_signals::{Signal, Signals};
 
-/// A client that has not logged in after this time makes room for a new one, if there is no other place.
+/// A client that has not logged in after this time makes room for a new one, if there is no other slot.
 const LOGIN_GRACE: Duration = Duration::from_secs(1);
 /// The maximum number of sessions, whatever the limits allow.
 const CAPACITY: usize = (1 << 20) - 1;
 
 /// The sessions of a server.
-pub(crate) struct Table {
+pub(crate) struct SessionTable {
     inner: Mutex<Inner>,
     /// How many sessions were admitted.
     open: Arc<AtomicUsize>,
@@ -35,28 +35,28 @@ pub(crate) struct Table {
 
 struct Inner {
     admission: AdmissionControl,
-    sessions: BTreeMap<u64, Listed>,
+    sessions: BTreeMap<u64, SessionEntry>,
     next: u64,
     is_draining: bool,
 }
 
 /// A session in the table.
-struct Listed {
+struct SessionEntry {
     signals: Arc<Signals>,
     entry: Entry,
     accepted_at: Instant,
 }
 
-/// A session's place in the table. Dropping it frees the place.
-pub(crate) struct Place {
-    table: Arc<Table>,
+/// A session's slot in the table. Dropping it frees the slot.
+pub(crate) struct SessionSlot {
+    table: Arc<SessionTable>,
     key: u64,
     pub(crate) signals: Arc<Signals>,
     pub(crate) admission: Admission,
     awaits_login: bool,
 }
 
-impl Table {
+impl SessionTable {
     pub(crate) fn new(limits: ConnectionLimits) -> Self {
         let inner = Inner {
             admission: AdmissionControl::new(limits, CAPACITY),
@@ -79,8 +79,8 @@ impl Table {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Decides about a connection from this address, and gives it a place. `None`: it is to be cut off.
-    pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>, now: Instant) -> Option<Place> {
+    /// Decides about a connection from this address, and gives it a slot. `None`: it is to be cut off.
+    pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>, now: Instant) -> Option<SessionSlot> {
         let mut inner = self.lock();
         if inner.is_draining {
             return None;
@@ -94,9 +94,9 @@ impl Table {
         let key = inner.next;
         inner.next += 1;
         let signals = Arc::new(Signals::new(self.open.clone()));
-        inner.sessions.insert(key, Listed { signals: signals.clone(), entry, accepted_at: now });
+        inner.sessions.insert(key, SessionEntry { signals: signals.clone(), entry, accepted_at: now });
         self.open.store(inner.admission.sessions(), Ordering::Relaxed);
-        Some(Place { table: self.clone(), key, signals, admission, awaits_login: true })
+        Some(SessionSlot { table: self.clone(), key, signals, admission, awaits_login: true })
     }
 
     /// Has every session end: after the command in progress, or at once.
@@ -139,7 +139,7 @@ impl Inner {
     }
 }
 
-impl Place {
+impl SessionSlot {
     pub(crate) const fn key(&self) -> u64 {
         self.key
     }
@@ -163,7 +163,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for SessionSlot {
     fn drop(&mut self) {
         let mut inner = self.table.lock();
         if let Some(session) = inner.sessions.remove(&self.key) {

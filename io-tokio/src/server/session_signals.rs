@@ -23,7 +23,7 @@ impl Signal {
     pub(crate) const DRAIN: Self = Self(2);
     /// It ends now.
     pub(crate) const ABORT: Self = Self(4);
-    /// It ends now, because another one needs its place.
+    /// It ends now, because another one needs its slot.
     pub(crate) const MAKE_ROOM: Self = Self(8);
 
     pub(crate) const fn contains(self, other: Self) -> bool {

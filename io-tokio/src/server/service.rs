@@ -10,11 +10,13 @@ use io_common::{
 };
 
 use super::{
-    machines::AsyncProtocol,
+    async_protocol::AsyncProtocol,
     session::{CleartextSession, SecureSession, Session, SessionState},
-    table::Place,
+    session_table::SessionSlot,
 };
-use crate::{connection::Connection, error::Error, link::Link, socket::Socket, timer::now};
+use crate::{
+    connection::Connection, error::Error, socket::Socket, timed_transport::TimedTransport, timer::now,
+};
 
 /// Serves the sessions of a listener. An async function that takes a [`SecureSession`] is a service: it is called when TLS is
 /// in place, and until then the client is offered nothing but STARTTLS.
@@ -53,32 +55,32 @@ where
 /// Serves a connection from its first byte to its end.
 pub(super) async fn run<P: AsyncProtocol, S: Service<P>>(
     socket: Socket,
-    place: Place,
+    slot: SessionSlot,
     settings: Arc<SessionSettings<P>>,
     tracer: Option<Arc<Tracer>>,
     service: S,
 ) {
     // The session's error concerns its service only, which has seen it.
-    let _ = serve(socket, place, settings, tracer, service).await;
+    let _ = serve(socket, slot, settings, tracer, service).await;
 }
 
 async fn serve<P: AsyncProtocol, S: Service<P>>(
     socket: Socket,
-    place: Place,
+    slot: SessionSlot,
     settings: Arc<SessionSettings<P>>,
     tracer: Option<Arc<Tracer>>,
     service: S,
 ) -> Result<(), Error> {
     let mut peer = Peer::new(socket.peer_address().clone(), socket.local_end().clone());
-    let mut link = Link::new::<P>(socket, settings.deadlines.clone());
+    let mut transport = TimedTransport::new::<P>(socket, settings.deadlines.clone());
     if let Some(tracer) = tracer {
-        link.inner.trace(tracer(), Role::Server, &peer.address, now());
+        transport.inner.trace(tracer(), Role::Server, &peer.address, now());
     }
-    let is_admitted = place.admission == Admission::Admitted;
+    let is_admitted = slot.admission == Admission::Admitted;
     let login_at = now().checked_add(settings.deadlines.login);
     let secured = match &settings.tls {
         ListenerTls::Implicit(tls) => {
-            let (secure, info) = link.accept_tls(tls, TlsStart::Implicit).await?;
+            let (secure, info) = transport.accept_tls(tls, TlsStart::Implicit).await?;
             peer.tls = Some(info);
             Some(secure)
         }
@@ -88,25 +90,25 @@ async fn serve<P: AsyncProtocol, S: Service<P>>(
         },
         ListenerTls::StartTls(_) | ListenerTls::None => None,
     };
-    let tx = &mut link.inner.tx;
+    let tx = &mut transport.inner.tx;
     match secured {
         _ if !is_admitted => {
             match secured {
                 Some(secure) => P::refuse_secure(&settings.config, secure, tx),
                 None => P::refuse(&settings.config, tx),
             }
-            std::future::poll_fn(|cx| link.poll_close(cx)).await
+            std::future::poll_fn(|cx| transport.poll_close(cx)).await
         }
         Some(secure) => {
             let machine = P::open_secure(&settings.config, secure, tx);
-            link.inner.release_plaintext()?;
-            let connection = Connection::new(link, machine, peer.tls.clone());
-            service.secure(Session::new(connection, SessionState::new(peer, place, settings, login_at))).await
+            transport.inner.release_plaintext()?;
+            let connection = Connection::new(transport, machine, peer.tls.clone());
+            service.secure(Session::new(connection, SessionState::new(peer, slot, settings, login_at))).await
         }
         None => {
             let machine: <P as Protocol>::Cleartext = P::open(&settings.config, tx);
-            let connection = Connection::new(link, machine, None);
-            let state = SessionState::new(peer, place, settings, login_at);
+            let connection = Connection::new(transport, machine, None);
+            let state = SessionState::new(peer, slot, settings, login_at);
             service.cleartext(Session::new(connection, state)).await
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use io_common::server::{SessionTask, TurnOutcome, WakeReason};
 
-use super::{signals::Signal, table::Place};
+use super::{session_signals::Signal, session_table::SessionSlot};
 use crate::{
     socket::{Socket, with_buffer},
     timer::{Timer, now},
@@ -23,20 +23,20 @@ const PEEK_INTERVAL: Duration = Duration::from_millis(20);
 /// Runs a session to its end.
 pub(crate) struct HandlerTask {
     session: Box<dyn SessionTask<Socket>>,
-    place: Place,
+    slot: SessionSlot,
     timer: Timer,
     /// When the session wants its turn at the latest.
     deadline: Option<Instant>,
 }
 
 impl HandlerTask {
-    pub(crate) fn new(session: Box<dyn SessionTask<Socket>>, place: Place) -> Self {
-        Self { session, place, timer: Timer::default(), deadline: None }
+    pub(crate) fn new(session: Box<dyn SessionTask<Socket>>, slot: SessionSlot) -> Self {
+        Self { session, slot, timer: Timer::default(), deadline: None }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> TurnOutcome {
         let now = now();
-        let signal = self.place.signals.take(cx.waker());
+        let signal = self.slot.signals.take(cx.waker());
         if signal.contains(Signal::MAKE_ROOM) {
             self.session.make_room(now);
             return TurnOutcome::Finished;
@@ -60,7 +60,7 @@ impl HandlerTask {
             socket.pass_on(cx);
         }
         if !self.session.awaits_login() {
-            self.place.logged_in();
+            self.slot.logged_in();
         }
         outcome
     }
@@ -97,7 +97,7 @@ impl Future for HandlerTask {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                TurnOutcome::ClientAnnounced(client) => match this.place.announced(client) {
+                TurnOutcome::ClientAnnounced(client) => match this.slot.announced(client) {
                     Some(admission) => this.session.admit(admission, now()),
                     None => return Poll::Ready(()),
                 },
