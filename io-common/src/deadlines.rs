@@ -8,9 +8,9 @@ use proto_mail::{Wait, WaitFor};
 /// it sends a byte. The default is 4 KiB per minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinimumRate {
-    /// How many bytes must pass ...
+    /// The number of bytes that must pass in each period.
     pub bytes: u64,
-    /// ... in each period of this length.
+    /// The length of a period.
     pub per: Duration,
 }
 
@@ -66,7 +66,7 @@ impl Default for Deadlines {
 }
 
 impl Deadlines {
-    /// The same limit for everything, as for a program's `--timeout`.
+    /// Returns the same limit for every wait, as for a program's `--timeout`.
     ///
     /// The exception is the reply to the end of a message, which gets ten minutes at least (RFC 5321 §4.5.3.2.6): a client
     /// that gives up earlier does not know whether the message was delivered, and sends it twice.
@@ -86,7 +86,7 @@ impl Deadlines {
         }
     }
 
-    /// The limits of RFC 5321 §4.5.3.2 for a client that delivers mail: the machine's own limit for each reply, and three
+    /// Returns the limits of RFC 5321 §4.5.3.2 for a client that delivers mail: the machine's own limit for each reply, and three
     /// minutes for a part of a message to be read (§4.5.3.2.5).
     #[must_use]
     pub fn for_delivery() -> Self {

@@ -132,7 +132,7 @@ pub enum ErrorKind {
     Timeout,
     /// The peer breaks the protocol.
     Protocol,
-    /// To go on would break a promise about secrecy or integrity.
+    /// Continuing would break a promise about secrecy or integrity.
     Security,
     /// The settings are wrong.
     Config,
@@ -227,7 +227,7 @@ impl Error {
             .then_some(word)
     }
 
-    /// Returns the server's own words, if its reply caused the error.
+    /// Returns the server's text, if its reply caused the error.
     #[must_use]
     pub fn server_text(&self) -> Option<&str> {
         match self {

@@ -19,7 +19,7 @@ pub enum ExpiredLimit {
 
 /// The timer of one session.
 ///
-/// * A new generation of a wait starts its limit again. Within a generation nothing does, however many bytes arrive.
+/// * A new generation of a wait starts its limit again. Within a generation, received bytes do not start it again.
 /// * While output is blocked, the limit pauses: a peer that is busy reading is not late. Output has its own minimum rate.
 /// * The limit of a reply starts again whenever bytes are sent: the peer cannot answer what it has not received.
 /// * Each part of a message is a new generation, so a message has a minimum rate as well.

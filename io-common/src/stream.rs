@@ -8,7 +8,7 @@ use crate::address::Address;
 /// A connected stream that never blocks: a read or write that would have to wait fails with
 /// [`WouldBlock`](io::ErrorKind::WouldBlock). Each driver implements it for its sockets.
 pub trait Stream: Read + Write + Send + 'static {
-    /// Has small writes sent at once, where the stream could delay them.
+    /// Turns off delays of small writes (TCP_NODELAY), if the stream has them.
     fn set_nodelay(&self);
 
     /// Returns the address of this side.

@@ -25,7 +25,7 @@ pub struct Target {
     sni: ServerNameIndication,
 }
 
-/// Where a connection leads.
+/// The destination of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Place {
     Host(String, u16),

@@ -145,7 +145,7 @@ impl Connector {
     }
 
     /// Waits until the server is ready for STARTTLS. Each of its replies has its own time limit. Together they have that
-    /// of three greetings, so that a server that keeps sending something else is given up.
+    /// of three greetings, so that a server that keeps sending other replies cannot hold the client.
     async fn await_readiness<P: ClientProtocol>(
         &self,
         connection: &mut Connection<P::Cleartext>,

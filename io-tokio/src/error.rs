@@ -74,7 +74,7 @@ impl Error {
         }
     }
 
-    /// Returns the server's own words, if its response caused the error.
+    /// Returns the server's text, if its response caused the error.
     #[must_use]
     pub fn server_text(&self) -> Option<String> {
         match self {

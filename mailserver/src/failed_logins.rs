@@ -29,9 +29,9 @@ const NETWORK_FACTOR: f64 = 4.0;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FailedLoginLimits {
-    /// The number of failures of an account or an address without a delay.
+    /// The number of failures of an account or an address without a delay. Default: 10.
     pub free: u32,
-    /// The maximum delay, in addition to that of the state machine.
+    /// The maximum delay, in addition to that of the state machine. Default: 20 s.
     pub longest_delay: Duration,
 }
 

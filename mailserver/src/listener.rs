@@ -18,7 +18,7 @@ use crate::settings::Settings;
 use crate::smtp::LoginPolicy;
 use crate::{imap, smtp};
 
-/// How the clients of a server are protected.
+/// Whether the services of a server use TLS.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Encryption {
@@ -38,7 +38,7 @@ impl Encryption {
     }
 }
 
-/// What a listener of one service is made of, beside the server's state.
+/// The options of a listener: service, encryption, proxies, traces.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ListenerOptions {

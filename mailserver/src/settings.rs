@@ -1,4 +1,4 @@
-//! What a server can be told to do differently, while it runs (`Settings`) and when it starts ([`Options`]).
+//! The settings of a server: [`Settings`] can change while it runs, [`Options`] are fixed when it starts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ pub struct Options {
     pub faults: Faults,
     /// The number of threads for the work of sessions on the store, at least 1. One account gets all but one of them. Default: 4.
     pub worker_threads: usize,
-    /// Is told of each message that was accepted by submission or LMTP.
+    /// Called for each message that was accepted by submission or LMTP.
     pub on_message: Option<MessageObserver>,
 }
 
@@ -86,8 +86,8 @@ impl Default for Options {
     }
 }
 
-/// Is called for each accepted message, once it is durable and before the client is told. It runs on the thread of the
-/// server's sessions, so it must not block.
+/// A function that is called for each accepted message, once the message is durable and before the client is told. It
+/// runs on the thread of the server's sessions, so it must not block.
 #[derive(Clone)]
 pub struct MessageObserver(Arc<dyn Fn(&AcceptedMessage<'_>) + Send + Sync>);
 

@@ -71,13 +71,13 @@ impl Message {
             .collect()
     }
 
-    /// Returns the first text in plain form, decoded. Attached texts do not count.
+    /// Returns the first plain text part, decoded. Attached texts do not count.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         self.first_text("plain")
     }
 
-    /// Returns the first text in HTML, decoded. Attached texts do not count.
+    /// Returns the first HTML part, decoded. Attached texts do not count.
     #[must_use]
     pub fn html(&self) -> Option<String> {
         self.first_text("html")

@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use crate::address::address_block;
 
-/// The limits of a reactor.
+/// The limits on the connections of a server.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectionLimits {
@@ -57,7 +57,7 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct AdmissionControl {
     limits: ConnectionLimits,
-    /// The maximum number of connections that the reactor supports.
+    /// The maximum number of connections that the driver supports.
     capacity: usize,
     admitted: usize,
     /// How many of them have not logged in yet.

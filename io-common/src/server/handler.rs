@@ -42,32 +42,33 @@ pub trait Handler<P: Protocol>: Send + 'static {
         cx: &mut Context<'_>,
     ) -> Next;
 
-    /// The session starts. Nothing has been sent yet, not even the greeting. Under implicit TLS the handshake is done. Not
-    /// called after STARTTLS, which continues a session.
+    /// Called when the session starts. Nothing has been sent yet, not even the greeting. Under implicit TLS the handshake is done.
+    /// Not called after STARTTLS, which continues a session.
     fn opened(&mut self, machine: MachineMut<'_, P>, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
         let _ = (machine, tx, cx);
         Next::Continue
     }
 
-    /// The TLS handshake is done, after STARTTLS or with implicit TLS. Nothing was read under TLS yet.
+    /// Called when the TLS handshake is done, after STARTTLS or with implicit TLS. Nothing was read under TLS yet.
     fn secured(&mut self, machine: &mut P::Secure, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
         let _ = (machine, tx, cx);
         Next::Continue
     }
 
-    /// [`SessionHandle::wake`] was called, or a delay of [`Context::wake_after`] has passed. May be called without cause.
+    /// Called after [`SessionHandle::wake`], or when a delay of [`Context::wake_after`] has passed. May be called without
+    /// cause.
     fn woken(&mut self, machine: MachineMut<'_, P>, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
         let _ = (machine, tx, cx);
         Next::Continue
     }
 
-    /// There is room for output again. Called after [`Next::More`].
+    /// Called after [`Next::More`], when there is room for output again.
     fn drained(&mut self, machine: MachineMut<'_, P>, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
         let _ = (machine, tx, cx);
         Next::Continue
     }
 
-    /// The session is over. Not called for the handler that STARTTLS replaced, nor after a panic.
+    /// Called when the session is over, except for a handler that STARTTLS replaced, and after a panic.
     fn closed(&mut self, reason: &CloseReason) {
         let _ = reason;
     }
@@ -79,11 +80,11 @@ pub trait Handler<P: Protocol>: Send + 'static {
 pub enum Next {
     /// Passes the next event.
     Continue,
-    /// Calls [`drained`](Handler::drained) when little output waits. No event is passed until it returns something else.
+    /// Calls [`drained`](Handler::drained) when little output waits. Passes no event until `drained` returns another value.
     More,
-    /// Passes no event and reads nothing until [`woken`](Handler::woken) returns something else.
+    /// Passes no event and reads nothing until [`woken`](Handler::woken) returns another value.
     Pause,
-    /// Accepts STARTTLS and starts the handshake. An error that ends the session if the listener has no TLS.
+    /// Accepts STARTTLS and starts the handshake. If the listener has no TLS, the session ends with an error.
     StartTls(StartTlsRequest),
     /// Sends all output, then closes in order.
     Close,
@@ -154,7 +155,7 @@ impl Context<'_> {
         self.now
     }
 
-    /// Declares that the client has logged in, or need not. [`Deadlines::login`](crate::Deadlines::login) no longer applies,
+    /// Declares that the client has logged in, or does not need to. [`Deadlines::login`](crate::Deadlines::login) no longer applies,
     /// nor does [`connections_before_login`](crate::ConnectionLimits::connections_before_login).
     pub const fn logged_in(&mut self) {
         self.login.deadline = None;

@@ -77,7 +77,7 @@ enum State<S> {
         handle: SessionHandle,
         until: Instant,
     },
-    /// The header was received. The reactor decides about the client.
+    /// The header was received. The driver decides about the client.
     ClientAnnounced {
         socket: S,
         handle: SessionHandle,

@@ -18,7 +18,7 @@ pub struct SessionFactory<S> {
     start: Arc<StartSession<S>>,
     /// The proxies that may connect, if the listener is behind proxies.
     proxies: Option<TrustedProxies>,
-    /// What a connection beyond all limits is told; empty if TLS would have to come first.
+    /// The reply to a connection beyond all limits; empty if TLS would have to come first.
     too_many_connections: &'static [u8],
 }
 

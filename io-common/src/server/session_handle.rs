@@ -10,8 +10,8 @@ use std::{
 
 /// The driver of a session, as the session's handle sees it.
 pub trait WakeSessions: Send + Sync {
-    /// Has the session with this key called soon, with [`WakeReason::woken`](super::WakeReason::woken). Called from any
-    /// thread, also after the session is over. Several calls before the session's turn count as one.
+    /// Schedules a turn of the session with this key, with [`WakeReason::woken`](super::WakeReason::woken). May be called
+    /// from any thread, also after the session is over. Several calls before the session's turn count as one.
     fn wake(&self, session: u64);
 
     /// Returns how many sessions the driver has.

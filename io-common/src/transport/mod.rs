@@ -24,7 +24,7 @@ use crate::{
     trace::record::{ConnectionTrace, RecordItem, Role, Trace, TraceChannel},
 };
 
-/// With less output than this waiting, a handler or closure is asked for more.
+/// The number of bytes of waiting output below which a handler or closure is asked for more.
 pub const LOW_WATER: usize = 64 * 1024;
 /// How much is read at once: at first, and at most.
 const MIN_READ: usize = 8 * 1024;
@@ -99,7 +99,7 @@ impl<S: Stream> Transport<S> {
         }
     }
 
-    /// Traces both directions. To be called before the machine uses the buffers.
+    /// Traces both directions. Call it before the machine uses the buffers.
     pub fn trace(&mut self, trace: Box<dyn Trace>, role: Role, peer: &Address, opened_at: Instant) {
         let mut tracing = ConnectionTrace::new(trace, self.ports.name, role, opened_at);
         tracing.attach(&mut self.rx, &mut self.tx);

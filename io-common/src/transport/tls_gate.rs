@@ -106,7 +106,8 @@ impl<S: Stream> Transport<S> {
         Some((secure, info))
     }
 
-    /// Moves what was received with the last bytes of the handshake to `rx`. To be called when the machine is in place.
+    /// Moves what was received with the last bytes of the handshake to `rx`. Call it when the machine is in
+    /// place.
     pub fn release_plaintext(&mut self) -> Result<(), Error> {
         let Some(tls) = self.tls.as_mut().filter(|tls| tls.is_open) else { return Ok(()) };
         let state = tls.connection.process_new_packets().map_err(|error| tls.failed(&error))?;

@@ -20,7 +20,7 @@ use crate::{error::Error, server::session_handle::SessionHandle};
 /// A longer slice is reported in the log: its job does not check its [`Slice`] often enough.
 const SLOW_SLICE: Duration = Duration::from_millis(500);
 
-/// How long dropping the last [`Workers`] waits for running jobs. Later their threads are left behind.
+/// How long dropping the last [`Workers`] waits for running jobs. After that, their threads are left running.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The limits of [`Workers`].

@@ -9,7 +9,7 @@ use proto_mail::{Channel, Secure};
 use super::client::{ImapClient, Unfinished, accepted};
 use crate::error::Error;
 
-/// IDLE in progress. It is begun again before the server would end it (RFC 2177: 29 minutes).
+/// IDLE in progress. [`next`](Self::next) renews it before the server would end it (RFC 2177: 29 minutes).
 ///
 /// Dropping it ends IDLE at the next command.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Idle<'c, C: Channel = Secure> {
 }
 
 impl<C: Channel> ImapClient<C> {
-    /// Has the server report changes as they happen.
+    /// Starts IDLE: the server reports changes as they happen.
     ///
     /// # Errors
     /// Those of [`Client::idle`](proto_imap::client::Client::idle); [`Error::Imap`] if the server refuses; the connection

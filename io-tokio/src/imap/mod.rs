@@ -1,4 +1,4 @@
-//! The IMAP client.
+//! The IMAP client: [`ImapClient`], and the results of its commands.
 
 mod append;
 mod client;

@@ -1,4 +1,4 @@
-//! What the async form of a server needs to know of each protocol's machines.
+//! The traits that connect an async server to the machines of each protocol.
 
 use std::borrow::Cow;
 

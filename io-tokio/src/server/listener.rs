@@ -23,7 +23,7 @@ use crate::{error::Error, socket::Socket, timer::now};
 
 /// How long accepting pauses when the operating system has no resources left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long telling a connection beyond all limits that it is one may take.
+/// The time limit for sending the reply to a connection beyond all limits.
 const CUT_OFF_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A server: any number of listening ports, of any protocol, with a task of tokio for each session.

@@ -1,4 +1,4 @@
-//! Servers.
+//! Servers: listeners, and sessions that an async function or a [`Handler`](io_common::Handler) serves.
 
 mod async_protocol;
 mod handler_task;

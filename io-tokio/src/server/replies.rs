@@ -29,8 +29,8 @@ where
         Ok(self.with(|server, tx| server.reply(token, response, tx))?)
     }
 
-    /// Has the client send the message (354 to DATA), and collects it in memory. Answer the token when it is stored. `None`:
-    /// the client has not completed it, or it has more than `max_size` bytes and was rejected (552).
+    /// Asks the client for the message (354 to DATA), and collects it in memory. Answer the token when it is stored. Returns
+    /// `None` if the client did not complete the message, or if it had more than `max_size` bytes and was rejected (552).
     ///
     /// # Errors
     /// The connection or the session failed.

@@ -35,8 +35,8 @@ pub type SecureSession<P> = Session<<P as Protocol>::Secure>;
 /// A session of a server: a stream of events, and the machine to answer them with.
 ///
 /// Each event that asks for something has a token. Answer it with [`with`](Self::with); a token that is dropped is answered
-/// with a temporary failure. What is answered leaves while the next event is awaited, and nothing is read from the client
-/// before.
+/// with a temporary failure. Answers are sent, and input is read, only while a method such as
+/// [`next_event`](Self::next_event) is awaited.
 pub struct Session<M: ServedMachine> {
     connection: Connection<M>,
     state: SessionState<M::Protocol>,
@@ -170,7 +170,7 @@ impl<M: ServedMachine> Session<M> {
         self.connection.flush().await
     }
 
-    /// Declares that the client has logged in, or need not: [`Deadlines::login`](crate::Deadlines::login) no longer
+    /// Declares that the client has logged in, or does not need to: [`Deadlines::login`](crate::Deadlines::login) no longer
     /// applies, nor does [`connections_before_login`](crate::ConnectionLimits::connections_before_login).
     pub fn logged_in(&mut self) {
         self.state.login_at = None;
@@ -241,7 +241,7 @@ pub struct MessageBody<'s, M: ServedMachine> {
     is_over: bool,
 }
 
-/// What an event of a message has left.
+/// The part of an event of a message that was not read yet.
 enum Left<R> {
     Borrowed { address: usize, length: usize },
     Owned(Vec<u8>),

@@ -1,4 +1,4 @@
-//! What other tasks tell a session.
+//! Signals from other tasks to a session.
 
 use std::{
     future::{Future, poll_fn},

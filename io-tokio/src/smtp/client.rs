@@ -169,7 +169,7 @@ impl<C: Channel> SmtpClient<C> {
         Ok(this)
     }
 
-    /// Gives NOOP and waits for its reply.
+    /// Sends NOOP and waits for its reply.
     ///
     /// # Errors
     /// [`Error::Smtp`] if the server rejects it; the connection or the session failed.
@@ -196,7 +196,7 @@ impl<C: Channel> SmtpClient<C> {
         self.connection.close().await
     }
 
-    /// Gives a command and waits for its reply.
+    /// Sends a command and waits for its reply.
     async fn command(
         &mut self,
         step: Step,
@@ -316,7 +316,7 @@ impl<C: Channel> SmtpClient<C> {
     }
 }
 
-/// Returns that commands may be given, once the server has greeted and answered EHLO.
+/// Returns `Some` when commands can be sent: once the server has greeted and answered EHLO.
 fn greeted(event: &Event<'_>) -> Result<Option<()>, Error> {
     let refusal = match event {
         Event::Capabilities(_) => return Ok(Some(())),

@@ -17,7 +17,7 @@ use crate::{connection::ConnectionEvent, error::Error};
 /// The largest piece that is queued at once, in bytes.
 const PIECE: usize = 32 * 1024;
 
-/// What became of a message, for each recipient.
+/// The outcome of a message, for each recipient.
 #[derive(Debug)]
 pub struct Report {
     transaction: Transaction,
@@ -61,7 +61,7 @@ pub enum Begun<'c, C: Channel = Secure> {
 }
 
 impl<C: Channel> SmtpClient<C> {
-    /// Sends a message and returns what became of it for each recipient. The message is not copied. It must end its lines
+    /// Sends a message and returns the outcome for each recipient. The message is not copied. It must end its lines
     /// with CRLF, unless the configuration says
     /// [`LineEndings::Normalize`](proto_smtp::data::LineEndings::Normalize).
     ///

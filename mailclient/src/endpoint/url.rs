@@ -25,9 +25,9 @@ pub enum TlsMode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// There is a path, which a URL of a server has not.
+    /// The text has a path, which the URL of a server must not have.
     Path(String),
-    /// There is a password, which a URL must not hold.
+    /// The text has a password, which a URL must not hold.
     Password,
     /// Anything else.
     Syntax(&'static str),

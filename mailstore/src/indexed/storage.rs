@@ -10,7 +10,7 @@ use crate::types::{Account, AccountId, ContentId, InternalDate, MailboxId, Speci
 /// Three methods are required: they keep the bytes of messages. With them alone, mailboxes and flags last as long as the
 /// process. To keep these too, implement [`record`](Self::record) and the three methods that read them at the start.
 pub trait Storage: Send + Sync {
-    /// Keeps a message and returns an identifier that the storage chooses, and never chooses again.
+    /// Keeps a message and returns an identifier, which the storage chooses and never reuses.
     ///
     /// # Errors
     /// `Full`, `Io` or another error, which the caller of the append gets.

@@ -10,7 +10,7 @@ pub use storage::{MEMORY_LIMIT, MemoryStorage};
 use crate::error::Result;
 use crate::indexed::IndexedStore;
 
-/// A store in memory, for tests and for mail that need not outlast the process. It behaves like
+/// A store in memory, for tests and for mail that is not kept after the process ends. It behaves like
 /// `SqliteStore`, except that nothing is durable.
 ///
 /// All messages together take at most [`MEMORY_LIMIT`] bytes, or the limit that was given; beyond it, appends and copies

@@ -1,7 +1,7 @@
 //! The client's side of IDLE (RFC 2177, RFC 9051 §6.3.13).
 //!
 //! The client sends DONE only after the server has accepted IDLE, and no other command before DONE. After
-//! [`Waits::idle`](crate::Waits::idle) without data it sends DONE by itself, and the application begins IDLE again.
+//! [`Waits::idle`](crate::Waits::idle) without data it sends DONE by itself, and the application renews IDLE.
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
