@@ -270,7 +270,7 @@ impl Error {
             }
             Self::ServiceRefused { .. } => "ask the server's operator: it accepts no mail from here",
             Self::InvalidGreeting { .. } => {
-                "check host and port: another service may be there, or the server does not want this client"
+                "check host and port: another service may be there, or the server refuses this client"
             }
             Self::WrongTlsMode { hint, .. } => return Some(hint.clone()),
             Self::Tls(error) => return error.hint(),
@@ -303,7 +303,7 @@ impl fmt::Display for Error {
             Self::Tls(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),
             Self::Io { doing, source } => write!(f, "{doing}: {source}"),
-            Self::Closed => f.write_str("the session ended before the goal was reached"),
+            Self::Closed => f.write_str("the session ended before the operation was complete"),
             Self::ServiceRefused { reply, .. } => write!(f, "the server refuses to serve: {reply}"),
             Self::StartTlsRefused { reply, .. } => {
                 write!(f, "the server refused STARTTLS and an encrypted connection is required: {reply}")
@@ -334,7 +334,7 @@ impl fmt::Display for TimeoutStage {
             Self::MinimumRate => "too little of a message arrived",
             Self::Send => "the peer did not read what was sent",
             Self::Login => "the client did not log in",
-            Self::Goal => "the goal was not reached",
+            Self::Goal => "the operation did not finish",
         })
     }
 }

@@ -148,7 +148,7 @@ impl FromStr for DelayRule {
         let duration =
             Duration::try_from(duration).map_err(|_| format!("a delay must not be negative, {example}"))?;
         if duration > LONGEST_DELAY {
-            return Err(format!("a delay is at most an hour, {example}"));
+            return Err(format!("a delay must be at most an hour, {example}"));
         }
         if stage == Stage::Connect && probability < 1.0 {
             return Err("the delay of connect applies to every session: it has no probability".to_owned());

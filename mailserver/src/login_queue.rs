@@ -235,7 +235,7 @@ impl SharedQueue {
             match spawn(move || compute(&worker)) {
                 Ok(_) => state.threads += 1,
                 Err(error) => {
-                    tracing::error!(%error, "cannot start a thread for passwords");
+                    tracing::error!(%error, "cannot start a thread to check passwords");
                     if state.threads == 0 {
                         dropped = state.pop();
                     }

@@ -88,7 +88,7 @@ pub enum Limit {
     CommandsBeforeAuth,
     /// The client sent more commands in a row without progress than the server's settings allow.
     IdleCommands,
-    /// The awaited event did not come in time.
+    /// The awaited event did not arrive in time.
     Timeout(crate::WaitFor),
 }
 

@@ -31,7 +31,7 @@ pub trait Machine {
     /// Returns what the machine awaits, and for how long at most.
     fn wait(&self) -> Wait;
 
-    /// Reports that what [`wait`](Self::wait) names did not come in time. For
+    /// Reports that what [`wait`](Self::wait) names did not arrive in time. For
     /// [`WaitFor::Delay`](crate::WaitFor::Delay) it reports that the delay is over.
     ///
     /// # Errors

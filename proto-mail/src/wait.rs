@@ -162,7 +162,7 @@ impl<T: TimePoint> Default for Deadline<T> {
 }
 
 impl WaitFor {
-    /// What an error says when the awaited event did not come in time.
+    /// What an error says when the awaited event did not arrive in time.
     pub(crate) const fn timeout_text(self) -> &'static str {
         match self {
             Self::Greeting => {

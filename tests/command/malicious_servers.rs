@@ -229,8 +229,8 @@ fn reports_a_missing_message_as_failed() {
     at_once(&lies, |(to, lie, failed)| {
         let server = lying(to, move |tag| format!("{lie}{tag} OK done\r\n"));
         // The client knows the UID of the message it asked for.
-        let named = if to == "UID FETCH 1 " { "UID 1 " } else { "did not come" };
-        let done = sync(&server).expect(69).shows(&["did not come", named]);
+        let named = if to == "UID FETCH 1 " { "UID 1 " } else { "did not arrive" };
+        let done = sync(&server).expect(69).shows(&["did not arrive", named]);
         assert_eq!(synced(&done), ("partial".into(), 0, failed), "{to} {lie:?}");
     });
     // A message that was expunged meanwhile is not an error.

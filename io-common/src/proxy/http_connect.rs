@@ -26,7 +26,7 @@ impl HttpConnect {
             let password = password.expose();
             if user.contains(':') || user.chars().chain(password.chars()).any(char::is_control) {
                 return Err(
-                    "the user of an HTTP proxy has no colon, and neither part has control characters",
+                    "the user name for an HTTP proxy must not contain a colon, nor may user name and password contain control characters",
                 );
             }
             let pair = Secret::new(format!("{user}:{password}"));

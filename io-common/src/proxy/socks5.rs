@@ -61,7 +61,7 @@ fn login_request(credentials: &ProxyCredentials) -> Result<Secret<Vec<u8>>, &'st
     for part in [credentials.user.as_str(), credentials.password.expose().as_str()] {
         match u8::try_from(part.len()) {
             Ok(length @ 1..) => request.push(length),
-            _ => return Err("user and password of a SOCKS5 proxy have 1 to 255 bytes each"),
+            _ => return Err("user name and password for a SOCKS5 proxy must have 1 to 255 bytes each"),
         }
         request.extend(part.as_bytes());
     }

@@ -126,7 +126,9 @@ impl<P: ServerProtocol, H: Handler<P>, S: Stream> Session<P, H, S> {
             }
             (ListenerTls::TrustedLocal, Admission::Admitted) => {
                 let Some(secure) = settings.tls.trusted(&peer.address) else {
-                    return Err(Error::Config("a remote connection to a listener for this machine".into()));
+                    return Err(Error::Config(
+                        "a remote client connected to a listener for local programs".into(),
+                    ));
                 };
                 let machine = P::open_secure(&settings.config, secure, &mut transport.tx);
                 (Phase::Secure(machine), Some((listener.factory)(&peer)))

@@ -107,7 +107,9 @@ impl TlsClientConfig {
     pub fn pinned(pins: impl IntoIterator<Item = Fingerprint>) -> Result<Self, TlsConfigError> {
         let pins: Vec<Fingerprint> = pins.into_iter().collect();
         if pins.is_empty() {
-            return Err(TlsConfigError::new("a pin is wanted: sha256: and 64 hexadecimal digits"));
+            return Err(TlsConfigError::new(
+                "at least one fingerprint is required: sha256: and 64 hexadecimal digits",
+            ));
         }
         Self::verified_by(Arc::new(verify::FingerprintVerifier::new(Some(pins), default_provider())))
     }
@@ -155,7 +157,7 @@ impl TlsClientConfig {
     /// This is a caller's own rustls configuration, which has its versions already.
     pub fn versions(self, versions: TlsVersions) -> Result<Self, TlsConfigError> {
         let Some(verifier) = self.verifier.clone() else {
-            return Err(TlsConfigError::new("the TLS versions belong into the rustls configuration"));
+            return Err(TlsConfigError::new("set the TLS versions in the rustls configuration instead"));
         };
         let mut config = build(verifier, self.config.crypto_provider().clone(), versions)?;
         config.alpn_protocols.clone_from(&self.config.alpn_protocols);
@@ -260,7 +262,7 @@ impl TlsClientConfig {
             ServerNameIndication::Other(name) => {
                 if self.verifier.is_none() {
                     return Err(TlsConfigError::new(
-                        "another name for SNI needs a verifier beside the rustls configuration",
+                        "a different name for SNI requires a verifier: call TlsClientConfig::verifier",
                     )
                     .into());
                 }
@@ -318,7 +320,7 @@ fn build(
 
 fn server_name(name: &str) -> Result<ServerName<'static>, TlsConfigError> {
     ServerName::try_from(name.to_owned())
-        .map_err(|_| TlsConfigError::new(format!("{name} is no name that a certificate can be for")))
+        .map_err(|_| TlsConfigError::new(format!("{name} is not a name that a certificate can have")))
 }
 
 fn default_provider() -> Arc<CryptoProvider> {

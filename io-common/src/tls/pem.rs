@@ -15,7 +15,7 @@ pub(super) fn certificates_from_file(file: &Path) -> Result<Vec<CertificateDer<'
         CertificateDer::pem_file_iter(file).map_err(|error| unusable(file, &error))?.collect();
     let read = read.map_err(|error| unusable(file, &error))?;
     if read.is_empty() {
-        return Err(TlsConfigError::new(format!("{}: there is no certificate in it", file.display())));
+        return Err(TlsConfigError::new(format!("{}: contains no certificate", file.display())));
     }
     Ok(read)
 }

@@ -117,7 +117,7 @@ impl TlsServerConfig {
         authorities_pem: &[u8],
     ) -> Result<Self, TlsConfigError> {
         let Some(versions) = self.versions else {
-            return Err(TlsConfigError::new("client certificates belong into the rustls configuration"));
+            return Err(TlsConfigError::new("set the client verifier in the rustls configuration instead"));
         };
         let mut roots = RootCertStore::empty();
         for certificate in pem::certificates_from_slice(authorities_pem)? {

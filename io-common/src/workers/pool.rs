@@ -269,7 +269,7 @@ impl Drop for Pool {
         let ended = self.shared.ended.wait_timeout_while(queue, JOIN_TIMEOUT, |queue| queue.threads > own);
         let left = ended.map_or_else(|error| error.into_inner().0.threads, |(queue, _)| queue.threads);
         if left > own {
-            tracing::warn!(threads = left - own, "jobs are still running: their threads are left behind");
+            tracing::warn!(threads = left - own, "jobs are still running: their threads are left running");
             return;
         }
         for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != me) {

@@ -85,7 +85,11 @@ async fn serve<P: AsyncProtocol, S: Service<P>>(
             Some(secure)
         }
         ListenerTls::TrustedLocal => match settings.tls.trusted(&peer.address) {
-            None => return Err(Error::Invalid("a remote connection to a listener for this machine".into())),
+            None => {
+                return Err(Error::Invalid(
+                    "a remote client connected to a listener for local programs".into(),
+                ));
+            }
             trusted => trusted,
         },
         ListenerTls::StartTls(_) | ListenerTls::None => None,

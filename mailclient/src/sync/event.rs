@@ -50,7 +50,7 @@ pub enum SyncEvent {
         /// Why.
         why: String,
     },
-    /// All requests of the folder have ended. These messages were requested and did not come.
+    /// All requests of the folder have ended. These messages were requested and did not arrive.
     Absent {
         /// Their UIDs.
         uids: BTreeSet<u32>,

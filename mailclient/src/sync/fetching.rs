@@ -46,7 +46,7 @@ pub(super) struct Fetching {
     pub(super) plan: Plan,
     /// The commands that are not complete, oldest first.
     pub(super) open: VecDeque<OpenFetch>,
-    /// Requested messages that did not come in readable form, although the server answered OK.
+    /// Requested messages that did not arrive in readable form, although the server answered OK.
     absent: BTreeSet<u32>,
     /// How many responses could not be parsed.
     unparsed: u64,
@@ -283,7 +283,7 @@ impl Fetching {
         }
         if self.throttled >= MAX_THROTTLED {
             let count = self.plan.abandon();
-            self.count_failed(count, failure.kind(), "the server serves nothing at the moment");
+            self.count_failed(count, failure.kind(), "the server temporarily refuses every request");
             self.events.push_back(SyncEvent::FolderFailed(failure));
             return;
         }
@@ -297,7 +297,7 @@ impl Fetching {
         }
         if self.abandoned_regions >= MAX_ABANDONED_REGIONS {
             let count = self.plan.abandon();
-            self.count_failed(count, failure.kind(), "the server refuses the rest of the folder");
+            self.count_failed(count, failure.kind(), "the server refuses to send the rest of the folder");
             self.events.push_back(SyncEvent::FolderFailed(failure));
         }
     }
@@ -384,7 +384,7 @@ impl Fetching {
         Ok(())
     }
 
-    /// Reports what did not come. Returns the job that records which messages could not be fetched. `remembered` are
+    /// Reports what did not arrive. Returns the job that records which messages could not be fetched. `remembered` are
     /// those that an earlier run could not fetch.
     pub(super) fn finish(&mut self, remembered: &UidSet) -> Job {
         self.events.push_back(SyncEvent::Absent {

@@ -191,7 +191,8 @@ impl FolderRun {
         let (listed, expunged) = self.listed;
         let unlisted = u64::from(opened.exists).saturating_sub(expunged + fetching.expunged + listed);
         let fatal = fetching.fatal.take();
-        let why = format!("{unlisted} messages did not come: the server counts them but does not list them");
+        let why =
+            format!("{unlisted} messages did not arrive: the server counts them but does not list them");
         fetching.count_failed(unlisted, ErrorKind::Unavailable, &why);
         FolderStep::Ended(fatal.map(SessionError::Run).or(result))
     }

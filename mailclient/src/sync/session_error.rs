@@ -1,4 +1,4 @@
-//! What a failure in a session ends.
+//! Errors of a session by their scope: one request, the session, or the run.
 
 use crate::error::{Error, ErrorKind};
 

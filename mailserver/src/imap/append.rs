@@ -103,7 +103,7 @@ impl Session {
         if append.has_nul {
             // RFC 9051 §9: only a literal8 may contain NUL, and that requires BINARY (RFC 3516).
             self.in_progress = InProgress::None;
-            return reply_bad(reply, "the message contains a NUL, which a literal must not", turn);
+            return reply_bad(reply, "the message contains a NUL, which a literal must not contain", turn);
         }
         let Some(finish) = append.spool.finish() else {
             append.end = Some(reply);

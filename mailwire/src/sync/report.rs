@@ -88,15 +88,15 @@ impl FolderReport {
         }
     }
 
-    /// Records requested messages that did not come. `unparsed` responses could not be parsed, and `expunged` messages
+    /// Records requested messages that did not arrive. `unparsed` responses could not be parsed, and `expunged` messages
     /// were removed during the run; the server did not say which ones.
     pub(super) fn messages_absent(&mut self, absent: &BTreeSet<u32>, unparsed: u64, expunged: u64) {
         let count = absent.len() as u64;
         if expunged == 0 {
             let why = if unparsed > 0 {
-                "it could not be parsed or did not come"
+                "it could not be parsed or did not arrive"
             } else {
-                "it did not come, although the server answered OK"
+                "it did not arrive, although the server answered OK"
             };
             let failure = CommandError::new(ExitCode::Unavailable, why);
             absent.iter().for_each(|uid| self.message_failed(*uid, &failure));
@@ -108,7 +108,7 @@ impl FolderReport {
         let listed: Vec<u32> = absent.iter().copied().take(MAX_LISTED).collect();
         let more = if listed.len() < absent.len() { " and others" } else { "" };
         let why = format!(
-            "{failed} of the messages with UID {}{more} could not be parsed or did not come; the server removed \
+            "{failed} of the messages with UID {}{more} could not be parsed or did not arrive; the server removed \
              the others",
             sequence_set(&listed)
         );
@@ -258,7 +258,7 @@ mod tests {
         let error = report.error.unwrap();
         assert!(
             error.contains("(UID 4, 9)")
-                && error.contains("it did not come, although the server answered OK"),
+                && error.contains("it did not arrive, although the server answered OK"),
             "{error}"
         );
         let json = serde_json::to_string(&report.failures).unwrap();
