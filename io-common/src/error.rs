@@ -63,7 +63,7 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The session ended in order before the goal was reached.
+    /// The session ended in order before the operation was complete.
     Closed,
     /// The server refuses to serve, in its greeting or its reply to EHLO.
     ServiceRefused {
@@ -116,7 +116,7 @@ pub enum TimeoutStage {
     Send,
     /// The client's login.
     Login,
-    /// What the program waits for.
+    /// What the program waits for, after any number of events.
     Goal,
 }
 

@@ -142,13 +142,8 @@ fn certificates_are_read_from_files() {
     assert!(connect(server.address, Security::ImplicitTls, stranger).is_err());
 
     let says = |error: io_mio::tls::TlsConfigError| error.to_string();
-    assert!(
-        says(TlsClientConfig::authorities([&empty]).unwrap_err()).contains("there is no certificate in it")
-    );
-    assert!(
-        says(TlsServerConfig::from_files(&empty, &key).unwrap_err())
-            .contains("there is no certificate in it")
-    );
+    assert!(says(TlsClientConfig::authorities([&empty]).unwrap_err()).contains("contains no certificate"));
+    assert!(says(TlsServerConfig::from_files(&empty, &key).unwrap_err()).contains("contains no certificate"));
     assert!(TlsClientConfig::authorities([folder.join("none")]).is_err());
     assert!(TlsServerConfig::from_files(&chain, &chain).is_err());
     std::fs::remove_dir_all(&folder).unwrap();

@@ -15,6 +15,7 @@ mod imap;
 mod listener;
 mod login;
 mod login_queue;
+mod pending_result;
 mod recipients;
 pub mod scram_keys;
 #[cfg(feature = "mio")]
@@ -24,7 +25,6 @@ mod service;
 mod settings;
 mod smtp;
 mod spool;
-mod task;
 
 pub use error::Error;
 pub use failed_logins::FailedLoginLimits;

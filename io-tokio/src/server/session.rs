@@ -242,7 +242,7 @@ pub struct MessageBody<'s, M: ServedMachine> {
 }
 
 /// The part of an event of a message that was not read yet.
-enum Left<R> {
+enum BodyStep<R> {
     Borrowed { address: usize, length: usize },
     Owned(Vec<u8>),
     End(R),
@@ -263,23 +263,23 @@ impl<M: ServedMachine> MessageBody<'_, M> {
         let wanted = &mut |event: M::Event<'_>| match M::incoming(event) {
             Incoming::Chunk(bytes) if bytes.is_empty() => None,
             Incoming::Chunk(std::borrow::Cow::Borrowed(bytes)) => {
-                Some(Left::Borrowed { address: bytes.as_ptr().addr(), length: bytes.len() })
+                Some(BodyStep::Borrowed { address: bytes.as_ptr().addr(), length: bytes.len() })
             }
-            Incoming::Chunk(std::borrow::Cow::Owned(bytes)) => Some(Left::Owned(bytes)),
-            Incoming::End(reply) => Some(Left::End(reply)),
-            Incoming::Aborted => Some(Left::Aborted),
+            Incoming::Chunk(std::borrow::Cow::Owned(bytes)) => Some(BodyStep::Owned(bytes)),
+            Incoming::End(reply) => Some(BodyStep::End(reply)),
+            Incoming::Aborted => Some(BodyStep::Aborted),
             Incoming::Other => None,
         };
         match ready!(self.session.poll_event(wanted, cx))? {
-            Some(Left::Borrowed { address, length }) => {
+            Some(BodyStep::Borrowed { address, length }) => {
                 // The chunk is a part of the receive buffer, where it stays until the next event is taken.
                 let received = self.session.connection.received().as_ptr().addr();
                 let offset = address.saturating_sub(received);
                 self.session.chunk = Chunk::Received(offset..offset.saturating_add(length));
             }
-            Some(Left::Owned(bytes)) => self.session.chunk = Chunk::Owned(bytes, 0),
-            Some(Left::End(reply)) => (self.end, self.is_over) = (Some(reply), true),
-            Some(Left::Aborted) | None => self.is_over = true,
+            Some(BodyStep::Owned(bytes)) => self.session.chunk = Chunk::Owned(bytes, 0),
+            Some(BodyStep::End(reply)) => (self.end, self.is_over) = (Some(reply), true),
+            Some(BodyStep::Aborted) | None => self.is_over = true,
         }
         Poll::Ready(Ok(()))
     }

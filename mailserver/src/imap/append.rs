@@ -13,9 +13,9 @@ use super::{
     InProgress, Session, Turn, decode_name, next_or_close, no_status, reply_bad, reply_no,
     reply_ok_with_code, target_code_of, translate,
 };
+use crate::pending_result::{self, PendingResult};
 use crate::server_context::ServerContext;
 use crate::spool::{Readiness, Spool, SpoolWriter};
-use crate::task::{self, Task};
 
 impl Session {
     pub(super) fn begin_append(
@@ -127,7 +127,7 @@ impl Session {
                         turn,
                     );
                 };
-                session.task = Some(Task::commit(
+                session.pending = Some(PendingResult::commit(
                     pending,
                     move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| match outcome.as_deref() {
                         Ok([appended, ..]) => {
@@ -150,7 +150,7 @@ fn writer<'w>(
     account: Option<AccountId>,
     turn: &Turn<'_, '_>,
 ) -> SpoolWriter<'w> {
-    let group = task::group(account, turn.cx);
+    let group = pending_result::group(account, turn.cx);
     SpoolWriter { store: &context.store, workers: &context.workers, group, session: turn.cx.session_handle() }
 }
 

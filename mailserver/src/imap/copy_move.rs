@@ -21,8 +21,8 @@ use super::{
     InProgress, Session, Turn, decode_name, next_or_close, no_status, ok_status, reply_bad,
     reply_invalid_name, reply_no, reply_ok, reply_ok_with_code, reply_unresolved, target_code_of,
 };
+use crate::pending_result;
 use crate::server_context::ServerContext;
-use crate::task;
 
 /// The maximum number of ranges in the COPYUID of a tagged response. A longer one is sent before it in untagged
 /// responses, of this many messages each.
@@ -191,7 +191,7 @@ impl Session {
     ) -> Next {
         let running = TransferJob {
             context: Arc::clone(&self.context),
-            group: task::group(self.account, turn.cx),
+            group: pending_result::group(self.account, turn.cx),
             transfer,
             from,
             to,

@@ -61,13 +61,13 @@ use super::change_notifier::Watch;
 use super::failed_logins::LoginAttempt;
 use super::login;
 use super::login_queue::LoginAnswer;
+use super::pending_result::{self, PendingResult};
 use super::server_context::ServerContext;
-use super::task::{self, Task};
 use translate::uid_set;
 
 /// The state machine under TLS. Every command that needs an account runs on this one.
 type Machine = Server<Secure>;
-type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
+type Turn<'t, 'c> = pending_result::Turn<'t, 'c, Machine>;
 
 /// The maximum number of ranges that a command's messages may have. Only `$` can have so many.
 const SET_RANGES: usize = 1 << 20;
@@ -81,7 +81,7 @@ pub(super) struct Session {
     number: u64,
     account: Option<AccountId>,
     selected: Option<Box<Selected>>,
-    task: Option<Task<Self, Machine>>,
+    pending: Option<PendingResult<Self, Machine>>,
     in_progress: InProgress,
     /// Changes that are being sent to the client.
     updates: Option<Box<PendingUpdates>>,
@@ -177,7 +177,7 @@ impl Session {
             number,
             account: None,
             selected: None,
-            task: None,
+            pending: None,
             in_progress: InProgress::None,
             updates: None,
             condstore: false,
@@ -193,7 +193,7 @@ impl Session {
         then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
     ) -> Next {
         let store = Arc::clone(&self.context.store);
-        let group = task::group(self.account, turn.cx);
+        let group = pending_result::group(self.account, turn.cx);
         let later = self.context.workers.run(group, turn.cx.session_handle(), move || job(&*store));
         self.wait_for(later, then, turn)
     }
@@ -208,7 +208,7 @@ impl Session {
         then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
     ) -> Next {
         let store = Arc::clone(&self.context.store);
-        let group = task::group(self.account, turn.cx);
+        let group = pending_result::group(self.account, turn.cx);
         let job = move |slice: &Slice| job(&*store, slice);
         let later = self.context.workers.run_in_slices(group, turn.cx.session_handle(), job);
         self.wait_for(later, then, turn)
@@ -222,7 +222,7 @@ impl Session {
     ) -> Next {
         match later {
             Ok(later) => {
-                self.task = Some(Task::job(later, then));
+                self.pending = Some(PendingResult::job(later, then));
                 // The state machine yields no further command until this one is answered.
                 Next::Continue
             }
@@ -315,10 +315,12 @@ impl Session {
         match self.context.begin_login(&request, &mut self.attempt, turn.cx) {
             Err(answer) => self.log_in(request, answer, turn),
             Ok(pending) => {
-                self.task =
-                    Some(Task::login(pending, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
+                self.pending = Some(PendingResult::login(
+                    pending,
+                    |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
                         session.log_in(request, answer, turn)
-                    }));
+                    },
+                ));
                 Next::Continue
             }
         }
@@ -427,9 +429,9 @@ impl Handler<ImapServer> for Session {
     ) -> Next {
         let MachineMut::Secure(machine) = machine else { return Next::Continue };
         let turn = &mut Turn { machine, tx, cx };
-        if let Some(task) = &mut self.task {
-            let Some(then) = task.poll() else { return self.next_while_waiting() };
-            self.task = None;
+        if let Some(pending) = &mut self.pending {
+            let Some(then) = pending.poll() else { return self.next_while_waiting() };
+            self.pending = None;
             return then(self, turn);
         }
         match &mut self.in_progress {

@@ -162,7 +162,7 @@ impl Session {
 
     /// Reports changes to an idle client, and completes IDLE after DONE.
     pub(super) fn update_idle(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        if self.task.is_some() || self.updates.is_some() {
+        if self.pending.is_some() || self.updates.is_some() {
             return self.next_while_waiting();
         }
         let InProgress::Idle(idling) = &mut self.in_progress else { return Next::Continue };

@@ -14,9 +14,9 @@ use super::transaction::{Transaction, writer};
 use super::{HeldReply, Session, Turn};
 use crate::committer::CommitOutcome;
 use crate::faults::{Fault, Stage};
+use crate::pending_result::{self, PendingResult};
 use crate::settings::AcceptedMessage;
 use crate::spool::{Readiness, Spool};
-use crate::task::{self, Task};
 
 /// For each recipient, the reply that rejects the message, if any.
 type Rejections = Vec<Option<Response<'static>>>;
@@ -71,7 +71,7 @@ impl Session {
             return self.send_final(reply, rejected, &Response::try_again(), turn);
         }
         let store = Arc::clone(&self.context.store);
-        let group = task::group(self.account, turn.cx);
+        let group = pending_result::group(self.account, turn.cx);
         // LMTP replies for each recipient, so that a full mailbox does not affect the others.
         let inboxes: Option<Vec<_>> = (self.dialect == Dialect::Lmtp)
             .then(|| transaction.recipients.iter().map(|recipient| recipient.inbox).collect());
@@ -92,13 +92,15 @@ impl Session {
         let Ok(later) = self.context.workers.run(group, turn.cx.session_handle(), job) else {
             return self.send_final(reply, before, &Response::try_again(), turn);
         };
-        self.task =
-            Some(Task::job(later, move |session: &mut Self, ready, turn: &mut Turn<'_, '_>| match ready {
-                Ok((delivery, rejected)) => {
-                    let received = ReceivedMessage { reply, transaction, size, rejected };
-                    session.commit(received, delivery, turn)
+        self.pending =
+            Some(PendingResult::job(later, move |session: &mut Self, ready, turn: &mut Turn<'_, '_>| {
+                match ready {
+                    Ok((delivery, rejected)) => {
+                        let received = ReceivedMessage { reply, transaction, size, rejected };
+                        session.commit(received, delivery, turn)
+                    }
+                    Err(error) => session.send_final(reply, before, &store_error(&error), turn),
                 }
-                Err(error) => session.send_final(reply, before, &store_error(&error), turn),
             }));
         Next::Continue
     }
@@ -134,7 +136,7 @@ impl Session {
             };
             session.send_final(reply, rejected, &others, turn)
         };
-        self.task = Some(Task::commit(pending, finish));
+        self.pending = Some(PendingResult::commit(pending, finish));
         Next::Continue
     }
 

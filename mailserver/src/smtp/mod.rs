@@ -23,14 +23,14 @@ use super::failed_logins::LoginAttempt;
 use super::faults::{Fault, FaultSampler, Stage};
 use super::login;
 use super::login_queue::LoginAnswer;
+use super::pending_result::{self, PendingResult};
 use super::recipients::{POSTMASTER, Recipient};
 use super::server_context::ServerContext;
-use super::task::{self, Task};
 use replies::{injected, response, store_error};
 use transaction::{AcceptedRecipient, Transaction, writer};
 
 type Machine = Server<Secure>;
-type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
+type Turn<'t, 'c> = pending_result::Turn<'t, 'c, Machine>;
 
 /// The minimum error limit of an LMTP session: rejected commands since its last message.
 const LMTP_ERRORS: u32 = 1_000;
@@ -45,7 +45,7 @@ pub(super) struct Session {
     client: Option<String>,
     dialect: Dialect,
     transaction: Transaction,
-    task: Option<Task<Self, Machine>>,
+    pending: Option<PendingResult<Self, Machine>>,
     /// The authentication in progress.
     attempt: Option<LoginAttempt>,
     /// The number of rejected commands since the last message.
@@ -107,7 +107,7 @@ impl Session {
             account: None,
             dialect,
             transaction: Transaction::default(),
-            task: None,
+            pending: None,
             attempt: None,
             rejected: 0,
             delay: None,
@@ -199,10 +199,12 @@ impl Session {
         match self.context.begin_login(&request, &mut self.attempt, turn.cx) {
             Err(answer) => self.log_in(request, answer, turn),
             Ok(pending) => {
-                self.task =
-                    Some(Task::login(pending, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
+                self.pending = Some(PendingResult::login(
+                    pending,
+                    |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
                         session.log_in(request, answer, turn)
-                    }));
+                    },
+                ));
                 Next::Continue
             }
         }
@@ -248,18 +250,20 @@ impl Session {
         }
         let context = Arc::clone(&self.context);
         let job = move || context.recipients.look_up(&*context.store, &local_part, &domain);
-        let group = task::group(self.account, turn.cx);
+        let group = pending_result::group(self.account, turn.cx);
         let Ok(later) = self.context.workers.run(group, turn.cx.session_handle(), job) else {
             return self.send(reply, Response::try_again(), turn);
         };
-        self.task =
-            Some(Task::job(later, |session: &mut Self, found, turn: &mut Turn<'_, '_>| match found {
+        self.pending = Some(PendingResult::job(
+            later,
+            |session: &mut Self, found, turn: &mut Turn<'_, '_>| match found {
                 Ok(recipient) => session.recipient(recipient, address, reply, turn),
                 Err(error) => {
                     tracing::error!(%error, "cannot look up a recipient");
                     session.send(reply, Response::try_again(), turn)
                 }
-            }));
+            },
+        ));
         Next::Continue
     }
 
@@ -274,17 +278,17 @@ impl Session {
             Recipient::Inbox(inbox) if self.context.checks_quota.load(Ordering::Relaxed) => {
                 let (store, size) = (Arc::clone(&self.context.store), self.transaction.announced);
                 let job = move || store.check_quota(inbox, size);
-                let group = task::group(self.account, turn.cx);
+                let group = pending_result::group(self.account, turn.cx);
                 let Ok(later) = self.context.workers.run(group, turn.cx.session_handle(), job) else {
                     return self.send(reply, Response::try_again(), turn);
                 };
-                self.task =
-                    Some(Task::job(later, move |session: &mut Self, checked, turn: &mut Turn<'_, '_>| {
-                        match checked {
-                            Ok(()) => session.accept(inbox, address, reply, turn),
-                            Err(error) => session.send(reply, store_error(&error), turn),
-                        }
-                    }));
+                self.pending = Some(PendingResult::job(
+                    later,
+                    move |session: &mut Self, checked, turn: &mut Turn<'_, '_>| match checked {
+                        Ok(()) => session.accept(inbox, address, reply, turn),
+                        Err(error) => session.send(reply, store_error(&error), turn),
+                    },
+                ));
                 Next::Continue
             }
             Recipient::Inbox(inbox) => self.accept(inbox, address, reply, turn),
@@ -438,9 +442,9 @@ impl Handler<SmtpServer> for Session {
         }
         let MachineMut::Secure(machine) = machine else { return Next::Continue };
         let turn = &mut Turn { machine, tx, cx };
-        if let Some(task) = &mut self.task {
-            let Some(then) = task.poll() else { return self.next_while_waiting() };
-            self.task = None;
+        if let Some(pending) = &mut self.pending {
+            let Some(then) = pending.poll() else { return self.next_while_waiting() };
+            self.pending = None;
             return then(self, turn);
         }
         let writer = writer(&self.context, self.account, turn.cx);

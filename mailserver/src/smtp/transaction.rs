@@ -4,9 +4,9 @@ use io_common::Context;
 use mailstore::{AccountId, MailboxId};
 use proto_smtp::server::Reply;
 
+use crate::pending_result;
 use crate::server_context::ServerContext;
 use crate::spool::{Readiness, Spool, SpoolWriter};
-use crate::task;
 
 /// A mail transaction.
 #[derive(Default)]
@@ -38,6 +38,6 @@ pub(super) fn writer<'w>(
     account: Option<AccountId>,
     cx: &Context<'_>,
 ) -> SpoolWriter<'w> {
-    let group = task::group(account, cx);
+    let group = pending_result::group(account, cx);
     SpoolWriter { store: &context.store, workers: &context.workers, group, session: cx.session_handle() }
 }

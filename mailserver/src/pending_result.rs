@@ -28,9 +28,9 @@ pub(super) fn group(account: Option<AccountId>, cx: &Context<'_>) -> JobGroup {
 pub(super) type Continuation<H, M> = Box<dyn FnOnce(&mut H, &mut Turn<'_, '_, M>) -> Next + Send>;
 
 /// A pending result, and what to do with it.
-pub(super) struct Task<H, M>(Box<dyn FnMut() -> Option<Continuation<H, M>> + Send>);
+pub(super) struct PendingResult<H, M>(Box<dyn FnMut() -> Option<Continuation<H, M>> + Send>);
 
-impl<H: 'static, M: 'static> Task<H, M> {
+impl<H: 'static, M: 'static> PendingResult<H, M> {
     /// Waits for a job on a worker.
     pub(super) fn job<T: Send + 'static>(
         mut job: JobHandle<T>,
@@ -80,8 +80,8 @@ impl<H: 'static, M: 'static> Task<H, M> {
     }
 }
 
-impl<H, M> fmt::Debug for Task<H, M> {
+impl<H, M> fmt::Debug for PendingResult<H, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Task")
+        f.write_str("PendingResult")
     }
 }
