@@ -16,7 +16,7 @@ pub fn derive(password: &[u8]) -> Vec<LoginKeys> {
     derive_with(password, ITERATIONS)
 }
 
-/// As [`derive`], with this number of iterations of the hash. RFC 7677 §4 requires at least 4,096, which clients check.
+/// As [`derive`](fn@derive), with this number of iterations of the hash. RFC 7677 §4 requires at least 4,096, which clients check.
 pub fn derive_with(password: &[u8], iterations: u32) -> Vec<LoginKeys> {
     let Ok(password) = std::str::from_utf8(password) else { return Vec::new() };
     let mut made = Vec::new();
