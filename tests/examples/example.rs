@@ -6,6 +6,8 @@ pub mod mio_imap_client;
 pub mod mio_smtp_client;
 #[path = "../../io-mio/examples/smtp_server.rs"]
 pub mod mio_smtp_server;
+#[path = "../../mailserver/examples/on_threads.rs"]
+pub mod on_threads;
 #[path = "../../mailserver/examples/on_tokio.rs"]
 pub mod on_tokio;
 #[path = "../../mailserver/examples/own_storage.rs"]

@@ -1,17 +1,18 @@
 //! The servers, with the client on tokio.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_tokio::{Connector, ImapClient, ListenerTls};
+use io_tokio::{Connector, ImapClient, ListenerTls, TlsClientConfig};
 use mailserver::Service;
 use mailstore::{Accounts, MemoryStore};
 use proto_imap::types::Untagged;
 use proto_mail::Credentials;
 
 use crate::example::{
-    mio_smtp_server, on_tokio, own_storage, std_smtp_server, tokio_imap_client, tokio_smtp_client,
-    tokio_smtp_server,
+    mio_smtp_server, on_threads, on_tokio, own_storage, std_smtp_server, tokio_imap_client,
+    tokio_smtp_client, tokio_smtp_server,
 };
 use crate::{MESSAGE, Result, SOON, certificate, implicit_tls, starttls};
 
@@ -52,52 +53,60 @@ fn the_blocking_smtp_server_answers_its_client() -> Result {
 }
 
 /// Two sessions in one mailbox: one idles and learns of what the other does.
-#[tokio::test]
-async fn the_imap_server_over_an_own_storage_serves_two_sessions() -> Result {
-    let (tls, trust) = certificate()?;
-    let mail = vec![b"Subject: kept\r\n\r\n".to_vec()];
-    let server = own_storage::start(own_storage::Messages::new("alice", mail), "secret", tls)?;
-    let target = implicit_tls(server.address(Service::Imaps).ok_or("not listening")?);
+async fn serves_two_sessions(address: SocketAddr, trust: &TlsClientConfig, exists: u32) -> Result {
+    let target = implicit_tls(address);
     let (connector, credentials) = (Connector::new(trust.clone()), Credentials::password("alice", "secret"));
     let mut watching = ImapClient::connect(&connector, &target).await?;
     watching.login(&credentials).await?;
     for capability in ["IMAP4rev1", "IMAP4rev2", "IDLE", "CONDSTORE"] {
         assert!(watching.capabilities().is_some_and(|offered| offered.has(capability)), "{capability}");
     }
-    assert_eq!(watching.select("INBOX").await?.exists, 1);
+    assert_eq!(watching.select("INBOX").await?.exists, exists);
     let mut idle = watching.idle().await?;
 
     let mut writing = ImapClient::connect(&connector, &target).await?;
     writing.login(&credentials).await?;
-    assert_eq!(writing.select("INBOX").await?.exists, 1);
+    assert_eq!(writing.select("INBOX").await?.exists, exists);
     writing.append("INBOX", MESSAGE).await?;
     let change = tokio::time::timeout(SOON, idle.next()).await??;
-    assert_eq!(change.view(), Untagged::Exists(2));
+    assert_eq!(change.view(), Untagged::Exists(exists + 1));
     idle.done().await?;
     writing.logout().await?;
     watching.logout().await?;
 
     let file = tempfile::NamedTempFile::new()?;
-    tokio_imap_client::fetch(trust, target, file.path()).await?;
+    tokio_imap_client::fetch(trust.clone(), target, file.path()).await?;
     assert_eq!(std::fs::read(file)?, MESSAGE);
+    Ok(())
+}
+
+fn store() -> Result<Arc<MemoryStore>> {
+    let store = MemoryStore::new()?;
+    store.create_account("alice", b"secret")?;
+    Ok(Arc::new(store))
+}
+
+#[tokio::test]
+async fn the_mail_server_over_an_own_storage_serves_two_sessions() -> Result {
+    let (tls, trust) = certificate()?;
+    let mail = vec![b"Subject: kept\r\n\r\n".to_vec()];
+    let server = own_storage::start(own_storage::Messages::new("alice", mail), "secret", tls)?;
+    serves_two_sessions(server.address(Service::Imaps).ok_or("not listening")?, &trust, 1).await?;
     server.shut_down(SOON)?;
     Ok(())
 }
 
 #[tokio::test]
+async fn the_mail_server_runs_on_threads() -> Result {
+    let (tls, trust) = certificate()?;
+    serves_two_sessions(on_threads::listen(store()?, tls)?, &trust, 0).await
+}
+
+#[tokio::test]
 async fn the_mail_server_runs_on_tokio() -> Result {
     let (tls, trust) = certificate()?;
-    let store = MemoryStore::new()?;
-    store.create_account("alice", b"secret")?;
-    let (server, addresses) = on_tokio::start(Arc::new(store), tls).await?;
-    let target = implicit_tls(addresses[0]);
-    let mut imap = ImapClient::connect(&Connector::new(trust.clone()), &target).await?;
-    imap.login(&Credentials::password("alice", "secret")).await?;
-    imap.append("INBOX", MESSAGE).await?;
-    imap.logout().await?;
-    let file = tempfile::NamedTempFile::new()?;
-    tokio_imap_client::fetch(trust.clone(), target, file.path()).await?;
-    assert_eq!(std::fs::read(file)?, MESSAGE);
+    let (server, addresses) = on_tokio::start(store()?, tls).await?;
+    serves_two_sessions(addresses[0], &trust, 0).await?;
     // Submission works as well; the recipient is not of this server.
     tokio_smtp_client::send(trust, implicit_tls(addresses[1]), "secret".into()).await?;
     server.shut_down(SOON).await;
