@@ -1,5 +1,9 @@
 //! The examples, as modules. Their `main` functions are not called: they name servers on the internet.
 
+#[path = "../../mailclient/examples/check.rs"]
+pub mod check;
+#[path = "../../mailclient/examples/deliver.rs"]
+pub mod deliver;
 #[path = "../../io-mio/examples/imap_client.rs"]
 pub mod mio_imap_client;
 #[path = "../../io-mio/examples/smtp_client.rs"]
@@ -22,6 +26,8 @@ pub mod std_imap_client;
 pub mod std_smtp_client;
 #[path = "../../proto-smtp/examples/blocking.rs"]
 pub mod std_smtp_server;
+#[path = "../../mailmime/examples/structure.rs"]
+pub mod structure;
 #[path = "../../io-tokio/examples/imap_client.rs"]
 pub mod tokio_imap_client;
 #[path = "../../io-tokio/examples/smtp_client.rs"]

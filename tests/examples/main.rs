@@ -10,6 +10,7 @@
 mod clients;
 mod example;
 mod first_test;
+mod libraries;
 mod probe;
 mod relay;
 mod servers;
