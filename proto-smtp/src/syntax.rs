@@ -239,6 +239,7 @@ impl<'i> ParseError<&'i [u8]> for ParseFailure<'i> {
 }
 
 /// Converts the result of a grammar rule that was applied to the tail of `input`.
+#[inline]
 pub(crate) fn finish<'i, T>(input: &'i [u8], parsed: Parsed<'i, T>) -> Result<(&'i [u8], T), SyntaxError> {
     parsed.map_err(|error| match error {
         nom::Err::Error(failure) | nom::Err::Failure(failure) => failure.in_input(input),

@@ -148,7 +148,7 @@ impl CommandQueue {
 
     /// Returns the state that the session will have if every command in progress succeeds.
     pub(super) fn expected_state(&self, state: State) -> State {
-        self.replies.kinds().fold(state, |state, kind| state.after(kind.effect(), Outcome::Success))
+        self.replies.expected_state(state)
     }
 
     /// Returns whether no command is in progress.

@@ -51,6 +51,21 @@ impl core::fmt::Debug for Ended {
     }
 }
 
+/// The clones are kept out of the functions that events pass through.
+impl Ended {
+    /// Returns how the session ended.
+    #[cold]
+    fn result(&self) -> Result<(), Error> {
+        self.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// Returns the session's error, or this one if it ended without an error.
+    #[cold]
+    fn error_or(&self, otherwise: Misuse) -> Error {
+        self.error.clone().unwrap_or(Error::Misuse(otherwise))
+    }
+}
+
 impl Core {
     pub(super) fn new(config: Arc<Config>, trust: Trust) -> Self {
         Self::InProgress(Session::new(config, trust))
@@ -80,7 +95,7 @@ impl Core {
     fn session(&mut self) -> Result<&mut Session, Error> {
         match self {
             Self::InProgress(session) => Ok(session),
-            Self::Ended(ended) => Err(ended.error.clone().unwrap_or(Error::Misuse(Misuse::Closed))),
+            Self::Ended(ended) => Err(ended.error_or(Misuse::Closed)),
         }
     }
 
@@ -89,6 +104,12 @@ impl Core {
             Self::InProgress(session) => Some(session),
             Self::Ended(_) => None,
         }
+    }
+
+    /// Ends the session with this error.
+    #[cold]
+    fn fail(&mut self, error: &Error) {
+        self.end(Some(error.clone()));
     }
 
     /// Replaces the session by its result.
@@ -103,7 +124,7 @@ impl Core {
     /// Ends the session if the call has failed.
     fn ended_by<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &result {
-            self.end(Some(error.clone()));
+            self.fail(error);
         }
         result
     }
@@ -116,14 +137,13 @@ impl Core {
     ) -> Result<Option<Event<'i>>, Error> {
         let session = match self {
             Self::InProgress(session) => session,
-            Self::Ended(Ended { error: Some(error), .. }) => return Err(error.clone()),
-            Self::Ended(_) => return Ok(None),
+            Self::Ended(ended) => return ended.result().map(|()| None),
         };
         let found = session.next_event(rx, tx);
         // Matched in place, because an event is large: moving it costs more than finding it.
         match &found {
             Ok(Some(Event::Closed)) => self.end(None),
-            Err(error) => self.end(Some(error.clone())),
+            Err(error) => self.fail(error),
             Ok(_) => {}
         }
         found
@@ -216,7 +236,7 @@ impl Core {
                 let result = session.timed_out(tx);
                 self.ended_by(result)
             }
-            Self::Ended(ended) => ended.error.clone().map_or(Ok(()), Err),
+            Self::Ended(ended) => ended.result(),
         }
     }
 

@@ -9,7 +9,7 @@ use proto_mail::{CommandMark, PeerError, ReceiveMark, RecvBuffer, SendBuffer};
 
 use super::command_id::CommandId;
 use super::outgoing::{ActiveCommand, CommandKind};
-use crate::state::{Effect, Outcome};
+use crate::state::{Effect, Outcome, State};
 
 /// A command that awaits its completion.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ struct InProgress {
 #[derive(Debug)]
 pub(super) struct ReplyMatcher {
     in_progress: VecDeque<InProgress>,
+    /// How many of them change the state if they succeed.
+    state_changes: usize,
     /// When the last bytes were queued that the server may ask to continue.
     last_part: CommandMark,
     received: ReceiveMark,
@@ -33,6 +35,7 @@ impl ReplyMatcher {
     pub(super) const fn new() -> Self {
         Self {
             in_progress: VecDeque::new(),
+            state_changes: 0,
             last_part: CommandMark::BEFORE_SESSION,
             received: ReceiveMark::INITIAL,
         }
@@ -56,6 +59,7 @@ impl ReplyMatcher {
 
     /// Expects the completion of a command that has not been queued yet.
     pub(super) fn expect(&mut self, id: CommandId, kind: CommandKind) {
+        self.state_changes += usize::from(kind.effect() != Effect::None);
         self.in_progress.push_back(InProgress { id, kind, mark: CommandMark::NOT_SENT });
     }
 
@@ -101,6 +105,8 @@ impl ReplyMatcher {
         }
         let kind = command.kind;
         self.in_progress.remove(place);
+        let changes = usize::from(kind.effect() != Effect::None);
+        self.state_changes = self.state_changes.saturating_sub(changes);
         Ok((id, kind))
     }
 
@@ -125,9 +131,18 @@ impl ReplyMatcher {
         self.in_progress.iter().any(|command| command.kind == logout && answered(command))
     }
 
-    /// Returns the kinds of the commands in progress, oldest first.
-    pub(super) fn kinds(&self) -> impl Iterator<Item = CommandKind> {
-        self.in_progress.iter().map(|command| command.kind)
+    /// Returns the state that the session will have if every command in progress succeeds. Most commands do not change
+    /// it: many of them in a row cost no more than one.
+    pub(super) fn expected_state(&self, state: State) -> State {
+        if self.state_changes == 0 {
+            return state;
+        }
+        self.effects().fold(state, |state, effect| state.after(effect, Outcome::Success))
+    }
+
+    /// Returns the effects of the commands in progress, oldest first.
+    pub(super) fn effects(&self) -> impl Iterator<Item = Effect> {
+        self.in_progress.iter().map(|command| command.kind.effect())
     }
 
     /// Returns whether no command awaits its completion.

@@ -145,11 +145,7 @@ impl Session {
     /// Returns whether data about messages can arrive now: a mailbox is selected, or is being selected.
     pub(super) fn expects_message_data(&self) -> bool {
         self.state().is_some_and(State::is_selected)
-            || self
-                .commands
-                .replies
-                .kinds()
-                .any(|kind| matches!(kind, CommandKind::Application(Effect::Select(_))))
+            || self.commands.replies.effects().any(|effect| matches!(effect, Effect::Select(_)))
     }
 
     /// Handles a response that the application sees.

@@ -38,6 +38,21 @@ pub(crate) struct Ended {
     refusals: Refusals,
 }
 
+/// The clones are kept out of the functions that events pass through.
+impl Ended {
+    /// Returns how the session ended.
+    #[cold]
+    fn result(&self) -> Result<(), Error> {
+        self.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// Returns the session's error, or this one if it ended without an error.
+    #[cold]
+    fn error_or(&self, otherwise: Misuse) -> Error {
+        self.error.clone().unwrap_or(Error::Misuse(otherwise))
+    }
+}
+
 impl Core {
     pub(super) fn new(config: Arc<Config>, trust: Trust) -> Self {
         Self::InProgress(Session::new(config, trust))
@@ -76,7 +91,7 @@ impl Core {
     fn session_or(&mut self, otherwise: Misuse) -> Result<&mut Session, Error> {
         match self {
             Self::InProgress(session) => Ok(session),
-            Self::Ended(ended) => Err(ended.error.clone().unwrap_or(Error::Misuse(otherwise))),
+            Self::Ended(ended) => Err(ended.error_or(otherwise)),
         }
     }
 
@@ -99,8 +114,14 @@ impl Core {
     /// it.
     fn end_on_failure<T>(&mut self, result: &Result<T, Error>) {
         if let Err(error @ (Error::Peer(_) | Error::Limit(_))) = result {
-            self.end(Some(error.clone()));
+            self.fail(error);
         }
+    }
+
+    /// Ends the session with this error.
+    #[cold]
+    fn fail(&mut self, error: &Error) {
+        self.end(Some(error.clone()));
     }
 
     /// Replaces the session by its result.
@@ -119,13 +140,12 @@ impl Core {
     ) -> Result<Option<CoreEvent<'i>>, Error> {
         let session = match self {
             Self::InProgress(session) => session,
-            Self::Ended(Ended { error: Some(error), .. }) => return Err(error.clone()),
-            Self::Ended(_) => return Ok(None),
+            Self::Ended(ended) => return ended.result().map(|()| None),
         };
         let found = session.next_event(rx, tx);
         match &found {
             Ok(Some(CoreEvent::Closed)) => self.end(None),
-            Err(error) => self.end(Some(error.clone())),
+            Err(error) => self.fail(error),
             Ok(_) => {}
         }
         found
@@ -145,7 +165,7 @@ impl Core {
                 self.end_on_failure(&result);
                 result
             }
-            Self::Ended(ended) => ended.error.clone().map_or(Ok(()), Err),
+            Self::Ended(ended) => ended.result(),
         }
     }
 
