@@ -238,7 +238,7 @@ impl Endpoint for JoinedServer {
     }
 
     fn view(&self) -> EndpointView {
-        const LEFT_OUT: [&str; 4] = ["token", "serial", "generation", "commands"];
+        const LEFT_OUT: [&str; 4] = ["token", "serial", "generation", "commands_before_login"];
         let (stage, machine) = match &self.session {
             Session::Gone => (Stage::Ended, String::new()),
             Session::HandshakePending(upgrade) => (Stage::HandshakePending, describe(upgrade, &LEFT_OUT)),

@@ -340,10 +340,10 @@ impl TestServer {
             Session::Secure(server) => format!("{server:?}"),
         };
         let mut left_out = vec!["token", "serial", "generation"];
-        let is_first = whole.contains("commands: 0");
+        let is_first = whole.contains("commands_before_login: 0");
         if self.error_limits == ErrorLimits::Unlimited {
             // The counts do not matter without a limit. Only the first input can be mistaken for TLS.
-            left_out.extend(["errors", "empty_lines", "commands"]);
+            left_out.extend(["errors", "empty_lines", "commands_before_login"]);
         }
         if whole.contains("turn: Command") {
             // The tag of an answered command does not matter: the next command brings its own.
