@@ -1,7 +1,7 @@
 //! The mail server with a thread for each connection: `cargo run -p mailserver --example on_threads`.
 //!
-//! This is a whole driver for servers. It has no event loop, so each session looks for input from time to time; `io-mio` and
-//! `io-tokio` are told of it instead.
+//! This is a whole driver for servers. It has no event loop, so each session polls for input. With `io-mio` and `io-tokio` the
+//! operating system reports input instead.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

@@ -77,7 +77,7 @@ pub(super) enum Unfinished {
     Command(CommandId),
     /// IDLE is in progress, and has to be ended first.
     Idle(CommandId),
-    /// The server was told of a message that was not sent yet, or not completely.
+    /// APPEND has announced a message that was not sent yet, or not completely.
     Append(CommandId),
     /// A message was not sent completely: the session cannot go on.
     Interrupted,

@@ -15,7 +15,7 @@ pub trait CredentialSource {
     /// They cannot be read.
     fn credentials(&self) -> Result<Credentials, Error>;
 
-    /// Returns a new token after the server refused one. `None`: there is none.
+    /// Returns a new token after the server refused one, or `None` if this source has no other.
     ///
     /// # Errors
     /// It cannot be read.

@@ -86,7 +86,7 @@ impl SyncJob {
 
 /// The state of the session.
 enum SessionState {
-    /// There is none.
+    /// No session is open.
     None,
     /// It is connected and logs in.
     LoggingIn(Box<LogIn>),

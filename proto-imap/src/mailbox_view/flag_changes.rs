@@ -26,10 +26,10 @@ pub(super) struct FlagChanges {
 
 #[derive(Debug, Clone, Copy)]
 struct Change {
-    /// The last change, and who made it.
+    /// The last change, and the session that made it.
     last: u64,
     by: SessionId,
-    /// The last change that another session made; 0 if there is none.
+    /// The last change by another session; 0 if no other session changed it.
     by_other: u64,
 }
 

@@ -82,7 +82,7 @@ pub trait SearchableMessage {
         false
     }
 
-    /// Returns the date of the `Date:` field; `None` if there is none, or it is invalid. It is asked for only after the
+    /// Returns the date of the `Date:` field, or `None` if the field is missing or invalid. Called only after the
     /// envelope was read.
     fn sent_date(&self) -> Option<SearchDate>;
 
