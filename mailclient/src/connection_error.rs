@@ -5,6 +5,11 @@ use io_common::{ErrorKind as IoKind, Fingerprint, TlsErrorKind};
 use crate::error::{Error, ErrorKind, Hint};
 use crate::refusal::parse_refusal_line;
 use crate::server_reply::ServerReply;
+#[cfg(feature = "tokio")]
+use crate::{
+    refusal::RefusedStep,
+    refusal_error::{imap_command_error, smtp_reply_error},
+};
 
 impl From<io_common::Error> for Error {
     fn from(error: io_common::Error) -> Self {
@@ -90,5 +95,28 @@ fn untrusted_certificate(error: &io_common::Error) -> Option<Fingerprint> {
 impl From<proto_mail::Error> for Error {
     fn from(error: proto_mail::Error) -> Self {
         io_common::Error::from(error).into()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl From<io_tokio::Error> for Error {
+    fn from(error: io_tokio::Error) -> Self {
+        match error {
+            io_tokio::Error::Session(error) => error.into(),
+            io_tokio::Error::Imap(status) => {
+                imap_command_error(&status.view(), "the server refused a command")
+            }
+            io_tokio::Error::Smtp(response) => {
+                smtp_reply_error(&response, RefusedStep::Command, "the server refused a command")
+            }
+            error => {
+                let kind = match error.kind() {
+                    IoKind::Config => ErrorKind::InvalidInput,
+                    IoKind::Protocol => ErrorKind::Protocol,
+                    _ => ErrorKind::Unavailable,
+                };
+                Self::new(kind, error.to_string())
+            }
+        }
     }
 }

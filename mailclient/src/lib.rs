@@ -20,6 +20,8 @@ mod server_reply;
 pub mod smtp;
 pub mod sync;
 mod task;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use channel::ClientChannel;
 pub use endpoint::Endpoint;
