@@ -1,8 +1,16 @@
 //! Admission control: how many connections there are, and whether there may be one more.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use crate::address::address_block;
+
+/// A client that has not logged in after this time makes room for a new one, if there is no other slot.
+const LOGIN_GRACE: Duration = Duration::from_secs(1);
 
 /// The limits on the connections of a server.
 #[derive(Debug, Clone)]
@@ -108,12 +116,34 @@ impl AdmissionControl {
         full && self.before_login > 0 && address.is_none_or(|address| self.has_room(address))
     }
 
+    /// Returns which connection the driver closes when a new one [lacks room](Self::lacks_room). Its client has not logged in,
+    /// and was accepted at least a second ago; of these, it is the oldest of the address with the most connections. Silent
+    /// connections and connections that guess passwords therefore keep no new client out, and an address with many
+    /// connections mostly closes its own.
+    ///
+    /// `connections` are all connections: the driver's key, how each is counted, and when it was accepted.
+    pub fn gives_way<K: Ord>(
+        &self,
+        connections: impl IntoIterator<Item = (K, Entry, Instant)>,
+        now: Instant,
+    ) -> Option<K> {
+        let candidates = connections.into_iter().filter(|(_, entry, accepted_at)| {
+            entry.awaits_login
+                && entry.admission == Admission::Admitted
+                && now.saturating_duration_since(*accepted_at) >= LOGIN_GRACE
+        });
+        let ranked = candidates.map(|(key, entry, accepted_at)| {
+            (Reverse(self.connections_from(entry.address)), accepted_at, key)
+        });
+        ranked.min().map(|(_, _, key)| key)
+    }
+
     fn has_room(&self, address: IpAddr) -> bool {
         self.connections_from(Some(address)) < self.limits.connections_per_address
     }
 
     /// Returns how many connections come from this address (IPv6: from its /64 network). Without an address: 0.
-    pub fn connections_from(&self, address: Option<IpAddr>) -> usize {
+    fn connections_from(&self, address: Option<IpAddr>) -> usize {
         address.and_then(|address| self.by_address.get(&address_block(address))).copied().unwrap_or(0)
     }
 
@@ -248,5 +278,48 @@ mod tests {
         admission.remove(first);
         admission.remove(waiting);
         assert_eq!((admission.sessions(), admission.before_login), (0, 0));
+    }
+
+    #[test]
+    fn the_oldest_waiting_client_of_the_busiest_address_gives_way() {
+        let mut admission = AdmissionControl::new(ConnectionLimits::default(), 100);
+        let (busy, quiet): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let begun = Instant::now();
+        let connection = |key, address, awaits_login, seconds| {
+            let entry = Entry { address: Some(address), awaits_login, ..Entry::default() };
+            (key, entry, begun + Duration::from_secs(seconds))
+        };
+        let mut connections = vec![
+            connection(1, quiet, true, 0),
+            connection(2, busy, false, 0),
+            connection(3, busy, true, 2),
+            connection(4, busy, true, 1),
+            connection(5, busy, true, 9),
+        ];
+        let refused = Entry { admission: Admission::Refused, awaits_login: true, ..Entry::default() };
+        connections.push((6, refused, begun));
+        connections.iter().for_each(|(_, entry, _)| admission.add(*entry));
+        let mut gone = Vec::new();
+        let now = begun + Duration::from_millis(9_999);
+        while let Some(key) = admission.gives_way(connections.iter().copied(), now) {
+            let at = connections.iter().position(|(one, ..)| *one == key).unwrap();
+            admission.remove(connections.remove(at).1);
+            gone.push(key);
+        }
+        assert_eq!(gone, [4, 3, 1], "clients that have logged in, are new or are refused stay");
+        assert_eq!(admission.gives_way(connections, begun + Duration::from_secs(10)), Some(5));
+    }
+
+    #[test]
+    fn connections_without_an_address_give_way_last() {
+        let mut admission = AdmissionControl::new(ConnectionLimits::default(), 100);
+        let begun = Instant::now();
+        let waiting = Entry { awaits_login: true, ..Entry::default() };
+        let known = Entry { address: Some("2001:db8::1".parse().unwrap()), ..waiting };
+        let connections = [(1, waiting, begun), (2, known, begun + LOGIN_GRACE)];
+        connections.iter().for_each(|(_, entry, _)| admission.add(*entry));
+        assert_eq!(admission.gives_way(connections, begun), None);
+        assert_eq!(admission.gives_way(connections, begun + LOGIN_GRACE), Some(1), "the other one is new");
+        assert_eq!(admission.gives_way(connections, begun + LOGIN_GRACE * 2), Some(2));
     }
 }

@@ -1,7 +1,6 @@
 //! The reactor: many sessions on one thread, with one poll, timers and a waker.
 
 use std::{
-    cmp::Reverse,
     fmt,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,7 +14,7 @@ use std::{
 use io_common::{
     Address, ConnectionLimits, Deadlines, Error, Handler, ListenerSettings, ListenerTls, Peer,
     ServerProtocol, SessionHandle, Trace, TrustedProxies,
-    server::{Admission, AdmissionControl, Entry, SessionFactory, SessionTask, TurnOutcome, WakeReason},
+    server::{AdmissionControl, Entry, SessionFactory, SessionTask, TurnOutcome, WakeReason},
     trace::Tracer,
     transport::{ReadBuffer, read_buffer},
 };
@@ -89,8 +88,6 @@ struct Slot {
 
 /// The waker's token. Listeners follow, then sessions from [`SESSIONS`] on.
 const WAKER: Token = Token(0);
-/// A client that has not logged in after this time makes room for a new one, if there is no other place.
-const LOGIN_GRACE: Duration = Duration::from_secs(1);
 /// How many connections a listener accepts per turn.
 const ACCEPTS: usize = 64;
 
@@ -366,18 +363,11 @@ impl Reactor {
         }
     }
 
-    /// Closes a connection whose client has not logged in, unless it was just accepted: of the address with the most
-    /// connections, the oldest. Silent connections and connections that guess passwords therefore keep no new client out,
-    /// and an address with many connections mostly closes its own.
+    /// Closes the connection that makes room for a new one, if there is one.
     fn make_room(&mut self, now: Instant) {
-        let is_waiting = |slot: &Slot| slot.entry.awaits_login && slot.entry.admission == Admission::Admitted;
-        let slots = self.slots.iter().zip(0..).filter(|(slot, _)| slot.session.is_some() && is_waiting(slot));
-        let candidates = slots.filter_map(|(slot, index)| {
-            let accepted_at = slot.accepted_at?;
-            (now.saturating_duration_since(accepted_at) >= LOGIN_GRACE)
-                .then(|| (Reverse(self.admission.connections_from(slot.entry.address)), accepted_at, index))
-        });
-        let Some((_, _, index)) = candidates.min() else { return };
+        let slots = self.slots.iter().zip(0..).filter(|(slot, _)| slot.session.is_some());
+        let connections = slots.filter_map(|(slot, index)| Some((index, slot.entry, slot.accepted_at?)));
+        let Some(index) = self.admission.gives_way(connections, now) else { return };
         if let Some(session) = self.slots.get_mut(index as usize).and_then(|slot| slot.session.as_mut()) {
             let _ = catch_unwind(AssertUnwindSafe(|| session.make_room(now)));
         }

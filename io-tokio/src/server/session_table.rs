@@ -1,14 +1,13 @@
 //! The sessions of a server: how many there may be, and how to reach them.
 
 use std::{
-    cmp::Reverse,
     collections::BTreeMap,
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use io_common::{
@@ -19,8 +18,6 @@ use tokio::sync::Notify;
 
 use super::session_signals::{Signal, Signals};
 
-/// A client that has not logged in after this time makes room for a new one, if there is no other slot.
-const LOGIN_GRACE: Duration = Duration::from_secs(1);
 /// The maximum number of sessions, whatever the limits allow.
 const CAPACITY: usize = (1 << 20) - 1;
 
@@ -119,19 +116,10 @@ impl SessionTable {
 }
 
 impl Inner {
-    /// Ends the session of a client that has not logged in, unless it was just accepted: of the address with the most
-    /// connections, the oldest. Silent connections and connections that guess passwords therefore keep no new client out,
-    /// and an address with many connections mostly closes its own.
+    /// Ends the session that makes room for a new one, if there is one.
     fn make_room(&mut self, now: Instant) {
-        let waiting = self.sessions.iter().filter(|(_, session)| {
-            session.entry.awaits_login
-                && session.entry.admission == Admission::Admitted
-                && now.saturating_duration_since(session.accepted_at) >= LOGIN_GRACE
-        });
-        let candidates = waiting.map(|(key, session)| {
-            (Reverse(self.admission.connections_from(session.entry.address)), session.accepted_at, *key)
-        });
-        let Some((_, _, key)) = candidates.min() else { return };
+        let sessions = self.sessions.iter().map(|(key, session)| (*key, session.entry, session.accepted_at));
+        let Some(key) = self.admission.gives_way(sessions, now) else { return };
         if let Some(session) = self.sessions.remove(&key) {
             self.admission.remove(session.entry);
             session.signals.raise(Signal::MAKE_ROOM);
