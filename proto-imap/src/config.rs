@@ -38,6 +38,8 @@ pub struct Config {
     pub reading: Strictness,
     /// Client: whether the first SASL message is sent with the command.
     pub sasl_ir: SaslIr,
+    /// Client: whether literals are sent without waiting for the server's request.
+    pub literals: NonSyncLiterals,
     /// Server: its name in the greeting.
     pub server_name: String,
     /// Server: the extensions that the application implements, as capability names, such as `MOVE` or `UIDPLUS`.
@@ -69,6 +71,20 @@ pub enum SaslIr {
     #[default]
     Auto,
     /// Never. Some servers offer SASL-IR but reject it.
+    Never,
+}
+
+/// Whether a client sends non-synchronizing literals (RFC 7888).
+///
+/// A server that rejects such a literal must read its bytes and discard them (RFC 7888 §3). If a server lists LITERAL+
+/// and doesn't, it takes these bytes for commands: the sender of a message then chooses them. A client that does not
+/// trust its server in this respect uses [`Never`](Self::Never), which costs one round trip for each literal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NonSyncLiterals {
+    /// If the server offers LITERAL+, or LITERAL- and the literal is small.
+    #[default]
+    Auto,
+    /// Never. The server has to ask for each literal.
     Never,
 }
 
@@ -121,6 +137,7 @@ impl Default for Config {
             custom_mechanisms: CustomMechanisms::new(),
             reading: Strictness::Tolerant,
             sasl_ir: SaslIr::default(),
+            literals: NonSyncLiterals::default(),
             server_name: String::from("Mailwire"),
             extensions: Vec::new(),
             enableable: Vec::new(),
@@ -176,6 +193,13 @@ impl Config {
     #[must_use]
     pub const fn sasl_ir(mut self, sasl_ir: SaslIr) -> Self {
         self.sasl_ir = sasl_ir;
+        self
+    }
+
+    /// Client: sets whether literals are sent without waiting for the server's request.
+    #[must_use]
+    pub const fn literals(mut self, literals: NonSyncLiterals) -> Self {
+        self.literals = literals;
         self
     }
 

@@ -98,7 +98,7 @@ mod store;
 mod tag;
 mod vanished;
 
-pub use config::{Config, SaslIr, Waits};
+pub use config::{Config, NonSyncLiterals, SaslIr, Waits};
 pub use state::{Access, State};
 
 /// Compiles the example of the README.

@@ -60,6 +60,8 @@ struct Command {
     end: u64,
     /// How many bytes had been received then. A response that began before is no reply.
     received: u64,
+    /// The same two numbers for the announcement of its first literal. From then on the server may reject it.
+    announced: Option<(u64, u64)>,
     /// Whether the client has queued all of it.
     whole: bool,
     /// Whether the client has sent a SASL message.
@@ -168,6 +170,7 @@ impl ClientModel {
                     verb,
                     end: 0,
                     received: 0,
+                    announced: None,
                     whole: false,
                     sent_sasl_message,
                     cancelled: false,
@@ -204,6 +207,9 @@ impl ClientModel {
         // The client also finishes a rejected command whose literal it has announced.
         let verb = self.current_command(&tag).map(|command| {
             command.whole = announced.is_none();
+            if announced.is_some() {
+                command.announced.get_or_insert((command.end, command.received));
+            }
             command.verb.clone()
         });
         match (announced, verb.as_deref()) {
@@ -234,6 +240,12 @@ impl ClientModel {
     /// Returns whether the current line can reply to what was sent of a command.
     fn answers(&self, command: &Command, at: u64) -> bool {
         command.end <= self.sent && command.received <= at
+    }
+
+    /// Returns whether the current line can reject a command with literals: only the announcement of the first one must
+    /// have been sent (RFC 7888 §4).
+    fn rejects(&self, command: &Command, at: u64) -> bool {
+        command.announced.is_some_and(|(end, received)| end <= self.sent && received <= at)
     }
 
     fn offers(&self, name: &str) -> bool {
@@ -267,10 +279,14 @@ impl ClientModel {
         self.partial_input.extend_from_slice(bytes);
         let (sent, received) = (self.sent, self.consumed + self.partial_input.len() as u64);
         // A response that began before all of the command was sent is no reply either.
-        self.commands
-            .iter_mut()
-            .filter(|command| command.end > sent)
-            .for_each(|command| command.received = received);
+        self.commands.iter_mut().filter(|command| command.end > sent).for_each(|command| {
+            command.received = received;
+            if let Some((end, until)) = &mut command.announced
+                && *end > sent
+            {
+                *until = received;
+            }
+        });
         // A byte that may begin a TLS record is invalid here.
         let tls = self.partial_input.first().is_some_and(|byte| [0x15, 0x16].contains(byte));
         self.expected_end = if tls { ExpectedEnd::MayEnd } else { ExpectedEnd::Continues };
@@ -356,7 +372,8 @@ impl ClientModel {
             }
             _ => refused,
         };
-        if !is_acceptable || !self.answers(command, at) {
+        let is_in_time = self.answers(command, at) || (refused && self.rejects(command, at));
+        if !is_acceptable || !is_in_time {
             return ExpectedEnd::MustEnd;
         }
         let command = self.commands.remove(place);

@@ -13,7 +13,7 @@ use super::capabilities::Capabilities;
 use super::command_id::CommandId;
 use super::outgoing::{ActiveCommand, OutgoingCommand, OutgoingLine};
 use super::session::{Session, Trust};
-use crate::config::SaslIr;
+use crate::config::{NonSyncLiterals, SaslIr};
 use crate::frame::{LITERAL_MINUS, Sync};
 use crate::state::State;
 
@@ -159,7 +159,9 @@ impl Session {
 
     /// Returns the size in bytes of the largest literal that may be sent without waiting (RFC 7888).
     pub(super) fn unasked_literal(&self) -> u64 {
-        if self.offers("LITERAL+") {
+        if self.config.literals == NonSyncLiterals::Never {
+            0
+        } else if self.offers("LITERAL+") {
             u64::MAX
         } else if self.offers("LITERAL-") || self.offers("IMAP4rev2") {
             LITERAL_MINUS

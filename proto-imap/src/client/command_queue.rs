@@ -58,8 +58,11 @@ impl CommandQueue {
     }
 
     fn write(&mut self, mut outgoing: Outgoing, tx: &mut SendBuffer) {
-        let sent = outgoing.line.write(tx);
         let id = outgoing.id;
+        if outgoing.line.write_announcement(tx) {
+            self.replies.literal_announced(id, tx);
+        }
+        let sent = outgoing.line.write(tx);
         self.replies.part_queued(tx);
         if matches!(sent, Sent::UpToAPause) {
             self.active = ActiveCommand::Literal(outgoing);
@@ -135,7 +138,7 @@ impl CommandQueue {
         outcome: Outcome,
         tx: &SendBuffer,
     ) -> Result<(CommandId, CommandKind), PeerError> {
-        self.replies.complete(tag, outcome, &self.active, tx)
+        self.replies.complete(tag, outcome, tx)
     }
 
     /// Returns the SASL exchange in progress.

@@ -258,8 +258,11 @@ impl<C: Channel> Client<C> {
     /// Starts to append a message of `size` bytes to a mailbox. When [`Event::AppendReady`] arrives, send the message
     /// with [`write_payload`](Self::write_payload).
     ///
-    /// The server may reject a message while it is being sent. Then [`Event::Completed`] arrives early, but the
-    /// application must still write the rest of the announced bytes.
+    /// The server may reject the message at any time after its announcement. [`Event::Completed`] reports this:
+    ///
+    /// * before [`Event::AppendReady`]: nothing of the message was sent, and nothing must be written;
+    /// * afterwards: the application must still write the rest of the announced bytes, or close the connection. The
+    ///   server counts these bytes and discards them (RFC 7888 §3); anything else would be taken for a part of them.
     ///
     /// # Errors
     /// Those of [`send`](Self::send).

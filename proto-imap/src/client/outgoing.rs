@@ -12,7 +12,7 @@ use zeroize::Zeroize;
 
 use super::authentication::Authentication;
 use super::command_id::CommandId;
-use crate::frame::Sync;
+use crate::frame::{self, LineEnd, Sync};
 use crate::state::Effect;
 
 /// A command's kind, which decides how its completion is handled.
@@ -93,6 +93,14 @@ pub(super) struct OutgoingLine {
     /// Offsets in `bytes`, ascending. The bytes after an offset wait for a continuation request.
     pauses: Vec<usize>,
     privacy: Privacy,
+    begun: Begun,
+}
+
+/// Whether the first line of a command was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    No,
+    Yes,
 }
 
 /// Whether bytes may be shown in a trace.
@@ -114,7 +122,7 @@ pub(super) enum Sent {
 impl OutgoingLine {
     /// Creates a line without secrets.
     pub(super) const fn public(bytes: Vec<u8>, pauses: Vec<usize>) -> Self {
-        Self { bytes, pauses, privacy: Privacy::Public }
+        Self { bytes, pauses, privacy: Privacy::Public, begun: Begun::No }
     }
 
     /// Creates a line without literals and secrets.
@@ -124,37 +132,60 @@ impl OutgoingLine {
 
     /// Creates a line whose bytes from `after` on are secret.
     pub(super) const fn secret(bytes: Vec<u8>, pauses: Vec<usize>, after: usize) -> Self {
-        Self { bytes, pauses, privacy: Privacy::Secret { after } }
+        Self { bytes, pauses, privacy: Privacy::Secret { after }, begun: Begun::No }
+    }
+
+    /// Writes the first line if it announces a literal. Returns false if it ends the command, or was written before.
+    pub(super) fn write_announcement(&mut self, tx: &mut SendBuffer) -> bool {
+        if core::mem::replace(&mut self.begun, Begun::Yes) == Begun::Yes {
+            return false;
+        }
+        // Only a literal has a line end inside a command, and only after its announcement.
+        let end = memchr::memchr(b'\n', &self.bytes).map_or(self.bytes.len(), |end| end + 1);
+        let announces = frame::ending(self.bytes.get(..end.saturating_sub(2)).unwrap_or_default());
+        if announces == LineEnd::Plain {
+            return false;
+        }
+        self.put(end, tx);
+        true
     }
 
     /// Writes the bytes up to the next pause.
     pub(super) fn write(&mut self, tx: &mut SendBuffer) -> Sent {
         let end = if self.pauses.is_empty() { self.bytes.len() } else { self.pauses.remove(0) };
-        let end = end.min(self.bytes.len());
+        self.put(end.min(self.bytes.len()), tx);
+        if self.bytes.is_empty() { Sent::Completely } else { Sent::UpToAPause }
+    }
+
+    /// Writes the first `end` bytes.
+    fn put(&mut self, end: usize, tx: &mut SendBuffer) {
         let mut part = self.bytes.split_off(end);
         core::mem::swap(&mut part, &mut self.bytes);
         self.pauses.iter_mut().for_each(|pause| *pause = pause.saturating_sub(end));
         match self.privacy {
             Privacy::Public => tx.put(&part),
             Privacy::Secret { after } => {
+                self.privacy = Privacy::Secret { after: after.saturating_sub(end) };
                 let end = part.len() - if part.ends_with(b"\r\n") { 2 } else { 0 };
                 let after = after.min(end);
                 tx.put(part.get(..after).unwrap_or_default());
                 tx.put_secret(part.get(after..end).unwrap_or_default());
                 tx.put(part.get(end..).unwrap_or_default());
-                self.privacy = Privacy::Secret { after: 0 };
             }
         }
         part.zeroize();
-        if self.bytes.is_empty() { Sent::Completely } else { Sent::UpToAPause }
     }
 }
 
 /// Shows neither the bytes nor their number, because they may be a password.
 impl fmt::Debug for OutgoingLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes: _, pauses, privacy } = self;
-        f.debug_struct("OutgoingLine").field("pauses", &pauses.len()).field("privacy", privacy).finish()
+        let Self { bytes: _, pauses, privacy, begun } = self;
+        f.debug_struct("OutgoingLine")
+            .field("pauses", &pauses.len())
+            .field("privacy", privacy)
+            .field("begun", begun)
+            .finish()
     }
 }
 
@@ -205,15 +236,6 @@ impl ActiveCommand {
     /// Returns whether the machine must still report that the application may write an APPEND's message.
     pub(super) const fn is_unannounced(&self) -> bool {
         matches!(self, Self::AppendPayload { announced: Notified::No, .. })
-    }
-
-    /// Returns the command that was sent only in part; the server may reject it nevertheless.
-    pub(super) fn sent_in_part(&self) -> Option<CommandId> {
-        match self {
-            Self::Literal(outgoing) => Some(outgoing.id),
-            Self::AppendOffered { id, .. } | Self::AppendPayload { id, .. } => Some(*id),
-            _ => None,
-        }
     }
 
     /// Returns the command whose completion lets the next one be sent. An APPEND's message is sent completely first,

@@ -1,14 +1,17 @@
 //! Matches replies to commands. A reply counts only if its command was sent completely before the reply began.
 //!
-//! The session ends on a completion with an unknown tag, a completion of a command that is still in the send buffer,
-//! or an unexpected continuation request. On such a connection no reply can be trusted.
+//! There is one exception: a server may reject (NO, BAD) a command as soon as it has received the announcement of the
+//! command's first literal (RFC 9051 §4.3, RFC 7888 §4). Such a reply never reports success.
+//!
+//! The session ends on a completion with an unknown tag, any other completion of a command that is still in the send
+//! buffer, or an unexpected continuation request. On such a connection no reply can be trusted.
 
 use alloc::collections::VecDeque;
 
 use proto_mail::{CommandMark, PeerError, ReceiveMark, RecvBuffer, SendBuffer};
 
 use super::command_id::CommandId;
-use super::outgoing::{ActiveCommand, CommandKind};
+use super::outgoing::CommandKind;
 use crate::state::{Effect, Outcome, State};
 
 /// A command that awaits its completion.
@@ -18,6 +21,8 @@ struct InProgress {
     kind: CommandKind,
     /// When all of the command was queued.
     mark: CommandMark,
+    /// When the announcement of its first literal was queued. The server may reject the command from then on.
+    announced: CommandMark,
 }
 
 /// The commands that await completion, oldest first, with the marks that decide which reply can answer them.
@@ -54,13 +59,27 @@ impl ReplyMatcher {
             self.last_part.exclude_received(&self.received);
         }
         let unsent = self.in_progress.iter_mut().rev().take_while(|command| !command.mark.is_sent(tx));
-        unsent.for_each(|command| command.mark.exclude_received(&self.received));
+        for command in unsent {
+            command.mark.exclude_received(&self.received);
+            if !command.announced.is_sent(tx) {
+                command.announced.exclude_received(&self.received);
+            }
+        }
     }
 
     /// Expects the completion of a command that has not been queued yet.
     pub(super) fn expect(&mut self, id: CommandId, kind: CommandKind) {
         self.state_changes += usize::from(kind.effect() != Effect::None);
-        self.in_progress.push_back(InProgress { id, kind, mark: CommandMark::NOT_SENT });
+        let (mark, announced) = (CommandMark::NOT_SENT, CommandMark::NOT_SENT);
+        self.in_progress.push_back(InProgress { id, kind, mark, announced });
+    }
+
+    /// Records that a command's first line was queued, which announces a literal.
+    pub(super) fn literal_announced(&mut self, id: CommandId, tx: &SendBuffer) {
+        let mark = CommandMark::new(&self.received, tx);
+        if let Some(command) = self.in_progress.iter_mut().rev().find(|command| command.id == id) {
+            command.announced = mark;
+        }
     }
 
     /// Records that a part of a command was queued; the server may ask for the next part.
@@ -88,19 +107,18 @@ impl ReplyMatcher {
     /// Returns the command that this completion belongs to, and removes it.
     ///
     /// A command that was not sent completely cannot be completed, with one exception: the server may reject (NO,
-    /// BAD) a command that waits for a continuation request or is sending its message.
+    /// BAD) a command with literals once the announcement of the first one was sent.
     pub(super) fn complete(
         &mut self,
         tag: &[u8],
         outcome: Outcome,
-        active: &ActiveCommand,
         tx: &SendBuffer,
     ) -> Result<(CommandId, CommandKind), PeerError> {
         let id = CommandId::from_tag(tag).ok_or(PeerError::UnknownTag)?;
         let place = self.in_progress.iter().position(|command| command.id == id);
         let place = place.ok_or(PeerError::UnknownTag)?;
         let Some(command) = self.in_progress.get(place) else { return Err(PeerError::UnknownTag) };
-        if !command.mark.accepts_reply(&self.received, tx) && !self.may_refuse(id, outcome, active, tx) {
+        if !command.mark.accepts_reply(&self.received, tx) && !self.may_reject(command, outcome, tx) {
             return Err(PeerError::UnexpectedReply);
         }
         let kind = command.kind;
@@ -112,10 +130,8 @@ impl ReplyMatcher {
 
     /// Returns whether this completion rejects a command that was sent in part.
     #[cold]
-    fn may_refuse(&self, id: CommandId, outcome: Outcome, active: &ActiveCommand, tx: &SendBuffer) -> bool {
-        active.sent_in_part() == Some(id)
-            && outcome != Outcome::Success
-            && self.last_part.accepts_reply(&self.received, tx)
+    fn may_reject(&self, command: &InProgress, outcome: Outcome, tx: &SendBuffer) -> bool {
+        outcome != Outcome::Success && command.announced.accepts_reply(&self.received, tx)
     }
 
     /// Returns the kind of the command with this tag, if it awaits its completion.
