@@ -198,11 +198,11 @@ fn losing_a_kept_session_between_two_messages_is_not_an_attempt() {
     for step in ["none", "mail", "rcpt"] {
         let server = Running::start();
         let (pool, route, log) = (one_at_a_time(), server.route(), Log::default());
-        server.book.say_farewell(step, 3);
+        server.book.reply_421_at(step, 3);
         let all = orders(&route, [vec!["a@x.example"], vec!["b@x.example"], vec!["c@x.example"]]);
         let done = run(&Dispatcher::new(&pool, Still::default()), &log, all);
-        let told = |id| [format!("{id} ending [0]"), format!("{id} tried [Success] None")];
-        assert_eq!(log.lines(), [told(0), told(1), told(2)].concat(), "{step}");
+        let expected = |id| [format!("{id} ending [0]"), format!("{id} tried [Success] None")];
+        assert_eq!(log.lines(), [expected(0), expected(1), expected(2)].concat(), "{step}");
         assert!(done.iter().all(|done| done.report.recipients[0].attempts == 1));
         let sessions = if step == "none" { 1 } else { 2 };
         assert_eq!((server.book.sessions().2, server.book.messages().len()), (sessions, 3), "{step}");

@@ -78,11 +78,11 @@ fn a_session_closed_while_idle_costs_nothing() {
 }
 
 /// Delivers in a used session in which the server replies 421 to `step`. Returns the report and the server.
-fn delivered_past_a_farewell(step: &'static str) -> (DeliveryReport, Running) {
+fn delivered_after_a_421(step: &'static str) -> (DeliveryReport, Running) {
     let server = Running::start();
     let (pool, route) = (Pool::new(PoolLimits::default()), server.route());
     assert_eq!(deliver(&pool, &route, &["a@x.example"]), [DeliveryStatus::Success]);
-    server.book.say_farewell(step, 2);
+    server.book.reply_421_at(step, 2);
     let mut message = message(["b@x.example"]);
     let report = pool.deliver(&route, &mut message, &RetryPolicy::default(), &mut Still::default()).unwrap();
     assert_eq!((report.status, server.book.messages().len()), (DeliveryStatus::Success, 2), "{step}");
@@ -92,7 +92,7 @@ fn delivered_past_a_farewell(step: &'static str) -> (DeliveryReport, Running) {
 #[test]
 fn replaces_a_used_session_that_closes_before_a_recipient_is_accepted() {
     for step in ["mail", "rcpt"] {
-        let (report, server) = delivered_past_a_farewell(step);
+        let (report, server) = delivered_after_a_421(step);
         assert_eq!((report.retry_count, report.duration_ms), (0, 0), "{step}");
         assert_eq!(server.book.sessions().2, 2);
     }
@@ -101,7 +101,7 @@ fn replaces_a_used_session_that_closes_before_a_recipient_is_accepted() {
 #[test]
 fn a_late_421_on_a_used_session_is_retried_after_a_delay() {
     for step in ["data", "end"] {
-        let (report, _server) = delivered_past_a_farewell(step);
+        let (report, _server) = delivered_after_a_421(step);
         // 421 means that the server did not accept the message, so it is retried after the delay.
         assert_eq!((report.retry_count, report.duration_ms), (1, 1007), "{step}");
         assert_eq!(report.recipients[0].attempts, 2);
@@ -359,7 +359,7 @@ fn an_application_can_refuse_a_connection() {
     let mut waits = proto_smtp::Waits::default();
     waits.greeting_delay = Duration::from_millis(5);
     let server = Running::set(|config| config.waits(waits));
-    server.book.wants(1);
+    server.book.limit_sessions(1);
     let (holder, pool) = (Pool::new(PoolLimits::default()), Pool::new(PoolLimits::default()));
     assert_eq!(deliver(&holder, &server.route(), &["a@x.example"]), [DeliveryStatus::Success]);
     let orders = [DeliveryRequest { id: 0, message: message(["b@x.example"]), route: server.route() }];

@@ -22,7 +22,7 @@ use io_mio::{
     TlsVersions,
 };
 use loopback::{localhost, target, users};
-use mailclient::delivery;
+use mailclient::{delivery, login::LoggedIn};
 use proto_mail::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use proto_smtp::{
     Config,
@@ -259,13 +259,13 @@ fn a_server_shutdown_is_retryable() {
     let server = Running::start(ListenerTls::Implicit(identity.server()));
     let mut connection = connect(server.address, Security::ImplicitTls, authority.trust());
     server.handle.shut_down(Duration::from_secs(5));
-    let told = connection.drive(|turn, _, _| match turn {
+    let farewell = connection.drive(|turn, _, _| match turn {
         ConnectionEvent::Machine(Event::Closed(Some(response))) => {
             Ok::<_, Error>(Some(format!("{response:?}")))
         }
         _ => Ok(None),
     });
-    match told {
+    match farewell {
         Ok(text) => assert!(text.contains("421"), "{text}"),
         Err(error) => assert!(error.is_retryable() && error.kind() != ErrorKind::Security, "{error}"),
     }
@@ -314,7 +314,7 @@ fn line(stream: &mut impl BufRead) -> String {
 }
 
 /// Logs in this many times and disconnects. Returns the outcomes and the lines that the server received.
-fn log_in(times: usize, replies: &'static [&'static str]) -> (Vec<Result<Mechanism, Error>>, Vec<String>) {
+fn log_in(times: usize, replies: &'static [&'static str]) -> (Vec<Result<LoggedIn, Error>>, Vec<String>) {
     let (address, trust, server) = scripted(replies);
     let connector = Connector::new(trust).deadlines(Deadlines::uniform(Duration::from_secs(5)));
     let to = target(address, Security::ImplicitTls);
@@ -335,14 +335,14 @@ fn retries_a_login_without_an_initial_response() {
     for refusal in ["500 5.5.2 what\r\n", "501 5.5.4 what\r\n"] {
         let replies: &'static [&'static str] = Box::leak(Box::new([refusal, "334 \r\n", "235 in\r\n"]));
         let (outcomes, heard) = log_in(1, replies);
-        assert_eq!(*outcomes[0].as_ref().unwrap(), Mechanism::Plain);
+        assert_eq!(outcomes[0].as_ref().unwrap().method, Mechanism::Plain.name());
         assert_eq!(heard, [&[WITH], &WITHOUT[..]].concat());
     }
 }
 
 #[test]
 fn does_not_repeat_refused_credentials() {
-    let refused = |outcome: &Result<Mechanism, Error>, expected: u16| matches!(outcome, Err(Error::AuthenticationFailed { code: Some(code), .. }) if *code == expected);
+    let refused = |outcome: &Result<LoggedIn, Error>, expected: u16| matches!(outcome, Err(Error::AuthenticationFailed { code: Some(code), .. }) if *code == expected);
     // Replies that are not about the initial response.
     let others: [(u16, &'static [&'static str]); 5] = [
         (535, &["535 5.7.8 no\r\n"]),

@@ -7,5 +7,5 @@ pub(crate) mod traits;
 
 pub use imap::{ImapClient, ImapServer};
 pub use ports::ProtocolPorts;
-pub use smtp::{SmtpClient, SmtpServer, service_refused};
+pub use smtp::{SmtpClient, SmtpServer, service_refused, session_ready};
 pub use traits::{ClientProtocol, MachineMut, Protocol, ServerProtocol, StartTlsReadiness};

@@ -60,14 +60,10 @@ impl ClientProtocol for SmtpClient {
         _: &mut SendBuffer,
     ) -> Result<StartTlsReadiness, Error> {
         // The machine sends EHLO itself.
-        match event {
-            Event::Capabilities(_) => Ok(StartTlsReadiness::Ready),
-            Event::Rejected(Step::Greeting | Step::Hello, reply) | Event::Closed(Some(reply)) => {
-                Err(service_refused(&reply))
-            }
-            Event::Closed(None) => Err(Error::Closed),
-            _ => Ok(StartTlsReadiness::Continue),
-        }
+        Ok(match session_ready(&event)? {
+            Some(()) => StartTlsReadiness::Ready,
+            None => StartTlsReadiness::Continue,
+        })
     }
 
     fn starttls(
@@ -122,6 +118,21 @@ impl ServerProtocol for SmtpServer {
             MachineMut::Cleartext(machine) => machine.shutdown("The server is going down", tx),
             MachineMut::Secure(machine) => machine.shutdown("The server is going down", tx),
         }
+    }
+}
+
+/// Returns `Some` once an SMTP server has greeted the client and answered EHLO: commands can be sent.
+///
+/// # Errors
+/// [`Error::ServiceRefused`] if the server refuses to serve; [`Error::Closed`] if it closed the connection.
+pub fn session_ready(event: &Event<'_>) -> Result<Option<()>, Error> {
+    match event {
+        Event::Capabilities(_) => Ok(Some(())),
+        Event::Rejected(Step::Greeting | Step::Hello, reply) | Event::Closed(Some(reply)) => {
+            Err(service_refused(reply))
+        }
+        Event::Closed(None) => Err(Error::Closed),
+        _ => Ok(None),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use io_common::{Target, TlsInfo};
+use io_common::{Target, TlsInfo, protocol::session_ready};
 use proto_mail::{Channel, Cleartext, Credentials, Mechanism, Secure, SendBuffer, sasl::MechanismChoice};
 use proto_smtp::{
     Config,
@@ -237,7 +237,7 @@ impl<C: Channel> SmtpClient<C> {
         loop {
             match self.unfinished {
                 Unfinished::Greeting => {
-                    self.until(|event, _, _| greeted(&event)).await?;
+                    self.until(|event, _, _| Ok(session_ready(&event)?)).await?;
                     self.unfinished = Unfinished::Replies;
                 }
                 Unfinished::Replies if self.machine().is_idle() => return Ok(()),
@@ -314,18 +314,6 @@ impl<C: Channel> SmtpClient<C> {
         self.settle().await?;
         Ok(self.connection)
     }
-}
-
-/// Returns `Some` when commands can be sent: once the server has greeted and answered EHLO.
-fn greeted(event: &Event<'_>) -> Result<Option<()>, Error> {
-    let refusal = match event {
-        Event::Capabilities(_) => return Ok(Some(())),
-        Event::Rejected(Step::Greeting | Step::Hello, response) | Event::Closed(Some(response)) => response,
-        Event::Closed(None) => return Err(io_common::Error::Closed.into()),
-        _ => return Ok(None),
-    };
-    let (code, reply) = (refusal.code().get(), refusal.to_string());
-    Err(io_common::Error::ServiceRefused { code, reply }.into())
 }
 
 /// Returns how an authentication has ended; `None` if the event does not end it.

@@ -1,9 +1,11 @@
 //! The steps of an SMTP session around its transactions: readiness, login, QUIT.
 
-use proto_mail::{Channel, Credentials, Mechanism, Secure};
-use proto_smtp::client::{AuthOutcome, Client, Event};
+use proto_mail::{Channel, Credentials, Mechanism, Secure, SendBuffer};
+use proto_smtp::client::{Client, Event};
 
-use io_common::protocol::service_refused;
+use crate::channel::ClientChannel;
+use crate::login::{LoggedIn, Login, LoginStep, Renewal};
+use io_common::protocol::session_ready;
 use io_mio::{Connection, ConnectionEvent, Error};
 
 /// Waits for the greeting and the reply to EHLO.
@@ -12,12 +14,8 @@ use io_mio::{Connection, ConnectionEvent, Error};
 /// The connection is lost or a time limit passes; [`Error::ServiceRefused`] if the server refuses to serve.
 pub fn wait_until_ready<C: Channel>(connection: &mut Connection<Client<C>>) -> Result<(), Error> {
     connection.drive(|turn, _, _| match turn {
-        ConnectionEvent::Machine(Event::Capabilities(_)) => Ok(Some(())),
-        ConnectionEvent::Machine(Event::Rejected(_, response) | Event::Closed(Some(response))) => {
-            Err(service_refused(&response))
-        }
-        ConnectionEvent::Machine(Event::Closed(None)) => Err(Error::Closed),
-        _ => Ok(None),
+        ConnectionEvent::Machine(event) => session_ready(&event),
+        ConnectionEvent::Writable => Ok(None),
     })
 }
 
@@ -29,11 +27,8 @@ pub(super) fn quit<C: Channel>(mut connection: Connection<Client<C>>) {
     let _ = connection.close();
 }
 
-/// Logs in on a [ready](wait_until_ready) connection, with the first of these mechanisms that fits, and returns it.
-///
-/// If the server does not understand an initial response (500 or 501), the mechanism is tried once more without one. If it
-/// refuses a mechanism that reveals no credentials (SCRAM; 500 to 504, 534), the next one that reveals none is tried once.
-/// A mechanism that reveals the password is never a replacement, and a refused password is not tried twice.
+/// Logs in on a [ready](wait_until_ready) connection, with the first of these mechanisms that fits. [`login`](crate::login)
+/// says what is tried after a refusal. The credentials are not renewed.
 ///
 /// # Errors
 /// [`Error::AuthenticationFailed`] if no mechanism fits or the server refuses; or the connection is lost.
@@ -41,75 +36,45 @@ pub fn log_in(
     connection: &mut Connection<Client<Secure>>,
     order: &[Mechanism],
     credentials: Credentials,
-) -> Result<Mechanism, Error> {
-    let mechanism = choose(connection, order, &credentials)?;
-    let kept = credentials.duplicate();
-    let refused = match try_mechanism(connection, mechanism, credentials) {
-        Err(refused)
-            if refuses_mechanism(&refused)
-                && !mechanism.reveals_credentials()
-                // The client did not cancel because of the server's challenge.
-                && connection.machine().authentication_failure().is_none() =>
-        {
-            refused
+) -> Result<LoggedIn, Error> {
+    let mut login = SessionLogin(Login::new(order, credentials, Renewal::Impossible));
+    connection.with(|client, tx| login.start(client, tx))?;
+    connection.drive(|turn, client, tx| match turn {
+        ConnectionEvent::Machine(event) => login.event(&event, client, tx),
+        ConnectionEvent::Writable => Ok(None),
+    })
+}
+
+/// A [`Login`] whose errors are those of a session.
+struct SessionLogin(Login);
+
+impl SessionLogin {
+    fn start<C: ClientChannel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.0.start(client, tx).map(drop).map_err(|error| authentication_failed(&error))
+    }
+
+    fn event<C: ClientChannel>(
+        &mut self,
+        event: &Event<'_>,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<LoggedIn>, Error> {
+        if matches!(event, Event::Closed(_)) {
+            return session_ready(event).map(|_| None);
         }
-        outcome => return outcome.map(|()| mechanism),
-    };
-    // The server cannot use this mechanism: try the next one that reveals no credentials, once.
-    let rest: Vec<Mechanism> =
-        order.iter().copied().filter(|other| *other != mechanism && !other.reveals_credentials()).collect();
-    let Ok(next) = choose(connection, &rest, &kept) else { return Err(refused) };
-    try_mechanism(connection, next, kept).map(|()| next)
-}
-
-fn choose(
-    connection: &Connection<Client<Secure>>,
-    order: &[Mechanism],
-    credentials: &Credentials,
-) -> Result<Mechanism, Error> {
-    let chosen = connection.machine().choose_mechanism(order, credentials).into_result();
-    chosen.map_err(|reasons| Error::AuthenticationFailed { code: None, reply: reasons.to_string() })
-}
-
-/// Whether the reply is about the mechanism and not about the password (RFC 4954 §6): 500 to 504, or 534.
-const fn refuses_mechanism(error: &Error) -> bool {
-    matches!(error, Error::AuthenticationFailed { code: Some(500..=504 | 534), .. })
-}
-
-/// Tries a mechanism, and once more without an initial response if the server did not understand that.
-fn try_mechanism(
-    connection: &mut Connection<Client<Secure>>,
-    mechanism: Mechanism,
-    credentials: Credentials,
-) -> Result<(), Error> {
-    // A session that already omits initial responses needs no second try.
-    let once_more = (!connection.machine().has_refused_initial_response()).then(|| credentials.duplicate());
-    match (authenticate(connection, mechanism, credentials), once_more) {
-        (Err(Error::AuthenticationFailed { .. }), Some(credentials))
-            if connection.machine().has_refused_initial_response() =>
-        {
-            authenticate(connection, mechanism, credentials)
+        match self.0.event(event, client, tx) {
+            Ok(LoginStep::Done(logged_in)) => Ok(Some(logged_in)),
+            Ok(LoginStep::Event | LoginStep::RenewCredentials) => Ok(None),
+            Err(error) => Err(authentication_failed(&error)),
         }
-        (outcome, _) => outcome,
     }
 }
 
-fn authenticate(
-    connection: &mut Connection<Client<Secure>>,
-    mechanism: Mechanism,
-    credentials: Credentials,
-) -> Result<(), Error> {
-    connection.with(|client, tx| client.authenticate(mechanism, credentials, tx))?;
-    connection.drive(|turn, _, _| match turn {
-        ConnectionEvent::Machine(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(())),
-        ConnectionEvent::Machine(Event::Auth(
-            AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response),
-        )) => Err(Error::AuthenticationFailed {
-            code: Some(response.code().get()),
-            reply: response.to_string(),
-        }),
-        ConnectionEvent::Machine(Event::Closed(Some(response))) => Err(service_refused(&response)),
-        ConnectionEvent::Machine(Event::Closed(None)) => Err(Error::Closed),
-        _ => Ok(None),
-    })
+/// Converts the error of a login: the server's reply decides whether a retry makes sense.
+fn authentication_failed(error: &crate::Error) -> Error {
+    let code = error.reply().and_then(|reply| reply.code.as_deref()?.get(..3)?.parse().ok());
+    let text = error.message();
+    // The error says that logging in failed.
+    let reply = error.own_text().and_then(|own| text.strip_prefix(own)?.strip_prefix(": ")).unwrap_or(text);
+    Error::AuthenticationFailed { code, reply: reply.to_owned() }
 }

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::login::{LoggedIn, Renewal, needs_tls};
 use crate::task::{Task, TaskStep};
 
-use super::login::{LogIn, extensions, session_refused};
+use super::login::{AwaitReady, LogIn, extensions};
 
 /// How long to wait for the server's reply to QUIT.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -128,16 +128,14 @@ impl<C: ClientChannel> Session<C> {
         if self.is_ready {
             return Ok(());
         }
-        self.connection.drive(|turn, _, _| match turn {
-            ConnectionEvent::Machine(Event::Greeting(response)) => greeting(&response).map(|()| None),
-            ConnectionEvent::Machine(Event::Capabilities(_)) => Ok(Some(())),
-            ConnectionEvent::Machine(Event::Rejected(_, response)) => {
-                Err(session_refused(Some(&response)).into())
+        let mut task = AwaitReady::new();
+        self.connection.drive(|turn, client, tx| {
+            let ConnectionEvent::Machine(event) = turn else { return Ok(None) };
+            if let Event::Greeting(response) = &event {
+                greeting(response)?;
             }
-            ConnectionEvent::Machine(Event::Closed(response)) => {
-                Err(session_refused(response.as_ref()).into())
-            }
-            _ => Ok(None),
+            let step = task.event(event, client, tx)?;
+            Ok::<_, E>(if let TaskStep::Done(()) = step { Some(()) } else { None })
         })?;
         self.is_ready = true;
         Ok(())

@@ -44,7 +44,7 @@ pub struct Book {
     /// The state of the random generator that decides when the server leaves, with or without a reply; 0: never.
     chaos: Mutex<u64>,
     /// The maximum number of sessions that the application accepts; 0: no limit.
-    wanted: AtomicUsize,
+    session_limit: AtomicUsize,
     /// How long the server waits before it replies to a message.
     think: Mutex<Duration>,
 }
@@ -69,7 +69,8 @@ impl Book {
         self.messages.lock().unwrap().clone()
     }
 
-    pub fn say_farewell(&self, step: &'static str, message: usize) {
+    /// Makes the server reply 421 to this step of this message.
+    pub fn reply_421_at(&self, step: &'static str, message: usize) {
         *self.farewell.lock().unwrap() = Some((step, message));
     }
 
@@ -90,8 +91,9 @@ impl Book {
         (*chaos >> 20) % sides
     }
 
-    pub fn wants(&self, sessions: usize) {
-        self.wanted.store(sessions, Ordering::SeqCst);
+    /// Makes the application refuse more sessions than this.
+    pub fn limit_sessions(&self, sessions: usize) {
+        self.session_limit.store(sessions, Ordering::SeqCst);
     }
 
     pub fn think(&self, time: Duration) {
@@ -233,8 +235,8 @@ impl Handler<SmtpServer> for App {
         tx: &mut SendBuffer,
         cx: &mut Context<'_>,
     ) -> Next {
-        let wanted = self.book.wanted.load(Ordering::SeqCst);
-        if wanted > 0 && cx.sessions() > wanted {
+        let limit = self.book.session_limit.load(Ordering::SeqCst);
+        if limit > 0 && cx.sessions() > limit {
             let enough = response(554, "enough");
             match machine {
                 io_mio::MachineMut::Cleartext(machine) => machine.reject_connection(&enough, tx).unwrap(),
