@@ -6,6 +6,7 @@ pub mod address;
 mod connect_stage;
 mod deadlines;
 pub mod error;
+pub mod lookup;
 pub mod protocol;
 pub mod proxy;
 pub mod server;
@@ -18,7 +19,7 @@ pub mod transport;
 pub mod workers;
 
 pub use address::Address;
-pub use connect_stage::{ConnectStage, StageReport};
+pub use connect_stage::{ConnectStage, StageObserver, StageReport, StageReporter};
 pub use deadlines::{Deadlines, MinimumRate};
 pub use error::{Error, ErrorKind, TimeoutStage};
 pub use protocol::{

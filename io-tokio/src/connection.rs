@@ -292,7 +292,7 @@ impl<M: Machine> Connection<M> {
     }
 
     /// The inner half of the TLS gate: makes a machine without memory of the cleartext session.
-    fn complete(
+    pub(crate) fn complete(
         mut transport: TimedTransport,
         upgrade: impl Upgrade<Secured = M>,
         secure: Secure,

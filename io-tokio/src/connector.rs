@@ -1,57 +1,88 @@
 //! Opening a client's connection: name, address, TLS. Each stage has a time limit. Nothing falls back to less than what
 //! was asked for.
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    io,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use io_common::{
-    ClientProtocol, Deadlines, Security, StartTlsReadiness, Target, TimeoutStage, TlsClientConfig, Trace,
-    tls,
+    Address, ClientProtocol, ConnectStage, Deadlines, Proxy, Security, StageObserver, StageReport,
+    StageReporter, StartTlsReadiness, Target, TimeoutStage, TlsClientConfig, TlsInfo, Trace,
+    protocol::ProtocolPorts,
+    tls::{self, DetectedProtocol},
     trace::{Role, Tracer},
     transport::TlsStart,
 };
-use proto_mail::SendBuffer;
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::{sleep, timeout},
-};
+use proto_mail::{Secure, SendBuffer};
+use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
     connection::{Connection, ConnectionEvent},
+    dial::{connect_unix, race, resolve, within},
+    error::Error,
+    socket::Socket,
     timed_transport::TimedTransport,
+    timer::now,
+    tunnel,
 };
-use crate::{error::Error, socket::Socket, timer::now};
 
-/// How long an address may take before the next one is tried as well (RFC 8305 §5).
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// How long a server may be silent before a second connection asks whether it waits for TLS.
+const SILENCE: Duration = Duration::from_millis(400);
+/// How long that second connection may take.
+const PROBE: Duration = Duration::from_millis(800);
 
-/// Opens connections with one TLS configuration and set of time limits. Cheap to clone.
+/// A socket on the way to a server.
+struct Dialled {
+    socket: Socket,
+    /// Where a second connection may ask for TLS. `None` through a proxy and for a caller's socket.
+    probe: Option<SocketAddr>,
+}
+
+/// Opens connections with one TLS configuration, set of time limits and proxy. Cheap to clone.
 #[derive(Clone)]
 pub struct Connector {
     tls: TlsClientConfig,
     deadlines: Deadlines,
+    proxy: Option<Proxy>,
+    observer: StageObserver,
     tracer: Option<Arc<Tracer>>,
+    probes: bool,
 }
 
 impl Connector {
-    /// A connector with the default [`Deadlines`].
+    /// A connector with the default [`Deadlines`] and without a proxy.
     #[must_use]
     pub fn new(tls: TlsClientConfig) -> Self {
-        Self { tls, deadlines: Deadlines::default(), tracer: None }
+        let deadlines = Deadlines::default();
+        Self { tls, deadlines, proxy: None, observer: StageObserver::default(), tracer: None, probes: true }
     }
 
     /// Sets the time limits.
     #[must_use]
     pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
         self.deadlines = deadlines;
+        self
+    }
+
+    /// Connects through this proxy, which also resolves the names of servers. Unix sockets are reached directly.
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// Calls `observer` with each completed stage, and with the server's certificate even if it is refused. It must not
+    /// block.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Fn(&StageReport) + Send + Sync + 'static) -> Self {
+        self.observer = StageObserver::new(observer);
+        self
+    }
+
+    /// Turns the probe off: by default, a server that is silent when its greeting is due is asked on a second connection
+    /// whether it speaks TLS. Port 25 is never probed, because some servers there penalise it, and neither is a server
+    /// behind a proxy.
+    #[must_use]
+    pub const fn without_probe(mut self) -> Self {
+        self.probes = false;
         self
     }
 
@@ -72,8 +103,9 @@ impl Connector {
         target: &Target,
         config: &P::Config,
     ) -> Result<Connection<P::Secure>, Error> {
-        let socket = self.dial(target).await?;
-        self.connect_over::<P>(socket, target, config).await
+        let mut stages = Stages::start(self);
+        let dialled = self.dial(target, &mut stages).await?;
+        self.secure::<P>(dialled, target, config, &mut stages).await
     }
 
     /// As [`connect`](Self::connect), over a stream that the caller has connected. `target` gives the names and the
@@ -87,16 +119,24 @@ impl Connector {
         target: &Target,
         config: &P::Config,
     ) -> Result<Connection<P::Secure>, Error> {
-        let mut transport = self.transport::<P>(socket);
+        let dialled = Dialled { socket, probe: None };
+        self.secure::<P>(dialled, target, config, &mut Stages::start(self)).await
+    }
+
+    async fn secure<P: ClientProtocol>(
+        &self,
+        dialled: Dialled,
+        target: &Target,
+        config: &P::Config,
+        stages: &mut Stages,
+    ) -> Result<Connection<P::Secure>, Error> {
+        let probe = dialled.probe.filter(|address| self.probes && address.port() != 25);
+        let mut transport = self.transport::<P>(dialled.socket);
         let config = &P::config_for_address(config, transport.inner.local_ip()?);
         if target.security() == Security::StartTls {
-            let machine = P::open(config, &mut transport.inner.tx);
-            let mut connection = Connection::new(transport, machine, None);
-            self.await_readiness::<P>(&mut connection).await?;
-            return connection.starttls::<P>(&self.tls, target).await;
+            return self.upgrade::<P>(transport, probe, target, config, stages).await;
         }
-        let (secure, info) =
-            transport.handshake(&self.tls, &target.handshake_names(), TlsStart::Implicit).await?;
+        let (secure, info) = self.handshake(&mut transport, target, TlsStart::Implicit, stages).await?;
         let machine = P::open_secure(config, secure, &mut transport.inner.tx);
         transport.inner.release_plaintext()?;
         Ok(Connection::new(transport, machine, Some(info)))
@@ -112,8 +152,8 @@ impl Connector {
         target: &Target,
         config: &P::Config,
     ) -> Result<Connection<P::Cleartext>, Error> {
-        let socket = self.dial(target).await?;
-        self.danger_connect_cleartext_over::<P>(socket, config)
+        let dialled = self.dial(target, &mut Stages::start(self)).await?;
+        self.danger_connect_cleartext_over::<P>(dialled.socket, config)
     }
 
     /// As [`danger_connect_cleartext`](Self::danger_connect_cleartext), over a stream that the caller has connected.
@@ -144,6 +184,81 @@ impl Connector {
         transport
     }
 
+    /// Connects to the target's address, directly or through the proxy, or to its Unix socket.
+    async fn dial(&self, target: &Target, stages: &mut Stages) -> Result<Dialled, Error> {
+        if let Some(path) = target.unix_path() {
+            let socket = connect_unix(path).await?;
+            stages.complete(ConnectStage::Connected(Address::Unix(Some(path.into()))));
+            return Ok(Dialled { socket, probe: None });
+        }
+        let (host, port) = target.place();
+        let (dialled_host, dialled_port) = match &self.proxy {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => (host, port),
+        };
+        let addresses = resolve(dialled_host, dialled_port, self.deadlines.lookup).await?;
+        stages.complete(ConnectStage::Resolved(addresses.clone()));
+        let stream = race(dialled_host, &addresses, self.deadlines.connect).await?;
+        let address = stream.peer_addr().map_err(io_common::Error::io("asking for the peer's address"))?;
+        stages.complete(ConnectStage::Connected(address.into()));
+        let mut probe = Some(address);
+        if let Some(proxy) = &self.proxy {
+            tunnel::open(proxy, &stream, host, port, self.deadlines.proxy).await?;
+            stages.complete(ConnectStage::Tunnelled);
+            probe = None;
+        }
+        let socket = Socket::try_from(stream).map_err(io_common::Error::io("asking for an address"))?;
+        Ok(Dialled { socket, probe })
+    }
+
+    /// Waits until the server is ready for STARTTLS, negotiates it and makes the handshake.
+    async fn upgrade<P: ClientProtocol>(
+        &self,
+        mut transport: TimedTransport,
+        probe: Option<SocketAddr>,
+        target: &Target,
+        config: &P::Config,
+        stages: &mut Stages,
+    ) -> Result<Connection<P::Secure>, Error> {
+        let machine = P::open(config, &mut transport.inner.tx);
+        let mut connection = Connection::new(transport, machine, None);
+        if let Some(address) = probe {
+            match timeout(SILENCE, connection.drive(prepare_starttls::<P>)).await {
+                Ok(ready) => ready?,
+                Err(_) => {
+                    if connection.counts().0 == 0 {
+                        self.probe(address, target, ProtocolPorts::of::<P>()).await?;
+                    }
+                    self.await_readiness::<P>(&mut connection).await?;
+                }
+            }
+        } else {
+            self.await_readiness::<P>(&mut connection).await?;
+        }
+        stages.complete(ConnectStage::Greeted);
+        let (mut transport, machine) = connection.into_parts();
+        let upgrade = transport.negotiate::<P>(machine).await?;
+        let (secure, info) = self.handshake(&mut transport, target, TlsStart::StartTls, stages).await?;
+        Connection::complete(transport, upgrade, secure, info)
+    }
+
+    async fn handshake(
+        &self,
+        transport: &mut TimedTransport,
+        target: &Target,
+        start: TlsStart,
+        stages: &mut Stages,
+    ) -> Result<(Secure, Arc<TlsInfo>), Error> {
+        stages.complete(ConnectStage::TlsStarted);
+        let handshake = transport.handshake(&self.tls, &target.handshake_names(), start).await;
+        if let Some(certificate) = transport.inner.observed_certificate() {
+            stages.complete(ConnectStage::Certificate(certificate));
+        }
+        let (secure, info) = handshake?;
+        stages.complete(ConnectStage::TlsDone(info.clone()));
+        Ok((secure, info))
+    }
+
     /// Waits until the server is ready for STARTTLS. Each of its replies has its own time limit. Together they have that
     /// of three greetings, so that a server that keeps sending other replies cannot hold the client.
     async fn await_readiness<P: ClientProtocol>(
@@ -151,101 +266,73 @@ impl Connector {
         connection: &mut Connection<P::Cleartext>,
     ) -> Result<(), Error> {
         let after = self.deadlines.greeting.saturating_mul(3);
-        let ready = connection.drive(|event, machine: &mut P::Cleartext, tx: &mut SendBuffer| match event {
-            ConnectionEvent::Machine(event) => Ok::<_, Error>(
-                (P::prepare_starttls(event, machine, tx)? == StartTlsReadiness::Ready).then_some(()),
-            ),
-            ConnectionEvent::Writable => Ok(None),
-        });
-        within(after, TimeoutStage::Goal, ready).await
+        within(after, TimeoutStage::Goal, connection.drive(prepare_starttls::<P>)).await
     }
 
-    /// Connects to the target's address or Unix socket.
-    async fn dial(&self, target: &Target) -> Result<Socket, Error> {
-        if let Some(path) = target.unix_path() {
-            return connect_unix(path).await;
+    /// Asks on a second connection whether the port speaks TLS. Failures are ignored: only a TLS reply counts.
+    async fn probe(&self, address: SocketAddr, target: &Target, ports: ProtocolPorts) -> Result<(), Error> {
+        let hello = self.tls.client_hello(&target.handshake_names())?;
+        match timeout(PROBE, ask(address, &hello)).await {
+            Ok(Ok(Some(DetectedProtocol::Tls))) => Err(ports.wrong_mode(DetectedProtocol::Tls).into()),
+            _ => Ok(()),
         }
-        let (host, port) = target.place();
-        let lookup = async { lookup_host((bare(host), port)).await.map_err(|source| no_host(host, source)) };
-        let addresses: Vec<_> = within(self.deadlines.lookup, TimeoutStage::Lookup, lookup).await?.collect();
-        if addresses.is_empty() {
-            return Err(no_host(host, io::ErrorKind::NotFound.into()));
-        }
-        let connected = async {
-            race(&addresses).await.map_err(|attempts| {
-                Error::from(io_common::Error::Connect { host: host.to_owned(), attempts })
-            })
-        };
-        let stream = within(self.deadlines.connect, TimeoutStage::Connect, connected).await?;
-        Socket::try_from(stream).map_err(|error| io_common::Error::io("asking for an address")(error).into())
     }
 }
 
-/// Removes the brackets of an IPv6 address.
-fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
-}
-
-fn no_host(host: &str, source: io::Error) -> Error {
-    io_common::Error::Lookup { host: host.to_owned(), source }.into()
-}
-
-/// Waits for `work`, for this time at most.
-async fn within<T>(
-    after: Duration,
-    stage: TimeoutStage,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    timeout(after, work).await.unwrap_or_else(|_| Err(io_common::Error::TimedOut { stage, after }.into()))
-}
-
-type Attempt<'a> = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)> + Send + 'a>>;
-
-/// Connects to the first address that accepts. Each gets a head start before the next one is tried as well.
-async fn race(addresses: &[SocketAddr]) -> Result<TcpStream, Vec<(SocketAddr, io::Error)>> {
-    let mut waiting = addresses.iter();
-    let mut running: Vec<Attempt<'_>> = Vec::new();
-    let mut failed = Vec::new();
+/// Sends this ClientHello, and says which protocol the first bytes of the answer belong to.
+async fn ask(address: SocketAddr, hello: &[u8]) -> io::Result<Option<DetectedProtocol>> {
+    let stream = TcpStream::connect(address).await?;
+    let mut rest = hello;
+    while !rest.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(rest) {
+            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut first = [0; 5];
     loop {
-        if let Some(&address) = waiting.next() {
-            running.push(Box::pin(async move { (address, TcpStream::connect(address).await) }));
-        }
-        if running.is_empty() {
-            return Err(failed);
-        }
-        let mut head_start = pin!(sleep(ATTEMPT_DELAY));
-        let has_more = !waiting.as_slice().is_empty();
-        let finished = poll_fn(|cx| {
-            for index in 0..running.len() {
-                if let Poll::Ready(result) = running[index].as_mut().poll(cx) {
-                    drop(running.swap_remove(index));
-                    return Poll::Ready(Some(result));
-                }
-            }
-            if has_more { head_start.as_mut().poll(cx).map(|()| None) } else { Poll::Pending }
-        });
-        match finished.await {
-            Some((_, Ok(stream))) => return Ok(stream),
-            Some((address, Err(error))) => failed.push((address, error)),
-            None => {}
+        stream.readable().await?;
+        match stream.try_read(&mut first) {
+            Ok(count) => return Ok(DetectedProtocol::of(first.get(..count).unwrap_or_default())),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
 }
 
-#[cfg(unix)]
-async fn connect_unix(path: &std::path::Path) -> Result<Socket, Error> {
-    let failed = io_common::Error::io("connecting to a Unix socket");
-    let stream = tokio::net::UnixStream::connect(path).await;
-    Ok(stream.and_then(Socket::try_from).map_err(failed)?)
+fn prepare_starttls<P: ClientProtocol>(
+    event: ConnectionEvent<'_, P::Cleartext>,
+    machine: &mut P::Cleartext,
+    tx: &mut SendBuffer,
+) -> Result<Option<()>, Error> {
+    match event {
+        ConnectionEvent::Machine(event) => {
+            Ok((P::prepare_starttls(event, machine, tx)? == StartTlsReadiness::Ready).then_some(()))
+        }
+        ConnectionEvent::Writable => Ok(None),
+    }
 }
 
-#[cfg(not(unix))]
-async fn connect_unix(_: &std::path::Path) -> Result<Socket, Error> {
-    Err(io_common::Error::Config("Unix sockets are not available on this platform".into()).into())
+/// Reports completed stages to the observer.
+struct Stages(StageReporter);
+
+impl Stages {
+    fn start(connector: &Connector) -> Self {
+        Self(StageReporter::start(connector.observer.clone(), now()))
+    }
+
+    fn complete(&mut self, stage: ConnectStage) {
+        self.0.complete(stage, now());
+    }
 }
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("deadlines", &self.deadlines).finish_non_exhaustive()
+        f.debug_struct("Connector")
+            .field("deadlines", &self.deadlines)
+            .field("proxy", &self.proxy)
+            .finish_non_exhaustive()
     }
 }

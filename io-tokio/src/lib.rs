@@ -4,6 +4,7 @@
 
 mod connection;
 mod connector;
+mod dial;
 pub mod error;
 pub mod imap;
 pub mod server;
@@ -11,15 +12,17 @@ pub mod smtp;
 mod socket;
 mod timed_transport;
 mod timer;
+mod tunnel;
 
 pub use connection::{Connection, ConnectionEvent};
 pub use connector::Connector;
 pub use error::Error;
 pub use imap::ImapClient;
 pub use io_common::{
-    self, Address, CloseReason, ConnectionLimits, Context, Deadlines, ErrorKind, Handler, ImapServer,
-    ListenerSettings, ListenerTls, MachineMut, Next, Peer, Security, SessionHandle, SmtpServer, Target,
-    TlsClientConfig, TlsInfo, TlsServerConfig, TlsVersions, TrustedProxies,
+    self, Address, CloseReason, ConnectStage, ConnectionLimits, Context, Deadlines, ErrorKind, Handler,
+    ImapServer, ListenerSettings, ListenerTls, MachineMut, Next, Peer, Proxy, ProxyError, Security,
+    SessionHandle, SmtpServer, StageReport, Target, TlsClientConfig, TlsInfo, TlsServerConfig, TlsVersions,
+    TrustedProxies,
 };
 pub use server::Server;
 pub use smtp::SmtpClient;

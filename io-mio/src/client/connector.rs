@@ -10,8 +10,8 @@ use std::{
 };
 
 use io_common::{
-    Address, ClientProtocol, ConnectStage, Deadlines, Error, Proxy, Security, StageReport, StartTlsReadiness,
-    Target, TimeoutStage, TlsClientConfig, Trace,
+    Address, ClientProtocol, ConnectStage, Deadlines, Error, Proxy, Security, StageObserver, StageReport,
+    StageReporter, StartTlsReadiness, Target, TimeoutStage, TlsClientConfig, Trace,
     protocol::ProtocolPorts,
     tls::{DetectedProtocol, seed},
     trace::{Role, Tracer},
@@ -33,8 +33,6 @@ const SILENCE: Duration = Duration::from_millis(400);
 /// How long connecting and each read may take on that second connection.
 const PROBE: Duration = Duration::from_millis(400);
 
-type Observer = dyn Fn(&StageReport) + Send + Sync;
-
 /// Opens connections with one TLS configuration, set of time limits and proxy. Cheap to clone.
 ///
 /// ```no_run
@@ -54,7 +52,7 @@ pub struct Connector {
     tls: TlsClientConfig,
     deadlines: Deadlines,
     proxy: Option<Proxy>,
-    observer: Option<Arc<Observer>>,
+    observer: StageObserver,
     tracer: Option<Arc<Tracer>>,
     probes: bool,
 }
@@ -73,7 +71,7 @@ impl Connector {
     #[must_use]
     pub fn new(tls: TlsClientConfig) -> Self {
         let deadlines = Deadlines::default();
-        Self { tls, deadlines, proxy: None, observer: None, tracer: None, probes: true }
+        Self { tls, deadlines, proxy: None, observer: StageObserver::default(), tracer: None, probes: true }
     }
 
     /// Sets the time limits.
@@ -93,7 +91,7 @@ impl Connector {
     /// Calls `observer` with each completed stage, and with the server's certificate even if it is refused.
     #[must_use]
     pub fn observer(mut self, observer: impl Fn(&StageReport) + Send + Sync + 'static) -> Self {
-        self.observer = Some(Arc::new(observer));
+        self.observer = StageObserver::new(observer);
         self
     }
 
@@ -122,7 +120,7 @@ impl Connector {
         target: &Target,
         config: &P::Config,
     ) -> Result<Connection<P::Secure>, Error> {
-        let mut stages = Stages { connector: self, last: Instant::now() };
+        let mut stages = Stages::start(self);
         let dialled = self.dial(target, &mut stages)?;
         self.secure::<P>(dialled, target, config, &mut stages)
     }
@@ -138,7 +136,7 @@ impl Connector {
         target: &Target,
         config: &P::Config,
     ) -> Result<Connection<P::Secure>, Error> {
-        let mut stages = Stages { connector: self, last: Instant::now() };
+        let mut stages = Stages::start(self);
         self.secure::<P>(adopt(socket.into())?, target, config, &mut stages)
     }
 
@@ -152,7 +150,7 @@ impl Connector {
         target: &Target,
         config: &P::Config,
     ) -> Result<Connection<P::Cleartext>, Error> {
-        let mut stages = Stages { connector: self, last: Instant::now() };
+        let mut stages = Stages::start(self);
         self.cleartext::<P>(self.dial(target, &mut stages)?, config)
     }
 
@@ -188,7 +186,7 @@ impl Connector {
         dialled: Dialled,
         target: &Target,
         config: &P::Config,
-        stages: &mut Stages<'_>,
+        stages: &mut Stages,
     ) -> Result<Connection<P::Secure>, Error> {
         let probe = dialled.probe.filter(|address| self.probes && address.port() != 25);
         let mut transport = self.transport::<P>(dialled)?;
@@ -216,7 +214,7 @@ impl Connector {
         BlockingTransport::new(transport, address, self.deadlines.clone())
     }
 
-    fn dial(&self, target: &Target, stages: &mut Stages<'_>) -> Result<Dialled, Error> {
+    fn dial(&self, target: &Target, stages: &mut Stages) -> Result<Dialled, Error> {
         let opened_at = Instant::now();
         if let Some(path) = target.unix_path() {
             let (socket, address) = connect_unix(path)?;
@@ -247,7 +245,7 @@ impl Connector {
         probe: Option<SocketAddr>,
         target: &Target,
         config: &P::Config,
-        stages: &mut Stages<'_>,
+        stages: &mut Stages,
     ) -> Result<Connection<P::Secure>, Error> {
         let machine = P::open(config, &mut transport.inner.tx);
         let mut connection = Connection::new(transport, machine, None);
@@ -348,21 +346,16 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// Reports completed stages to the observer, with how long each took.
-struct Stages<'c> {
-    connector: &'c Connector,
-    last: Instant,
-}
+/// Reports completed stages to the observer.
+struct Stages(StageReporter);
 
-impl Stages<'_> {
+impl Stages {
+    fn start(connector: &Connector) -> Self {
+        Self(StageReporter::start(connector.observer.clone(), Instant::now()))
+    }
+
     fn complete(&mut self, stage: ConnectStage) {
-        let now = Instant::now();
-        let took = now.saturating_duration_since(self.last);
-        self.last = now;
-        tracing::debug!(?took, "stage completed");
-        if let Some(observer) = &self.connector.observer {
-            observer(&StageReport::new(stage, took));
-        }
+        self.0.complete(stage, Instant::now());
     }
 
     fn report_certificate(&mut self, transport: &BlockingTransport) {
