@@ -17,6 +17,8 @@ pub mod login;
 pub mod refusal;
 mod refusal_error;
 mod server_reply;
+#[cfg(any(feature = "mio", feature = "tokio"))]
+mod session_run;
 pub mod smtp;
 pub mod sync;
 mod task;

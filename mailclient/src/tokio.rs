@@ -4,13 +4,34 @@
 //! `imap::tokio::Session`, `smtp::tokio::Session`, `diagnosis::tokio::diagnose`, `sync::tokio::run` and so on.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use io_tokio::{Connector, StageReport};
 use proto_mail::Credentials;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, spawn_blocking};
 
-use crate::endpoint::CredentialSource;
+use crate::endpoint::{CredentialSource, Endpoint};
 use crate::error::{Error, ErrorKind};
+
+/// Returns a connector for the endpoint that reports each stage to `observer`.
+pub fn connector(endpoint: &Endpoint, observer: impl Fn(&StageReport) + Send + Sync + 'static) -> Connector {
+    let mut connector =
+        Connector::new(endpoint.tls_config().clone()).deadlines(endpoint.deadlines()).observer(observer);
+    if let Some(proxy) = endpoint.proxy_setting() {
+        connector = connector.proxy(proxy.clone());
+    }
+    if let Some(tracer) = endpoint.tracer() {
+        let tracer = tracer.clone();
+        connector = connector.trace(move || tracer());
+    }
+    connector
+}
+
+/// Returns the present time by tokio's clock.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
 
 /// A source of credentials that tasks and worker threads share. Its methods are called on a worker thread, because they
 /// may block.
@@ -67,11 +88,11 @@ pub async fn credentials(source: &SharedCredentials) -> Result<Credentials, Erro
     spawn_blocking(move || source.credentials()).await.map_err(|error| lost(&error))?
 }
 
-/// Reads a new token after the server refused one, on a worker thread. `None`: the source has no other.
+/// Reads a new token after the server refused one, on a worker thread. `None`: there is no source, or it has no other.
 ///
 /// # Errors
 /// It cannot be read.
-pub async fn renewed_token(source: &SharedCredentials) -> Result<Option<Credentials>, Error> {
-    let source = Arc::clone(source);
+pub async fn renewed_token(source: Option<&SharedCredentials>) -> Result<Option<Credentials>, Error> {
+    let Some(source) = source.map(Arc::clone) else { return Ok(None) };
     spawn_blocking(move || source.renewed_token()).await.map_err(|error| lost(&error))?
 }

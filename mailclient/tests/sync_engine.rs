@@ -4,7 +4,7 @@
 
 use io_common::TlsClientConfig;
 use mailclient::sync::{SyncAction, SyncEnd, SyncEngine, SyncEvent, SyncJob};
-use mailclient::{Endpoint, Error, ErrorKind, TaskStep};
+use mailclient::{Endpoint, Error, ErrorKind, Task, TaskStep};
 use mailstore::{Accounts, MemoryStore, Store, SyncStore};
 use proto_imap::client::Client;
 use proto_imap::config::Config;

@@ -205,12 +205,12 @@ impl Endpoint {
         }
     }
 
-    #[cfg(feature = "mio")]
+    #[cfg(any(feature = "mio", feature = "tokio"))]
     pub(crate) const fn proxy_setting(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
     }
 
-    #[cfg(feature = "mio")]
+    #[cfg(any(feature = "mio", feature = "tokio"))]
     pub(crate) const fn tracer(&self) -> Option<&Arc<Tracer>> {
         self.tracer.as_ref()
     }

@@ -1,7 +1,7 @@
 //! Blocking IMAP sessions: connects, and drives tasks over an io-mio connection.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use io_mio::{Connection, ConnectionEvent, Connector, ImapClient};
 use proto_imap::client::{Client, Event};
@@ -12,22 +12,15 @@ use proto_mail::{Cleartext, Secure, SendBuffer};
 use crate::blocking::StopCheck;
 use crate::channel::ClientChannel;
 use crate::endpoint::{CredentialSource, Encryption, Endpoint};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::folder::Folder;
 use crate::login::{LoggedIn, Renewal, needs_tls};
-use crate::task::{Task, TaskStep};
+use crate::session_run::{FAREWELL_TIMEOUT, Pause, UsefulTimer, advance, pause_after};
+use crate::task::Task;
 
 use super::login::{AwaitCapabilities, Identify, LogIn};
 use super::request::{ListFolders, Requesting};
 use super::session_state::SessionState;
-
-/// How long to wait for useful data while the server sends other data. [`Endpoint::timeout`], which limits silence, sets
-/// it to [`USELESS_FACTOR`] times its value.
-const USELESS_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-const USELESS_FACTOR: u32 = 4;
-
-/// How long to wait for the server's answer to LOGOUT.
-const LOGOUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Work to do with a session on either channel.
 pub trait SessionTask {
@@ -87,8 +80,7 @@ impl ImapChannel for Cleartext {
 #[derive(Debug)]
 pub struct Session<C: ClientChannel> {
     connection: Connection<Client<C>>,
-    /// How long to wait for useful data while the server sends other data.
-    useless_timeout: Duration,
+    useful: UsefulTimer,
     state: SessionState,
     is_identified: bool,
     stop: Option<StopCheck>,
@@ -96,9 +88,8 @@ pub struct Session<C: ClientChannel> {
 
 impl<C: ClientChannel> Session<C> {
     fn new(connection: Connection<Client<C>>, endpoint: &Endpoint) -> Self {
-        let useless_timeout =
-            endpoint.silence_limit().map_or(USELESS_TIMEOUT, |limit| limit.saturating_mul(USELESS_FACTOR));
-        Self { connection, useless_timeout, state: SessionState::default(), is_identified: false, stop: None }
+        let useful = UsefulTimer::new(endpoint, Instant::now());
+        Self { connection, useful, state: SessionState::default(), is_identified: false, stop: None }
     }
 
     /// Asks `stop` while the session waits.
@@ -115,68 +106,52 @@ impl<C: ClientChannel> Session<C> {
         task: &mut T,
         renew: impl Fn() -> Result<Option<proto_mail::Credentials>, Error>,
     ) -> Result<T::Output, Error> {
-        self.drive(|turn, client, tx, useful| {
-            let mut step = match turn {
-                ConnectionEvent::Machine(event) => task.event(event, client, tx)?,
-                ConnectionEvent::Writable => task.ready(client, tx)?,
-            };
-            while matches!(step, TaskStep::RenewCredentials) {
-                step = task.renewed(renew()?, client, tx)?;
+        let mut pause = self.drive(task)?;
+        loop {
+            match pause {
+                Pause::Done(done) => return Ok(done),
+                Pause::RenewCredentials => {
+                    let credentials = renew()?;
+                    let step = self.connection.with(|client, tx| task.renewed(credentials, client, tx))?;
+                    pause = match pause_after(step) {
+                        Some(pause) => pause,
+                        None => self.drive(task)?,
+                    };
+                }
             }
-            match step {
-                TaskStep::Done(done) => return Ok(Some(done)),
-                TaskStep::Useful => *useful = Instant::now(),
-                TaskStep::Waiting | TaskStep::RenewCredentials => {}
-            }
-            Ok(None)
-        })
+        }
     }
 
-    /// Drives the connection until `step` returns a result.
-    ///
-    /// The last argument of `step` is the time of the last useful data. `step` updates it, so that a server that sends
-    /// only other data causes a timeout.
-    ///
-    /// # Errors
-    /// The step or the connection failed, the server sent no useful data in time, or the caller stopped it.
-    pub fn drive<T>(
-        &mut self,
-        mut step: impl FnMut(
-            ConnectionEvent<'_, Client<C>>,
-            &mut Client<C>,
-            &mut SendBuffer,
-            &mut Instant,
-        ) -> Result<Option<T>, Error>,
-    ) -> Result<T, Error> {
-        let mut useful = Instant::now();
+    /// Drives the connection until the task is done or needs new credentials.
+    fn drive<T: Task<Client<C>>>(&mut self, task: &mut T) -> Result<Pause<T::Output>, Error> {
+        self.useful.restart(Instant::now());
         loop {
             if let Some(stop) = &self.stop {
                 stop.check()?;
             }
-            let deadline = useful.checked_add(self.useless_timeout).unwrap_or(useful);
-            let until = match &self.stop {
-                Some(_) => deadline.min(Instant::now() + StopCheck::INTERVAL),
-                None => deadline,
+            let next_check = self.stop.as_ref().map(|_| Instant::now() + StopCheck::INTERVAL);
+            let until = next_check.into_iter().chain(self.useful.deadline()).min();
+            let (state, useful) = (&mut self.state, &mut self.useful);
+            let step = |turn: ConnectionEvent<'_, Client<C>>, client: &mut Client<C>, tx: &mut SendBuffer| {
+                let event = match turn {
+                    ConnectionEvent::Machine(event) => {
+                        state.note(&event);
+                        Some(event)
+                    }
+                    ConnectionEvent::Writable => None,
+                };
+                let step = advance(task, event, client, tx)?;
+                useful.note(&step, Instant::now());
+                Ok(pause_after(step))
             };
-            let state = &mut self.state;
-            let driven = self.connection.drive_until(until, |turn, client, tx| {
-                if let ConnectionEvent::Machine(event) = &turn {
-                    state.note(event);
-                }
-                step(turn, client, tx, &mut useful)
-            });
+            let driven = match until {
+                Some(until) => self.connection.drive_until(until, step),
+                None => self.connection.drive(step).map(Some),
+            };
             match driven {
-                Ok(Some(done)) => return Ok(done),
-                Ok(None) => {}
+                Ok(Some(pause)) => return Ok(pause),
+                Ok(None) => self.useful.check(Instant::now())?,
                 Err(failure) => return Err(self.state.explain(failure)),
-            }
-            if useful.elapsed() >= self.useless_timeout {
-                return Err(Error::new(
-                    ErrorKind::Temporary,
-                    format!("the server sent only unrequested data for {:?}", self.useless_timeout),
-                )
-                .advise("try again later")
-                .remote());
             }
         }
     }
@@ -230,7 +205,7 @@ impl<C: ClientChannel> Session<C> {
     pub fn log_out(self) {
         let mut connection = self.connection;
         if connection.with(|client, tx| client.send(&Command::Logout, tx)).is_ok() {
-            let until = Instant::now() + LOGOUT_TIMEOUT;
+            let until = Instant::now() + FAREWELL_TIMEOUT;
             let _ = connection.drive_until(until, |turn, _, _| match turn {
                 ConnectionEvent::Machine(Event::Closed) => Ok::<_, Error>(Some(())),
                 _ => Ok(None),

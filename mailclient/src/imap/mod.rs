@@ -5,6 +5,8 @@ mod blocking;
 mod login;
 mod request;
 mod session_state;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 #[cfg(feature = "mio")]
 pub use blocking::{ImapChannel, Session, SessionTask, with_session};

@@ -1,7 +1,7 @@
 //! Blocking SMTP sessions: connects, and drives tasks over an io-mio connection.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use io_mio::{Connection, ConnectionEvent, Connector, SmtpClient};
 use proto_mail::{Cleartext, Credentials, Secure};
@@ -13,12 +13,11 @@ use crate::channel::ClientChannel;
 use crate::endpoint::{CredentialSource, Encryption, Endpoint};
 use crate::error::Error;
 use crate::login::{LoggedIn, Renewal, needs_tls};
+use crate::session_run::{FAREWELL_TIMEOUT, Pause, advance, pause_after};
 use crate::task::{Task, TaskStep};
 
 use super::login::{AwaitReady, LogIn, extensions};
-
-/// How long to wait for the server's reply to QUIT.
-const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+use super::session_end::SessionEnd;
 
 /// Work to do with a session on either channel.
 pub trait SessionTask {
@@ -90,15 +89,6 @@ pub struct Session<C: ClientChannel> {
     pub end: SessionEnd,
 }
 
-/// How a session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionEnd {
-    /// With QUIT.
-    Quit,
-    /// By closing the connection.
-    Close,
-}
-
 impl<C: ClientChannel> Session<C> {
     const fn new(connection: Connection<Client<C>>) -> Self {
         Self { connection, is_ready: false, end: SessionEnd::Quit }
@@ -150,15 +140,30 @@ impl<C: ClientChannel> Session<C> {
         task: &mut T,
         renew: impl Fn() -> Result<Option<Credentials>, Error>,
     ) -> Result<T::Output, Error> {
-        self.connection.drive(|turn, client, tx| {
-            let mut step = match turn {
-                ConnectionEvent::Machine(event) => task.event(event, client, tx)?,
-                ConnectionEvent::Writable => task.ready(client, tx)?,
-            };
-            while matches!(step, TaskStep::RenewCredentials) {
-                step = task.renewed(renew()?, client, tx)?;
+        let mut pause = self.drive(task)?;
+        loop {
+            match pause {
+                Pause::Done(done) => return Ok(done),
+                Pause::RenewCredentials => {
+                    let credentials = renew()?;
+                    let step = self.connection.with(|client, tx| task.renewed(credentials, client, tx))?;
+                    pause = match pause_after(step) {
+                        Some(pause) => pause,
+                        None => self.drive(task)?,
+                    };
+                }
             }
-            Ok(if let TaskStep::Done(done) = step { Some(done) } else { None })
+        }
+    }
+
+    /// Drives the connection until the task is done or needs new credentials.
+    fn drive<T: Task<Client<C>>>(&mut self, task: &mut T) -> Result<Pause<T::Output>, Error> {
+        self.connection.drive(|turn, client, tx| {
+            let event = match turn {
+                ConnectionEvent::Machine(event) => Some(event),
+                ConnectionEvent::Writable => None,
+            };
+            Ok(pause_after(advance(task, event, client, tx)?))
         })
     }
 
@@ -179,7 +184,7 @@ impl<C: ClientChannel> Session<C> {
     fn quit(self) {
         let mut connection = self.connection;
         if self.end == SessionEnd::Quit && connection.with(|client, tx| client.quit(tx)).is_ok() {
-            let until = Instant::now() + QUIT_TIMEOUT;
+            let until = Instant::now() + FAREWELL_TIMEOUT;
             let _ = connection.drive_until(until, |turn, _, _| match turn {
                 ConnectionEvent::Machine(Event::Closed(_)) => Ok::<_, Error>(Some(())),
                 _ => Ok(None),

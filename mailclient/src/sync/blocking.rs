@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use io_mio::{ConnectionEvent, Connector};
+use io_mio::Connector;
 use mailstore::SyncStore;
 use proto_mail::{Cleartext, Secure};
 
@@ -12,7 +12,6 @@ use crate::blocking::StopCheck;
 use crate::endpoint::{CredentialSource, Encryption, Endpoint};
 use crate::error::Error;
 use crate::imap::{ImapChannel, Session};
-use crate::task::TaskStep;
 
 /// The longest time between two checks whether to stop while the run waits.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -60,7 +59,7 @@ impl Runner<'_> {
                 }
                 SyncAction::Drive => {
                     if let Some(session) = &mut session
-                        && let Err(error) = self.drive(session, &mut engine)
+                        && let Err(error) = session.run(&mut engine, || self.credentials.renewed_token())
                     {
                         engine.session_failed(error);
                     }
@@ -99,25 +98,6 @@ impl Runner<'_> {
             Err(error) => engine.stop(error),
         }
         Some(session)
-    }
-
-    /// Drives the session until the engine needs something else.
-    fn drive<C: ImapChannel>(&self, session: &mut Session<C>, engine: &mut SyncEngine) -> Result<(), Error> {
-        session.drive(|turn, client, tx, useful| {
-            let mut step = match turn {
-                ConnectionEvent::Machine(event) => engine.event(event, client, tx)?,
-                ConnectionEvent::Writable => engine.ready(client, tx)?,
-            };
-            while matches!(step, TaskStep::RenewCredentials) {
-                step = engine.renewed(self.credentials.renewed_token()?, client, tx)?;
-            }
-            match step {
-                TaskStep::Done(()) => return Ok(Some(())),
-                TaskStep::Useful => *useful = Instant::now(),
-                TaskStep::Waiting | TaskStep::RenewCredentials => {}
-            }
-            Ok(None)
-        })
     }
 
     fn sleep(&self, time: Duration) -> Result<(), Error> {

@@ -39,8 +39,8 @@ pub enum SyncAction {
     /// A new session: connect, read the credentials, and call [`SyncEngine::connected`] or
     /// [`SyncEngine::connect_failed`]. The session before it is lost; drop it.
     Connect,
-    /// Drive the session: call [`SyncEngine::ready`] when there is room for output, and [`SyncEngine::event`] with each
-    /// event, until a step is [`TaskStep::Done`].
+    /// Drive the session with the engine as the [`Task`], until it is done. If that fails, call
+    /// [`SyncEngine::session_failed`].
     Drive,
     /// The store's work: run the job, and call [`SyncEngine::stored`].
     Store(StoreJob),
@@ -213,74 +213,6 @@ impl SyncEngine {
     /// Ends the run, because the caller stops it.
     pub fn stop(&mut self, error: Error) {
         self.run_failed(error);
-    }
-
-    /// Sends what can be sent now.
-    ///
-    /// # Errors
-    /// The session must end: pass the error to [`session_failed`](Self::session_failed).
-    pub fn ready<C: ClientChannel>(
-        &mut self,
-        client: &mut Client<C>,
-        tx: &mut SendBuffer,
-    ) -> Result<TaskStep<()>, Error> {
-        match (&mut self.session, &mut self.state) {
-            (SessionState::LoggingIn(login), _) => {
-                let step = login.ready(client, tx)?;
-                Ok(self.logging_in(step))
-            }
-            (_, State::Listing(list)) => {
-                let step = list.ready(client, tx)?;
-                Ok(self.listing(step))
-            }
-            (_, State::Folder(folder)) => {
-                let step = folder.ready(client, tx)?;
-                Ok(self.folder_step(step))
-            }
-            (_, State::Naming(_) | State::Over(_)) => Ok(TaskStep::Done(())),
-        }
-    }
-
-    /// Handles an event of the session.
-    ///
-    /// # Errors
-    /// As [`ready`](Self::ready).
-    pub fn event<C: ClientChannel>(
-        &mut self,
-        event: Event<'_>,
-        client: &mut Client<C>,
-        tx: &mut SendBuffer,
-    ) -> Result<TaskStep<()>, Error> {
-        match (&mut self.session, &mut self.state) {
-            (SessionState::LoggingIn(login), _) => {
-                let step = login.event(event, client, tx)?;
-                Ok(self.logging_in(step))
-            }
-            (_, State::Listing(list)) => {
-                let step = list.event(event, client, tx)?;
-                Ok(self.listing(step))
-            }
-            (_, State::Folder(folder)) => {
-                let step = folder.event(event, client, tx, &mut self.limits)?;
-                Ok(self.folder_step(step))
-            }
-            (_, State::Naming(_) | State::Over(_)) => Ok(TaskStep::Waiting),
-        }
-    }
-
-    /// Continues after [`TaskStep::RenewCredentials`].
-    ///
-    /// # Errors
-    /// As [`ready`](Self::ready).
-    pub fn renewed<C: ClientChannel>(
-        &mut self,
-        credentials: Option<Credentials>,
-        client: &mut Client<C>,
-        tx: &mut SendBuffer,
-    ) -> Result<TaskStep<()>, Error> {
-        let SessionState::LoggingIn(login) = &mut self.session else { return Ok(TaskStep::Waiting) };
-        let step = login.renewed(credentials, client, tx)?;
-        Ok(self.logging_in(step))
     }
 
     /// Decides what follows after the session failed, or a request in it.
@@ -497,6 +429,64 @@ impl SyncEngine {
             State::Over(_) => {}
             State::Listing(_) | State::Naming(_) => self.state = State::Over(SyncEnd::Stopped(error)),
         }
+    }
+}
+
+/// One [`Drive`](SyncAction::Drive): done when the engine needs something else. If a method fails, the session must end:
+/// pass the error to [`SyncEngine::session_failed`].
+impl<C: ClientChannel> Task<Client<C>> for SyncEngine {
+    type Output = ();
+
+    fn ready(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<TaskStep<()>, Error> {
+        match (&mut self.session, &mut self.state) {
+            (SessionState::LoggingIn(login), _) => {
+                let step = login.ready(client, tx)?;
+                Ok(self.logging_in(step))
+            }
+            (_, State::Listing(list)) => {
+                let step = list.ready(client, tx)?;
+                Ok(self.listing(step))
+            }
+            (_, State::Folder(folder)) => {
+                let step = folder.ready(client, tx)?;
+                Ok(self.folder_step(step))
+            }
+            (_, State::Naming(_) | State::Over(_)) => Ok(TaskStep::Done(())),
+        }
+    }
+
+    fn event(
+        &mut self,
+        event: Event<'_>,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<TaskStep<()>, Error> {
+        match (&mut self.session, &mut self.state) {
+            (SessionState::LoggingIn(login), _) => {
+                let step = login.event(event, client, tx)?;
+                Ok(self.logging_in(step))
+            }
+            (_, State::Listing(list)) => {
+                let step = list.event(event, client, tx)?;
+                Ok(self.listing(step))
+            }
+            (_, State::Folder(folder)) => {
+                let step = folder.event(event, client, tx, &mut self.limits)?;
+                Ok(self.folder_step(step))
+            }
+            (_, State::Naming(_) | State::Over(_)) => Ok(TaskStep::Waiting),
+        }
+    }
+
+    fn renewed(
+        &mut self,
+        credentials: Option<Credentials>,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<TaskStep<()>, Error> {
+        let SessionState::LoggingIn(login) = &mut self.session else { return Ok(TaskStep::Waiting) };
+        let step = login.renewed(credentials, client, tx)?;
+        Ok(self.logging_in(step))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sync: fetches every message of an account once into a store.
 //!
 //! [`SyncEngine`] is the state machine of a run. It says what it needs next ([`SyncAction`]): a connection, the events of
-//! the session, a [`StoreJob`], or time. [`run`] does that on a blocking thread.
+//! the session, a [`StoreJob`], or time. `run` does that on a blocking thread, `tokio::SyncRunner` on tokio.
 //!
 //! Each batch of messages is committed together with their remote UIDs, so that an interrupted run continues after the
 //! last batch. Bodies are streamed to the store: a message may be larger than memory.
@@ -25,6 +25,8 @@ mod local_mailboxes;
 mod plan;
 mod session_error;
 mod strategy;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 #[cfg(feature = "mio")]
 pub use blocking::run;
