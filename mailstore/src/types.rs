@@ -398,7 +398,7 @@ pub struct Page {
     pub next: Option<u32>,
 }
 
-/// The flags of a message after a change.
+/// The flags of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageFlags {
     /// Its UID.
@@ -406,6 +406,20 @@ pub struct MessageFlags {
     /// Its mod-sequence.
     pub modseq: u64,
     /// Its flags.
+    pub flags: Flags,
+}
+
+/// The flags of a message that a STORE changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedFlags {
+    /// Its UID.
+    pub uid: u32,
+    /// The mod-sequence of the change.
+    pub modseq: u64,
+    /// The mod-sequence before the change. If a client was not told of it yet, another session has changed the flags
+    /// before: the client must be told the flags, even after a STORE with `.SILENT` (RFC 9051 §6.4.6).
+    pub previous_modseq: u64,
+    /// Its flags after the change.
     pub flags: Flags,
 }
 
@@ -424,7 +438,7 @@ pub enum StoreMode {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     /// Messages whose flags changed.
-    pub changed: Vec<MessageFlags>,
+    pub changed: Vec<ChangedFlags>,
     /// Messages that already had the requested flags.
     pub unchanged: Vec<MessageFlags>,
     /// Messages that were not changed because their mod-sequence is later than `unchanged_since` (MODIFIED, RFC 7162

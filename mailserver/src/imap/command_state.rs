@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use io_common::Next;
 use mailstore::{
-    AccountId, Error, Flags, InternalDate, KeywordsInUse, MailboxId, Message, MessageFlags, StoreMode, UidSet,
+    AccountId, Error, Flags, InternalDate, KeywordsInUse, MailboxId, Message, StoreMode, UidSet,
 };
 use proto_imap::mailbox_view::UidBitmap;
 use proto_imap::search_query::SearchResults;
@@ -93,7 +93,7 @@ pub(super) struct MessageWriter {
 pub(super) struct StoreInProgress {
     pub(super) reply: Reply,
     pub(super) job: StoreJob,
-    pub(super) page: std::vec::IntoIter<MessageFlags>,
+    pub(super) page: std::vec::IntoIter<StoredMessageFlags>,
 }
 
 /// The remaining work of a STORE, and its results so far.
@@ -110,7 +110,18 @@ pub(super) struct StoreJob {
     /// The mod-sequences of changes that are not yet recorded as the session's own.
     pub(super) own: Vec<u64>,
     pub(super) keywords: Option<KeywordsInUse>,
-    pub(super) page: Vec<MessageFlags>,
+    /// Changes up to this mod-sequence and UID were reported to the client before.
+    pub(super) told: (u64, u32),
+    pub(super) page: Vec<StoredMessageFlags>,
+}
+
+/// A message of a STORE whose response is to be written.
+pub(super) struct StoredMessageFlags {
+    pub(super) uid: u32,
+    pub(super) modseq: u64,
+    pub(super) flags: Flags,
+    /// The mod-sequence before the change; `None` if the message had these flags already.
+    pub(super) previous_modseq: Option<u64>,
 }
 
 /// What a STORE sends for each message: its flags, its mod-sequence, both or nothing.

@@ -147,13 +147,23 @@ impl Session {
                     }
                     // The mailbox was deleted, and its messages with it.
                     Err(mailstore::Error::NotFound(_)) => session.end_fetch(turn),
-                    Err(error) => match std::mem::replace(&mut session.in_progress, InProgress::None) {
-                        InProgress::Fetch(fetch) => reply_store_error(fetch.reply, &error, turn),
-                        _ => Next::Close,
-                    },
+                    Err(error) => session.fail_fetch(&error, turn),
                 }
             },
         )
+    }
+
+    /// Answers NO for an error of the store. Messages that became seen in one transaction may not all have been written:
+    /// the client is told of the others with the next changes.
+    fn fail_fetch(&mut self, error: &mailstore::Error, turn: &mut Turn<'_, '_>) -> Next {
+        if let Some(selected) = &mut self.selected {
+            selected.view.forget_own_changes(u64::MAX);
+            selected.watch.mark_changed();
+        }
+        match std::mem::replace(&mut self.in_progress, InProgress::None) {
+            InProgress::Fetch(fetch) => reply_store_error(fetch.reply, error, turn),
+            _ => Next::Close,
+        }
     }
 
     fn end_fetch(&mut self, turn: &mut Turn<'_, '_>) -> Next {

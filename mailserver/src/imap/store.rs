@@ -2,17 +2,20 @@
 //!
 //! Messages are changed in slices. Each slice is one transaction, and its changes are sent before the next slice
 //! begins. A client that does not read delays only its own STORE.
+//!
+//! A silent STORE still reports the flags of a message that another session changed before, if the client was not told
+//! of that change.
 
 use bumpalo::Bump;
 use io_common::{JobStep, Next, Slice};
-use mailstore::WRITE_SLICE;
+use mailstore::{ChangedFlags, MessageFlags, WRITE_SLICE};
 use proto_imap::Access;
 use proto_imap::mailbox_view::{UidBitmap, number_ranges};
 use proto_imap::server::Reply;
 use proto_imap::types::{FetchItem, NumberKind, Numbers, PlainCode, ResponseCode};
 use proto_imap::types::{StoreCommand, StoreResponse};
 
-use super::command_state::{StoreForm, StoreInProgress, StoreJob};
+use super::command_state::{StoreForm, StoreInProgress, StoreJob, StoredMessageFlags};
 use super::given_flags::given_flags;
 use super::keywords::new_keywords;
 use super::updates::should_yield;
@@ -49,14 +52,35 @@ impl StoreJob {
             self.known_keywords = keywords.newest;
             self.keywords = Some(keywords);
         }
+        let shows_all = self.form.answer == StoreResponse::Flags || self.form.modseq;
+        let changed = stored.changed.into_iter().map(StoredMessageFlags::from);
+        self.page = changed.filter(|message| shows_all || message.follows_later_change(self.told)).collect();
         if self.form.answer == StoreResponse::Flags {
-            self.page = stored.changed;
-            self.page.extend(stored.unchanged);
+            self.page.extend(stored.unchanged.into_iter().map(StoredMessageFlags::from));
             self.page.sort_unstable_by_key(|message| message.uid);
-        } else if self.form.modseq {
-            self.page = stored.changed;
         }
         Ok(())
+    }
+}
+
+impl StoredMessageFlags {
+    /// Returns whether the STORE followed a change after this mod-sequence and UID.
+    fn follows_later_change(&self, told: (u64, u32)) -> bool {
+        self.previous_modseq.is_some_and(|previous| (previous, self.uid) > told)
+    }
+}
+
+impl From<ChangedFlags> for StoredMessageFlags {
+    fn from(changed: ChangedFlags) -> Self {
+        let ChangedFlags { uid, modseq, previous_modseq, flags } = changed;
+        Self { uid, modseq, flags, previous_modseq: Some(previous_modseq) }
+    }
+}
+
+impl From<MessageFlags> for StoredMessageFlags {
+    fn from(unchanged: MessageFlags) -> Self {
+        let MessageFlags { uid, modseq, flags } = unchanged;
+        Self { uid, modseq, flags, previous_modseq: None }
     }
 }
 
@@ -76,7 +100,7 @@ impl Session {
             Ok(uids) => uids,
             Err(error) => return reply_unresolved(reply, error, turn),
         };
-        let (mailbox, known_keywords) = (selected.mailbox, selected.keywords);
+        let (mailbox, known_keywords, told) = (selected.mailbox, selected.keywords, selected.cursor.flags);
         let flags = match given_flags(arguments.flags) {
             Ok(flags) => flags,
             Err(refused) => return refused.answer(reply, turn),
@@ -97,6 +121,7 @@ impl Session {
             modified: UidBitmap::new(),
             own: Vec::new(),
             keywords: None,
+            told,
             page: Vec::new(),
         };
         self.run_store(reply, job, turn)
@@ -161,11 +186,15 @@ impl Session {
             if form.modseq {
                 writer.item(&FetchItem::ModSeq(message.modseq));
             }
-            if form.answer == StoreResponse::Flags {
+            // A client that was not told of an earlier change by another session would never be told: the store merges
+            // the two, and the session does not report its own changes again.
+            let hides_change = message.follows_later_change(progress.job.told)
+                && !message.previous_modseq.is_some_and(|previous| selected.view.is_own_change(previous));
+            if form.answer == StoreResponse::Flags || hides_change {
                 let recency = selected.recency(message.uid);
                 writer.item(&FetchItem::Flags(translate::flags(&arena, &message.flags, recency)));
             }
-            // A silent change without CONDSTORE has no items: its response is discarded.
+            // A silent change may have no items: its response is discarded.
             let _ = writer.finish();
             arena.reset();
         }

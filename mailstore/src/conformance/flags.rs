@@ -12,6 +12,7 @@ pub(super) const CASES: &[Case<dyn Store>] = &[
     Case { name: "counters_follow_flags", needs: &[], run: counters_follow_flags },
     Case { name: "mod_sequences_only_grow", needs: &[], run: mod_sequences_only_grow },
     Case { name: "unchanged_since_protects_later_changes", needs: &[], run: unchanged_since_protects },
+    Case { name: "says_the_mod_sequence_before_a_change", needs: &[], run: says_the_modseq_before_a_change },
     Case { name: "flag_changes_continue_after_each_slice", needs: &[], run: flag_changes_in_slices },
     Case { name: "limits_keywords_of_a_message", needs: &[], run: limits_keywords_of_a_message },
     Case { name: "keyword_numbers_only_grow", needs: &[Feature::Keywords], run: keyword_numbers_only_grow },
@@ -112,6 +113,19 @@ fn unchanged_since_protects(f: &Fixture) {
     assert_eq!((stored.changed.len(), stored.modified.len()), (0, 3));
 }
 
+fn says_the_modseq_before_a_change(f: &Fixture) {
+    f.append_many(3);
+    let before: Vec<u64> = f.page(f.inbox).iter().map(|message| message.modseq).collect();
+    let first = f.set_flags(f.inbox, &UidSet::one(2), StoreMode::Add, &["\\Flagged"]).unwrap();
+    assert_eq!(first.changed[0].previous_modseq, before[1]);
+    let since = first.modseq;
+    let seen = Flags::system(Flags::SEEN);
+    let second = f.store.store_flags(f.inbox, &UidSet::all(), StoreMode::Add, &seen, since, ALL).unwrap();
+    let previous: Vec<u64> = second.changed.iter().map(|message| message.previous_modseq).collect();
+    assert_eq!(previous, [before[0], first.modseq.unwrap(), before[2]]);
+    assert!(second.changed.iter().all(|message| message.previous_modseq < message.modseq));
+}
+
 fn flag_changes_in_slices(f: &Fixture) {
     f.append_many(7);
     let flags = Flags::parse(["\\Deleted", "Later"]).unwrap();
@@ -152,9 +166,10 @@ fn keyword_numbers_only_grow(f: &Fixture) {
     assert_eq!((page[0].flags.newest_keyword(), page[1].flags.newest_keyword()), (2, 3));
     let newest = |mode, keyword: &str| {
         let stored = f.set_flags(f.inbox, &UidSet::one(2), mode, &[keyword]).unwrap();
-        let message = stored.changed.first().or(stored.unchanged.first()).unwrap();
-        assert_eq!(f.page(f.inbox)[1].flags.newest_keyword(), message.flags.newest_keyword());
-        message.flags.newest_keyword()
+        let unchanged = stored.unchanged.first().map(|message| &message.flags);
+        let flags = stored.changed.first().map(|message| &message.flags).or(unchanged).unwrap();
+        assert_eq!(f.page(f.inbox)[1].flags.newest_keyword(), flags.newest_keyword());
+        flags.newest_keyword()
     };
     assert_eq!((newest(StoreMode::Add, "one"), newest(StoreMode::Remove, "three")), (3, 2));
     assert_eq!((newest(StoreMode::Remove, "two"), newest(StoreMode::Remove, "one")), (1, 0));

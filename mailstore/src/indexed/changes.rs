@@ -6,7 +6,9 @@ use super::transaction::Transaction;
 use crate::error::Result;
 use crate::flags::Flags;
 use crate::limits::SCAN_LIMIT;
-use crate::types::{ChangeCursor, Changes, MailboxId, MessageFlags, Quota, StoreMode, Stored, UidSet};
+use crate::types::{
+    ChangeCursor, ChangedFlags, Changes, MailboxId, MessageFlags, Quota, StoreMode, Stored, UidSet,
+};
 
 /// A STORE.
 pub(super) struct FlagChange<'a> {
@@ -49,7 +51,7 @@ pub(super) fn store_flags(
             None => *stored.modseq.insert(tx.state.mailbox_mut(mailbox)?.take_modseq()),
         };
         tx.set_flags(mailbox, uid, flags.clone(), modseq)?;
-        stored.changed.push(MessageFlags { uid, modseq, flags });
+        stored.changed.push(ChangedFlags { uid, modseq, previous_modseq: entry.modseq, flags });
     }
     Ok(stored)
 }

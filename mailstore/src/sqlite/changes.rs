@@ -5,7 +5,9 @@ use super::keywords::Bits;
 use super::mailbox_row::MailboxRow;
 use crate::error::Result;
 use crate::flags::Flags;
-use crate::types::{ChangeCursor, Changes, MailboxId, MessageFlags, Quota, StoreMode, Stored, UidSet};
+use crate::types::{
+    ChangeCursor, ChangedFlags, Changes, MailboxId, MessageFlags, Quota, StoreMode, Stored, UidSet,
+};
 use rusqlite::{Connection, Row};
 
 /// A message whose flags may change.
@@ -79,7 +81,8 @@ pub(super) fn store_flags(
             row.modseq += 1;
         }
         update.execute((mailbox.0, message.uid, system, bits.column(), row.modseq))?;
-        stored.changed.push(MessageFlags { uid: message.uid, modseq: row.modseq, flags });
+        let Candidate { uid, modseq: previous_modseq, .. } = message;
+        stored.changed.push(ChangedFlags { uid, modseq: row.modseq, previous_modseq, flags });
     }
     if !stored.changed.is_empty() {
         stored.modseq = Some(row.modseq);

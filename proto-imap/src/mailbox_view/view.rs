@@ -203,9 +203,10 @@ impl MailboxView {
         self.saved = found;
     }
 
-    /// Records a change of flags that this session made, and that the response to its own command has reported. With a
-    /// silent STORE, the client knows its own change as well, but not an earlier one by another session: if there may be
-    /// one, the server does not record the change, and reports the flags later (RFC 9051 §6.4.6).
+    /// Records a change of flags that this session made, and that the client knows: the response to its command has
+    /// reported it, or the STORE was silent. The client does not know an earlier change of the same message by another
+    /// session. If there was one, the server reports the flags even in response to a silent STORE, or does not record the
+    /// change, so that it is reported later (RFC 9051 §6.4.6).
     pub fn record_own_change(&mut self, mod_sequence: u64) {
         self.own.insert(mod_sequence);
     }
