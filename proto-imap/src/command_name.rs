@@ -54,6 +54,8 @@ names! {
     Append = "APPEND",
     /// `AUTHENTICATE`
     Authenticate = "AUTHENTICATE",
+    /// `CANCELUPDATE`
+    CancelUpdate = "CANCELUPDATE",
     /// `CAPABILITY`
     Capability = "CAPABILITY",
     /// `CHECK`
@@ -68,6 +70,8 @@ names! {
     Delete = "DELETE",
     /// `ENABLE`
     Enable = "ENABLE",
+    /// `ESEARCH`
+    Esearch = "ESEARCH",
     /// `EXAMINE`
     Examine = "EXAMINE",
     /// `EXPUNGE`
@@ -98,6 +102,8 @@ names! {
     Search = "SEARCH",
     /// `SELECT`
     Select = "SELECT",
+    /// `SORT`
+    Sort = "SORT",
     /// `STARTTLS`
     StartTls = "STARTTLS",
     /// `STATUS`
@@ -106,6 +112,8 @@ names! {
     Store = "STORE",
     /// `SUBSCRIBE`
     Subscribe = "SUBSCRIBE",
+    /// `THREAD`
+    Thread = "THREAD",
     /// `UID COPY`
     UidCopy = "UID COPY",
     /// `UID EXPUNGE`
@@ -116,8 +124,12 @@ names! {
     UidMove = "UID MOVE",
     /// `UID SEARCH`
     UidSearch = "UID SEARCH",
+    /// `UID SORT`
+    UidSort = "UID SORT",
     /// `UID STORE`
     UidStore = "UID STORE",
+    /// `UID THREAD`
+    UidThread = "UID THREAD",
     /// `UNAUTHENTICATE`
     Unauthenticate = "UNAUTHENTICATE",
     /// `UNSELECT`

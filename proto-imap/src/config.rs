@@ -238,6 +238,11 @@ impl Config {
         match capability {
             "ENABLE" | "IDLE" => true,
             "IMAP4rev2" => lists(&self.enableable),
+            // The capability with any value.
+            name if name.ends_with('=') => self
+                .extensions
+                .iter()
+                .any(|listed| listed.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))),
             _ => lists(&self.extensions),
         }
     }

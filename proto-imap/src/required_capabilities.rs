@@ -6,9 +6,10 @@
 //! allowed.
 
 use crate::types::{
-    Capability, Command, CommandName, FetchAttribute, FetchCommand, FetchModifier, ListCommand, ListReturn,
-    ListSelection, MailboxName, NameEncoding, SearchCommand, SearchKey, SearchReturnOption, SectionItem,
-    SelectCommand, SelectParameter, SequenceSet, StatusAttribute, StoreCommand,
+    Capability, Command, CommandName, FetchAttribute, FetchCommand, FetchModifier, LazyList, ListCommand,
+    ListReturn, ListSelection, MailboxName, NameEncoding, PartialRange, SearchCommand, SearchKey,
+    SearchReturnOption, SectionItem, SelectCommand, SelectParameter, SequenceSet, SortCommand, SortKey,
+    StatusAttribute, StoreCommand, ThreadAlgorithm,
 };
 
 /// A list of capabilities, any one of which is sufficient.
@@ -16,24 +17,33 @@ pub(crate) type AnyOf = &'static [&'static str];
 
 /// The commands of extensions, each with the capabilities that announce it. Any one of them is sufficient.
 const REQUIRED_CAPABILITIES: &[(CommandName, AnyOf)] = &[
+    (CommandName::CancelUpdate, &["CONTEXT=SEARCH", "CONTEXT=SORT"]),
     (CommandName::Enable, &["ENABLE", "IMAP4rev2"]),
+    (CommandName::Esearch, &["MULTISEARCH"]),
     (CommandName::Id, &["ID"]),
     (CommandName::Idle, &["IDLE", "IMAP4rev2"]),
     (CommandName::Move, &["MOVE", "IMAP4rev2"]),
     (CommandName::Namespace, &["NAMESPACE", "IMAP4rev2"]),
+    (CommandName::Sort, SORT),
+    (CommandName::Thread, THREAD),
     (CommandName::UidExpunge, &["UIDPLUS", "IMAP4rev2"]),
     (CommandName::UidMove, &["MOVE", "IMAP4rev2"]),
+    (CommandName::UidSort, SORT),
+    (CommandName::UidThread, THREAD),
     (CommandName::Unauthenticate, &["UNAUTHENTICATE"]),
     (CommandName::Unselect, &["UNSELECT", "IMAP4rev2"]),
 ];
 
+const SORT: AnyOf = &["SORT"];
+/// With any algorithm.
+const THREAD: AnyOf = &["THREAD="];
 const CONDSTORE: AnyOf = &["CONDSTORE", "QRESYNC"];
 const LIST_EXTENDED: AnyOf = &["LIST-EXTENDED", "IMAP4rev2"];
 const OBJECT_ID: AnyOf = &["OBJECTID"];
 const GMAIL: AnyOf = &["X-GM-EXT-1"];
 
 /// Returns whether the capabilities include those that the command of this name requires. `lists` returns whether one
-/// is listed.
+/// is listed; a name that ends with `=` stands for the capability with any value.
 pub(crate) fn is_command_offered(name: CommandName, lists: impl Fn(&str) -> bool) -> bool {
     REQUIRED_CAPABILITIES
         .iter()
@@ -54,6 +64,10 @@ pub(crate) fn is_offered(command: &Command<'_>, names: NameEncoding, lists: impl
         Command::Enable(capabilities) if !capabilities.iter().all(|name| can_be_enabled(name, &lists)) => {
             false
         }
+        Command::Thread(thread) | Command::UidThread(thread) => {
+            is_algorithm_offered(&thread.algorithm, &lists)
+                && thread.keys.iter().all(|key| is_key_offered(&key, check))
+        }
         _ => is_command_offered(command.name(), &lists) && are_arguments_offered(command, check),
     }
 }
@@ -71,6 +85,12 @@ fn can_be_enabled(name: Capability<'_>, lists: &impl Fn(&str) -> bool) -> bool {
     core::str::from_utf8(name.as_bytes()).is_ok_and(lists) || (name.is("UTF8=ACCEPT") && lists("UTF8=ONLY"))
 }
 
+/// Returns whether the server lists the threading algorithm: `THREAD=` and its name (RFC 5256 §3).
+fn is_algorithm_offered(algorithm: &ThreadAlgorithm<'_>, lists: &impl Fn(&str) -> bool) -> bool {
+    let name = algorithm.name();
+    core::str::from_utf8(name.raw()).is_ok_and(|name| lists(&alloc::format!("THREAD={name}")))
+}
+
 fn are_arguments_offered(command: &Command<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
     match command {
         Command::Select(select) | Command::Examine(select) => is_select_offered(select, check),
@@ -80,6 +100,14 @@ fn are_arguments_offered(command: &Command<'_>, check: &dyn Fn(AnyOf) -> bool) -
             status.attributes.iter().all(|attribute| is_status_offered(attribute, check))
         }
         Command::Search(search) | Command::UidSearch(search) => is_search_offered(search, check),
+        Command::Esearch(search) => {
+            search
+                .search
+                .returns
+                .is_none_or(|returns| are_results_offered(returns, &["CONTEXT=SEARCH"], check))
+                && search.search.keys.iter().all(|key| is_key_offered(&key, check))
+        }
+        Command::Sort(sort) | Command::UidSort(sort) => is_sort_offered(sort, check),
         Command::Fetch(fetch) | Command::UidFetch(fetch) => is_fetch_offered(fetch, check),
         Command::Store(store) | Command::UidStore(store) => is_store_offered(store, check),
         Command::Copy(copy) | Command::UidCopy(copy) | Command::Move(copy) | Command::UidMove(copy) => {
@@ -137,17 +165,36 @@ fn is_status_offered(attribute: StatusAttribute, check: &dyn Fn(AnyOf) -> bool) 
 }
 
 fn is_search_offered(search: &SearchCommand<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
-    let are_returns_offered = search.returns.is_none_or(|returns| {
-        check(&["ESEARCH", "IMAP4rev2"])
-            && returns.iter().all(|option| match option {
-                SearchReturnOption::Save => check(&["SEARCHRES", "IMAP4rev2"]),
-                SearchReturnOption::Partial(_) => check(&["PARTIAL", "CONTEXT=SEARCH"]),
-                SearchReturnOption::Update | SearchReturnOption::Context => check(&["CONTEXT=SEARCH"]),
-                SearchReturnOption::Relevancy => check(&["SEARCH=FUZZY"]),
-                _ => true,
-            })
-    });
-    are_returns_offered && search.keys.iter().all(|key| is_key_offered(&key, check))
+    search.returns.is_none_or(|returns| {
+        check(&["ESEARCH", "IMAP4rev2"]) && are_results_offered(returns, &["CONTEXT=SEARCH"], check)
+    }) && search.keys.iter().all(|key| is_key_offered(&key, check))
+}
+
+fn is_sort_offered(sort: &SortCommand<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    sort.returns.is_none_or(|returns| {
+        check(&["ESORT", "CONTEXT=SORT"]) && are_results_offered(returns, &["CONTEXT=SORT"], check)
+    }) && sort.criteria.iter().all(|criterion| match criterion.key {
+        SortKey::DisplayFrom | SortKey::DisplayTo => check(&["SORT=DISPLAY"]),
+        SortKey::Relevancy => check(&["SEARCH=FUZZY"]),
+        _ => true,
+    }) && sort.keys.iter().all(|key| is_key_offered(&key, check))
+}
+
+/// Checks the return options. `context` is the capability of RFC 5267 for the command.
+fn are_results_offered(
+    returns: LazyList<'_, SearchReturnOption>,
+    context: AnyOf,
+    check: &dyn Fn(AnyOf) -> bool,
+) -> bool {
+    returns.iter().all(|option| match option {
+        SearchReturnOption::Save => check(&["SEARCHRES", "IMAP4rev2"]),
+        SearchReturnOption::Partial(PartialRange::FromFirst(_)) => check(&["PARTIAL"]) || check(context),
+        // RFC 5267 knows no pages that are counted from the last result.
+        SearchReturnOption::Partial(PartialRange::FromLast(_)) => check(&["PARTIAL"]),
+        SearchReturnOption::Update | SearchReturnOption::Context => check(context),
+        SearchReturnOption::Relevancy => check(&["SEARCH=FUZZY"]),
+        _ => true,
+    })
 }
 
 fn is_key_offered(key: &SearchKey<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
@@ -159,6 +206,7 @@ fn is_key_offered(key: &SearchKey<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
         SearchKey::Older(_) | SearchKey::Younger(_) => check(&["WITHIN"]),
         SearchKey::ModSeq { .. } => check(CONDSTORE),
         SearchKey::EmailId(_) | SearchKey::ThreadId(_) => check(OBJECT_ID),
+        SearchKey::Filter(_) => check(&["FILTERS"]),
         SearchKey::GmailRaw(_)
         | SearchKey::GmailLabel(_)
         | SearchKey::GmailMessageId(_)

@@ -165,6 +165,11 @@ impl Allowed {
             | Name::UidExpunge
             | Name::Search
             | Name::UidSearch
+            | Name::Sort
+            | Name::UidSort
+            | Name::Thread
+            | Name::UidThread
+            | Name::CancelUpdate
             | Name::Fetch
             | Name::UidFetch
             | Name::Store

@@ -30,11 +30,12 @@ impl<'i> Tag<'i> {
     /// # Errors
     /// [`InvalidTag`] if they are not a valid tag.
     pub fn new(bytes: &'i [u8]) -> Result<Self, InvalidTag> {
-        if !bytes.is_empty() && bytes.iter().copied().all(is_tag_char) {
-            Ok(Self(bytes))
-        } else {
-            Err(InvalidTag)
-        }
+        if Self::is_valid(bytes) { Ok(Self(bytes)) } else { Err(InvalidTag) }
+    }
+
+    /// Returns whether these bytes are a tag.
+    pub(crate) fn is_valid(bytes: &[u8]) -> bool {
+        !bytes.is_empty() && bytes.iter().copied().all(is_tag_char)
     }
 
     pub(crate) const fn checked(bytes: &'i [u8]) -> Self {

@@ -9,6 +9,7 @@ pub use crate::body_structure::encoded::EncodedBodyStructure;
 pub use crate::body_structure::{
     BodyExtension, BodyPart, BodyStructure, Disposition, Multipart, Parameter, Parameters, PartContent,
 };
+pub use crate::cancel_update::CancelUpdateCommand;
 pub use crate::capability::{Capability, CapabilityList};
 pub use crate::command::Command;
 pub use crate::command::raw::{InvalidCommand, RawCommand};
@@ -32,7 +33,9 @@ pub use crate::grammar::value::ExtendedItem;
 pub use crate::id::{IdField, IdFields};
 pub use crate::list::pattern::ListPattern;
 pub use crate::list::{ListCommand, ListResponse, ListReturn, ListSelection, LsubCommand, MailboxAttribute};
+pub use crate::mailbox_filter::MailboxFilter;
 pub use crate::mailbox_name::{InvalidMailboxName, MailboxName};
+pub use crate::multi_search::MultiSearchCommand;
 pub use crate::namespace::{Namespace, Namespaces};
 pub use crate::numbers::{NumberRange, Numbers, Ranges};
 pub use crate::partial_range::PartialRange;
@@ -40,7 +43,8 @@ pub use crate::quota::{Quota, QuotaResource, QuotaRoot};
 pub use crate::rename::RenameCommand;
 pub use crate::response::{ContinuationRequest, Response, Untagged};
 pub use crate::search::{
-    EsearchResponse, NumberKind, SearchCommand, SearchResponse, SearchReturnData, SearchReturnOption,
+    ContextChange, EsearchResponse, NumberKind, RelevancyScore, SearchCommand, SearchResponse,
+    SearchReturnData, SearchReturnOption,
 };
 pub use crate::search_key::{EntryKind, ModSeqEntry, SearchKey};
 pub use crate::section::{InvalidSection, Section, SectionItem, SectionText};
@@ -48,8 +52,12 @@ pub use crate::select::{QResync, SelectCommand, SelectParameter};
 pub use crate::sequence_set::{
     InvalidSequenceSet, SequenceNumber, SequenceRange, SequenceRanges, SequenceSet,
 };
+pub use crate::sort::{SortCommand, SortCriterion, SortDirection, SortKey};
 pub use crate::status::{MailboxStatus, StatusAttribute, StatusCommand, StatusItem};
 pub use crate::status_response::{Condition, InvalidText, PlainCode, ResponseCode, StatusResponse, Text};
 pub use crate::store::{StoreAction, StoreCommand, StoreResponse};
 pub use crate::tag::{InvalidTag, Tag};
+pub use crate::thread::item::ThreadItem;
+pub use crate::thread::messages::{ThreadMessage, ThreadMessages};
+pub use crate::thread::{ThreadAlgorithm, ThreadCommand, ThreadItems, ThreadResponse, Threads};
 pub use crate::vanished::VanishedWhen;

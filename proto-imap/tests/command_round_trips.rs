@@ -18,6 +18,10 @@ use proto_imap::types::{
     StatusCommand, StoreAction, StoreCommand, StoreResponse,
 };
 use proto_imap::types::{
+    CancelUpdateCommand, MailboxFilter, MultiSearchCommand, SortCommand, SortCriterion, SortDirection,
+    SortKey, ThreadAlgorithm, ThreadCommand,
+};
+use proto_imap::types::{
     Capability, Command, Date, DateTime, FetchAttribute, FetchModifier, Flag, IString, Keyword, LazyList,
     ListPattern, MailboxAttribute, MailboxName, NameEncoding, Partial, PartialRange, Peek, RawCommand,
     SearchKey, SearchReturnOption, Section, SequenceRange, SequenceSet, StatusAttribute, Tag,
@@ -223,7 +227,11 @@ fn key() -> impl Strategy<Value = SearchKey<'static>> {
                 K::ModSeq { entry, mod_sequence }
             }
         ),
-        (id(), any::<bool>()).prop_map(|(id, email)| if email { K::EmailId(id) } else { K::ThreadId(id) }),
+        (id(), 0_u8..3).prop_map(|(id, kind)| match kind {
+            0 => K::EmailId(id),
+            1 => K::ThreadId(id),
+            _ => K::Filter(id),
+        }),
         (set(), any::<bool>()).prop_map(|(set, uid)| if uid { K::Uid(set) } else { K::Sequence(set) }),
     ];
     leaf.prop_recursive(4, 16, 3, |key| {
@@ -237,21 +245,82 @@ fn key() -> impl Strategy<Value = SearchKey<'static>> {
     })
 }
 
-fn search() -> impl Strategy<Value = SearchCommand<'static>> {
+fn returns() -> impl Strategy<Value = Option<LazyList<'static, SearchReturnOption>>> {
     use SearchReturnOption as R;
     let option = prop_oneof![
         select(vec![R::Min, R::Max, R::All, R::Count, R::Save, R::Update, R::Context, R::Relevancy]),
         page().prop_map(R::Partial),
     ];
-    let returns = prop::option::of(prop::collection::vec(option, 0..4));
-    let charset = prop::option::of(select(vec![IString::new(b"UTF-8"), IString::new(b"ISO-8859-1")]));
-    (returns, charset, prop::collection::vec(key(), 1..4)).prop_map(|(returns, charset, keys)| {
-        SearchCommand {
-            returns: returns.map(|returns| LazyList::new(keep(returns))),
-            charset,
-            keys: LazyList::new(keep(keys)),
-        }
+    prop::option::of(prop::collection::vec(option, 0..4))
+        .prop_map(|returns| returns.map(|returns| LazyList::new(keep(returns))))
+}
+
+fn charset() -> impl Strategy<Value = IString<'static>> {
+    select(vec![IString::new(b"UTF-8"), IString::new(b"ISO-8859-1")])
+}
+
+fn keys() -> impl Strategy<Value = LazyList<'static, SearchKey<'static>>> {
+    prop::collection::vec(key(), 1..4).prop_map(|keys| LazyList::new(keep(keys)))
+}
+
+fn search() -> impl Strategy<Value = SearchCommand<'static>> {
+    (returns(), prop::option::of(charset()), keys()).prop_map(|(returns, charset, keys)| SearchCommand {
+        returns,
+        charset,
+        keys,
     })
+}
+
+fn sort() -> impl Strategy<Value = SortCommand<'static>> {
+    let direction = select(vec![SortDirection::Ascending, SortDirection::Reverse]);
+    let criterion =
+        (select(SortKey::ALL), direction).prop_map(|(key, direction)| SortCriterion { key, direction });
+    (returns(), prop::collection::vec(criterion, 1..5), charset(), keys()).prop_map(
+        |(returns, criteria, charset, keys)| SortCommand {
+            returns,
+            criteria: LazyList::new(keep(criteria)),
+            charset,
+            keys,
+        },
+    )
+}
+
+fn thread() -> impl Strategy<Value = ThreadCommand<'static>> {
+    let algorithm = select(vec![
+        ThreadAlgorithm::OrderedSubject,
+        ThreadAlgorithm::References,
+        ThreadAlgorithm::Refs,
+        ThreadAlgorithm::Other(IString::new(b"X-NEW")),
+    ]);
+    (algorithm, charset(), keys()).prop_map(|(algorithm, charset, keys)| ThreadCommand {
+        algorithm,
+        charset,
+        keys,
+    })
+}
+
+fn multi_search() -> impl Strategy<Value = MultiSearchCommand<'static>> {
+    use MailboxFilter as F;
+    let names = || prop::collection::vec(mailbox(), 1..4).prop_map(|names| LazyList::new(keep(names)));
+    let filter = prop_oneof![
+        select(vec![F::Selected, F::Inboxes, F::Personal, F::Subscribed]),
+        names().prop_map(F::Subtree),
+        names().prop_map(F::SubtreeOne),
+        names().prop_map(F::Mailboxes),
+    ];
+    let options = select(vec!["", "X-DEPTH 3", "X-A (1 \"b\") X-B 1:2"]);
+    (prop::collection::vec(filter, 0..4), options, search())
+        .prop_filter("saves other mailboxes", |(sources, _, search)| {
+            sources.iter().all(|source| *source == F::Selected)
+                || search
+                    .returns
+                    .is_none_or(|all| all.iter().all(|option| option != SearchReturnOption::Save))
+        })
+        .prop_map(|(sources, options, search)| MultiSearchCommand {
+            scope_options: if sources.is_empty() { b"" } else { options.as_bytes() },
+            sources: LazyList::new(keep(sources)),
+            search,
+        })
 }
 
 fn fetch() -> impl Strategy<Value = FetchCommand<'static>> {
@@ -391,6 +460,17 @@ fn command() -> impl Strategy<Value = Command<'static>> {
             .prop_map(|(mailbox, attributes)| C::Status(StatusCommand { mailbox, attributes })),
         set().prop_map(C::UidExpunge),
         (search(), any::<bool>()).prop_map(|(it, uid)| if uid { C::UidSearch(it) } else { C::Search(it) }),
+        multi_search().prop_map(C::Esearch),
+        (sort(), any::<bool>()).prop_map(|(it, uid)| if uid { C::UidSort(it) } else { C::Sort(it) }),
+        (thread(), any::<bool>()).prop_map(|(it, uid)| if uid { C::UidThread(it) } else { C::Thread(it) }),
+        prop::collection::vec(
+            "[!#$&'+,./0-9:;<=>?@A-Z^_`a-z|~-]{1,9}".prop_filter("+", |tag| !tag.contains('+')),
+            1..4
+        )
+        .prop_map(|tags| {
+            let tags = tags.into_iter().map(|tag| IString::new(keep(tag.into_bytes()))).collect();
+            C::CancelUpdate(CancelUpdateCommand::new(keep(tags)))
+        }),
         (fetch(), any::<bool>()).prop_map(|(it, uid)| if uid { C::UidFetch(it) } else { C::Fetch(it) }),
         (store(), any::<bool>()).prop_map(|(it, uid)| if uid { C::UidStore(it) } else { C::Store(it) }),
         (copy(), 0_u8..4).prop_map(|(it, kind)| match kind {
@@ -447,6 +527,11 @@ proptest! {
         let same = match (&command, &read) {
             (Command::Search(said) | Command::UidSearch(said), Command::Search(read) | Command::UidSearch(read)) => {
                 said.keys == read.keys && said.returns == read.returns
+            }
+            (Command::Esearch(said), Command::Esearch(read)) => {
+                said.search.keys == read.search.keys
+                    && said.search.returns == read.search.returns
+                    && (said.sources, said.scope_options) == (read.sources, read.scope_options)
             }
             _ => command == read,
         };

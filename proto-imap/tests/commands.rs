@@ -1,7 +1,7 @@
 //! Known answers: the result of parsing each command, and the position of the error in invalid ones.
 //!
-//! They include the examples of RFC 9051 §6 and those of RFC 2971, 3516, 4731, 5161, 5182, 5258, 5819, 6154, 7162,
-//! 8474 and 9394. The tests also parse every prefix of a command and every command with one byte changed, which must
+//! They include the examples of RFC 9051 §6 and those of RFC 2971, 3516, 4731, 5161, 5182, 5256, 5258, 5267, 5466, 5819,
+//! 5957, 6154, 6203, 7162, 7377, 8474 and 9394. The tests also parse every prefix of a command and every command with one byte changed, which must
 //! not panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -67,6 +67,19 @@ const COMMANDS: &[(&str, &str)] = &[
     ("a SEARCH EMAILID M6d99ac3275bb4e THREADID T64b478a75b7ea9 SAVEDATESUPPORTED SAVEDSINCE 1-Jan-2020 FUZZY SUBJECT x", r#"Search(SearchCommand { returns: None, charset: None, keys: [EmailId("M6d99ac3275bb4e"), ThreadId("T64b478a75b7ea9"), SaveDateSupported, SavedSince(Date { year: 2020, month: 1, day: 1 }), Fuzzy(Some(Subject("x")))] })"#),
     (r#"a SEARCH X-GM-RAW "has:attachment" X-GM-MSGID 1278455344230334865 X-GM-THRID 1"#, r#"Search(SearchCommand { returns: None, charset: None, keys: [GmailRaw("has:attachment"), GmailMessageId(1278455344230334865), GmailThreadId(1)] })"#),
     (r#"a SEARCH X-GM-LABELS "\\Important""#, r#"Search(SearchCommand { returns: None, charset: None, keys: [GmailLabel("\\Important")] })"#),
+    ("a SEARCH FILTER on-the-road FUZZY FROM x", r#"Search(SearchCommand { returns: None, charset: None, keys: [Filter("on-the-road"), Fuzzy(Some(From("x")))] })"#),
+    ("A282 SORT (SUBJECT) UTF-8 SINCE 1-Feb-1994", r#"Sort(SortCommand { returns: None, criteria: [SortCriterion { key: Subject, direction: Ascending }], charset: "UTF-8", keys: [Since(Date { year: 1994, month: 2, day: 1 })] })"#),
+    ("A283 sort (subject reverse date) us-ascii all", r#"Sort(SortCommand { returns: None, criteria: [SortCriterion { key: Subject, direction: Ascending }, SortCriterion { key: Date, direction: Reverse }], charset: "us-ascii", keys: [All] })"#),
+    (r#"A284 SORT (REVERSE DISPLAYFROM DISPLAYTO ARRIVAL CC FROM SIZE TO RELEVANCY) "US-ASCII" TEXT "not in mailbox""#, r#"Sort(SortCommand { returns: None, criteria: [SortCriterion { key: DisplayFrom, direction: Reverse }, SortCriterion { key: DisplayTo, direction: Ascending }, SortCriterion { key: Arrival, direction: Ascending }, SortCriterion { key: Cc, direction: Ascending }, SortCriterion { key: From, direction: Ascending }, SortCriterion { key: Size, direction: Ascending }, SortCriterion { key: To, direction: Ascending }, SortCriterion { key: Relevancy, direction: Ascending }], charset: "US-ASCII", keys: [Text("not in mailbox")] })"#),
+    ("E01 UID SORT RETURN (UPDATE COUNT PARTIAL 1:500) (REVERSE DATE) UTF-8 UNDELETED UNKEYWORD $Junk", r#"UidSort(SortCommand { returns: Some([Update, Count, Partial(FromFirst(NumberRange { first: 1, last: 500 }))]), criteria: [SortCriterion { key: Date, direction: Reverse }], charset: "UTF-8", keys: [Undeleted, Unkeyword($Junk)] })"#),
+    ("A283 THREAD ORDEREDSUBJECT UTF-8 SINCE 5-MAR-2000", r#"Thread(ThreadCommand { algorithm: OrderedSubject, charset: "UTF-8", keys: [Since(Date { year: 2000, month: 3, day: 5 })] })"#),
+    ("A284 UID thread references US-ASCII TEXT {4}\r\ngewp UID 1:*", r#"UidThread(ThreadCommand { algorithm: References, charset: "US-ASCII", keys: [Text("gewp"), Uid(1:*)] })"#),
+    ("A THREAD REFS UTF-8 ALL", r#"Thread(ThreadCommand { algorithm: Refs, charset: "UTF-8", keys: [All] })"#),
+    ("A THREAD X-NEW UTF-8 ALL", r#"Thread(ThreadCommand { algorithm: Other("X-NEW"), charset: "UTF-8", keys: [All] })"#),
+    (r#"B04 CANCELUPDATE "B01" "B02""#, r#"CancelUpdate(CancelUpdateCommand { tags: ["B01", "B02"] })"#),
+    (r#"tag1 ESEARCH IN (mailboxes "folder1" subtree "folder2") unseen"#, r#"Esearch(MultiSearchCommand { sources: [Mailboxes(["folder1"]), Subtree(["folder2"])], scope_options: [], search: SearchCommand { returns: None, charset: None, keys: [Unseen] } })"#),
+    (r#"tag2 ESEARCH IN (SELECTED inboxes personal subscribed subtree-one ("a b" c) (X-DEPTH 3)) RETURN (MIN) CHARSET UTF-8 subject "chad""#, r#"Esearch(MultiSearchCommand { sources: [Selected, Inboxes, Personal, Subscribed, SubtreeOne(["a b", "c"])], scope_options: [88, 45, 68, 69, 80, 84, 72, 32, 51], search: SearchCommand { returns: Some([Min]), charset: Some("UTF-8"), keys: [Subject("chad")] } })"#),
+    ("tag3 ESEARCH RETURN (SAVE) ALL", "Esearch(MultiSearchCommand { sources: [], scope_options: [], search: SearchCommand { returns: Some([Save]), charset: None, keys: [All] } })"),
     ("A654 FETCH 2:4 (FLAGS BODY[HEADER.FIELDS (DATE FROM)])", "Fetch(FetchCommand { messages: 2:4, attributes: [Flags, Section { section: BODY[HEADER.FIELDS (DATE FROM)], partial: None, peek: No }], modifiers: [] })"),
     ("A1 FETCH 1 ALL", "Fetch(FetchCommand { messages: 1, attributes: [Flags, InternalDate, Size, Envelope], modifiers: [] })"),
     ("A1 FETCH 1 fast", "Fetch(FetchCommand { messages: 1, attributes: [Flags, InternalDate, Size], modifiers: [] })"),
@@ -200,6 +213,25 @@ const NO_COMMANDS: &[(&str, usize, &str)] = &[
     ("A SEARCH RETURN MIN ALL", 16, "an opening parenthesis"),
     ("A SEARCH RETURN (PARTIAL -1:5) ALL", 28, "a minus sign"),
     (r#"A SEARCH MODSEQ "x" foo 1"#, 20, "priv, shared or all"),
+    ("A SEARCH FILTER a/b", 16, "the name of a filter"),
+    ("A SORT DATE UTF-8 ALL", 7, "an opening parenthesis"),
+    ("A SORT () UTF-8 ALL", 8, "at least one element in the parentheses"),
+    ("A SORT (REVERSE) UTF-8 ALL", 15, "a space"),
+    ("A SORT (REVERSE REVERSE DATE) UTF-8 ALL", 16, "a sort key"),
+    ("A SORT (FOO) UTF-8 ALL", 8, "a sort key"),
+    ("A SORT (DATE) UTF-8", 19, "a space"),
+    ("A SORT RETURN (FOO) (DATE) UTF-8 ALL", 15, "a return option of SEARCH"),
+    ("A THREAD", 8, "a space and arguments"),
+    (r#"A THREAD "REFS" UTF-8 ALL"#, 9, "a threading algorithm"),
+    ("A THREAD REFS ALL", 17, "a space"),
+    ("A CANCELUPDATE x", 15, "a quoted string"),
+    (r#"A CANCELUPDATE "x" y"#, 19, "a quoted string"),
+    ("A UID ESEARCH ALL", 6, "a command that can follow UID"),
+    ("A ESEARCH IN () ALL", 14, "a set of mailboxes"),
+    ("A ESEARCH IN (selected-delayed) ALL", 14, "a set of mailboxes"),
+    ("A ESEARCH IN (subtree) ALL", 21, "a space"),
+    ("A ESEARCH IN (mailboxes ()) ALL", 25, "at least one element in the parentheses"),
+    ("A ESEARCH IN (mailboxes x) RETURN (SAVE) ALL", 10, "no mailbox but the selected one with SAVE"),
     ("A LOGIN a b", 2, "a command that is neither APPEND, AUTHENTICATE, LOGIN nor STARTTLS"),
     ("A STARTTLS", 2, "a command that is neither APPEND, AUTHENTICATE, LOGIN nor STARTTLS"),
     ("A APPEND INBOX {3}\r\nabc", 2, "a command that is neither APPEND, AUTHENTICATE, LOGIN nor STARTTLS"),
@@ -306,15 +338,17 @@ fn rejects_hidden_line_ends_and_nul() {
 
 #[test]
 fn search_keys_nest_32_deep() {
-    let search = |depth: usize, open: &str, close: &str| {
-        frame(&format!("A SEARCH {}SEEN{}", open.repeat(depth), close.repeat(depth)))
+    let search = |before: &str, depth: usize, open: &str, close: &str| {
+        frame(&format!("A {before} {}SEEN{}", open.repeat(depth), close.repeat(depth)))
     };
-    for (open, close) in [("(", ")"), ("NOT ", ""), ("OR SEEN ", ""), ("FUZZY ", "")] {
-        assert!(parse::command(&search(32, open, close), &Context::strict()).is_ok(), "{open}");
-        for depth in [33, 100_000] {
-            let frame = search(depth, open, close);
-            let error = parse::command(&frame, &Context::strict()).unwrap_err();
-            assert_eq!(error.expected, "fewer nested search keys", "{open}");
+    for before in ["SEARCH", "SORT (DATE) UTF-8", "THREAD REFS UTF-8", "ESEARCH IN (personal)"] {
+        for (open, close) in [("(", ")"), ("NOT ", ""), ("OR SEEN ", ""), ("FUZZY ", "")] {
+            assert!(parse::command(&search(before, 32, open, close), &Context::strict()).is_ok(), "{open}");
+            for depth in [33, 1_000, 100_000] {
+                let frame = search(before, depth, open, close);
+                let error = parse::command(&frame, &Context::strict()).unwrap_err();
+                assert_eq!(error.expected, "fewer nested search keys", "{open}");
+            }
         }
     }
 }

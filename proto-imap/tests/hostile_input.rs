@@ -189,6 +189,13 @@ fn parses_in_linear_time() {
     assert_linear("section", repeated("* 1 FETCH (BODY[", "\"a\" "));
     assert_linear("numbers", repeated("* SEARCH", " 1"));
     assert_linear("ranges", repeated("* VANISHED 1", ",1:4294967295"));
+    assert_linear("sorted numbers", repeated("* SORT", " 1"));
+    assert_linear("threads", repeated("* THREAD ", "(1)"));
+    assert_linear("thread members", repeated("* THREAD (1", " 1"));
+    assert_linear("nested threads", repeated("* THREAD ", "("));
+    assert_linear("branches", repeated("* THREAD (1 ", "(2 3)"));
+    assert_linear("added results", repeated("* ESEARCH ADDTO (1 1", " 1 1:4294967295"));
+    assert_linear("scores", repeated("* ESEARCH RELEVANCY (1", " 100"));
     assert_linear("digits", repeated("* ", "9"));
     assert_linear("capabilities", repeated("* CAPABILITY", " A"));
     assert_linear("empty lists", repeated("* 1 FETCH (BODYSTRUCTURE (", "()"));
@@ -211,6 +218,72 @@ fn bounds_nesting() {
         response(less.as_bytes(), &Context::tolerant()),
         Response::Untagged(Untagged::Fetch(fetch)) if fetch.uid() == Some(1)
     ));
+}
+
+#[test]
+fn bounds_the_nesting_of_threads() {
+    let nested = |depth: usize| {
+        let text = format!("* THREAD {}{}\r\n", "(1 (2)".repeat(depth - 1) + "(3", ")".repeat(depth));
+        read_in_all_ways(text.as_bytes());
+        text
+    };
+    let of = |text: &str, cx: &Context| match response(text.as_bytes(), cx) {
+        Response::Untagged(Untagged::Thread(threads)) => {
+            Some(threads.threads.messages().map(|message| message.depth).max().unwrap_or(0))
+        }
+        Response::Unparsed(unparsed) => {
+            assert_eq!(unparsed.expected, "fewer nested threads");
+            None
+        }
+        other => panic!("{other:?}"),
+    };
+    for cx in [Context::strict(), Context::tolerant()] {
+        assert_eq!(of(&nested(256), &cx), Some(255));
+        for depth in [257, 1_000, 100_000] {
+            assert_eq!(of(&nested(depth), &cx), None, "{depth}");
+        }
+        assert_eq!(of(&nested(1_000), &cx.clone().with_thread_nesting(1_000)), Some(999));
+    }
+    // A long thread without branches is not nested.
+    let long = format!("* THREAD (1{})\r\n", " 2".repeat(100_000));
+    assert_eq!(of(&long, &Context::strict()), Some(100_000));
+}
+
+#[test]
+fn reads_threads_strictly_and_tolerantly() {
+    for (text, strict, tolerant) in [
+        ("* THREAD\r\n", Some(""), Some("")),
+        (
+            "* THREAD (2)(3 6 (4 23)(44 7 96))\r\n",
+            Some("(2)(3 6 (4 23)(44 7 96))"),
+            Some("(2)(3 6 (4 23)(44 7 96))"),
+        ),
+        ("* THREAD ((3)(5))\r\n", Some("((3)(5))"), Some("((3)(5))")),
+        ("* THREAD \r\n", None, Some("")),
+        ("* THREAD (1)  (2) \r\n", None, Some("(1)(2)")),
+        ("* THREAD ( 1  2 )\r\n", None, Some("(1 2)")),
+        ("* THREAD (1 ( 2)(3))\r\n", None, Some("(1 (2)(3))")),
+        ("* THREAD (0)\r\n", None, Some("(0)")),
+        ("* THREAD ()\r\n", None, Some("()")),
+        ("* THREAD (1\r\n", None, None),
+        ("* THREAD 1\r\n", None, None),
+        ("* THREAD (1))\r\n", None, Some("(1)")),
+        ("* THREAD (1 (2) 3)\r\n", None, None),
+        ("* THREAD (1(2)(3))\r\n", None, Some("(1 (2)(3))")),
+        ("* THREAD (x)\r\n", None, None),
+        ("* THREAD (4294967296)\r\n", None, Some("(4294967295)")),
+    ] {
+        let read = |cx: Context| match response(text.as_bytes(), &cx) {
+            Response::Untagged(Untagged::Thread(found)) => {
+                assert_eq!(cx.repairs.total() > 0, strict.is_none(), "{text:?}");
+                Some(format!("{:?}", found.threads))
+            }
+            Response::Unparsed(_) => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read(Context::strict()).as_deref(), strict, "{text:?}");
+        assert_eq!(read(Context::tolerant()).as_deref(), tolerant, "{text:?}");
+    }
 }
 
 #[test]

@@ -12,11 +12,12 @@ use common::{ServerSide, in_every_split, ok};
 use proto_imap::Config;
 use proto_imap::server::{Event, Server};
 use proto_imap::types::{
-    Capability, CapabilityList, Command, CopyCommand, CreateCommand, FetchAttribute, FetchCommand,
-    FetchModifier, IdFields, LazyList, ListCommand, ListPattern, ListReturn, ListSelection, MailboxAttribute,
-    MailboxName, NumberRange, PartialRange, QResync, RawCommand, RenameCommand, SearchCommand, SearchKey,
-    SearchReturnOption, Section, SelectCommand, SelectParameter, SequenceSet, StatusAttribute, StatusCommand,
-    StoreAction, StoreCommand,
+    CancelUpdateCommand, Capability, CapabilityList, Command, CopyCommand, CreateCommand, FetchAttribute,
+    FetchCommand, FetchModifier, IString, IdFields, LazyList, ListCommand, ListPattern, ListReturn,
+    ListSelection, MailboxAttribute, MailboxFilter, MailboxName, MultiSearchCommand, NumberRange,
+    PartialRange, QResync, RawCommand, RenameCommand, SearchCommand, SearchKey, SearchReturnOption, Section,
+    SelectCommand, SelectParameter, SequenceSet, SortCommand, SortCriterion, SortKey, StatusAttribute,
+    StatusCommand, StoreAction, StoreCommand, ThreadAlgorithm, ThreadCommand,
 };
 use proto_mail::{AuthVerdict, Error, Misuse, Secure, SendBuffer};
 
@@ -57,6 +58,14 @@ fn requires(command: &Command<'_>, rows: &[&str]) {
     }
 }
 
+const PAGE: NumberRange = NumberRange::new(1, 9);
+
+const SORT: SortCommand<'_> = SortCommand::new(&[SortCriterion::new(SortKey::Date)], &[SearchKey::All]);
+
+const fn thread(algorithm: ThreadAlgorithm<'_>) -> ThreadCommand<'_> {
+    ThreadCommand::new(algorithm, &[SearchKey::All])
+}
+
 const COPY: CopyCommand<'_> = CopyCommand { messages: SequenceSet::ALL, mailbox: MailboxName::INBOX };
 
 #[test]
@@ -70,6 +79,23 @@ fn the_client_sends_commands_only_where_they_are_offered() {
         (Command::UidMove(COPY), &["MOVE", "IMAP4rev2"]),
         (Command::Unselect, &["UNSELECT", "IMAP4rev2"]),
         (Command::UidExpunge(SequenceSet::ALL), &["UIDPLUS", "IMAP4rev2"]),
+        (Command::Sort(SORT), &["SORT"]),
+        (Command::UidSort(SORT), &["SORT"]),
+        (Command::Thread(thread(ThreadAlgorithm::OrderedSubject)), &["THREAD=ORDEREDSUBJECT"]),
+        (Command::UidThread(thread(ThreadAlgorithm::References)), &["thread=references"]),
+        (Command::Thread(thread(ThreadAlgorithm::Refs)), &["THREAD=REFS"]),
+        (Command::Thread(thread(ThreadAlgorithm::Other(IString::new(b"X-NEW")))), &["THREAD=X-NEW"]),
+        (
+            Command::CancelUpdate(CancelUpdateCommand::new(&[IString::new(b"M1")])),
+            &["CONTEXT=SEARCH", "CONTEXT=SORT"],
+        ),
+        (
+            Command::Esearch(MultiSearchCommand::new(
+                &[MailboxFilter::Personal],
+                SearchCommand::new(&[SearchKey::Unseen]),
+            )),
+            &["MULTISEARCH"],
+        ),
     ] {
         requires(&command, rows);
     }
@@ -199,6 +225,14 @@ fn the_client_sends_search_options_and_keys_only_where_they_are_offered() {
     requires(&returning(LazyList::new(&[SearchReturnOption::Save])), &["ESEARCH SEARCHRES", "IMAP4rev2"]);
     requires(&returning(LazyList::new(&[SearchReturnOption::Update])), &["ESEARCH CONTEXT=SEARCH"]);
     requires(&returning(LazyList::new(&[SearchReturnOption::Relevancy])), &["ESEARCH SEARCH=FUZZY"]);
+    requires(
+        &returning(LazyList::new(&[SearchReturnOption::Partial(PartialRange::FromFirst(PAGE))])),
+        &["ESEARCH PARTIAL", "ESEARCH CONTEXT=SEARCH"],
+    );
+    requires(
+        &returning(LazyList::new(&[SearchReturnOption::Partial(PartialRange::FromLast(PAGE))])),
+        &["ESEARCH PARTIAL"],
+    );
     let nested = SearchKey::Younger(60);
     for (key, rows) in [
         (SearchKey::Older(60), &["WITHIN"][..]),
@@ -207,10 +241,98 @@ fn the_client_sends_search_options_and_keys_only_where_they_are_offered() {
         (SearchKey::ModSeq { entry: None, mod_sequence: 1 }, &["CONDSTORE"]),
         (SearchKey::GmailMessageId(1), &["X-GM-EXT-1"]),
         (SearchKey::SaveDateSupported, &["SAVEDATE"]),
+        (SearchKey::Filter(IString::new(b"x")), &["FILTERS"]),
         (SearchKey::Uid(SequenceSet::SAVED), &["SEARCHRES", "IMAP4rev2"]),
     ] {
         requires(&Command::Search(SearchCommand::new(&[key])), rows);
         requires(&Command::Search(SearchCommand::new(&[SearchKey::and(&[key])])), rows);
+    }
+}
+
+#[test]
+fn the_client_sends_sort_options_and_keys_only_where_they_are_offered() {
+    const BY_NAME: &[SortCriterion] = &[SortCriterion::reverse(SortKey::DisplayFrom)];
+    const BY_SIZE_AND_NAME: &[SortCriterion] =
+        &[SortCriterion::new(SortKey::Size), SortCriterion::new(SortKey::DisplayTo)];
+    const BY_RELEVANCY: &[SortCriterion] = &[SortCriterion::new(SortKey::Relevancy)];
+    let by = |criteria| Command::Sort(SortCommand { criteria: LazyList::new(criteria), ..SORT });
+    requires(&by(BY_NAME), &["SORT SORT=DISPLAY"]);
+    requires(&by(BY_SIZE_AND_NAME), &["SORT SORT=DISPLAY"]);
+    requires(&by(BY_RELEVANCY), &["SORT SEARCH=FUZZY"]);
+    let returning = |options| Command::UidSort(SortCommand { returns: Some(options), ..SORT });
+    requires(&returning(LazyList::EMPTY), &["SORT ESORT", "SORT CONTEXT=SORT"]);
+    requires(&returning(LazyList::new(&[SearchReturnOption::Update])), &["SORT CONTEXT=SORT"]);
+    requires(&returning(LazyList::new(&[SearchReturnOption::Save])), &["SORT ESORT SEARCHRES"]);
+    requires(
+        &returning(LazyList::new(&[SearchReturnOption::Partial(PartialRange::FromFirst(PAGE))])),
+        &["SORT ESORT PARTIAL", "SORT CONTEXT=SORT"],
+    );
+    requires(
+        &Command::Sort(SortCommand::new(&[SortCriterion::new(SortKey::To)], &[SearchKey::Older(1)])),
+        &["SORT WITHIN"],
+    );
+    let within = ThreadCommand::new(ThreadAlgorithm::Refs, &[SearchKey::Older(1)]);
+    requires(&Command::Thread(within), &["THREAD=REFS WITHIN"]);
+    let multi = |search| Command::Esearch(MultiSearchCommand::new(&[MailboxFilter::Selected], search));
+    requires(&multi(SearchCommand::new(&[SearchKey::Older(1)])), &["MULTISEARCH WITHIN"]);
+    let save = SearchCommand {
+        returns: Some(LazyList::new(&[SearchReturnOption::Save])),
+        ..SearchCommand::new(&[SearchKey::All])
+    };
+    requires(&multi(save), &["MULTISEARCH SEARCHRES"]);
+}
+
+#[test]
+fn a_search_of_the_selected_mailbox_needs_one() {
+    let search = SearchCommand::new(&[SearchKey::Unseen]);
+    let update = SearchCommand { returns: Some(LazyList::new(&[SearchReturnOption::Update])), ..search };
+    for (sources, search, needs_mailbox) in [
+        (&[][..], search, true),
+        (&[MailboxFilter::Personal, MailboxFilter::Selected], search, true),
+        (&[MailboxFilter::Personal], search, false),
+        (&[MailboxFilter::Personal], update, true),
+    ] {
+        let command = Command::Esearch(MultiSearchCommand::new(sources, search));
+        let mut talk = Talk::greeted("PREAUTH", "MULTISEARCH CONTEXT=SEARCH");
+        let sent = talk.client.send(&command, &mut talk.tx);
+        assert_eq!(sent.is_err(), needs_mailbox, "{command:?}");
+        if needs_mailbox {
+            assert_eq!(sent, Err(Error::Misuse(Misuse::WrongState)));
+        }
+        let mut talk = selected("MULTISEARCH CONTEXT=SEARCH");
+        assert!(talk.client.send(&command, &mut talk.tx).is_ok());
+    }
+}
+
+#[test]
+fn a_server_accepts_searches_only_in_the_states_of_the_rfcs() {
+    let config = || Config::default().extensions(["SORT", "THREAD=REFS", "MULTISEARCH", "CONTEXT=SORT"]);
+    let commands = "a SORT (DATE) UTF-8 ALL\r\nb UID THREAD REFS UTF-8 ALL\r\nc CANCELUPDATE \"a\"\r\nd ESEARCH ALL\r\n\
+                    e ESEARCH IN (selected personal) ALL\r\nf ESEARCH IN (personal) RETURN (UPDATE) ALL\r\n\
+                    g ESEARCH IN (personal) RETURN (SAVE) ALL\r\nh ESEARCH IN (personal) ALL\r\n";
+    let answered = answers(config(), commands);
+    assert_eq!(
+        answered,
+        [
+            "a OK SORT",
+            "b OK UID THREAD",
+            "c OK CANCELUPDATE",
+            "d OK ESEARCH",
+            "e OK ESEARCH",
+            "f OK ESEARCH",
+            "g BAD Expected no mailbox but the selected one with SAVE at byte 10, found IN",
+            "h OK ESEARCH"
+        ]
+    );
+    let unselected = answers(config(), &format!("u CLOSE\r\n{commands}"));
+    assert_eq!(unselected[0], "u OK CLOSE");
+    for answer in &unselected[1..7] {
+        assert!(answer.ends_with(" BAD select a mailbox first"), "{answer}");
+    }
+    assert!(unselected[7].starts_with("g BAD Expected"), "{unselected:?}");
+    assert_eq!(unselected[8], "h OK ESEARCH");
+    for answer in answers(Config::default(), commands) {
+        assert!(answer.ends_with(" BAD unknown command"), "{answer}");
     }
 }
 

@@ -39,6 +39,27 @@ fn a_response_outlives_its_message() {
 }
 
 #[test]
+fn a_search_result_outlives_its_message() {
+    for message in [
+        "* THREAD (2)(3 6 (4 23)(44 7 96))((1)(5))\r\n",
+        "* SORT 5 3 4 1 2 (MODSEQ 17)\r\n",
+        "* ESEARCH (TAG \"B01\") UID ADDTO (1 2733 0 2731:2732) REMOVEFROM (3 7) RELEVANCY (4 99 42) X-NEW (a \"b\")\r\n",
+        "* ESEARCH (TAG \"tag1\" MAILBOX \"folder 1\" UIDVALIDITY 7) UID ALL 4001,4003\r\n",
+        "* NO [NOUPDATE \"B02\"] Too many contexts\r\n",
+        "* NO [UNDEFINED-FILTER on-the-road] unknown\r\n",
+    ] {
+        let response = parse::response(message.as_bytes(), &Context::strict());
+        assert!(matches!(response, Response::Untagged(_)), "{response:?}");
+        let owned = response.into_owned();
+        assert_eq!(owned.view(), response);
+        assert_eq!(format!("{owned:?}"), format!("{response:?}"));
+        let mut written = Vec::new();
+        proto_imap::encode::response(&owned.view(), &mut written);
+        assert_eq!(String::from_utf8(written).unwrap(), message);
+    }
+}
+
+#[test]
 fn a_command_outlives_its_frame() {
     let frames = [
         "a FETCH 1:3,7 (FLAGS BODY.PEEK[HEADER.FIELDS (From \"x y\")]<0.7>) (CHANGEDSINCE 7)\r\n",
@@ -46,6 +67,10 @@ fn a_command_outlives_its_frame() {
         "a LIST (SUBSCRIBED) \"\" (\"a\" b%) RETURN (STATUS (MESSAGES UIDNEXT))\r\n",
         "a SELECT \"Entw&APw-rfe\" (QRESYNC (67890007 90060115194045000 41:211,214:541 (1:3 4:6)))\r\n",
         "a ID (\"name\" \"x\" \"version\" NIL)\r\n",
+        "a SORT RETURN (PARTIAL 1:9) (REVERSE DATE TO) UTF-8 FILTER x FUZZY TEXT {3}\r\nabc\r\n",
+        "a UID THREAD X-NEW UTF-8 OR SEEN (TEXT a)\r\n",
+        "a ESEARCH IN (subtree (\"a b\" {1}\r\nc) personal (X-A (1 2))) RETURN (MIN) SUBJECT \"x\"\r\n",
+        "a CANCELUPDATE \"a\" \"b\"\r\n",
         "a XNEW {3}\r\n() more\r\n",
     ];
     for frame in frames {

@@ -96,6 +96,9 @@ fn code() -> BoxedStrategy<ResponseCode<'static>> {
     let non_zero = || (1_u32..).prop_map(std::num::NonZeroU32::new);
     prop_oneof![
         plain_code().prop_map(ResponseCode::Plain),
+        "[A-Za-z0-9.]{1,8}".prop_map(|tag| ResponseCode::NoUpdate(IString::new(kept(tag.into_bytes())))),
+        "[A-Za-z0-9.-]{1,8}"
+            .prop_map(|name| ResponseCode::UndefinedFilter(IString::new(kept(name.into_bytes())))),
         (1_u32.., numbers()).prop_map(|(uid_validity, uids)| ResponseCode::AppendUid { uid_validity, uids }),
         (1_u32.., numbers(), numbers()).prop_map(|(uid_validity, source, target)| ResponseCode::CopyUid {
             uid_validity,
@@ -294,6 +297,26 @@ fn mailbox_status() -> BoxedStrategy<MailboxStatus<'static>> {
         .boxed()
 }
 
+fn context_changes() -> BoxedStrategy<LazyList<'static, ContextChange<'static>>> {
+    let change =
+        (any::<u32>(), numbers()).prop_map(|(position, numbers)| ContextChange { position, numbers });
+    prop::collection::vec(change, 1..4).prop_map(|changes| LazyList::new(kept(changes))).boxed()
+}
+
+/// Generates threads as the grammar allows them: a list of numbers, then nothing or two and more lists.
+fn threads() -> BoxedStrategy<Vec<ThreadItem>> {
+    let list = |inner: Vec<ThreadItem>| {
+        let ends = (vec![ThreadItem::ListStart], vec![ThreadItem::ListEnd]);
+        [ends.0, inner, ends.1].concat()
+    };
+    let messages = |least| prop::collection::vec((1_u32..).prop_map(ThreadItem::Message), least..4);
+    let thread = messages(1).prop_map(list).prop_recursive(6, 40, 4, move |branch| {
+        let branches = prop::collection::vec(branch, 2..4).prop_map(|all| all.concat());
+        (messages(0), branches).prop_map(move |(messages, branches)| list([messages, branches].concat()))
+    });
+    prop::collection::vec(thread, 0..4).prop_map(|all| all.concat()).boxed()
+}
+
 fn esearch() -> BoxedStrategy<EsearchResponse<'static>> {
     let results = prop_oneof![
         (1_u32..).prop_map(SearchReturnData::Min),
@@ -305,6 +328,16 @@ fn esearch() -> BoxedStrategy<EsearchResponse<'static>> {
             page: PartialRange::FromLast(NumberRange::new(first, first + 9)),
             numbers
         }),
+        context_changes().prop_map(SearchReturnData::AddTo),
+        context_changes().prop_map(SearchReturnData::RemoveFrom),
+        prop::collection::vec((1_u8..=100).prop_map(|score| RelevancyScore::new(score).unwrap()), 0..5)
+            .prop_map(|scores| SearchReturnData::Relevancy(LazyList::new(kept(scores)))),
+        (atom(), prop_oneof![Just("7"), Just("(a \"b\" (1:2))"), Just("{3}\r\na b")]).prop_map(
+            |(name, value)| {
+                let name = IString::from(&*format!("X-{name}").leak());
+                SearchReturnData::Other { name, value: IString::from(value) }
+            }
+        ),
     ];
     let correlator = (prop::option::of(string()), prop::option::of(string()), prop::option::of(1_u32..));
     (correlator, any::<bool>(), prop::collection::vec(results, 0..4))
@@ -346,6 +379,9 @@ fn untagged() -> BoxedStrategy<Untagged<'static>> {
         flags().prop_map(Untagged::Flags),
         (single_numbers(), prop::option::of(1..i64::MAX as u64))
             .prop_map(|(numbers, mod_sequence)| Untagged::Search(SearchResponse { numbers, mod_sequence })),
+        (single_numbers(), prop::option::of(1..i64::MAX as u64))
+            .prop_map(|(numbers, mod_sequence)| Untagged::Sort(SearchResponse { numbers, mod_sequence })),
+        threads().prop_map(|items| Untagged::Thread(ThreadResponse { threads: Threads::new(kept(items)) })),
         esearch().prop_map(Untagged::Esearch),
         any::<u32>().prop_map(Untagged::Exists),
         any::<u32>().prop_map(Untagged::Recent),

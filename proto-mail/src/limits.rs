@@ -19,6 +19,9 @@ pub struct Limits {
     pub message: u64,
     /// How deep lists may nest. Default: 32.
     pub nesting: usize,
+    /// How deep the lists of an IMAP THREAD response may nest: how often a thread may branch on the way from its first
+    /// message to any other. Default: 256.
+    pub thread_nesting: usize,
     /// The most recipients of one mail transaction. Default: 1000 (RFC 5321 §4.5.3.1.8: at least 100).
     pub recipients: usize,
     /// The most lines of one SMTP reply. Default: 1024.
@@ -33,6 +36,11 @@ pub struct Limits {
     pub output_high_water: usize,
 }
 
+impl Limits {
+    /// The default of [`thread_nesting`](Self::thread_nesting).
+    pub const DEFAULT_THREAD_NESTING: usize = 256;
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -41,6 +49,7 @@ impl Default for Limits {
             frame: 8 * 1024 * 1024,
             message: 2 * 1024 * 1024 * 1024,
             nesting: 32,
+            thread_nesting: Self::DEFAULT_THREAD_NESTING,
             recipients: 1000,
             reply_lines: 1024,
             errors: 20,

@@ -2,9 +2,10 @@
 
 use proto_imap::parse;
 use proto_imap::types::{
-    Address, BodyExtension, BodyStructure, DateTime, Envelope, FetchItem, IString, ListResponse, MailboxName,
-    MailboxStatus, NameEncoding, NumberKind, Numbers, Parameters, PartContent, Response, ResponseCode,
-    SearchReturnData, Section, SectionItem, StatusItem, StatusResponse, Untagged, VanishedWhen,
+    Address, BodyExtension, BodyStructure, ContextChange, DateTime, Envelope, FetchItem, IString, LazyList,
+    ListResponse, MailboxName, MailboxStatus, NameEncoding, NumberKind, Numbers, Parameters, PartContent,
+    Response, ResponseCode, SearchReturnData, Section, SectionItem, StatusItem, StatusResponse,
+    ThreadMessage, Untagged, VanishedWhen,
 };
 use serde_json::{Map, Value, json};
 
@@ -85,6 +86,10 @@ fn describe(untagged: &Untagged<'_>) -> Value {
         Untagged::Sort(search) => json!({
             "event": "sort", "numbers": numbers(&search.numbers), "modseq": search.mod_sequence,
         }),
+        Untagged::Thread(found) => {
+            let message = |one: ThreadMessage| json!({ "number": one.number, "depth": one.depth, "parent": one.parent });
+            json!({ "event": "thread", "messages": found.threads.messages().map(message).collect::<Vec<_>>() })
+        }
         Untagged::Esearch(found) => {
             let results: Map<String, Value> =
                 found.results.iter().map(|result| search_result(&result)).collect();
@@ -169,12 +174,23 @@ fn search_result(result: &SearchReturnData<'_>) -> (String, Value) {
         SearchReturnData::ModSeq(value) => ("modseq", json!(value)),
         SearchReturnData::All(found) => ("all", json!(ranges(found))),
         SearchReturnData::Partial { numbers, .. } => ("partial", json!(ranges(numbers))),
+        SearchReturnData::AddTo(changes) => ("addto", context_changes(changes)),
+        SearchReturnData::RemoveFrom(changes) => ("removefrom", context_changes(changes)),
+        SearchReturnData::Relevancy(scores) => {
+            ("relevancy", json!(scores.iter().map(|score| score.value()).collect::<Vec<_>>()))
+        }
         SearchReturnData::Other { name, value } => {
             return (string(name).to_ascii_lowercase(), json!(string(value)));
         }
         _ => ("other", Value::Null),
     };
     (name.to_owned(), value)
+}
+
+fn context_changes(changes: &LazyList<'_, ContextChange<'_>>) -> Value {
+    let change =
+        |one: ContextChange<'_>| json!({ "position": one.position, "numbers": ranges(&one.numbers) });
+    json!(changes.iter().map(change).collect::<Vec<_>>())
 }
 
 fn fetch_item(item: &FetchItem<'_>) -> (String, Value) {
@@ -346,6 +362,10 @@ fn code(code: &ResponseCode<'_>) -> Value {
             json!({ "name": "UNSEEN", "value": value.map_or(0, std::num::NonZero::get) })
         }
         ResponseCode::BadUrl(url) => json!({ "name": "BADURL", "value": string(url) }),
+        ResponseCode::NoUpdate(tag) => json!({ "name": "NOUPDATE", "value": string(tag) }),
+        ResponseCode::UndefinedFilter(filter) => {
+            json!({ "name": "UNDEFINED-FILTER", "value": string(filter) })
+        }
         ResponseCode::Other { name, argument } => {
             json!({ "name": string(name), "value": optional(argument.as_ref()) })
         }
@@ -412,9 +432,10 @@ mod tests {
         "* LIST (\\Sent) \"/\" a (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n* LSUB () NIL a\r\n* XLIST (\\Inbox) \"/\" a\r\n",
         "* STATUS a (MESSAGES 1 RECENT 2 UIDNEXT 3 UIDVALIDITY 4 UNSEEN 5 DELETED 6 SIZE 7 HIGHESTMODSEQ 8 ",
         "APPENDLIMIT 9 DELETED-STORAGE 10 MAILBOXID (M1) X-NEW 11)\r\n* STATUS b (APPENDLIMIT NIL)\r\n",
-        "* FLAGS (\\Seen a)\r\n* SEARCH 1 2 (MODSEQ 3)\r\n* SORT 2 1\r\n",
+        "* FLAGS (\\Seen a)\r\n* SEARCH 1 2 (MODSEQ 3)\r\n* SORT 2 1\r\n* THREAD (1 2)\r\n",
         "* ESEARCH (TAG \"t\" MAILBOX \"INBOX\" UIDVALIDITY 1) UID MIN 1 MAX 3 COUNT 2 ALL 1:3 MODSEQ 4 ",
-        "PARTIAL (1:2 1:3) X-NEW 1\r\n",
+        "PARTIAL (1:2 1:3) ADDTO (1 2) REMOVEFROM (0 3) RELEVANCY (4 99) X-NEW 1\r\n",
+        "* NO [NOUPDATE \"t\"] a\r\n* NO [UNDEFINED-FILTER f] a\r\n",
         "* 1 EXISTS\r\n* 1 RECENT\r\n* 1 EXPUNGE\r\n* VANISHED (EARLIER) 1:3\r\n",
         "* QUOTA \"\" (STORAGE 1 2)\r\n* QUOTAROOT a \"\"\r\n* X-NEW a\r\n+ go on\r\na1 OK [READ-WRITE] b\r\n",
         "* 1 FETCH (UID 1 FLAGS (\\Seen) RFC822.SIZE 2 INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" ",

@@ -8,7 +8,7 @@ use super::session::{Phase, Session};
 use crate::encode::{self, ArgumentFault, CommandBuffer, InvalidArgument, LiteralMode, Options};
 use crate::frame::{Binary, LiteralHeader};
 use crate::required_capabilities::is_offered;
-use crate::state::{Allowed, Effect};
+use crate::state::{Allowed, Effect, State};
 use crate::types::AppendCommand;
 use crate::types::CommandName;
 use crate::types::{Command, Tag};
@@ -21,6 +21,12 @@ impl Session {
             return self.idle(tx);
         }
         self.check(name)?;
+        if let Command::Esearch(search) = command
+            && search.needs_selected_mailbox()
+            && !self.expects_state(State::is_selected)
+        {
+            return Err(Misuse::WrongState.into());
+        }
         let id = self.commands.next_id();
         let options = self.options();
         let CommandBuffer { bytes, pauses } =
@@ -50,6 +56,11 @@ impl Session {
             return Err(Misuse::WrongState.into());
         }
         Ok(())
+    }
+
+    /// Returns whether the state will be such a one if the commands before succeed.
+    fn expects_state(&self, is_so: impl Fn(State) -> bool) -> bool {
+        self.state().is_some_and(|state| is_so(self.commands.expected_state(state)))
     }
 
     /// Starts an APPEND: sends everything except the message.

@@ -134,6 +134,7 @@ impl Session {
                 | Untagged::Flags(_)
                 | Untagged::Search(_)
                 | Untagged::Sort(_)
+                | Untagged::Thread(_)
                 | Untagged::Vanished { .. } => !selected,
                 Untagged::Status(_) | Untagged::Id(_) | Untagged::Other { .. } => false,
                 _ => !authenticated,

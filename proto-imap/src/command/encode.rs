@@ -93,6 +93,10 @@ impl<S: CommandSink> Writer<'_, S> {
             }
             Command::UidExpunge(messages) => self.set(*messages),
             Command::Search(search) | Command::UidSearch(search) => self.search(search),
+            Command::Esearch(search) => self.multi_search(search),
+            Command::Sort(sort) | Command::UidSort(sort) => self.sort(sort),
+            Command::Thread(thread) | Command::UidThread(thread) => self.thread(thread),
+            Command::CancelUpdate(cancel) => self.cancel_update(cancel),
             Command::Fetch(fetch) => {
                 if fetch.modifiers.iter().any(|modifier| modifier == FetchModifier::Vanished) {
                     return fault("VANISHED modifier", ArgumentFault::Contradiction);

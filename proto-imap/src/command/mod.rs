@@ -11,6 +11,7 @@ pub(crate) mod encode;
 pub(crate) mod parse;
 pub(crate) mod raw;
 
+use crate::cancel_update::CancelUpdateCommand;
 use crate::capability::CapabilityList;
 use crate::command::raw::RawCommand;
 use crate::command_name::CommandName;
@@ -21,12 +22,15 @@ use crate::grammar::owned::owned_enum;
 use crate::id::IdFields;
 use crate::list::{ListCommand, LsubCommand};
 use crate::mailbox_name::MailboxName;
+use crate::multi_search::MultiSearchCommand;
 use crate::rename::RenameCommand;
 use crate::search::SearchCommand;
 use crate::select::SelectCommand;
 use crate::sequence_set::SequenceSet;
+use crate::sort::SortCommand;
 use crate::status::StatusCommand;
 use crate::store::StoreCommand;
+use crate::thread::ThreadCommand;
 
 /// A command without its tag.
 ///
@@ -91,6 +95,18 @@ pub enum Command<'i> {
     Search(SearchCommand<'i>),
     /// `UID SEARCH` (§6.4.9)
     UidSearch(SearchCommand<'i>),
+    /// `ESEARCH` (RFC 7377): searches several mailboxes.
+    Esearch(MultiSearchCommand<'i>),
+    /// `SORT` (RFC 5256 §3, RFC 5267 §3)
+    Sort(SortCommand<'i>),
+    /// `UID SORT`
+    UidSort(SortCommand<'i>),
+    /// `THREAD` (RFC 5256 §3)
+    Thread(ThreadCommand<'i>),
+    /// `UID THREAD`
+    UidThread(ThreadCommand<'i>),
+    /// `CANCELUPDATE` (RFC 5267 §4.3.5)
+    CancelUpdate(CancelUpdateCommand<'i>),
     /// `FETCH` (§6.4.5)
     Fetch(FetchCommand<'i>),
     /// `UID FETCH` (§6.4.9)
@@ -141,6 +157,12 @@ impl Command<'_> {
             Self::UidExpunge(_) => CommandName::UidExpunge,
             Self::Search(_) => CommandName::Search,
             Self::UidSearch(_) => CommandName::UidSearch,
+            Self::Esearch(_) => CommandName::Esearch,
+            Self::Sort(_) => CommandName::Sort,
+            Self::UidSort(_) => CommandName::UidSort,
+            Self::Thread(_) => CommandName::Thread,
+            Self::UidThread(_) => CommandName::UidThread,
+            Self::CancelUpdate(_) => CommandName::CancelUpdate,
             Self::Fetch(_) => CommandName::Fetch,
             Self::UidFetch(_) => CommandName::UidFetch,
             Self::Store(_) => CommandName::Store,
@@ -154,4 +176,4 @@ impl Command<'_> {
     }
 }
 
-owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Raw(a) });
+owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Esearch(a), Sort(a), UidSort(a), Thread(a), UidThread(a), CancelUpdate(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Raw(a) });

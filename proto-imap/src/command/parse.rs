@@ -1,5 +1,6 @@
 //! The table of command parsers: it maps each command to the function that parses its arguments.
 
+use crate::cancel_update::cancel_update;
 use crate::capability::parse::enable;
 use crate::command::Command;
 use crate::command::raw::RawCommand;
@@ -11,13 +12,16 @@ use crate::grammar::primitive::sp;
 use crate::grammar::{Context, Parsed, expected};
 use crate::list::parse::{list, lsub};
 use crate::mailbox_name::parse::mailbox;
+use crate::multi_search::multi_search;
 use crate::rename::rename;
 use crate::search::parse::search_command;
 use crate::select::select;
 use crate::sequence_set::sequence_set;
+use crate::sort::sort;
 use crate::status::parse::status;
 use crate::store::store;
 use crate::tag::Tag;
+use crate::thread::parse::thread;
 
 /// Parses a complete frame as a command: `command = tag SP (…) CRLF`.
 ///
@@ -62,10 +66,12 @@ fn named<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
 /// Parses the arguments of a command that has some.
 fn arguments<'i>(i: &'i [u8], name: CommandName, cx: &Context) -> Parsed<'i, Command<'i>> {
     Ok(match name {
+        CommandName::CancelUpdate => both(cancel_update(i, cx)?, Command::CancelUpdate),
         CommandName::Copy => both(copy(i, cx)?, Command::Copy),
         CommandName::Create => both(create(i, cx)?, Command::Create),
         CommandName::Delete => both(mailbox(i, cx)?, Command::Delete),
         CommandName::Enable => both(enable(i, cx)?, Command::Enable),
+        CommandName::Esearch => both(multi_search(i, cx)?, Command::Esearch),
         CommandName::Examine => both(select(i, cx)?, Command::Examine),
         CommandName::Fetch => both(fetch(i, Vanished::Refused, cx)?, Command::Fetch),
         CommandName::Id => both(crate::id::parse::id_params_list(i, cx)?, Command::Id),
@@ -75,15 +81,19 @@ fn arguments<'i>(i: &'i [u8], name: CommandName, cx: &Context) -> Parsed<'i, Com
         CommandName::Rename => both(rename(i, cx)?, Command::Rename),
         CommandName::Search => both(search_command(i, cx)?, Command::Search),
         CommandName::Select => both(select(i, cx)?, Command::Select),
+        CommandName::Sort => both(sort(i, cx)?, Command::Sort),
         CommandName::Status => both(status(i, cx)?, Command::Status),
         CommandName::Store => both(store(i, cx)?, Command::Store),
         CommandName::Subscribe => both(mailbox(i, cx)?, Command::Subscribe),
+        CommandName::Thread => both(thread(i, cx)?, Command::Thread),
         CommandName::UidCopy => both(copy(i, cx)?, Command::UidCopy),
         CommandName::UidExpunge => both(sequence_set(i)?, Command::UidExpunge),
         CommandName::UidFetch => both(fetch(i, Vanished::Allowed, cx)?, Command::UidFetch),
         CommandName::UidMove => both(copy(i, cx)?, Command::UidMove),
         CommandName::UidSearch => both(search_command(i, cx)?, Command::UidSearch),
+        CommandName::UidSort => both(sort(i, cx)?, Command::UidSort),
         CommandName::UidStore => both(store(i, cx)?, Command::UidStore),
+        CommandName::UidThread => both(thread(i, cx)?, Command::UidThread),
         CommandName::Unsubscribe => both(mailbox(i, cx)?, Command::Unsubscribe),
         _ => return expected(i, "a command that takes arguments"),
     })

@@ -29,7 +29,7 @@ use nom::error::{ErrorKind, ParseError};
 pub(crate) const MAX_DEPTH: u8 = 32;
 
 /// How strictly the grammar is applied, and the repairs made so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Context {
     reading: Strictness,
     /// Set for the second attempt at a message: a backslash before the apparent end of a quoted string escapes
@@ -37,15 +37,41 @@ pub struct Context {
     salvage: Cell<bool>,
     /// Set for parsing a view again that needed no repair.
     is_flawless: bool,
+    /// How deep the lists of a THREAD response may nest.
+    thread_nesting: usize,
     /// The repairs made so far.
     pub repairs: Repairs,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self::new(Strictness::default())
+    }
 }
 
 impl Context {
     /// Creates a context without repairs.
     #[must_use]
     pub const fn new(reading: Strictness) -> Self {
-        Self { reading, salvage: Cell::new(false), is_flawless: false, repairs: Repairs::new() }
+        Self {
+            reading,
+            salvage: Cell::new(false),
+            is_flawless: false,
+            thread_nesting: proto_mail::Limits::DEFAULT_THREAD_NESTING,
+            repairs: Repairs::new(),
+        }
+    }
+
+    /// Sets how deep the lists of a THREAD response may nest. The default is that of
+    /// [`Limits::thread_nesting`](proto_mail::Limits::thread_nesting).
+    #[must_use]
+    pub const fn with_thread_nesting(mut self, lists: usize) -> Self {
+        self.thread_nesting = lists;
+        self
+    }
+
+    pub(crate) const fn thread_nesting(&self) -> usize {
+        self.thread_nesting
     }
 
     /// Creates a context that accepts exactly the grammar of the RFCs.
@@ -87,10 +113,9 @@ impl Context {
     /// Creates a context for parsing a view again. Its repairs were already counted.
     pub(crate) const fn again(attempt: Attempt) -> Self {
         Self {
-            reading: Strictness::Tolerant,
             salvage: Cell::new(matches!(attempt, Attempt::Second)),
             is_flawless: matches!(attempt, Attempt::Flawless),
-            repairs: Repairs::new(),
+            ..Self::new(Strictness::Tolerant)
         }
     }
 

@@ -42,6 +42,8 @@ macro_rules! repairs {
 repairs! {
     /// Spaces in a place that allows none, or more than one.
     ExtraSpace = "extra-space",
+    /// A missing space between a message and its answers in a thread.
+    MissingSpace = "missing-space",
     /// `NIL` or `()` instead of a string, a list, a number or an address.
     NilForValue = "nil-for-value",
     /// An atom instead of a string, or the reverse.

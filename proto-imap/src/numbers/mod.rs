@@ -170,7 +170,7 @@ impl Iterator for Ranges<'_> {
     }
 }
 
-fn take_number(rest: &mut &[u8]) -> Option<u32> {
+pub(crate) fn take_number(rest: &mut &[u8]) -> Option<u32> {
     let mut value = 0_u64;
     let mut digits = 0;
     for byte in *rest {

@@ -46,7 +46,7 @@ pub(crate) fn numbers<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Numbers<'i>> 
 
 /// Parses an `nz-number` that has only digits.
 #[inline]
-fn plain_nz_number<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
+pub(crate) fn plain_nz_number<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
     if !i.first().is_some_and(u8::is_ascii_digit) {
         return expected(i, "a non-zero number");
     }

@@ -17,6 +17,7 @@ use crate::status::encode::mailbox_status;
 use crate::status_response::encode::{resp_cond, resp_text};
 use crate::status_response::{Condition, StatusResponse};
 use crate::tag::Tag;
+use crate::thread::encode::thread_response;
 use crate::vanished::write_vanished;
 
 /// Writes a response. Writes nothing if the grammar cannot express it: a response that could not be parsed, or an
@@ -125,6 +126,10 @@ fn response_data<S: Sink + ?Sized>(data: &Untagged<'_>, out: &mut S) {
         Untagged::Sort(found) => {
             out.put(b"SORT");
             search(found, out);
+        }
+        Untagged::Thread(threads) => {
+            out.put(b"THREAD");
+            thread_response(threads, out);
         }
         Untagged::Esearch(found) => esearch_response(found, out),
         Untagged::Exists(value) => counted(*value, b" EXISTS", out),

@@ -18,6 +18,7 @@ use crate::search::{EsearchResponse, SearchResponse};
 use crate::status::MailboxStatus;
 use crate::status_response::{ResponseCode, StatusResponse, Text};
 use crate::tag::Tag;
+use crate::thread::ThreadResponse;
 use crate::vanished::VanishedWhen;
 
 /// One response.
@@ -76,6 +77,8 @@ pub enum Untagged<'i> {
     Search(SearchResponse<'i>),
     /// `SORT` (RFC 5256)
     Sort(SearchResponse<'i>),
+    /// `THREAD` (RFC 5256)
+    Thread(ThreadResponse<'i>),
     /// `ESEARCH`
     Esearch(EsearchResponse<'i>),
     /// `EXISTS`: the number of messages in the mailbox.
@@ -110,4 +113,4 @@ owned_enum!(Response { Continue(a), Untagged(a), Tagged { tag, status }, Unparse
 
 owned_struct!(ContinuationRequest { code, text });
 
-owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Esearch(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), Quota(a), QuotaRoot(a), Other { name, rest } });
+owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Thread(a), Esearch(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), Quota(a), QuotaRoot(a), Other { name, rest } });

@@ -22,6 +22,7 @@ use crate::status::parse::mailbox_status;
 use crate::status_response::parse::{resp_cond, resp_text, text};
 use crate::status_response::{Condition, StatusResponse, Text};
 use crate::tag::tag;
+use crate::thread::parse::thread_response;
 use crate::vanished::vanished;
 
 /// Parses one complete response: a line with its CRLF and all literals that it announces.
@@ -152,6 +153,9 @@ fn untagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
         5 if is(b"QUOTA") => argument(rest, cx, quota, Untagged::Quota),
         5 if is(b"XLIST") && cx.is_tolerant() => argument(rest, cx, mailbox_list, Untagged::Xlist),
         6 if is(b"SEARCH") => search(rest, cx).map(|(rest, search)| (rest, Untagged::Search(search))),
+        6 if is(b"THREAD") => {
+            thread_response(rest, cx).map(|(rest, threads)| (rest, Untagged::Thread(threads)))
+        }
         6 if is(b"STATUS") => argument(rest, cx, mailbox_status, Untagged::MailboxStatus),
         7 if is(b"ENABLED") => capabilities(rest, cx).map(|(rest, list)| (rest, Untagged::Enabled(list))),
         7 if is(b"ESEARCH") => {

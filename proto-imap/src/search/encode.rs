@@ -4,14 +4,16 @@ use crate::grammar::MAX_DEPTH;
 use crate::grammar::command_writer::{
     ArgumentFault, CommandSink, EightBit, NameEncoding, NullSink, Writer, Written, fault,
 };
-use crate::grammar::sink::{Sink, number};
+use crate::grammar::lazy_list::LazyList;
+use crate::grammar::sink::{Sink, number, parenthesised, separated};
 use crate::grammar::string::IString;
 use crate::grammar::string::encode::is_atom;
 use crate::grammar::value::write_value;
 use crate::numbers::encode::sequence_set;
 use crate::partial_range::write_partial_range;
 use crate::search::{
-    EsearchResponse, NumberKind, SearchCommand, SearchResponse, SearchReturnData, SearchReturnOption,
+    ContextChange, EsearchResponse, NumberKind, SearchCommand, SearchResponse, SearchReturnData,
+    SearchReturnOption,
 };
 
 /// `*(SP nz-number) [SP search-sort-mod-seq]`. Each number is written separately, because only ESEARCH allows ranges.
@@ -93,6 +95,12 @@ pub(crate) fn search_return_data<S: Sink + ?Sized>(result: &SearchReturnData<'_>
             }
             out.put(b")");
         }
+        SearchReturnData::AddTo(changes) => context_changes(b" ADDTO (", changes, out),
+        SearchReturnData::RemoveFrom(changes) => context_changes(b" REMOVEFROM (", changes, out),
+        SearchReturnData::Relevancy(scores) => {
+            out.put(b" RELEVANCY ");
+            parenthesised(scores, out, |score, out| number(score.value().into(), out));
+        }
         SearchReturnData::Other { name, value: raw } if is_atom(name) => {
             out.put(b" ");
             out.put(name.raw());
@@ -103,27 +111,51 @@ pub(crate) fn search_return_data<S: Sink + ?Sized>(result: &SearchReturnData<'_>
     }
 }
 
+/// `name "(" context-position SP sequence-set *(SP context-position SP sequence-set) ")"` (RFC 5267). Changes without
+/// numbers are left out, and without any change nothing is written.
+fn context_changes(name: &[u8], changes: LazyList<'_, ContextChange<'_>>, out: &mut (impl Sink + ?Sized)) {
+    let changes = || changes.iter().filter(|change| change.numbers.ranges().any(|range| range.last() > 0));
+    if changes().next().is_none() {
+        return;
+    }
+    out.put(name);
+    separated(changes(), out, |change, out| {
+        number(change.position.into(), out);
+        out.put(b" ");
+        sequence_set(change.numbers, out);
+    });
+    out.put(b")");
+}
+
 impl<S: CommandSink> Writer<'_, S> {
     /// `"SEARCH" [search-return-opts] SP search-program`, after the word and the space
     pub(crate) fn search(&mut self, search: &SearchCommand<'_>) -> Written {
-        if let Some(returns) = search.returns {
-            self.put(b"RETURN ");
-            self.parenthesised(returns, |writer, option| {
-                writer.put(option.as_str().as_bytes());
-                match option {
-                    SearchReturnOption::Partial(page) => {
-                        writer.put(b" ");
-                        writer.page(page)
-                    }
-                    _ => Ok(()),
-                }
-            })?;
-            self.put(b" ");
-        }
+        self.search_return_opts(search.returns)?;
         self.charset(search)?;
         if self.separated(search.keys, |writer, key| writer.search_key(key, MAX_DEPTH))? == 0 {
             return fault("list of search keys", ArgumentFault::Empty);
         }
+        Ok(())
+    }
+
+    /// `["RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" SP]`
+    pub(crate) fn search_return_opts(
+        &mut self,
+        returns: Option<LazyList<'_, SearchReturnOption>>,
+    ) -> Written {
+        let Some(returns) = returns else { return Ok(()) };
+        self.put(b"RETURN ");
+        self.parenthesised(returns, |writer, option| {
+            writer.put(option.as_str().as_bytes());
+            match option {
+                SearchReturnOption::Partial(page) => {
+                    writer.put(b" ");
+                    writer.page(page)
+                }
+                _ => Ok(()),
+            }
+        })?;
+        self.put(b" ");
         Ok(())
     }
 
@@ -147,12 +179,17 @@ impl<S: CommandSink> Writer<'_, S> {
         };
         let Some(charset) = charset else { return Ok(()) };
         self.put(b"CHARSET ");
+        self.charset_name(charset)?;
+        self.put(b" ");
+        Ok(())
+    }
+
+    /// `charset`: ASCII without control characters.
+    pub(crate) fn charset_name(&mut self, charset: IString<'_>) -> Written {
         let name = charset.as_bytes();
         if !name.is_ascii() || name.iter().any(|byte| byte.is_ascii_control()) {
             return fault("charset", ArgumentFault::NotAnAtom);
         }
-        self.astring("charset", charset)?;
-        self.put(b" ");
-        Ok(())
+        self.astring("charset", charset)
     }
 }

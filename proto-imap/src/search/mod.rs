@@ -1,5 +1,5 @@
-//! `SEARCH`: the command, and the SEARCH, SORT and ESEARCH responses (RFC 9051 §6.4.4, §7.3.4; RFC 4731, 5182, 5267,
-//! 6203, 7162, 7377, 9394).
+//! `SEARCH`: the command, and the SEARCH, SORT and ESEARCH responses (RFC 9051 §6.4.4, §7.3.4; RFC 4731, 5182, 5256,
+//! 5267, 6203, 7162, 7377, 9394).
 
 pub(crate) mod encode;
 pub(crate) mod parse;
@@ -32,7 +32,7 @@ impl<'i> SearchCommand<'i> {
     }
 }
 
-/// `SEARCH`: the numbers of the messages found.
+/// `SEARCH` and `SORT`: the numbers of the messages found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchResponse<'i> {
     /// Sequence numbers or UIDs, depending on the command.
@@ -86,6 +86,14 @@ pub enum SearchReturnData<'i> {
         /// The numbers on the page.
         numbers: Numbers<'i>,
     },
+    /// `ADDTO`: these messages are new in the result of an earlier command with UPDATE (RFC 5267 §4.3.3). Apply the
+    /// changes in order.
+    AddTo(LazyList<'i, ContextChange<'i>>),
+    /// `REMOVEFROM`: these messages are no longer in the result of an earlier command with UPDATE (RFC 5267 §4.3.4). Apply
+    /// the changes in order.
+    RemoveFrom(LazyList<'i, ContextChange<'i>>),
+    /// `RELEVANCY`: how well each message of ALL or PARTIAL matches, in the same order (RFC 6203 §4).
+    Relevancy(LazyList<'i, RelevancyScore>),
     /// Any other result. Its value is kept as received.
     Other {
         /// The result's name.
@@ -96,6 +104,38 @@ pub enum SearchReturnData<'i> {
 }
 
 impl Sealed for SearchReturnData<'_> {}
+
+/// A change of a result: messages that are inserted or removed together (RFC 5267 §4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextChange<'i> {
+    /// The position of the first message in the result, from 1: after the insertion, or before the removal. 0, which only
+    /// results in mailbox order have: the messages are inserted in that order, or removed wherever they are.
+    pub position: u32,
+    /// The messages, in the order of the result.
+    pub numbers: Numbers<'i>,
+}
+
+/// How well a message matches a search: from 1, the lowest, to 100 (RFC 6203 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelevancyScore(u8);
+
+impl RelevancyScore {
+    /// Creates a score; `None` if it is not between 1 and 100.
+    #[must_use]
+    pub const fn new(score: u8) -> Option<Self> {
+        if matches!(score, 1..=100) { Some(Self(score)) } else { None }
+    }
+
+    /// Returns the score: 1 to 100.
+    #[must_use]
+    pub const fn value(self) -> u8 {
+        self.0
+    }
+}
+
+impl Sealed for ContextChange<'_> {}
+
+impl Sealed for RelevancyScore {}
 
 /// A result that a SEARCH returns (RFC 9051 `search-return-opt`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +153,7 @@ pub enum SearchReturnOption {
     Save,
     /// `PARTIAL`: a page of the result (RFC 9394).
     Partial(PartialRange),
-    /// `UPDATE`: report changes (RFC 5267).
+    /// `UPDATE`: report changes of the result as ADDTO and REMOVEFROM, until CANCELUPDATE (RFC 5267 §4.3).
     Update,
     /// `CONTEXT`: similar searches will follow (RFC 5267).
     Context,
@@ -156,7 +196,9 @@ impl SearchReturnOption {
 
 impl Sealed for SearchReturnOption {}
 
-plain!(NumberKind, SearchReturnOption);
+plain!(NumberKind, SearchReturnOption, RelevancyScore);
+
+owned_struct!(ContextChange { position, numbers });
 
 owned_struct!(SearchCommand { returns, charset, keys });
 
@@ -164,4 +206,4 @@ owned_struct!(SearchResponse { numbers, mod_sequence });
 
 owned_struct!(EsearchResponse { tag, mailbox, uid_validity, number_kind, results });
 
-owned_enum!(SearchReturnData { Min(a), Max(a), All(a), Count(a), ModSeq(a), Partial { page, numbers }, Other { name, value } });
+owned_enum!(SearchReturnData { Min(a), Max(a), All(a), Count(a), ModSeq(a), Partial { page, numbers }, AddTo(a), RemoveFrom(a), Relevancy(a), Other { name, value } });

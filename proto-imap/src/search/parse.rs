@@ -1,8 +1,9 @@
 //! Parses the arguments of SEARCH, and the SEARCH, SORT and ESEARCH responses.
 
-use crate::grammar::lazy_list::{Element, LazyList, known_word, list_of};
+use crate::grammar::lazy_list::{Element, LazyList, known_word, list_of, one_or_more};
 use crate::grammar::number::{mod_sequence_value, number, number64, nz_number};
 use crate::grammar::primitive::{atom, close, nil, open, sp, spaces_before_close, taken, word};
+use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::astring;
 use crate::grammar::value::value;
@@ -11,7 +12,8 @@ use crate::numbers::Numbers;
 use crate::numbers::parse::{known_sequence_set, numbers};
 use crate::partial_range::partial_range;
 use crate::search::{
-    EsearchResponse, NumberKind, SearchCommand, SearchResponse, SearchReturnData, SearchReturnOption,
+    ContextChange, EsearchResponse, NumberKind, RelevancyScore, SearchCommand, SearchResponse,
+    SearchReturnData, SearchReturnOption,
 };
 use crate::search_key::parse::search_program;
 
@@ -101,6 +103,13 @@ fn search_return_data<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchReturnD
         number64(rest, cx).map(|(rest, value)| (rest, SearchReturnData::ModSeq(value)))
     } else if is(b"PARTIAL") {
         partial(rest, cx)
+    } else if is(b"ADDTO") {
+        one_or_more(rest, cx, context_change).map(|(rest, changes)| (rest, SearchReturnData::AddTo(changes)))
+    } else if is(b"REMOVEFROM") {
+        one_or_more(rest, cx, context_change)
+            .map(|(rest, changes)| (rest, SearchReturnData::RemoveFrom(changes)))
+    } else if is(b"RELEVANCY") {
+        list_of(rest, cx, score).map(|(rest, scores)| (rest, SearchReturnData::Relevancy(scores)))
     } else {
         value(rest, cx).map(|(rest, value)| {
             (rest, SearchReturnData::Other { name: IString::new(name), value: IString::new(value) })
@@ -121,6 +130,38 @@ fn partial<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchReturnData<'i>> {
     Ok((rest, SearchReturnData::Partial { page, numbers }))
 }
 
+/// `context-position SP sequence-set` (RFC 5267)
+fn context_change<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ContextChange<'i>> {
+    let (rest, position) = number(i, cx)?;
+    let (rest, numbers) = known_sequence_set(sp(rest, cx)?.0, cx)?;
+    Ok((rest, ContextChange { position, numbers }))
+}
+
+/// `score = 1*3DIGIT`, from 1 to 100 (RFC 6203). *Tolerant*: other numbers, which are clamped.
+fn score<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, RelevancyScore> {
+    let (rest, value) = number(i, cx)?;
+    let score = u8::try_from(value).ok().and_then(RelevancyScore::new);
+    match score {
+        Some(score) => Ok((rest, score)),
+        None if cx.repair(if value == 0 { Repair::ZeroNumber } else { Repair::NumberTooLarge }) => {
+            Ok((rest, RelevancyScore(value.clamp(1, 100) as u8)))
+        }
+        None => expected(i, "a score from 1 to 100"),
+    }
+}
+
+impl<'i> Element<'i> for ContextChange<'i> {
+    fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
+        context_change(i, cx).ok()
+    }
+}
+
+impl<'i> Element<'i> for RelevancyScore {
+    fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
+        score(i, cx).ok()
+    }
+}
+
 impl<'i> Element<'i> for SearchReturnData<'i> {
     fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
         search_return_data(i, cx).ok()
@@ -129,12 +170,7 @@ impl<'i> Element<'i> for SearchReturnData<'i> {
 
 /// `search = "SEARCH" [search-return-opts] SP search-program`
 pub(crate) fn search_command<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchCommand<'i>> {
-    let (mut rest, mut returns) = (i, None);
-    if let Ok((behind, ())) = word(i, b"RETURN", "") {
-        let (behind, options) = list_of(sp(behind, cx)?.0, cx, search_return_opt)?;
-        returns = Some(options);
-        (rest, ()) = sp(behind, cx)?;
-    }
+    let (mut rest, returns) = search_return_opts(i, cx)?;
     let mut charset = None;
     if let Ok((behind, ())) = word(rest, b"CHARSET", "") {
         let (behind, name) = astring(sp(behind, cx)?.0, cx)?;
@@ -143,6 +179,17 @@ pub(crate) fn search_command<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Search
     }
     let (rest, keys) = search_program(rest, cx)?;
     Ok((rest, SearchCommand { returns, charset, keys }))
+}
+
+/// `["RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" SP]`
+pub(crate) fn search_return_opts<'i>(
+    i: &'i [u8],
+    cx: &Context,
+) -> Parsed<'i, Option<LazyList<'i, SearchReturnOption>>> {
+    let Ok((rest, ())) = word(i, b"RETURN", "") else { return Ok((i, None)) };
+    let (rest, options) = list_of(sp(rest, cx)?.0, cx, search_return_opt)?;
+    let (rest, ()) = sp(rest, cx)?;
+    Ok((rest, Some(options)))
 }
 
 /// `search-return-opt = "MIN" / "MAX" / "ALL" / "COUNT" / "SAVE" / …`

@@ -38,6 +38,12 @@ impl<S: CommandSink> Writer<'_, S> {
             SearchKey::GmailLabel(text) => return self.named(b"X-GM-LABELS ", text),
             SearchKey::EmailId(id) => return self.named_atom(b"EMAILID ", "object id", &id.as_bytes()),
             SearchKey::ThreadId(id) => return self.named_atom(b"THREADID ", "object id", &id.as_bytes()),
+            SearchKey::Filter(name) => {
+                if name.iter().any(|byte| byte == b'/') {
+                    return fault("name of a filter", ArgumentFault::NotAnAtom);
+                }
+                return self.named_atom(b"FILTER ", "name of a filter", &name.as_bytes());
+            }
             SearchKey::Header { name, text } => {
                 self.put(b"HEADER ");
                 self.header_name(name)?;

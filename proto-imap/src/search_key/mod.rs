@@ -1,4 +1,4 @@
-//! Search keys: the conditions of a SEARCH (RFC 9051 §6.4.4, RFC 5032, 6203, 7162, 8474, 8514).
+//! Search keys: the conditions of a SEARCH (RFC 9051 §6.4.4, RFC 5032, 5466, 6203, 7162, 8474, 8514).
 //!
 //! Keys that contain keys are views. A client provides references to its own keys; a server parses them from the
 //! frame when it iterates. This module does not execute searches.
@@ -130,6 +130,8 @@ pub enum SearchKey<'i> {
     And(LazyList<'i, Self>),
     /// `FUZZY`: matches this key approximately (RFC 6203).
     Fuzzy(LazyValue<'i, Self>),
+    /// `FILTER`: matches the stored filter of this name (RFC 5466): an atom without `/`.
+    Filter(IString<'i>),
 }
 
 impl<'i> SearchKey<'i> {
@@ -176,6 +178,6 @@ impl Sealed for SearchKey<'_> {}
 
 plain!(EntryKind);
 
-owned_enum!(SearchKey { All, Answered, Deleted, Draft, Flagged, Seen, Recent, Unanswered, Undeleted, Undraft, Unflagged, Unseen, New, Old, Keyword(a), Unkeyword(a), Bcc(a), Cc(a), From(a), To(a), Subject(a), Header { name, text }, Body(a), Text(a), Before(a), On(a), Since(a), SentBefore(a), SentOn(a), SentSince(a), SavedBefore(a), SavedOn(a), SavedSince(a), SaveDateSupported, Older(a), Younger(a), Larger(a), Smaller(a), ModSeq { entry, mod_sequence }, EmailId(a), ThreadId(a), GmailRaw(a), GmailLabel(a), GmailMessageId(a), GmailThreadId(a), Sequence(a), Uid(a), Not(a), Or(a, b), And(a), Fuzzy(a) });
+owned_enum!(SearchKey { All, Answered, Deleted, Draft, Flagged, Seen, Recent, Unanswered, Undeleted, Undraft, Unflagged, Unseen, New, Old, Keyword(a), Unkeyword(a), Bcc(a), Cc(a), From(a), To(a), Subject(a), Header { name, text }, Body(a), Text(a), Before(a), On(a), Since(a), SentBefore(a), SentOn(a), SentSince(a), SavedBefore(a), SavedOn(a), SavedSince(a), SaveDateSupported, Older(a), Younger(a), Larger(a), Smaller(a), ModSeq { entry, mod_sequence }, EmailId(a), ThreadId(a), GmailRaw(a), GmailLabel(a), GmailMessageId(a), GmailThreadId(a), Sequence(a), Uid(a), Not(a), Or(a, b), And(a), Fuzzy(a), Filter(a) });
 
 owned_struct!(ModSeqEntry { name, kind });

@@ -81,8 +81,8 @@ fn search_key<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, SearchKey<
     }
     match &*upper {
         b"FUZZY" | b"NOT" | b"OR" => combined(upper, sp(rest, cx)?.0, cx, depth + 1),
-        b"HEADER" | b"KEYWORD" | b"LARGER" | b"MODSEQ" | b"OLDER" | b"SMALLER" | b"UID" | b"UNKEYWORD"
-        | b"X-GM-MSGID" | b"X-GM-THRID" | b"YOUNGER" => other(upper, sp(rest, cx)?.0, cx),
+        b"FILTER" | b"HEADER" | b"KEYWORD" | b"LARGER" | b"MODSEQ" | b"OLDER" | b"SMALLER" | b"UID"
+        | b"UNKEYWORD" | b"X-GM-MSGID" | b"X-GM-THRID" | b"YOUNGER" => other(upper, sp(rest, cx)?.0, cx),
         _ => expected(i, WHAT),
     }
 }
@@ -170,6 +170,7 @@ fn other<'i>(name: &[u8], i: &'i [u8], cx: &Context) -> Parsed<'i, SearchKey<'i>
         }
         b"KEYWORD" => atom(i).map(|(rest, name)| (rest, SearchKey::Keyword(Keyword::checked(name))))?,
         b"UNKEYWORD" => atom(i).map(|(rest, name)| (rest, SearchKey::Unkeyword(Keyword::checked(name))))?,
+        b"FILTER" => filter_name(i).map(|(rest, name)| (rest, SearchKey::Filter(name)))?,
         b"LARGER" => number64(i, cx).map(|(rest, size)| (rest, SearchKey::Larger(size)))?,
         b"SMALLER" => number64(i, cx).map(|(rest, size)| (rest, SearchKey::Smaller(size)))?,
         b"OLDER" => nz_number(i, cx).map(|(rest, seconds)| (rest, SearchKey::Older(seconds)))?,
@@ -202,6 +203,14 @@ fn mod_seq<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchKey<'i>> {
     }
     let (rest, mod_sequence) = number64(rest, cx)?;
     Ok((rest, SearchKey::ModSeq { entry, mod_sequence }))
+}
+
+/// `filter-name = 1*<any ATOM-CHAR except "/">` (RFC 5466)
+pub(crate) fn filter_name(i: &[u8]) -> Parsed<'_, IString<'_>> {
+    match atom(i) {
+        Ok((rest, name)) if !name.contains(&b'/') => Ok((rest, IString::atom(name))),
+        _ => expected(i, "the name of a filter"),
+    }
 }
 
 /// Parses an unsigned number of 64 bits.

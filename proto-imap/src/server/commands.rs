@@ -17,6 +17,8 @@ use crate::state::{Allowed, Effect, State};
 use crate::types::Command;
 use crate::types::CommandName;
 
+const SELECT_FIRST: &str = "select a mailbox first";
+
 impl Session {
     /// Finds the next command, and asks for its literals.
     pub(super) fn next_command(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Found, Error> {
@@ -178,7 +180,7 @@ impl Session {
         }
         Some(Refusal::bad(match allowed {
             Allowed::NotAuthenticated => "already authenticated",
-            Allowed::Selected if state.is_authenticated() => "select a mailbox first",
+            Allowed::Selected if state.is_authenticated() => SELECT_FIRST,
             _ => "authenticate first",
         }))
     }
@@ -219,6 +221,15 @@ impl Session {
             }
             CommandName::Capability | CommandName::Logout | CommandName::Idle | CommandName::Enable => {
                 self.own_command(len, rx, tx)
+            }
+            CommandName::Esearch if !self.state.is_selected() => {
+                let bytes = rx.bytes().get(..len).unwrap_or_default();
+                match parse::command(bytes, &self.context) {
+                    Ok((_, Command::Esearch(search))) if search.needs_selected_mailbox() => {
+                        self.refuse_command(len, Refusal::bad(SELECT_FIRST), tx)
+                    }
+                    _ => Ok(Found::Command(len)),
+                }
             }
             _ => Ok(Found::Command(len)),
         }

@@ -10,7 +10,7 @@ use super::session::{Session, Turn};
 use crate::encode;
 use crate::fetch::encode::can_be_written;
 use crate::state::Effect;
-use crate::types::{Condition, Response, Untagged, VanishedWhen};
+use crate::types::{Condition, EsearchResponse, Response, Untagged, VanishedWhen};
 
 impl Session {
     /// Writes untagged data.
@@ -54,14 +54,16 @@ impl Session {
             Untagged::Recent(_) | Untagged::Flags(_) => {
                 self.messages().ok_or(Misuse::WrongState)?;
             }
-            Untagged::Search(_) | Untagged::Sort(_) if !self.state.is_selected() => {
+            Untagged::Search(_) | Untagged::Sort(_) | Untagged::Thread(_) if !self.state.is_selected() => {
                 return Err(Misuse::WrongState.into());
             }
+            Untagged::Esearch(found) => self.check_esearch(found)?,
             Untagged::Status(status) if matches!(status.condition, Condition::Bye | Condition::PreAuth) => {
                 return Err(Misuse::WrongState.into());
             }
             Untagged::Search(_)
             | Untagged::Sort(_)
+            | Untagged::Thread(_)
             | Untagged::Status(_)
             | Untagged::Capability(_)
             | Untagged::Id(_)
@@ -70,6 +72,15 @@ impl Session {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Checks an ESEARCH response. One that names its mailbox needs none selected (RFC 7377 §2.1).
+    pub(super) const fn check_esearch(&self, found: &EsearchResponse<'_>) -> Result<(), Error> {
+        let allowed = match found.mailbox {
+            Some(_) => self.state.is_authenticated(),
+            None => self.state.is_selected(),
+        };
+        if allowed { Ok(()) } else { Err(Error::Misuse(Misuse::WrongState)) }
     }
 
     /// Returns the number of messages that the client knows of in the mailbox that is selected, or is being selected.

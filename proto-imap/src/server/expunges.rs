@@ -7,16 +7,22 @@ use crate::command_name::CommandName;
 pub enum Expunges {
     /// While a command is in progress that does not use sequence numbers, and during IDLE.
     Allowed,
-    /// During FETCH, STORE and SEARCH, whose responses use sequence numbers, and while no command is in progress.
+    /// During FETCH, STORE, SEARCH, SORT and THREAD, whose responses use sequence numbers, and while no command is in
+    /// progress.
     HeldBack,
 }
 
 impl Expunges {
-    /// Returns whether a client may be told during the command with this name (RFC 9051 §7.5.1).
+    /// Returns whether a client may be told during the command with this name (RFC 9051 §7.5.1, RFC 5256
+    /// §3).
     #[must_use]
     pub const fn during(command: CommandName) -> Self {
         match command {
-            CommandName::Fetch | CommandName::Store | CommandName::Search => Self::HeldBack,
+            CommandName::Fetch
+            | CommandName::Store
+            | CommandName::Search
+            | CommandName::Sort
+            | CommandName::Thread => Self::HeldBack,
             _ => Self::Allowed,
         }
     }
@@ -28,11 +34,24 @@ mod tests {
 
     #[test]
     fn only_commands_with_sequence_numbers_hold_expunges_back() {
-        for name in [CommandName::Fetch, CommandName::Store, CommandName::Search] {
+        for name in [
+            CommandName::Fetch,
+            CommandName::Store,
+            CommandName::Search,
+            CommandName::Sort,
+            CommandName::Thread,
+        ] {
             assert_eq!(Expunges::during(name), Expunges::HeldBack);
         }
-        for name in [CommandName::UidFetch, CommandName::UidStore, CommandName::UidSearch, CommandName::Noop]
-        {
+        for name in [
+            CommandName::UidFetch,
+            CommandName::UidStore,
+            CommandName::UidSearch,
+            CommandName::UidSort,
+            CommandName::UidThread,
+            CommandName::Esearch,
+            CommandName::Noop,
+        ] {
             assert_eq!(Expunges::during(name), Expunges::Allowed);
         }
     }

@@ -65,6 +65,8 @@ fn can_be_written(code: &ResponseCode<'_>) -> bool {
         ResponseCode::MailboxId(id) => is_atom(*id),
         ResponseCode::Modified(numbers) => listed(numbers),
         ResponseCode::Referral(url) | ResponseCode::BadUrl(url) => is_argument(*url),
+        ResponseCode::NoUpdate(tag) => crate::tag::Tag::is_valid(&tag.as_bytes()),
+        ResponseCode::UndefinedFilter(name) => is_atom(*name) && !name.raw().contains(&b'/'),
         ResponseCode::UidNext(uid) | ResponseCode::Unseen(uid) => uid.is_some(),
         ResponseCode::UidValidity(value) => *value > 0,
         ResponseCode::Other { name, argument } => {
@@ -76,7 +78,7 @@ fn can_be_written(code: &ResponseCode<'_>) -> bool {
 
 /// Returns whether the code has its own variant. It was then kept as raw text because it did not follow its grammar.
 fn is_misread(name: IString<'_>, argument: Option<IString<'_>>) -> bool {
-    const TYPED: [&[u8]; 14] = [
+    const TYPED: [&[u8]; 16] = [
         b"APPENDUID",
         b"BADCHARSET",
         b"BADURL",
@@ -86,8 +88,10 @@ fn is_misread(name: IString<'_>, argument: Option<IString<'_>>) -> bool {
         b"MAILBOXID",
         b"METADATA",
         b"MODIFIED",
+        b"NOUPDATE",
         b"PERMANENTFLAGS",
         b"REFERRAL",
+        b"UNDEFINED-FILTER",
         b"UIDNEXT",
         b"UIDVALIDITY",
         b"UNSEEN",
@@ -168,6 +172,14 @@ fn resp_text_code<S: Sink + ?Sized>(code: &ResponseCode<'_>, out: &mut S) {
         ResponseCode::BadUrl(url) => {
             out.put(b"BADURL ");
             out.put(url.raw());
+        }
+        ResponseCode::NoUpdate(tag) => {
+            out.put(b"NOUPDATE ");
+            crate::grammar::string::encode::string(tag, out);
+        }
+        ResponseCode::UndefinedFilter(name) => {
+            out.put(b"UNDEFINED-FILTER ");
+            out.put(name.raw());
         }
         ResponseCode::Other { name, argument } => {
             out.put(name.raw());

@@ -307,6 +307,10 @@ pub enum ResponseCode<'i> {
     Unseen(Option<NonZeroU32>),
     /// `BADURL url` (RFC 4469)
     BadUrl(IString<'i>),
+    /// `NOUPDATE "tag"` (RFC 5267 §4.3.1): the server will not report changes of the result of the command with this tag.
+    NoUpdate(IString<'i>),
+    /// `UNDEFINED-FILTER name` (RFC 5466): there is no filter with this name.
+    UndefinedFilter(IString<'i>),
     /// Any other.
     Other {
         /// The code's name.
@@ -337,6 +341,8 @@ impl<'i> ResponseCode<'i> {
             Self::UidValidity(_) => "UIDVALIDITY",
             Self::Unseen(_) => "UNSEEN",
             Self::BadUrl(_) => "BADURL",
+            Self::NoUpdate(_) => "NOUPDATE",
+            Self::UndefinedFilter(_) => "UNDEFINED-FILTER",
             Self::Other { name, .. } => return alloc::string::String::from_utf8_lossy(name.raw()),
         })
     }
@@ -348,4 +354,4 @@ owned_struct!(StatusResponse { condition, code, text });
 
 owned_struct!(Text { 0 });
 
-owned_enum!(ResponseCode { Plain(a), AppendUid { uid_validity, uids }, BadCharset(a), Capability(a), CopyUid { uid_validity, source, target }, HighestModSeq(a), MailboxId(a), MetadataLongEntries(a), MetadataMaxSize(a), Modified(a), PermanentFlags(a), Referral(a), UidNext(a), UidValidity(a), Unseen(a), BadUrl(a), Other { name, argument } });
+owned_enum!(ResponseCode { Plain(a), AppendUid { uid_validity, uids }, BadCharset(a), Capability(a), CopyUid { uid_validity, source, target }, HighestModSeq(a), MailboxId(a), MetadataLongEntries(a), MetadataMaxSize(a), Modified(a), PermanentFlags(a), Referral(a), UidNext(a), UidValidity(a), Unseen(a), BadUrl(a), NoUpdate(a), UndefinedFilter(a), Other { name, argument } });

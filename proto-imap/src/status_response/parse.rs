@@ -8,10 +8,11 @@ use crate::grammar::number::{mod_sequence_value, number, nz_number};
 use crate::grammar::primitive::{atom, byte, close, open, sp, spaces, taken, taken_len};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
-use crate::grammar::string::parse::astring;
+use crate::grammar::string::parse::{astring, quoted};
 use crate::grammar::value::object_id;
 use crate::grammar::{Context, Parsed, expected};
 use crate::numbers::parse::known_sequence_set;
+use crate::search_key::parse::filter_name;
 use crate::status_response::{Condition, PlainCode, ResponseCode, StatusResponse, Text};
 use core::num::NonZeroU32;
 use memchr::memchr2;
@@ -141,6 +142,7 @@ fn resp_text_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>>
         7 if is(b"COPYUID") => copyuid(rest, cx),
         8 if is(b"MODIFIED") => one(rest, cx, known_sequence_set, ResponseCode::Modified),
         8 if is(b"REFERRAL") => one(rest, cx, argument, |url| ResponseCode::Referral(IString::new(url))),
+        8 if is(b"NOUPDATE") => one(rest, cx, quoted, ResponseCode::NoUpdate),
         8 if is(b"METADATA") => metadata(rest, cx),
         9 if is(b"APPENDUID") => appenduid(rest, cx),
         9 if is(b"MAILBOXID") => one(rest, cx, object_id, ResponseCode::MailboxId),
@@ -151,6 +153,7 @@ fn resp_text_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>>
         11 if is(b"UIDVALIDITY") => one(rest, cx, nz_number, ResponseCode::UidValidity),
         13 if is(b"HIGHESTMODSEQ") => one(rest, cx, mod_sequence_value, ResponseCode::HighestModSeq),
         14 if is(b"PERMANENTFLAGS") => one(rest, cx, flag_perm_list, ResponseCode::PermanentFlags),
+        16 if is(b"UNDEFINED-FILTER") => one(rest, cx, |i, _| filter_name(i), ResponseCode::UndefinedFilter),
         _ => other_code(rest, name, cx),
     }
 }
