@@ -6,7 +6,6 @@
 pub mod blocking;
 mod channel;
 mod connection_error;
-#[cfg(feature = "mio")]
 pub mod delivery;
 pub mod diagnosis;
 pub mod endpoint;

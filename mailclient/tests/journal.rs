@@ -83,7 +83,7 @@ impl Journal<usize> for Log {
 fn orders<'a>(
     route: &'a Route<Cleartext>,
     messages: impl IntoIterator<Item = Vec<&'static str>, IntoIter: Send> + 'a,
-) -> impl Iterator<Item = DeliveryRequest<usize, Text, Cleartext>> + Send + 'a {
+) -> impl Iterator<Item = DeliveryRequest<usize, Text, Route<Cleartext>>> + Send + 'a {
     let messages: Vec<_> = messages.into_iter().collect();
     messages.into_iter().enumerate().map(|(id, recipients)| DeliveryRequest {
         id,
@@ -96,7 +96,7 @@ fn orders<'a>(
 fn run(
     dispatcher: &Dispatcher<'_, Cleartext, Still>,
     log: &Log,
-    orders: impl IntoIterator<Item = DeliveryRequest<usize, Text, Cleartext>, IntoIter: Send>,
+    orders: impl IntoIterator<Item = DeliveryRequest<usize, Text, Route<Cleartext>>, IntoIter: Send>,
 ) -> Vec<Result> {
     let mut all = Vec::new();
     dispatcher.run_with(log, orders, |done| {
@@ -263,8 +263,8 @@ impl Broken {
     /// Counts these orders as the dispatcher takes them.
     fn counts<'a>(
         &'a self,
-        orders: impl Iterator<Item = DeliveryRequest<usize, Text, Cleartext>> + Send + 'a,
-    ) -> impl Iterator<Item = DeliveryRequest<usize, Text, Cleartext>> + Send + 'a {
+        orders: impl Iterator<Item = DeliveryRequest<usize, Text, Route<Cleartext>>> + Send + 'a,
+    ) -> impl Iterator<Item = DeliveryRequest<usize, Text, Route<Cleartext>>> + Send + 'a {
         // The count also rises when the dispatcher asks for more after the last order.
         orders.map(Some).chain([None]).inspect(|_| _ = self.in_hand.fetch_add(1, Ordering::SeqCst)).flatten()
     }

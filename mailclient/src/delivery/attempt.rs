@@ -1,10 +1,9 @@
-//! One delivery attempt: its transactions, the upload, and what the outcomes mean.
+//! One delivery attempt without I/O: its transactions, the upload, and what the outcomes mean.
 
-use std::{
-    io::{Read, Seek},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
+use bytes::Bytes;
+use io_common::{Error, TlsInfo};
 use proto_mail::{Channel, SendBuffer};
 use proto_smtp::{
     client::{Client, Event, NotSent, Outcome, Progress, Recipient, Step, Transaction},
@@ -12,49 +11,19 @@ use proto_smtp::{
 };
 
 use super::{
-    clock::Clock,
+    clock::Moment,
     diagnostic::{DeliveryStage, Diagnostic},
-    journal::UploadObserver,
     message::Message,
     report::{DeliveryReport, TransactionContext},
     retry::RetryCodes,
+    session_usage::SessionUsage,
     status::DeliveryStatus,
-    upload::Upload,
+    upload::{Upload, UploadStep},
 };
-use io_mio::{Connection, ConnectionEvent, Error};
 
-/// How many transactions a session has had, and how many it may have.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SessionUsage {
-    transactions: u32,
-    limit: u32,
-}
-
-impl SessionUsage {
-    /// An unused session with this limit; 0 counts as 1.
-    pub(super) const fn with_limit(limit: u32) -> Self {
-        Self { transactions: 0, limit: if limit == 0 { 1 } else { limit } }
-    }
-
-    /// Whether the limit is reached.
-    pub(super) const fn is_used_up(self) -> bool {
-        self.transactions >= self.limit
-    }
-
-    /// Whether the session was used before, so that the server may have closed it while idle.
-    const fn is_used(self) -> bool {
-        self.transactions > 0
-    }
-
-    /// Whether it had only one transaction.
-    pub(super) const fn is_first(self) -> bool {
-        self.transactions == 1
-    }
-}
-
-/// How an attempt ended.
+/// How an attempt ended in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AttemptEnd {
+pub enum AttemptEnd {
     /// Every recipient has a reply. The session can be used again.
     Completed,
     /// The session is lost.
@@ -65,59 +34,204 @@ pub(super) enum AttemptEnd {
     LimitReached,
 }
 
-/// An attempt and its waiting recipients. It may continue in another session.
-#[derive(Debug)]
-pub(super) struct DeliveryAttempt {
+/// What an attempt in a session needs next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptStep {
+    /// The source of the message from its beginning: [`Message::rewind`], then [`Attempt::start`].
+    Rewind,
+    /// The events of the session: [`Attempt::advance`] with each of them, and whenever there is room for output, until it
+    /// returns [`TransactionStep::Over`] or fails. Then [`Attempt::end_transaction`].
+    Drive,
+    /// [`Attempt::end_transaction`]: nothing was sent.
+    EndTransaction,
+    /// Nothing: the attempt has ended in this session.
+    End(AttemptEnd),
+}
+
+/// What a transaction needs next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransactionStep {
+    /// The next event, or room for output.
+    Wait,
+    /// Up to this many bytes of the message: call [`Attempt::chunk`] with them. Fewer bytes end the message.
+    Read(usize),
+    /// The journal: the last bytes are about to be sent for these recipients. Call [`Attempt::journalled`] once it is
+    /// written.
+    BeforeFinalBytes(Vec<usize>),
+    /// Nothing: it is over.
+    Over,
+}
+
+/// An attempt and its waiting recipients, as a state machine over the client machine. It may continue in another session.
+///
+/// In each session, the driver calls [`enter`](Self::enter) and [`next_transaction`](Self::next_transaction), and then does
+/// what each step says.
+pub struct Attempt {
     codes: RetryCodes,
     /// When the delivery started, by the clock.
     started: Duration,
     pending: Vec<usize>,
+    current: Option<Current>,
 }
 
-impl DeliveryAttempt {
-    /// An attempt for all waiting recipients.
-    pub(super) fn new(report: &mut DeliveryReport, codes: RetryCodes, started: Duration) -> Self {
+/// A transaction and its upload.
+struct Current {
+    transaction: Transaction,
+    upload: Upload,
+    /// When it started, by the clock.
+    started: Duration,
+}
+
+impl Attempt {
+    /// An attempt for all waiting recipients of this report. `started` is when the delivery started, by the clock.
+    #[must_use]
+    pub fn new(report: &mut DeliveryReport, codes: RetryCodes, started: Duration) -> Self {
         report.count_attempt();
-        Self { codes, started, pending: report.pending() }
+        Self { codes, started, pending: report.pending(), current: None }
     }
 
-    /// Runs or continues the attempt on a ready connection.
-    pub(super) fn run<C: Channel, S: Read + Seek>(
+    /// An attempt for no recipient.
+    pub(super) const fn none() -> Self {
+        Self { codes: RetryCodes::Usual, started: Duration::ZERO, pending: Vec::new(), current: None }
+    }
+
+    /// Begins or continues in a session that is ready. Recipients that this server cannot serve are excluded.
+    pub fn enter<C: Channel, S>(
         &mut self,
-        connection: &mut Connection<Client<C>>,
-        usage: &mut SessionUsage,
-        message: &mut Message<S>,
+        client: &Client<C>,
+        tls: Option<&TlsInfo>,
+        message: &Message<S>,
         report: &mut DeliveryReport,
-        clock: &mut impl Clock,
-        observer: &dyn UploadObserver,
-    ) -> Result<AttemptEnd, Error> {
-        report.tls = connection.tls_info().map(|info| info.version.to_owned());
-        let mut session = self.on_session(connection.machine(), usage, message, report, clock, observer);
-        let mut step = connection.with(|client, tx| session.begin(client, tx))?;
-        loop {
-            if let AttemptStep::End(end) = step {
-                return Ok(end);
-            }
-            let driven = connection.drive(|turn, client, tx| {
-                let event = if let ConnectionEvent::Machine(event) = &turn { Some(event) } else { None };
-                session.turn(event, client, tx)
-            });
-            step = connection.with(|client, tx| session.end_transaction(driven.err(), client, tx))?;
+    ) {
+        report.tls = tls.map(|info| info.version.to_owned());
+        exclude_internationalized(client, message, report, &mut self.pending);
+    }
+
+    /// Returns the first step in a session with this usage.
+    #[must_use]
+    pub fn next_transaction(&self, usage: &SessionUsage) -> AttemptStep {
+        match (self.pending.is_empty(), usage.is_used_up()) {
+            (true, _) => AttemptStep::End(AttemptEnd::Completed),
+            (false, true) => AttemptStep::End(AttemptEnd::LimitReached),
+            (false, false) => AttemptStep::Rewind,
         }
     }
 
-    /// Runs or continues the attempt in a session, without I/O.
-    fn on_session<'a, C: Channel, S: Read + Seek, K: Clock>(
-        &'a mut self,
+    /// Starts a transaction. `size` is what [`Message::rewind`] returned, and `now` is the time by the clock.
+    ///
+    /// # Errors
+    /// The message cannot be sent in any session.
+    pub fn start<C: Channel, S>(
+        &mut self,
+        message: &Message<S>,
+        size: Option<u64>,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+        now: Duration,
+    ) -> Result<AttemptStep, Error> {
+        let mut transaction = message.transaction(&self.pending, size);
+        let progress = transaction.start(client, tx)?;
+        let upload = Upload::new(size.unwrap_or(u64::MAX));
+        self.current = Some(Current { transaction, upload, started: now });
+        Ok(if progress == Progress::Done { AttemptStep::EndTransaction } else { AttemptStep::Drive })
+    }
+
+    /// Handles an event, if there is one, and queues as much of the message as may wait.
+    ///
+    /// # Errors
+    /// The session cannot go on: [`end_transaction`](Self::end_transaction) follows.
+    pub fn advance<C: Channel>(
+        &mut self,
+        event: Option<&Event<'_>>,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<TransactionStep, Error> {
+        let Some(Current { transaction, upload, .. }) = &mut self.current else {
+            return Ok(TransactionStep::Over);
+        };
+        if let Some(event) = event {
+            match transaction.event(event, client, tx)? {
+                Progress::Done => return Ok(TransactionStep::Over),
+                Progress::SendData => upload.start(),
+                Progress::Continue => {}
+            }
+        }
+        Ok(match upload.advance(client, tx)? {
+            UploadStep::Wait => TransactionStep::Wait,
+            UploadStep::Read(most) => TransactionStep::Read(most),
+            UploadStep::Journal => {
+                let recipients = self.pending.iter().zip(transaction.recipients());
+                let accepted = recipients.filter(|(_, one)| one.is_accepted());
+                TransactionStep::BeforeFinalBytes(accepted.map(|(number, _)| *number).collect())
+            }
+        })
+    }
+
+    /// Takes the bytes of [`TransactionStep::Read`]. [`advance`](Self::advance) follows.
+    pub fn chunk(&mut self, bytes: Bytes) {
+        if let Some(current) = &mut self.current {
+            current.upload.chunk(bytes);
+        }
+    }
+
+    /// Allows the last bytes, after [`TransactionStep::BeforeFinalBytes`]. [`advance`](Self::advance) follows.
+    pub fn journalled(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.upload.journalled();
+        }
+    }
+
+    /// Aborts the transaction, because the source cannot be read or the journal cannot be written. Returns the error with
+    /// which the session must end at once, so that the server does not take a part of the message for the whole.
+    pub fn abort(&mut self, error: Error) -> Error {
+        match &mut self.current {
+            Some(current) => current.upload.abort(error),
+            None => error,
+        }
+    }
+
+    /// Returns how many bytes of the message were queued since the last call.
+    pub fn take_queued(&mut self) -> u64 {
+        self.current.as_mut().map_or(0, |current| current.upload.take_queued())
+    }
+
+    /// Decides about the recipients of a transaction that is over. `lost` is why the session was lost, if it was.
+    ///
+    /// # Errors
+    /// The message cannot be sent in any session.
+    pub fn end_transaction<C: Channel>(
+        &mut self,
+        lost: Option<Error>,
         client: &Client<C>,
-        usage: &'a mut SessionUsage,
-        message: &'a mut Message<S>,
-        report: &'a mut DeliveryReport,
-        clock: &'a mut K,
-        observer: &'a dyn UploadObserver,
-    ) -> SessionAttempt<'a, S, K> {
-        exclude_internationalized(client, message, report, &mut self.pending);
-        SessionAttempt { attempt: self, usage, message, report, clock, observer, current: None }
+        tx: &SendBuffer,
+        usage: &mut SessionUsage,
+        report: &mut DeliveryReport,
+        now: Moment,
+    ) -> Result<AttemptStep, Error> {
+        let Some(Current { mut transaction, upload, started }) = self.current.take() else {
+            return Ok(AttemptStep::End(AttemptEnd::Lost));
+        };
+        if lost.is_some() {
+            let _ = transaction.lost(client, tx);
+        }
+        let aborted = upload.error;
+        let closed = lost.is_some() || client.is_closed();
+        let used = usage.is_used();
+        usage.count();
+        if used && let Some(end) = end_of_used_session(closed, lost.as_ref(), transaction.recipients()) {
+            return Ok(AttemptStep::End(end));
+        }
+        let why = aborted.as_ref().or(lost.as_ref());
+        self.decide(&transaction, why, started, report, now);
+        if let Some(error) = aborted {
+            return Err(error);
+        }
+        self.pending = left_over(&self.pending, transaction.recipients());
+        // After a refusal in the middle of a message, the session cannot be used.
+        if closed || !client.is_idle() {
+            return Ok(AttemptStep::End(AttemptEnd::Lost));
+        }
+        Ok(self.next_transaction(usage))
     }
 
     fn decide(
@@ -126,16 +240,15 @@ impl DeliveryAttempt {
         lost: Option<&Error>,
         started: Duration,
         report: &mut DeliveryReport,
-        clock: &mut impl Clock,
+        now: Moment,
     ) {
-        let elapsed = clock.elapsed();
         let why = lost.map(ToString::to_string);
         let context = TransactionContext {
             codes: self.codes,
             lost: why.as_deref(),
-            now: clock.now(),
-            took: elapsed.saturating_sub(started),
-            elapsed: elapsed.saturating_sub(self.started),
+            now: now.time,
+            took: now.elapsed.saturating_sub(started),
+            elapsed: now.elapsed.saturating_sub(self.started),
         };
         for (number, recipient) in self.pending.iter().zip(transaction.recipients()) {
             report.decide(*number, recipient.outcome(), &context);
@@ -153,123 +266,9 @@ impl DeliveryAttempt {
     }
 }
 
-/// What an attempt in a session needs next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AttemptStep {
-    /// The events of the session: [`SessionAttempt::turn`] until it returns a value or fails, and then
-    /// [`SessionAttempt::end_transaction`].
-    Drive,
-    /// Nothing.
-    End(AttemptEnd),
-}
-
-/// A transaction and its upload.
-struct Current {
-    transaction: Transaction,
-    upload: Upload,
-    /// When it started, by the clock.
-    started: Duration,
-}
-
-/// An attempt in one session as a state machine over the client machine, without I/O.
-struct SessionAttempt<'a, S, K> {
-    attempt: &'a mut DeliveryAttempt,
-    usage: &'a mut SessionUsage,
-    message: &'a mut Message<S>,
-    report: &'a mut DeliveryReport,
-    clock: &'a mut K,
-    observer: &'a dyn UploadObserver,
-    current: Option<Current>,
-}
-
-impl<S: Read + Seek, K: Clock> SessionAttempt<'_, S, K> {
-    /// Begins the next transaction.
-    fn begin<C: Channel>(
-        &mut self,
-        client: &mut Client<C>,
-        tx: &mut SendBuffer,
-    ) -> Result<AttemptStep, Error> {
-        while !self.attempt.pending.is_empty() {
-            if self.usage.is_used_up() {
-                return Ok(AttemptStep::End(AttemptEnd::LimitReached));
-            }
-            let started = self.clock.elapsed();
-            let (mut transaction, bytes) = self.message.transaction(&self.attempt.pending)?;
-            let progress = transaction.start(client, tx)?;
-            self.current = Some(Current { transaction, upload: Upload::new(bytes), started });
-            if progress != Progress::Done {
-                return Ok(AttemptStep::Drive);
-            }
-            if let Some(end) = self.decide(None, client)? {
-                return Ok(AttemptStep::End(end));
-            }
-        }
-        Ok(AttemptStep::End(AttemptEnd::Completed))
-    }
-
-    /// Handles an event, and queues as much of the message as may wait. Returns a value when the transaction is over.
-    fn turn<C: Channel>(
-        &mut self,
-        event: Option<&Event<'_>>,
-        client: &mut Client<C>,
-        tx: &mut SendBuffer,
-    ) -> Result<Option<()>, Error> {
-        let Some(Current { transaction, upload, .. }) = &mut self.current else { return Ok(Some(())) };
-        if let Some(event) = event {
-            match transaction.event(event, client, tx)? {
-                Progress::Done => return Ok(Some(())),
-                Progress::SendData => upload.is_started = true,
-                Progress::Continue => {}
-            }
-        }
-        let observed = ObservedTransaction { observer: self.observer, numbers: &self.attempt.pending };
-        upload.fill(self.message.source(), client, tx, self.observer, || {
-            observed.before_final_bytes(transaction.recipients())
-        })?;
-        Ok(None)
-    }
-
-    /// Decides about the recipients of a transaction that is over, and begins the next one. `lost` is why the connection
-    /// was lost, if it was.
-    fn end_transaction<C: Channel>(
-        &mut self,
-        lost: Option<Error>,
-        client: &mut Client<C>,
-        tx: &mut SendBuffer,
-    ) -> Result<AttemptStep, Error> {
-        if let (Some(_), Some(current)) = (&lost, &mut self.current) {
-            let _ = current.transaction.lost(client, tx);
-        }
-        match self.decide(lost, client)? {
-            Some(end) => Ok(AttemptStep::End(end)),
-            None => self.begin(client, tx),
-        }
-    }
-
-    /// Decides about the recipients. Returns how the attempt ended in this session, if it did.
-    fn decide<C: Channel>(
-        &mut self,
-        lost: Option<Error>,
-        client: &Client<C>,
-    ) -> Result<Option<AttemptEnd>, Error> {
-        let Some(Current { transaction, upload, started }) = self.current.take() else {
-            return Ok(Some(AttemptEnd::Lost));
-        };
-        let aborted = upload.error;
-        let closed = lost.is_some() || client.is_closed();
-        let used = self.usage.is_used();
-        self.usage.transactions = self.usage.transactions.saturating_add(1);
-        if used && let Some(end) = end_of_used_session(closed, lost.as_ref(), transaction.recipients()) {
-            return Ok(Some(end));
-        }
-        let why = aborted.as_ref().or(lost.as_ref());
-        self.attempt.decide(&transaction, why, started, self.report, self.clock);
-        if let Some(error) = aborted {
-            return Err(error);
-        }
-        self.attempt.pending = left_over(&self.attempt.pending, transaction.recipients());
-        // After a refusal in the middle of a message, the session cannot be used.
-        Ok((closed || !client.is_idle()).then_some(AttemptEnd::Lost))
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt").field("pending", &self.pending).finish_non_exhaustive()
     }
 }
 
@@ -284,7 +283,7 @@ fn end_of_used_session(closed: bool, lost: Option<&Error>, recipients: &[Recipie
 }
 
 /// Excludes recipients that need SMTPUTF8, if the server does not offer it and the message itself does not need it.
-fn exclude_internationalized<C: Channel, S: Read + Seek>(
+fn exclude_internationalized<C: Channel, S>(
     client: &Client<C>,
     message: &Message<S>,
     report: &mut DeliveryReport,
@@ -306,20 +305,6 @@ fn exclude_internationalized<C: Channel, S: Read + Seek>(
         }
         good
     });
-}
-
-/// A transaction with its observer and its recipients' numbers.
-struct ObservedTransaction<'a> {
-    observer: &'a dyn UploadObserver,
-    numbers: &'a [usize],
-}
-
-impl ObservedTransaction<'_> {
-    /// Reports that the last bytes are about to be sent for the accepted recipients.
-    fn before_final_bytes(&self, recipients: &[Recipient]) -> Result<(), Error> {
-        let accepted = self.numbers.iter().zip(recipients).filter(|(_, one)| one.is_accepted());
-        self.observer.before_final_bytes(&accepted.map(|(number, _)| *number).collect::<Vec<_>>())
-    }
 }
 
 /// Returns whether a used session ended like an idle one: the server closed it, or replied 421, before it accepted any
@@ -366,35 +351,28 @@ mod tests {
 
     use super::*;
 
-    /// Records the recipients for whom the last bytes were about to be sent.
-    #[derive(Default)]
-    struct Announced(std::cell::RefCell<Vec<Vec<usize>>>);
+    const EPOCH: Moment = Moment { elapsed: Duration::ZERO, time: jiff::Timestamp::UNIX_EPOCH };
 
-    impl UploadObserver for Announced {
-        fn before_final_bytes(&self, recipients: &[usize]) -> Result<(), Error> {
-            self.0.borrow_mut().push(recipients.to_vec());
-            Ok(())
-        }
-
-        fn bytes_queued(&self, _: u64) {}
-    }
-
-    /// A clock that stands still.
-    struct Still;
-
-    impl Clock for Still {
-        fn now(&mut self) -> jiff::Timestamp {
-            jiff::Timestamp::UNIX_EPOCH
-        }
-
-        fn elapsed(&mut self) -> Duration {
-            Duration::ZERO
-        }
-
-        fn sleep(&mut self, _: Duration) {}
-
-        fn random(&mut self) -> u64 {
-            0
+    /// Advances a transaction until it waits or is over: reads the message, and announces the recipients.
+    fn advance(
+        attempt: &mut Attempt,
+        event: Option<&Event<'_>>,
+        message: &mut Message<io::Cursor<Vec<u8>>>,
+        client: &mut Client<Cleartext>,
+        tx: &mut SendBuffer,
+        announced: &mut Vec<Vec<usize>>,
+    ) -> Result<TransactionStep, Error> {
+        let mut step = attempt.advance(event, client, tx)?;
+        loop {
+            match step {
+                TransactionStep::Read(most) => attempt.chunk(message.read(most).unwrap()),
+                TransactionStep::BeforeFinalBytes(recipients) => {
+                    announced.push(recipients);
+                    attempt.journalled();
+                }
+                TransactionStep::Wait | TransactionStep::Over => return Ok(step),
+            }
+            step = attempt.advance(None, client, tx)?;
         }
     }
 
@@ -422,14 +400,16 @@ mod tests {
                 .recipient_text("a@x.example")
                 .recipient_text("b@x.example");
         let mut report = message.report();
-        let mut delivery = DeliveryAttempt::new(&mut report, RetryCodes::default(), Duration::ZERO);
-        let (announced, mut clock, mut counts) = (Announced::default(), Still, Vec::new());
-        let mut session =
-            delivery.on_session(&client, &mut usage, &mut message, &mut report, &mut clock, &announced);
-        let mut step = session.begin(&mut client, &mut tx).unwrap();
+        let mut attempt = Attempt::new(&mut report, RetryCodes::default(), Duration::ZERO);
+        let (mut announced, mut counts) = (Vec::new(), Vec::new());
+        attempt.enter(&client, None, &message, &mut report);
+        assert_eq!(attempt.next_transaction(&usage), AttemptStep::Rewind);
+        let size = message.rewind().unwrap();
+        let mut step = attempt.start(&message, size, &mut client, &mut tx, Duration::ZERO).unwrap();
         for act in acts {
-            session.turn(None, &mut client, &mut tx).unwrap();
-            counts.push(announced.0.borrow().len());
+            let turn = advance(&mut attempt, None, &mut message, &mut client, &mut tx, &mut announced);
+            assert_eq!(turn.unwrap(), TransactionStep::Wait);
+            counts.push(announced.len());
             tx.sent(tx.len());
             match act {
                 Act::Say(reply) => rx.extend(format!("{reply}\r\n").as_bytes()),
@@ -437,22 +417,27 @@ mod tests {
             }
             let over = loop {
                 match client.next_event(&mut rx, &mut tx) {
-                    Ok(Some(event)) => match session.turn(Some(&event), &mut client, &mut tx) {
-                        Ok(Some(())) => break Some(None),
-                        Ok(None) => {}
-                        Err(error) => break Some(Some(error)),
-                    },
+                    Ok(Some(event)) => {
+                        let event = Some(&event);
+                        let turn =
+                            advance(&mut attempt, event, &mut message, &mut client, &mut tx, &mut announced);
+                        match turn {
+                            Ok(TransactionStep::Over) => break Some(None),
+                            Ok(_) => {}
+                            Err(error) => break Some(Some(error)),
+                        }
+                    }
                     Ok(None) => break None,
                     Err(error) => break Some(Some(error.into())),
                 }
             };
             if let Some(lost) = over {
-                step = session.end_transaction(lost, &mut client, &mut tx).unwrap();
+                step = attempt.end_transaction(lost, &client, &tx, &mut usage, &mut report, EPOCH).unwrap();
             }
         }
         let AttemptStep::End(end) = step else { panic!("the attempt goes on") };
         let statuses = report.recipients.iter().map(|recipient| recipient.status).collect();
-        (end, statuses, announced.0.into_inner(), counts, usage)
+        (end, statuses, announced, counts, usage)
     }
 
     #[test]
@@ -469,7 +454,8 @@ mod tests {
 
     #[test]
     fn a_used_session_that_closes_before_any_recipient_is_stale() {
-        let used = SessionUsage { transactions: 1, limit: 5 };
+        let mut used = SessionUsage::with_limit(5);
+        used.count();
         let (end, statuses, announced, ..) = attempt(used, &[Act::Close]);
         assert_eq!((end, announced.len()), (AttemptEnd::Stale, 0));
         assert_eq!(statuses, [DeliveryStatus::Retry, DeliveryStatus::Retry]);

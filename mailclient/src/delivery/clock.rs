@@ -17,6 +17,20 @@ pub trait Clock {
     fn sleep(&mut self, pause: Duration);
     /// Returns a uniformly distributed number. It need not be secret.
     fn random(&mut self) -> u64;
+
+    /// Returns what the clock shows now, for a state machine.
+    fn moment(&mut self) -> Moment {
+        Moment { elapsed: self.elapsed(), time: self.now() }
+    }
+}
+
+/// What a [`Clock`] shows at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The time since the delivery started, from a monotonic clock.
+    pub elapsed: Duration,
+    /// The time of day.
+    pub time: Timestamp,
 }
 
 /// The clock of this machine. Waiting puts the thread to sleep.

@@ -3,7 +3,7 @@
 use proto_smtp::{client::Step, types::Response};
 use serde::Serialize;
 
-use io_mio::Error;
+use io_common::Error;
 
 /// The maximum number of characters of a text in a [`Diagnostic`]. The rest is cut off.
 pub const DIAGNOSTIC_TEXT_LIMIT: usize = 2_000;

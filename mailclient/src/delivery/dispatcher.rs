@@ -20,21 +20,21 @@ use proto_smtp::client::Client;
 
 use super::{
     clock::Clock,
-    diagnostic::{DeliveryStage, Diagnostic, Retryable},
-    journal::{Journal, MessageJournal},
-    pool::{AttemptError, Lease, Pool, SessionEnd},
-    queue::{Queue, QueuedMessage, RouteFailure, SourceState, WorkerTask},
+    deliver::AttemptRun,
+    diagnostic::Retryable,
+    engine::{
+        AttemptOutcome, Checks, Delivery, DeliveryAction, DeliveryEngine, DeliveryParts, FinishedDelivery,
+        IdleSessions, Keyed, Pause, RecordedAttempt,
+    },
+    journal::Journal,
+    pool::{Lease, Pool},
     request::{DeliveryRequest, DeliveryResult, StopSignal},
-    retry::{RetryDecision, RetryPolicy},
-    status::DeliveryStatus,
+    retry::RetryPolicy,
+    route::Route,
     validation::MessageLimits,
 };
 use io_mio::Error;
 
-/// The default number of messages that are held.
-const MAX_HELD: usize = 256;
-/// At this many bytes of untried messages, the dispatcher takes no more from the caller.
-const MAX_UNTRIED_BYTES: u64 = 4 << 20;
 /// The maximum number of results that wait for the caller.
 const MAX_RESULTS: usize = 256;
 /// How long the caller's thread sleeps after results, so that not every result wakes it.
@@ -44,15 +44,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Delivers many messages on the sessions of a pool, as many at once as its limits allow.
 ///
-/// A route fails if no session can be opened, or if the server ends a session with its first message. It is then paused
-/// with all messages that wait for it, so that they do not all try a failing server. After as many failures in a row as
-/// the policy has attempts, or after a permanent refusal, all messages that are held for the route fail. The route is
-/// then paused for [`RetryPolicy::max_delay`].
-///
-/// While all remaining messages wait, the pool's idle sessions are closed.
-///
-/// If a server refuses a session and the route has others, the server accepts no more. The message then waits for one
-/// of those, and this does not count as an attempt.
+/// [`DeliveryEngine`] decides which message is tried when, and when a route is paused or fails.
 ///
 /// ```no_run
 /// use std::{io::Cursor, ops::ControlFlow};
@@ -75,8 +67,8 @@ pub struct Dispatcher<'p, C: Channel, K> {
     policy: RetryPolicy,
     clock: K,
     check: Option<MessageLimits>,
-    held: usize,
-    ahead: usize,
+    held: Option<usize>,
+    ahead: Option<usize>,
     stop: StopSignal,
 }
 
@@ -91,8 +83,8 @@ where
             policy: RetryPolicy::default(),
             clock,
             check: None,
-            held: MAX_HELD,
-            ahead: MAX_HELD,
+            held: None,
+            ahead: None,
             stop: StopSignal::default(),
         }
     }
@@ -115,7 +107,7 @@ where
     /// is taken from the caller when there is room.
     #[must_use]
     pub const fn hold_at_most(mut self, messages: usize) -> Self {
-        self.held = messages;
+        self.held = Some(messages);
         self
     }
 
@@ -123,7 +115,7 @@ where
     /// hosts, a low number lets messages for a slow host delay the others.
     #[must_use]
     pub const fn look_ahead(mut self, messages: usize) -> Self {
-        self.ahead = messages;
+        self.ahead = Some(messages);
         self
     }
 
@@ -146,7 +138,7 @@ where
         T: Send,
         S: Read + Seek + Send,
         E: Retryable + From<Error> + Send,
-        I: IntoIterator<Item = DeliveryRequest<T, S, C, E>>,
+        I: IntoIterator<Item = DeliveryRequest<T, S, Route<C, E>>>,
         I::IntoIter: Send,
     {
         self.run_with(&(), requests, done);
@@ -167,15 +159,13 @@ where
         T: Send,
         S: Read + Seek + Send,
         E: Retryable + From<Error> + Send,
-        I: IntoIterator<Item = DeliveryRequest<T, S, C, E>>,
+        I: IntoIterator<Item = DeliveryRequest<T, S, Route<C, E>>>,
         I::IntoIter: Send,
     {
-        let shared = SharedQueue {
-            queue: Mutex::new(Queue::new()),
+        let shared = Shared {
+            state: Mutex::new(State { engine: self.engine(), sleepers: 0, has_watcher: false }),
             changed: Condvar::new(),
             requests: Mutex::new(requests.into_iter()),
-            limit: self.held.max(1),
-            ahead: self.ahead.max(1),
         };
         let (results, received) = sync_channel(MAX_RESULTS);
         std::thread::scope(|scope| {
@@ -183,7 +173,6 @@ where
             for _ in 0..=self.pool.limits().sessions.max(1) {
                 let worker = Worker {
                     pool: self.pool,
-                    policy: &self.policy,
                     check: self.check.as_ref(),
                     stop: &self.stop,
                     journal,
@@ -206,35 +195,67 @@ where
     }
 }
 
+impl<C: Channel, K> Dispatcher<'_, C, K> {
+    fn engine<T, S, E: Retryable>(&self) -> Engine<T, S, C, E> {
+        let checks = if self.check.is_some() { Checks::EachMessage } else { Checks::Off };
+        let mut engine = DeliveryEngine::new(self.policy.clone(), checks);
+        if let Some(held) = self.held {
+            engine = engine.hold_at_most(held);
+        }
+        if let Some(ahead) = self.ahead {
+            engine = engine.look_ahead(ahead);
+        }
+        engine
+    }
+}
+
 impl<C: Channel, K> fmt::Debug for Dispatcher<'_, C, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dispatcher").field("policy", &self.policy).finish_non_exhaustive()
     }
 }
 
-/// The queue that the threads share.
-struct SharedQueue<T, S, C: Channel, E, I> {
-    queue: Mutex<Queue<T, S, C, E>>,
+type Engine<T, S, C, E> = DeliveryEngine<T, S, Route<C, E>, E>;
+type Held<T, S, C, E> = Box<Delivery<T, S, Route<C, E>, E>>;
+type Action<'p, T, S, C, E> = DeliveryAction<T, S, Route<C, E>, E, Box<Lease<'p, C>>>;
+
+/// What the threads share.
+struct Shared<T, S, C: Channel, E, I> {
+    state: Mutex<State<T, S, C, E>>,
     changed: Condvar,
     requests: Mutex<I>,
-    limit: usize,
-    ahead: usize,
 }
 
-impl<T, S, C: Channel, E, I> SharedQueue<T, S, C, E, I> {
-    fn lock(&self) -> MutexGuard<'_, Queue<T, S, C, E>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+/// The engine, and which threads wait.
+struct State<T, S, C: Channel, E> {
+    engine: Engine<T, S, C, E>,
+    /// How many threads wait for work.
+    sleepers: usize,
+    /// Whether a thread watches the clock for all.
+    has_watcher: bool,
+}
+
+impl<T, S, C: Channel, E, I> Shared<T, S, C, E, I> {
+    fn lock(&self) -> MutexGuard<'_, State<T, S, C, E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The next task of a thread.
+enum Task<'p, T, S, C: Channel, E> {
+    Engine(Action<'p, T, S, C, E>),
+    SweepPool,
+    /// Sleeps for this time, by the clock.
+    Sleep(Duration, IdleSessions),
 }
 
 /// One thread of a dispatcher.
 struct Worker<'a, 'p, T, S, C: Channel, E, I, K, J> {
     pool: &'p Pool<C>,
-    policy: &'a RetryPolicy,
     check: Option<&'a MessageLimits>,
     stop: &'a StopSignal,
     journal: &'a J,
-    shared: &'a SharedQueue<T, S, C, E, I>,
+    shared: &'a Shared<T, S, C, E, I>,
     results: SyncSender<DeliveryResult<T, S, E>>,
     clock: K,
 }
@@ -244,7 +265,7 @@ where
     S: Read + Seek,
     C: Channel,
     E: Retryable + From<Error>,
-    I: Iterator<Item = DeliveryRequest<T, S, C, E>>,
+    I: Iterator<Item = DeliveryRequest<T, S, Route<C, E>>>,
     K: Clock,
     J: Journal<T>,
 {
@@ -257,36 +278,28 @@ where
             shared.changed.notify_all();
         });
         loop {
-            let next = self.next();
+            let task = self.next();
             // Wake others only if they have work: waking costs more than a small message.
-            match next {
-                WorkerTask::Try(held, lease) => {
+            match task {
+                Task::Engine(DeliveryAction::Attempt(delivery, lease)) => {
                     self.wake_one();
-                    self.run_attempt(held, *lease);
+                    self.run_attempt(delivery, *lease);
                     continue;
                 }
-                WorkerTask::FetchRequests => {
-                    self.fetch_requests();
+                Task::Engine(DeliveryAction::TakeRequests) => {
+                    self.take_requests();
                     self.wake_one();
                     continue;
                 }
                 _ => shared.changed.notify_all(),
             }
-            match next {
-                WorkerTask::Check(held) => self.check(held),
-                WorkerTask::Finish(held) => self.finish(held),
-                WorkerTask::SweepPool => drop(self.pool.sweep()),
-                WorkerTask::Sleep(delay) => {
-                    if shared.lock().source == SourceState::Ended {
-                        // Do not keep sessions with a server that refused temporarily.
-                        self.pool.close_idle();
-                    }
-                    self.clock.sleep(delay);
-                    shared.lock().has_watcher = false;
-                    self.pool.sweep();
-                }
-                WorkerTask::End => break,
-                WorkerTask::Try(..) | WorkerTask::FetchRequests => {}
+            match task {
+                Task::Engine(DeliveryAction::Check(delivery)) => self.check(delivery),
+                Task::Engine(DeliveryAction::Report(result)) => self.report(*result),
+                Task::Engine(DeliveryAction::End) => break,
+                Task::Engine(_) => {}
+                Task::SweepPool => drop(self.pool.sweep()),
+                Task::Sleep(delay, sessions) => self.sleep(delay, sessions),
             }
             shared.changed.notify_all();
         }
@@ -295,203 +308,119 @@ where
 
     /// Wakes another thread if there is work for it.
     fn wake_one(&self) {
-        let queue = self.shared.lock();
-        let can_fetch = queue.source == SourceState::Open && self.wants_requests(&queue);
-        let can_try = !queue.waiting.is_empty() && self.pool.has_room();
-        if queue.sleepers > 0 && (can_fetch || can_try || self.stop.is_stopped()) {
-            drop(queue);
+        let state = self.shared.lock();
+        let can_try = state.engine.has_waiting() && self.pool.has_room();
+        let has_work = can_try || state.engine.wants_requests() || self.stop.is_stopped();
+        if state.sleepers > 0 && has_work {
+            drop(state);
             self.shared.changed.notify_one();
         }
     }
 
-    fn next(&mut self) -> WorkerTask<'p, T, S, C, E> {
-        let mut queue = self.shared.lock();
+    /// Waits for the next task.
+    fn next(&mut self) -> Task<'p, T, S, C, E> {
+        let mut state = self.shared.lock();
         loop {
-            let now = self.clock.elapsed();
-            if let Some(next) = self.choose(&mut queue, now) {
-                return next;
+            if self.stop.is_stopped() {
+                state.engine.stop();
             }
-            if queue.has_watcher {
-                queue.sleepers += 1;
-                queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                queue.sleepers -= 1;
+            let now = self.clock.elapsed();
+            let pause =
+                match state.engine.next_action(now, |route| self.pool.lease(route.key()).map(Box::new)) {
+                    DeliveryAction::Wait(pause) => pause,
+                    action => return Task::Engine(action),
+                };
+            if state.has_watcher {
+                state.sleepers += 1;
+                state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.sleepers -= 1;
                 continue;
             }
-            queue.has_watcher = true;
-            let pause = queue.next_due().map(|due| due.saturating_sub(now)).filter(|pause| !pause.is_zero());
-            if let (Some(pause), 0) = (pause, queue.active) {
-                return WorkerTask::Sleep(pause.min(CHECK_INTERVAL));
+            state.has_watcher = true;
+            if let Pause::Until(due, sessions) = pause {
+                return Task::Sleep(due.saturating_sub(now).min(CHECK_INTERVAL), sessions);
             }
-            queue.sleepers += 1;
-            let waited = self.shared.changed.wait_timeout(queue, CHECK_INTERVAL);
+            state.sleepers += 1;
+            let waited = self.shared.changed.wait_timeout(state, CHECK_INTERVAL);
             let (changed, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-            queue = changed;
-            queue.sleepers -= 1;
-            queue.has_watcher = false;
+            state = changed;
+            state.sleepers -= 1;
+            state.has_watcher = false;
             if waited.timed_out() {
-                return WorkerTask::SweepPool;
+                return Task::SweepPool;
             }
         }
     }
 
-    /// Returns a task for now.
-    fn choose(&self, queue: &mut Queue<T, S, C, E>, now: Duration) -> Option<WorkerTask<'p, T, S, C, E>> {
-        if self.stop.is_stopped() {
-            return Some(queue.waiting.pop_front().map_or(WorkerTask::End, WorkerTask::Finish));
+    fn sleep(&mut self, delay: Duration, sessions: IdleSessions) {
+        if sessions == IdleSessions::Close {
+            self.pool.close_idle();
         }
-        if let Some(next) = queue.pick(self.pool, now) {
-            return Some(next);
-        }
-        let held = queue.waiting.len() + queue.active;
-        match queue.source {
-            SourceState::Open if self.wants_requests(queue) => {
-                queue.source = SourceState::Waiting;
-                Some(WorkerTask::FetchRequests)
-            }
-            SourceState::Ended if held == 0 => Some(WorkerTask::End),
-            _ => None,
-        }
-    }
-
-    /// Whether so few untried messages are left that more are taken from the caller.
-    fn wants_requests(&self, queue: &Queue<T, S, C, E>) -> bool {
-        queue.has_room(self.shared.limit, self.shared.ahead.div_ceil(2), MAX_UNTRIED_BYTES / 2)
+        self.clock.sleep(delay);
+        self.shared.lock().has_watcher = false;
+        self.pool.sweep();
     }
 
     /// Checks a message before its first attempt.
-    fn check(&mut self, mut held: QueuedMessage<T, S, C, E>) {
-        held.is_checked = true;
-        let message = &mut held.request.message;
-        let checked = self.check.map_or(Ok(()), |limits| message.check(limits).map(drop));
-        held.report = message.report();
-        match checked {
-            Ok(()) => self.put_back(held),
-            Err(error) => {
-                held.report.postpone(&error.diagnostic(), Duration::ZERO, DeliveryStatus::Failed);
-                held.error = Some(error.into());
-                self.finish(held);
-                self.shared.lock().active -= 1;
-            }
+    fn check(&mut self, mut delivery: Held<T, S, C, E>) {
+        let message = delivery.message_mut();
+        let error = self.check.and_then(|limits| message.check(limits).err()).map(E::from);
+        let now = self.clock.elapsed();
+        let done = self.shared.lock().engine.checked(delivery, error, now);
+        if let Some(done) = done {
+            self.finish(done, now);
         }
     }
 
-    fn run_attempt(&mut self, mut held: QueuedMessage<T, S, C, E>, lease: Lease<'p, C>) {
-        let mut current = held.start_attempt(self.policy.codes, self.clock.elapsed());
-        let DeliveryRequest { id, message, route } = &mut held.request;
-        let observer = MessageJournal { journal: self.journal, id };
+    fn run_attempt(&mut self, mut delivery: Held<T, S, C, E>, lease: Lease<'p, C>) {
+        let DeliveryParts { id, route, message, report, attempt } = delivery.parts_mut();
         let outcome = match lease.open(route) {
             Ok(session) => {
-                session.run(route, &mut current, message, &mut held.report, &mut self.clock, &observer)
+                let run = AttemptRun { message, report, clock: &mut self.clock, journal: self.journal, id };
+                session.run(route, attempt, run)
             }
-            Err(unopened) => Err(AttemptError::OpenError(unopened)),
+            Err(unopened) => AttemptOutcome::NotOpened(unopened.error, unopened.others),
         };
-        match outcome {
-            Err(AttemptError::OpenError(unopened)) if unopened.others > 0 => {
-                self.journal.session_limit_reached(&unopened.error.diagnostic(), unopened.others);
-                held.current = Some(current);
-                self.put_back(held);
-            }
-            Err(AttemptError::OpenError(unopened)) => {
-                let reason = unopened.error.diagnostic();
-                self.decide(held, Some(unopened.error), Some(reason));
-            }
-            Err(AttemptError::Message(error)) => self.decide(held, Some(error), None),
-            Ok(SessionEnd::LostAtOnce) if !held.report.pending().is_empty() => {
-                let reason = "the server ends each session with its first message";
-                self.decide(held, None, Some(Diagnostic::without_reply(DeliveryStage::Connect, reason)));
-            }
-            Ok(_) => self.decide(held, None, None),
+        let (now, random) = (self.clock.elapsed(), self.clock.random());
+        let decided = self.shared.lock().engine.attempted(delivery, outcome, now, random);
+        match decided.record(self.journal, now) {
+            RecordedAttempt::Waiting(waiting) => self.shared.lock().engine.wait(waiting),
+            RecordedAttempt::Done(done) => self.finish(*done, now),
         }
     }
 
-    /// Decides what follows an attempt. `route_error` is the route's failure, if it failed.
-    fn decide(
-        &mut self,
-        mut held: QueuedMessage<T, S, C, E>,
-        error: Option<E>,
-        route_error: Option<Diagnostic>,
-    ) {
-        let (now, random, number) = (self.clock.elapsed(), self.clock.random(), held.request.route.number());
-        let elapsed = held.elapsed(now);
-        let decision = held.report.record_error(error.as_ref().map(|error| error as &dyn Retryable), elapsed);
-        held.error = error;
-        let route = {
-            let mut queue = self.shared.lock();
-            match &route_error {
-                Some(_) => Some(queue.route_failed(number, decision, self.policy, now, random)),
-                None => {
-                    queue.route_succeeded(number);
-                    None
-                }
-            }
-        };
-        held.route_failed = route == Some(RouteFailure::Final);
-        let again = decision == RetryDecision::Retry && !held.route_failed;
-        let report = &held.report;
-        let has_pending = again && !report.pending().is_empty();
-        let delay = self.policy.next_delay(held.attempts, has_pending, elapsed, random);
-        self.journal.attempt_finished(&held.request.id, report, delay);
-        if let (Some(reason), Some(RouteFailure::Paused(pause))) = (&route_error, route) {
-            self.journal.route_paused(reason, pause);
-        }
-        if let Some(delay) = delay {
-            held.due = now.saturating_add(delay);
-            let mut queue = self.shared.lock();
-            queue.waiting.push_back(held);
-            queue.active -= 1;
-        } else {
-            let route_failed = held.route_failed;
-            // The tried message gets the first result, with the error.
-            self.finish(held);
-            let mut queue = self.shared.lock();
-            queue.active -= 1;
-            if let (Some(reason), true) = (&route_error, route_failed) {
-                queue.fail_route(number, reason, decision, now);
-            }
-        }
+    fn finish(&self, done: FinishedDelivery<T, S, E>, now: Duration) {
+        // The message with which a route failed comes before the others.
+        self.report(done.result);
+        self.shared.lock().engine.reported(done.reported, now);
     }
 
-    /// Puts a message back as the next one.
-    fn put_back(&self, held: QueuedMessage<T, S, C, E>) {
-        let mut queue = self.shared.lock();
-        queue.waiting.push_front(held);
-        queue.active -= 1;
-    }
-
-    fn finish(&mut self, mut held: QueuedMessage<T, S, C, E>) {
-        held.report.conclude_after(held.elapsed(self.clock.elapsed()));
-        let QueuedMessage {
-            request: DeliveryRequest { id, message, .. },
-            report,
-            error: obstacle,
-            route_failed,
-            ..
-        } = held;
-        if self.results.send(DeliveryResult { id, message, report, error: obstacle, route_failed }).is_err() {
+    fn report(&self, result: DeliveryResult<T, S, E>) {
+        if self.results.send(result).is_err() {
             // The receiver is gone: the caller has panicked.
             self.stop.trigger();
         }
     }
 
-    /// Takes requests from the caller, as many as there is room for. Each can be tried at once.
-    fn fetch_requests(&self) {
+    /// Takes requests from the caller, as many as there is room for.
+    fn take_requests(&self) {
         let mut requests = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let request = requests.next();
             let is_over = request.is_none() || self.stop.is_stopped();
-            let mut queue = self.shared.lock();
-            let request = request.map(|request| QueuedMessage {
-                is_checked: self.check.is_none(),
-                ..QueuedMessage::new(request)
-            });
-            let was_empty = queue.waiting.is_empty();
-            queue.waiting.extend(request);
-            if is_over || !queue.has_room(self.shared.limit, self.shared.ahead, MAX_UNTRIED_BYTES) {
-                queue.source = if is_over { SourceState::Ended } else { SourceState::Open };
-                return;
+            let mut state = self.shared.lock();
+            let was_empty = !state.engine.has_waiting();
+            if let Some(request) = request {
+                state.engine.add(request);
             }
-            if was_empty && queue.sleepers > 0 {
-                drop(queue);
+            if is_over {
+                return state.engine.end_requests();
+            }
+            if !state.engine.has_room() {
+                return state.engine.pause_requests();
+            }
+            if was_empty && state.sleepers > 0 {
+                drop(state);
                 self.shared.changed.notify_one();
             }
         }

@@ -1,11 +1,10 @@
 //! Reports the steps of deliveries, so that a program can keep a record and show progress.
 
-use std::{fmt, io, time::Duration};
+use std::{io, time::Duration};
 
 use super::{diagnostic::Diagnostic, report::DeliveryReport};
-use io_mio::Error;
 
-/// Receives each step of a [`Dispatcher`](super::Dispatcher) before the next one is taken. A journal that has written a
+/// Receives each step of a dispatcher before the next one is taken. A journal that has written a
 /// step to disk before it returns is therefore never behind the server. A program that is killed and runs again learns
 /// from its journal which recipients may have the message:
 ///
@@ -44,41 +43,3 @@ pub trait Journal<T>: Sync {
 }
 
 impl<T> Journal<T> for () {}
-
-/// Observes the upload of one message.
-pub(super) trait UploadObserver {
-    fn before_final_bytes(&self, recipients: &[usize]) -> Result<(), Error>;
-    fn bytes_queued(&self, bytes: u64);
-}
-
-/// The journal of one message.
-pub(super) struct MessageJournal<'a, T, J: ?Sized> {
-    pub(super) journal: &'a J,
-    pub(super) id: &'a T,
-}
-
-impl<T, J: Journal<T> + ?Sized> UploadObserver for MessageJournal<'_, T, J> {
-    fn before_final_bytes(&self, recipients: &[usize]) -> Result<(), Error> {
-        let written = self.journal.before_final_bytes(self.id, recipients);
-        written.map_err(|source| Error::Io { doing: "writing the journal", source })
-    }
-
-    fn bytes_queued(&self, bytes: u64) {
-        self.journal.bytes_queued(self.id, bytes);
-    }
-}
-
-/// Observes nothing.
-impl UploadObserver for () {
-    fn before_final_bytes(&self, _: &[usize]) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn bytes_queued(&self, _: u64) {}
-}
-
-impl<T, J: ?Sized> fmt::Debug for MessageJournal<'_, T, J> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessageJournal").finish_non_exhaustive()
-    }
-}

@@ -13,7 +13,8 @@ use super::{
     status::DeliveryStatus,
     validation::{self, AddressCheck, MessageLimits, MessagePart, Problem, ProblemKind},
 };
-use io_mio::Error;
+use bytes::Bytes;
+use io_common::Error;
 
 /// A message to deliver: its envelope and its content, which is read again for each attempt.
 ///
@@ -53,7 +54,7 @@ pub enum Chunking {
     WhereOffered,
 }
 
-impl<S: Read + Seek> Message<S> {
+impl<S> Message<S> {
     /// A message without recipients. `mail` states what the content needs (SIZE, 8BITMIME, SMTPUTF8). A server that
     /// does not offer it does not get the message, unless its [content](Self::with_content) is known to need less.
     pub const fn new(mail: Mail<'static>, source: S) -> Self {
@@ -147,44 +148,6 @@ impl<S: Read + Seek> Message<S> {
         self.mail.size
     }
 
-    /// Checks the message before anything is sent, and returns and remembers the problems. In the [`report`](Self::report)
-    /// a recipient with a problem is [`Invalid`](DeliveryStatus::Invalid). Any other problem makes all of them invalid.
-    ///
-    /// The source is read once, to its end or to the limit.
-    ///
-    /// # Errors
-    /// The source cannot be read.
-    pub fn check(&mut self, limits: &MessageLimits) -> Result<&[Problem], Error> {
-        self.problems = self.address_problems();
-        if self.invalid_sender.is_none() {
-            self.problems.extend(validation::sender(&self.mail, limits));
-        }
-        let recipients = self.recipients.len();
-        if recipients == 0 || recipients > limits.recipients {
-            let (fault, text) = match recipients {
-                0 => (ProblemKind::Missing, "none".to_owned()),
-                many => (
-                    ProblemKind::TooMany,
-                    format!("{many} recipients, and {} is the maximum", limits.recipients),
-                ),
-            };
-            self.problems.push(Problem::new(MessagePart::Recipient, None, fault, text));
-        }
-        let mut addresses = AddressCheck::default();
-        for (index, recipient) in (0..).zip(&self.recipients) {
-            if let Recipient::Rcpt(rcpt) = recipient {
-                self.problems.extend(addresses.recipient(index, rcpt.to.address(), &self.mail, limits));
-            }
-        }
-        self.source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        let (problems, content) =
-            validation::content(&mut self.source, &self.mail, limits).map_err(unreadable)?;
-        self.problems.extend(problems);
-        self.content = content.or(self.content);
-        self.problems.sort_by_key(|problem| (problem.field, problem.index, problem.problem));
-        Ok(&self.problems)
-    }
-
     /// Returns a report of this message before its first attempt: every valid recipient waits.
     #[must_use]
     pub fn report(&self) -> DeliveryReport {
@@ -236,26 +199,17 @@ impl<S: Read + Seek> Message<S> {
         }
     }
 
-    /// Returns the transaction for these recipients and the maximum number of bytes to send. Rewinds the source.
-    pub(super) fn transaction(&mut self, numbers: &[usize]) -> Result<(Transaction, u64), Error> {
+    /// Returns the transaction for these recipients. With a size, the message is sent as one chunk.
+    pub(super) fn transaction(&self, numbers: &[usize], size: Option<u64>) -> Transaction {
         let mut transaction = Transaction::new(self.mail.clone());
         if let Some(content) = self.content {
             transaction = transaction.with_content(content);
         }
-        let mut bytes = u64::MAX;
-        if self.chunking == Chunking::WhereOffered || self.mail.body == Some(BodyType::BinaryMime) {
-            bytes = self.source.seek(SeekFrom::End(0)).map_err(unreadable)?;
+        if let Some(bytes) = size {
             transaction = transaction.in_one_chunk(bytes);
         }
-        self.source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
         let recipients = numbers.iter().filter_map(|number| self.rcpt(*number));
-        let transaction =
-            recipients.fold(transaction, |transaction, rcpt| transaction.recipient(rcpt.clone()));
-        Ok((transaction, bytes))
-    }
-
-    pub(super) const fn source(&mut self) -> &mut S {
-        &mut self.source
+        recipients.fold(transaction, |transaction, rcpt| transaction.recipient(rcpt.clone()))
     }
 
     /// Whether only recipients need SMTPUTF8, so that the others can get the message without it.
@@ -265,7 +219,70 @@ impl<S: Read + Seek> Message<S> {
     }
 }
 
+impl<S: Read + Seek> Message<S> {
+    /// Checks the message before anything is sent, and returns and remembers the problems. In the [`report`](Self::report)
+    /// a recipient with a problem is [`Invalid`](DeliveryStatus::Invalid). Any other problem makes all of them invalid.
+    ///
+    /// The source is read once, to its end or to the limit.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    pub fn check(&mut self, limits: &MessageLimits) -> Result<&[Problem], Error> {
+        self.problems = self.address_problems();
+        if self.invalid_sender.is_none() {
+            self.problems.extend(validation::sender(&self.mail, limits));
+        }
+        let recipients = self.recipients.len();
+        if recipients == 0 || recipients > limits.recipients {
+            let (fault, text) = match recipients {
+                0 => (ProblemKind::Missing, "none".to_owned()),
+                many => (
+                    ProblemKind::TooMany,
+                    format!("{many} recipients, and {} is the maximum", limits.recipients),
+                ),
+            };
+            self.problems.push(Problem::new(MessagePart::Recipient, None, fault, text));
+        }
+        let mut addresses = AddressCheck::default();
+        for (index, recipient) in (0..).zip(&self.recipients) {
+            if let Recipient::Rcpt(rcpt) = recipient {
+                self.problems.extend(addresses.recipient(index, rcpt.to.address(), &self.mail, limits));
+            }
+        }
+        self.source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        let (problems, content) =
+            validation::content(&mut self.source, &self.mail, limits).map_err(unreadable)?;
+        self.problems.extend(problems);
+        self.content = content.or(self.content);
+        self.problems.sort_by_key(|problem| (problem.field, problem.index, problem.problem));
+        Ok(&self.problems)
+    }
+
+    /// Rewinds the source, for a new transaction. Returns its size in bytes, if the transaction needs it.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    pub fn rewind(&mut self) -> Result<Option<u64>, Error> {
+        let mut size = None;
+        if self.chunking == Chunking::WhereOffered || self.mail.body == Some(BodyType::BinaryMime) {
+            size = Some(self.source.seek(SeekFrom::End(0)).map_err(unreadable)?);
+        }
+        self.source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        Ok(size)
+    }
+
+    /// Reads up to this many bytes of the source: fewer only at its end.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    pub fn read(&mut self, most: usize) -> Result<Bytes, Error> {
+        let mut chunk = Vec::with_capacity(most);
+        (&mut self.source).take(most as u64).read_to_end(&mut chunk).map_err(unreadable)?;
+        Ok(Bytes::from(chunk))
+    }
+}
+
 /// The error for a source that cannot be read.
-pub(super) const fn unreadable(source: io::Error) -> Error {
+const fn unreadable(source: io::Error) -> Error {
     Error::Io { doing: "reading the message", source }
 }

@@ -112,6 +112,12 @@ impl DeliveryReport {
         self.recipients.iter().enumerate().filter_map(is_waiting).collect()
     }
 
+    /// Returns whether a recipient waits for an attempt.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        self.recipients.iter().any(|recipient| recipient.status == DeliveryStatus::Retry)
+    }
+
     /// Returns whether any recipient has a diagnostic.
     #[must_use]
     pub fn has_diagnostic(&self) -> bool {

@@ -1,24 +1,22 @@
-//! What a [`Dispatcher`](super::Dispatcher) takes and returns.
+//! What a dispatcher takes and returns.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-use proto_mail::Channel;
-
-use super::{message::Message, report::DeliveryReport, route::Route};
-use io_mio::Error;
+use super::{message::Message, report::DeliveryReport};
+use io_common::Error;
 
 /// A message to deliver, with its route and the caller's identifier.
 #[derive(Debug)]
-pub struct DeliveryRequest<T, S, C: Channel, E = Error> {
+pub struct DeliveryRequest<T, S, R> {
     /// The caller's identifier, returned with the result.
     pub id: T,
     /// The message.
     pub message: Message<S>,
     /// The route to the server.
-    pub route: Route<C, E>,
+    pub route: R,
 }
 
 /// The result of a [`DeliveryRequest`].
@@ -32,7 +30,7 @@ pub struct DeliveryResult<T, S, E = Error> {
     pub report: DeliveryReport,
     /// The error of the last attempt as a whole, if there was one.
     pub error: Option<E>,
-    /// Whether the route failed finally (see [`Dispatcher`](super::Dispatcher)), and the message with it. The first
+    /// Whether the route failed finally (see [`DeliveryEngine`](super::engine::DeliveryEngine)), and the message with it. The first
     /// message that was held for the route has the error, if there was one. A caller that has no other route may want
     /// to stop.
     pub route_failed: bool,

@@ -1,17 +1,14 @@
 //! Routes: how sessions with a server are opened, for one identity.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
 use proto_mail::{Channel, Credentials, Mechanism, Secure};
 use proto_smtp::{Config, client::Client};
 
-use super::smtp_session::{log_in, wait_until_ready};
+use super::{
+    route_key::{Keyed, RouteKey},
+    smtp_session::{log_in, wait_until_ready},
+};
 use io_mio::{Connection, Connector, Error, SmtpClient, Target};
 
 type Open<C, E> = dyn Fn() -> Result<Connection<Client<C>>, E> + Send + Sync;
@@ -25,16 +22,8 @@ pub struct Route<C: Channel, E = Error> {
 }
 
 struct Inner<C: Channel, E> {
-    number: u64,
-    host: HostPort,
+    key: RouteKey,
     open: Box<Open<C, E>>,
-}
-
-/// A host and port: what the limits per host count.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct HostPort {
-    host: String,
-    port: u16,
 }
 
 impl<C: Channel, E> Route<C, E> {
@@ -45,19 +34,7 @@ impl<C: Channel, E> Route<C, E> {
         port: u16,
         open: impl Fn() -> Result<Connection<Client<C>>, E> + Send + Sync + 'static,
     ) -> Self {
-        static ROUTES: AtomicU64 = AtomicU64::new(0);
-        let number = ROUTES.fetch_add(1, Ordering::Relaxed);
-        let host = HostPort { host: host.to_ascii_lowercase(), port };
-        Self { inner: Arc::new(Inner { number, host, open: Box::new(open) }) }
-    }
-
-    /// Identifies the route and its clones.
-    pub(super) fn number(&self) -> u64 {
-        self.inner.number
-    }
-
-    pub(super) fn host_port(&self) -> &HostPort {
-        &self.inner.host
+        Self { inner: Arc::new(Inner { key: RouteKey::new(host, port), open: Box::new(open) }) }
     }
 
     pub(super) fn open(&self) -> Result<Connection<Client<C>>, E> {
@@ -98,6 +75,12 @@ impl Route<Secure> {
     }
 }
 
+impl<C: Channel, E> Keyed for Route<C, E> {
+    fn key(&self) -> &RouteKey {
+        &self.inner.key
+    }
+}
+
 impl<C: Channel, E> Clone for Route<C, E> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone() }
@@ -106,10 +89,7 @@ impl<C: Channel, E> Clone for Route<C, E> {
 
 impl<C: Channel, E> fmt::Debug for Route<C, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = self.host_port();
-        f.debug_struct("Route")
-            .field("host", &address.host)
-            .field("port", &address.port)
-            .finish_non_exhaustive()
+        let key = self.key();
+        f.debug_struct("Route").field("host", &key.host()).field("port", &key.port()).finish_non_exhaustive()
     }
 }

@@ -66,7 +66,7 @@ impl<'a, C: Channel> Requests<'a, C> {
         source: Option<String>,
         info: &MessageInfo,
         reader: MessageReader,
-    ) -> Result<DeliveryRequest<Job, MessageReader, C, CommandError>, CommandError> {
+    ) -> Result<DeliveryRequest<Job, MessageReader, Route<C, CommandError>>, CommandError> {
         let contents = reader.closable();
         let recipients = self.envelope.recipients_of(&info.headers)?;
         let mut message = self.envelope.message(info, &recipients, reader)?;
@@ -82,7 +82,7 @@ impl<'a, C: Channel> Requests<'a, C> {
 }
 
 impl<C: Channel> Iterator for Requests<'_, C> {
-    type Item = DeliveryRequest<Job, MessageReader, C, CommandError>;
+    type Item = DeliveryRequest<Job, MessageReader, Route<C, CommandError>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
