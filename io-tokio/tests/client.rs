@@ -306,7 +306,9 @@ async fn a_unix_socket_carries_a_trusted_session() {
     let port = BoundPort::bind_unix(&path).unwrap();
     let settings = ListenerSettings::new(Default::default(), ListenerTls::TrustedLocal, Deadlines::default());
     let used = Arc::default();
-    server.serve_on::<SmtpServer>(port, &settings, move |session| log_in(session, Arc::clone(&used)));
+    server
+        .serve_on::<SmtpServer>(port, None, &settings, move |session| log_in(session, Arc::clone(&used)))
+        .unwrap();
     let target = Target::new("localhost", 25, Security::StartTls).unix_socket(&path);
     let config = proto_smtp::Config::default();
     let mut smtp = SmtpClient::danger_connect_cleartext(&connector(), &target, config).await.unwrap();

@@ -16,7 +16,7 @@ pub(crate) mod session_task;
 pub use admission::{Admission, AdmissionControl, ConnectionLimits, Entry};
 pub use handler::{CloseReason, Context, Handler, Next, Peer};
 pub use listener_settings::{ListenerSettings, ListenerTls, SessionSettings};
-pub use proxy_protocol::TrustedProxies;
+pub use proxy_protocol::{Announcement, HEADER_TIMEOUT, TrustedProxies};
 pub use session_factory::SessionFactory;
 pub use session_handle::{SessionHandle, WakeSessions};
 pub use session_task::{SessionTask, TurnOutcome, WakeReason};

@@ -21,7 +21,7 @@ use crate::stream::{Readiness, Stream};
 use crate::transport::ReadBuffer;
 
 /// How long a proxy may take for its header.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The addresses of proxies that announce clients with the PROXY protocol (versions 1 and 2). A listener behind proxies
 /// accepts connections of these addresses only, and each must begin with a header.
@@ -59,6 +59,33 @@ impl FromStr for TrustedProxies {
                 "{text:?} is neither an address nor a network: 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32 is expected"
             )
         })
+    }
+}
+
+/// What the header of a proxy says.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Announcement {
+    /// The proxy itself connected, to check the server's health.
+    Local,
+    /// It relays the connection of this client.
+    Client(IpAddr, Peer),
+}
+
+impl Announcement {
+    /// Reads the header that begins a connection of this proxy. `None`: it is incomplete, and stays in the socket. The
+    /// bytes behind it stay there as well.
+    ///
+    /// # Errors
+    /// The proxy sent something else, or the connection broke.
+    pub fn read(socket: &mut impl Stream, proxy: &Peer) -> io::Result<Option<Self>> {
+        Ok(header(socket)?.map(|header| match header {
+            Header::Local => Self::Local,
+            Header::Relayed { source, destination } => {
+                let peer = Peer { address: source.into(), local: destination.into(), ..proxy.clone() };
+                Self::Client(source.ip(), peer)
+            }
+        }))
     }
 }
 
@@ -110,10 +137,9 @@ impl<S: Stream> ProxiedConnection<S> {
         let State::AwaitingHeader { socket, until, .. } = &mut self.state else {
             return TurnOutcome::Finished;
         };
-        // LOCAL is a health check of the proxy itself.
-        let client = match header(socket) {
-            Ok(Some(Header::Local)) => None,
-            Ok(Some(Header::Relayed { source, destination })) => Some((source, destination)),
+        let client = match Announcement::read(socket, &self.proxy) {
+            Ok(Some(Announcement::Local)) => None,
+            Ok(Some(Announcement::Client(address, peer))) => Some((address, peer)),
             Ok(None) if now < *until => return TurnOutcome::Waiting(Some(*until)),
             Ok(None) => return self.refuse("a proxy sent no header in time"),
             Err(error) => return self.refuse(&error.to_string()),
@@ -122,12 +148,11 @@ impl<S: Stream> ProxiedConnection<S> {
         else {
             return TurnOutcome::Finished;
         };
-        let Some((address, local)) = client else {
+        let Some((address, peer)) = client else {
             return self.start_session(socket, handle, self.proxy.clone(), self.admission, now);
         };
-        let peer = Peer { address: address.into(), local: local.into(), ..self.proxy.clone() };
         self.state = State::ClientAnnounced { socket, handle, peer };
-        TurnOutcome::ClientAnnounced(address.ip())
+        TurnOutcome::ClientAnnounced(address)
     }
 
     fn start_session(

@@ -18,7 +18,7 @@ use crate::{
 /// How often a session that does not read looks whether its peer has left.
 const PEER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How soon a session looks again at input that it has only peeked at.
-const PEEK_INTERVAL: Duration = Duration::from_millis(20);
+pub(super) const PEEK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs a session to its end.
 pub(crate) struct HandlerTask {

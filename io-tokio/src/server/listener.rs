@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     async_protocol::AsyncProtocol,
     handler_task::HandlerTask,
-    service::{Service, run},
+    service::{Listened, Service, run},
     session_signals::Signal,
     session_table::{SessionSlot, SessionTable},
 };
@@ -86,6 +86,13 @@ impl BoundPort {
         &self.address
     }
 
+    fn check_proxies(&self, is_behind_proxies: bool) -> Result<(), Error> {
+        if is_behind_proxies && matches!(self.address, Address::Unix(_)) {
+            return Err(Error::Invalid("a Unix socket has no addresses of proxies to trust".into()));
+        }
+        Ok(())
+    }
+
     async fn accept(&self) -> io::Result<Socket> {
         match &self.socket {
             ListeningSocket::Tcp(listener) => Socket::try_from(listener.accept().await?.0),
@@ -134,19 +141,27 @@ impl Server {
     ) -> Result<SocketAddr, Error> {
         let port = BoundPort::bind(address).await?;
         let address = port.address().as_socket_addr().unwrap_or(address);
-        self.serve_on(port, &ListenerSettings::new(config, tls, deadlines), service);
+        self.serve_on(port, None, &ListenerSettings::new(config, tls, deadlines), service)?;
         Ok(address)
     }
 
-    /// As [`serve`](Self::serve), on a bound port or Unix socket, with settings that can be replaced while it listens.
+    /// As [`serve`](Self::serve), on a bound port or Unix socket, with settings that can be replaced while it listens. With
+    /// `proxies`, only those may connect: each connection must begin with a header of the PROXY protocol, and
+    /// [`Peer::address`] is the client's.
+    ///
+    /// # Errors
+    /// `proxies` are given for a Unix socket.
     pub fn serve_on<P: AsyncProtocol>(
         &mut self,
         port: BoundPort,
+        proxies: Option<TrustedProxies>,
         settings: &ListenerSettings<P>,
         service: impl Service<P>,
-    ) {
+    ) -> Result<(), Error> {
+        port.check_proxies(proxies.is_some())?;
         let (settings, tracer) = (settings.clone(), self.tracer.clone());
-        self.add(port, ServiceListener { settings, tracer, service });
+        self.add(port, Listened { settings, proxies, tracer, service });
+        Ok(())
     }
 
     /// Listens on `address` (port 0: any free port) and returns the bound address. `factory` makes a handler for each
@@ -190,9 +205,7 @@ impl Server {
     /// # Errors
     /// A Unix socket is said to be behind proxies.
     pub fn listen_with(&mut self, port: BoundPort, sessions: SessionFactory<Socket>) -> Result<(), Error> {
-        if sessions.is_behind_proxies() && matches!(port.address, Address::Unix(_)) {
-            return Err(Error::Invalid("a Unix socket has no addresses of proxies to trust".into()));
-        }
+        port.check_proxies(sessions.is_behind_proxies())?;
         self.add(port, HandlerListener(sessions));
         Ok(())
     }
@@ -205,7 +218,7 @@ impl Server {
         service: impl Service<P>,
     ) {
         let (settings, tracer) = (settings.clone(), self.tracer.clone());
-        admit(socket, &self.table, &ServiceListener { settings, tracer, service }).await;
+        admit(socket, &self.table, &Listened { settings, proxies: None, tracer, service }).await;
     }
 
     /// Serves a connection that the caller has accepted with a handler, as [`listen_on`](Self::listen_on) does. The limits
@@ -319,27 +332,18 @@ impl Accept for HandlerListener {
 }
 
 /// A listener whose sessions are served by an async function.
-struct ServiceListener<P: ServerProtocol, S> {
-    settings: ListenerSettings<P>,
-    tracer: Option<Arc<Tracer>>,
-    service: S,
-}
-
-impl<P: AsyncProtocol, S: Service<P>> Accept for ServiceListener<P, S> {
-    fn allows(&self, _: &Address) -> bool {
-        true
+impl<P: AsyncProtocol, S: Service<P>> Accept for Listened<P, S> {
+    fn allows(&self, peer: &Address) -> bool {
+        self.proxies.as_ref().is_none_or(|proxies| proxies.contains(peer.ip()))
     }
 
     fn counts_addresses(&self) -> bool {
-        true
+        self.proxies.is_none()
     }
 
     fn start(&self, socket: Socket, slot: SessionSlot) {
-        let (settings, tracer, service) =
-            (self.settings.current(), self.tracer.clone(), self.service.clone());
         let signals = slot.signals.clone();
-        let session = run(socket, slot, settings, tracer, service);
-        tokio::spawn(signals.until_aborted(session));
+        tokio::spawn(signals.until_aborted(run(socket, slot, self.clone())));
     }
 
     fn cut_off(&self, mut socket: Socket) {

@@ -1,21 +1,32 @@
 //! Sessions that an async function serves.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    sync::Arc,
+    task::{Poll, ready},
+};
 
 use io_common::{
-    ListenerTls, Peer, Protocol,
-    server::{Admission, SessionSettings},
+    ListenerSettings, ListenerTls, Peer, Protocol, ServerProtocol, TrustedProxies,
+    server::{Admission, Announcement, HEADER_TIMEOUT, SessionSettings},
     trace::{Role, Tracer},
     transport::TlsStart,
 };
+use tokio::time::timeout;
 
 use super::{
     async_protocol::AsyncProtocol,
+    handler_task::PEEK_INTERVAL,
     session::{CleartextSession, SecureSession, Session, SessionState},
     session_table::SessionSlot,
 };
 use crate::{
-    connection::Connection, error::Error, socket::Socket, timed_transport::TimedTransport, timer::now,
+    connection::Connection,
+    error::Error,
+    socket::Socket,
+    timed_transport::TimedTransport,
+    timer::{Timer, now},
 };
 
 /// Serves the sessions of a listener. An async function that takes a [`SecureSession`] is a service: it is called when TLS is
@@ -52,26 +63,83 @@ where
     }
 }
 
+/// What the sessions of a listener have in common.
+pub(super) struct Listened<P: ServerProtocol, S> {
+    pub(super) settings: ListenerSettings<P>,
+    /// The proxies that may connect, if the listener is behind proxies.
+    pub(super) proxies: Option<TrustedProxies>,
+    pub(super) tracer: Option<Arc<Tracer>>,
+    pub(super) service: S,
+}
+
+impl<P: ServerProtocol, S: Clone> Clone for Listened<P, S> {
+    fn clone(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            proxies: self.proxies.clone(),
+            tracer: self.tracer.clone(),
+            service: self.service.clone(),
+        }
+    }
+}
+
 /// Serves a connection from its first byte to its end.
 pub(super) async fn run<P: AsyncProtocol, S: Service<P>>(
-    socket: Socket,
-    slot: SessionSlot,
-    settings: Arc<SessionSettings<P>>,
-    tracer: Option<Arc<Tracer>>,
-    service: S,
+    mut socket: Socket,
+    mut slot: SessionSlot,
+    listened: Listened<P, S>,
 ) {
+    let mut peer = Peer::new(socket.peer_address().clone(), socket.local_end().clone());
+    if listened.proxies.is_some() {
+        match announced(&mut socket, &mut slot, peer).await {
+            Some(client) => peer = client,
+            None => return,
+        }
+    }
     // The session's error concerns its service only, which has seen it.
-    let _ = serve(socket, slot, settings, tracer, service).await;
+    let _ = serve(socket, peer, slot, listened).await;
+}
+
+/// Waits for the header of a proxy, and returns the client's addresses. `None`: the connection is to be closed.
+async fn announced(socket: &mut Socket, slot: &mut SessionSlot, proxy: Peer) -> Option<Peer> {
+    match timeout(HEADER_TIMEOUT, announcement(socket, slot, &proxy)).await {
+        Ok(Ok(Announcement::Local)) => Some(proxy),
+        Ok(Ok(Announcement::Client(address, peer))) => {
+            slot.admission = slot.announced(address)?;
+            Some(peer)
+        }
+        // The proxy sent no header or no valid one, or says something that this version does not know.
+        Ok(Ok(_) | Err(_)) | Err(_) => None,
+    }
+}
+
+async fn announcement(socket: &mut Socket, slot: &SessionSlot, proxy: &Peer) -> io::Result<Announcement> {
+    let mut timer = Timer::default();
+    poll_fn(|cx| {
+        loop {
+            if slot.signals.is_draining() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            socket.begin_turn(cx);
+            if let Some(announcement) = Announcement::read(socket, proxy)? {
+                return Poll::Ready(Ok(announcement));
+            }
+            // A part of the header keeps the socket readable, so that nothing wakes the task when the rest arrives.
+            let look = (!socket.await_input(cx)).then(|| now() + PEEK_INTERVAL);
+            ready!(timer.poll_at(look, cx));
+        }
+    })
+    .await
 }
 
 async fn serve<P: AsyncProtocol, S: Service<P>>(
     socket: Socket,
+    mut peer: Peer,
     slot: SessionSlot,
-    settings: Arc<SessionSettings<P>>,
-    tracer: Option<Arc<Tracer>>,
-    service: S,
+    listened: Listened<P, S>,
 ) -> Result<(), Error> {
-    let mut peer = Peer::new(socket.peer_address().clone(), socket.local_end().clone());
+    let Listened { settings, tracer, service, .. } = listened;
+    let settings: Arc<SessionSettings<P>> = settings.current();
     let mut transport = TimedTransport::new::<P>(socket, settings.deadlines.clone());
     if let Some(tracer) = tracer {
         transport.inner.trace(tracer(), Role::Server, &peer.address, now());
@@ -101,7 +169,7 @@ async fn serve<P: AsyncProtocol, S: Service<P>>(
                 Some(secure) => P::refuse_secure(&settings.config, secure, tx),
                 None => P::refuse(&settings.config, tx),
             }
-            std::future::poll_fn(|cx| transport.poll_close(cx)).await
+            poll_fn(|cx| transport.poll_close(cx)).await
         }
         Some(secure) => {
             let machine = P::open_secure(&settings.config, secure, tx);

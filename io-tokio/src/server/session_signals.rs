@@ -61,6 +61,11 @@ impl Signals {
 }
 
 impl Signals {
+    /// Returns whether the server shuts down. The task that runs the session is woken when it begins to.
+    pub(crate) fn is_draining(&self) -> bool {
+        Signal(self.raised.load(Ordering::Acquire)).contains(Signal::DRAIN)
+    }
+
     /// Runs a session until it ends or has to end at once.
     pub(crate) async fn until_aborted(self: Arc<Self>, session: impl Future<Output = ()>) {
         let mut session = pin!(session);
