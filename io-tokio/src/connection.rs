@@ -241,6 +241,18 @@ impl<M: Machine> Connection<M> {
         poll_fn(|cx| self.transport.poll_flush(cx)).await.map_err(|error| self.fail(error))
     }
 
+    /// Returns whether an idle connection is still open and unused: the peer has neither closed it nor sent anything, as
+    /// far as the runtime knows. It does not wait for the peer and sends nothing.
+    ///
+    /// The peer may still close it at the next moment.
+    pub async fn is_quiet(&mut self) -> bool {
+        let step = &mut |event: ConnectionEvent<'_, M>, _: &mut M, _: &mut SendBuffer| {
+            Ok::<_, Error>(matches!(event, ConnectionEvent::Machine(_)).then_some(()))
+        };
+        let is_pending = poll_fn(|cx| Poll::Ready(self.poll_drive(step, cx).is_pending())).await;
+        is_pending && !self.machine.is_closed() && self.received().is_empty()
+    }
+
     /// Returns what TLS negotiated; `None` on cleartext.
     #[must_use]
     pub fn tls_info(&self) -> Option<&TlsInfo> {

@@ -190,6 +190,12 @@ impl Attempt {
         }
     }
 
+    /// Returns whether a transaction has started and is not over.
+    #[must_use]
+    pub const fn is_in_transaction(&self) -> bool {
+        self.current.is_some()
+    }
+
     /// Returns how many bytes of the message were queued since the last call.
     pub fn take_queued(&mut self) -> u64 {
         self.current.as_mut().map_or(0, |current| current.upload.take_queued())

@@ -212,22 +212,20 @@ impl<S> Message<S> {
         recipients.fold(transaction, |transaction, rcpt| transaction.recipient(rcpt.clone()))
     }
 
-    /// Whether only recipients need SMTPUTF8, so that the others can get the message without it.
-    pub(super) fn is_ascii_without_recipients(&self) -> bool {
-        let needs_utf8 = self.mail.utf8 && self.content.is_none_or(|content| content.needs_utf8());
-        !needs_utf8 && self.mail.from.address().is_none_or(Address::is_ascii)
+    /// Returns whether a transaction needs the size of the source.
+    pub(super) fn measure(&self) -> Measure {
+        let is_one_chunk =
+            self.chunking == Chunking::WhereOffered || self.mail.body == Some(BodyType::BinaryMime);
+        if is_one_chunk { Measure::Size } else { Measure::Nothing }
     }
-}
 
-impl<S: Read + Seek> Message<S> {
-    /// Checks the message before anything is sent, and returns and remembers the problems. In the [`report`](Self::report)
-    /// a recipient with a problem is [`Invalid`](DeliveryStatus::Invalid). Any other problem makes all of them invalid.
-    ///
-    /// The source is read once, to its end or to the limit.
-    ///
-    /// # Errors
-    /// The source cannot be read.
-    pub fn check(&mut self, limits: &MessageLimits) -> Result<&[Problem], Error> {
+    /// Returns the check of the content.
+    pub(super) fn content_check(&self, limits: &MessageLimits) -> ContentCheck {
+        ContentCheck { mail: self.mail.clone(), limits: *limits }
+    }
+
+    /// Checks the envelope, and remembers its problems and those of the content.
+    pub(super) fn apply_check(&mut self, limits: &MessageLimits, found: CheckedContent) {
         self.problems = self.address_problems();
         if self.invalid_sender.is_none() {
             self.problems.extend(validation::sender(&self.mail, limits));
@@ -249,12 +247,54 @@ impl<S: Read + Seek> Message<S> {
                 self.problems.extend(addresses.recipient(index, rcpt.to.address(), &self.mail, limits));
             }
         }
-        self.source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        let (problems, content) =
-            validation::content(&mut self.source, &self.mail, limits).map_err(unreadable)?;
-        self.problems.extend(problems);
-        self.content = content.or(self.content);
+        self.problems.extend(found.problems);
+        self.content = found.content.or(self.content);
         self.problems.sort_by_key(|problem| (problem.field, problem.index, problem.problem));
+    }
+
+    /// Returns the source.
+    #[cfg(feature = "tokio")]
+    pub(super) const fn source_mut(&mut self) -> &mut S {
+        &mut self.source
+    }
+
+    /// Converts the source. `None` if there is none.
+    #[cfg(feature = "tokio")]
+    pub(super) fn map_source<U>(self, convert: impl FnOnce(S) -> Option<U>) -> Option<Message<U>> {
+        let Self { mail, invalid_sender, recipients, problems, already_decided, message_id, .. } = self;
+        let source = convert(self.source)?;
+        let (chunking, content) = (self.chunking, self.content);
+        Some(Message {
+            mail,
+            invalid_sender,
+            recipients,
+            problems,
+            already_decided,
+            message_id,
+            chunking,
+            content,
+            source,
+        })
+    }
+
+    /// Whether only recipients need SMTPUTF8, so that the others can get the message without it.
+    pub(super) fn is_ascii_without_recipients(&self) -> bool {
+        let needs_utf8 = self.mail.utf8 && self.content.is_none_or(|content| content.needs_utf8());
+        !needs_utf8 && self.mail.from.address().is_none_or(Address::is_ascii)
+    }
+}
+
+impl<S: Read + Seek> Message<S> {
+    /// Checks the message before anything is sent, and returns and remembers the problems. In the [`report`](Self::report)
+    /// a recipient with a problem is [`Invalid`](DeliveryStatus::Invalid). Any other problem makes all of them invalid.
+    ///
+    /// The source is read once, to its end or to the limit.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    pub fn check(&mut self, limits: &MessageLimits) -> Result<&[Problem], Error> {
+        let found = self.content_check(limits).run(&mut self.source)?;
+        self.apply_check(limits, found);
         Ok(&self.problems)
     }
 
@@ -263,12 +303,8 @@ impl<S: Read + Seek> Message<S> {
     /// # Errors
     /// The source cannot be read.
     pub fn rewind(&mut self) -> Result<Option<u64>, Error> {
-        let mut size = None;
-        if self.chunking == Chunking::WhereOffered || self.mail.body == Some(BodyType::BinaryMime) {
-            size = Some(self.source.seek(SeekFrom::End(0)).map_err(unreadable)?);
-        }
-        self.source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        Ok(size)
+        let measure = self.measure();
+        rewind_source(&mut self.source, measure)
     }
 
     /// Reads up to this many bytes of the source: fewer only at its end.
@@ -276,10 +312,56 @@ impl<S: Read + Seek> Message<S> {
     /// # Errors
     /// The source cannot be read.
     pub fn read(&mut self, most: usize) -> Result<Bytes, Error> {
-        let mut chunk = Vec::with_capacity(most);
-        (&mut self.source).take(most as u64).read_to_end(&mut chunk).map_err(unreadable)?;
-        Ok(Bytes::from(chunk))
+        read_source(&mut self.source, most)
     }
+}
+
+/// Whether the size of a source is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// A transaction with BDAT announces it.
+    Size,
+    /// A transaction with DATA does not.
+    Nothing,
+}
+
+/// The check of a message's content, apart from its source.
+pub(super) struct ContentCheck {
+    mail: Mail<'static>,
+    limits: MessageLimits,
+}
+
+/// What a check of the content has found.
+pub(super) struct CheckedContent {
+    problems: Vec<Problem>,
+    content: Option<Content>,
+}
+
+impl ContentCheck {
+    /// Reads the source from its beginning.
+    pub(super) fn run<S: Read + Seek>(&self, source: &mut S) -> Result<CheckedContent, Error> {
+        source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        let (problems, content) =
+            validation::content(source, &self.mail, &self.limits).map_err(unreadable)?;
+        Ok(CheckedContent { problems, content })
+    }
+}
+
+/// Rewinds a source. Returns its size, if that is measured.
+pub(super) fn rewind_source<S: Seek>(source: &mut S, measure: Measure) -> Result<Option<u64>, Error> {
+    let mut size = None;
+    if measure == Measure::Size {
+        size = Some(source.seek(SeekFrom::End(0)).map_err(unreadable)?);
+    }
+    source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+    Ok(size)
+}
+
+/// Reads up to this many bytes of a source: fewer only at its end.
+pub(super) fn read_source<S: Read>(source: &mut S, most: usize) -> Result<Bytes, Error> {
+    let mut chunk = Vec::with_capacity(most);
+    source.take(most as u64).read_to_end(&mut chunk).map_err(unreadable)?;
+    Ok(Bytes::from(chunk))
 }
 
 /// The error for a source that cannot be read.

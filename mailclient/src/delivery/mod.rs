@@ -24,8 +24,12 @@ mod dispatcher;
 pub mod engine;
 #[cfg(test)]
 mod engine_tests;
+#[cfg(feature = "tokio")]
+mod flights;
 mod held_delivery;
 mod journal;
+#[cfg(feature = "tokio")]
+mod lent_source;
 mod message;
 mod message_attempts;
 #[cfg(feature = "mio")]
@@ -43,6 +47,18 @@ mod session_usage;
 #[cfg(feature = "mio")]
 mod smtp_session;
 mod status;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+#[cfg(feature = "tokio")]
+mod tokio_attempt;
+#[cfg(feature = "tokio")]
+mod tokio_dispatcher;
+#[cfg(feature = "tokio")]
+mod tokio_pool;
+#[cfg(feature = "tokio")]
+mod tokio_route;
+#[cfg(feature = "tokio")]
+mod tokio_traits;
 mod upload;
 mod validation;
 
