@@ -28,6 +28,8 @@ pub mod std_smtp_client;
 pub mod std_smtp_server;
 #[path = "../../mailmime/examples/structure.rs"]
 pub mod structure;
+#[path = "../../mailclient/examples/sync_tokio.rs"]
+pub mod sync_tokio;
 #[path = "../../io-tokio/examples/imap_client.rs"]
 pub mod tokio_imap_client;
 #[path = "../../io-tokio/examples/smtp_client.rs"]

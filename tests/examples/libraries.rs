@@ -1,9 +1,12 @@
 //! The examples of the libraries above and beside the drivers.
 
+use std::sync::Arc;
+
 use mailclient::delivery::DeliveryStatus;
 use mailclient::diagnosis::Stage;
+use mailstore::{MemoryStore, SyncStore};
 
-use crate::example::{check, deliver, structure};
+use crate::example::{check, deliver, structure, sync_tokio};
 use crate::{Result, SOON, server, starttls};
 
 #[test]
@@ -26,6 +29,24 @@ fn checks_a_server_up_to_the_stage_that_fails() -> Result {
     let refused = check::check(&url, server.tls()?, "wrong")?;
     assert!(refused.error().is_some());
     assert!(refused.results().iter().any(|stage| stage.stage == Stage::Login && !stage.ok));
+    Ok(())
+}
+
+#[tokio::test]
+async fn syncs_an_account_and_continues_after_a_stop() -> Result {
+    let server = server()?;
+    for number in 0..3 {
+        server.append("INBOX", format!("Subject: {number}\r\n\r\nHello\r\n").as_bytes())?;
+    }
+    let url = format!("imaps://alice@localhost:{}", server.imaps().port());
+    let store: Arc<dyn SyncStore> = Arc::new(MemoryStore::new()?);
+    let stopped =
+        sync_tokio::sync(&url, server.tls()?, "secret", store.clone(), std::future::ready(())).await;
+    assert!(stopped.is_err());
+    for new in [3, 0] {
+        let imported = sync_tokio::sync(&url, server.tls()?, "secret", store.clone(), std::future::pending());
+        assert_eq!(imported.await?, new);
+    }
     Ok(())
 }
 

@@ -20,8 +20,17 @@ const FOLDER_MESSAGES: u64 = 2_000_000;
 /// Returns the free space of the store's disk in bytes, if it is known.
 type FreeSpace = dyn Fn() -> Option<u64> + Send + Sync;
 
-/// The limits of a run.
+/// The limits of a run. Start with the default and change its fields:
+///
+/// ```
+/// use mailclient::sync::SyncLimits;
+///
+/// let mut limits = SyncLimits::default();
+/// limits.message_bytes = 50 << 20;
+/// limits.total_bytes = Some(10 << 30);
+/// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct SyncLimits {
     /// The largest message, in bytes. Default: 512 MiB.
     pub message_bytes: u64,
@@ -31,7 +40,8 @@ pub struct SyncLimits {
     pub total_bytes: Option<u64>,
     /// The disk space to leave free, in bytes. Default: 0. It is checked if `free_space` is set.
     pub keep_free: u64,
-    /// Returns the free space of the store's disk in bytes.
+    /// Returns the free space of the store's disk in bytes; `None` if it is not known. Default: none. It is called for each
+    /// message and every 16 MiB, on the thread that runs the sync, and must not block.
     pub free_space: Option<Arc<FreeSpace>>,
 }
 
@@ -102,7 +112,7 @@ impl Limits {
             Some(total) if self.received.saturating_add(size) > total => Err(Exceeded::Run(
                 Error::new(ErrorKind::Temporary, format!("this run has reached its limit of {total} bytes"))
                     .exceeding(SyncLimit::TotalBytes)
-                    .advise("run the command again to continue"),
+                    .advise("sync again to continue"),
             )),
             _ => Ok(()),
         }
@@ -131,7 +141,7 @@ impl Limits {
                     self.settings.keep_free
                 ))
                 .exceeding(SyncLimit::FreeSpace)
-                .advise("free some space and run the command again: it fetches nothing twice"),
+                .advise("free some space and sync again: nothing is fetched twice"),
             )),
             _ => Ok(()),
         }

@@ -80,13 +80,13 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
 /// Returns the limits that the command line sets.
 fn limits(arguments: &SyncArgs) -> SyncLimits {
     let directory = arguments.into.clone();
-    SyncLimits {
-        message_bytes: arguments.max_message,
-        folder_messages: arguments.max_messages,
-        total_bytes: arguments.max_total,
-        keep_free: arguments.keep_free,
-        free_space: Some(Arc::new(move || free(&directory))),
-    }
+    let mut limits = SyncLimits::default();
+    limits.message_bytes = arguments.max_message;
+    limits.folder_messages = arguments.max_messages;
+    limits.total_bytes = arguments.max_total;
+    limits.keep_free = arguments.keep_free;
+    limits.free_space = Some(Arc::new(move || free(&directory)));
+    limits
 }
 
 /// Returns the free disk space for this user, in bytes.
