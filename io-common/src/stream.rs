@@ -40,6 +40,19 @@ pub struct Readiness {
     pub hung_up: bool,
 }
 
+impl Readiness {
+    /// Returns what one or both say.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self {
+            readable: self.readable || other.readable,
+            writable: self.writable || other.writable,
+            read_closed: self.read_closed || other.read_closed,
+            hung_up: self.hung_up || other.hung_up,
+        }
+    }
+}
+
 /// A socket in non-blocking mode.
 impl Stream for TcpStream {
     fn set_nodelay(&self) {

@@ -202,6 +202,47 @@ fn a_proxy_that_says_something_else_is_closed() {
     assert!(server.seen().is_empty());
 }
 
+/// The header, commands and the end of the connection arrive together: the poll reports the end only once.
+#[test]
+fn a_client_that_has_sent_everything_and_left_ends_its_session() {
+    let server = Running::start("127.0.0.1", ListenerTls::None);
+    let mut socket = server.connect();
+    // The session waits for the header, and the kernel holds the bytes back until the end follows.
+    std::thread::sleep(Duration::from_millis(50));
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&socket).set_tcp_cork(true).unwrap();
+    let [header, commands] = [V1, b"NOOP\r\n"];
+    socket.write_all(&[header, commands].concat()).unwrap();
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut said = String::new();
+    socket.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("220 ") && said.contains("\r\n250 "), "{said}");
+}
+
+#[test]
+fn a_factory_that_panics_ends_only_its_own_connection() {
+    let mut reactor = Reactor::new(ConnectionLimits::default()).unwrap();
+    let made = std::sync::atomic::AtomicUsize::new(0);
+    let factory = move |_: &Peer| {
+        assert!(made.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0, "the test wants it");
+        App(Seen::default())
+    };
+    let (proxies, address) = ("127.0.0.1".parse().unwrap(), "127.0.0.1:0".parse().unwrap());
+    let (config, deadlines) = (Arc::new(Config::default()), Deadlines::default());
+    let tls = ListenerTls::None;
+    let bound = reactor.listen_behind::<SmtpServer, _>(proxies, address, tls, config, deadlines, factory);
+    let (address, handle) = (bound.unwrap(), reactor.handle());
+    let running = std::thread::spawn(move || reactor.run().is_ok());
+    for is_served in [false, true] {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.write_all(V1).unwrap();
+        assert_eq!(socket.read_exact(&mut [0; 4]).is_ok(), is_served);
+    }
+    handle.shut_down(Duration::ZERO);
+    assert!(running.join().unwrap());
+}
+
 #[test]
 fn networks_are_read() {
     let mut proxies: TrustedProxies = "192.0.2.0/24".parse().unwrap();

@@ -5,17 +5,18 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use io_common::{
     Address, ClientProtocol, Deadlines, Target, TimeoutStage, TlsClientConfig, TlsInfo,
     transport::{LOW_WATER, TlsStart},
 };
-use proto_mail::{Machine, OwnedEvents, Secure, SendBuffer, Upgrade};
+use proto_mail::{Machine, OwnedEvents, SendBuffer, Upgrade};
 
 use crate::error::Error;
 use crate::timed_transport::{Step, TimedTransport};
+use crate::timer::{POLL_TIME, let_others_run};
 
 /// Why [`Connection::drive`] calls its closure.
 pub enum ConnectionEvent<'e, M: Machine> {
@@ -49,11 +50,13 @@ pub struct Connection<M: Machine> {
     machine: M,
     tls: Option<Arc<TlsInfo>>,
     has_failed: bool,
+    /// Since when there has always been something to do.
+    busy_since: Option<Instant>,
 }
 
 impl<M: Machine> Connection<M> {
     pub(crate) const fn new(transport: TimedTransport, machine: M, tls: Option<Arc<TlsInfo>>) -> Self {
-        Self { transport, machine, tls, has_failed: false }
+        Self { transport, machine, tls, has_failed: false, busy_since: None }
     }
 
     /// Reads, writes and waits until `step` returns a value. `step` is called with each event of the machine, and with
@@ -81,7 +84,24 @@ impl<M: Machine> Connection<M> {
         if self.has_failed {
             return Poll::Ready(Err(Error::from(io_common::Error::Closed).into()));
         }
+        let driven = self.poll_busily(step, cx);
+        if driven.is_pending() {
+            self.busy_since = None;
+        }
+        driven
+    }
+
+    /// Reads and writes until `step` returns a value, there is nothing to do, or other tasks should have their turn.
+    fn poll_busily<T, E: From<Error>>(
+        &mut self,
+        step: &mut impl FnMut(ConnectionEvent<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, E>> {
         loop {
+            // Not tokio's clock, which tests can pause.
+            if self.busy_since.get_or_insert_with(Instant::now).elapsed() >= POLL_TIME {
+                return let_others_run(cx);
+            }
             if let Some(done) = self.pull(step, cx)? {
                 return Poll::Ready(Ok(done));
             }
@@ -259,6 +279,10 @@ impl<M: Machine> Connection<M> {
         self.tls.as_deref()
     }
 
+    pub(crate) fn negotiated(&self) -> Option<Arc<TlsInfo>> {
+        self.tls.clone()
+    }
+
     /// Returns the peer's address.
     pub fn peer_address(&mut self) -> &Address {
         self.transport.inner.socket().peer_address()
@@ -299,19 +323,16 @@ impl<M: Machine> Connection<M> {
     ) -> Result<Connection<P::Secure>, Error> {
         let Self { mut transport, machine, .. } = self;
         let upgrade = transport.negotiate::<P>(machine).await?;
-        let (secure, info) = transport.handshake(tls, &target.handshake_names(), TlsStart::StartTls).await?;
-        Connection::complete(transport, upgrade, secure, info)
+        transport.handshake(tls, &target.handshake_names(), TlsStart::StartTls).await?;
+        Connection::complete(transport, upgrade)
     }
 
     /// The inner half of the TLS gate: makes a machine without memory of the cleartext session.
     pub(crate) fn complete(
         mut transport: TimedTransport,
         upgrade: impl Upgrade<Secured = M>,
-        secure: Secure,
-        info: Arc<TlsInfo>,
     ) -> Result<Self, Error> {
-        let machine = upgrade.complete(secure, &mut transport.inner.rx)?;
-        transport.inner.release_plaintext()?;
+        let (machine, info) = transport.inner.complete_upgrade(upgrade)?;
         Ok(Self::new(transport, machine, Some(info)))
     }
 }

@@ -11,7 +11,7 @@ use io_common::{
     trace::{Role, Tracer},
     transport::TlsStart,
 };
-use proto_mail::{Secure, SendBuffer};
+use proto_mail::SendBuffer;
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
@@ -136,9 +136,9 @@ impl Connector {
         if target.security() == Security::StartTls {
             return self.upgrade::<P>(transport, probe, target, config, stages).await;
         }
-        let (secure, info) = self.handshake(&mut transport, target, TlsStart::Implicit, stages).await?;
-        let machine = P::open_secure(config, secure, &mut transport.inner.tx);
-        transport.inner.release_plaintext()?;
+        self.handshake(&mut transport, target, TlsStart::Implicit, stages).await?;
+        let (machine, info) = transport.inner.open_client::<P>(config)?;
+        stages.complete(ConnectStage::TlsDone(info.clone()));
         Ok(Connection::new(transport, machine, Some(info)))
     }
 
@@ -238,8 +238,12 @@ impl Connector {
         stages.complete(ConnectStage::Greeted);
         let (mut transport, machine) = connection.into_parts();
         let upgrade = transport.negotiate::<P>(machine).await?;
-        let (secure, info) = self.handshake(&mut transport, target, TlsStart::StartTls, stages).await?;
-        Connection::complete(transport, upgrade, secure, info)
+        self.handshake(&mut transport, target, TlsStart::StartTls, stages).await?;
+        let connection = Connection::complete(transport, upgrade)?;
+        if let Some(info) = connection.negotiated() {
+            stages.complete(ConnectStage::TlsDone(info));
+        }
+        Ok(connection)
     }
 
     async fn handshake(
@@ -248,15 +252,13 @@ impl Connector {
         target: &Target,
         start: TlsStart,
         stages: &mut Stages,
-    ) -> Result<(Secure, Arc<TlsInfo>), Error> {
+    ) -> Result<(), Error> {
         stages.complete(ConnectStage::TlsStarted);
         let handshake = transport.handshake(&self.tls, &target.handshake_names(), start).await;
         if let Some(certificate) = transport.inner.observed_certificate() {
             stages.complete(ConnectStage::Certificate(certificate));
         }
-        let (secure, info) = handshake?;
-        stages.complete(ConnectStage::TlsDone(info.clone()));
-        Ok((secure, info))
+        handshake
     }
 
     /// Waits until the server is ready for STARTTLS. Each of its replies has its own time limit. Together they have that

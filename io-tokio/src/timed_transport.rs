@@ -3,20 +3,19 @@
 
 use std::{
     future::poll_fn,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use io_common::{
-    ClientProtocol, Deadlines, Protocol, TimeoutStage, TlsClientConfig, TlsInfo, TlsServerConfig,
+    ClientProtocol, Deadlines, Protocol, TimeoutStage, TlsClientConfig, TlsServerConfig,
     protocol::ProtocolPorts,
     session_timer::{ExpiredLimit, SessionActivity, SessionTimer},
     tls::HandshakeNames,
     transport::{Received, TlsStart, Transport},
 };
 use proto_mail::{
-    Secure, Wait, WaitFor,
+    Wait, WaitFor,
     machine::{Negotiation, StartTlsNegotiation},
 };
 
@@ -192,11 +191,7 @@ impl TimedTransport {
     }
 
     /// Switches to TLS with a client, and makes the handshake.
-    pub(crate) async fn accept_tls(
-        &mut self,
-        tls: &TlsServerConfig,
-        start: TlsStart,
-    ) -> Result<(Secure, Arc<TlsInfo>), Error> {
+    pub(crate) async fn accept_tls(&mut self, tls: &TlsServerConfig, start: TlsStart) -> Result<(), Error> {
         self.inner.begin_server_tls(tls, start)?;
         self.finish_handshake().await
     }
@@ -246,18 +241,18 @@ impl TimedTransport {
         tls: &TlsClientConfig,
         names: &HandshakeNames,
         start: TlsStart,
-    ) -> Result<(Secure, Arc<TlsInfo>), Error> {
+    ) -> Result<(), Error> {
         self.inner.begin_client_tls(tls, names, start)?;
         self.finish_handshake().await
     }
 
-    async fn finish_handshake(&mut self) -> Result<(Secure, Arc<TlsInfo>), Error> {
+    async fn finish_handshake(&mut self) -> Result<(), Error> {
         let wait = Wait::new(WaitFor::TlsHandshake, self.deadlines.tls, 0);
         self.timer.rearm();
         loop {
-            if let Some(finished) = self.inner.finish_handshake() {
+            if self.inner.handshake_done() {
                 self.timer.rearm();
-                return Ok(finished);
+                return Ok(());
             }
             let step = poll_fn(|cx| {
                 self.transmit(cx)?;

@@ -3,9 +3,9 @@
 use std::{
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::time::{Sleep, sleep_until};
@@ -13,6 +13,16 @@ use tokio::time::{Sleep, sleep_until};
 /// The present time by tokio's clock.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// How long a session keeps its thread while there is always something to do.
+pub(crate) const POLL_TIME: Duration = Duration::from_millis(5);
+
+/// Has the task polled again after the others, those included that wait for input. A task that wakes itself would keep a
+/// runtime of one thread from looking for input for many turns.
+pub(crate) fn let_others_run<T>(cx: &mut Context<'_>) -> Poll<T> {
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
+    Poll::Pending
 }
 
 /// Wakes a task at a time that may change.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use io_common::server::{
-    AdmissionControl, Entry, SessionFactory, SessionTask, TurnOutcome, WakeReason, WakeSessions,
+    Admission, AdmissionControl, Entry, SessionFactory, SessionTask, TurnOutcome, WakeReason, WakeSessions,
 };
 use io_common::stream::Readiness;
 use io_common::transport::read_buffer;
@@ -33,23 +33,26 @@ fn lock(sessions: &Sessions) -> MutexGuard<'_, AdmissionControl> {
 /// The place of one session among those that are counted, until it is dropped.
 struct Place {
     sessions: Sessions,
-    entry: Entry,
+    /// It is taken when the place is dropped.
+    entry: Option<Entry>,
+    admission: Admission,
 }
 
 impl Place {
     /// A place for a connection from this address. `None`: there are too many.
     fn take(sessions: &Sessions, address: SocketAddr) -> Option<Self> {
         let mut control = lock(sessions);
-        let address = Some(address.ip());
-        let entry = Entry { admission: control.decide(address)?, address, awaits_login: true };
-        control.add(entry);
-        Some(Self { sessions: Arc::clone(sessions), entry })
+        let entry = control.admit(Some(address.ip()))?;
+        let admission = entry.admission();
+        Some(Self { sessions: Arc::clone(sessions), entry: Some(entry), admission })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.sessions).remove(self.entry);
+        if let Some(entry) = self.entry.take() {
+            lock(&self.sessions).remove(entry);
+        }
     }
 }
 
@@ -77,8 +80,8 @@ fn serve(mut session: Box<dyn SessionTask<TcpStream>>, wakes: &Receiver<()>, mut
         // Only trying tells whether the socket is ready.
         session.ready(Readiness { readable: true, writable: true, ..Readiness::default() });
         let outcome = session.turn(std::mem::take(&mut reason), Instant::now(), &mut buffer);
-        if !session.awaits_login() {
-            lock(&place.sessions).logged_in(&mut place.entry);
+        if let (false, Some(entry)) = (session.awaits_login(), &mut place.entry) {
+            lock(&place.sessions).logged_in(entry);
         }
         match outcome {
             TurnOutcome::Again => {}
@@ -103,7 +106,7 @@ fn start_session(socket: TcpStream, factory: &SessionFactory<TcpStream>, session
     };
     let (wakes, woken) = sync_channel(1);
     let handle = SessionHandle::new(0, Arc::new(Waker { wakes, sessions: Arc::clone(sessions) }));
-    let (peer, admission) = (Peer::new(address.into(), local.into()), place.entry.admission);
+    let (peer, admission) = (Peer::new(address.into(), local.into()), place.admission);
     let session = factory.start(socket, peer, handle, admission, Instant::now())?;
     thread::Builder::new().spawn(move || serve(session, &woken, place))?;
     Ok(())

@@ -50,15 +50,34 @@ pub enum Admission {
     Refused,
 }
 
-/// How a connection is counted.
-#[derive(Debug, Clone, Copy, Default)]
+/// How a connection is counted, from [`AdmissionControl::admit`] to [`AdmissionControl::remove`]. It cannot be copied, so
+/// that no connection is counted twice or removed twice.
+#[derive(Debug)]
+#[must_use = "the connection counts until the entry is removed"]
 pub struct Entry {
-    /// What was decided about it.
-    pub admission: Admission,
-    /// The client's address, once it is known.
-    pub address: Option<IpAddr>,
-    /// Whether the client has not logged in yet.
-    pub awaits_login: bool,
+    admission: Admission,
+    address: Option<IpAddr>,
+    awaits_login: bool,
+}
+
+impl Entry {
+    /// Returns what was decided about the connection.
+    #[must_use]
+    pub const fn admission(&self) -> Admission {
+        self.admission
+    }
+
+    /// Returns the client's address, once it is known.
+    #[must_use]
+    pub const fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// Returns whether the client has not logged in yet.
+    #[must_use]
+    pub const fn awaits_login(&self) -> bool {
+        self.awaits_login
+    }
 }
 
 /// Counts connections and decides about new ones.
@@ -96,9 +115,15 @@ impl AdmissionControl {
         self.limits = limits;
     }
 
-    /// Decides about a connection from this address. `None`: it is cut off. Without an address, which a proxy has still to
-    /// announce, only the global limits count.
-    pub fn decide(&self, address: Option<IpAddr>) -> Option<Admission> {
+    /// Decides about a connection from this address, and counts it. `None`: it is cut off. Without an address, which a proxy
+    /// has still to announce, only the global limits count.
+    pub fn admit(&mut self, address: Option<IpAddr>) -> Option<Entry> {
+        let entry = Entry { admission: self.decide(address)?, address, awaits_login: true };
+        self.add(&entry);
+        Some(entry)
+    }
+
+    fn decide(&self, address: Option<IpAddr>) -> Option<Admission> {
         let room = self.admitted < self.limits.connections
             && self.before_login < self.limits.connections_before_login;
         if room && address.is_none_or(|address| self.has_room(address)) {
@@ -122,9 +147,9 @@ impl AdmissionControl {
     /// connections mostly closes its own.
     ///
     /// `connections` are all connections: the driver's key, how each is counted, and when it was accepted.
-    pub fn gives_way<K: Ord>(
+    pub fn gives_way<'e, K: Ord>(
         &self,
-        connections: impl IntoIterator<Item = (K, Entry, Instant)>,
+        connections: impl IntoIterator<Item = (K, &'e Entry, Instant)>,
         now: Instant,
     ) -> Option<K> {
         let candidates = connections.into_iter().filter(|(_, entry, accepted_at)| {
@@ -151,8 +176,7 @@ impl AdmissionControl {
         self.refused_connections < self.limits.refused_connections
     }
 
-    /// Adds a connection.
-    pub fn add(&mut self, entry: Entry) {
+    fn add(&mut self, entry: &Entry) {
         match entry.admission {
             Admission::Admitted => {
                 self.admitted += 1;
@@ -176,9 +200,9 @@ impl AdmissionControl {
                 entry.address = Some(address);
                 self.count(entry.address);
             } else if self.may_refuse() {
-                self.remove(*entry);
+                self.subtract(entry);
                 entry.admission = Admission::Refused;
-                self.add(*entry);
+                self.add(entry);
             } else {
                 return None;
             }
@@ -195,6 +219,10 @@ impl AdmissionControl {
 
     /// Removes a connection.
     pub fn remove(&mut self, entry: Entry) {
+        self.subtract(&entry);
+    }
+
+    fn subtract(&mut self, entry: &Entry) {
         if entry.admission == Admission::Refused {
             self.refused_connections -= 1;
             return;
@@ -222,8 +250,11 @@ impl AdmissionControl {
 mod tests {
     use super::*;
 
-    fn entry(address: Option<IpAddr>, admission: Admission) -> Entry {
-        Entry { admission, address, awaits_login: false }
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn admissions<const N: usize>(entries: &[Option<Entry>; N]) -> [Option<Admission>; N] {
+        entries.each_ref().map(|entry| entry.as_ref().map(Entry::admission))
     }
 
     #[test]
@@ -235,17 +266,19 @@ mod tests {
             ..Default::default()
         };
         let mut admission = AdmissionControl::new(limits, 100);
-        let (here, there): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        admission.add(entry(Some(here), Admission::Admitted));
-        assert_eq!(admission.decide(Some(here)), Some(Admission::Refused));
-        assert_eq!(admission.decide(None), Some(Admission::Admitted));
-        admission.add(entry(Some(here), Admission::Refused));
-        assert_eq!((admission.decide(Some(here)), admission.sessions()), (None, 1));
-        assert_eq!(admission.decide(Some(there)), Some(Admission::Admitted));
-        admission.remove(entry(Some(here), Admission::Refused));
-        assert_eq!((admission.decide(Some(here)), admission.sessions()), (Some(Admission::Refused), 1));
-        admission.remove(entry(Some(here), Admission::Admitted));
-        assert_eq!((admission.decide(Some(here)), admission.sessions()), (Some(Admission::Admitted), 0));
+        let entries =
+            [Some(HERE), Some(HERE), Some(HERE), Some(THERE)].map(|address| admission.admit(address));
+        let [admitted, refused] = [Some(Admission::Admitted), Some(Admission::Refused)];
+        assert_eq!(admissions(&entries), [admitted, refused, None, admitted]);
+        assert_eq!(admission.sessions(), 2);
+        let [first, second, _, other] = entries;
+        admission.remove(second.unwrap());
+        let third = admission.admit(Some(HERE));
+        assert_eq!((admissions(&[third]), admission.sessions()), ([refused], 2));
+        admission.remove(first.unwrap());
+        assert_eq!(admissions(&[admission.admit(Some(HERE))]), [admitted]);
+        admission.remove(other.unwrap());
+        assert_eq!(admission.sessions(), 1);
     }
 
     #[test]
@@ -253,73 +286,78 @@ mod tests {
         let limits =
             ConnectionLimits { refused_connections: 1, connections_per_address: 1, ..Default::default() };
         let mut admission = AdmissionControl::new(limits, 100);
-        let client: IpAddr = "192.0.2.1".parse().unwrap();
-        let mut entries = [entry(None, Admission::Admitted); 3];
-        entries.iter().for_each(|entry| admission.add(*entry));
-        let announced = entries.each_mut().map(|entry| admission.set_client_address(entry, client));
+        let mut entries = [None, None, None].map(|address| admission.admit(address).unwrap());
+        let announced = entries.each_mut().map(|entry| admission.set_client_address(entry, HERE));
         assert_eq!(announced, [Some(Admission::Admitted), Some(Admission::Refused), None]);
         assert_eq!(admission.sessions(), 2);
         entries.into_iter().for_each(|entry| admission.remove(entry));
-        assert_eq!((admission.sessions(), admission.decide(Some(client))), (0, Some(Admission::Admitted)));
+        assert_eq!((admission.sessions(), admission.decide(Some(HERE))), (0, Some(Admission::Admitted)));
     }
 
     #[test]
     fn reserves_connections_for_clients_that_have_logged_in() {
         let limits = ConnectionLimits { connections: 3, connections_before_login: 2, ..Default::default() };
         let mut admission = AdmissionControl::new(limits, 100);
-        let waiting = Entry { awaits_login: true, ..Entry::default() };
-        let mut first = waiting;
-        admission.add(first);
-        admission.add(waiting);
+        let [mut first, second] = [None, None].map(|address| admission.admit(address).unwrap());
         assert_eq!(admission.decide(None), Some(Admission::Refused));
         admission.logged_in(&mut first);
         admission.logged_in(&mut first);
         assert_eq!(admission.decide(None), Some(Admission::Admitted));
         admission.remove(first);
-        admission.remove(waiting);
+        admission.remove(second);
         assert_eq!((admission.sessions(), admission.before_login), (0, 0));
+    }
+
+    /// Admits a connection from each address, at a number of seconds.
+    fn admit_all<const N: usize>(
+        admission: &mut AdmissionControl,
+        begun: Instant,
+        connections: [(u32, Option<IpAddr>, u64); N],
+    ) -> Vec<(u32, Entry, Instant)> {
+        let admit = |(key, address, seconds)| {
+            (key, admission.admit(address).unwrap(), begun + Duration::from_secs(seconds))
+        };
+        connections.into_iter().map(admit).collect()
+    }
+
+    fn gives_way(
+        admission: &AdmissionControl,
+        connections: &[(u32, Entry, Instant)],
+        now: Instant,
+    ) -> Option<u32> {
+        admission.gives_way(connections.iter().map(|(key, entry, at)| (*key, entry, *at)), now)
     }
 
     #[test]
     fn the_oldest_waiting_client_of_the_busiest_address_gives_way() {
-        let mut admission = AdmissionControl::new(ConnectionLimits::default(), 100);
-        let (busy, quiet): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let begun = Instant::now();
-        let connection = |key, address, awaits_login, seconds| {
-            let entry = Entry { address: Some(address), awaits_login, ..Entry::default() };
-            (key, entry, begun + Duration::from_secs(seconds))
-        };
-        let mut connections = vec![
-            connection(1, quiet, true, 0),
-            connection(2, busy, false, 0),
-            connection(3, busy, true, 2),
-            connection(4, busy, true, 1),
-            connection(5, busy, true, 9),
-        ];
-        let refused = Entry { admission: Admission::Refused, awaits_login: true, ..Entry::default() };
-        connections.push((6, refused, begun));
-        connections.iter().for_each(|(_, entry, _)| admission.add(*entry));
+        let limits =
+            ConnectionLimits { connections: 5, connections_per_address: 4, ..ConnectionLimits::default() };
+        let mut admission = AdmissionControl::new(limits, 100);
+        let (begun, busy, quiet) = (Instant::now(), Some(HERE), Some(THERE));
+        let connections =
+            [(1, quiet, 0), (2, busy, 0), (3, busy, 2), (4, busy, 1), (5, busy, 9), (6, quiet, 0)];
+        let mut connections = admit_all(&mut admission, begun, connections);
+        assert_eq!(connections[5].1.admission(), Admission::Refused);
+        admission.logged_in(&mut connections[1].1);
         let mut gone = Vec::new();
         let now = begun + Duration::from_millis(9_999);
-        while let Some(key) = admission.gives_way(connections.iter().copied(), now) {
+        while let Some(key) = gives_way(&admission, &connections, now) {
             let at = connections.iter().position(|(one, ..)| *one == key).unwrap();
             admission.remove(connections.remove(at).1);
             gone.push(key);
         }
         assert_eq!(gone, [4, 3, 1], "clients that have logged in, are new or are refused stay");
-        assert_eq!(admission.gives_way(connections, begun + Duration::from_secs(10)), Some(5));
+        assert_eq!(gives_way(&admission, &connections, begun + Duration::from_secs(10)), Some(5));
     }
 
     #[test]
     fn connections_without_an_address_give_way_last() {
         let mut admission = AdmissionControl::new(ConnectionLimits::default(), 100);
         let begun = Instant::now();
-        let waiting = Entry { awaits_login: true, ..Entry::default() };
-        let known = Entry { address: Some("2001:db8::1".parse().unwrap()), ..waiting };
-        let connections = [(1, waiting, begun), (2, known, begun + LOGIN_GRACE)];
-        connections.iter().for_each(|(_, entry, _)| admission.add(*entry));
-        assert_eq!(admission.gives_way(connections, begun), None);
-        assert_eq!(admission.gives_way(connections, begun + LOGIN_GRACE), Some(1), "the other one is new");
-        assert_eq!(admission.gives_way(connections, begun + LOGIN_GRACE * 2), Some(2));
+        let known = Some("2001:db8::1".parse().unwrap());
+        let connections = admit_all(&mut admission, begun, [(1, None, 0), (2, known, 1)]);
+        assert_eq!(gives_way(&admission, &connections, begun), None);
+        assert_eq!(gives_way(&admission, &connections, begun + LOGIN_GRACE), Some(1), "the other one is new");
+        assert_eq!(gives_way(&admission, &connections, begun + LOGIN_GRACE * 2), Some(2));
     }
 }

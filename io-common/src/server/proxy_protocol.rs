@@ -96,6 +96,8 @@ pub(crate) struct ProxiedConnection<S> {
     proxy: Peer,
     start: Arc<StartSession<S>>,
     admission: Admission,
+    /// What the driver has reported about the socket so far. It reports a closed direction once.
+    readiness: Readiness,
 }
 
 enum State<S> {
@@ -129,6 +131,7 @@ impl<S: Stream> ProxiedConnection<S> {
             proxy,
             start,
             admission,
+            readiness: Readiness::default(),
         }
     }
 
@@ -165,6 +168,7 @@ impl<S: Stream> ProxiedConnection<S> {
     ) -> TurnOutcome {
         match (self.start)(socket, peer, handle, admission, now) {
             Ok(mut session) => {
+                session.ready(self.readiness);
                 session.may_read();
                 self.state = State::Session(session);
                 TurnOutcome::Again
@@ -199,8 +203,9 @@ fn header(socket: &mut impl Stream) -> io::Result<Option<Header>> {
 
 impl<S: Stream> SessionTask<S> for ProxiedConnection<S> {
     fn ready(&mut self, readiness: Readiness) {
-        if let State::Session(session) = &mut self.state {
-            session.ready(readiness);
+        match &mut self.state {
+            State::Session(session) => session.ready(readiness),
+            _ => self.readiness = self.readiness.or(readiness),
         }
     }
 
@@ -370,7 +375,7 @@ mod tests {
         relayed.may_read();
         relayed.abort(now);
         assert!(relayed.is_blocked());
-        assert_eq!(*noted.lock().unwrap(), ["may read", "turn", "may read", "abort"]);
+        assert_eq!(*noted.lock().unwrap(), ["ready", "may read", "turn", "may read", "abort"]);
     }
 
     #[test]
@@ -387,6 +392,48 @@ mod tests {
         proxy.peek(&mut [0]).unwrap();
         drop(proxy);
         assert!(matches!(turn(&mut broken, now), TurnOutcome::Finished), "the proxy reset it");
+    }
+
+    struct NoHandler;
+
+    impl crate::Handler<crate::SmtpServer> for NoHandler {
+        fn cleartext(
+            &mut self,
+            _: proto_smtp::server::Event<'_, proto_mail::Cleartext>,
+            _: &mut proto_smtp::server::Server<proto_mail::Cleartext>,
+            _: &mut proto_mail::SendBuffer,
+            _: &mut crate::Context<'_>,
+        ) -> crate::Next {
+            crate::Next::Close
+        }
+
+        fn secure(
+            &mut self,
+            _: proto_smtp::server::Event<'_, proto_mail::Secure>,
+            _: &mut proto_smtp::server::Server<proto_mail::Secure>,
+            _: &mut proto_mail::SendBuffer,
+            _: &mut crate::Context<'_>,
+        ) -> crate::Next {
+            crate::Next::Close
+        }
+    }
+
+    /// A driver that does not ask whether an address is allowed gets an error, and no header is believed.
+    #[test]
+    fn starts_no_session_for_an_address_that_is_not_a_proxys() {
+        use crate::{Deadlines, ListenerSettings, ListenerTls, SmtpServer, server::SessionFactory};
+        let settings = ListenerSettings::<SmtpServer>::new(
+            Arc::new(proto_smtp::Config::default()),
+            ListenerTls::None,
+            Deadlines::default(),
+        );
+        let proxies: TrustedProxies = "192.0.2.0/24".parse().unwrap();
+        let factory = SessionFactory::new(settings, Some(proxies), None, |_| NoHandler);
+        let (ProxiedConnection { state, proxy: peer, .. }, _, proxy) = proxied(Instant::now());
+        let State::AwaitingHeader { socket, handle, .. } = state else { panic!("it is waiting") };
+        (&proxy).write_all(b"PROXY TCP4 192.0.2.7 198.51.100.2 40000 25\r\n").unwrap();
+        let started = factory.start(socket, peer, handle, Admission::Admitted, Instant::now());
+        assert!(matches!(started.map(drop), Err(crate::Error::Config(_))));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto_mail::{Machine, PeerError, StartTlsRequest, Upgrade, Wait, WaitFor};
+use proto_mail::{Machine, PeerError, StartTlsRequest, Wait, WaitFor};
 
 use super::{
     admission::Admission,
@@ -292,15 +292,15 @@ impl<P: ServerProtocol, H: Handler<P>, S: Stream> Session<P, H, S> {
 
     /// The inner half of the TLS gate: makes a machine and a handler without memory of the cleartext session.
     fn secured(&mut self, now: Instant) -> Result<(), Error> {
-        let Some((secure, info)) = self.transport.finish_handshake() else { return Ok(()) };
         let Some(Phase::Handshaking(after)) = self.phase.take() else {
             return Err(proto_mail::Error::Misuse(proto_mail::Misuse::WrongState).into());
         };
-        let machine = match after {
-            AfterHandshake::Upgrade(upgrade) => upgrade.complete(secure, &mut self.transport.rx)?,
-            AfterHandshake::Greeting => P::open_secure(&self.settings.config, secure, &mut self.transport.tx),
+        let config = &self.settings.config;
+        let (machine, info) = match after {
+            AfterHandshake::Upgrade(upgrade) => self.transport.complete_upgrade(upgrade)?,
+            AfterHandshake::Greeting => self.transport.open_server::<P>(config)?,
             AfterHandshake::Refuse => {
-                P::refuse_secure(&self.settings.config, secure, &mut self.transport.tx);
+                self.transport.refuse_server::<P>(config)?;
                 self.close(&CloseReason::Done, now);
                 return Ok(());
             }
@@ -316,8 +316,7 @@ impl<P: ServerProtocol, H: Handler<P>, S: Stream> Session<P, H, S> {
         self.call(now, |handler, machine, tx, cx| match machine {
             MachineMut::Secure(machine) => handler.secured(machine, tx, cx),
             MachineMut::Cleartext(_) => Next::Close,
-        })?;
-        self.transport.release_plaintext()
+        })
     }
 
     /// Reads once, if input is wanted. Returns whether something may have changed.

@@ -58,10 +58,12 @@ impl<S: Stream> SessionFactory<S> {
         self.proxies.is_some()
     }
 
-    /// Starts the session of an accepted connection.
+    /// Starts the session of an accepted connection. Behind proxies, the session begins when the proxy has announced the
+    /// client and the driver has [admitted](SessionTask::admit) it.
     ///
     /// # Errors
-    /// TLS cannot be started, or a remote client connected to a listener for this machine.
+    /// TLS cannot be started; a remote client connected to a listener for this machine; or connections from this address
+    /// are not [allowed](Self::allows).
     pub fn start(
         &self,
         socket: S,
@@ -70,6 +72,9 @@ impl<S: Stream> SessionFactory<S> {
         admission: Admission,
         now: Instant,
     ) -> Result<Box<dyn SessionTask<S>>, Error> {
+        if !self.allows(peer.address.ip()) {
+            return Err(Error::Config("only a trusted proxy may connect".into()));
+        }
         match &self.proxies {
             None => (self.start)(socket, peer, handle, admission, now),
             Some(_) => {

@@ -1,19 +1,16 @@
 //! A client's connection with its own poll: blocking reads, writes and handshakes with time limits.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use io_common::{
-    Address, ClientProtocol, Deadlines, Error, TimeoutStage, TlsClientConfig, TlsInfo,
+    Address, ClientProtocol, Deadlines, Error, TimeoutStage, TlsClientConfig,
     session_timer::{ExpiredLimit, SessionActivity, SessionTimer},
     tls::HandshakeNames,
     transport::{ReadBuffer, Received, TlsStart, Transport, read_buffer},
 };
 use mio::{Events, Interest, Poll, Token};
 use proto_mail::{
-    Secure, Wait, WaitFor,
+    Wait, WaitFor,
     machine::{Negotiation, StartTlsNegotiation},
 };
 
@@ -223,13 +220,13 @@ impl BlockingTransport {
     }
 
     /// Runs the TLS handshake to its end.
-    pub(crate) fn handshake(&mut self) -> Result<(Secure, Arc<TlsInfo>), Error> {
+    pub(crate) fn handshake(&mut self) -> Result<(), Error> {
         let wait = Wait::new(WaitFor::TlsHandshake, self.deadlines.tls, 0);
         self.timer.rearm();
         loop {
-            if let Some(finished) = self.inner.finish_handshake() {
+            if self.inner.handshake_done() {
                 self.timer.rearm();
-                return Ok(finished);
+                return Ok(());
             }
             let step = self.inner.transmit().and_then(|()| self.step(wait, true, None));
             match step {

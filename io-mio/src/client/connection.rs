@@ -11,7 +11,7 @@ use io_common::{
     tls::HandshakeNames,
     transport::{LOW_WATER, TlsStart},
 };
-use proto_mail::{Machine, Secure, SendBuffer, Upgrade};
+use proto_mail::{Machine, SendBuffer, Upgrade};
 
 use super::blocking::{BlockingTransport, TransportStep};
 
@@ -253,8 +253,8 @@ impl<M: Machine> Connection<M> {
         let (mut transport, upgrade) = self.negotiate_starttls::<P>()?;
         let names = HandshakeNames::new(name);
         transport.begin_tls(tls, &names, TlsStart::StartTls)?;
-        let (secure, info) = transport.handshake()?;
-        Connection::complete(transport, upgrade, secure, info)
+        transport.handshake()?;
+        Connection::complete(transport, upgrade)
     }
 
     /// The outer half of the TLS gate: consumes the cleartext machine.
@@ -269,12 +269,13 @@ impl<M: Machine> Connection<M> {
     pub(crate) fn complete(
         mut transport: BlockingTransport,
         upgrade: impl Upgrade<Secured = M>,
-        secure: Secure,
-        info: Arc<TlsInfo>,
     ) -> Result<Self, Error> {
-        let machine = upgrade.complete(secure, &mut transport.inner.rx)?;
-        transport.inner.release_plaintext()?;
+        let (machine, info) = transport.inner.complete_upgrade(upgrade)?;
         Ok(Self::new(transport, machine, Some(info)))
+    }
+
+    pub(crate) fn negotiated(&self) -> Option<Arc<TlsInfo>> {
+        self.tls.clone()
     }
 
     /// Whether the peer has not sent anything yet.

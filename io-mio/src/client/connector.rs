@@ -198,10 +198,9 @@ impl Connector {
         stages.complete(ConnectStage::TlsStarted);
         let handshake = transport.handshake();
         stages.report_certificate(&transport);
-        let (secure, info) = handshake?;
+        handshake?;
+        let (machine, info) = transport.inner.open_client::<P>(config)?;
         stages.complete(ConnectStage::TlsDone(info.clone()));
-        let machine = P::open_secure(config, secure, &mut transport.inner.tx);
-        transport.inner.release_plaintext()?;
         Ok(Connection::new(transport, machine, Some(info)))
     }
 
@@ -267,9 +266,12 @@ impl Connector {
         stages.complete(ConnectStage::TlsStarted);
         let handshake = transport.handshake();
         stages.report_certificate(&transport);
-        let (secure, info) = handshake?;
-        stages.complete(ConnectStage::TlsDone(info.clone()));
-        Connection::complete(transport, upgrade, secure, info)
+        handshake?;
+        let connection = Connection::complete(transport, upgrade)?;
+        if let Some(info) = connection.negotiated() {
+            stages.complete(ConnectStage::TlsDone(info));
+        }
+        Ok(connection)
     }
 
     /// Waits until the server is ready for STARTTLS. Each of its replies has its own time limit. Together they have that

@@ -75,7 +75,8 @@ struct Slot {
     session: Option<Box<dyn SessionTask<Socket>>>,
     /// When the connection was accepted.
     accepted_at: Option<Instant>,
-    entry: Entry,
+    /// How the session is counted.
+    entry: Option<Entry>,
     reason: WakeReason,
     /// Whether it is in `ready`.
     queued: bool,
@@ -352,10 +353,11 @@ impl Reactor {
                 if self.admission.lacks_room(counted) {
                     self.make_room(now);
                 }
-                match self.admission.decide(counted) {
-                    Some(admission) => {
-                        let entry = Entry { admission, address: counted, awaits_login: true };
-                        self.admit(index, socket, address, entry, now);
+                match self.admission.admit(counted) {
+                    Some(entry) => {
+                        if let Err(entry) = self.admit(index, socket, address, entry, now) {
+                            self.admission.remove(entry);
+                        }
                     }
                     None => self.listeners[index].factory.cut_off(socket),
                 }
@@ -365,8 +367,11 @@ impl Reactor {
 
     /// Closes the connection that makes room for a new one, if there is one.
     fn make_room(&mut self, now: Instant) {
-        let slots = self.slots.iter().zip(0..).filter(|(slot, _)| slot.session.is_some());
-        let connections = slots.filter_map(|(slot, index)| Some((index, slot.entry, slot.accepted_at?)));
+        let connections = self
+            .slots
+            .iter()
+            .zip(0..)
+            .filter_map(|(slot, index)| Some((index, slot.entry.as_ref()?, slot.accepted_at?)));
         let Some(index) = self.admission.gives_way(connections, now) else { return };
         if let Some(session) = self.slots.get_mut(index as usize).and_then(|slot| slot.session.as_mut()) {
             let _ = catch_unwind(AssertUnwindSafe(|| session.make_room(now)));
@@ -374,8 +379,16 @@ impl Reactor {
         self.remove(index);
     }
 
-    fn admit(&mut self, listener: usize, socket: Socket, address: Address, entry: Entry, now: Instant) {
-        let Some(local) = self.listeners[listener].local(&socket) else { return };
+    /// Starts the session of a connection. Returns the entry if there is none.
+    fn admit(
+        &mut self,
+        listener: usize,
+        socket: Socket,
+        address: Address,
+        entry: Entry,
+        now: Instant,
+    ) -> Result<(), Entry> {
+        let Some(local) = self.listeners[listener].local(&socket) else { return Err(entry) };
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             (self.slots.len() - 1) as u32
@@ -384,26 +397,29 @@ impl Reactor {
         let peer = Peer::new(address, local);
         let handle = SessionHandle::new(key.number(), self.shared.clone());
         let start = AssertUnwindSafe(|| {
-            self.listeners[listener].factory.start(socket, peer, handle, entry.admission, now)
+            self.listeners[listener].factory.start(socket, peer, handle, entry.admission(), now)
         });
         // A factory that panics ends only this connection.
-        let Ok(Ok(mut session)) = catch_unwind(start) else {
+        let started = catch_unwind(start).ok().and_then(Result::ok);
+        let registry = self.poll.registry();
+        let started = started.and_then(|mut session| {
+            let registered = registry.register(session.socket()?, key.token(), Interest::READABLE);
+            registered
+                .inspect_err(|error| tracing::warn!(%error, "a connection cannot be registered"))
+                .ok()
+                .map(|()| session)
+        });
+        let Some(session) = started else {
             self.free.push(index);
-            return;
+            return Err(entry);
         };
-        let Some(socket) = session.socket() else { return self.free.push(index) };
-        if let Err(error) = self.poll.registry().register(socket, key.token(), Interest::READABLE) {
-            tracing::warn!(%error, "a connection cannot be registered");
-            self.free.push(index);
-            return;
-        }
         tracing::debug!("session starts");
-        self.admission.add(entry);
         self.shared.open.store(self.sessions(), Ordering::Relaxed);
         self.slots[index as usize].session = Some(session);
         self.slots[index as usize].accepted_at = Some(now);
-        self.slots[index as usize].entry = entry;
+        self.slots[index as usize].entry = Some(entry);
         self.queue(index);
+        Ok(())
     }
 
     fn give_turns(&mut self, now: Instant) {
@@ -428,15 +444,17 @@ impl Reactor {
                     continue;
                 }
             }
-            if slot.entry.awaits_login && !session.awaits_login() {
-                self.admission.logged_in(&mut slot.entry);
+            if let (Some(entry), false) = (&mut slot.entry, session.awaits_login()) {
+                self.admission.logged_in(entry);
             }
             match turned {
                 Ok(TurnOutcome::Again) => self.queue(index),
                 Ok(TurnOutcome::ClientAnnounced(client)) => {
-                    match self.admission.set_client_address(&mut slot.entry, client) {
+                    let entry = slot.entry.as_mut();
+                    match entry.and_then(|entry| self.admission.set_client_address(entry, client)) {
+                        // A factory that panics ends only this connection: the next turn finds no session.
                         Some(admission) => {
-                            session.admit(admission, now);
+                            let _ = catch_unwind(AssertUnwindSafe(|| session.admit(admission, now)));
                             self.queue(index);
                         }
                         None => self.remove(index),
@@ -457,9 +475,11 @@ impl Reactor {
         let Some(slot) = self.slots.get_mut(index as usize) else { return };
         let Some(session) = slot.session.take() else { return };
         let generation = slot.generation.wrapping_add(1);
-        let entry = slot.entry;
+        let entry = slot.entry.take();
         *slot = Slot { generation, queued: slot.queued, ..Slot::default() };
-        self.admission.remove(entry);
+        if let Some(entry) = entry {
+            self.admission.remove(entry);
+        }
         self.shared.open.store(self.sessions(), Ordering::Relaxed);
         // Closing the socket removes it from the poll. Dropping a handler may panic, too.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(session)));

@@ -146,42 +146,43 @@ async fn serve<P: AsyncProtocol, S: Service<P>>(
     }
     let is_admitted = slot.admission == Admission::Admitted;
     let login_at = now().checked_add(settings.deadlines.login);
+    let config = &settings.config;
     let secured = match &settings.tls {
         ListenerTls::Implicit(tls) => {
-            let (secure, info) = transport.accept_tls(tls, TlsStart::Implicit).await?;
+            transport.accept_tls(tls, TlsStart::Implicit).await?;
+            if !is_admitted {
+                transport.inner.refuse_server::<P>(config)?;
+                return close(transport).await;
+            }
+            let (machine, info) = transport.inner.open_server::<P>(config)?;
             peer.tls = Some(info);
-            Some(secure)
+            Some(machine)
         }
-        ListenerTls::TrustedLocal => match settings.tls.trusted(&peer.address) {
-            None => {
+        ListenerTls::StartTls(_) | ListenerTls::None | ListenerTls::TrustedLocal if !is_admitted => {
+            P::refuse(config, &mut transport.inner.tx);
+            return close(transport).await;
+        }
+        ListenerTls::TrustedLocal => {
+            let Some(secure) = settings.tls.trusted(&peer.address) else {
                 return Err(Error::Invalid(
                     "a remote client connected to a listener for local programs".into(),
                 ));
-            }
-            trusted => trusted,
-        },
+            };
+            Some(P::open_secure(config, secure, &mut transport.inner.tx))
+        }
         ListenerTls::StartTls(_) | ListenerTls::None => None,
     };
-    let tx = &mut transport.inner.tx;
-    match secured {
-        _ if !is_admitted => {
-            match secured {
-                Some(secure) => P::refuse_secure(&settings.config, secure, tx),
-                None => P::refuse(&settings.config, tx),
-            }
-            poll_fn(|cx| transport.poll_close(cx)).await
-        }
-        Some(secure) => {
-            let machine = P::open_secure(&settings.config, secure, tx);
-            transport.inner.release_plaintext()?;
-            let connection = Connection::new(transport, machine, peer.tls.clone());
-            service.secure(Session::new(connection, SessionState::new(peer, slot, settings, login_at))).await
-        }
-        None => {
-            let machine: <P as Protocol>::Cleartext = P::open(&settings.config, tx);
-            let connection = Connection::new(transport, machine, None);
-            let state = SessionState::new(peer, slot, settings, login_at);
-            service.cleartext(Session::new(connection, state)).await
-        }
-    }
+    let Some(machine) = secured else {
+        let machine: <P as Protocol>::Cleartext = P::open(config, &mut transport.inner.tx);
+        let connection = Connection::new(transport, machine, None);
+        let state = SessionState::new(peer, slot, settings, login_at);
+        return service.cleartext(Session::new(connection, state)).await;
+    };
+    let connection = Connection::new(transport, machine, peer.tls.clone());
+    service.secure(Session::new(connection, SessionState::new(peer, slot, settings, login_at))).await
+}
+
+/// Sends the refusal of a connection and closes it.
+async fn close(mut transport: TimedTransport) -> Result<(), Error> {
+    poll_fn(|cx| transport.poll_close(cx)).await
 }

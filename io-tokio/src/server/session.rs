@@ -13,7 +13,7 @@ use std::{
 use io_common::{
     ListenerTls, Peer, Protocol, ServerProtocol, TimeoutStage, server::SessionSettings, transport::TlsStart,
 };
-use proto_mail::{SendBuffer, StartTlsRequest, Upgrade, WaitFor};
+use proto_mail::{SendBuffer, StartTlsRequest, WaitFor};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     connection::{Connection, ConnectionEvent},
     error::Error,
-    timer::Timer,
+    timer::{Timer, now},
 };
 
 /// A session on cleartext.
@@ -110,6 +110,10 @@ impl<M: ServedMachine> Session<M> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<T>, Error>> {
         self.chunk = Chunk::Received(0..0);
+        if self.state.ended.is_none() && self.state.login_at.is_some_and(|at| at <= now()) {
+            // Also for a client that never stops sending.
+            self.end_login();
+        }
         if self.state.ended.is_none() {
             let step = &mut |event: ConnectionEvent<'_, M>, machine: &mut M, _: &mut SendBuffer| {
                 Ok::<_, Error>(match event {
@@ -145,10 +149,15 @@ impl<M: ServedMachine> Session<M> {
             return Poll::Ready(());
         }
         ready!(self.state.timer.poll_at(self.state.login_at, cx));
+        self.end_login();
+        Poll::Ready(())
+    }
+
+    /// Ends the session of a client that has not logged in in time.
+    fn end_login(&mut self) {
         self.connection.with(|_, tx| tx.put(M::Protocol::LOGIN_TIMED_OUT));
         let after = self.state.settings.deadlines.login;
         self.state.ended = Some(Err(io_common::Error::TimedOut { stage: TimeoutStage::Login, after }.into()));
-        Poll::Ready(())
     }
 
     fn awaits_command(&self) -> bool {
@@ -224,11 +233,10 @@ where
             return Err(proto_mail::Error::from(proto_mail::PeerError::PlaintextAfterStartTls).into());
         }
         let upgrade = P::accept(machine, request, &mut transport.inner.tx)?;
-        let (secure, info) = transport.accept_tls(tls, TlsStart::StartTls).await?;
-        let machine = upgrade.complete(secure, &mut transport.inner.rx)?;
-        transport.inner.release_plaintext()?;
-        state.peer.tls = Some(info.clone());
-        Ok(Session::new(Connection::new(transport, machine, Some(info)), state))
+        transport.accept_tls(tls, TlsStart::StartTls).await?;
+        let connection = Connection::complete(transport, upgrade)?;
+        state.peer.tls = connection.negotiated();
+        Ok(Session::new(connection, state))
     }
 }
 

@@ -85,9 +85,8 @@ impl SessionTable {
         if inner.admission.lacks_room(address) {
             inner.make_room(now);
         }
-        let admission = inner.admission.decide(address)?;
-        let entry = Entry { admission, address, awaits_login: true };
-        inner.admission.add(entry);
+        let entry = inner.admission.admit(address)?;
+        let admission = entry.admission();
         let key = inner.next;
         inner.next += 1;
         let signals = Arc::new(Signals::new(self.open.clone()));
@@ -118,7 +117,7 @@ impl SessionTable {
 impl Inner {
     /// Ends the session that makes room for a new one, if there is one.
     fn make_room(&mut self, now: Instant) {
-        let sessions = self.sessions.iter().map(|(key, session)| (*key, session.entry, session.accepted_at));
+        let sessions = self.sessions.iter().map(|(key, session)| (*key, &session.entry, session.accepted_at));
         let Some(key) = self.admission.gives_way(sessions, now) else { return };
         if let Some(session) = self.sessions.remove(&key) {
             self.admission.remove(session.entry);
