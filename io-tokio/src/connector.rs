@@ -5,7 +5,7 @@ use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use io_common::{
     Address, ClientProtocol, ConnectStage, Deadlines, Proxy, Security, StageObserver, StageReport,
-    StageReporter, StartTlsReadiness, Target, TimeoutStage, TlsClientConfig, TlsInfo, Trace,
+    StageReporter, StartTlsReadiness, Target, TimeoutStage, TlsClientConfig, Trace,
     protocol::ProtocolPorts,
     tls::{self, DetectedProtocol},
     trace::{Role, Tracer},

@@ -61,7 +61,7 @@ impl<C: Channel> ImapClient<C> {
     ) -> Result<AppendWriter<'_, C>, Error> {
         let append = append.into();
         let id = self.start(|client, tx| client.append(&append, size, tx)).await?;
-        self.tracker.unfinished = Unfinished::Append(id);
+        (self.tracker.unfinished, self.tracker.early) = (Unfinished::Append(id), None);
         let begun = self.until(|event, tracker| match event {
             Event::AppendReady(ready) if ready == id => Ok(Some(Ok(()))),
             Event::Completed { id: completed, status } if completed == id => {

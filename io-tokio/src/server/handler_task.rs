@@ -12,7 +12,7 @@ use io_common::server::{SessionTask, TurnOutcome, WakeReason};
 use super::{session_signals::Signal, session_table::SessionSlot};
 use crate::{
     socket::{Socket, with_buffer},
-    timer::{Timer, now},
+    timer::{POLL_TIME, Timer, let_others_run, now},
 };
 
 /// How often a session that does not read looks whether its peer has left.
@@ -89,14 +89,15 @@ impl Future for HandlerTask {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        // Not tokio's clock, which tests can pause.
+        let begun = Instant::now();
         loop {
+            if begun.elapsed() >= POLL_TIME {
+                return let_others_run(cx);
+            }
             match this.turn(cx) {
                 TurnOutcome::Waiting(at) => ready!(this.poll_wait(at, cx)),
-                TurnOutcome::Again => {
-                    // The other tasks first.
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
+                TurnOutcome::Again => return let_others_run(cx),
                 TurnOutcome::ClientAnnounced(client) => match this.slot.announced(client) {
                     Some(admission) => this.session.admit(admission, now()),
                     None => return Poll::Ready(()),

@@ -1,6 +1,12 @@
 //! Servers: listening ports, and a task for each session.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use io_common::{
     Address, ConnectionLimits, Deadlines, Handler, ListenerSettings, ListenerTls, Peer, ServerProtocol,
@@ -297,7 +303,8 @@ async fn admit(mut socket: Socket, table: &Arc<SessionTable>, accept: &impl Acce
     }
     let is_counted = accept.counts_addresses() && matches!(peer, Address::Ip(_));
     match table.admit(is_counted.then(|| peer.ip()), now()) {
-        Some(slot) => accept.start(socket, slot),
+        // A factory that panics ends only this connection.
+        Some(slot) => drop(catch_unwind(AssertUnwindSafe(|| accept.start(socket, slot)))),
         None => {
             // A new socket is writable at once.
             let _ = timeout(CUT_OFF_TIMEOUT, socket.writable()).await;
