@@ -2,7 +2,7 @@
 //! `std::net` and rustls.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use proto_imap::types::{
     Command, Condition, FetchAttribute, FetchCommand, LazyList, ListCommand, ListPattern, MailboxName,
     Section, SelectCommand, Untagged,
 };
-use proto_mail::{ChannelBinding, Credentials, Driver, Machine, Secure, SendBuffer};
+use proto_mail::{ChannelBinding, Credentials, Driver, Secure};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, StreamOwned};
 
@@ -46,7 +46,7 @@ pub(crate) fn fetch(mut socket: TcpStream, name: &str, tls: Arc<ClientConfig>, f
     let credentials = Credentials::password("alice", "secret");
     let (mut file, mut size, mut newest, mut step) = (File::create(file)?, 0, 0, Step::LogIn);
     let limit = |stream: &StreamOwned<_, TcpStream>, left| stream.sock.set_read_timeout(left);
-    drive(&mut driver, &mut stream, limit, |event, client: &mut Client<Secure>, tx| {
+    driver.run(&mut stream, Instant::now, limit, |event, client, tx| {
         match event {
             Event::Capabilities if matches!(step, Step::LogIn) => {
                 client.authenticate(LoginMethod::Strongest, &credentials, tx)?;
@@ -82,50 +82,14 @@ pub(crate) fn fetch(mut socket: TcpStream, name: &str, tls: Arc<ClientConfig>, f
                 }
                 Step::LogIn | Step::LogOut => {}
             },
-            Event::Closed => return Ok(Some(())),
             _ => {}
         }
-        Ok(None)
+        Ok::<_, Box<dyn std::error::Error>>(None::<()>)
     })?;
     file.sync_all()?;
     stream.conn.send_close_notify();
     stream.flush()?;
     Ok(size)
-}
-
-/// Moves bytes and events until `step` returns a value. `limit` sets the time limit of the stream's reads.
-fn drive<M: Machine, S: Read + Write, T>(
-    driver: &mut Driver<M, Instant>,
-    stream: &mut S,
-    limit: impl Fn(&S, Option<Duration>) -> io::Result<()>,
-    mut step: impl FnMut(M::Event<'_>, &mut M, &mut SendBuffer) -> Result<Option<T>>,
-) -> Result<T> {
-    loop {
-        while let Some((event, machine, tx)) = driver.next_event() {
-            if let Some(value) = step(event, machine, tx)? {
-                return Ok(value);
-            }
-        }
-        if driver.wants_write() {
-            driver.write_to(stream)?;
-            continue; // events may have waited for room in the output
-        }
-        if let Some(outcome) = driver.outcome() {
-            outcome?;
-            return Err("the session is over".into());
-        }
-        let now = Instant::now();
-        if driver.handle_timeout(now) {
-            continue;
-        }
-        let left = driver.deadline(now).map(|at| (at - now).max(Duration::from_millis(1)));
-        limit(stream, left)?;
-        match driver.read_from(stream) {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) => return Err(error.into()),
-            Ok(_) => {}
-        }
-    }
 }
 
 /// Vouches for TLS that rustls has put in place: binds logins to it, and gives the client randomness for SCRAM.

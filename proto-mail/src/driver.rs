@@ -2,54 +2,7 @@
 //!
 //! # A blocking driver
 //!
-//! A driver adds a socket and a clock. This one waits for the next event of any machine on any blocking stream (feature
-//! `std`):
-//!
-#![cfg_attr(feature = "std", doc = "```")]
-#![cfg_attr(not(feature = "std"), doc = "```ignore")]
-//! use std::io::{self, Read, Write};
-//! use std::thread;
-//! use std::time::{Duration, Instant};
-//!
-//! use proto_mail::{Driver, Machine, SendBuffer};
-//!
-//! /// Runs a session until it ends. `set_timeout` sets the stream's read timeout.
-//! fn run<M: Machine, S: Read + Write>(
-//!     driver: &mut Driver<M, Instant>,
-//!     stream: &mut S,
-//!     set_timeout: impl Fn(&S, Option<Duration>) -> io::Result<()>,
-//!     mut handle: impl FnMut(M::Event<'_>, &mut M, &mut SendBuffer),
-//! ) -> io::Result<()> {
-//!     loop {
-//!         driver.handle_events(&mut handle);
-//!         if driver.wants_write() {
-//!             driver.write_to(stream)?;
-//!             continue; // events may have waited for room in the output
-//!         }
-//!         if let Some(outcome) = driver.outcome() {
-//!             return outcome.map_err(io::Error::other);
-//!         }
-//!         let now = Instant::now();
-//!         if driver.handle_timeout(now) {
-//!             continue;
-//!         }
-//!         let left = driver.deadline(now).map(|at| (at - now).max(Duration::from_millis(1)));
-//!         if !driver.wants_read() {
-//!             // The machine delays its reply: only time continues the session.
-//!             thread::sleep(left.ok_or_else(|| io::Error::other("the application owes an answer"))?);
-//!             continue;
-//!         }
-//!         set_timeout(stream, left)?;
-//!         match driver.read_from(stream) {
-//!             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
-//!             Err(error) => return Err(error),
-//!             Ok(_) => {}
-//!         }
-//!     }
-//! }
-//! ```
-//!
-//! `handle` must answer every token before it returns, or drop it; this driver has no other way to wait for an answer.
+//! A driver adds a socket and a clock. `Driver::run` (feature `std`) runs any machine on any blocking stream.
 //!
 //! # An async driver
 //!

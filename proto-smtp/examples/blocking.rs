@@ -3,50 +3,16 @@
 //!
 //! Run it with `cargo run -p proto-smtp --example blocking`.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use proto_mail::{Driver, Machine, RecvBuffer, Secure, SendBuffer};
+use proto_mail::{Driver, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{Client, Event, Progress, Transaction};
 use proto_smtp::server::{self, Server};
 use proto_smtp::types::Response;
-
-/// Runs a session of any machine until it ends.
-fn run<M: Machine>(
-    driver: &mut Driver<M, Instant>,
-    stream: &mut TcpStream,
-    mut handle: impl FnMut(M::Event<'_>, &mut M, &mut SendBuffer),
-) -> io::Result<()> {
-    loop {
-        driver.handle_events(&mut handle);
-        if driver.wants_write() {
-            driver.write_to(stream)?;
-            continue; // events may have waited for room in the output
-        }
-        if let Some(outcome) = driver.outcome() {
-            return outcome.map_err(io::Error::other);
-        }
-        let now = Instant::now();
-        if driver.handle_timeout(now) {
-            continue;
-        }
-        let left = driver.deadline(now).map(|at| (at - now).max(Duration::from_millis(1)));
-        if !driver.wants_read() {
-            // The machine delays its reply: only time continues the session.
-            thread::sleep(left.ok_or_else(|| io::Error::other("the application owes an answer"))?);
-            continue;
-        }
-        stream.set_read_timeout(left)?;
-        match driver.read_from(stream) {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) => return Err(error),
-            Ok(_) => {}
-        }
-    }
-}
 
 /// Serves one session and returns the messages that arrived.
 fn serve(mut stream: TcpStream) -> io::Result<Vec<Vec<u8>>> {
@@ -56,7 +22,7 @@ fn serve(mut stream: TcpStream) -> io::Result<Vec<Vec<u8>>> {
     let server = Server::<Secure>::new(config, Secure::trusted_local(), &mut tx);
     let mut driver = Driver::with_buffers(server, RecvBuffer::new(), tx);
     let (mut messages, mut message) = (Vec::new(), Vec::new());
-    run(&mut driver, &mut stream, |event, server, tx| {
+    driver.run(&mut stream, Instant::now, TcpStream::set_read_timeout, |event, server, tx| {
         // A token that is stale or dropped is answered by the machine, so that errors need no care here.
         let _ = match event {
             server::Event::Mail(_, token) | server::Event::Rcpt(_, token) => {
@@ -73,6 +39,7 @@ fn serve(mut stream: TcpStream) -> io::Result<Vec<Vec<u8>>> {
             }
             _ => Ok(()),
         };
+        Ok::<_, io::Error>(None::<()>)
     })?;
     Ok(messages)
 }
@@ -82,23 +49,24 @@ fn send(mut stream: TcpStream, message: &[u8]) -> io::Result<Transaction> {
     let mut mail = Transaction::from_addresses("ann@client.example", ["bob@server.example"])
         .map_err(io::Error::other)?;
     let mut driver = Driver::new(Client::<Secure>::new(Config::default(), Secure::trusted_local()));
-    let mut failed = None;
-    run(&mut driver, &mut stream, |event, client, tx| {
+    driver.run(&mut stream, Instant::now, TcpStream::set_read_timeout, |event, client, tx| {
         let progress = match &event {
             Event::Capabilities(_) => mail.start(client, tx),
             event => mail.event(event, client, tx),
         };
-        let done = progress.and_then(|progress| match progress {
+        match progress.map_err(io::Error::other)? {
             Progress::SendData => {
-                client.data_writer()?.write(message, tx)?;
-                client.data_writer()?.finish(tx)
+                let written = client.data_writer().and_then(|mut writer| writer.write(message, tx));
+                written.and_then(|()| client.data_writer()?.finish(tx)).map_err(io::Error::other)?;
             }
-            Progress::Done if client.is_idle() && !client.is_closed() => client.quit(tx),
-            _ => Ok(()),
-        });
-        failed = failed.take().or(done.err());
+            Progress::Done if client.is_idle() && !client.is_closed() => {
+                client.quit(tx).map_err(io::Error::other)?;
+            }
+            _ => {}
+        }
+        Ok::<_, io::Error>(None::<()>)
     })?;
-    failed.map_or(Ok(mail), |error| Err(io::Error::other(error)))
+    Ok(mail)
 }
 
 pub(crate) fn main() -> io::Result<()> {

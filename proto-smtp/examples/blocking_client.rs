@@ -1,15 +1,13 @@
 //! Sends a message with STARTTLS in a program that blocks, with nothing but `std::net` and rustls: what a driver does at the
 //! TLS gate. [io-mio](../../io-mio) and [io-tokio](../../io-tokio) do it for you.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proto_mail::machine::Negotiation;
-use proto_mail::{
-    ChannelBinding, Cleartext, Credentials, Driver, Machine, Mechanism, RecvBuffer, Secure, SendBuffer,
-};
+use proto_mail::{ChannelBinding, Cleartext, Credentials, Driver, Mechanism, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event, Progress, Transaction, Upgrade};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
@@ -29,9 +27,10 @@ pub(crate) fn send(
     password: String,
 ) -> Result<Transaction> {
     let mut driver = Driver::new(Client::<Cleartext>::new(Config::default()));
-    drive(&mut driver, &mut socket, TcpStream::set_read_timeout, |event, _, _| {
-        Ok(matches!(event, Event::Capabilities(_)).then_some(()))
-    })?;
+    let ready = driver.run(&mut socket, Instant::now, TcpStream::set_read_timeout, |event, _, _| {
+        Ok::<_, io::Error>(matches!(event, Event::Capabilities(_)).then_some(()))
+    });
+    ready?.ok_or("the server refuses to serve")?;
     let (client, mut rx, tx) = driver.into_parts();
     let upgrade = negotiate(client, &mut socket, &mut rx, tx)?;
 
@@ -48,7 +47,7 @@ pub(crate) fn send(
     let credentials = Credentials::password("alice", password);
     let mut mail = Transaction::from_addresses("alice@example.com", ["bob@example.org"])?;
     let limit = |stream: &StreamOwned<_, TcpStream>, left| stream.sock.set_read_timeout(left);
-    drive(&mut driver, &mut stream, limit, |event, client: &mut Client<Secure>, tx| {
+    driver.run(&mut stream, Instant::now, limit, |event, client, tx| {
         let progress = match &event {
             Event::Capabilities(_) => {
                 let mechanism = client.choose_mechanism(&Mechanism::ALL, &credentials).into_result();
@@ -58,7 +57,6 @@ pub(crate) fn send(
             }
             Event::Auth(AuthOutcome::Accepted(_)) => mail.start(client, tx)?,
             Event::Auth(AuthOutcome::Rejected(reply)) => return Err(reply.to_string().into()),
-            Event::Closed(_) => return Ok(Some(())),
             event => mail.event(event, client, tx)?,
         };
         match progress {
@@ -66,10 +64,10 @@ pub(crate) fn send(
                 client.data_writer()?.write(MESSAGE, tx)?;
                 client.data_writer()?.finish(tx)?;
             }
-            Progress::Done if client.is_idle() => client.quit(tx)?,
+            Progress::Done if client.is_idle() && !client.is_closed() => client.quit(tx)?,
             _ => {}
         }
-        Ok(None)
+        Ok::<_, Box<dyn std::error::Error>>(None::<()>)
     })?;
     stream.conn.send_close_notify();
     stream.flush()?;
@@ -95,41 +93,6 @@ fn negotiate(
         match socket.read(rx.spare_mut(4096))? {
             0 => rx.close(),
             count => rx.filled(count),
-        }
-    }
-}
-
-/// Moves bytes and events until `step` returns a value. `limit` sets the time limit of the stream's reads.
-fn drive<M: Machine, S: Read + Write, T>(
-    driver: &mut Driver<M, Instant>,
-    stream: &mut S,
-    limit: impl Fn(&S, Option<Duration>) -> io::Result<()>,
-    mut step: impl FnMut(M::Event<'_>, &mut M, &mut SendBuffer) -> Result<Option<T>>,
-) -> Result<T> {
-    loop {
-        while let Some((event, machine, tx)) = driver.next_event() {
-            if let Some(value) = step(event, machine, tx)? {
-                return Ok(value);
-            }
-        }
-        if driver.wants_write() {
-            driver.write_to(stream)?;
-            continue; // events may have waited for room in the output
-        }
-        if let Some(outcome) = driver.outcome() {
-            outcome?;
-            return Err("the session is over".into());
-        }
-        let now = Instant::now();
-        if driver.handle_timeout(now) {
-            continue;
-        }
-        let left = driver.deadline(now).map(|at| (at - now).max(Duration::from_millis(1)));
-        limit(stream, left)?;
-        match driver.read_from(stream) {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) => return Err(error.into()),
-            Ok(_) => {}
         }
     }
 }
