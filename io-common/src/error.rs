@@ -117,7 +117,7 @@ pub enum TimeoutStage {
     /// The client's login.
     Login,
     /// What the program waits for, after any number of events.
-    Goal,
+    Operation,
 }
 
 /// The kind of a failure, for a program's exit code for example.
@@ -334,7 +334,7 @@ impl fmt::Display for TimeoutStage {
             Self::MinimumRate => "too little of a message arrived",
             Self::Send => "the peer did not read what was sent",
             Self::Login => "the client did not log in",
-            Self::Goal => "the operation did not finish",
+            Self::Operation => "the operation did not finish",
         })
     }
 }

@@ -3,6 +3,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod address;
+pub mod client;
 mod connect_stage;
 mod deadlines;
 pub mod error;
@@ -19,12 +20,13 @@ pub mod transport;
 pub mod workers;
 
 pub use address::Address;
+pub use client::ClientError;
 pub use connect_stage::{ConnectStage, StageObserver, StageReport, StageReporter};
 pub use deadlines::{Deadlines, MinimumRate};
 pub use error::{Error, ErrorKind, TimeoutStage};
 pub use protocol::{
-    ClientProtocol, ImapClient, ImapServer, MachineMut, Protocol, ServerProtocol, SmtpClient, SmtpServer,
-    StartTlsReadiness,
+    ClientProtocol, ImapClientProtocol, ImapServer, MachineMut, Protocol, ServerProtocol, SmtpClientProtocol,
+    SmtpServer, StartTlsReadiness,
 };
 pub use proxy::{Proxy, ProxyError};
 pub use server::{

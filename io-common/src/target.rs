@@ -20,14 +20,14 @@ pub struct Target {
     host: String,
     port: u16,
     security: Security,
-    connect_to: Option<Place>,
+    connect_to: Option<DialAddress>,
     verify_name: Option<String>,
     sni: ServerNameIndication,
 }
 
 /// The destination of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Place {
+enum DialAddress {
     Host(String, u16),
     Unix(PathBuf),
 }
@@ -43,7 +43,7 @@ impl Target {
     /// Connects to another host and port. The certificate must still be for the name given to [`new`](Self::new).
     #[must_use]
     pub fn dial_to(mut self, host: impl Into<String>, port: u16) -> Self {
-        self.connect_to = Some(Place::Host(host.into(), port));
+        self.connect_to = Some(DialAddress::Host(host.into(), port));
         self
     }
 
@@ -51,7 +51,7 @@ impl Target {
     /// [`new`](Self::new).
     #[must_use]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
-        self.connect_to = Some(Place::Unix(path.into()));
+        self.connect_to = Some(DialAddress::Unix(path.into()));
         self
     }
 
@@ -99,10 +99,10 @@ impl Target {
 
     /// Returns the host and port to connect to. For a Unix socket these are the server's own.
     #[must_use]
-    pub fn place(&self) -> (&str, u16) {
+    pub fn dial_address(&self) -> (&str, u16) {
         match &self.connect_to {
-            Some(Place::Host(host, port)) => (host, *port),
-            Some(Place::Unix(_)) | None => (&self.host, self.port),
+            Some(DialAddress::Host(host, port)) => (host, *port),
+            Some(DialAddress::Unix(_)) | None => (&self.host, self.port),
         }
     }
 
@@ -110,7 +110,7 @@ impl Target {
     #[must_use]
     pub fn unix_path(&self) -> Option<&Path> {
         match &self.connect_to {
-            Some(Place::Unix(path)) => Some(path),
+            Some(DialAddress::Unix(path)) => Some(path),
             _ => None,
         }
     }

@@ -4,18 +4,24 @@
 
 pub mod client;
 mod dial;
+pub mod imap;
 pub mod server;
+pub mod smtp;
 pub mod socket;
 mod timer_queue;
+mod typed_session;
 
 pub use client::{ConnectStage, Connection, ConnectionEvent, Connector, StageReport};
+pub use imap::ImapClient;
 pub use io_common::{
-    Address, Certificate, ClientCertificates, ClientProtocol, CloseReason, ConnectionLimits, Context,
-    Deadlines, Error, ErrorKind, Fingerprint, Handler, ImapClient, ImapServer, JobGroup, JobHandle, JobStep,
-    ListenerSettings, ListenerTls, MachineMut, MinimumRate, Next, Peer, Protocol, Proxy, ProxyError,
-    Security, ServerProtocol, SessionHandle, Slice, SmtpClient, SmtpServer, StartTlsReadiness, Target,
-    TimeoutStage, TlsClientConfig, TlsError, TlsErrorKind, TlsInfo, TlsServerConfig, TlsVersions, Trace,
-    TraceFormat, TraceWriter, TrustedProxies, WorkerLimits, Workers, error, protocol, tls, trace, workers,
+    Address, Certificate, ClientCertificates, ClientError, ClientProtocol, CloseReason, ConnectionLimits,
+    Context, Deadlines, Error, ErrorKind, Fingerprint, Handler, ImapClientProtocol, ImapServer, JobGroup,
+    JobHandle, JobStep, ListenerSettings, ListenerTls, MachineMut, MinimumRate, Next, Peer, Protocol, Proxy,
+    ProxyError, Security, ServerProtocol, SessionHandle, Slice, SmtpClientProtocol, SmtpServer,
+    StartTlsReadiness, Target, TimeoutStage, TlsClientConfig, TlsError, TlsErrorKind, TlsInfo,
+    TlsServerConfig, TlsVersions, Trace, TraceFormat, TraceWriter, TrustedProxies, WorkerLimits, Workers,
+    error, protocol, tls, trace, workers,
 };
 pub use server::{BoundPort, Reactor, ReactorHandle};
+pub use smtp::SmtpClient;
 pub use socket::{ConnectedSocket, Socket};

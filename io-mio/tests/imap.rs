@@ -12,9 +12,9 @@ use std::{
 };
 
 use io_mio::{
-    Connection, ConnectionEvent, ConnectionLimits, Connector, Context, Deadlines, Error, Handler, ImapClient,
-    ImapServer, ListenerTls, Next, Peer, Reactor, ReactorHandle, Security, TlsClientConfig, TlsVersions,
-    protocol::MachineMut,
+    Connection, ConnectionEvent, ConnectionLimits, Connector, Context, Deadlines, Error, Handler,
+    ImapClientProtocol, ImapServer, ListenerTls, Next, Peer, Reactor, ReactorHandle, Security,
+    TlsClientConfig, TlsVersions, protocol::MachineMut,
 };
 use proto_imap::{
     Config, Waits,
@@ -106,7 +106,7 @@ impl Drop for Running {
 
 fn connect(address: SocketAddr, security: Security, tls: TlsClientConfig) -> Connection<Client<Secure>> {
     let connector = Connector::new(tls).deadlines(Deadlines::uniform(Duration::from_secs(5)));
-    connector.connect::<ImapClient>(&target(address, security), &Arc::new(Config::default())).unwrap()
+    connector.connect::<ImapClientProtocol>(&target(address, security), &Arc::new(Config::default())).unwrap()
 }
 
 /// Logs in with the strongest mechanism. Returns whether the server accepted it.

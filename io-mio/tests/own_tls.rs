@@ -12,8 +12,9 @@ use std::{
 
 use io_mio::{
     ClientCertificates, ClientProtocol, Connection, ConnectionEvent, ConnectionLimits, Connector, Context,
-    Deadlines, Error, Handler, ImapClient, ImapServer, ListenerSettings, ListenerTls, Next, Peer, Reactor,
-    Security, ServerProtocol, SmtpClient, SmtpServer, Target, TlsClientConfig, TlsServerConfig, TlsVersions,
+    Deadlines, Error, Handler, ImapClientProtocol, ImapServer, ListenerSettings, ListenerTls, Next, Peer,
+    Reactor, Security, ServerProtocol, SmtpClientProtocol, SmtpServer, Target, TlsClientConfig,
+    TlsServerConfig, TlsVersions,
 };
 use proto_mail::{
     AuthRequest, AuthVerdict, Cleartext, Credentials, Machine, Mechanism, Mechanisms, Secure, SendBuffer,
@@ -153,7 +154,7 @@ fn logs_in_with_client_certificates_in_both_protocols() {
             }
             None => authority.trust(),
         };
-        let mut connection = connect::<ImapClient>(imap, &tls, &Arc::default()).unwrap();
+        let mut connection = connect::<ImapClientProtocol>(imap, &tls, &Arc::default()).unwrap();
         if connection.machine().capabilities().is_none() {
             until(&mut connection, |event| {
                 matches!(event, proto_imap::client::Event::Capabilities).then_some(())
@@ -166,7 +167,7 @@ fn logs_in_with_client_certificates_in_both_protocols() {
             _ => None,
         });
         assert_eq!(accepted, expected, "{name:?}");
-        let mut connection = connect::<SmtpClient>(smtp, &tls, &Arc::default()).unwrap();
+        let mut connection = connect::<SmtpClientProtocol>(smtp, &tls, &Arc::default()).unwrap();
         io_mio_ready(&mut connection);
         connection
             .with(|client, tx| client.authenticate(Mechanism::External, Credentials::external(), tx))
@@ -182,7 +183,7 @@ fn logs_in_with_client_certificates_in_both_protocols() {
     let required =
         identity.server().client_certificates(ClientCertificates::Required, users.pem.as_bytes()).unwrap();
     let address = serve::<ImapServer>(ListenerTls::StartTls(required), Arc::default());
-    let mut connection = match connect::<ImapClient>(address, &authority.trust(), &Arc::default()) {
+    let mut connection = match connect::<ImapClientProtocol>(address, &authority.trust(), &Arc::default()) {
         // With TLS 1.3 the server's refusal follows the client's handshake.
         Ok(connection) => connection,
         Err(error) => return assert!(matches!(error, Error::Tls(_)), "{error}"),
@@ -305,7 +306,7 @@ fn binds_to_the_certificate_that_a_resolver_chose() {
         ListenerTls::StartTls(tls),
         Arc::new(proto_imap::Config::default().offered_mechanisms(Mechanisms::all())),
     );
-    let connection = connect::<ImapClient>(address, &authority.trust(), &Arc::default()).unwrap();
+    let connection = connect::<ImapClientProtocol>(address, &authority.trust(), &Arc::default()).unwrap();
     let mut connection = connection;
     if connection.machine().capabilities().is_none() {
         until(&mut connection, |event| {

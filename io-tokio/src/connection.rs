@@ -8,32 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use io_common::client::ConnectionEvent;
 use io_common::{
     Address, ClientProtocol, Deadlines, Target, TimeoutStage, TlsClientConfig, TlsInfo,
     transport::{LOW_WATER, TlsStart},
 };
 use proto_mail::{Machine, OwnedEvents, SendBuffer, Upgrade};
 
-use crate::error::Error;
+use crate::Error;
 use crate::timed_transport::{Step, TimedTransport};
 use crate::timer::{POLL_TIME, let_others_run};
-
-/// Why [`Connection::drive`] calls its closure.
-pub enum ConnectionEvent<'e, M: Machine> {
-    /// The machine has an event.
-    Machine(M::Event<'e>),
-    /// Little output waits: the closure may queue more of an upload. May be called without cause.
-    Writable,
-}
-
-impl<M: Machine> fmt::Debug for ConnectionEvent<'_, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Machine(event) => f.debug_tuple("Machine").field(event).finish(),
-            Self::Writable => f.write_str("Writable"),
-        }
-    }
-}
 
 /// A client's machine and its connection, for programs that speak to the machine themselves: with pipelined commands, or
 /// extensions that [`ImapClient`](crate::ImapClient) and [`SmtpClient`](crate::SmtpClient) do not know.

@@ -15,9 +15,9 @@ use proto_mail::SendBuffer;
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
+    Error,
     connection::{Connection, ConnectionEvent},
     dial::{connect_unix, race, resolve, within},
-    error::Error,
     socket::Socket,
     timed_transport::TimedTransport,
     timer::now,
@@ -191,7 +191,7 @@ impl Connector {
             stages.complete(ConnectStage::Connected(Address::Unix(Some(path.into()))));
             return Ok(Dialled { socket, probe: None });
         }
-        let (host, port) = target.place();
+        let (host, port) = target.dial_address();
         let (dialled_host, dialled_port) = match &self.proxy {
             Some(proxy) => (proxy.host(), proxy.port()),
             None => (host, port),
@@ -268,7 +268,7 @@ impl Connector {
         connection: &mut Connection<P::Cleartext>,
     ) -> Result<(), Error> {
         let after = self.deadlines.greeting.saturating_mul(3);
-        within(after, TimeoutStage::Goal, connection.drive(prepare_starttls::<P>)).await
+        within(after, TimeoutStage::Operation, connection.drive(prepare_starttls::<P>)).await
     }
 
     /// Asks on a second connection whether the port speaks TLS. Failures are ignored: only a TLS reply counts.

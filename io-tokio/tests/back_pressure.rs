@@ -36,8 +36,8 @@ const LATER: Duration = Duration::from_secs(5);
 async fn imap(stream: DuplexStream) -> ImapClient<Cleartext> {
     let connector = Connector::new(Identity::localhost().trust());
     let config = Arc::new(proto_imap::Config::default().danger_cleartext());
-    let connection =
-        connector.danger_connect_cleartext_over::<io_common::ImapClient>(Socket::new(stream), &config);
+    let connection = connector
+        .danger_connect_cleartext_over::<io_common::ImapClientProtocol>(Socket::new(stream), &config);
     ImapClient::over(connection.unwrap()).await.unwrap()
 }
 

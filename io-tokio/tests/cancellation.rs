@@ -20,11 +20,12 @@ use std::{
 };
 
 use io_tokio::{
-    Connector, Error, ImapClient, SmtpClient, Socket, TlsClientConfig, smtp::Begun, smtp::Envelope,
+    Connector, Error, ImapClient, SmtpClient, Socket, TlsClientConfig, smtp::Envelope, smtp::EnvelopeOutcome,
 };
+use mailwire_fixtures::scripts::{ImapScript, Log, SmtpScript};
 use proto_imap::types::{AppendCommand, FetchAttribute, MailboxName, SearchKey, Section, StatusAttribute};
 use proto_mail::{Cleartext, Credentials, Mechanism};
-use scripted::{ImapScript, Log, Scripted, SmtpScript};
+use scripted::Scripted;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 type Imap = ImapClient<Cleartext>;
@@ -40,7 +41,7 @@ async fn imap(log: &Log) -> Imap {
     let socket = Socket::new(Scripted::new(ImapScript::new(log)));
     let config = Arc::new(proto_imap::Config::default().danger_cleartext());
     let connection =
-        connector().danger_connect_cleartext_over::<io_tokio::io_common::ImapClient>(socket, &config);
+        connector().danger_connect_cleartext_over::<io_tokio::io_common::ImapClientProtocol>(socket, &config);
     let mut imap = ImapClient::over(connection.unwrap()).await.unwrap();
     imap.danger_cleartext_login(Mechanism::Plain, &Credentials::password("u", &b"p"[..])).await.unwrap();
     imap.select("box3").await.unwrap();
@@ -52,7 +53,7 @@ async fn smtp(log: &Log) -> Smtp {
     let socket = Socket::new(Scripted::new(SmtpScript::new(log)));
     let config = Arc::new(proto_smtp::Config::default().danger_cleartext());
     let connection =
-        connector().danger_connect_cleartext_over::<io_tokio::io_common::SmtpClient>(socket, &config);
+        connector().danger_connect_cleartext_over::<io_tokio::io_common::SmtpClientProtocol>(socket, &config);
     let smtp = SmtpClient::over(connection.unwrap()).await.unwrap();
     log.lock().unwrap().clear();
     smtp
@@ -297,7 +298,9 @@ async fn a_dropped_message_is_delivered_completely_or_not_at_all() {
     assert!(interrupted > 3, "{interrupted}");
     let interrupted = drop_smtp_work(&own, |smtp| {
         Box::pin(async {
-            let Begun::Writer(mut writer) = smtp.begin(envelope("first@example.org")).await.unwrap() else {
+            let EnvelopeOutcome::Accepted(mut writer) =
+                smtp.send_stream(envelope("first@example.org")).await.unwrap()
+            else {
                 panic!("the recipient is accepted");
             };
             let (first, last) = MESSAGE.split_at(9);

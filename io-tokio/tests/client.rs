@@ -23,8 +23,9 @@ use io_tokio::{
     ConnectionLimits, Connector, Deadlines, Error, ErrorKind, ImapClient, ListenerSettings, ListenerTls,
     Security, Server, SmtpClient, SmtpServer, Socket, Target, io_common,
     server::{BoundPort, SecureSession},
-    smtp::{Begun, Envelope},
+    smtp::{Envelope, EnvelopeOutcome},
 };
+use mailwire_fixtures::scripts;
 use proto_imap::types::{AppendCommand, Condition, MailboxName};
 use proto_mail::{
     AuthVerdict, Cleartext, Credentials, Mechanism, Mechanisms, sasl::ScramKeys, token::AuthQuestion,
@@ -43,15 +44,15 @@ fn connector() -> Connector {
 
 async fn imap(stream: DuplexStream) -> Result<ImapClient<Cleartext>, Error> {
     let config = Arc::new(proto_imap::Config::default().danger_cleartext());
-    let connection =
-        connector().danger_connect_cleartext_over::<io_common::ImapClient>(Socket::new(stream), &config);
+    let connection = connector()
+        .danger_connect_cleartext_over::<io_common::ImapClientProtocol>(Socket::new(stream), &config);
     ImapClient::over(connection?).await
 }
 
 async fn smtp(stream: DuplexStream) -> Result<SmtpClient<Cleartext>, Error> {
     let config = Arc::new(proto_smtp::Config::default().danger_cleartext());
-    let connection =
-        connector().danger_connect_cleartext_over::<io_common::SmtpClient>(Socket::new(stream), &config);
+    let connection = connector()
+        .danger_connect_cleartext_over::<io_common::SmtpClientProtocol>(Socket::new(stream), &config);
     SmtpClient::over(connection?).await
 }
 
@@ -161,7 +162,9 @@ async fn each_recipient_has_its_own_result() {
     );
     let mut smtp = smtp(client).await.unwrap();
     let envelope = Envelope::new("a@example.com", ["b@example.org", "c@example.org"]).unwrap();
-    let Begun::Writer(mut writer) = smtp.begin(envelope).await.unwrap() else { panic!("one is accepted") };
+    let EnvelopeOutcome::Accepted(mut writer) = smtp.send_stream(envelope).await.unwrap() else {
+        panic!("one is accepted")
+    };
     writer.write_all(b"one line\r\n").await.unwrap();
     let report = writer.finish().await;
     let [one, two] = report.recipients() else { panic!("{report:?}") };
@@ -174,10 +177,11 @@ async fn each_recipient_has_its_own_result() {
 
 #[tokio::test(start_paused = true)]
 async fn an_invalid_envelope_does_not_end_the_session() {
-    let log = scripted::Log::default();
+    let log = scripts::Log::default();
     let config = Arc::new(proto_smtp::Config::default().danger_cleartext());
-    let socket = Socket::new(scripted::Scripted::new(scripted::SmtpScript::new(&log)));
-    let connection = connector().danger_connect_cleartext_over::<io_common::SmtpClient>(socket, &config);
+    let socket = Socket::new(scripted::Scripted::new(scripts::SmtpScript::new(&log)));
+    let connection =
+        connector().danger_connect_cleartext_over::<io_common::SmtpClientProtocol>(socket, &config);
     let mut smtp = SmtpClient::over(connection.unwrap()).await.unwrap();
     assert!(matches!(Envelope::new("a", []), Err(Error::Invalid(_))));
     let report = smtp.send(Envelope::new("a@example.com", []).unwrap(), "x\r\n").await.unwrap();

@@ -19,7 +19,7 @@ use common::Identity;
 use io_tokio::{
     ConnectStage, Connection, ConnectionLimits, Connector, Deadlines, Error, ErrorKind, ListenerTls, Proxy,
     ProxyError, Security, Server, SmtpServer, Target,
-    io_common::{self, SmtpClient, TimeoutStage},
+    io_common::{self, SmtpClientProtocol, TimeoutStage},
     server::SecureSession,
 };
 use proto_mail::Secure;
@@ -83,7 +83,7 @@ fn behind_proxy(security: Security) -> Target {
 }
 
 async fn connect(connector: &Connector, target: &Target) -> Result<Connection<Client<Secure>>, Error> {
-    connector.connect::<SmtpClient>(target, &Arc::default()).await
+    connector.connect::<SmtpClientProtocol>(target, &Arc::default()).await
 }
 
 /// Returns the first event of the session under TLS, as text.
@@ -169,7 +169,8 @@ async fn a_greeting_behind_the_proxys_reply_is_the_servers() {
     let connector = connector(&Identity::localhost()).proxy(http(address));
     let target = behind_proxy(Security::StartTls);
     let config = Arc::new(proto_smtp::Config::default().danger_cleartext());
-    let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&target, &config).await.unwrap();
+    let mut connection =
+        connector.danger_connect_cleartext::<SmtpClientProtocol>(&target, &config).await.unwrap();
     let greeting = format!("{:?}", connection.next_event().await.unwrap());
     assert!(greeting.contains("mx.example ready"), "{greeting}");
     // With implicit TLS nothing may precede the server's handshake: the client does not take cleartext there for TLS.

@@ -242,7 +242,10 @@ async fn the_status_of_an_append_is_never_that_of_another() {
     let config = Arc::new(proto_imap::Config::default().danger_cleartext());
     let connector = Connector::new(io_tokio::TlsClientConfig::danger_accept_any_certificate().unwrap());
     let connection = connector
-        .danger_connect_cleartext_over::<io_tokio::io_common::ImapClient>(Socket::new(client), &config)
+        .danger_connect_cleartext_over::<io_tokio::io_common::ImapClientProtocol>(
+            Socket::new(client),
+            &config,
+        )
         .unwrap();
     let mut imap = ImapClient::over(connection).await.unwrap();
     let mut writer = imap.append_stream("INBOX", 7).await.unwrap();

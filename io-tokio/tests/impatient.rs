@@ -21,7 +21,7 @@ use io_tokio::{
     ConnectionLimits, Connector, Deadlines, Error, ListenerSettings, ListenerTls, Security, Server,
     SmtpClient, SmtpServer, Socket, Target,
     server::SecureSession,
-    smtp::{Begun, Envelope},
+    smtp::{Envelope, EnvelopeOutcome},
 };
 use proto_smtp::{server::Event, types::Response};
 use tokio::{
@@ -110,7 +110,10 @@ async fn messages_arrive_whole_or_not_at_all_under_tls() {
             drop_after(polls, smtp.send(envelope(), first.clone())).await.map(Result::unwrap)
         } else {
             let written = drop_after(polls, async {
-                let Begun::Writer(mut writer) = smtp.begin(envelope()).await.unwrap() else { panic!() };
+                let EnvelopeOutcome::Accepted(mut writer) = smtp.send_stream(envelope()).await.unwrap()
+                else {
+                    panic!()
+                };
                 for piece in first.as_bytes().chunks(100) {
                     writer.write_all(piece).await.unwrap();
                 }

@@ -202,7 +202,7 @@ async fn tls_begins_behind_the_header() {
             let connector = Connector::new(identity.trust());
             let socket = Socket::try_from(stream).unwrap();
             let connected = connector
-                .connect_over::<io_tokio::io_common::SmtpClient>(socket, &target, &Arc::default())
+                .connect_over::<io_tokio::io_common::SmtpClientProtocol>(socket, &target, &Arc::default())
                 .await;
             let connection = connected.unwrap();
             timeout(Duration::from_secs(10), connection.close()).await.unwrap().unwrap();

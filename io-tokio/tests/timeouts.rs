@@ -30,8 +30,8 @@ fn connector() -> Connector {
 
 async fn cleartext_imap(stream: DuplexStream) -> Result<ImapClient<Cleartext>, Error> {
     let config = Arc::new(proto_imap::Config::default().danger_cleartext());
-    let connection =
-        connector().danger_connect_cleartext_over::<io_common::ImapClient>(Socket::new(stream), &config);
+    let connection = connector()
+        .danger_connect_cleartext_over::<io_common::ImapClientProtocol>(Socket::new(stream), &config);
     ImapClient::over(connection?).await
 }
 

@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use io_mio::{Connection, Connector, Deadlines, Error, Security, SmtpClient, Target, TlsClientConfig};
+use io_mio::{
+    Connection, Connector, Deadlines, Error, Security, SmtpClientProtocol, Target, TlsClientConfig,
+};
 use mailclient::delivery::{
     self, Clock, DeliveryReport, DeliveryStage, DeliveryStatus, Message, RetryPolicy,
 };
@@ -100,7 +102,7 @@ fn connect(address: SocketAddr) -> Result<Connection<Client<Cleartext>>, Error> 
         .without_probe();
     let target = Target::new(address.ip().to_string(), address.port(), Security::StartTls);
     let config = Arc::new(Config::default().danger_cleartext());
-    let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&target, &config)?;
+    let mut connection = connector.danger_connect_cleartext::<SmtpClientProtocol>(&target, &config)?;
     delivery::wait_until_ready(&mut connection)?;
     Ok(connection)
 }

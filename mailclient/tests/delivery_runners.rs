@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use io_mio::{Deadlines, Security, SmtpClient, Target, TlsClientConfig};
+use io_mio::{Deadlines, Security, SmtpClientProtocol, Target, TlsClientConfig};
 use mailclient::delivery::{
     self, Clock, DeliveryReport, DeliveryRequest, DeliveryStatus, Diagnostic, Dispatcher, Journal, Message,
     Pool, PoolLimits, RecipientReport, RetryPolicy, Route, tokio as on_tokio,
@@ -239,7 +239,7 @@ fn run(case: Case) {
     let (to, own) = (target(address), config.clone());
     let connector = io_mio::Connector::new(any_certificate()).deadlines(deadlines()).without_probe();
     let route = Route::<Cleartext>::new("127.0.0.1", address.port(), move || {
-        let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&to, &own)?;
+        let mut connection = connector.danger_connect_cleartext::<SmtpClientProtocol>(&to, &own)?;
         delivery::wait_until_ready(&mut connection)?;
         Ok(connection)
     });
@@ -251,7 +251,8 @@ fn run(case: Case) {
     let route = on_tokio::Route::<Cleartext>::new("127.0.0.1", server.address.port(), move || {
         let (connector, to, config) = (connector.clone(), to.clone(), config.clone());
         async move {
-            let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&to, &config).await?;
+            let mut connection =
+                connector.danger_connect_cleartext::<SmtpClientProtocol>(&to, &config).await?;
             on_tokio::wait_until_ready(&mut connection).await?;
             Ok(connection)
         }

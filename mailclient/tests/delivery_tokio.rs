@@ -52,7 +52,7 @@ fn route(address: SocketAddr) -> Route<Cleartext> {
         let (connector, target, config) = (connector.clone(), target.clone(), config.clone());
         async move {
             let mut connection = connector
-                .danger_connect_cleartext::<io_tokio::io_common::SmtpClient>(&target, &config)
+                .danger_connect_cleartext::<io_tokio::io_common::SmtpClientProtocol>(&target, &config)
                 .await?;
             wait_until_ready(&mut connection).await?;
             Ok(connection)

@@ -18,8 +18,8 @@ use std::{
 use bytes::Bytes;
 use io_mio::{
     Connection, ConnectionEvent, ConnectionLimits, Connector, Context, Deadlines, Error, ErrorKind, Handler,
-    ListenerTls, Next, Peer, Reactor, ReactorHandle, Security, SmtpClient, SmtpServer, TlsClientConfig,
-    TlsVersions,
+    ListenerTls, Next, Peer, Reactor, ReactorHandle, Security, SmtpClientProtocol, SmtpServer,
+    TlsClientConfig, TlsVersions,
 };
 use loopback::{localhost, target, users};
 use mailclient::{delivery, login::LoggedIn};
@@ -114,7 +114,8 @@ impl Drop for Running {
 fn connect(address: SocketAddr, security: Security, tls: TlsClientConfig) -> Connection<Client<Secure>> {
     let connector = Connector::new(tls).deadlines(Deadlines::uniform(Duration::from_secs(10)));
     let target = target(address, security);
-    let mut connection = connector.connect::<SmtpClient>(&target, &Arc::new(Config::default())).unwrap();
+    let mut connection =
+        connector.connect::<SmtpClientProtocol>(&target, &Arc::new(Config::default())).unwrap();
     connection
         .drive(|turn, _, _| {
             Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Capabilities(_))).then_some(()))
@@ -318,7 +319,7 @@ fn log_in(times: usize, replies: &'static [&'static str]) -> (Vec<Result<LoggedI
     let (address, trust, server) = scripted(replies);
     let connector = Connector::new(trust).deadlines(Deadlines::uniform(Duration::from_secs(5)));
     let to = target(address, Security::ImplicitTls);
-    let mut connection = connector.connect::<SmtpClient>(&to, &Arc::new(Config::default())).unwrap();
+    let mut connection = connector.connect::<SmtpClientProtocol>(&to, &Arc::new(Config::default())).unwrap();
     delivery::wait_until_ready(&mut connection).unwrap();
     let credentials = || Credentials::password("user", &b"secret"[..]);
     let outcomes =

@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::time::Duration;
 
 use cpu_time::ThreadTime;
 use mailmime::{Address, Limits, Scanner, Structure};
-use support::{MEBIBYTE, check_groups, fill, hostile, named, peak};
+use mailwire_fixtures::allocator::{Counting, peak};
+use mailwire_fixtures::messages::{MEBIBYTE, check_groups, fill, hostile, named};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn memory_and_records_are_bounded_for_hostile_messages() {

@@ -3,12 +3,13 @@
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "../../mailmime/tests/support/mod.rs"]
-mod support;
-
 use mailmime::{Part, Structure};
 use mailstore::*;
-use support::{MEBIBYTE, check_groups, fill, hostile, named, peak};
+use mailwire_fixtures::allocator::{Counting, peak};
+use mailwire_fixtures::messages::{MEBIBYTE, check_groups, fill, hostile, named};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn store() -> (tempfile::TempDir, SqliteStore, MailboxId) {
     let directory = tempfile::tempdir().unwrap();

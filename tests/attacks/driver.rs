@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use io_mio::{
     CloseReason, ConnectionEvent, ConnectionLimits, Context, Deadlines, Error, ErrorKind, Handler,
-    ImapClient, ImapServer, ListenerTls, Next, Peer, Reactor, ReactorHandle, Security, ServerProtocol,
-    SmtpClient, SmtpServer, TlsClientConfig, TlsServerConfig, TlsVersions,
+    ImapClientProtocol, ImapServer, ListenerTls, Next, Peer, Reactor, ReactorHandle, Security,
+    ServerProtocol, SmtpClientProtocol, SmtpServer, TlsClientConfig, TlsServerConfig, TlsVersions,
 };
 use mailclient::delivery::{Pool, PoolLimits, Route};
 use proto_mail::{Machine, PeerError, SendBuffer, StartTlsRequest};
@@ -104,7 +104,7 @@ fn hellos(connections: usize) -> Vec<(Vec<u16>, bool)> {
                     (extensions, full)
                 });
                 let mut connection = connector
-                    .connect::<ImapClient>(&target(port, Security::ImplicitTls), &Arc::default())
+                    .connect::<ImapClientProtocol>(&target(port, Security::ImplicitTls), &Arc::default())
                     .unwrap();
                 connection
                     .drive(|turn, _, _| {
@@ -199,7 +199,9 @@ fn rejects_a_protocol_that_was_not_offered() -> bool {
                 assert!(extensions(&client_hello(&socket)).contains(&APPLICATION_PROTOCOLS));
                 answer(&mut socket);
             });
-            connector.connect::<ImapClient>(&target(port, Security::ImplicitTls), &Arc::default()).is_err()
+            connector
+                .connect::<ImapClientProtocol>(&target(port, Security::ImplicitTls), &Arc::default())
+                .is_err()
         })
     };
     let knows_others = refused(|socket| {
@@ -252,7 +254,9 @@ fn detects_bytes_that_arrive_with_the_starttls_reply() -> bool {
             let _ = socket.read_to_end(&mut rest);
             assert_eq!(rest, b"", "the client continues");
         });
-        connector().connect::<ImapClient>(&target(port, Security::StartTls), &Arc::default()).unwrap_err()
+        connector()
+            .connect::<ImapClientProtocol>(&target(port, Security::StartTls), &Arc::default())
+            .unwrap_err()
     });
     let server = TestServer::start::<SmtpServer>(&Arc::default(), Mode::StartTls);
     let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
@@ -275,12 +279,12 @@ fn sessions_of_two_tls_modes_cannot_be_spliced() -> bool {
     let imap = TestServer::start::<ImapServer>(&Arc::default(), Mode::StartTls);
     let implicit = spliced::<ImapPeer>(imap.port, &["", "x STARTTLS\r\n"], Security::ImplicitTls, |target| {
         let connector = connector().deadlines(Deadlines::uniform(Duration::from_millis(400)));
-        let mut connection = connector.connect::<ImapClient>(target, &Arc::default()).unwrap();
+        let mut connection = connector.connect::<ImapClientProtocol>(target, &Arc::default()).unwrap();
         connection.drive(|_, _, _| Ok::<Option<()>, Error>(None)).is_err()
     });
     let smtp = TestServer::start::<SmtpServer>(&Arc::default(), Mode::Implicit);
     let starttls = spliced::<SmtpPeer>(smtp.port, &[], Security::StartTls, |target| {
-        let mut connection = connector().connect::<SmtpClient>(target, &Arc::default()).unwrap();
+        let mut connection = connector().connect::<SmtpClientProtocol>(target, &Arc::default()).unwrap();
         // The greeting answers no command of the client, so the client never continues.
         mailclient::delivery::wait_until_ready(&mut connection).is_err()
     });

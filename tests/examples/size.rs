@@ -12,6 +12,8 @@ const PROGRAMS: &[(&str, usize)] = &[
     ("io-tokio/examples/smtp_client.rs", 20),
     ("io-tokio/examples/smtp_server.rs", 40),
     ("io-tokio/examples/imap_client.rs", 35),
+    ("io-mio/examples/smtp_client.rs", 24),
+    ("io-mio/examples/imap_client.rs", 30),
     ("mailserver/examples/own_storage.rs", 120),
 ];
 /// The most lines in the body of the first test with `mailtest`.

@@ -14,7 +14,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use io_mio::{
-    ClientProtocol, ImapClient, ImapServer, ServerProtocol, SmtpClient, SmtpServer, StartTlsReadiness,
+    ClientProtocol, ImapClientProtocol, ImapServer, ServerProtocol, SmtpClientProtocol, SmtpServer,
+    StartTlsReadiness,
 };
 use payloads::{Case, Expected};
 use proto_imap::types::{Condition, StatusResponse, Text};
@@ -309,7 +310,7 @@ fn smtp_answer<C: Channel>(
     }
 }
 
-impl ClientUnderTest for ImapClient {
+impl ClientUnderTest for ImapClientProtocol {
     const GENUINE: &'static [&'static str] = &[
         "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nM1 OK done\r\n",
         "+ \r\n",
@@ -332,7 +333,7 @@ impl ClientUnderTest for ImapClient {
     }
 }
 
-impl ClientUnderTest for SmtpClient {
+impl ClientUnderTest for SmtpClientProtocol {
     const GENUINE: &'static [&'static str] =
         &["250-mx.example\r\n250 AUTH PLAIN\r\n", "235 2.7.0 welcome\r\n", "421 4.3.2 good-bye\r\n"];
 
@@ -441,8 +442,11 @@ fn imap_server_discards_injected_bytes() {
 
 #[test]
 fn imap_client_discards_injected_bytes() {
-    let count =
-        attack(&TestClient::<ImapClient>(imap()), &payloads::IMAP_RESPONSES, &payloads::imap_client());
+    let count = attack(
+        &TestClient::<ImapClientProtocol>(imap()),
+        &payloads::IMAP_RESPONSES,
+        &payloads::imap_client(),
+    );
     assert!(count > 1000, "{count}");
 }
 
@@ -460,7 +464,7 @@ fn smtp_server_discards_injected_bytes() {
 #[test]
 fn smtp_client_discards_injected_bytes() {
     for dialect in [Dialect::Smtp, Dialect::Lmtp] {
-        let victim = TestClient::<SmtpClient>(smtp(dialect));
+        let victim = TestClient::<SmtpClientProtocol>(smtp(dialect));
         let count = attack(&victim, &payloads::SMTP_REPLIES, &payloads::smtp_client());
         assert!(count > 1000, "{count}");
     }

@@ -9,9 +9,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use io_mio::{
-    Connection, ConnectionEvent, ConnectionLimits, Connector, Context, Deadlines, Error, Handler, ImapClient,
-    ImapServer, ListenerTls, Next, Peer, Reactor, ReactorHandle, Security, ServerProtocol, SmtpClient,
-    SmtpServer, Target, TlsClientConfig, TlsServerConfig, TlsVersions,
+    Connection, ConnectionEvent, ConnectionLimits, Connector, Context, Deadlines, Error, Handler,
+    ImapClientProtocol, ImapServer, ListenerTls, Next, Peer, Reactor, ReactorHandle, Security,
+    ServerProtocol, SmtpClientProtocol, SmtpServer, Target, TlsClientConfig, TlsServerConfig, TlsVersions,
 };
 use proto_mail::{AuthRequest, Cleartext, Machine, Mechanism, Mechanisms, Secure, SendBuffer};
 
@@ -178,7 +178,7 @@ impl TestClient<'_> {
         use proto_smtp::client::{AuthOutcome, Event};
         let (connector, target) = self.connector(server);
         let config = Arc::new(proto_smtp::Config::default());
-        let mut connection = connector.connect::<SmtpClient>(&target, &config).unwrap();
+        let mut connection = connector.connect::<SmtpClientProtocol>(&target, &config).unwrap();
         connection
             .drive(|turn, _, _| {
                 Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Capabilities(_))).then_some(()))
@@ -202,7 +202,7 @@ impl TestClient<'_> {
         use proto_imap::client::{AuthOutcome, Event, LoginMethod};
         let (connector, target) = self.connector(server);
         let config = Arc::new(proto_imap::Config::default());
-        let mut connection = connector.connect::<ImapClient>(&target, &config).unwrap();
+        let mut connection = connector.connect::<ImapClientProtocol>(&target, &config).unwrap();
         connection
             .drive(|turn, _, _| {
                 Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Capabilities)).then_some(()))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use io_mio::{ImapClient, ImapServer};
+use io_mio::{ImapClientProtocol, ImapServer};
 use proto_imap::client::{self, Client, LoginMethod};
 use proto_imap::parse::{self, Context};
 use proto_imap::server::{self, LiteralOffer, Reply, Server};
@@ -26,7 +26,7 @@ use crate::{Driver, Settings, Side, clients, servers};
 pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
     let config = configuration(settings);
     match side {
-        Side::Client => Box::new(ClientRole::<ImapClient>::new(&config, settings.cleartext)),
+        Side::Client => Box::new(ClientRole::<ImapClientProtocol>::new(&config, settings.cleartext)),
         Side::Server => Box::new(ServerRole::<ImapServer>::new(&config, settings.cleartext)),
     }
 }
@@ -35,7 +35,7 @@ pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
 pub(crate) fn start_on(driver: Driver, settings: &Settings, side: Side) -> Box<dyn Role> {
     let config = configuration(settings);
     match side {
-        Side::Client => clients::start::<ImapClient>(driver, config, settings.cleartext),
+        Side::Client => clients::start::<ImapClientProtocol>(driver, config, settings.cleartext),
         Side::Server => servers::start::<ImapServer>(driver, config, settings.cleartext),
     }
 }

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_mio::{SmtpClient, SmtpServer};
+use io_mio::{SmtpClientProtocol, SmtpServer};
 use proto_mail::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer,
     StartTlsRequest,
@@ -26,7 +26,7 @@ use crate::{Driver, Settings, Side, clients, servers};
 pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
     let config = configuration(settings, side);
     match side {
-        Side::Client => Box::new(ClientRole::<SmtpClient>::new(&config, settings.cleartext)),
+        Side::Client => Box::new(ClientRole::<SmtpClientProtocol>::new(&config, settings.cleartext)),
         Side::Server => Box::new(ServerRole::<SmtpServer>::new(&config, settings.cleartext)),
     }
 }
@@ -35,7 +35,7 @@ pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
 pub(crate) fn start_on(driver: Driver, settings: &Settings, side: Side) -> Box<dyn Role> {
     let config = configuration(settings, side);
     match side {
-        Side::Client => clients::start::<SmtpClient>(driver, config, settings.cleartext),
+        Side::Client => clients::start::<SmtpClientProtocol>(driver, config, settings.cleartext),
         Side::Server => servers::start::<SmtpServer>(driver, config, settings.cleartext),
     }
 }

@@ -10,13 +10,13 @@ use crate::error::Error;
 
 /// An IMAP client.
 #[derive(Debug, Clone, Copy)]
-pub struct ImapClient;
+pub struct ImapClientProtocol;
 
 /// An IMAP server.
 #[derive(Debug, Clone, Copy)]
 pub struct ImapServer;
 
-impl Protocol for ImapClient {
+impl Protocol for ImapClientProtocol {
     type Cleartext = client::Client<Cleartext>;
     type Secure = client::Client<Secure>;
     type Upgrade = client::Upgrade;
@@ -27,7 +27,7 @@ impl Protocol for ImapClient {
     const STARTTLS_PORT: u16 = 143;
 }
 
-impl ClientProtocol for ImapClient {
+impl ClientProtocol for ImapClientProtocol {
     type Negotiation = client::StartTls;
 
     fn open(config: &Arc<Config>, _: &mut SendBuffer) -> Self::Cleartext {

@@ -5,7 +5,7 @@ pub(crate) mod ports;
 pub(crate) mod smtp;
 pub(crate) mod traits;
 
-pub use imap::{ImapClient, ImapServer};
+pub use imap::{ImapClientProtocol, ImapServer};
 pub use ports::ProtocolPorts;
-pub use smtp::{SmtpClient, SmtpServer, service_refused, session_ready};
+pub use smtp::{SmtpClientProtocol, SmtpServer, service_refused, session_ready};
 pub use traits::{ClientProtocol, MachineMut, Protocol, ServerProtocol, StartTlsReadiness};

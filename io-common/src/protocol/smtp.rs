@@ -15,13 +15,13 @@ use crate::error::Error;
 
 /// An SMTP client.
 #[derive(Debug, Clone, Copy)]
-pub struct SmtpClient;
+pub struct SmtpClientProtocol;
 
 /// An SMTP or LMTP server.
 #[derive(Debug, Clone, Copy)]
 pub struct SmtpServer;
 
-impl Protocol for SmtpClient {
+impl Protocol for SmtpClientProtocol {
     type Cleartext = client::Client<Cleartext>;
     type Secure = client::Client<Secure>;
     type Upgrade = client::Upgrade;
@@ -32,7 +32,7 @@ impl Protocol for SmtpClient {
     const STARTTLS_PORT: u16 = 587;
 }
 
-impl ClientProtocol for SmtpClient {
+impl ClientProtocol for SmtpClientProtocol {
     type Negotiation = client::StartTls;
 
     fn open(config: &Arc<Config>, _: &mut SendBuffer) -> Self::Cleartext {

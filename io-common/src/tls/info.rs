@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use proto_mail::{ChannelBinding, Secret};
-use rustls::Connection;
-use rustls::pki_types::CertificateDer;
+use rustls::{ClientConnection, Connection, ConnectionCommon, ServerConnection, pki_types::CertificateDer};
 
 use super::certificate::{Certificate, end_point_hash};
 
@@ -43,20 +42,49 @@ impl TlsInfo {
     }
 }
 
-/// Returns what ties an authentication to this connection: the exporter under TLS 1.3 (RFC 9266), the hash of the
-/// server's certificate under TLS 1.2 (RFC 5929 §4). `presented` is a server's own certificate.
+/// Returns what ties an authentication to this connection, as [`client_channel_binding`] and [`server_channel_binding`].
 pub(crate) fn binding(connection: &Connection, presented: Option<&CertificateDer<'_>>) -> ChannelBinding {
+    match connection {
+        Connection::Client(client) => client_channel_binding(client),
+        Connection::Server(server) => server_channel_binding(server, presented),
+    }
+}
+
+/// Returns what ties a login to this TLS connection of a client: the exporter under TLS 1.3 (RFC 9266), the hash of the
+/// server's certificate under TLS 1.2 (RFC 5929 §4). A driver that does not use [`Transport`](crate::transport::Transport)
+/// passes it to [`Secure::tls`](proto_mail::Secure::tls) when the handshake has finished.
+///
+/// [`ChannelBinding::None`] if the handshake has not finished, or if the certificate's signature algorithm has no hash
+/// (Ed25519).
+#[must_use]
+pub fn client_channel_binding(connection: &ClientConnection) -> ChannelBinding {
+    let leaf = connection.peer_certificates().and_then(|chain| chain.first());
+    channel_binding(connection, leaf)
+}
+
+/// As [`client_channel_binding`], for a server. `presented` is the certificate that it has presented; it is used under
+/// TLS 1.2 only.
+#[must_use]
+pub fn server_channel_binding(
+    connection: &ServerConnection,
+    presented: Option<&CertificateDer<'_>>,
+) -> ChannelBinding {
+    channel_binding(connection, presented)
+}
+
+fn channel_binding<D>(
+    connection: &ConnectionCommon<D>,
+    server_certificate: Option<&CertificateDer<'_>>,
+) -> ChannelBinding {
     if connection.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3) {
         let label = b"EXPORTER-Channel-Binding";
         return connection
             .export_keying_material([0u8; 32], label, Some(b""))
             .map_or(ChannelBinding::None, ChannelBinding::TlsExporter);
     }
-    let leaf = match connection {
-        Connection::Client(client) => client.peer_certificates().and_then(|chain| chain.first()),
-        Connection::Server(_) => presented,
-    };
-    leaf.and_then(end_point_hash).map_or(ChannelBinding::None, ChannelBinding::TlsServerEndPoint)
+    server_certificate
+        .and_then(end_point_hash)
+        .map_or(ChannelBinding::None, ChannelBinding::TlsServerEndPoint)
 }
 
 /// Returns the randomness of one session, from which its nonces are made; `None` if the system has none.

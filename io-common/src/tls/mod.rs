@@ -17,6 +17,6 @@ pub use certificate::{Certificate, Fingerprint, FingerprintError};
 pub use client::{HandshakeNames, TlsClientConfig};
 pub use detect::DetectedProtocol;
 pub use error::{TlsConfigError, TlsError, TlsErrorKind};
-pub use info::{TlsInfo, seed};
+pub use info::{TlsInfo, client_channel_binding, seed, server_channel_binding};
 pub use server::{ClientCertificates, TlsServerConfig};
 pub use versions::TlsVersions;

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use io_common::client::ConnectionEvent;
 use io_common::{
     Address, ClientProtocol, Deadlines, Error, TimeoutStage, TlsClientConfig, TlsInfo,
     tls::HandshakeNames,
@@ -17,23 +18,6 @@ use super::blocking::{BlockingTransport, TransportStep};
 
 /// How many reads follow once the caller's own time limit has passed.
 const LATE_READS: usize = 8;
-
-/// Why [`Connection::drive`] calls its closure.
-pub enum ConnectionEvent<'e, M: Machine> {
-    /// The machine has an event.
-    Machine(M::Event<'e>),
-    /// Little output waits: the closure may queue more of an upload. May be called without cause.
-    Writable,
-}
-
-impl<M: Machine> fmt::Debug for ConnectionEvent<'_, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Machine(event) => f.debug_tuple("Machine").field(event).finish(),
-            Self::Writable => f.write_str("Writable"),
-        }
-    }
-}
 
 /// A client and its connection, for programs that block.
 ///
@@ -58,11 +42,12 @@ pub struct Connection<M: Machine> {
     transport: BlockingTransport,
     machine: M,
     tls: Option<Arc<TlsInfo>>,
+    was_cut: bool,
 }
 
 impl<M: Machine> Connection<M> {
     pub(crate) const fn new(transport: BlockingTransport, machine: M, tls: Option<Arc<TlsInfo>>) -> Self {
-        Self { transport, machine, tls }
+        Self { transport, machine, tls, was_cut: false }
     }
 
     /// Reads, writes and waits until `step` returns a value. `step` is called with each event of the machine, and with
@@ -75,7 +60,7 @@ impl<M: Machine> Connection<M> {
         &mut self,
         step: impl FnMut(ConnectionEvent<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
     ) -> Result<T, E> {
-        let timed_out = || Error::TimedOut { stage: TimeoutStage::Goal, after: Duration::MAX };
+        let timed_out = || Error::TimedOut { stage: TimeoutStage::Operation, after: Duration::MAX };
         self.run(None, step)?.ok_or_else(|| timed_out().into())
     }
 
@@ -97,6 +82,9 @@ impl<M: Machine> Connection<M> {
         until: Option<Instant>,
         mut step: impl FnMut(ConnectionEvent<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
+        if self.was_cut {
+            return Err(Error::Closed.into());
+        }
         let mut reads_left = LATE_READS;
         loop {
             if let Some(done) = self.pull(&mut step)? {
@@ -115,9 +103,10 @@ impl<M: Machine> Connection<M> {
                     return Ok(done);
                 }
             }
+            let sent = transport.tx.sent_total();
             transport.transmit()?;
             let queued_nothing = called && transport.tx.queued_total() == queued;
-            if transport.tx.len() < LOW_WATER && !queued_nothing {
+            if transport.tx.len() < LOW_WATER && !queued_nothing || transport.tx.sent_total() != sent {
                 continue;
             }
             if self.machine.is_closed() {
@@ -184,6 +173,23 @@ impl<M: Machine> Connection<M> {
     #[must_use]
     pub const fn machine(&self) -> &M {
         &self.machine
+    }
+
+    /// Returns how many bytes were received and sent on the wire.
+    #[must_use]
+    pub const fn counts(&self) -> (u64, u64) {
+        self.transport.inner.counts()
+    }
+
+    /// Returns what was received and not processed yet.
+    pub(crate) fn received(&self) -> &[u8] {
+        self.transport.inner.rx.bytes()
+    }
+
+    /// Closes the connection at once. The server discards what is incomplete.
+    pub(crate) fn cut(&mut self) {
+        self.was_cut = true;
+        self.transport.inner.shutdown_write();
     }
 
     /// Sends all output.

@@ -38,12 +38,12 @@ const PROBE: Duration = Duration::from_millis(400);
 /// ```no_run
 /// use std::sync::Arc;
 ///
-/// use io_mio::{Connector, ImapClient, Security, Target, TlsClientConfig};
+/// use io_mio::{Connector, ImapClientProtocol, Security, Target, TlsClientConfig};
 ///
 /// # fn main() -> Result<(), io_mio::Error> {
 /// let tls = TlsClientConfig::authorities(["/etc/ssl/certs/ca-certificates.crt"])?;
 /// let target = Target::new("imap.example.com", 993, Security::ImplicitTls);
-/// let connection = Connector::new(tls).connect::<ImapClient>(&target, &Arc::default())?;
+/// let connection = Connector::new(tls).connect::<ImapClientProtocol>(&target, &Arc::default())?;
 /// # Ok(())
 /// # }
 /// ```
@@ -220,7 +220,7 @@ impl Connector {
             stages.complete(ConnectStage::Connected(address.clone()));
             return Ok(Dialled { socket, address, opened_at, probe: None });
         }
-        let (host, port) = target.place();
+        let (host, port) = target.dial_address();
         let (dialled_host, dialled_port) = match &self.proxy {
             Some(proxy) => (proxy.host(), proxy.port()),
             None => (host, port),
@@ -286,7 +286,7 @@ impl Connector {
         };
         connection
             .drive_until(until, prepare_starttls::<P>)?
-            .ok_or(Error::TimedOut { stage: TimeoutStage::Goal, after: limit })
+            .ok_or(Error::TimedOut { stage: TimeoutStage::Operation, after: limit })
     }
 
     /// Asks on a second connection whether the port speaks TLS. Failures are ignored: only a TLS reply counts.

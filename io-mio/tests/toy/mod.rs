@@ -1,4 +1,4 @@
-//! A toy protocol with both roles, and a server that runs it. The module `certificates` makes the certificates.
+//! A toy protocol with both roles, and a server that runs it.
 //!
 //! ```text
 //! S: 220 toy                  greeting
@@ -12,9 +12,6 @@
 //! C: QUIT                     S: 221 bye
 //! ```
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
-
-mod certificates;
-pub mod users;
 
 use std::{
     fmt,
@@ -38,7 +35,10 @@ use proto_mail::{
     machine::{Negotiation, StartTlsNegotiation},
 };
 
-pub use certificates::{Authority, Identity, bridge, localhost, rustls_client, rustls_client_config};
+pub use mailwire_fixtures::certificates::{
+    Authority, Identity, bridge, localhost, rustls_client, rustls_client_config,
+};
+pub use mailwire_fixtures::users;
 
 // --- The machine, which is the same for both roles and channels.
 

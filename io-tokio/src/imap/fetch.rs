@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use io_common::client::{BodyInfo, BodyReader, FetchFilter, FetchStep};
 use proto_imap::{
     client::{CommandId, Event},
     types::{Command, FetchAttribute, FetchCommand, FetchItem, LazyList, Owned, Section, SequenceSet},
@@ -13,8 +14,8 @@ use proto_imap::{
 use proto_mail::{Channel, Secure};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 
-use super::client::{ImapClient, accepted};
-use crate::error::Error;
+use super::client::ImapClient;
+use crate::Error;
 
 /// A FETCH in progress.
 ///
@@ -31,7 +32,7 @@ pub struct Fetch<'c, C: Channel = Secure> {
 /// server's order, and [`End`](Self::End).
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Fetched<'f, C: Channel = Secure> {
+pub enum FetchPart<'f, C: Channel = Secure> {
     /// The data of the message with this sequence number follow. The server may also report messages that were not asked
     /// for.
     Message(u32),
@@ -41,23 +42,6 @@ pub enum Fetched<'f, C: Channel = Secure> {
     Body(Body<'f, C>),
     /// The message's data are complete.
     End,
-}
-
-/// What the machine has to report of a FETCH.
-enum Found {
-    Message(u32),
-    Item(Owned<FetchItem<'static>>),
-    Body(BodyStart),
-    End,
-    Completed,
-}
-
-/// What the server announces of a body.
-#[derive(Debug)]
-struct BodyStart {
-    section: Owned<Section<'static>>,
-    origin: Option<u64>,
-    size: Option<u64>,
 }
 
 impl<C: Channel> ImapClient<C> {
@@ -87,7 +71,7 @@ impl<C: Channel> ImapClient<C> {
     }
 
     async fn fetch_by(&mut self, command: &Command<'_>) -> Result<Fetch<'_, C>, Error> {
-        let id = self.start(|client, tx| client.send(command, tx)).await?;
+        let id = self.send(command).await?;
         Ok(Fetch { client: self, id, is_over: false })
     }
 }
@@ -97,13 +81,13 @@ impl<C: Channel> Fetch<'_, C> {
     ///
     /// # Errors
     /// [`Error::Imap`] for NO and BAD; the connection or the session failed.
-    pub async fn next(&mut self) -> Result<Option<Fetched<'_, C>>, Error> {
-        Ok(match self.find(|_| true).await? {
-            Found::Message(sequence) => Some(Fetched::Message(sequence)),
-            Found::Item(item) => Some(Fetched::Item(item)),
-            Found::Body(start) => Some(Fetched::Body(Body::new(self.client, start))),
-            Found::End => Some(Fetched::End),
-            Found::Completed => None,
+    pub async fn next(&mut self) -> Result<Option<FetchPart<'_, C>>, Error> {
+        Ok(match self.step(FetchFilter::Everything).await? {
+            FetchStep::Message(sequence) => Some(FetchPart::Message(sequence)),
+            FetchStep::Item(item) => Some(FetchPart::Item(item)),
+            FetchStep::Body(info) => Some(FetchPart::Body(Body::new(self.client, info))),
+            FetchStep::End => Some(FetchPart::End),
+            FetchStep::Completed => None,
         })
     }
 
@@ -112,41 +96,20 @@ impl<C: Channel> Fetch<'_, C> {
     /// # Errors
     /// As [`next`](Self::next).
     pub async fn next_body(&mut self) -> Result<Option<Body<'_, C>>, Error> {
-        Ok(match self.find(|event| matches!(event, Event::BodyStart { .. })).await? {
-            Found::Body(start) => Some(Body::new(self.client, start)),
+        Ok(match self.step(FetchFilter::Bodies).await? {
+            FetchStep::Body(info) => Some(Body::new(self.client, info)),
             _ => None,
         })
     }
 
-    /// Waits for an event that is wanted, or the completion.
-    async fn find(&mut self, is_wanted: impl Fn(&Event<'_>) -> bool) -> Result<Found, Error> {
+    async fn step(&mut self, filter: FetchFilter) -> Result<FetchStep, Error> {
         if self.is_over {
-            return Ok(Found::Completed);
+            return Ok(FetchStep::Completed);
         }
         let id = self.id;
-        let found = self.client.until(|event, tracker| {
-            Ok(match event {
-                Event::Completed { id: completed, status } if completed == id => {
-                    accepted(&status)?;
-                    Some(Found::Completed)
-                }
-                Event::Data(data) => {
-                    tracker.updates.add(&data);
-                    None
-                }
-                event if !is_wanted(&event) => None,
-                Event::FetchStart { sequence } => Some(Found::Message(sequence)),
-                Event::FetchItem(item) => Some(Found::Item(item.into_owned())),
-                Event::BodyStart { section, origin, size } => {
-                    Some(Found::Body(BodyStart { section: section.into_owned(), origin, size }))
-                }
-                Event::FetchEnd => Some(Found::End),
-                _ => None,
-            })
-        });
-        let found = found.await;
-        self.is_over = matches!(found, Ok(Found::Completed) | Err(_));
-        found
+        let step = self.client.session.until(|event, state, _, _| state.fetch_step(id, filter, event)).await;
+        self.is_over = matches!(step, Ok(FetchStep::Completed) | Err(_));
+        step
     }
 }
 
@@ -157,72 +120,48 @@ impl<C: Channel> Fetch<'_, C> {
 #[derive(Debug)]
 pub struct Body<'f, C: Channel = Secure> {
     client: &'f mut ImapClient<C>,
-    start: BodyStart,
-    is_over: bool,
+    reader: BodyReader,
 }
 
 impl<'f, C: Channel> Body<'f, C> {
-    const fn new(client: &'f mut ImapClient<C>, start: BodyStart) -> Self {
-        let is_over = start.size.is_none();
-        Self { client, start, is_over }
+    const fn new(client: &'f mut ImapClient<C>, info: BodyInfo) -> Self {
+        Self { client, reader: BodyReader::new(info) }
     }
 
     /// Returns the section.
     #[must_use]
     pub fn section(&self) -> Section<'_> {
-        self.start.section.view()
+        self.reader.info().section.view()
     }
 
     /// Returns the offset of the contents in the section, in bytes, if only a part was requested.
     #[must_use]
     pub const fn origin(&self) -> Option<u64> {
-        self.start.origin
+        self.reader.info().origin
     }
 
     /// Returns the size of the contents in bytes; `None` if the server has no such section.
     #[must_use]
     pub const fn size(&self) -> Option<u64> {
-        self.start.size
-    }
-
-    /// Waits until there are bytes to read, or the end.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.is_over || !self.client.tracker.chunk.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        let chunk = ready!(self.client.poll_until(
-            &mut |event, _| {
-                Ok(match event {
-                    Event::BodyChunk(bytes) => Some(Some((bytes.as_ptr().addr(), bytes.len()))),
-                    Event::BodyEnd => Some(None),
-                    _ => None,
-                })
-            },
-            cx,
-        ))?;
-        match chunk {
-            Some((address, length)) => {
-                // The chunk is a part of the receive buffer, where it stays until the next event is taken.
-                let offset = address.saturating_sub(self.client.connection.received().as_ptr().addr());
-                self.client.tracker.chunk = offset..offset.saturating_add(length);
-            }
-            None => self.is_over = true,
-        }
-        Poll::Ready(Ok(()))
+        self.reader.info().size
     }
 }
 
 impl<C: Channel> AsyncBufRead for Body<'_, C> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let this = self.get_mut();
-        ready!(this.poll_chunk(cx))?;
-        let received = this.client.connection.received();
-        Poll::Ready(Ok(received.get(this.client.tracker.chunk.clone()).unwrap_or_default()))
+        let Self { client, reader } = self.get_mut();
+        let session = &mut client.session;
+        while reader.needs_event() {
+            let step =
+                &mut |event: Event<'_>, _: &mut _, _: &mut _, _: &mut _| Ok(BodyReader::position(&event));
+            let position = ready!(session.poll_until(step, cx))?;
+            reader.continue_at(position, session.connection.received());
+        }
+        Poll::Ready(Ok(reader.bytes(session.connection.received())))
     }
 
     fn consume(self: Pin<&mut Self>, amount: usize) {
-        let chunk = &mut self.get_mut().client.tracker.chunk;
-        chunk.start = chunk.start.saturating_add(amount).min(chunk.end);
+        self.get_mut().reader.consume(amount);
     }
 }
 

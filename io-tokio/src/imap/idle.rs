@@ -1,13 +1,11 @@
 //! IDLE: changes as they happen (RFC 2177).
 
-use proto_imap::{
-    client::Event,
-    types::{Owned, Untagged},
-};
+use io_common::client::ImapState;
+use proto_imap::types::{Owned, Untagged};
 use proto_mail::{Channel, Secure};
 
-use super::client::{ImapClient, Unfinished, accepted};
-use crate::error::Error;
+use super::client::ImapClient;
+use crate::Error;
 
 /// IDLE in progress. [`next`](Self::next) renews it before the server would end it (RFC 2177: 29 minutes).
 ///
@@ -30,20 +28,8 @@ impl<C: Channel> ImapClient<C> {
     }
 
     async fn begin_idle(&mut self) -> Result<(), Error> {
-        let id = self.start(|client, tx| client.idle(tx)).await?;
-        self.tracker.unfinished = Unfinished::Idle(id);
-        self.until(|event, tracker| match event {
-            Event::Idling(accepted) if accepted == id => Ok(Some(())),
-            Event::Completed { id: completed, status } if completed == id => {
-                accepted(&status).map(|_| Some(()))
-            }
-            Event::Data(data) => {
-                tracker.updates.add(&data);
-                Ok(None)
-            }
-            _ => Ok(None),
-        })
-        .await
+        let id = self.session.start(|state, client, tx| state.send_idle(client, tx)).await?;
+        self.session.until(|event, state, _, _| state.idle_accepted(id, event)).await
     }
 }
 
@@ -55,16 +41,10 @@ impl<C: Channel> Idle<'_, C> {
     /// The server refuses to continue IDLE; the connection or the session failed.
     pub async fn next(&mut self) -> Result<Owned<Untagged<'static>>, Error> {
         loop {
-            if !matches!(self.client.tracker.unfinished, Unfinished::Idle(_)) {
+            if !self.client.session.state.is_idling() {
                 self.client.begin_idle().await?;
             }
-            let change = self.client.until(|event, _| {
-                Ok(match event {
-                    Event::Data(data) => Some(Some(data.into_owned())),
-                    Event::Completed { status, .. } => accepted(&status).map(|_| Some(None))?,
-                    _ => None,
-                })
-            });
+            let change = self.client.session.until(|event, _, _, _| ImapState::idle_change(event));
             if let Some(change) = change.await? {
                 return Ok(change);
             }
@@ -76,6 +56,6 @@ impl<C: Channel> Idle<'_, C> {
     /// # Errors
     /// The connection or the session failed.
     pub async fn done(self) -> Result<(), Error> {
-        self.client.settle().await
+        self.client.session.settle().await
     }
 }

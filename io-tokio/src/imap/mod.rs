@@ -5,11 +5,9 @@ mod client;
 mod commands;
 mod fetch;
 mod idle;
-mod updates;
 
-pub use append::{AppendWriter, AppendedUid};
-pub use client::{Answer, ImapClient};
-pub use commands::{ListedMailbox, SelectedMailbox};
-pub use fetch::{Body, Fetch, Fetched};
+pub use append::AppendWriter;
+pub use client::ImapClient;
+pub use fetch::{Body, Fetch, FetchPart};
 pub use idle::Idle;
-pub use updates::Updates;
+pub use io_common::client::{Answer, AppendedUid, ListedMailbox, SelectedMailbox, Updates};

@@ -15,7 +15,7 @@ use super::{
     async_protocol::{AuthenticatingMachine, ServedMachine},
     session::Session,
 };
-use crate::error::Error;
+use crate::Error;
 
 impl<C: proto_mail::Channel> Session<proto_smtp::server::Server<C>>
 where

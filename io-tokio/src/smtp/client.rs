@@ -1,25 +1,20 @@
 //! The SMTP client: a session, and how it goes on after a future was dropped.
 
-use std::{
-    fmt,
-    future::poll_fn,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
-use io_common::{Target, TlsInfo, protocol::session_ready};
-use proto_mail::{Channel, Cleartext, Credentials, Mechanism, Secure, SendBuffer, sasl::MechanismChoice};
+use io_common::{
+    Deadlines, SmtpClientProtocol, Target, TlsInfo,
+    client::{SmtpLogin, SmtpState},
+};
+use proto_mail::{Channel, Cleartext, Credentials, Mechanism, Secure, SendBuffer};
 use proto_smtp::{
     Config,
-    client::{AuthOutcome, Client, Event, Step},
+    client::{Client, Event, Step},
     types::{Capabilities, Response},
 };
 
 use crate::{
-    connection::{Connection, ConnectionEvent},
-    connector::Connector,
-    error::Error,
-    socket::Socket,
+    Error, connection::Connection, connector::Connector, socket::Socket, typed_session::TypedSession,
 };
 
 /// An SMTP session (RFC 5321), under TLS unless the type says [`Cleartext`].
@@ -49,23 +44,7 @@ use crate::{
 /// # }
 /// ```
 pub struct SmtpClient<C: Channel = Secure> {
-    pub(super) connection: Connection<Client<C>>,
-    pub(super) unfinished: Unfinished,
-}
-
-/// What the client has begun and not finished. If a future is dropped, the next method finishes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unfinished {
-    /// The server's capabilities are awaited.
-    Greeting,
-    /// Replies to commands are awaited.
-    Replies,
-    /// Replies to commands of a transaction are awaited, which is then reset.
-    Envelope,
-    /// The server waits for the rest of a message.
-    Message,
-    /// A message was not sent completely: the session cannot go on.
-    Interrupted,
+    pub(super) session: TypedSession<Client<C>, SmtpState>,
 }
 
 impl SmtpClient<Secure> {
@@ -86,8 +65,7 @@ impl SmtpClient<Secure> {
         target: &Target,
         config: impl Into<Arc<Config>>,
     ) -> Result<Self, Error> {
-        let connection = connector.connect::<io_common::SmtpClient>(target, &config.into()).await?;
-        Self::over(connection).await
+        Self::over(connector.connect::<SmtpClientProtocol>(target, &config.into()).await?).await
     }
 
     /// As [`connect_with`](Self::connect_with), over a stream that the caller has connected.
@@ -101,8 +79,7 @@ impl SmtpClient<Secure> {
         config: impl Into<Arc<Config>>,
     ) -> Result<Self, Error> {
         let config = config.into();
-        let connection = connector.connect_over::<io_common::SmtpClient>(socket, target, &config).await?;
-        Self::over(connection).await
+        Self::over(connector.connect_over::<SmtpClientProtocol>(socket, target, &config).await?).await
     }
 
     /// Logs in with the strongest mechanism that the server offers and the credentials fit: SCRAM first, which never shows
@@ -120,9 +97,7 @@ impl SmtpClient<Secure> {
     /// # Errors
     /// As [`login`](Self::login).
     pub async fn login_by(&mut self, order: &[Mechanism], credentials: &Credentials) -> Result<(), Error> {
-        self.settle().await?;
-        let mechanism = chosen(self.machine().choose_mechanism(order, credentials))?;
-        self.log_in(|client, tx| client.authenticate(mechanism, credentials.duplicate(), tx)).await
+        self.log_in(order, credentials, Client::<Secure>::authenticate).await
     }
 }
 
@@ -137,8 +112,7 @@ impl SmtpClient<Cleartext> {
         config: Config,
     ) -> Result<Self, Error> {
         let config = Arc::new(config.danger_cleartext());
-        let connection = connector.danger_connect_cleartext::<io_common::SmtpClient>(target, &config).await?;
-        Self::over(connection).await
+        Self::over(connector.danger_connect_cleartext::<SmtpClientProtocol>(target, &config).await?).await
     }
 
     /// Logs in without TLS, with the first mechanism of `order` that can be used. An eavesdropper can read what the
@@ -151,10 +125,7 @@ impl SmtpClient<Cleartext> {
         order: &[Mechanism],
         credentials: &Credentials,
     ) -> Result<(), Error> {
-        self.settle().await?;
-        let mechanism = chosen(self.machine().choose_mechanism(order, credentials))?;
-        self.log_in(|client, tx| client.danger_cleartext_authenticate(mechanism, credentials.duplicate(), tx))
-            .await
+        self.log_in(order, credentials, Client::<Cleartext>::danger_cleartext_authenticate).await
     }
 }
 
@@ -164,9 +135,7 @@ impl<C: Channel> SmtpClient<C> {
     /// # Errors
     /// The connection or the session failed, or the server refuses to serve.
     pub async fn over(connection: Connection<Client<C>>) -> Result<Self, Error> {
-        let mut this = Self { connection, unfinished: Unfinished::Greeting };
-        this.settle().await?;
-        Ok(this)
+        Ok(Self { session: TypedSession::over(connection).await? })
     }
 
     /// Sends NOOP and waits for its reply.
@@ -190,10 +159,9 @@ impl<C: Channel> SmtpClient<C> {
     /// # Errors
     /// The connection or the session failed.
     pub async fn quit(mut self) -> Result<(), Error> {
-        self.settle().await?;
-        self.connection.with(|client, tx| client.quit(tx))?;
-        self.until(|event, _, _| Ok(matches!(event, Event::Closed(_)).then_some(()))).await?;
-        self.connection.close().await
+        self.session.start(|_, client, tx| Ok(client.quit(tx)?)).await?;
+        self.session.until(|event, _, _, _| Ok(matches!(event, Event::Closed(_)).then_some(()))).await?;
+        self.session.connection.close().await
     }
 
     /// Sends a command and waits for its reply.
@@ -202,108 +170,47 @@ impl<C: Channel> SmtpClient<C> {
         step: Step,
         give: impl FnOnce(&mut Client<C>, &mut SendBuffer) -> Result<(), proto_mail::Error>,
     ) -> Result<Response<'static>, Error> {
-        self.settle().await?;
-        self.connection.with(give)?;
-        self.unfinished = Unfinished::Replies;
-        self.until(|event, _, _| match event {
-            Event::Accepted(of, response) if of == step => Ok(Some(response.into_owned())),
-            Event::Rejected(of, response) if of == step => Err(Error::Smtp(Box::new(response.into_owned()))),
-            _ => Ok(None),
-        })
-        .await
+        self.session.start(|_, client, tx| Ok(give(client, tx)?)).await?;
+        self.session.until(|event, _, _, _| SmtpState::reply(step, event)).await
     }
 
     async fn log_in(
         &mut self,
-        mut begin: impl FnMut(&mut Client<C>, &mut SendBuffer) -> Result<(), proto_mail::Error>,
+        order: &[Mechanism],
+        credentials: &Credentials,
+        begin: impl FnMut(
+            &mut Client<C>,
+            Mechanism,
+            Credentials,
+            &mut SendBuffer,
+        ) -> Result<(), proto_mail::Error>,
     ) -> Result<(), Error> {
-        loop {
-            self.settle().await?;
-            let refused_before = self.machine().has_refused_initial_response();
-            self.connection.with(&mut begin)?;
-            self.unfinished = Unfinished::Replies;
-            let outcome = self.until(|event, client, _| Ok(login_outcome(&event, client)));
-            match outcome.await? {
-                Ok(()) => return Ok(()),
-                // Some servers do not understand an initial response.
-                Err(_) if !refused_before && self.machine().has_refused_initial_response() => {}
-                Err(refusal) => return Err(refusal),
-            }
-        }
+        let mut login = SmtpLogin::new(order, credentials, begin);
+        self.session.start(|state, client, tx| login.start(state, client, tx)).await?;
+        self.session.until(|event, state, client, tx| login.event(&event, state, client, tx)).await
     }
 
-    /// Finishes what a dropped future has left.
-    pub(super) async fn settle(&mut self) -> Result<(), Error> {
-        loop {
-            match self.unfinished {
-                Unfinished::Greeting => {
-                    self.until(|event, _, _| Ok(session_ready(&event)?)).await?;
-                    self.unfinished = Unfinished::Replies;
-                }
-                Unfinished::Replies if self.machine().is_idle() => return Ok(()),
-                Unfinished::Envelope if self.machine().is_idle() => {
-                    self.connection.with(|client, tx| client.reset(tx))?;
-                    self.unfinished = Unfinished::Replies;
-                }
-                Unfinished::Replies | Unfinished::Envelope => {
-                    let can_continue = self
-                        .until(|event, client, _| match event {
-                            Event::SendData(_) => Ok(Some(false)),
-                            _ => Ok(client.is_idle().then_some(true)),
-                        })
-                        .await?;
-                    if !can_continue {
-                        self.unfinished = Unfinished::Message;
-                    }
-                }
-                Unfinished::Message => {
-                    self.connection.cut();
-                    self.unfinished = Unfinished::Interrupted;
-                }
-                Unfinished::Interrupted => return Err(Error::Interrupted),
-            }
-        }
-    }
-
-    /// Reads, writes and waits until `step` returns a value.
-    pub(super) async fn until<T>(
-        &mut self,
-        mut step: impl FnMut(Event<'_>, &mut Client<C>, &mut SendBuffer) -> Result<Option<T>, Error>,
-    ) -> Result<T, Error> {
-        poll_fn(|cx| self.poll_until(&mut step, cx)).await
-    }
-
-    fn poll_until<T>(
-        &mut self,
-        step: &mut impl FnMut(Event<'_>, &mut Client<C>, &mut SendBuffer) -> Result<Option<T>, Error>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<T, Error>> {
-        let step =
-            &mut |event: ConnectionEvent<'_, Client<C>>, client: &mut Client<C>, tx: &mut SendBuffer| {
-                match event {
-                    ConnectionEvent::Machine(event) => step(event, client, tx),
-                    ConnectionEvent::Writable => Ok(None),
-                }
-            };
-        self.connection.poll_drive(step, cx)
+    /// Sets the time limits from now on.
+    pub fn set_deadlines(&mut self, deadlines: Deadlines) {
+        self.session.connection.set_deadlines(deadlines);
     }
 
     /// Returns the machine.
     #[must_use]
     pub const fn machine(&self) -> &Client<C> {
-        self.connection.machine()
+        self.session.connection.machine()
     }
 
     /// Returns what the server offers.
     #[must_use]
     pub const fn capabilities(&self) -> Option<&Capabilities<'static>> {
-        self.connection.machine().capabilities()
+        self.machine().capabilities()
     }
 
     /// Returns what TLS negotiated; `None` on cleartext.
     #[must_use]
     pub fn tls_info(&self) -> Option<&TlsInfo> {
-        self.connection.tls_info()
+        self.session.connection.tls_info()
     }
 
     /// Finishes what was begun and returns the connection, for a program that continues with the machine itself.
@@ -311,37 +218,13 @@ impl<C: Channel> SmtpClient<C> {
     /// # Errors
     /// The connection or the session failed.
     pub async fn into_connection(mut self) -> Result<Connection<Client<C>>, Error> {
-        self.settle().await?;
-        Ok(self.connection)
+        self.session.settle().await?;
+        Ok(self.session.connection)
     }
-}
-
-/// Returns how an authentication has ended; `None` if the event does not end it.
-fn login_outcome<C: Channel>(event: &Event<'_>, client: &Client<C>) -> Option<Result<(), Error>> {
-    let response = match event {
-        Event::Auth(AuthOutcome::Accepted(_)) => return Some(Ok(())),
-        Event::Auth(AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response))
-        | Event::Rejected(Step::Auth, response)
-        | Event::Closed(Some(response)) => response,
-        _ => return None,
-    };
-    let mut reply = response.to_string();
-    if let Some(reason) = client.authentication_failure() {
-        reply = format!("{reply} ({reason})");
-    }
-    let code = Some(response.code().get());
-    Some(Err(io_common::Error::AuthenticationFailed { code, reply }.into()))
-}
-
-/// That no mechanism fits is a failed login, not a mistake of the program.
-fn chosen(choice: MechanismChoice) -> Result<Mechanism, Error> {
-    choice.into_result().map_err(|reasons| {
-        io_common::Error::AuthenticationFailed { code: None, reply: reasons.to_string() }.into()
-    })
 }
 
 impl<C: Channel> fmt::Debug for SmtpClient<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SmtpClient").field("unfinished", &self.unfinished).finish_non_exhaustive()
+        f.debug_struct("SmtpClient").field("state", &self.session.state).finish_non_exhaustive()
     }
 }

@@ -1,9 +1,8 @@
 //! The SMTP client.
 
 mod client;
-mod envelope;
 mod send;
 
 pub use client::SmtpClient;
-pub use envelope::Envelope;
-pub use send::{Begun, MessageWriter, Report};
+pub use io_common::client::{Envelope, Report};
+pub use send::{EnvelopeOutcome, MessageWriter};

@@ -1,63 +1,28 @@
 //! Sending a message: from memory, or written piece by piece.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
+use io_common::client::{ConnectionEvent, MessageTransfer, PIECE, Report, SmtpState};
 use proto_mail::{Channel, Secure, SendBuffer};
-use proto_smtp::client::{Client, Content, Outcome, Progress, Recipient, Transaction};
+use proto_smtp::client::{Client, Content, Progress, Transaction};
 use tokio::io::AsyncWrite;
 
-use super::client::{SmtpClient, Unfinished};
-use crate::{connection::ConnectionEvent, error::Error};
+use super::client::SmtpClient;
+use crate::Error;
 
-/// The largest piece that is queued at once, in bytes.
-const PIECE: usize = 32 * 1024;
-
-/// The outcome of a message, for each recipient.
+/// The server's answer to an envelope.
 #[derive(Debug)]
-pub struct Report {
-    transaction: Transaction,
-    error: Option<Error>,
-}
-
-impl Report {
-    /// Returns the recipients in their order, each with its outcome.
-    #[must_use]
-    pub fn recipients(&self) -> &[Recipient] {
-        self.transaction.recipients()
-    }
-
-    /// Returns whether the server has accepted the message for every recipient. False if there are none.
-    #[must_use]
-    pub fn is_delivered(&self) -> bool {
-        !self.recipients().is_empty()
-            && self.recipients().iter().all(|one| matches!(one.outcome(), Outcome::Delivered(_)))
-    }
-
-    /// Returns the error that ended the session, if one did. The outcomes say whether the message may have arrived.
-    #[must_use]
-    pub const fn error(&self) -> Option<&Error> {
-        self.error.as_ref()
-    }
-
-    /// Returns the finished transaction: [`Transaction::rest`] has the recipients that did not fit into it.
-    #[must_use]
-    pub const fn transaction(&self) -> &Transaction {
-        &self.transaction
-    }
-}
-
-/// What follows the envelope.
-#[derive(Debug)]
-pub enum Begun<'c, C: Channel = Secure> {
+pub enum EnvelopeOutcome<'c, C: Channel = Secure> {
     /// At least one recipient was accepted: write the message.
-    Writer(MessageWriter<'c, C>),
-    /// The message is not wanted: every recipient has its outcome.
-    Over(Report),
+    Accepted(MessageWriter<'c, C>),
+    /// The message is not sent: every recipient has its outcome.
+    Rejected(Report),
 }
 
 impl<C: Channel> SmtpClient<C> {
@@ -75,10 +40,9 @@ impl<C: Channel> SmtpClient<C> {
         message: impl Into<Bytes>,
     ) -> Result<Report, Error> {
         let message = message.into();
-        let transaction = envelope.into().with_content(Content::of(&message));
-        match self.begin(transaction).await? {
-            Begun::Over(report) => Ok(report),
-            Begun::Writer(writer) => Ok(writer.send_all(message).await),
+        match self.send_stream(envelope.into().with_content(Content::of(&message))).await? {
+            EnvelopeOutcome::Rejected(report) => Ok(report),
+            EnvelopeOutcome::Accepted(writer) => Ok(writer.send_all(message).await),
         }
     }
 
@@ -86,49 +50,28 @@ impl<C: Channel> SmtpClient<C> {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub async fn begin(&mut self, envelope: impl Into<Transaction>) -> Result<Begun<'_, C>, Error> {
-        self.settle().await?;
-        let mut transaction = envelope.into();
-        self.unfinished = Unfinished::Envelope;
-        let begun = match self.connection.with(|client, tx| transaction.start(client, tx)) {
-            Ok(Progress::Continue) => {
-                let unfinished = &mut self.unfinished;
-                let step =
-                    |event: ConnectionEvent<'_, Client<C>>, client: &mut Client<C>, tx: &mut SendBuffer| {
-                        let ConnectionEvent::Machine(event) = event else { return Ok(None) };
-                        let progress = transaction.event(&event, client, tx)?;
-                        note(progress, unfinished);
-                        Ok::<_, Error>((progress != Progress::Continue).then_some(progress))
-                    };
-                self.connection.drive(step).await
-            }
-            Ok(progress) => {
-                note(progress, &mut self.unfinished);
-                Ok(progress)
-            }
-            // The program's mistake, not the connection's. What was given is reset with the next command.
-            Err(error) => return Err(error.into()),
-        };
-        match begun {
-            Ok(Progress::SendData) => Ok(Begun::Writer(MessageWriter { client: self, transaction })),
-            Ok(_) => Ok(Begun::Over(Report { transaction, error: None })),
-            Err(error) => Ok(Begun::Over(self.lost(transaction, error))),
+    pub async fn send_stream(
+        &mut self,
+        envelope: impl Into<Transaction>,
+    ) -> Result<EnvelopeOutcome<'_, C>, Error> {
+        let mut transfer = MessageTransfer::new(envelope.into());
+        let mut progress =
+            Ok(self.session.start(|state, client, tx| transfer.start(state, client, tx)).await?);
+        if matches!(progress, Ok(Progress::Continue)) {
+            progress = self
+                .session
+                .until(|event, state, client, tx| transfer.event(&event, state, client, tx))
+                .await;
+        }
+        match progress {
+            Ok(Progress::SendData) => Ok(EnvelopeOutcome::Accepted(MessageWriter { client: self, transfer })),
+            Ok(_) => Ok(EnvelopeOutcome::Rejected(transfer.report())),
+            Err(error) => Ok(EnvelopeOutcome::Rejected(self.lost(transfer, error))),
         }
     }
 
-    /// Gives every recipient without an outcome one, after the session has failed.
-    fn lost(&mut self, mut transaction: Transaction, error: Error) -> Report {
-        let _ = self.connection.with(|client, tx| transaction.lost(client, tx));
-        Report { transaction, error: Some(error) }
-    }
-}
-
-/// Notes what the server waits for.
-const fn note(progress: Progress, unfinished: &mut Unfinished) {
-    match progress {
-        Progress::Continue => {}
-        Progress::SendData => *unfinished = Unfinished::Message,
-        Progress::Done => *unfinished = Unfinished::Replies,
+    fn lost(&mut self, transfer: MessageTransfer, error: Error) -> Report {
+        self.session.with(|_, client, tx| transfer.lost(error, client, tx))
     }
 }
 
@@ -140,26 +83,23 @@ const fn note(progress: Progress, unfinished: &mut Unfinished) {
 #[must_use = "write the message and call `finish`"]
 pub struct MessageWriter<'c, C: Channel = Secure> {
     client: &'c mut SmtpClient<C>,
-    transaction: Transaction,
+    transfer: MessageTransfer,
 }
 
 impl<C: Channel> MessageWriter<'_, C> {
     /// Sends a whole message.
     async fn send_all(mut self, mut message: Bytes) -> Report {
-        while !message.is_empty() {
-            let written = std::future::poll_fn(|cx| {
+        while !message.is_empty() && !self.transfer.is_done() {
+            let written = poll_fn(|cx| {
                 ready!(self.poll_room(cx))?;
                 let piece = message.split_to(message.len().min(PIECE));
-                let written = self.client.connection.with(|client, tx| {
-                    client.data_writer().and_then(|mut writer| writer.write_payload(&piece, tx))
-                });
-                Poll::Ready(written.map_err(Error::from))
+                let transfer = &self.transfer;
+                Poll::Ready(
+                    self.client.session.with(|_, client, tx| transfer.write_payload(&piece, client, tx)),
+                )
             });
             if let Err(error) = written.await {
                 return self.failed(error);
-            }
-            if self.transaction.is_done() {
-                break;
             }
         }
         self.finish().await
@@ -167,63 +107,59 @@ impl<C: Channel> MessageWriter<'_, C> {
 
     /// Ends the message and waits for the server's replies.
     pub async fn finish(mut self) -> Report {
-        if !self.transaction.is_done() {
-            let ended = self.client.connection.with(|client, tx| client.data_writer()?.finish(tx));
-            if let Err(error) = ended {
-                return self.failed(error.into());
-            }
-            self.client.unfinished = Unfinished::Replies;
-            let transaction = &mut self.transaction;
-            let replied = self.client.until(|event, client, tx| {
-                let progress = transaction.event(&event, client, tx)?;
-                Ok((progress == Progress::Done).then_some(()))
-            });
-            if let Err(error) = replied.await {
-                return self.failed(error);
-            }
+        if self.transfer.is_done() {
+            return self.transfer.report();
         }
-        Report { transaction: self.transaction, error: None }
+        let Self { client, transfer } = &mut self;
+        let ended = client.session.with(|state, client, tx| transfer.end(state, client, tx));
+        let replied = match ended {
+            Ok(()) => client.session.until(|event, _, client, tx| transfer.replied(&event, client, tx)).await,
+            Err(error) => Err(error),
+        };
+        match replied {
+            Ok(()) => self.transfer.report(),
+            Err(error) => self.failed(error),
+        }
     }
 
     fn failed(self, error: Error) -> Report {
         // A message that cannot be sent must not be completed by accident.
-        self.client.connection.cut();
-        self.client.lost(self.transaction, error)
+        self.client.session.connection.cut();
+        self.client.lost(self.transfer, error)
     }
 
     /// Waits until there is room for output, or the server has rejected the message early.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let transaction = &mut self.transaction;
-        let unfinished = &mut self.client.unfinished;
-        let step =
-            &mut |event: ConnectionEvent<'_, Client<C>>, client: &mut Client<C>, tx: &mut SendBuffer| {
-                match event {
-                    ConnectionEvent::Writable => Ok(Some(())),
-                    ConnectionEvent::Machine(event) => {
-                        let progress = transaction.event(&event, client, tx)?;
-                        note(progress, unfinished);
-                        Ok::<_, Error>((progress == Progress::Done).then_some(()))
-                    }
+        let transfer = &mut self.transfer;
+        self.client.session.poll_drive(
+            &mut |event: ConnectionEvent<'_, Client<C>>,
+                  state: &mut SmtpState,
+                  client: &mut Client<C>,
+                  tx: &mut SendBuffer| match event {
+                ConnectionEvent::Writable => Ok(Some(())),
+                ConnectionEvent::Machine(event) => {
+                    let progress = transfer.event(&event, state, client, tx)?;
+                    Ok((progress == Some(Progress::Done)).then_some(()))
                 }
-            };
-        self.client.connection.poll_drive(step, cx)
+            },
+            cx,
+        )
     }
 }
 
 impl<C: Channel> AsyncWrite for MessageWriter<'_, C> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.transaction.is_done() {
+        if !this.transfer.is_done() {
+            ready!(this.poll_room(cx))?;
+        }
+        if this.transfer.is_done() {
             // Rejected early: the server wants no more of it.
             return Poll::Ready(Ok(bytes.len()));
         }
-        ready!(this.poll_room(cx))?;
-        if this.transaction.is_done() {
-            return Poll::Ready(Ok(bytes.len()));
-        }
         let piece = bytes.get(..bytes.len().min(PIECE)).unwrap_or_default();
-        let written = this.client.connection.with(|client, tx| client.data_writer()?.write(piece, tx));
-        written.map_err(Error::from)?;
+        let transfer = &this.transfer;
+        this.client.session.with(|_, client, tx| transfer.write(piece, client, tx))?;
         Poll::Ready(Ok(piece.len()))
     }
 

@@ -9,7 +9,7 @@ use super::{
     route_key::{Keyed, RouteKey},
     smtp_session::{log_in, wait_until_ready},
 };
-use io_mio::{Connection, Connector, Error, SmtpClient, Target};
+use io_mio::{Connection, Connector, Error, SmtpClientProtocol, Target};
 
 type Open<C, E> = dyn Fn() -> Result<Connection<Client<C>>, E> + Send + Sync;
 
@@ -47,9 +47,9 @@ impl Route<Secure> {
     #[must_use]
     pub fn without_login(connector: &Connector, target: &Target, config: &Arc<Config>) -> Self {
         let (connector, to, config) = (connector.clone(), target.clone(), config.clone());
-        let (host, port) = target.place();
+        let (host, port) = target.dial_address();
         Self::new(host, port, move || {
-            let mut connection = connector.connect::<SmtpClient>(&to, &config)?;
+            let mut connection = connector.connect::<SmtpClientProtocol>(&to, &config)?;
             wait_until_ready(&mut connection)?;
             Ok(connection)
         })
@@ -65,9 +65,9 @@ impl Route<Secure> {
         credentials: impl Fn() -> Result<Credentials, Error> + Send + Sync + 'static,
     ) -> Self {
         let (connector, to, config) = (connector.clone(), target.clone(), config.clone());
-        let (host, port) = target.place();
+        let (host, port) = target.dial_address();
         Self::new(host, port, move || {
-            let mut connection = connector.connect::<SmtpClient>(&to, &config)?;
+            let mut connection = connector.connect::<SmtpClientProtocol>(&to, &config)?;
             wait_until_ready(&mut connection)?;
             log_in(&mut connection, &Mechanism::ALL, credentials()?)?;
             Ok(connection)

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
-use io_common::{SmtpClient, Target, protocol::session_ready};
+use io_common::{SmtpClientProtocol, Target, protocol::session_ready};
 use io_tokio::{Connection, ConnectionEvent, Connector, Error};
 use proto_mail::{Channel, Credentials, Mechanism, Secure};
 use proto_smtp::{Config, client::Client};
@@ -52,11 +52,11 @@ impl Route<Secure> {
     #[must_use]
     pub fn without_login(connector: &Connector, target: &Target, config: &Arc<Config>) -> Self {
         let (connector, to, config) = (connector.clone(), target.clone(), config.clone());
-        let (host, port) = target.place();
+        let (host, port) = target.dial_address();
         Self::new(host, port, move || {
             let (connector, to, config) = (connector.clone(), to.clone(), config.clone());
             async move {
-                let mut connection = connector.connect::<SmtpClient>(&to, &config).await?;
+                let mut connection = connector.connect::<SmtpClientProtocol>(&to, &config).await?;
                 wait_until_ready(&mut connection).await?;
                 Ok(connection)
             }
@@ -73,13 +73,13 @@ impl Route<Secure> {
         credentials: impl Fn() -> Result<Credentials, Error> + Send + Sync + 'static,
     ) -> Self {
         let (connector, to, config) = (connector.clone(), target.clone(), config.clone());
-        let (host, port) = target.place();
+        let (host, port) = target.dial_address();
         let credentials = Arc::new(credentials);
         Self::new(host, port, move || {
             let (connector, to, config) = (connector.clone(), to.clone(), config.clone());
             let credentials = credentials.clone();
             async move {
-                let mut connection = connector.connect::<SmtpClient>(&to, &config).await?;
+                let mut connection = connector.connect::<SmtpClientProtocol>(&to, &config).await?;
                 wait_until_ready(&mut connection).await?;
                 log_in(&mut connection, &Mechanism::ALL, credentials()?).await?;
                 Ok(connection)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use io_mio::{Connection, ConnectionEvent, Connector, ImapClient};
+use io_mio::{Connection, ConnectionEvent, Connector, ImapClientProtocol};
 use proto_imap::client::{Client, Event};
 use proto_imap::config::Config;
 use proto_imap::types::Command;
@@ -63,7 +63,8 @@ pub trait ImapChannel: ClientChannel {
 
 impl ImapChannel for Secure {
     fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Error> {
-        let connection = connector.connect::<ImapClient>(&endpoint.target(), &Arc::new(Config::default()))?;
+        let connection =
+            connector.connect::<ImapClientProtocol>(&endpoint.target(), &Arc::new(Config::default()))?;
         Ok(Session::new(connection, endpoint))
     }
 }
@@ -71,7 +72,8 @@ impl ImapChannel for Secure {
 impl ImapChannel for Cleartext {
     fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Error> {
         let config = Arc::new(Config::default().danger_cleartext());
-        let connection = connector.danger_connect_cleartext::<ImapClient>(&endpoint.target(), &config)?;
+        let connection =
+            connector.danger_connect_cleartext::<ImapClientProtocol>(&endpoint.target(), &config)?;
         Ok(Session::new(connection, endpoint))
     }
 }

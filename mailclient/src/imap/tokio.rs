@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use io_common::ImapClient;
+use io_common::ImapClientProtocol;
 use io_tokio::{Connection, ConnectionEvent, Connector};
 use proto_imap::client::{Client, Event};
 use proto_imap::config::Config;
@@ -73,7 +73,7 @@ pub trait ImapChannel: ClientChannel + Send {
 impl ImapChannel for Secure {
     async fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Error> {
         let connection =
-            connector.connect::<ImapClient>(&endpoint.target(), &Arc::new(Config::default())).await?;
+            connector.connect::<ImapClientProtocol>(&endpoint.target(), &Arc::new(Config::default())).await?;
         Ok(Session::new(connection, endpoint))
     }
 }
@@ -82,7 +82,7 @@ impl ImapChannel for Cleartext {
     async fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Error> {
         let config = Arc::new(Config::default().danger_cleartext());
         let connection =
-            connector.danger_connect_cleartext::<ImapClient>(&endpoint.target(), &config).await?;
+            connector.danger_connect_cleartext::<ImapClientProtocol>(&endpoint.target(), &config).await?;
         Ok(Session::new(connection, endpoint))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use io_mio::{Connection, ConnectionEvent, Connector, SmtpClient};
+use io_mio::{Connection, ConnectionEvent, Connector, SmtpClientProtocol};
 use proto_mail::{Cleartext, Credentials, Secure};
 use proto_smtp::Config;
 use proto_smtp::client::{Client, Event};
@@ -67,14 +67,16 @@ pub trait SmtpChannel: ClientChannel {
 
 impl SmtpChannel for Secure {
     fn open(endpoint: &Endpoint, connector: &Connector, config: Config) -> Result<Session<Self>, Error> {
-        Ok(Session::new(connector.connect::<SmtpClient>(&endpoint.target(), &Arc::new(config))?))
+        Ok(Session::new(connector.connect::<SmtpClientProtocol>(&endpoint.target(), &Arc::new(config))?))
     }
 }
 
 impl SmtpChannel for Cleartext {
     fn open(endpoint: &Endpoint, connector: &Connector, config: Config) -> Result<Session<Self>, Error> {
         let config = Arc::new(config.danger_cleartext());
-        Ok(Session::new(connector.danger_connect_cleartext::<SmtpClient>(&endpoint.target(), &config)?))
+        Ok(Session::new(
+            connector.danger_connect_cleartext::<SmtpClientProtocol>(&endpoint.target(), &config)?,
+        ))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use io_common::SmtpClient;
+use io_common::SmtpClientProtocol;
 use io_tokio::{Connection, ConnectionEvent, Connector};
 use proto_mail::{Cleartext, Secure};
 use proto_smtp::Config;
@@ -84,7 +84,8 @@ impl SmtpChannel for Secure {
         connector: &Connector,
         config: Config,
     ) -> Result<Session<Self>, Error> {
-        let connection = connector.connect::<SmtpClient>(&endpoint.target(), &Arc::new(config)).await?;
+        let connection =
+            connector.connect::<SmtpClientProtocol>(&endpoint.target(), &Arc::new(config)).await?;
         Ok(Session::new(connection))
     }
 }
@@ -97,7 +98,7 @@ impl SmtpChannel for Cleartext {
     ) -> Result<Session<Self>, Error> {
         let config = Arc::new(config.danger_cleartext());
         let connection =
-            connector.danger_connect_cleartext::<SmtpClient>(&endpoint.target(), &config).await?;
+            connector.danger_connect_cleartext::<SmtpClientProtocol>(&endpoint.target(), &config).await?;
         Ok(Session::new(connection))
     }
 }

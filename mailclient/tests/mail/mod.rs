@@ -19,7 +19,7 @@ use std::{
 
 use io_mio::{
     Connection, ConnectionLimits, Connector, Context, Deadlines, Error, Handler, ListenerTls, Next, Peer,
-    Reactor, ReactorHandle, Security, SmtpClient, SmtpServer, Target, TlsClientConfig,
+    Reactor, ReactorHandle, Security, SmtpClientProtocol, SmtpServer, Target, TlsClientConfig,
 };
 use mailclient::delivery::{self, Clock, Message, Route};
 use proto_mail::{AuthVerdict, Channel, Cleartext, Credentials, Secure, SendBuffer, token::AuthQuestion};
@@ -350,7 +350,7 @@ pub fn open(address: SocketAddr) -> impl Fn() -> Result<Connection<Client<Cleart
     let config = Arc::new(Config::default().danger_cleartext());
     let target = Target::new(address.ip().to_string(), address.port(), Security::StartTls);
     move || {
-        let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&target, &config)?;
+        let mut connection = connector.danger_connect_cleartext::<SmtpClientProtocol>(&target, &config)?;
         delivery::wait_until_ready(&mut connection)?;
         Ok(connection)
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use io_mio::{ConnectStage, ConnectionEvent, Connector, SmtpClient, StageReport};
+use io_mio::{ConnectStage, ConnectionEvent, Connector, SmtpClientProtocol, StageReport};
 use mailclient::endpoint::TlsMode;
 use mailclient::smtp::{Session, SessionEnd, SessionTask, SmtpChannel};
 use proto_mail::{Channel, Credentials, SendBuffer};
@@ -73,7 +73,8 @@ fn run_before_tls(
     steps: &StepReport,
 ) -> Result<(), CommandError> {
     let config = Arc::new(config.danger_cleartext());
-    let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&endpoint.target(), &config)?;
+    let mut connection =
+        connector.danger_connect_cleartext::<SmtpClientProtocol>(&endpoint.target(), &config)?;
     if steps.last() > Step::Connect {
         connection.drive(|turn, _, _| match turn {
             ConnectionEvent::Machine(Event::Greeting(response)) => {

@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use io_mio::ImapClient;
+use io_mio::ImapClientProtocol;
 use proto_imap::Config;
 use proto_imap::client::{AuthOutcome, Client, CommandId, Event, LoginMethod};
 use proto_imap::types::{
@@ -41,7 +41,7 @@ enum Doing {
 type Prove<C> = fn(&mut Client<C>, LoginMethod, &Credentials, &mut SendBuffer) -> Result<CommandId, Error>;
 
 impl Application for ImapProgram {
-    type Protocol = ImapClient;
+    type Protocol = ImapClientProtocol;
 
     fn new(config: &script::Config) -> Option<(Self, Arc<Config>)> {
         let mechanism = config.auth.as_deref().map(|name| Mechanism::from_name(name.as_bytes()).unwrap());

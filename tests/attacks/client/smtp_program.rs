@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use io_mio::SmtpClient;
+use io_mio::SmtpClientProtocol;
 use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event, Outcome, Progress, Transaction};
@@ -30,7 +30,7 @@ pub(crate) struct SmtpProgram {
 type Prove<C> = fn(&mut Client<C>, Mechanism, Credentials, &mut SendBuffer) -> Result<(), Error>;
 
 impl Application for SmtpProgram {
-    type Protocol = SmtpClient;
+    type Protocol = SmtpClientProtocol;
 
     fn new(config: &script::Config) -> Option<(Self, Arc<Config>)> {
         let name = Domain::parse(&config.ehlo).ok()?.into_owned();

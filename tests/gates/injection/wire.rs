@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use io_mio::{
     ClientProtocol, CloseReason, ConnectionLimits, Connector, Context, Deadlines, Error, ErrorKind, Handler,
-    ImapClient, ImapServer, ListenerTls, Next, Peer, Reactor, Security, SmtpClient, SmtpServer, Target,
-    TlsClientConfig, TlsServerConfig, TlsVersions,
+    ImapClientProtocol, ImapServer, ListenerTls, Next, Peer, Reactor, Security, SmtpClientProtocol,
+    SmtpServer, Target, TlsClientConfig, TlsServerConfig, TlsVersions,
 };
 use proto_mail::{Machine, PeerError, SendBuffer};
 use proto_smtp::Dialect;
@@ -79,10 +79,14 @@ where
 #[test]
 fn clients_reject_bytes_after_the_starttls_reply() {
     let imap_lines = &["* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n"];
-    attack_client::<ImapClient>(&imap(), imap_lines, "M1 OK begin\r\n* PREAUTH welcome\r\n");
+    attack_client::<ImapClientProtocol>(&imap(), imap_lines, "M1 OK begin\r\n* PREAUTH welcome\r\n");
     let smtp_lines = &["220 mx.example\r\n", "250-mx.example\r\n250 STARTTLS\r\n"];
     for dialect in [Dialect::Smtp, Dialect::Lmtp] {
-        attack_client::<SmtpClient>(&smtp(dialect), smtp_lines, "220 go\r\n250-evil\r\n250 AUTH PLAIN\r\n");
+        attack_client::<SmtpClientProtocol>(
+            &smtp(dialect),
+            smtp_lines,
+            "220 go\r\n250-evil\r\n250 AUTH PLAIN\r\n",
+        );
     }
 }
 

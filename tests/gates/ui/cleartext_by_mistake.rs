@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use io_mio::{Connector, Security, SmtpClient, Target};
+use io_mio::{Connector, Security, SmtpClientProtocol, Target};
 
 fn connect(connector: &Connector, target: &Target, config: &Arc<proto_smtp::Config>) {
-    let _ = connector.connect_cleartext::<SmtpClient>(target, config);
+    let _ = connector.connect_cleartext::<SmtpClientProtocol>(target, config);
 }
 
 fn unwrapped() -> Security {

@@ -1,25 +1,30 @@
-//! Why a session or a command failed.
+//! Why a command of a typed client failed.
 
 use std::{fmt, io};
 
-use io_common::ErrorKind;
 use proto_imap::types::{Condition, Owned, PlainCode, ResponseCode, StatusResponse};
 use proto_mail::ErrorDetails;
 use proto_smtp::types::Response;
 
-/// Why a connection, a session or a command failed.
+use crate::{
+    error::{Error, ErrorKind},
+    tls::error::TlsConfigError,
+};
+
+/// Why a connection, a session or a command of a typed client failed.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ClientError {
     /// The connection or the session failed. The session is over, unless the cause is
     /// [`Misuse`](proto_mail::Error::Misuse).
-    Session(io_common::Error),
+    Session(Error),
     /// An IMAP server rejected the command (NO, BAD). The session goes on.
     Imap(Box<Owned<StatusResponse<'static>>>),
     /// An SMTP server rejected the command (4yz, 5yz). The session goes on.
     Smtp(Box<Response<'static>>),
-    /// The future that sent a message was dropped before the message was complete. The server discards what it has
-    /// received of it, and the session is over.
+    /// The program stopped in the middle, and the session is over. It dropped the writer of a message, or the future that
+    /// sends one, before the message was complete; the server discards what it has received of it. Or it dropped a FETCH,
+    /// and more was due than is skipped.
     Interrupted,
     /// The answer exceeds this limit, in bytes. The rest of it is skipped, and the session goes on.
     TooLarge(u64),
@@ -27,7 +32,7 @@ pub enum Error {
     Invalid(String),
 }
 
-impl Error {
+impl ClientError {
     /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -78,7 +83,7 @@ impl Error {
     #[must_use]
     pub fn server_text(&self) -> Option<String> {
         match self {
-            Self::Session(io_common::Error::Protocol(error)) => error.server_text().map(str::to_owned),
+            Self::Session(Error::Protocol(error)) => error.server_text().map(str::to_owned),
             Self::Session(error) => error.server_text().map(str::to_owned),
             Self::Imap(status) => Some(status.view().text.to_string()),
             Self::Smtp(response) => Some(response.text()),
@@ -96,7 +101,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Session(error) => error.fmt(f),
@@ -107,7 +112,7 @@ impl fmt::Display for Error {
             }
             Self::Smtp(response) => write!(f, "the server rejected the command: {response}"),
             Self::Interrupted => f.write_str(
-                "the session is over: a message was not sent completely, because its future was dropped",
+                "the session is over: the program stopped in the middle of a message or of a large answer",
             ),
             Self::TooLarge(limit) => write!(f, "the server's answer exceeds {limit} bytes"),
             Self::Invalid(what) => f.write_str(what),
@@ -115,7 +120,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
+impl std::error::Error for ClientError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Session(error) => Some(error),
@@ -124,38 +129,38 @@ impl std::error::Error for Error {
     }
 }
 
-impl From<io_common::Error> for Error {
-    fn from(error: io_common::Error) -> Self {
+impl From<Error> for ClientError {
+    fn from(error: Error) -> Self {
         Self::Session(error)
     }
 }
 
-impl From<io_common::tls::TlsConfigError> for Error {
-    fn from(error: io_common::tls::TlsConfigError) -> Self {
+impl From<TlsConfigError> for ClientError {
+    fn from(error: TlsConfigError) -> Self {
         Self::Session(error.into())
     }
 }
 
-impl From<proto_mail::Error> for Error {
+impl From<proto_mail::Error> for ClientError {
     fn from(error: proto_mail::Error) -> Self {
         Self::Session(error.into())
     }
 }
 
-/// An error of a reader or writer of this crate becomes what it was before.
-impl From<io::Error> for Error {
+/// An error of a body or writer of a typed client becomes what it was before.
+impl From<io::Error> for ClientError {
     fn from(error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(error) => error,
-            Err(error) => io_common::Error::io("reading or writing")(error).into(),
+            Err(error) => Error::io("reading or writing")(error).into(),
         }
     }
 }
 
-impl From<Error> for io::Error {
-    fn from(error: Error) -> Self {
+impl From<ClientError> for io::Error {
+    fn from(error: ClientError) -> Self {
         match error {
-            Error::Session(io_common::Error::Io { source, .. }) => source,
+            ClientError::Session(Error::Io { source, .. }) => source,
             error => Self::other(error),
         }
     }

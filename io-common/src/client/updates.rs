@@ -15,7 +15,7 @@ pub struct Updates {
 }
 
 impl Updates {
-    pub(super) fn add(&mut self, data: &Untagged<'_>) {
+    pub(crate) fn add(&mut self, data: &Untagged<'_>) {
         if self.kept.len() < LIMIT {
             self.kept.push_back(data.into_owned());
         } else {

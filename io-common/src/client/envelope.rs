@@ -5,7 +5,7 @@ use proto_smtp::{
     types::{Address, ForwardPath, Mail, Rcpt, ReversePath},
 };
 
-use crate::error::Error;
+use super::error::ClientError;
 
 /// The sender and the recipients of a message, with their parameters.
 #[derive(Debug, Clone)]
@@ -21,8 +21,8 @@ impl Envelope {
     /// sender is the null sender, `<>`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if an address cannot be used.
-    pub fn new<'a>(from: &str, to: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
+    /// [`ClientError::Invalid`] if an address cannot be used.
+    pub fn new<'a>(from: &str, to: impl IntoIterator<Item = &'a str>) -> Result<Self, ClientError> {
         let from = match from {
             "" => ReversePath::Null,
             from => address(from)?.into(),
@@ -30,7 +30,7 @@ impl Envelope {
         let recipients = to
             .into_iter()
             .map(|to| Ok(Rcpt::new(ForwardPath::from(address(to)?))))
-            .collect::<Result<Vec<_>, Error>>()?;
+            .collect::<Result<Vec<_>, ClientError>>()?;
         let addresses =
             recipients.iter().filter_map(|rcpt: &Rcpt<'_>| rcpt.to.address()).chain(from.address());
         let needs_utf8 = addresses.into_iter().any(|address| !address.is_ascii());
@@ -39,10 +39,10 @@ impl Envelope {
     }
 }
 
-fn address(text: &str) -> Result<Address<'static>, Error> {
+fn address(text: &str) -> Result<Address<'static>, ClientError> {
     match Address::parse(text) {
         Ok(address) => Ok(address.into_owned()),
-        Err(why) => Err(Error::Invalid(format!("{text:?} is not an address: {why}"))),
+        Err(why) => Err(ClientError::Invalid(format!("{text:?} is not an address: {why}"))),
     }
 }
 
