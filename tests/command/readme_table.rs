@@ -54,7 +54,7 @@ fn every_test_is_in_the_table() {
             }
         }
     }
-    for file in ["clients", "serve"].map(|file| format!("tests/interop/cases/{file}.py")) {
+    for file in ["clients", "serve", "serve_hardening"].map(|file| format!("tests/interop/cases/{file}.py")) {
         for test in tests(&root().join(&file)) {
             let is_listed =
                 ["import.", "send.", "setup.", "submission."].iter().any(|area| test.starts_with(area));

@@ -3,66 +3,18 @@
 Messages are compared byte for byte.
 """
 
-import base64
 import glob
 import imaplib
-import os
 import signal
 import smtplib
-import socket
 import ssl
-import stat
-import subprocess
 import time
 
 from harness import check
 from servers import Served
 
-
-def messages():
-    """Messages that programs often corrupt, with CRLF line ends."""
-    head = b"From: a@example.test\r\nTo: b@example.test\r\nSubject: %s\r\n"
-    attachment = base64.encodebytes(bytes(range(256)) * 9000).replace(b"\n", b"\r\n")
-    return {
-        "plain": head % b"plain" + b"\r\nhello\r\n",
-        "dots": head % b"dots" + b"\r\n.\r\n..\r\n.two\r\nend.\r\n.\r\n",
-        "empty": head % b"empty" + b"\r\n",
-        "long": head % b"long" + b"\r\n" + b"x" * 998 + b"\r\n",
-        "eight": head % b"eight" + b"Content-Type: text/plain; charset=utf-8\r\n\r\nGr\xc3\xbc\xc3\x9fe \xff\r\n",
-        "spaces": head % b"spaces" + b"\r\n \t trailing \t \r\n\r\n\r\n",
-        "large": head % b"large" + b"\r\n" + attachment,
-    }
-
-
-def letter(number):
-    """A short message, different in each call."""
-    return b"Subject: %d\r\n\r\n" % number + b"x" * 70 + b"\r\n"
-
-
-def send_pipelined(client, address, number):
-    """Sends that many messages over an open session, some ahead of the replies, and returns the seconds it took.
-
-    It is never so far ahead that both sides block in writing.
-    """
-    head = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<%s>\r\nDATA\r\n" % address.encode()
-    reader = client.sock.makefile("rb")
-    began = time.monotonic()
-    sent = replies = 0
-    while replies < number * 4:
-        while sent < number and sent * 4 - replies < 400:
-            client.sock.sendall(head + letter(sent) + b".\r\n")
-            sent += 1
-        code = reader.readline()[:3]
-        check(code in (b"250", b"354"), f"reply {replies}: {code!r}")
-        replies += 1
-    return time.monotonic() - began
-
-
-def fetch_all(box):
-    """Every message of the open mailbox with one FETCH, and the seconds it took."""
-    began = time.monotonic()
-    got = [part[1] for part in box.fetch("1:*", "(UID BODY.PEEK[])")[1] if isinstance(part, tuple)]
-    return got, time.monotonic() - began
+from cases.serve_hardening import HardeningCases
+from cases.serve_tools import ServeTools, fetch_all, letter, send_pipelined
 
 
 # What a store in memory cannot do, or does not promise.
@@ -73,13 +25,11 @@ ON_DISK = {
 }
 
 
-class Cases:
+class Cases(ServeTools):
     """The cases, over one server."""
 
     def __init__(self, bench, program):
-        self.bench, self.program = bench, program
-        self.served = Served(bench, program)
-        self.messages = messages()
+        super().__init__(bench, program)
         other = Served(bench, program)
         self.wrong_ca = other.ca
         other.stop()
@@ -102,15 +52,6 @@ class Cases:
             ("serve.imaplib_refuses_the_wrong_ca", self.imaplib_wrong_ca),
             ("serve.imaplib_idle_sees_a_delivery_at_once", self.idle),
             ("serve.smtplib_both_ways_and_per_recipient", self.smtplib_session),
-            ("submission.neither_offers_nor_accepts_auth_before_tls", self.auth_before_tls),
-            ("submission.requires_a_new_ehlo_after_tls", self.ehlo_again),
-            ("submission.rejects_old_tls", self.old_tls),
-            ("submission.keys_are_private_and_the_certificate_names_localhost", self.keys),
-            ("submission.rejects_bytes_after_starttls", self.injection),
-            ("import.answers_login_before_tls_with_privacyrequired", self.login_before_tls),
-            ("serve.bad_smtp_input_affects_only_its_session", self.bad_smtp),
-            ("serve.bad_imap_input_affects_only_its_session", self.bad_imap),
-            ("serve.unfinished_literals_and_early_commands_affect_no_other_session", self.rude),
             ("serve.acknowledged_mail_survives_kill_9", self.kill),
             ("serve.sigterm_drains_and_a_restart_keeps_everything", self.restart),
             ("serve.user_takes_its_password_from_a_command", self.own_user),
@@ -119,75 +60,6 @@ class Cases:
         ]:
             if name not in ON_DISK or not self.bench.serve_options:
                 case(name, body, seconds=120)
-
-    # -- tools ---------------------------------------------------------------------------------------------------
-
-    def context(self, ca=None):
-        return ssl.create_default_context(cafile=ca or self.served.ca)
-
-    def imap_starttls(self):
-        client = imaplib.IMAP4("localhost", self.served.ports["imap"])
-        client.starttls(self.context())
-        client.login(self.served.user, self.served.password)
-        return client
-
-    def imap_implicit(self):
-        client = imaplib.IMAP4_SSL("localhost", self.served.ports["imaps"], ssl_context=self.context())
-        client.login(self.served.user, self.served.password)
-        return client
-
-    def smtp(self):
-        client = smtplib.SMTP("localhost", self.served.ports["smtp"], timeout=20)
-        client.starttls(context=self.context())
-        client.login(self.served.user, self.served.password)
-        return client
-
-    def curl(self, *arguments, ca=None):
-        served = self.served
-        return self.bench.run(["curl", "-sS", "--cacert", ca or served.ca, "-u", f"{served.user}:{served.password}", *arguments])
-
-    def curl_send(self, path, url, *more, ca=None):
-        return self.curl(
-            "--mail-from", "sender@example.test", "--mail-rcpt", self.served.address, "-T", path, *more, url, ca=ca
-        )
-
-    def url(self, service, path=""):
-        scheme = {"smtp": "smtp", "smtps": "smtps", "imap": "imap", "imaps": "imaps"}[service]
-        return f"{scheme}://localhost:{self.served.ports[service]}/{path}"
-
-    def emptied(self):
-        """A session whose INBOX is empty."""
-        client = self.imap_implicit()
-        client.select()
-        client.store("1:*", "+FLAGS.SILENT", "(\\Deleted)") if client.search(None, "ALL")[1][0] else None
-        client.expunge()
-        return client
-
-    def plain(self, service, lines, wait=3):
-        """Sends raw bytes in cleartext and returns all that comes back within `wait` seconds or until it closes."""
-        with socket.create_connection(("127.0.0.1", self.served.ports[service]), timeout=wait) as connection:
-            received = connection.recv(4096)
-            for line in lines:
-                connection.sendall(line)
-                time.sleep(0.15)
-                connection.settimeout(0.3)
-                try:
-                    while True:
-                        part = connection.recv(65536)
-                        if not part:
-                            return received
-                        received += part
-                except TimeoutError:
-                    pass
-            return received
-
-    def alive(self):
-        client = self.imap_implicit()
-        check(client.noop()[0] == "OK", "the server answers no more")
-        client.logout()
-        check(self.smtp().quit()[0] == 221, "submission answers no more")
-
-    # -- cases ---------------------------------------------------------------------------------------------------
 
     def curl_both_ways(self):
         self.emptied().logout()
@@ -420,131 +292,6 @@ SyncState *
         except ssl.SSLCertVerificationError:
             pass
 
-    def auth_before_tls(self):
-        secret = base64.b64encode(b"\0u\0p")
-        said = self.plain("smtp", [b"EHLO c.example\r\n", b"AUTH PLAIN " + secret + b"\r\n", b"AUTH LOGIN\r\n", b"QUIT\r\n"])
-        check(b"STARTTLS" in said and b"AUTH " not in said.split(b"HELP")[0], f"offered in cleartext: {said!r}")
-        refusals = said.count(b"530 5.7.0")
-        check(refusals == 2 and b"334" not in said, f"not refused: {said!r}")
-
-    def ehlo_again(self):
-        with socket.create_connection(("127.0.0.1", self.served.ports["smtp"]), timeout=5) as raw:
-            raw.recv(1000)
-            raw.sendall(b"EHLO c.example\r\n")
-            time.sleep(0.2)
-            raw.recv(4000)
-            raw.sendall(b"STARTTLS\r\n")
-            check(raw.recv(1000).startswith(b"220"), "STARTTLS was refused")
-            with self.context().wrap_socket(raw, server_hostname="localhost") as secured:
-                secured.sendall(b"MAIL FROM:<a@b.example>\r\n")
-                check(secured.recv(1000)[:3] in (b"503", b"530"), "MAIL was taken without a new EHLO")
-                secured.sendall(b"EHLO c.example\r\n")
-                said = secured.recv(4000)
-                check(b" PLAIN " in said and b"STARTTLS" not in said, f"after TLS: {said!r}")
-
-    def old_tls(self):
-        for service in ("smtps", "imaps"):
-            done = self.bench.run(
-                ["openssl", "s_client", "-connect", f"127.0.0.1:{self.served.ports[service]}", "-tls1_1",
-                 "-cipher", "ALL:@SECLEVEL=0"])
-            check(done.status != 0, f"TLS 1.1 was taken on {service}")
-            for version in ("-tls1_2", "-tls1_3"):
-                self.bench.run(["openssl", "s_client", "-connect", f"127.0.0.1:{self.served.ports[service]}", version,
-                                "-verify_return_error", "-CAfile", self.served.ca]).expect(0)
-
-    def keys(self):
-        found = [os.path.join(root, name) for root, _, names in os.walk(self.served.folder) for name in names if "key" in name]
-        check(len(found) >= 2, "there are no keys")
-        for path in found:
-            check(stat.S_IMODE(os.stat(path).st_mode) == 0o600, f"{path} can be read by others")
-        certificate = ssl.get_server_certificate(("127.0.0.1", self.served.ports["imaps"]))
-        text = self.bench.run(["openssl", "x509", "-noout", "-ext", "subjectAltName"], stdin=certificate.encode())
-        check("DNS:localhost" in text.text, f"names: {text.text}")
-
-    def injection(self):
-        said = self.plain("smtp", [b"EHLO c.example\r\n", b"STARTTLS\r\nRSET\r\nNOOP\r\n"])
-        check(said.count(b"250 2.") == 0, f"a command after STARTTLS was answered: {said!r}")
-        said = self.plain("imap", [b"a STARTTLS\r\nb CAPABILITY\r\nc LOGOUT\r\n"])
-        check(b"b OK" not in said and b"c OK" not in said, f"a command after STARTTLS was answered: {said!r}")
-
-    def login_before_tls(self):
-        said = self.plain("imap", [b"a CAPABILITY\r\n", b"b LOGIN u {1+}\r\np\r\n", b"c LOGIN u {1}\r\n", b"d AUTHENTICATE PLAIN\r\n", b"e NOOP\r\n"])
-        check(b"LOGINDISABLED" in said and b"AUTH=" not in said, f"offered in cleartext: {said!r}")
-        check(said.count(b"[PRIVACYREQUIRED]") == 3, f"not refused: {said!r}")
-        check(b"\n+ " not in said and b"e OK" in said, f"a password was asked for: {said!r}")
-
-    def bad_smtp(self):
-        client = self.smtp()
-        sock = client.sock
-
-        def ask(bytes):
-            sock.sendall(bytes)
-            return client.getreply()[0]
-
-        check(ask(b"FROB x\r\n") == 500, "unknown command")
-        check(ask(b"MAIL FROM:<a@\xff\xfe>\r\n") in (500, 501, 553, 555), "bytes that are not UTF-8")
-        check(ask(b"RCPT TO:<a@b.example>\r\n") == 503, "RCPT before MAIL")
-        check(ask(b"DATA\r\n") == 503, "DATA before MAIL")
-        check(ask(b"MAIL FROM:<a@b\0.example>\r\n") in (500, 501), "NUL")
-        check(ask(b"MAIL FROM:<" + b"a" * 100000 + b"@b.example>\r\n") in (500, 501), "a line of 100,000 bytes")
-        check(ask(b"MAIL FROM:<a@b.example> SIZE=99999999999\r\n") == 552, "a declared size above the limit")
-        check(ask(b"MAIL FROM:<a@b.example>\r\n") == 250, "the session goes on")
-        check(ask(b"RCPT TO:<%s>\r\n" % self.served.address.encode()) == 250, "RCPT")
-        check(ask(b"DATA\r\n") == 354, "DATA")
-        check(ask(b"x\n.\nMAIL FROM:<evil@b.example>\r\n.\r\n") in (500, 550, 554), "a bare LF in a message")
-        check(ask(b"NOOP\r\n") == 250, "exactly one reply to the message")
-        client.quit()
-        self.alive()
-
-    def bad_imap(self):
-        client = self.imap_implicit()
-
-        def ask(bytes, tag):
-            client.send(bytes)
-            line = client.readline()
-            while not line.startswith((tag, b"* BAD", b"* BYE")):
-                line = client.readline()
-            return line
-
-        check(ask(b"x1 FROB\r\n", b"x1").startswith(b"x1 BAD"), "unknown command")
-        check(ask(b"x2 FETCH 1 FLAGS\r\n", b"x2").startswith(b"x2 BAD"), "FETCH before SELECT")
-        check(ask(b"x3 SELECT\r\n", b"x3").startswith(b"x3 BAD"), "SELECT of nothing")
-        check(ask(b"x4 SELECT \"a\0b\"\r\n", b"x4").startswith((b"x4 BAD", b"* BAD")), "NUL")
-        check(not ask(b"x5 SELECT \"\xff\xfe\"\r\n", b"x5").startswith(b"x5 OK"), "bytes that are not UTF-8")
-        check(not ask(b"x6 SELECT {99999999}\r\n", b"x6").startswith(b"+"), "a literal of 100 MB for a name")
-        check(ask(b"x7 NOOP\r\n", b"x7").startswith(b"x7 OK"), "the session goes on")
-        check(not ask(b"x8 APPEND INBOX {9999999999999}\r\n", b"x8").startswith(b"+"), "a literal of 10 TB")
-        check(ask(b"x9 NOOP\r\n", b"x9").startswith(b"x9 OK"), "the session goes on after a refused literal")
-        client.logout()
-        client = self.imap_implicit()
-        client.send(b"y1 SELECT " + b"a" * 200_000 + b"\r\n")
-        line = client.readline()
-        check(b"BAD" in line or b"BYE" in line, f"a line of 200,000 bytes: {line!r}")
-        self.alive()
-
-    def rude(self):
-        client = self.imap_implicit()
-        client.send(b"z1 APPEND INBOX {100}\r\n")
-        client.readline()
-        client.send(b"half of it")
-        client.sock.close()
-        before = self.count()
-        with socket.create_connection(("127.0.0.1", self.served.ports["smtp"]), timeout=5) as early:
-            early.sendall(b"EHLO impatient.example\r\n" * 3)
-            early.recv(1000)
-        for service in ("smtps", "imaps"):
-            with socket.create_connection(("127.0.0.1", self.served.ports[service]), timeout=5) as clear:
-                clear.sendall(b"a LOGIN u p\r\n")
-                clear.recv(1000)
-        check(self.count() == before, "half a message was kept")
-        self.alive()
-
-    def count(self):
-        client = self.imap_implicit()
-        count = int(client.select(readonly=True)[1][0])
-        client.logout()
-        return count
-
     def kill(self):
         client = self.smtp()
         before = self.count()
@@ -634,4 +381,5 @@ def run(bench, program):
     """Every case of this file."""
     cases = Cases(bench, program)
     cases.all()
+    HardeningCases(cases).all()
     return cases
