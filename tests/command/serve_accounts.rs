@@ -58,6 +58,19 @@ fn a_store_in_memory_serves_mail_and_leaves_no_database() {
 }
 
 #[test]
+fn several_accounts_in_memory_have_one_password() {
+    let served = RunningServer::start(&["--in-memory", "--user", "ann", "--user", "bob"]);
+    let url = served.url("smtps");
+    served
+        .run(&["send", &url, "--from", "a@x.example", "--to", "bob@localhost", "--text", "x"], b"")
+        .expect(0);
+    for name in ["ann", "bob", served.user] {
+        let url = served.url("imaps").replace(served.user, name);
+        served.run(&["folders", &url], b"").expect(0).shows(&["INBOX"]);
+    }
+}
+
+#[test]
 fn adds_accounts_and_changes_passwords_while_running() {
     let served = RunningServer::start(&[]);
     let folder = served.path();

@@ -1,10 +1,10 @@
-//! The accounts, mailboxes and messages of the server at its start.
+//! The accounts, mailboxes and messages of the server under attack. They are stored through the server itself, so that
+//! every store can have them.
 
-use std::path::Path;
+use std::io;
 
-use mailstore::{
-    AccountId, Accounts, Delivery, Flags, InternalDate, MailboxId, SqliteStore, Store, Target, UidSet,
-};
+use crate::server_process::{RunningServer, StoreKind};
+use crate::wire::{Endpoints, Imap};
 
 /// The account of the well-behaved users.
 pub(crate) const ALICE: &str = "alice";
@@ -12,6 +12,9 @@ pub(crate) const ALICE: &str = "alice";
 pub(crate) const VICTIM: &str = "victim";
 /// The accounts that attack.
 pub(crate) const ATTACKERS: [&str; 3] = ["mallory", "oscar", "trudy"];
+/// All accounts.
+pub(crate) const ACCOUNTS: [&str; 5] = [ALICE, VICTIM, "mallory", "oscar", "trudy"];
+/// The password of every account.
 pub(crate) const PASSWORD: &str = "hY7-pq2RvT9s";
 
 /// Messages in the mailbox `big`.
@@ -23,52 +26,77 @@ pub(crate) const MAILBOXES: usize = 8_000;
 /// How deep they are nested.
 const LEVELS: usize = 30;
 
-/// Creates a store with one account that has only an empty INBOX and the default mailboxes.
-pub(crate) fn fill_one(directory: &Path) {
-    SqliteStore::open(directory).unwrap().create_account(ALICE, PASSWORD.as_bytes()).unwrap();
+/// A part of the data that an attack may need.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The mailbox `big` of the first attacker: small messages, copies of one.
+    Big,
+    /// The mailbox `idle` of the first attacker, likewise.
+    Idle,
+    /// The mailbox `large` of the second attacker: messages of 1, 16 and 60 MiB. And the empty mailbox `messages`.
+    Large,
+    /// [`MAILBOXES`] nested mailboxes of the second attacker.
+    Nested,
 }
 
-/// Creates the store.
-pub(crate) fn fill(directory: &Path) {
-    let store = SqliteStore::open(directory).unwrap();
-    for name in [ALICE, VICTIM].into_iter().chain(ATTACKERS) {
-        let account = store.create_account(name, PASSWORD.as_bytes()).unwrap().id;
-        let inbox = store.mailbox(account, "INBOX").unwrap().id;
-        append(&store, inbox, b"From: a@client.example\r\nSubject: first\r\n\r\nhello\r\n");
+impl Part {
+    pub(crate) const ALL: [Self; 4] = [Self::Big, Self::Idle, Self::Large, Self::Nested];
+}
+
+/// Stores a first message for every account, and these parts.
+pub(crate) fn load(endpoints: &Endpoints, parts: &[Part]) -> io::Result<()> {
+    let mut lmtp = endpoints.lmtp(1)?;
+    ACCOUNTS.into_iter().try_for_each(|name| lmtp.deliver(name))?;
+    let [mut mallory, mut oscar] =
+        [endpoints.imap(1, ATTACKERS[0], PASSWORD)?, { endpoints.imap(1, ATTACKERS[1], PASSWORD)? }];
+    for part in parts {
+        match part {
+            Part::Big => copies(&mut mallory, "big", BIG)?,
+            Part::Idle => copies(&mut mallory, "idle", IDLE)?,
+            Part::Large => {
+                oscar.ask("CREATE large")?.ok()?;
+                for message in [with_large_header(), with_large_part(16 << 20), with_large_part(60 << 20)] {
+                    oscar.append_to("large", &message)?.ok()?;
+                }
+                oscar.ask("CREATE messages")?.ok()?;
+            }
+            Part::Nested => nested(&mut oscar)?,
+        }
     }
-    let [mallory, oscar] = [ATTACKERS[0], ATTACKERS[1]].map(|name| store.account(name).unwrap().unwrap().id);
-    double(&store, mallory, "big", BIG);
-    double(&store, mallory, "idle", IDLE);
-    let large = store.create_mailbox(oscar, "large", None).unwrap();
-    append(&store, large, &with_large_header());
-    append(&store, large, &with_large_part(16 << 20));
-    append(&store, large, &with_large_part(60 << 20));
-    store.create_mailbox(oscar, "messages", None).unwrap();
-    // The parents of a mailbox are created with it, which is quicker.
+    Ok(())
+}
+
+/// Fills a directory with all parts, if the store keeps its data there.
+pub(crate) fn fill(directory: &std::path::Path, store: StoreKind) {
+    if store == StoreKind::Sqlite {
+        let served = RunningServer::start(directory, store, "");
+        load(&served.endpoints, &Part::ALL).unwrap();
+    }
+}
+
+/// Creates mailboxes. The parents of a mailbox are created with it, which is quicker.
+fn nested(imap: &mut Imap) -> io::Result<()> {
     for number in 0..MAILBOXES / LEVELS {
         let name = format!("{number:04}{}", format!("{}/", "a".repeat(30)).repeat(LEVELS));
-        store.create_mailbox(oscar, &name, None).unwrap();
+        imap.ask(&format!("CREATE {name}"))?.ok()?;
     }
+    Ok(())
 }
 
-/// A mailbox with this many copies of a small message.
-fn double(store: &SqliteStore, account: AccountId, name: &str, count: u32) {
-    let mailbox = store.create_mailbox(account, name, None).unwrap();
-    append(store, mailbox, b"From: a@client.example\r\nSubject: one of many\r\n\r\nhello\r\n");
-    let mut have = 1;
-    while have < count {
-        let copied = store.copy(mailbox, &UidSet::all(), mailbox, usize::MAX).unwrap();
-        have += u32::try_from(copied.pairs.len()).unwrap();
+/// A mailbox with this many copies of a small message: a power of two.
+fn copies(imap: &mut Imap, name: &str, count: u32) -> io::Result<()> {
+    imap.ask(&format!("CREATE {name}"))?.ok()?;
+    imap.append_to(name, b"From: a@client.example\r\nSubject: one of many\r\n\r\nhello\r\n")?.ok()?;
+    imap.ask(&format!("SELECT {name}"))?.ok()?;
+    for _ in 0..count.ilog2() {
+        imap.ask(&format!("COPY 1:* {name}"))?.ok()?;
+        // The server reports the copies.
+        imap.ask("NOOP")?.ok()?;
     }
-}
-
-fn append(store: &SqliteStore, mailbox: MailboxId, message: &[u8]) {
-    let mut upload = store.upload().unwrap();
-    for chunk in message.chunks(64 << 10) {
-        upload.write(chunk).unwrap();
-    }
-    let target = Target { mailbox, flags: Flags::new(), internal_date: InternalDate::default() };
-    store.append(Delivery { upload, targets: vec![target] }).unwrap();
+    let status = imap.ask(&format!("STATUS {name} (MESSAGES)"))?.ok()?;
+    let expected = format!("(MESSAGES {count})");
+    assert!(status.untagged.iter().any(|line| line.contains(&expected)), "{:?}", status.untagged);
+    Ok(())
 }
 
 /// A message whose header is 1 MiB.

@@ -1,6 +1,6 @@
 //! Attacks on the built `mailwire serve` under a memory limit, beside well-behaved users whose waiting time is
 //! measured. `tests/run` runs it; `cargo test --profile hostile -p mailwire --test hostile -- search` runs one
-//! attack.
+//! attack. With `--in-memory` the server keeps its mail in memory; with `--short` some attacks run, for a few seconds.
 //!
 //! Each attack runs alone for some seconds. Then all run at once, and the server receives SIGTERM while they do. The
 //! figures and their bounds are printed as a table. The bounds leave a wide margin for a busy machine.
@@ -14,7 +14,7 @@ mod neighbours;
 mod server_process;
 mod wire;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,9 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use attacks::Target;
 use figures::{Figure, Report};
+use fixtures::Part;
 use neighbours::{Neighbours, WaitLimits};
-use server_process::{MEMORY, RunningServer};
+use server_process::{MEMORY, RunningServer, StoreKind};
 
 /// How long the server may keep computing after an attack, and how much it may compute after that.
 const AFTERMATH: Duration = Duration::from_secs(2);
@@ -38,6 +39,10 @@ const MEASURING: Duration = Duration::from_millis(500);
 struct Attack {
     name: &'static str,
     seconds: u64,
+    /// How long it runs with `--short`, if it does.
+    short: Option<u64>,
+    /// What it needs in a store in memory.
+    parts: &'static [Part],
     run: fn(&Target<'_>, &mut Report),
     limits: WaitLimits,
 }
@@ -60,17 +65,54 @@ const TOGETHER: WaitLimits = WaitLimits {
 };
 
 const ATTACKS: [Attack; 6] = [
-    Attack { name: "idle", seconds: 40, run: attacks::idle::run, limits: ALONE },
-    Attack { name: "messages", seconds: 10, run: attacks::messages::run, limits: ALONE },
-    Attack { name: "sections", seconds: 8, run: attacks::sections::run, limits: ALONE },
+    Attack {
+        name: "idle",
+        seconds: 40,
+        short: None,
+        parts: &[Part::Idle],
+        run: attacks::idle::run,
+        limits: ALONE,
+    },
+    Attack {
+        name: "messages",
+        seconds: 10,
+        short: Some(4),
+        parts: &[],
+        run: attacks::messages::run,
+        limits: ALONE,
+    },
+    Attack {
+        name: "sections",
+        seconds: 8,
+        short: None,
+        parts: &[Part::Large],
+        run: attacks::sections::run,
+        limits: ALONE,
+    },
     Attack {
         name: "search",
         seconds: 10,
+        short: Some(5),
+        parts: &[Part::Large, Part::Nested],
         run: attacks::search::run,
         limits: WaitLimits { delivery: Duration::from_secs(1), ..ALONE },
     },
-    Attack { name: "flags", seconds: 15, run: attacks::flags::run, limits: ALONE },
-    Attack { name: "guesses", seconds: 12, run: attacks::guesses::run, limits: ALONE },
+    Attack {
+        name: "flags",
+        seconds: 15,
+        short: Some(8),
+        parts: &[Part::Big],
+        run: attacks::flags::run,
+        limits: ALONE,
+    },
+    Attack {
+        name: "guesses",
+        seconds: 12,
+        short: None,
+        parts: &[],
+        run: attacks::guesses::run,
+        limits: ALONE,
+    },
 ];
 
 /// How long all attacks run at once before the server receives SIGTERM.
@@ -79,28 +121,73 @@ const SECONDS_TOGETHER: u64 = 20;
 /// The section `[serve]` of the server's configuration.
 const SETTINGS: &str = "sessions = 5000\nsessions-per-address = 2000\nlogin-timeout = 5\n";
 
+/// What to run, and over which store.
+struct Run {
+    store: StoreKind,
+    is_short: bool,
+    /// The only attack to run.
+    only: Option<String>,
+    directory: PathBuf,
+}
+
+impl Run {
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == name)
+    }
+
+    /// How long an attack runs, if it does.
+    fn seconds(&self, attack: &Attack) -> Option<u64> {
+        let seconds = if self.is_short { attack.short } else { Some(attack.seconds) };
+        seconds.filter(|_| self.wants(attack.name))
+    }
+
+    /// Starts a server after all one-time allocations: it has these parts, and each account has logged in.
+    fn start(&self, parts: &[Part]) -> RunningServer {
+        let served = RunningServer::start(&self.directory, self.store, SETTINGS);
+        if self.store == StoreKind::Memory {
+            fixtures::load(&served.endpoints, parts).unwrap();
+        }
+        std::thread::scope(|scope| {
+            for user in fixtures::ATTACKERS.into_iter().chain([fixtures::ALICE]) {
+                let endpoints = &served.endpoints;
+                scope.spawn(move || endpoints.imap(1, user, fixtures::PASSWORD).unwrap());
+            }
+        });
+        served
+    }
+}
+
 fn main() {
-    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let is_wanted = |name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |option: &str| arguments.iter().any(|argument| argument == option);
     raise_descriptor_limit();
     let folder = tempfile::tempdir().unwrap();
-    let directory = folder.path().join("served");
+    let run = Run {
+        store: if has("--in-memory") { StoreKind::Memory } else { StoreKind::Sqlite },
+        is_short: has("--short"),
+        only: arguments.iter().find(|argument| !argument.starts_with('-')).cloned(),
+        directory: folder.path().join("served"),
+    };
     let begun = Instant::now();
-    fixtures::fill(&directory);
-    println!("the store is filled after {:.1} s", begun.elapsed().as_secs_f64());
+    let say = |name: &str| println!("{name} (after {:.1} s)", begun.elapsed().as_secs_f64());
+    fixtures::fill(&run.directory, run.store);
+    say(&format!("store: {}", run.store.name()));
 
     let mut figures = Vec::new();
-    for attack in ATTACKS.iter().filter(|attack| is_wanted(attack.name)) {
-        println!("{} (after {:.0} s)", attack.name, begun.elapsed().as_secs_f64());
-        figures.extend(alone(attack, &directory));
+    for attack in &ATTACKS {
+        if let Some(seconds) = run.seconds(attack) {
+            say(attack.name);
+            figures.extend(alone(attack, seconds, &run));
+        }
     }
-    if is_wanted("quotas") {
-        println!("quotas (after {:.0} s)", begun.elapsed().as_secs_f64());
-        figures.extend(quotas(&folder.path().join("limited")));
+    if run.wants("quotas") {
+        say("quotas");
+        figures.extend(quotas(&folder.path().join("limited"), run.store));
     }
-    if is_wanted("together") {
-        println!("together (after {:.0} s)", begun.elapsed().as_secs_f64());
-        figures.extend(together(&directory));
+    // Its first seconds, when a thousand connections begin, are more than a short run can even out.
+    if run.wants("together") && !run.is_short {
+        say("together");
+        figures.extend(together(&run));
     }
     figures::print(&figures);
     println!("\n{:.0} s in all", begun.elapsed().as_secs_f64());
@@ -117,28 +204,17 @@ fn raise_descriptor_limit() {
     setrlimit(Resource::Nofile, raised).unwrap();
 }
 
-/// A server after all one-time allocations: each account has logged in.
-fn start(directory: &Path) -> RunningServer {
-    let served = RunningServer::start(directory, SETTINGS);
-    std::thread::scope(|scope| {
-        for user in fixtures::ATTACKERS.into_iter().chain([fixtures::ALICE]) {
-            let endpoints = &served.endpoints;
-            scope.spawn(move || endpoints.imap(1, user, fixtures::PASSWORD).unwrap());
-        }
-    });
-    served
-}
-
 impl<'a> Target<'a> {
     fn new(
         served: &'a RunningServer,
         neighbours: &'a Neighbours,
-        directory: &'a Path,
+        (store, directory): (StoreKind, &'a Path),
         time: Duration,
     ) -> Self {
         Self {
             endpoints: &served.endpoints,
             process: served.process(),
+            store,
             neighbours,
             directory,
             until: Instant::now() + time,
@@ -154,13 +230,14 @@ impl<'a> Target<'a> {
 }
 
 /// Runs one attack beside the neighbours, on its own server.
-fn alone(attack: &Attack, directory: &Path) -> Vec<Figure> {
+fn alone(attack: &Attack, seconds: u64, run: &Run) -> Vec<Figure> {
     let mut report = Report::new(attack.name);
-    let mut served = start(directory);
+    let mut served = run.start(attack.parts);
     let watch = served.process().watch();
     let neighbours = Neighbours::new();
     {
-        let target = Target::new(&served, &neighbours, directory, Duration::from_secs(attack.seconds));
+        let (data, time) = ((run.store, run.directory.as_path()), Duration::from_secs(seconds));
+        let target = Target::new(&served, &neighbours, data, time);
         std::thread::scope(|scope| {
             neighbours.start(scope, target.endpoints);
             (attack.run)(&target, &mut report);
@@ -174,14 +251,13 @@ fn alone(attack: &Attack, directory: &Path) -> Vec<Figure> {
 }
 
 /// Runs one account that fills its quotas, on its own server.
-fn quotas(directory: &Path) -> Vec<Figure> {
+fn quotas(directory: &Path, store: StoreKind) -> Vec<Figure> {
     let mut report = Report::new("quotas");
-    fixtures::fill_one(directory);
-    let mut served = RunningServer::start(directory, attacks::quotas::SETTINGS);
+    let mut served = RunningServer::start(directory, store, attacks::quotas::SETTINGS);
     let watch = served.process().watch();
     // The neighbours do nothing here.
     let neighbours = Neighbours::new();
-    let target = Target::new(&served, &neighbours, directory, Duration::from_secs(10));
+    let target = Target::new(&served, &neighbours, (store, directory), Duration::from_secs(10));
     attacks::quotas::run(&target, &mut report);
     target.report(&mut report, watch.peak());
     aftermath(&mut served, &mut report);
@@ -207,17 +283,19 @@ fn aftermath(served: &mut RunningServer, report: &mut Report) {
 }
 
 /// Runs all attacks at once; sends SIGHUP in between, and SIGTERM before they are over.
-fn together(directory: &Path) -> Vec<Figure> {
+fn together(run: &Run) -> Vec<Figure> {
     let mut report = Report::new("together");
-    let mut served = start(directory);
+    let mut served = run.start(&Part::ALL);
     let endpoints = served.endpoints.clone();
     let neighbours = Neighbours::new();
+    let half = Duration::from_secs(SECONDS_TOGETHER / 2);
     let target = Target {
         endpoints: &endpoints,
         process: served.process(),
+        store: run.store,
         neighbours: &neighbours,
-        directory,
-        until: Instant::now() + Duration::from_secs(SECONDS_TOGETHER + 3),
+        directory: &run.directory,
+        until: Instant::now() + half * 2 + Duration::from_secs(3),
         sessions: AtomicUsize::new(0),
     };
     let watch = served.process().watch();
@@ -228,9 +306,9 @@ fn together(directory: &Path) -> Vec<Figure> {
             scope.spawn(move || (attack.run)(target, &mut Report::new(attack.name)));
         }
         neighbours.start(scope, &endpoints);
-        std::thread::sleep(Duration::from_secs(SECONDS_TOGETHER / 2));
+        std::thread::sleep(half);
         served.signal(Signal::HUP);
-        std::thread::sleep(Duration::from_secs(SECONDS_TOGETHER / 2));
+        std::thread::sleep(half);
         report.faults("SIGHUP ended the server", usize::from(served.ended().is_some()));
         neighbours.stop();
         // The neighbours' last requests are answered.

@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::fixtures::{ACCOUNTS, PASSWORD};
 use crate::wire::Endpoints;
 
 /// The most memory that the server may use, in bytes.
@@ -22,6 +23,33 @@ pub(crate) const MEMORY: u64 = 768 << 20;
 
 /// The longest that a server takes to start.
 const START: Duration = Duration::from_secs(30);
+
+/// Where the server keeps its mail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    /// A SQLite database in the data directory.
+    Sqlite,
+    /// Memory (`serve --in-memory`).
+    Memory,
+}
+
+impl StoreKind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Memory => "memory",
+        }
+    }
+
+    /// How much memory messages of `bytes` bytes may take in the store. On their way in, a quarter of each may be reserved
+    /// and not used.
+    pub(crate) const fn memory_of(self, bytes: u64) -> u64 {
+        match self {
+            Self::Sqlite => 0,
+            Self::Memory => bytes + bytes / 4,
+        }
+    }
+}
 
 /// A running server.
 pub(crate) struct RunningServer {
@@ -31,8 +59,8 @@ pub(crate) struct RunningServer {
 }
 
 impl RunningServer {
-    /// Starts a server over a directory, with this `[serve]` section.
-    pub(crate) fn start(directory: &Path, settings: &str) -> Self {
+    /// Starts a server over a directory, with this `[serve]` section. It has all accounts.
+    pub(crate) fn start(directory: &Path, store: StoreKind, settings: &str) -> Self {
         let (config, log) = (directory.with_extension("toml"), directory.with_extension("log"));
         std::fs::write(&config, format!("[serve]\n{settings}")).unwrap();
         // The limit holds from the first allocation on, since the allocator adapts to it.
@@ -44,6 +72,9 @@ impl RunningServer {
             .arg(directory)
             .arg("--config")
             .arg(&config)
+            .args(ACCOUNTS.into_iter().flat_map(|name| ["--user", name]))
+            .args((store == StoreKind::Memory).then_some("--in-memory"))
+            .env("MAILWIRE_PASSWORD", PASSWORD)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::options().create(true).append(true).open(&log).unwrap())

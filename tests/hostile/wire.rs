@@ -188,16 +188,17 @@ impl Imap {
         self.wire.send(format!("x {command}\r\n").as_bytes())
     }
 
-    /// Appends a message to INBOX, once the server asks for it.
-    pub(crate) fn append(&mut self, message: &str) -> io::Result<Answer> {
-        self.begin(&format!("APPEND INBOX {{{}}}", message.len()))?;
+    /// Appends a message to a mailbox, once the server asks for it.
+    pub(crate) fn append_to(&mut self, mailbox: &str, message: &[u8]) -> io::Result<Answer> {
+        self.begin(&format!("APPEND {mailbox} {{{}}}", message.len()))?;
         loop {
             let line = self.wire.line()?;
             if let Some(status) = line.strip_prefix("x ") {
                 return Ok(Answer { status: status.trim_end().to_owned(), ..Answer::default() });
             }
             if line.starts_with('+') {
-                self.wire.send(format!("{message}\r\n").as_bytes())?;
+                self.wire.send(message)?;
+                self.wire.send(b"\r\n")?;
             }
         }
     }

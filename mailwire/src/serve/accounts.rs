@@ -30,7 +30,7 @@ pub(super) fn ask_password_of_new_account(
     directory: &Path,
     arguments: &ServeArgs,
 ) -> Result<Option<Secret<Vec<u8>>>, CommandError> {
-    match &arguments.user {
+    match arguments.user.first() {
         Some(name) if arguments.in_memory || !directory.join("mail.db").is_file() => {
             given_password(arguments, name).map(Some)
         }
@@ -38,20 +38,20 @@ pub(super) fn ask_password_of_new_account(
     }
 }
 
-/// Creates the account of `--user`. Without that option, creates one if there is no account at all, and returns it.
-pub(super) fn create_initial_account(
+/// Creates the accounts of `--user`. Without that option, creates one if there is no account at all, and returns it.
+pub(super) fn create_initial_accounts(
     store: &dyn Store,
     arguments: &ServeArgs,
-    password: Option<Secret<Vec<u8>>>,
+    mut password: Option<Secret<Vec<u8>>>,
 ) -> Result<Option<GeneratedAccount>, CommandError> {
-    if let Some(name) = &arguments.user {
+    for name in &arguments.user {
         if store.account(name)?.is_none() {
-            let password = password.map_or_else(|| given_password(arguments, name), Ok)?;
-            create(store, name, password.expose())?;
+            let given = password.take().map_or_else(|| given_password(arguments, name), Ok)?;
+            create(store, name, given.expose())?;
+            password = Some(given);
         }
-        return Ok(None);
     }
-    if !store.accounts()?.is_empty() {
+    if !arguments.user.is_empty() || !store.accounts()?.is_empty() {
         return Ok(None);
     }
     let password = generate_password()?;

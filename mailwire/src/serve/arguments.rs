@@ -44,9 +44,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
     /// Create this account if it does not exist. Its password comes from --password-command, MAILWIRE_PASSWORD or a
-    /// prompt.
+    /// prompt. May be repeated: new accounts get the same password.
     #[arg(long, value_name = "NAME")]
-    pub(crate) user: Option<String>,
+    pub(crate) user: Vec<String>,
     /// Create an account and exit. A running server accepts mail for it from then on. Its password comes from
     /// --password-command or MAILWIRE_PASSWORD; without either, a random password is generated and shown once.
     #[arg(long, value_name = "NAME")]

@@ -112,8 +112,8 @@ impl Server {
         if undone > 0 {
             tracing::warn!(messages = undone, "removed the copies of an interrupted COPY");
         }
-        let generated_account = accounts::create_initial_account(&*store, arguments, password)?;
-        let account = match &arguments.user {
+        let generated_account = accounts::create_initial_accounts(&*store, arguments, password)?;
+        let account = match arguments.user.first() {
             Some(user) => store.account(user)?,
             None => store.accounts()?.into_iter().min_by_key(|account| account.id),
         };

@@ -15,13 +15,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::neighbours::Neighbours;
-use crate::server_process::Process;
+use crate::server_process::{Process, StoreKind};
 use crate::wire::{Endpoints, Imap};
 
 /// The attacked server, and the end of the attack.
 pub(crate) struct Target<'a> {
     pub(crate) endpoints: &'a Endpoints,
     pub(crate) process: Process,
+    pub(crate) store: StoreKind,
     /// The well-behaved users beside the attack.
     pub(crate) neighbours: &'a Neighbours,
     pub(crate) directory: &'a Path,

@@ -90,7 +90,7 @@ fn fill_by_imap(target: &Target<'_>, number: usize, refusals: &Refusals) -> io::
     let overquota = |answer: &str| refusals.count(answer, "OK", &["[OVERQUOTA]"]);
     let mut imap = session(target)?;
     for round in 0..TRIES {
-        overquota(&imap.append("Subject: x\r\n\r\nx\r\n")?.status);
+        overquota(&imap.append_to("INBOX", b"Subject: x\r\n\r\nx\r\n")?.status);
         for command in [
             format!("CREATE box-{number}-{round}"),
             format!("SUBSCRIBE name-{number}-{round}"),
