@@ -69,7 +69,7 @@ pub(crate) fn start(
     tls: TlsServerConfig,
 ) -> std::result::Result<Server, Box<dyn std::error::Error>> {
     let owner = messages.owner.clone();
-    let store = IndexedStore::over(messages)?;
+    let store = IndexedStore::open(messages)?;
     store.create_account(&owner, password.as_bytes())?;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = Server::builder(Arc::new(store), Encryption::Tls(tls))

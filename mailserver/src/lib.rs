@@ -34,4 +34,4 @@ pub use listener::{Encryption, Listener, ListenerOptions, ListenerReload};
 pub use server::{Server, ServerBuilder, ServerHandle};
 pub use server_context::ServerContext;
 pub use service::Service;
-pub use settings::{AcceptedMessage, MessageObserver, Options, Settings};
+pub use settings::{AcceptedMessage, MessageCallback, Options, Settings};

@@ -15,7 +15,7 @@ use super::faults::Faults;
 use super::host_name::HostName;
 use super::login_queue::LoginQueue;
 use super::recipients::{self, Recipients};
-use super::settings::{MessageObserver, Options, Settings};
+use super::settings::{MessageCallback, Options, Settings};
 use crate::error::Error;
 
 /// The maximum number of queued jobs: more than sessions can have, since each has at most two.
@@ -40,7 +40,7 @@ pub struct ServerContext {
     /// Whether Return-Path and Received are added to messages.
     pub(super) trace_fields: bool,
     pub(super) faults: Faults,
-    pub(super) on_message: Option<MessageObserver>,
+    pub(super) on_message: Option<MessageCallback>,
     pub(super) sessions: AtomicU64,
     /// Interrupted copies that no worker could undo.
     pub(super) copies_to_undo: Arc<CopiesToUndo>,

@@ -69,7 +69,7 @@ pub struct Options {
     /// The number of threads for the work of sessions on the store, at least 1. One account gets all but one of them. Default: 4.
     pub worker_threads: usize,
     /// Called for each message that was accepted by submission or LMTP.
-    pub on_message: Option<MessageObserver>,
+    pub on_message: Option<MessageCallback>,
 }
 
 impl Default for Options {
@@ -89,22 +89,22 @@ impl Default for Options {
 /// A function that is called for each accepted message, once the message is durable and before the client is told. It
 /// runs on the thread of the server's sessions, so it must not block.
 #[derive(Clone)]
-pub struct MessageObserver(Arc<dyn Fn(&AcceptedMessage<'_>) + Send + Sync>);
+pub struct MessageCallback(Arc<dyn Fn(&AcceptedMessage<'_>) + Send + Sync>);
 
-impl MessageObserver {
+impl MessageCallback {
     /// Wraps a function.
-    pub fn new(observe: impl Fn(&AcceptedMessage<'_>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(observe))
+    pub fn new(callback: impl Fn(&AcceptedMessage<'_>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(callback))
     }
 
-    pub(crate) fn observe(&self, message: &AcceptedMessage<'_>) {
+    pub(crate) fn call(&self, message: &AcceptedMessage<'_>) {
         (self.0)(message);
     }
 }
 
-impl fmt::Debug for MessageObserver {
+impl fmt::Debug for MessageCallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MessageObserver")
+        f.write_str("MessageCallback")
     }
 }
 

@@ -189,7 +189,7 @@ impl Storage for Filling {
 #[test]
 fn a_fetch_that_fails_hides_no_flag_that_it_set() {
     let storage = Filling(MemoryStorage::with_limit(64 << 20), AtomicBool::new(false));
-    let store = IndexedStore::over(storage).unwrap().with_password_cost(PasswordCost::Minimal).unwrap();
+    let store = IndexedStore::open(storage).unwrap().with_password_cost(PasswordCost::Minimal).unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     let context = context(Arc::clone(&store));
     // The messages of one page become seen at a time, and are sent in several batches.

@@ -58,7 +58,7 @@ impl Storage for Messages {
 #[allow(dead_code, reason = "a test uses the storage without it")]
 fn main() -> Result<()> {
     let messages = vec![b"Subject: one\r\n\r\n1\r\n".to_vec(), b"Subject: two\r\n\r\n2\r\n".to_vec()];
-    let store = IndexedStore::over(Messages::new("ann", messages))?;
+    let store = IndexedStore::open(Messages::new("ann", messages))?;
     let account = store.create_account("ann", b"a long password")?;
     let inbox = store.mailbox(account.id, "INBOX")?.id;
     for message in store.fetch_page(inbox, &UidSet::all(), Columns::summary().with_envelope(), 100)?.messages

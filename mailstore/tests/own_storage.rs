@@ -13,7 +13,7 @@ use mailstore::*;
 use std::sync::Arc;
 
 fn over<S: Storage>(storage: S) -> IndexedStore<S> {
-    IndexedStore::over(storage).unwrap().with_password_cost(PasswordCost::Minimal).unwrap()
+    IndexedStore::open(storage).unwrap().with_password_cost(PasswordCost::Minimal).unwrap()
 }
 
 fn deliver(store: &dyn Store, mailbox: MailboxId, text: &[u8], flags: &[&str]) -> Result<Vec<Appended>> {

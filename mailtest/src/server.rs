@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use io_common::TlsClientConfig;
 use mailserver::faults::Faults;
-use mailserver::{AcceptedMessage, Encryption, MessageObserver, Options, Service, Settings, scram_keys};
+use mailserver::{AcceptedMessage, Encryption, MessageCallback, Options, Service, Settings, scram_keys};
 use mailstore::{
     Account, Accounts, Delivery, Flags, InternalDate, LoginKeys, MemoryStore, PasswordCost, Store, Target,
 };
@@ -145,7 +145,7 @@ impl ServerBuilder {
         options.faults = self.faults;
         options.worker_threads = 1;
         let (from, to) = (Arc::clone(&store), Arc::clone(&inbox));
-        options.on_message = Some(MessageObserver::new(move |message| record(&from, &to, message)));
+        options.on_message = Some(MessageCallback::new(move |message| record(&from, &to, message)));
         let encryption = if self.is_cleartext { Encryption::DangerCleartext } else { Encryption::Tls };
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut builder = mailserver::Server::builder(store.clone(), encryption(certificates.server.tls()?))

@@ -120,9 +120,9 @@ impl Session {
             let others = match outcome {
                 Ok(stored) => {
                     session.rejected = 0;
-                    if let Some(observer) = &session.context.on_message {
+                    if let Some(callback) = &session.context.on_message {
                         let (sender, recipients, stored) = (&*transaction.sender, &*delivered, &stored);
-                        observer.observe(&AcceptedMessage { sender, recipients, size, stored });
+                        callback.call(&AcceptedMessage { sender, recipients, size, stored });
                     }
                     tracing::info!(
                         session = session.number,

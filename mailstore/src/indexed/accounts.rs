@@ -1,161 +1,114 @@
-//! Accounts, their passwords, and the mailboxes that they have at the start.
+//! The accounts of an [`IndexedStore`], and how they log in.
 
-use super::content::Content;
-use super::mailboxes;
-use super::state::{AccountState, Entry, MailboxState, State};
-use super::storage::{Storage, StoredMailbox, StoredMessage};
-use super::transaction::Transaction;
-use crate::error::{Error, Result};
-use crate::mailbox_name::canonical;
-use crate::passwords::StoredAccount;
-use crate::types::{Account, AccountId, LoginKeys, MailboxId, Quota, SpecialUse, Usage};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use super::directory::Credentials;
+use super::load::{self, Loaded};
+use super::state::State;
+use super::storage::Storage;
+use super::store::IndexedStore;
+use super::transaction::Transactions;
+use crate::accounts::Accounts;
+use crate::error::Result;
+use crate::passwords::{PasswordRecord, check_account_name};
+use crate::types::{Account, AccountId, LoginKeys};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-/// What a storage has for an account.
-pub(super) struct Loaded {
-    mailboxes: Vec<(StoredMailbox, Vec<StoredMessage>)>,
-    subscriptions: Vec<String>,
-}
+impl<S: Storage> IndexedStore<S> {
+    /// Adds an account with a verifier that was made before: an Argon2 hash in PHC format.
+    ///
+    /// # Errors
+    /// `Exists`, `InvalidName`; `Limit` for a name that is too long; the errors of the storage.
+    pub fn add_account(&self, name: &str, verifier: &str) -> Result<Account> {
+        self.insert_account(name, verifier.to_owned(), Vec::new())
+    }
 
-impl Loaded {
-    /// Reads what the storage has.
-    pub(super) fn read(storage: &impl Storage, account: &Account) -> Result<Self> {
-        let mailboxes = storage.mailboxes(account)?.into_iter();
-        Ok(Self {
-            mailboxes: mailboxes
-                .map(|mailbox| {
-                    let messages = storage.messages(mailbox.id)?;
-                    Ok((mailbox, messages))
-                })
-                .collect::<Result<_>>()?,
-            subscriptions: storage.subscriptions(account)?,
-        })
+    fn insert_account(&self, name: &str, verifier: String, keys: Vec<LoginKeys>) -> Result<Account> {
+        check_account_name(name)?;
+        let _creating = self.directory.begin_creation();
+        let account = self.directory.next(name)?;
+        let loaded = Loaded::read(&self.storage, &account)?;
+        let state = self.load(account.id, loaded)?;
+        self.directory.add(account.clone(), Credentials { verifier, keys }, state);
+        Ok(account)
     }
-}
 
-/// Returns the account that a name would get.
-pub(super) fn next(state: &State, name: &str) -> Result<Account> {
-    if state.account_names.contains_key(&name.to_ascii_lowercase()) {
-        return Err(Error::Exists("account"));
-    }
-    let last = state.accounts.last_key_value().map_or(0, |(id, _)| id.0);
-    Ok(Account { id: AccountId(last + 1), name: name.to_owned() })
-}
-
-/// Adds an account with the mailboxes that the storage has, or with the default ones.
-pub(super) fn create(
-    tx: &mut Transaction<'_>,
-    account: &Account,
-    verifier: String,
-    keys: Vec<LoginKeys>,
-    loaded: Loaded,
-) -> Result<()> {
-    let id = account.id;
-    tx.state.account_names.insert(account.name.to_ascii_lowercase(), id);
-    tx.state.accounts.insert(
-        id,
-        AccountState {
-            account: account.clone(),
-            verifier,
-            keys,
-            last_uid_validity: 0,
-            names: BTreeMap::new(),
-            subscriptions: BTreeSet::new(),
-            usage: Usage::default(),
-            deleted: VecDeque::new(),
-        },
-    );
-    let is_new = loaded.mailboxes.is_empty();
-    for (header, messages) in loaded.mailboxes {
-        load_mailbox(tx.state, id, header, messages)?;
-    }
-    for name in loaded.subscriptions {
-        tx.state.account_mut(id)?.subscriptions.insert(canonical(&name)?);
-    }
-    let quota = &Quota::UNLIMITED;
-    if !tx.state.account(id)?.names.contains_key("INBOX") {
-        mailboxes::create(tx, quota, id, "INBOX", None)?;
-        mailboxes::subscribe(tx, quota, id, "INBOX")?;
-    }
-    for special_use in SpecialUse::ALL.into_iter().filter(|_| is_new) {
-        mailboxes::create(tx, quota, id, special_use.mailbox_name(), Some(special_use))?;
-        mailboxes::subscribe(tx, quota, id, special_use.mailbox_name())?;
-    }
-    Ok(())
-}
-
-/// Removes an account whose creation failed.
-pub(super) fn remove(state: &mut State, account: &Account) {
-    state.account_names.remove(&account.name.to_ascii_lowercase());
-    if let Some(removed) = state.accounts.remove(&account.id) {
-        for id in removed.names.into_values() {
-            let messages = state.mailboxes.remove(&id).map(|mailbox| mailbox.messages).unwrap_or_default();
-            for (uid, entry) in messages {
-                state.release(account.id, id, uid, &entry);
+    /// Makes the index of a new account.
+    fn load(&self, account: AccountId, loaded: Loaded) -> Result<State> {
+        let mut state = State::new(account, Arc::clone(&self.directory.last_mailbox));
+        // Messages of other accounts may have the same contents, which must not be freed meanwhile.
+        let others = if loaded.is_empty() { Vec::new() } else { self.directory.all() };
+        let locked: Vec<_> = others.iter().map(|other| other.read()).collect();
+        let others: Vec<&State> = locked.iter().map(|other| &**other).collect();
+        let mut txs = Transactions::new(std::iter::once(&mut state), BTreeMap::new());
+        let created = txs.only().and_then(|tx| load::create(tx, loaded, &others));
+        match created.and_then(|()| txs.commit(|changes| self.storage.record(changes))) {
+            Ok(_) => Ok(state),
+            Err(error) => {
+                load::release_all(&mut state);
+                Err(error)
             }
         }
     }
 }
 
-fn load_mailbox(
-    state: &mut State,
-    account: AccountId,
-    mut header: StoredMailbox,
-    messages: Vec<StoredMessage>,
-) -> Result<()> {
-    header.name = canonical(&header.name)?;
-    let id = header.id;
-    if state.mailboxes.contains_key(&id) || state.account(account)?.names.contains_key(&header.name) {
-        return Err(Error::Exists("mailbox"));
+impl<S: Storage> Accounts for IndexedStore<S> {
+    fn accounts(&self) -> Result<Vec<Account>> {
+        let mut accounts: Vec<Account> =
+            self.directory.all().iter().map(|found| found.account.clone()).collect();
+        accounts.sort_unstable_by_key(|account| account.name.to_ascii_lowercase());
+        Ok(accounts)
     }
-    let last_uid = messages.iter().map(|message| message.uid).max().unwrap_or_default();
-    header.uid_next =
-        header.uid_next.max(last_uid.checked_add(1).ok_or(Error::Limit("the UIDs of a mailbox"))?);
-    if header.highest_modseq == 0 {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        header.highest_modseq = u64::try_from(now.as_micros()).unwrap_or(1).max(1);
+
+    fn account(&self, name: &str) -> Result<Option<Account>> {
+        Ok(self.directory.find(name).map(|found| found.account.clone()))
     }
-    match header.uid_validity {
-        0 => header.uid_validity = mailboxes::next_uid_validity(state, account)?,
-        known => {
-            let last = &mut state.account_mut(account)?.last_uid_validity;
-            *last = known.max(*last);
+
+    fn create_account(&self, name: &str, password: &[u8]) -> Result<Account> {
+        check_account_name(name)?;
+        let derived = PasswordRecord::derive(password, self.key_maker.as_deref(), self.cost)?;
+        self.insert_account(name, derived.verifier, derived.keys)
+    }
+
+    fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()> {
+        let derived = PasswordRecord::derive(password, self.key_maker.as_deref(), self.cost)?;
+        let account = self.directory.account(account)?;
+        *account.credentials() = Credentials { verifier: derived.verifier, keys: derived.keys };
+        Ok(())
+    }
+
+    fn verify_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>> {
+        let found = self.directory.find(name);
+        let stored = found.as_ref().map(|found| found.stored());
+        let verified = self.passwords.verify(stored.as_ref(), password)?;
+        if let (Some(_), Some(found), Some(stored), Some(make)) = (verified, found, stored, &self.key_maker)
+            && !stored.has_keys
+        {
+            let keys = make(password);
+            let mut credentials = found.credentials();
+            // Unless the password was changed meanwhile.
+            if credentials.verifier == stored.verifier {
+                credentials.keys = keys;
+            }
         }
+        Ok(verified)
     }
-    state.last_mailbox = state.last_mailbox.max(id.0);
-    state.account_mut(account)?.names.insert(header.name.clone(), id);
-    state.mailboxes.insert(id, MailboxState::new(account, header));
-    messages.into_iter().try_for_each(|message| load_message(state, id, message))
-}
 
-fn load_message(state: &mut State, mailbox: MailboxId, message: StoredMessage) -> Result<()> {
-    let StoredMessage { uid, modseq, flags, internal_date, size, content } = message;
-    let known = state.first_use(content).and_then(|(mailbox, uid)| {
-        Some(Arc::clone(&state.mailboxes.get(&mailbox)?.messages.get(&uid)?.content))
-    });
-    let found = state.mailbox_mut(mailbox)?;
-    if uid == 0 || found.messages.contains_key(&uid) {
-        return Err(Error::Corrupt("the UIDs of a mailbox"));
+    fn verify_cached_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>> {
+        Ok(self.directory.find(name).and_then(|found| self.passwords.recall(&found.stored(), password)))
     }
-    let modseq = modseq.clamp(1, found.header.highest_modseq);
-    let flags = found.intern(&flags)?;
-    let content = known.unwrap_or_else(|| Arc::new(Content::new(content, size)));
-    state.insert(mailbox, uid, Entry { modseq, flags, internal_date, content });
-    Ok(())
-}
 
-pub(super) fn find<'s>(state: &'s State, name: &str) -> Option<&'s AccountState> {
-    state.accounts.get(state.account_names.get(&name.to_ascii_lowercase())?)
-}
+    fn login_keys(&self, name: &str, kind: &str) -> Result<Option<String>> {
+        Ok(self.directory.find(name).and_then(|found| {
+            let credentials = found.credentials();
+            credentials.keys.iter().find(|keys| keys.kind == kind).map(|keys| keys.text.clone())
+        }))
+    }
 
-impl AccountState {
-    pub(super) fn stored(&self) -> StoredAccount {
-        StoredAccount {
-            account: self.account.clone(),
-            verifier: self.verifier.clone(),
-            has_keys: !self.keys.is_empty(),
-        }
+    fn has_login_keys(&self) -> bool {
+        self.key_maker.is_some()
+    }
+
+    fn store_secret(&self) -> Result<Vec<u8>> {
+        Ok(self.secret.to_vec())
     }
 }

@@ -185,9 +185,9 @@ mod tests {
     /// A mailbox whose messages with even UIDs below 40 are left. Each removal had a mod-sequence of its own, and those
     /// up to `forgotten` are forgotten.
     fn state(forgotten: u64) -> State {
-        let mut state = State::default();
+        let mut state = State::new(AccountId(1), Arc::default());
         let header = StoredMailbox { uid_next: 40, highest_modseq: 100, ..StoredMailbox::new(MAILBOX, "x") };
-        let mut mailbox = MailboxState::new(AccountId(1), header);
+        let mut mailbox = MailboxState::new(header);
         (1..40).step_by(2).for_each(|uid| mailbox.note_removal(uid, u64::from(uid) + 50));
         mailbox.forgotten = forgotten;
         mailbox.removed = mailbox.removed.split_off(&(forgotten + 1, 0));

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::types::ContentId;
 use mailmime::{Envelope, Limits, Part, Structure, StructureRecord, decode};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The longest records of a message that the index keeps, in bytes. Longer ones are derived again when they are needed.
 const KEPT_RECORDS: usize = 1024;
@@ -14,6 +15,8 @@ const KEPT_RECORDS: usize = 1024;
 pub(crate) struct Content {
     pub(crate) id: ContentId,
     pub(crate) size: u64,
+    /// The number of accounts that use it. Content that no account uses is freed.
+    accounts: AtomicUsize,
     derived: OnceLock<Derived>,
 }
 
@@ -37,11 +40,21 @@ impl Derived {
 impl Content {
     /// Creates the content of a message that is read when something derived from it is needed.
     pub(crate) fn new(id: ContentId, size: u64) -> Self {
-        Self { id, size, derived: OnceLock::new() }
+        Self { id, size, accounts: AtomicUsize::new(0), derived: OnceLock::new() }
     }
 
     pub(crate) fn with_record(self, record: &StructureRecord) -> Self {
         Self { derived: OnceLock::from(Derived::new(record)), ..self }
+    }
+
+    /// An account begins to use the content. Accounts get it with a new message, or from each other while both are locked.
+    pub(crate) fn begin_use(&self) {
+        self.accounts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// An account no longer uses the content. Returns whether it was the last one.
+    pub(crate) fn end_use(&self) -> bool {
+        self.accounts.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     fn derived(&self, storage: &impl Storage) -> Result<&Derived> {

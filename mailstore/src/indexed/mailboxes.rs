@@ -7,51 +7,46 @@ use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::mailbox_name::canonical;
 use crate::quota::check;
-use crate::types::{
-    AccountId, ContentId, Mailbox, MailboxId, NameSelection, Quota, SpecialUse, Subscription, UidSet,
-};
+use crate::types::{ContentId, Mailbox, MailboxId, NameSelection, Quota, SpecialUse, Subscription, UidSet};
 use std::ops::{Bound, Range};
 use std::time::SystemTime;
 
 /// Returns at most `limit` mailboxes whose names follow `after`.
-pub(super) fn list(state: &State, account: AccountId, after: &str, limit: usize) -> Result<Vec<Mailbox>> {
-    let account = state.account(account)?;
-    let names = account.names.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
-    Ok(names.filter_map(|(_, id)| state.describe(account, *id)).take(limit).collect())
+pub(super) fn list(state: &State, after: &str, limit: usize) -> Vec<Mailbox> {
+    let names = state.account.names.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
+    names.filter_map(|(_, id)| state.describe(*id)).take(limit).collect()
 }
 
-pub(super) fn find(state: &State, account: AccountId, name: &str) -> Result<Mailbox> {
+pub(super) fn find(state: &State, name: &str) -> Result<Mailbox> {
     // An invalid name belongs to no mailbox.
     let name = canonical(name).map_err(|_| Error::NotFound("mailbox"))?;
-    let account = state.account(account)?;
-    let id = account.names.get(&name).ok_or(Error::NotFound("mailbox"))?;
-    state.describe(account, *id).ok_or(Error::NotFound("mailbox"))
+    let id = state.account.names.get(&name).ok_or(Error::NotFound("mailbox"))?;
+    state.describe(*id).ok_or(Error::NotFound("mailbox"))
 }
 
 pub(super) fn create(
     tx: &mut Transaction<'_>,
     quota: &Quota,
-    account: AccountId,
     name: &str,
     special_use: Option<SpecialUse>,
 ) -> Result<MailboxId> {
     let name = canonical(name)?;
-    create_parents(tx, quota, account, &name)?;
-    let Some(&id) = tx.state.account(account)?.names.get(&name) else {
-        return insert(tx, quota, account, name, special_use);
+    create_parents(tx, quota, &name)?;
+    let Some(&id) = tx.state.account.names.get(&name) else {
+        return insert(tx, quota, name, special_use);
     };
     if tx.state.mailboxes.get(&id).is_some_and(|mailbox| !mailbox.header.no_select) {
         return Err(Error::Exists("mailbox"));
     }
-    let uid_validity = next_uid_validity(tx.state, account)?;
+    let uid_validity = next_uid_validity(tx.state)?;
     let header =
         StoredMailbox { special_use, uid_validity, highest_modseq: 1, ..StoredMailbox::new(id, name) };
-    tx.reset_mailbox(account, header);
+    tx.reset_mailbox(header);
     Ok(id)
 }
 
-pub(super) fn delete(tx: &mut Transaction<'_>, account: AccountId, name: &str) -> Result<()> {
-    let mailbox = find(tx.state, account, name)?;
+pub(super) fn delete(tx: &mut Transaction<'_>, name: &str) -> Result<()> {
+    let mailbox = find(tx.state, name)?;
     if mailbox.name == "INBOX" {
         return Err(Error::Refused("INBOX can't be deleted"));
     }
@@ -60,58 +55,51 @@ pub(super) fn delete(tx: &mut Transaction<'_>, account: AccountId, name: &str) -
     }
     tx.remove_mailbox(mailbox.id)?;
     if mailbox.has_children {
-        let header = new_header(tx.state, account, mailbox.name)?;
-        tx.add_mailbox(account, StoredMailbox { no_select: true, ..header })?;
+        let header = new_header(tx.state, mailbox.name)?;
+        tx.add_mailbox(StoredMailbox { no_select: true, ..header });
     }
     Ok(())
 }
 
 /// Removes at most `limit` messages of deleted mailboxes. Returns the contents that no message refers to, and whether
 /// to call it again.
-pub(super) fn purge(state: &mut State, account: AccountId, limit: usize) -> Result<(Vec<ContentId>, bool)> {
-    let Some(mut mailbox) = state.account_mut(account)?.deleted.pop_front() else {
-        return Ok((Vec::new(), false));
-    };
+pub(super) fn purge(state: &mut State, limit: usize) -> (Vec<ContentId>, bool) {
+    let Some(mut mailbox) = state.account.deleted.pop_front() else { return (Vec::new(), false) };
     let mut freed = Vec::new();
     let uids: Vec<u32> = mailbox.messages.keys().copied().take(limit).collect();
     for uid in uids {
         if let Some(entry) = mailbox.take(uid)
-            && state.release(account, mailbox.header.id, uid, &entry)
+            && state.release(mailbox.header.id, uid, &entry)
         {
             freed.push(entry.content.id);
         }
     }
-    let account = state.account_mut(account)?;
+    let account = &mut state.account;
     if !mailbox.messages.is_empty() {
         account.deleted.push_front(mailbox);
     }
-    Ok((freed, !account.deleted.is_empty()))
+    (freed, !account.deleted.is_empty())
 }
 
-pub(super) fn rename(
-    tx: &mut Transaction<'_>,
-    quota: &Quota,
-    account: AccountId,
-    from: &str,
-    to: &str,
-) -> Result<()> {
-    let mailbox = find(tx.state, account, from)?;
+pub(super) fn rename(tx: &mut Transaction<'_>, quota: &Quota, from: &str, to: &str) -> Result<()> {
+    let mailbox = find(tx.state, from)?;
     let to = canonical(to)?;
-    if tx.state.account(account)?.names.contains_key(&to) {
+    if tx.state.account.names.contains_key(&to) {
         return Err(Error::Exists("mailbox"));
     }
     if mailbox.name == "INBOX" {
-        create_parents(tx, quota, account, &to)?;
-        let destination = insert(tx, quota, account, to, None)?;
-        messages::move_messages(tx, quota, mailbox.id, &UidSet::all(), destination, usize::MAX)?;
-        return Ok(());
+        create_parents(tx, quota, &to)?;
+        let destination = insert(tx, quota, to, None)?;
+        let all = messages::entries(tx.state, mailbox.id, &UidSet::all(), usize::MAX)?;
+        let moved = messages::add_copies(tx, quota, destination, all)?;
+        return messages::remove_moved(tx, mailbox.id, &moved);
     }
     let below = format!("{}/", mailbox.name);
     if to.starts_with(&below) {
         return Err(Error::Refused("a mailbox can't be moved below itself"));
     }
-    create_parents(tx, quota, account, &to)?;
-    let children = tx.state.account(account)?.children(&mailbox.name);
+    create_parents(tx, quota, &to)?;
+    let children = tx.state.account.children(&mailbox.name);
     let children: Vec<(String, MailboxId)> = children.map(|(name, id)| (name.clone(), *id)).collect();
     tx.rename_mailbox(mailbox.id, to.clone())?;
     for (name, id) in children {
@@ -121,67 +109,53 @@ pub(super) fn rename(
     Ok(())
 }
 
-pub(super) fn subscribe(
-    tx: &mut Transaction<'_>,
-    quota: &Quota,
-    account: AccountId,
-    name: &str,
-) -> Result<()> {
+pub(super) fn subscribe(tx: &mut Transaction<'_>, quota: &Quota, name: &str) -> Result<()> {
     let name = canonical(name)?;
-    let known = &tx.state.account(account)?.subscriptions;
+    let known = &tx.state.account.subscriptions;
     if known.contains(&name) {
         return Ok(());
     }
     check(known.len() as u64, 1, quota.subscriptions, "the number of the account's subscriptions")?;
-    tx.subscribe(account, name)
+    tx.subscribe(name);
+    Ok(())
 }
 
 /// Returns at most `limit` subscriptions whose names follow `after`.
-pub(super) fn subscriptions(
-    state: &State,
-    account: AccountId,
-    after: &str,
-    limit: usize,
-) -> Result<Vec<Subscription>> {
-    let account = state.account(account)?;
+pub(super) fn subscriptions(state: &State, after: &str, limit: usize) -> Vec<Subscription> {
+    let account = &state.account;
     let names = account.subscriptions.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
     let subscription = |name: &String| {
-        let mailbox = account.names.get(name).and_then(|id| state.describe(account, *id));
+        let mailbox = account.names.get(name).and_then(|id| state.describe(*id));
         Subscription { name: name.clone(), mailbox }
     };
-    Ok(names.take(limit).map(subscription).collect())
+    names.take(limit).map(subscription).collect()
 }
 
 /// Returns whether `selection` selects a name in the range.
-pub(super) fn has_selected_name(
-    state: &State,
-    account: AccountId,
-    selection: NameSelection,
-    names: &Range<&str>,
-) -> Result<bool> {
+pub(super) fn has_selected_name(state: &State, selection: NameSelection, names: &Range<&str>) -> bool {
     if names.is_empty() {
-        return Ok(false);
+        return false;
     }
-    let account = state.account(account)?;
+    let account = &state.account;
     let range = || (Bound::Included(names.start), Bound::Excluded(names.end));
     let has_use = |name: &str| {
         let mailbox = account.names.get(name).and_then(|id| state.mailboxes.get(id));
         mailbox.is_some_and(|mailbox| mailbox.header.special_use.is_some())
     };
-    Ok(match selection {
+    match selection {
         NameSelection::Subscribed => account.subscriptions.range::<str, _>(range()).next().is_some(),
         NameSelection::SpecialUse => account.names.range::<str, _>(range()).any(|(name, _)| has_use(name)),
         NameSelection::SubscribedSpecialUse => {
             account.subscriptions.range::<str, _>(range()).any(|name| has_use(name))
         }
-    })
+    }
 }
 
-fn create_parents(tx: &mut Transaction<'_>, quota: &Quota, account: AccountId, name: &str) -> Result<()> {
+fn create_parents(tx: &mut Transaction<'_>, quota: &Quota, name: &str) -> Result<()> {
     for (at, _) in name.match_indices('/') {
         let parent = name.get(..at).unwrap_or_default();
-        if !tx.state.account(account)?.names.contains_key(parent) {
-            insert(tx, quota, account, parent.to_owned(), None)?;
+        if !tx.state.account.names.contains_key(parent) {
+            insert(tx, quota, parent.to_owned(), None)?;
         }
     }
     Ok(())
@@ -190,29 +164,27 @@ fn create_parents(tx: &mut Transaction<'_>, quota: &Quota, account: AccountId, n
 fn insert(
     tx: &mut Transaction<'_>,
     quota: &Quota,
-    account: AccountId,
     name: String,
     special_use: Option<SpecialUse>,
 ) -> Result<MailboxId> {
-    let has = tx.state.account(account)?.names.len() as u64;
+    let has = tx.state.account.names.len() as u64;
     check(has, 1, quota.mailboxes, "the number of the account's mailboxes")?;
-    let header = StoredMailbox { special_use, ..new_header(tx.state, account, name)? };
+    let header = StoredMailbox { special_use, ..new_header(tx.state, name)? };
     let id = header.id;
-    tx.add_mailbox(account, header)?;
+    tx.add_mailbox(header);
     Ok(id)
 }
 
-fn new_header(state: &mut State, account: AccountId, name: String) -> Result<StoredMailbox> {
-    let uid_validity = next_uid_validity(state, account)?;
-    state.last_mailbox += 1;
-    let new = StoredMailbox::new(MailboxId(state.last_mailbox), name);
+fn new_header(state: &mut State, name: String) -> Result<StoredMailbox> {
+    let uid_validity = next_uid_validity(state)?;
+    let new = StoredMailbox::new(state.next_mailbox(), name);
     Ok(StoredMailbox { uid_validity, highest_modseq: 1, ..new })
 }
 
 /// Returns a UIDVALIDITY that no mailbox of the account ever had.
-pub(super) fn next_uid_validity(state: &mut State, account: AccountId) -> Result<u32> {
+pub(super) fn next_uid_validity(state: &mut State) -> Result<u32> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-    let account = state.account_mut(account)?;
+    let account = &mut state.account;
     let next = account
         .last_uid_validity
         .checked_add(1)

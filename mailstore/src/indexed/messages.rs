@@ -3,15 +3,14 @@
 use super::content::Content;
 use super::state::{Entry, State};
 use super::storage::Storage;
-use super::transaction::Transaction;
+use super::transaction::{Transaction, Transactions};
 use crate::content::SMALL_LIMIT;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::limits::{PAGE_LIMIT, RANGE_LIMIT, SCAN_LIMIT};
 use crate::quota::{check, check_messages};
 use crate::types::{
-    AccountId, Appended, Columns, Copied, CopyId, Expunge, Expunged, MailboxId, Message, Page, Quota, Target,
-    UidPage, UidSet,
+    Appended, Columns, Copied, Expunge, Expunged, MailboxId, Message, Page, Quota, Target, UidPage, UidSet,
 };
 use mailmime::{Envelope, Part};
 use std::sync::Arc;
@@ -122,18 +121,14 @@ fn message(storage: &impl Storage, uid: u32, entry: &Entry, columns: Columns) ->
 
 /// Appends a message to all targets, or to none. An error concerns only this message.
 pub(super) fn append(
-    tx: &mut Transaction<'_>,
+    txs: &mut Transactions<'_>,
     quota: &Quota,
     content: &Arc<Content>,
     targets: &[Target],
 ) -> Result<Vec<Appended>> {
-    let mark = tx.mark();
-    let appended: Result<Vec<_>> =
-        targets.iter().map(|target| append_one(tx, quota, content, target)).collect();
-    if appended.is_err() {
-        tx.undo_to(mark);
-    }
-    appended
+    txs.attempt(|txs| {
+        targets.iter().map(|target| append_one(txs.of(target.mailbox)?, quota, content, target)).collect()
+    })
 }
 
 fn append_one(
@@ -142,8 +137,8 @@ fn append_one(
     content: &Arc<Content>,
     target: &Target,
 ) -> Result<Appended> {
-    let account = tx.state.mailbox(target.mailbox)?.account;
-    check_messages(quota, &tx.state.account(account)?.usage, 1, content.size)?;
+    tx.state.mailbox(target.mailbox)?;
+    check_messages(quota, &tx.state.account.usage, 1, content.size)?;
     let uid = add(tx, quota, target, content, None)?;
     let uid_validity = tx.state.mailbox(target.mailbox)?.header.uid_validity;
     Ok(Appended { mailbox: target.mailbox, uid_validity, uid, content: content.id })
@@ -168,41 +163,50 @@ pub(super) fn add(
 }
 
 /// Checks the quotas after messages were added in the same transaction.
-pub(super) fn check_after(state: &State, quota: &Quota, account: AccountId) -> Result<()> {
-    let usage = &state.account(account)?.usage;
+pub(super) fn check_after(state: &State, quota: &Quota) -> Result<()> {
+    let usage = &state.account.usage;
     check(usage.messages, 0, quota.messages, "the number of the account's messages")?;
     check(usage.bytes, 0, quota.bytes, "the size of the account's messages")
 }
 
 pub(super) fn copy(
-    tx: &mut Transaction<'_>,
+    txs: &mut Transactions<'_>,
     quota: &Quota,
     from: MailboxId,
     uids: &UidSet,
     to: MailboxId,
     limit: usize,
 ) -> Result<Copied> {
-    let copied = copy_all(tx, quota, from, uids, to, limit)?;
+    let found = entries_to_copy(txs, from, uids, to, limit)?;
+    let copied = add_copies(txs.of(to)?, quota, to, found)?;
     if !copied.pairs.is_empty() {
-        check_after(tx.state, quota, tx.state.mailbox(to)?.account)?;
+        check_after(txs.of(to)?.state, quota)?;
     }
     Ok(copied)
 }
 
-fn copy_all(
-    tx: &mut Transaction<'_>,
-    quota: &Quota,
+fn entries_to_copy(
+    txs: &mut Transactions<'_>,
     from: MailboxId,
     uids: &UidSet,
     to: MailboxId,
     limit: usize,
-) -> Result<Copied> {
-    let destination = &tx.state.mailbox(to)?.header;
-    let mut copied = Copied { uid_validity: destination.uid_validity, ..Copied::default() };
+) -> Result<Entries> {
+    let uid_next = txs.of(to)?.state.mailbox(to)?.header.uid_next;
     // If source and destination are the same mailbox, the new copies must not be copied again.
-    let uids = if from == to { uids.ending_before(destination.uid_next) } else { uids.clone() };
-    let (found, next) = entries(tx.state, from, &uids, limit)?;
-    copied.next = next;
+    let uids = if from == to { uids.ending_before(uid_next) } else { uids.clone() };
+    entries(txs.of(from)?.state, from, &uids, limit)
+}
+
+/// Adds copies of messages to a mailbox, without a check of the account's quota.
+pub(super) fn add_copies(
+    tx: &mut Transaction<'_>,
+    quota: &Quota,
+    to: MailboxId,
+    (found, next): Entries,
+) -> Result<Copied> {
+    let uid_validity = tx.state.mailbox(to)?.header.uid_validity;
+    let mut copied = Copied { uid_validity, next, ..Copied::default() };
     if found.is_empty() {
         return Ok(copied);
     }
@@ -214,30 +218,8 @@ fn copy_all(
     Ok(copied)
 }
 
-/// Copies one part of a copy, and notes it until the last part is made.
-pub(super) fn copy_part(
-    tx: &mut Transaction<'_>,
-    quota: &Quota,
-    (from, uids, to): (MailboxId, &UidSet, MailboxId),
-    limit: usize,
-    part_of: Option<CopyId>,
-) -> Result<Copied> {
-    let mut copied = copy(tx, quota, from, uids, to, limit)?;
-    if copied.next.is_none() {
-        part_of.map(|copy| tx.state.unfinished.remove(&copy.0));
-        return Ok(copied);
-    }
-    let copy = part_of.unwrap_or_else(|| tx.state.next_copy());
-    // The mailbox assigned these UIDs one after the other.
-    if let (Some((_, first)), Some((_, last))) = (copied.pairs.first(), copied.pairs.last()) {
-        tx.state.unfinished.entry(copy.0).or_default().push((to, *first, *last));
-    }
-    copied.unfinished = Some(copy);
-    Ok(copied)
-}
-
 pub(super) fn move_messages(
-    tx: &mut Transaction<'_>,
+    txs: &mut Transactions<'_>,
     quota: &Quota,
     from: MailboxId,
     uids: &UidSet,
@@ -245,12 +227,18 @@ pub(super) fn move_messages(
     limit: usize,
 ) -> Result<Copied> {
     // A move adds nothing to the account, so it is allowed over quota.
-    let copied = copy_all(tx, quota, from, uids, to, limit)?;
-    if !copied.pairs.is_empty() {
-        let modseq = tx.state.mailbox_mut(from)?.take_modseq();
-        copied.pairs.iter().try_for_each(|(uid, _)| tx.remove_message(from, *uid, modseq))?;
+    let found = entries_to_copy(txs, from, uids, to, limit)?;
+    let moved = add_copies(txs.of(to)?, quota, to, found)?;
+    remove_moved(txs.of(from)?, from, &moved).map(|()| moved)
+}
+
+/// Removes the messages that were moved to another mailbox.
+pub(super) fn remove_moved(tx: &mut Transaction<'_>, from: MailboxId, moved: &Copied) -> Result<()> {
+    if moved.pairs.is_empty() {
+        return Ok(());
     }
-    Ok(copied)
+    let modseq = tx.state.mailbox_mut(from)?.take_modseq();
+    moved.pairs.iter().try_for_each(|(uid, _)| tx.remove_message(from, *uid, modseq))
 }
 
 pub(super) fn expunge(

@@ -1,15 +1,19 @@
 //! A store over any place where messages are kept: the index is in memory.
 //!
-//! `storage.rs` is the interface of that place, `store.rs` shares the index between threads, and `state.rs` is the index.
-//! The other modules hold the operations, one topic each; `transaction.rs` makes their changes together or not at all.
+//! `storage.rs` is the interface of that place, `directory.rs` shares the accounts between threads, and `state.rs` is the
+//! index of one account. The other modules hold the operations, one topic each; `transaction.rs` makes their changes together
+//! or not at all.
 
+mod access;
 mod accounts;
 mod changes;
 mod content;
+mod directory;
+mod load;
 mod mailboxes;
 mod messages;
 pub(crate) mod remote;
-mod remote_records;
+pub(crate) mod remote_records;
 mod state;
 mod storage;
 mod store;

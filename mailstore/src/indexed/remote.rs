@@ -2,17 +2,13 @@
 
 use super::content::Content;
 use super::messages::{add, check_after};
-use super::remote_records::{Digest, RemoteRecord};
-use super::state::State;
+use super::remote_records::{Digest, RemoteKey, RemoteMailboxState, RemoteRecord, Remotes};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::limits::NAME_LIMIT;
 use crate::quota::check;
-use crate::types::{
-    AccountId, ImportOutcome, InternalDate, MailboxId, Quota, RemoteAccount, RemoteAccountId, RemoteMailbox,
-    RemoteMailboxId, Target,
-};
+use crate::types::{AccountId, ImportOutcome, InternalDate, Quota, RemoteAccount, Target};
 use std::sync::Arc;
 
 /// A fetched message whose bytes are stored.
@@ -26,7 +22,7 @@ pub(crate) struct Import {
 
 /// Returns the remote account with this key, and creates it at its first use.
 pub(crate) fn account(
-    state: &mut State,
+    remotes: &mut Remotes,
     quota: &Quota,
     account: AccountId,
     url_key: &str,
@@ -34,8 +30,6 @@ pub(crate) fn account(
     if url_key.len() > NAME_LIMIT {
         return Err(Error::Limit("the length of a remote account's key"));
     }
-    state.account(account)?;
-    let remotes = &mut state.remotes;
     if let Some(found) = remotes.find(account, url_key) {
         return Ok(found);
     }
@@ -44,37 +38,25 @@ pub(crate) fn account(
     Ok(remotes.add(account, url_key))
 }
 
-pub(crate) fn mailbox(
-    state: &mut State,
-    remote: RemoteAccountId,
-    name: &str,
-    mailbox: MailboxId,
-    uid_validity: u32,
-) -> Result<RemoteMailbox> {
-    state.mailbox(mailbox)?;
-    state.remotes.open_mailbox(remote, name, mailbox, uid_validity)
-}
+/// Which records of a remote mailbox an import has replaced, in order, and what they were.
+pub(crate) type Replaced = Vec<(RemoteKey, Option<RemoteRecord>)>;
 
-/// Returns the local mailbox that the messages of a remote mailbox go to.
-pub(crate) fn local_mailbox(state: &State, remote: RemoteMailboxId) -> Result<MailboxId> {
-    let mailbox = state.remotes.mailbox(remote)?.mailbox;
-    state.mailbox(mailbox).map(|_| mailbox)
-}
-
-/// Appends the messages that are new, and records all of them.
+/// Appends the messages that are new, and records all of them in `remote`. If this or the commit fails, the caller restores
+/// what was `replaced`.
 pub(crate) fn import(
     tx: &mut Transaction<'_>,
     quota: &Quota,
-    remote: RemoteMailboxId,
+    remote: &mut RemoteMailboxState,
     imports: &[Import],
+    replaced: &mut Replaced,
 ) -> Result<Vec<ImportOutcome>> {
-    let mailbox = local_mailbox(tx.state, remote)?;
+    tx.state.mailbox(remote.mailbox)?;
     let outcomes = imports
         .iter()
-        .map(|import| import_one(tx, quota, remote, mailbox, import))
+        .map(|import| import_one(tx, quota, remote, import, replaced))
         .collect::<Result<Vec<_>>>()?;
     if outcomes.iter().any(|outcome| matches!(outcome, ImportOutcome::Imported(_))) {
-        check_after(tx.state, quota, tx.state.mailbox(mailbox)?.account)?;
+        check_after(tx.state, quota)?;
     }
     Ok(outcomes)
 }
@@ -82,22 +64,22 @@ pub(crate) fn import(
 fn import_one(
     tx: &mut Transaction<'_>,
     quota: &Quota,
-    remote: RemoteMailboxId,
-    mailbox: MailboxId,
+    remote: &mut RemoteMailboxState,
     import: &Import,
+    replaced: &mut Replaced,
 ) -> Result<ImportOutcome> {
-    let found = tx.state.remotes.mailbox(remote)?;
-    let key = (found.uid_validity, import.uid);
-    if let Some(known) = found.local_uid(import.uid) {
+    let mailbox = remote.mailbox;
+    let key = (remote.uid_validity, import.uid);
+    if let Some(known) = remote.local_uid(import.uid) {
         return Ok(ImportOutcome::Known(known));
     }
     // A message that was imported under another UIDVALIDITY is assigned to its new UID once, so that two equal messages
     // of a mailbox stay two.
     let here = &tx.state.mailbox(mailbox)?.messages;
-    let equal = found.equal(&import.digest).find(|(_, record)| here.contains_key(&record.uid));
+    let equal = remote.equal(&import.digest).find(|(_, record)| here.contains_key(&record.uid));
     let outcome = match equal {
         Some((earlier, record)) => {
-            tx.set_remote(remote, earlier, None)?;
+            replaced.push((earlier, remote.set(earlier, None)));
             ImportOutcome::Duplicate(record.uid)
         }
         None => {
@@ -107,7 +89,8 @@ fn import_one(
         }
     };
     if let ImportOutcome::Imported(uid) | ImportOutcome::Duplicate(uid) = outcome {
-        tx.set_remote(remote, key, Some(RemoteRecord { mailbox, uid, digest: import.digest }))?;
+        let record = RemoteRecord { mailbox, uid, digest: import.digest };
+        replaced.push((key, remote.set(key, Some(record))));
     }
     Ok(outcome)
 }

@@ -1,41 +1,31 @@
-//! The index: accounts, mailboxes and messages in memory, without the bytes of messages.
+//! The index of one account: its mailboxes and messages in memory, without the bytes of messages.
 
 use super::content::Content;
-use super::remote_records::Remotes;
 use super::storage::{StoredMailbox, StoredMessage};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::keyword_table::KeywordTable;
-use crate::types::{
-    Account, AccountId, ContentId, CopyId, InternalDate, LoginKeys, Mailbox, MailboxId, Status, Usage,
-};
+use crate::types::{AccountId, ContentId, InternalDate, Mailbox, MailboxId, Status, Usage};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The most removed messages of a mailbox that are remembered one by one.
 const REMOVAL_LIMIT: usize = 10_000;
 
-/// Everything that the index holds.
-#[derive(Default)]
+/// What the index holds of one account.
 pub(crate) struct State {
-    pub(crate) accounts: BTreeMap<AccountId, AccountState>,
-    /// Accounts by name, in lower case.
-    pub(crate) account_names: BTreeMap<String, AccountId>,
+    pub(crate) account: AccountState,
     pub(crate) mailboxes: BTreeMap<MailboxId, MailboxState>,
-    /// Where each content is used. Content that is used nowhere is freed.
+    /// Where each content is used in this account.
     pub(crate) uses: BTreeSet<(ContentId, MailboxId, u32)>,
-    pub(crate) last_mailbox: i64,
-    /// The parts of unfinished copies: the UIDs from the first to the second one in the destination.
-    pub(crate) unfinished: BTreeMap<i64, Vec<(MailboxId, u32, u32)>>,
-    pub(crate) last_copy: i64,
-    pub(crate) remotes: Remotes,
+    /// The last identifier of a mailbox of any account.
+    last_mailbox: Arc<AtomicI64>,
 }
 
-/// An account.
+/// What an account has besides its mailboxes.
 pub(crate) struct AccountState {
-    pub(crate) account: Account,
-    pub(crate) verifier: String,
-    pub(crate) keys: Vec<LoginKeys>,
+    pub(crate) id: AccountId,
     /// The last UIDVALIDITY. Each mailbox gets a higher one, so that no two mailboxes ever share a value.
     pub(crate) last_uid_validity: u32,
     pub(crate) names: BTreeMap<String, MailboxId>,
@@ -48,7 +38,6 @@ pub(crate) struct AccountState {
 
 /// A mailbox.
 pub(crate) struct MailboxState {
-    pub(crate) account: AccountId,
     pub(crate) header: StoredMailbox,
     pub(crate) first_recent_uid: u32,
     pub(crate) recent: u32,
@@ -77,12 +66,30 @@ pub(crate) struct Entry {
 }
 
 impl State {
-    pub(crate) fn account(&self, account: AccountId) -> Result<&AccountState> {
-        self.accounts.get(&account).ok_or(Error::NotFound("account"))
+    pub(crate) fn new(id: AccountId, last_mailbox: Arc<AtomicI64>) -> Self {
+        Self {
+            account: AccountState {
+                id,
+                last_uid_validity: 0,
+                names: BTreeMap::new(),
+                subscriptions: BTreeSet::new(),
+                usage: Usage::default(),
+                deleted: VecDeque::new(),
+            },
+            mailboxes: BTreeMap::new(),
+            uses: BTreeSet::new(),
+            last_mailbox,
+        }
     }
 
-    pub(crate) fn account_mut(&mut self, account: AccountId) -> Result<&mut AccountState> {
-        self.accounts.get_mut(&account).ok_or(Error::NotFound("account"))
+    /// Returns an identifier for a new mailbox.
+    pub(crate) fn next_mailbox(&self) -> MailboxId {
+        MailboxId(self.last_mailbox.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Never gives a new mailbox this identifier or a lower one.
+    pub(crate) fn reserve_mailbox(&self, id: MailboxId) {
+        self.last_mailbox.fetch_max(id.0, Ordering::Relaxed);
     }
 
     /// Returns a mailbox that holds messages.
@@ -97,64 +104,63 @@ impl State {
     }
 
     /// Describes a mailbox as LIST shows it.
-    pub(crate) fn describe(&self, account: &AccountState, mailbox: MailboxId) -> Option<Mailbox> {
+    pub(crate) fn describe(&self, mailbox: MailboxId) -> Option<Mailbox> {
         let header = &self.mailboxes.get(&mailbox)?.header;
         Some(Mailbox {
             id: mailbox,
             name: header.name.clone(),
             special_use: header.special_use,
             no_select: header.no_select,
-            has_children: account.children(&header.name).next().is_some(),
-            subscribed: account.subscriptions.contains(&header.name),
+            has_children: self.account.children(&header.name).next().is_some(),
+            subscribed: self.account.subscriptions.contains(&header.name),
         })
     }
 
     /// Puts a message into a mailbox and counts it.
     pub(crate) fn insert(&mut self, mailbox: MailboxId, uid: u32, entry: Entry) {
-        let Some(found) = self.mailboxes.get_mut(&mailbox) else { return };
-        self.uses.insert((entry.content.id, mailbox, uid));
-        if let Some(account) = self.accounts.get_mut(&found.account) {
-            account.usage.messages += 1;
-            account.usage.bytes += entry.content.size;
+        if !self.mailboxes.contains_key(&mailbox) {
+            return;
         }
-        found.insert(uid, entry);
+        if self.first_use(entry.content.id).is_none() {
+            entry.content.begin_use();
+        }
+        self.uses.insert((entry.content.id, mailbox, uid));
+        self.account.usage.messages += 1;
+        self.account.usage.bytes += entry.content.size;
+        if let Some(found) = self.mailboxes.get_mut(&mailbox) {
+            found.insert(uid, entry);
+        }
     }
 
     /// Takes a message out of a mailbox. Also returns whether it was the last one with its content.
     pub(crate) fn take(&mut self, mailbox: MailboxId, uid: u32) -> Option<(Entry, bool)> {
-        let found = self.mailboxes.get_mut(&mailbox)?;
-        let entry = found.take(uid)?;
-        let account = found.account;
-        let was_last = self.release(account, mailbox, uid, &entry);
+        let entry = self.mailboxes.get_mut(&mailbox)?.take(uid)?;
+        let was_last = self.release(mailbox, uid, &entry);
         Some((entry, was_last))
     }
 
-    /// Uncounts a message that is in no mailbox any more. Returns whether it was the last one with its content.
-    pub(crate) fn release(
-        &mut self,
-        account: AccountId,
-        mailbox: MailboxId,
-        uid: u32,
-        entry: &Entry,
-    ) -> bool {
-        if let Some(account) = self.accounts.get_mut(&account) {
-            account.usage.messages -= 1;
-            account.usage.bytes -= entry.content.size;
-        }
+    /// Uncounts a message that is in no mailbox any more. Returns whether it was the last one with its content, in all
+    /// accounts.
+    pub(crate) fn release(&mut self, mailbox: MailboxId, uid: u32, entry: &Entry) -> bool {
+        self.account.usage.messages -= 1;
+        self.account.usage.bytes -= entry.content.size;
         let was_used = self.uses.remove(&(entry.content.id, mailbox, uid));
-        was_used && self.first_use(entry.content.id).is_none()
+        was_used && self.first_use(entry.content.id).is_none() && entry.content.end_use()
+    }
+
+    /// Returns a content that the account uses.
+    pub(crate) fn content(&self, content: ContentId) -> Option<Arc<Content>> {
+        let (mailbox, uid) = self.first_use(content)?;
+        // A deleted mailbox that is not purged yet still uses its contents.
+        let mut deleted = self.account.deleted.iter();
+        let found = self.mailboxes.get(&mailbox).or_else(|| deleted.find(|one| one.header.id == mailbox))?;
+        Some(Arc::clone(&found.messages.get(&uid)?.content))
     }
 
     /// Returns a message that has this content.
     pub(crate) fn first_use(&self, content: ContentId) -> Option<(MailboxId, u32)> {
         let first = self.uses.range((content, MailboxId(i64::MIN), 0)..).next();
         first.filter(|(found, ..)| *found == content).map(|(_, mailbox, uid)| (*mailbox, *uid))
-    }
-
-    /// Returns an identifier for a new copy of several parts.
-    pub(crate) fn next_copy(&mut self) -> CopyId {
-        self.last_copy += 1;
-        CopyId(self.last_copy)
     }
 }
 
@@ -175,9 +181,8 @@ impl AccountState {
 }
 
 impl MailboxState {
-    pub(crate) fn new(account: AccountId, header: StoredMailbox) -> Self {
+    pub(crate) fn new(header: StoredMailbox) -> Self {
         Self {
-            account,
             first_recent_uid: header.uid_next,
             header,
             recent: 0,
@@ -328,7 +333,7 @@ mod tests {
 
     #[test]
     fn forgets_old_removals_by_mod_sequence() {
-        let mut mailbox = MailboxState::new(AccountId(1), StoredMailbox::new(MailboxId(1), "x"));
+        let mut mailbox = MailboxState::new(StoredMailbox::new(MailboxId(1), "x"));
         let count = u32::try_from(REMOVAL_LIMIT).unwrap();
         (0..count).for_each(|uid| mailbox.note_removal(uid, u64::from(uid / 100 + 1)));
         assert_eq!((mailbox.removed.len(), mailbox.forgotten), (REMOVAL_LIMIT, 0));

@@ -32,7 +32,8 @@ pub trait Storage: Send + Sync {
     }
 
     /// Records all changes of one call, or none. When this returns `Ok`, the client is told that its command succeeded;
-    /// after an error, nothing has changed. Calls come one at a time, in order. The default keeps nothing.
+    /// after an error, nothing has changed. The changes of one account come one call at a time, in order; those of different
+    /// accounts may come at the same time. The default keeps nothing.
     ///
     /// # Errors
     /// `Full`, `Io` or another error, which the caller gets.

@@ -1,17 +1,16 @@
-//! Changes of the index that are made together or not at all.
+//! Changes of the index that are made together or not at all: those of one account, and those of several.
 //!
 //! A change is applied at once, and its opposite is remembered. If a later one fails, or the storage can't record them,
 //! the opposites are applied in reverse order. Mod-sequences, identifiers and UIDVALIDITY values that were assigned stay used.
 
-use super::remote_records::{RemoteKey, RemoteRecord};
 use super::state::{Entry, MailboxState, State};
 use super::storage::{StorageChange, StoredMailbox, StoredMessage};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
-use crate::types::{AccountId, ContentId, MailboxId, RemoteMailboxId};
+use crate::types::{AccountId, ContentId, MailboxId};
 use std::collections::BTreeMap;
 
-/// The changes of one call.
+/// The changes of one call in one account.
 pub(crate) struct Transaction<'s> {
     pub(crate) state: &'s mut State,
     changes: Vec<StorageChange>,
@@ -33,6 +32,8 @@ pub(crate) struct AfterCommit {
     pub(crate) freed: Vec<ContentId>,
     /// The changed mailboxes with their mod-sequences, of which subscribers are notified.
     pub(crate) changed: BTreeMap<MailboxId, u64>,
+    /// The mailboxes that exist now, with their accounts, and those that are gone.
+    pub(crate) mailboxes: Vec<(MailboxId, Option<AccountId>)>,
 }
 
 /// What undoes a change.
@@ -41,32 +42,16 @@ enum Opposite {
     ResetMailbox(Box<MailboxState>),
     RestoreMailbox(MailboxId),
     RenameMailbox(MailboxId, String),
-    Unsubscribe(AccountId, String),
-    Subscribe(AccountId, String),
+    Unsubscribe(String),
+    Subscribe(String),
     RemoveMessage(MailboxId, u32),
     RestoreFlags(MailboxId, u32, Flags, u64),
     RestoreMessage(MailboxId, u32, Box<Entry>, u64),
-    SetRemote(RemoteMailboxId, RemoteKey, Option<RemoteRecord>),
 }
 
 impl<'s> Transaction<'s> {
     pub(crate) fn new(state: &'s mut State) -> Self {
         Self { state, changes: Vec::new(), opposites: Vec::new(), freed: Vec::new() }
-    }
-
-    /// Records the changes with `record`, or undoes them.
-    pub(crate) fn commit(
-        mut self,
-        record: impl FnOnce(&[StorageChange]) -> Result<()>,
-    ) -> Result<AfterCommit> {
-        if !self.changes.is_empty()
-            && let Err(error) = record(&self.changes)
-        {
-            self.undo_to(Mark::default());
-            return Err(error);
-        }
-        let freed = self.freed.into_iter().map(|(_, content)| content).collect();
-        Ok(AfterCommit { freed, changed: changed_mailboxes(&self.changes) })
     }
 
     /// Returns how much was changed so far, for [`undo_to`](Self::undo_to).
@@ -85,18 +70,6 @@ impl<'s> Transaction<'s> {
         self.freed.retain(|(at, _)| *at < mark.opposites);
     }
 
-    /// Records where a remote message is stored, or forgets it.
-    pub(crate) fn set_remote(
-        &mut self,
-        remote: RemoteMailboxId,
-        key: RemoteKey,
-        record: Option<RemoteRecord>,
-    ) -> Result<()> {
-        let old = self.state.remotes.mailbox_mut(remote)?.set(key, record);
-        self.opposites.push(Opposite::SetRemote(remote, key, old));
-        Ok(())
-    }
-
     fn push(&mut self, change: StorageChange, opposite: Opposite) {
         self.changes.push(change);
         self.opposites.push(opposite);
@@ -106,10 +79,8 @@ impl<'s> Transaction<'s> {
         let state = &mut *self.state;
         match opposite {
             Opposite::RemoveMailbox(id) => {
-                if let Some(mailbox) = state.mailboxes.remove(&id)
-                    && let Some(account) = state.accounts.get_mut(&mailbox.account)
-                {
-                    account.names.remove(&mailbox.header.name);
+                if let Some(mailbox) = state.mailboxes.remove(&id) {
+                    state.account.names.remove(&mailbox.header.name);
                 }
             }
             Opposite::ResetMailbox(mailbox) => {
@@ -117,11 +88,11 @@ impl<'s> Transaction<'s> {
             }
             Opposite::RestoreMailbox(id) => restore_deleted(state, id),
             Opposite::RenameMailbox(id, name) => rename(state, id, name),
-            Opposite::Unsubscribe(account, name) => {
-                state.accounts.get_mut(&account).map(|account| account.subscriptions.remove(&name));
+            Opposite::Unsubscribe(name) => {
+                state.account.subscriptions.remove(&name);
             }
-            Opposite::Subscribe(account, name) => {
-                state.accounts.get_mut(&account).map(|account| account.subscriptions.insert(name));
+            Opposite::Subscribe(name) => {
+                state.account.subscriptions.insert(name);
             }
             Opposite::RemoveMessage(mailbox, uid) => {
                 state.take(mailbox, uid);
@@ -139,62 +110,60 @@ impl<'s> Transaction<'s> {
                 }
                 state.insert(mailbox, uid, *entry);
             }
-            Opposite::SetRemote(remote, key, record) => {
-                state.remotes.mailbox_mut(remote).ok().map(|mailbox| mailbox.set(key, record));
-            }
         }
     }
 
     /// Adds a mailbox under a name that is free.
-    pub(crate) fn add_mailbox(&mut self, account: AccountId, header: StoredMailbox) -> Result<()> {
+    pub(crate) fn add_mailbox(&mut self, header: StoredMailbox) {
         let id = header.id;
-        self.state.account_mut(account)?.names.insert(header.name.clone(), id);
-        self.state.mailboxes.insert(id, MailboxState::new(account, header.clone()));
-        self.push(StorageChange::MailboxSet(account, header), Opposite::RemoveMailbox(id));
-        Ok(())
+        self.state.account.names.insert(header.name.clone(), id);
+        self.state.mailboxes.insert(id, MailboxState::new(header.clone()));
+        self.push(StorageChange::MailboxSet(self.account(), header), Opposite::RemoveMailbox(id));
     }
 
     /// Makes a `\Noselect` mailbox an empty one with another UIDVALIDITY.
-    pub(crate) fn reset_mailbox(&mut self, account: AccountId, header: StoredMailbox) {
-        let new = MailboxState::new(account, header.clone());
+    pub(crate) fn reset_mailbox(&mut self, header: StoredMailbox) {
+        let new = MailboxState::new(header.clone());
         if let Some(old) = self.state.mailboxes.insert(header.id, new) {
-            self.push(StorageChange::MailboxSet(account, header), Opposite::ResetMailbox(Box::new(old)));
+            let change = StorageChange::MailboxSet(self.account(), header);
+            self.push(change, Opposite::ResetMailbox(Box::new(old)));
         }
     }
 
     pub(crate) fn rename_mailbox(&mut self, id: MailboxId, name: String) -> Result<()> {
         let mailbox = self.state.mailboxes.get(&id).ok_or(Error::NotFound("mailbox"))?;
-        let (account, old) = (mailbox.account, mailbox.header.name.clone());
+        let old = mailbox.header.name.clone();
         rename(self.state, id, name);
         let header = self.state.mailboxes.get(&id).ok_or(Error::NotFound("mailbox"))?.header.clone();
-        self.push(StorageChange::MailboxSet(account, header), Opposite::RenameMailbox(id, old));
+        self.push(StorageChange::MailboxSet(self.account(), header), Opposite::RenameMailbox(id, old));
         Ok(())
     }
 
     /// Takes a mailbox away. Its messages stay until they are purged.
     pub(crate) fn remove_mailbox(&mut self, id: MailboxId) -> Result<()> {
         let mailbox = self.state.mailboxes.remove(&id).ok_or(Error::NotFound("mailbox"))?;
-        let account = self.state.account_mut(mailbox.account)?;
-        account.names.remove(&mailbox.header.name);
-        account.deleted.push_back(mailbox);
+        self.state.account.names.remove(&mailbox.header.name);
+        self.state.account.deleted.push_back(mailbox);
         self.push(StorageChange::MailboxRemoved(id), Opposite::RestoreMailbox(id));
         Ok(())
     }
 
-    pub(crate) fn subscribe(&mut self, account: AccountId, name: String) -> Result<()> {
-        if self.state.account_mut(account)?.subscriptions.insert(name.clone()) {
-            let opposite = Opposite::Unsubscribe(account, name.clone());
-            self.push(StorageChange::Subscribed(account, name), opposite);
+    pub(crate) fn subscribe(&mut self, name: String) {
+        if self.state.account.subscriptions.insert(name.clone()) {
+            let opposite = Opposite::Unsubscribe(name.clone());
+            self.push(StorageChange::Subscribed(self.account(), name), opposite);
         }
-        Ok(())
     }
 
-    pub(crate) fn unsubscribe(&mut self, account: AccountId, name: String) -> Result<()> {
-        if self.state.account_mut(account)?.subscriptions.remove(&name) {
-            let opposite = Opposite::Subscribe(account, name.clone());
-            self.push(StorageChange::Unsubscribed(account, name), opposite);
+    pub(crate) fn unsubscribe(&mut self, name: String) {
+        if self.state.account.subscriptions.remove(&name) {
+            let opposite = Opposite::Subscribe(name.clone());
+            self.push(StorageChange::Unsubscribed(self.account(), name), opposite);
         }
-        Ok(())
+    }
+
+    fn account(&self) -> AccountId {
+        self.state.account.id
     }
 
     /// Adds a message. Its flags were interned by the mailbox.
@@ -250,23 +219,82 @@ fn changed_mailboxes(changes: &[StorageChange]) -> BTreeMap<MailboxId, u64> {
 fn rename(state: &mut State, id: MailboxId, name: String) {
     let Some(mailbox) = state.mailboxes.get_mut(&id) else { return };
     let old = std::mem::replace(&mut mailbox.header.name, name.clone());
-    if let Some(account) = state.accounts.get_mut(&mailbox.account) {
-        // Another mailbox may have taken the old name.
-        if account.names.get(&old) == Some(&id) {
-            account.names.remove(&old);
-        }
-        account.names.insert(name, id);
+    // Another mailbox may have taken the old name.
+    if state.account.names.get(&old) == Some(&id) {
+        state.account.names.remove(&old);
     }
+    state.account.names.insert(name, id);
 }
 
 fn restore_deleted(state: &mut State, id: MailboxId) {
-    let deleted = state.accounts.values_mut().find_map(|account| {
-        let at = account.deleted.iter().position(|mailbox| mailbox.header.id == id)?;
-        let mailbox = account.deleted.remove(at)?;
-        account.names.insert(mailbox.header.name.clone(), id);
-        Some(mailbox)
-    });
-    if let Some(mailbox) = deleted {
+    let deleted = &mut state.account.deleted;
+    let found = deleted.iter().position(|mailbox| mailbox.header.id == id);
+    if let Some(mailbox) = found.and_then(|at| deleted.remove(at)) {
+        state.account.names.insert(mailbox.header.name.clone(), id);
         state.mailboxes.insert(id, mailbox);
     }
+}
+
+/// The changes of one call in the accounts of some mailboxes.
+pub(crate) struct Transactions<'s> {
+    each: Vec<Transaction<'s>>,
+    /// The position of each mailbox's transaction.
+    positions: BTreeMap<MailboxId, usize>,
+}
+
+impl<'s> Transactions<'s> {
+    pub(crate) fn new(
+        states: impl Iterator<Item = &'s mut State>,
+        positions: BTreeMap<MailboxId, usize>,
+    ) -> Self {
+        Self { each: states.map(Transaction::new).collect(), positions }
+    }
+
+    /// Returns the transaction of a mailbox's account.
+    pub(crate) fn of(&mut self, mailbox: MailboxId) -> Result<&mut Transaction<'s>> {
+        let found = self.positions.get(&mailbox).and_then(|at| self.each.get_mut(*at));
+        found.ok_or(Error::NotFound("mailbox"))
+    }
+
+    /// Returns the transaction of the only account.
+    pub(crate) fn only(&mut self) -> Result<&mut Transaction<'s>> {
+        self.each.first_mut().ok_or(Error::NotFound("account"))
+    }
+
+    /// Runs `work`, and undoes its changes if it fails.
+    pub(crate) fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let marks: Vec<Mark> = self.each.iter().map(Transaction::mark).collect();
+        let outcome = work(self);
+        if outcome.is_err() {
+            self.each.iter_mut().zip(marks).for_each(|(tx, mark)| tx.undo_to(mark));
+        }
+        outcome
+    }
+
+    /// Records all changes with `record`, or undoes them.
+    pub(crate) fn commit(
+        mut self,
+        record: impl FnOnce(&[StorageChange]) -> Result<()>,
+    ) -> Result<AfterCommit> {
+        let changes: Vec<StorageChange> =
+            self.each.iter_mut().flat_map(|tx| std::mem::take(&mut tx.changes)).collect();
+        if !changes.is_empty()
+            && let Err(error) = record(&changes)
+        {
+            self.each.iter_mut().for_each(|tx| tx.undo_to(Mark::default()));
+            return Err(error);
+        }
+        let freed = self.each.into_iter().flat_map(|tx| tx.freed).map(|(_, content)| content).collect();
+        Ok(AfterCommit { freed, changed: changed_mailboxes(&changes), mailboxes: set_mailboxes(&changes) })
+    }
+}
+
+/// Returns the mailboxes that were created or removed, and the accounts of the former.
+fn set_mailboxes(changes: &[StorageChange]) -> Vec<(MailboxId, Option<AccountId>)> {
+    let set = changes.iter().filter_map(|change| match change {
+        StorageChange::MailboxSet(account, header) => Some((header.id, Some(*account))),
+        StorageChange::MailboxRemoved(mailbox) => Some((*mailbox, None)),
+        _ => None,
+    });
+    set.collect()
 }

@@ -31,6 +31,6 @@ impl MemoryStore {
     /// # Errors
     /// `Crypto` if the random number generator fails.
     pub fn with_limit(bytes: u64) -> Result<Self> {
-        Self::over(MemoryStorage::with_limit(bytes))
+        Self::open(MemoryStorage::with_limit(bytes))
     }
 }

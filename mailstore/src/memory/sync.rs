@@ -6,7 +6,9 @@
 use super::MemoryStore;
 use crate::error::Result;
 use crate::indexed::Storage;
-use crate::indexed::remote::{self, Import};
+use crate::indexed::remote::{self, Import, Replaced};
+use crate::lock::lock;
+use crate::store::Store;
 use crate::sync_store::SyncStore;
 use crate::types::*;
 use sha2::{Digest, Sha256};
@@ -18,19 +20,36 @@ impl MemoryStore {
         upload.for_each_chunk(|chunk| digest.update(chunk))?;
         Ok(Import { uid, flags, internal_date, digest: digest.finalize().into(), content: self.put(upload)? })
     }
+
+    /// Appends and records messages: all of them or none.
+    fn import(&self, remote: RemoteMailboxId, imports: &[Import]) -> Result<Vec<ImportOutcome>> {
+        let mut remotes = lock(&self.remotes);
+        let remote = remotes.mailbox_mut(remote)?;
+        let mut replaced = Replaced::new();
+        let outcomes = self.write_mailbox(remote.mailbox, |tx| {
+            remote::import(tx, &self.quota(), remote, imports, &mut replaced)
+        });
+        if outcomes.is_err() {
+            for (key, record) in replaced.into_iter().rev() {
+                remote.set(key, record);
+            }
+        }
+        outcomes
+    }
 }
 
 impl SyncStore for MemoryStore {
     fn remote_account(&self, account: AccountId, url_key: &str) -> Result<RemoteAccount> {
-        self.change(|state| remote::account(state, &self.quota(), account, url_key))
+        self.usage(account)?;
+        remote::account(&mut lock(&self.remotes), &self.quota(), account, url_key)
     }
 
     fn remote_accounts(&self, account: AccountId) -> Result<Vec<RemoteAccount>> {
-        self.read(|state| Ok(state.remotes.list(account)))
+        Ok(lock(&self.remotes).list(account))
     }
 
     fn record_sync(&self, remote: RemoteAccountId, at: i64, status: &str, error: Option<&str>) -> Result<()> {
-        self.change(|state| state.remotes.record_sync(remote, at, status, error))
+        lock(&self.remotes).record_sync(remote, at, status, error)
     }
 
     fn remote_mailbox(
@@ -40,27 +59,28 @@ impl SyncStore for MemoryStore {
         mailbox: MailboxId,
         uid_validity: u32,
     ) -> Result<RemoteMailbox> {
-        self.change(|state| remote::mailbox(state, remote, name, mailbox, uid_validity))
+        self.status(mailbox)?;
+        lock(&self.remotes).open_mailbox(remote, name, mailbox, uid_validity)
     }
 
     fn remote_mailboxes(&self, remote: RemoteAccountId) -> Result<Vec<(String, MailboxId)>> {
-        self.read(|state| Ok(state.remotes.mailboxes(remote)))
+        Ok(lock(&self.remotes).mailboxes(remote))
     }
 
     fn record_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {
-        self.change(|state| state.remotes.record_unfetched(remote, uids))
+        lock(&self.remotes).record_unfetched(remote, uids)
     }
 
     fn unfetched(&self, remote: RemoteMailboxId) -> Result<UidSet> {
-        self.read(|state| state.remotes.unfetched(remote))
+        lock(&self.remotes).unfetched(remote)
     }
 
     fn forget_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {
-        self.change(|state| state.remotes.forget_unfetched(remote, uids))
+        lock(&self.remotes).forget_unfetched(remote, uids)
     }
 
     fn known_uids(&self, remote: RemoteMailboxId) -> Result<UidSet> {
-        self.read(|state| state.remotes.known_uids(remote))
+        lock(&self.remotes).known_uids(remote)
     }
 
     fn record_imports(
@@ -73,8 +93,7 @@ impl SyncStore for MemoryStore {
             imports.push(self.prepare(message)?);
             Ok(())
         });
-        let outcomes =
-            outcomes.and_then(|()| self.write(|tx| remote::import(tx, &self.quota(), remote, &imports)));
+        let outcomes = outcomes.and_then(|()| self.import(remote, &imports));
         for (index, import) in imports.iter().enumerate() {
             let outcome = outcomes.as_ref().ok().and_then(|outcomes| outcomes.get(index));
             if !matches!(outcome, Some(ImportOutcome::Imported(_))) {
