@@ -26,7 +26,7 @@ pub fn derive_with(password: &[u8], iterations: u32) -> Vec<LoginKeys> {
             return Vec::new();
         }
         if let Ok(keys) = ScramKeys::derive(hash, password, &salt, iterations) {
-            made.push(LoginKeys { kind: kind(hash), text: keys.to_text().expose().clone() });
+            made.push(LoginKeys { kind: kind(hash).into(), text: keys.to_text().expose().clone() });
         }
     }
     made

@@ -66,7 +66,7 @@ pub use error::{Error, Result};
 pub use flags::{
     Flags, KEYWORD_COUNT_LIMIT, KEYWORD_LENGTH_LIMIT, MAILBOX_KEYWORD_BYTES_LIMIT, MAILBOX_KEYWORD_LIMIT,
 };
-pub use indexed::{IndexedStore, Storage, StorageChange, StoredMailbox, StoredMessage};
+pub use indexed::{IndexedStore, Storage, StorageChange, StoredAccount, StoredMailbox, StoredMessage};
 pub use limits::{LEVEL_LIMIT, NAME_LIMIT, WRITE_SLICE};
 pub use memory::{MEMORY_LIMIT, MemoryStorage, MemoryStore};
 pub use passwords::PasswordCost;

@@ -57,8 +57,8 @@ impl PasswordCost {
     }
 }
 
-/// An account as stored.
-pub(crate) struct StoredAccount {
+/// What is needed to verify the password of an account.
+pub(crate) struct LoginRecord {
     pub(crate) account: Account,
     pub(crate) verifier: String,
     /// Whether keys were derived from this password.
@@ -95,7 +95,7 @@ impl PasswordVerifier {
     }
 
     /// Returns the account if this password was verified before and is still correct.
-    pub(crate) fn recall(&self, stored: &StoredAccount, password: &[u8]) -> Option<AccountId> {
+    pub(crate) fn recall(&self, stored: &LoginRecord, password: &[u8]) -> Option<AccountId> {
         if password.len() > PASSWORD_LIMIT {
             return None;
         }
@@ -115,7 +115,7 @@ impl PasswordVerifier {
     }
 
     /// Verifies a password. Does the same work whether the account was found or not.
-    pub(crate) fn verify(&self, found: Option<&StoredAccount>, password: &[u8]) -> Result<Option<AccountId>> {
+    pub(crate) fn verify(&self, found: Option<&LoginRecord>, password: &[u8]) -> Result<Option<AccountId>> {
         if password.len() > PASSWORD_LIMIT {
             return Ok(None);
         }
@@ -207,13 +207,13 @@ mod tests {
 
     #[test]
     fn runs_argon2_once_for_each_rejected_login() {
-        let stored = StoredAccount {
+        let stored = LoginRecord {
             account: Account { id: AccountId(1), name: "ann".to_owned() },
             verifier: make_verifier(b"secret", PasswordCost::Standard).unwrap(),
             has_keys: true,
         };
         let verifier = PasswordVerifier::new(PasswordCost::Standard).unwrap();
-        let runs = |found: Option<&StoredAccount>, password: &[u8]| {
+        let runs = |found: Option<&LoginRecord>, password: &[u8]| {
             let before = RUNS.get();
             assert_eq!(verifier.verify(found, password).unwrap(), None);
             RUNS.get() - before

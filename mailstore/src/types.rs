@@ -6,6 +6,7 @@ use crate::content::Upload;
 use crate::flags::Flags;
 pub use crate::uid_set::UidSet;
 use mailmime::{Envelope, Part};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 macro_rules! identifier {
@@ -43,7 +44,7 @@ pub struct Account {
 #[derive(Clone, PartialEq, Eq)]
 pub struct LoginKeys {
     /// The kind of keys: the name of the mechanism.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// The keys, in a format of the caller's choice.
     pub text: String,
 }

@@ -193,3 +193,44 @@ fn accounts_can_have_verifiers_of_an_earlier_start() {
     assert_eq!(one.store_secret().unwrap(), secret);
     assert_eq!(one.email_id(AccountId(1), ContentId(1)), two.email_id(AccountId(1), ContentId(1)));
 }
+
+#[test]
+fn a_storage_can_keep_accounts_passwords_and_recent_messages() {
+    let journal = Journal::with_accounts();
+    let maker = |password: &[u8]| vec![LoginKeys { kind: "LENGTH".into(), text: password.len().to_string() }];
+    let reopen = || over(journal.clone()).with_key_maker(Arc::new(maker));
+    let store = reopen();
+    let ann = store.create_account("ann", b"secret").unwrap();
+    let inbox = store.mailbox(ann.id, "INBOX").unwrap().id;
+    deliver(&store, inbox, b"one", &[]).unwrap();
+    store.select(inbox, Access::ReadWrite).unwrap();
+    deliver(&store, inbox, b"two", &[]).unwrap();
+    deliver(&store, inbox, b"three", &[]).unwrap();
+    let bob = store.create_account("bob", b"secret").unwrap();
+    store.set_password(bob.id, b"another").unwrap();
+    let seen = visible(&store, ann.id);
+    drop(store);
+
+    let store = reopen();
+    assert_eq!(store.accounts().unwrap(), [ann.clone(), bob.clone()]);
+    assert_eq!(visible(&store, ann.id), seen);
+    assert_eq!(store.status(inbox).unwrap().recent, 2);
+    let selection = store.select(inbox, Access::ReadWrite).unwrap();
+    assert_eq!((selection.first_recent_uid, store.status(inbox).unwrap().recent), (2, 0));
+    assert_eq!(store.verify_password("Bob", b"another").unwrap(), Some(bob.id));
+    assert_eq!(store.verify_password("bob", b"secret").unwrap(), None);
+    assert_eq!(store.login_keys("bob", "LENGTH").unwrap().as_deref(), Some("7"));
+    assert_eq!(store.create_account("eve", b"x").unwrap().id, AccountId(3));
+    assert!(matches!(store.create_account("ANN", b"x"), Err(Error::Exists(_))));
+
+    // A password that can't be recorded is not changed; one without keys gets them at its next login.
+    journal.fail(true);
+    assert!(store.set_password(ann.id, b"lost").is_err());
+    assert!(store.verify_password("ann", b"secret").unwrap().is_some());
+    journal.fail(false);
+    drop(store);
+    let store = reopen();
+    assert_eq!((store.status(inbox).unwrap().recent, store.accounts().unwrap().len()), (0, 3));
+    let shown = format!("{:?}", journal.accounts().unwrap());
+    assert!(shown.contains("ann") && !shown.contains("argon2") && !shown.contains("LENGTH"), "{shown}");
+}

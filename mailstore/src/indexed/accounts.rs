@@ -1,15 +1,15 @@
 //! The accounts of an [`IndexedStore`], and how they log in.
 
-use super::directory::Credentials;
+use super::directory::{AccountIndex, Credentials};
 use super::load::{self, Loaded};
 use super::state::State;
-use super::storage::Storage;
+use super::storage::{Storage, StorageChange, StoredAccount};
 use super::store::IndexedStore;
 use super::transaction::Transactions;
 use crate::accounts::Accounts;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::passwords::{PasswordRecord, check_account_name};
-use crate::types::{Account, AccountId, LoginKeys};
+use crate::types::{Account, AccountId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,28 +19,43 @@ impl<S: Storage> IndexedStore<S> {
     /// # Errors
     /// `Exists`, `InvalidName`; `Limit` for a name that is too long; the errors of the storage.
     pub fn add_account(&self, name: &str, verifier: &str) -> Result<Account> {
-        self.insert_account(name, verifier.to_owned(), Vec::new())
+        self.insert_account(name, Credentials { verifier: verifier.to_owned(), keys: Vec::new() })
     }
 
-    fn insert_account(&self, name: &str, verifier: String, keys: Vec<LoginKeys>) -> Result<Account> {
+    fn insert_account(&self, name: &str, credentials: Credentials) -> Result<Account> {
         check_account_name(name)?;
         let _creating = self.directory.begin_creation();
         let account = self.directory.next(name)?;
         let loaded = Loaded::read(&self.storage, &account)?;
-        let state = self.load(account.id, loaded)?;
-        self.directory.add(account.clone(), Credentials { verifier, keys }, state);
+        let state = self.load(account.id, loaded, Some(credentials.describe(&account)))?;
+        self.directory.add(account.clone(), credentials, state);
         Ok(account)
     }
 
-    /// Makes the index of a new account.
-    fn load(&self, account: AccountId, loaded: Loaded) -> Result<State> {
+    /// Adds an account that the storage has.
+    pub(super) fn restore_account(&self, stored: StoredAccount) -> Result<()> {
+        let StoredAccount { account, verifier, keys } = stored;
+        check_account_name(&account.name)?;
+        if self.directory.account(account.id).is_ok() || self.directory.find(&account.name).is_some() {
+            return Err(Error::Corrupt("the accounts of a storage"));
+        }
+        let state = self.load(account.id, Loaded::read(&self.storage, &account)?, None)?;
+        self.directory.add(account, Credentials { verifier, keys }, state);
+        Ok(())
+    }
+
+    /// Makes the index of an account, and records the account if it is `new`.
+    fn load(&self, account: AccountId, loaded: Loaded, new: Option<StoredAccount>) -> Result<State> {
         let mut state = State::new(account, Arc::clone(&self.directory.last_mailbox));
         // Messages of other accounts may have the same contents, which must not be freed meanwhile.
         let others = if loaded.is_empty() { Vec::new() } else { self.directory.all() };
         let locked: Vec<_> = others.iter().map(|other| other.read()).collect();
         let others: Vec<&State> = locked.iter().map(|other| &**other).collect();
         let mut txs = Transactions::new(std::iter::once(&mut state), BTreeMap::new());
-        let created = txs.only().and_then(|tx| load::create(tx, loaded, &others));
+        let created = txs.only().and_then(|tx| {
+            new.into_iter().for_each(|account| tx.set_account(account));
+            load::create(tx, loaded, &others)
+        });
         match created.and_then(|()| txs.commit(|changes| self.storage.record(changes))) {
             Ok(_) => Ok(state),
             Err(error) => {
@@ -48,6 +63,35 @@ impl<S: Storage> IndexedStore<S> {
                 Err(error)
             }
         }
+    }
+
+    /// Replaces how an account logs in, if `may` allows it, once that is recorded.
+    fn set_credentials(
+        &self,
+        account: &AccountIndex,
+        new: Credentials,
+        may: impl FnOnce(&Credentials) -> bool,
+    ) -> Result<()> {
+        // The changes of an account are recorded one at a time. A login does not wait for that.
+        let _index = account.write();
+        if may(&account.credentials()) {
+            self.storage.record(&[StorageChange::AccountSet(new.describe(&account.account))])?;
+            *account.credentials() = new;
+        }
+        Ok(())
+    }
+}
+
+impl Credentials {
+    fn describe(&self, account: &Account) -> StoredAccount {
+        let Self { verifier, keys } = self.clone();
+        StoredAccount { keys, ..StoredAccount::new(account.clone(), verifier) }
+    }
+}
+
+impl From<PasswordRecord> for Credentials {
+    fn from(record: PasswordRecord) -> Self {
+        Self { verifier: record.verifier, keys: record.keys }
     }
 }
 
@@ -66,14 +110,13 @@ impl<S: Storage> Accounts for IndexedStore<S> {
     fn create_account(&self, name: &str, password: &[u8]) -> Result<Account> {
         check_account_name(name)?;
         let derived = PasswordRecord::derive(password, self.key_maker.as_deref(), self.cost)?;
-        self.insert_account(name, derived.verifier, derived.keys)
+        self.insert_account(name, derived.into())
     }
 
     fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()> {
         let derived = PasswordRecord::derive(password, self.key_maker.as_deref(), self.cost)?;
         let account = self.directory.account(account)?;
-        *account.credentials() = Credentials { verifier: derived.verifier, keys: derived.keys };
-        Ok(())
+        self.set_credentials(&account, derived.into(), |_| true)
     }
 
     fn verify_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>> {
@@ -83,12 +126,10 @@ impl<S: Storage> Accounts for IndexedStore<S> {
         if let (Some(_), Some(found), Some(stored), Some(make)) = (verified, found, stored, &self.key_maker)
             && !stored.has_keys
         {
-            let keys = make(password);
-            let mut credentials = found.credentials();
-            // Unless the password was changed meanwhile.
-            if credentials.verifier == stored.verifier {
-                credentials.keys = keys;
-            }
+            let new = Credentials { verifier: stored.verifier.clone(), keys: make(password) };
+            // Unless the password was changed meanwhile. A login does not fail because its keys can't be recorded: they are
+            // derived again at the next one.
+            let _ = self.set_credentials(&found, new, |now| now.verifier == stored.verifier);
         }
         Ok(verified)
     }

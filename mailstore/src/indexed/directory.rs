@@ -6,7 +6,7 @@
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::lock::lock;
-use crate::passwords::StoredAccount;
+use crate::passwords::LoginRecord;
 use crate::types::{Account, AccountId, LoginKeys, MailboxId};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicI64;
@@ -21,6 +21,7 @@ pub(super) struct AccountIndex {
 }
 
 /// How an account logs in.
+#[derive(Clone)]
 pub(super) struct Credentials {
     pub(super) verifier: String,
     pub(super) keys: Vec<LoginKeys>,
@@ -56,9 +57,9 @@ impl AccountIndex {
         lock(&self.credentials)
     }
 
-    pub(super) fn stored(&self) -> StoredAccount {
+    pub(super) fn stored(&self) -> LoginRecord {
         let credentials = self.credentials();
-        StoredAccount {
+        LoginRecord {
             account: self.account.clone(),
             verifier: credentials.verifier.clone(),
             has_keys: !credentials.keys.is_empty(),

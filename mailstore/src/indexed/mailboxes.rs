@@ -39,8 +39,7 @@ pub(super) fn create(
         return Err(Error::Exists("mailbox"));
     }
     let uid_validity = next_uid_validity(tx.state)?;
-    let header =
-        StoredMailbox { special_use, uid_validity, highest_modseq: 1, ..StoredMailbox::new(id, name) };
+    let header = StoredMailbox { special_use, uid_validity, ..new_mailbox(id, name) };
     tx.reset_mailbox(header);
     Ok(id)
 }
@@ -177,8 +176,12 @@ fn insert(
 
 fn new_header(state: &mut State, name: String) -> Result<StoredMailbox> {
     let uid_validity = next_uid_validity(state)?;
-    let new = StoredMailbox::new(state.next_mailbox(), name);
-    Ok(StoredMailbox { uid_validity, highest_modseq: 1, ..new })
+    Ok(StoredMailbox { uid_validity, ..new_mailbox(state.next_mailbox(), name) })
+}
+
+/// An empty mailbox, whose first message will be recent.
+fn new_mailbox(id: MailboxId, name: String) -> StoredMailbox {
+    StoredMailbox { highest_modseq: 1, first_recent_uid: 1, ..StoredMailbox::new(id, name) }
 }
 
 /// Returns a UIDVALIDITY that no mailbox of the account ever had.

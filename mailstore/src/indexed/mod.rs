@@ -19,5 +19,5 @@ mod storage;
 mod store;
 mod transaction;
 
-pub use storage::{Storage, StorageChange, StoredMailbox, StoredMessage};
+pub use storage::{Storage, StorageChange, StoredAccount, StoredMailbox, StoredMessage};
 pub use store::IndexedStore;

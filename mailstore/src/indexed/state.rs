@@ -39,7 +39,6 @@ pub(crate) struct AccountState {
 /// A mailbox.
 pub(crate) struct MailboxState {
     pub(crate) header: StoredMailbox,
-    pub(crate) first_recent_uid: u32,
     pub(crate) recent: u32,
     pub(crate) unseen: u32,
     pub(crate) marked_deleted: u32,
@@ -181,9 +180,10 @@ impl AccountState {
 }
 
 impl MailboxState {
-    pub(crate) fn new(header: StoredMailbox) -> Self {
+    pub(crate) fn new(mut header: StoredMailbox) -> Self {
+        let kept = header.first_recent_uid;
+        header.first_recent_uid = if kept == 0 { header.uid_next } else { kept.min(header.uid_next) };
         Self {
-            first_recent_uid: header.uid_next,
             header,
             recent: 0,
             unseen: 0,
@@ -226,9 +226,9 @@ impl MailboxState {
 
     /// Makes messages below `below` recent for no later session. Returns the first UID that was recent.
     pub(crate) fn claim_recent(&mut self, below: u32) -> u32 {
-        let first = self.first_recent_uid;
+        let first = self.header.first_recent_uid;
         if first < below {
-            self.first_recent_uid = below;
+            self.header.first_recent_uid = below;
             let recent = self.messages.range(below..).count();
             self.recent = u32::try_from(recent).unwrap_or(u32::MAX);
         }
@@ -237,7 +237,7 @@ impl MailboxState {
 
     fn insert(&mut self, uid: u32, entry: Entry) {
         self.size += entry.content.size;
-        self.recent += u32::from(uid >= self.first_recent_uid);
+        self.recent += u32::from(uid >= self.header.first_recent_uid);
         self.count_flags(&entry.flags, |counter, by| *counter += by);
         self.by_modseq.insert((entry.modseq, uid));
         self.messages.insert(uid, entry);
@@ -247,7 +247,7 @@ impl MailboxState {
         let entry = self.messages.remove(&uid)?;
         self.by_modseq.remove(&(entry.modseq, uid));
         self.count_flags(&entry.flags, |counter, by| *counter -= by);
-        self.recent -= u32::from(uid >= self.first_recent_uid);
+        self.recent -= u32::from(uid >= self.header.first_recent_uid);
         self.size -= entry.content.size;
         Some(entry)
     }

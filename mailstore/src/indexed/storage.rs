@@ -3,12 +3,14 @@
 use crate::content::{Body, Upload};
 use crate::error::Result;
 use crate::flags::Flags;
-use crate::types::{Account, AccountId, ContentId, InternalDate, MailboxId, SpecialUse};
+use crate::types::{Account, AccountId, ContentId, InternalDate, LoginKeys, MailboxId, SpecialUse};
 
 /// A place where messages are kept. [`IndexedStore`](crate::IndexedStore) makes a [`Store`](crate::Store) of it.
 ///
 /// Three methods are required: they keep the bytes of messages. With them alone, mailboxes and flags last as long as the
-/// process. To keep these too, implement [`record`](Self::record) and the three methods that read them at the start.
+/// process. To keep these too, implement [`record`](Self::record) and the methods that read them at the start:
+/// [`mailboxes`](Self::mailboxes), [`messages`](Self::messages), [`subscriptions`](Self::subscriptions), and
+/// [`accounts`](Self::accounts) if the accounts and their passwords are to be kept as well.
 pub trait Storage: Send + Sync {
     /// Keeps a message and returns an identifier, which the storage chooses and never reuses.
     ///
@@ -42,6 +44,12 @@ pub trait Storage: Send + Sync {
         Ok(())
     }
 
+    /// Returns the accounts that the store has at the start. By default there are none, and the program creates them at
+    /// each start.
+    fn accounts(&self) -> Result<Vec<StoredAccount>> {
+        Ok(Vec::new())
+    }
+
     /// Returns the mailboxes that an account has at the start. If there are none, the account gets INBOX and a mailbox
     /// for each [`SpecialUse`].
     fn mailboxes(&self, account: &Account) -> Result<Vec<StoredMailbox>> {
@@ -58,6 +66,31 @@ pub trait Storage: Send + Sync {
     /// Returns the subscriptions that an account has at the start. By default these are all of its mailboxes.
     fn subscriptions(&self, account: &Account) -> Result<Vec<String>> {
         Ok(self.mailboxes(account)?.into_iter().map(|mailbox| mailbox.name).collect())
+    }
+}
+
+/// An account and how it logs in. `Debug` shows only the account.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredAccount {
+    /// Its identifier, which no other account ever had, and its name.
+    pub account: Account,
+    /// The verifier of its password: an Argon2 hash in PHC format.
+    pub verifier: String,
+    /// The keys that a [`KeyMaker`](crate::KeyMaker) derived from its password.
+    pub keys: Vec<LoginKeys>,
+}
+
+impl StoredAccount {
+    /// Creates a description of an account without derived keys.
+    pub fn new(account: Account, verifier: impl Into<String>) -> Self {
+        Self { account, verifier: verifier.into(), keys: Vec::new() }
+    }
+}
+
+impl std::fmt::Debug for StoredAccount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredAccount").field("account", &self.account).finish_non_exhaustive()
     }
 }
 
@@ -81,6 +114,9 @@ pub struct StoredMailbox {
     /// Its HIGHESTMODSEQ. 0 at the start means that mod-sequences were not kept: they continue at the time in
     /// microseconds, which is higher than any value before.
     pub highest_modseq: u64,
+    /// Messages with this UID or a higher one are `\Recent`: no session was told of them. 0 at the start means that this was
+    /// not kept: no message is recent.
+    pub first_recent_uid: u32,
 }
 
 impl StoredMailbox {
@@ -94,6 +130,7 @@ impl StoredMailbox {
             uid_validity: 0,
             uid_next: 1,
             highest_modseq: 0,
+            first_recent_uid: 0,
         }
     }
 }
@@ -127,6 +164,8 @@ impl StoredMessage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StorageChange {
+    /// An account was created, or has another password or other keys.
+    AccountSet(StoredAccount),
     /// A mailbox was created or renamed, or is selectable again, or is so no longer.
     MailboxSet(AccountId, StoredMailbox),
     /// A mailbox and its messages were removed.
@@ -141,4 +180,7 @@ pub enum StorageChange {
     FlagsSet(MailboxId, u32, Flags, u64),
     /// The message with this UID was removed, at this mod-sequence.
     MessageRemoved(MailboxId, u32, u64),
+    /// A session was told of the messages below this UID: they are `\Recent` for no later one. This is recorded alone, and
+    /// an error of it is ignored.
+    RecentClaimed(MailboxId, u32),
 }

@@ -7,7 +7,7 @@ use super::content::Content;
 use super::directory::Directory;
 use super::remote_records::Remotes;
 use super::state::MailboxState;
-use super::storage::Storage;
+use super::storage::{Storage, StorageChange};
 use super::{mailboxes, messages};
 use crate::callback::{ChangeCallback, ChangeSubscription, KeyMaker};
 use crate::content::{Body, Upload};
@@ -26,13 +26,13 @@ use std::sync::{Arc, Mutex, Weak};
 /// A store over any [`Storage`]. It keeps an index of all messages in memory: UIDs, flags, dates, sizes and
 /// mod-sequences, less than 1 KiB each. The storage keeps their bytes, and the index too if it wants to.
 ///
-/// Accounts are not stored: create them at each start, with [`create_account`](Accounts::create_account) or
-/// [`add_account`](Self::add_account). The account then has the mailboxes that the storage has for its name. The storage
-/// must not be changed by anything else while the store is open.
+/// A storage that keeps accounts ([`Storage::accounts`]) has them when the store is opened. With another one, create them at
+/// each start, with [`create_account`](Accounts::create_account) or [`add_account`](Self::add_account): the account then has
+/// the mailboxes that the storage has for its name. The storage must not be changed by anything else while the store is open.
 ///
 /// Each account has a lock of its own: no account waits for the work of another one.
 ///
-/// `\Recent` and unfinished copies are forgotten at the end of the process.
+/// Unfinished copies are forgotten at the end of the process, and so is `\Recent` unless the storage records it.
 pub struct IndexedStore<S> {
     pub(super) storage: S,
     pub(super) directory: Directory,
@@ -74,14 +74,15 @@ impl<S> std::fmt::Debug for IndexedStore<S> {
 }
 
 impl<S: Storage> IndexedStore<S> {
-    /// Creates a store without accounts.
+    /// Opens a store with the accounts that the storage has.
     ///
     /// # Errors
-    /// `Crypto` if the random number generator fails.
+    /// `Crypto` if the random number generator fails; the errors of the storage; those of
+    /// [`add_account`](Self::add_account), and `Corrupt`, for what the storage has.
     pub fn open(storage: S) -> Result<Self> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|_| Error::Crypto)?;
-        Ok(Self {
+        let store = Self {
             storage,
             directory: Directory::default(),
             remotes: Mutex::default(),
@@ -93,7 +94,10 @@ impl<S: Storage> IndexedStore<S> {
             quota: Mutex::default(),
             secret,
             email_ids: ObjectIds::new(&secret, "email"),
-        })
+        };
+        let accounts = store.storage.accounts()?.into_iter();
+        accounts.map(|account| store.restore_account(account)).collect::<Result<()>>()?;
+        Ok(store)
     }
 
     /// Returns the storage.
@@ -149,6 +153,11 @@ impl<S: Storage> IndexedStore<S> {
             }
         }
         Ok(removed)
+    }
+
+    /// Records which messages are no longer recent. If that fails, they are recent once more after the next start.
+    fn record_claim(&self, mailbox: MailboxId, below: u32) {
+        let _ = self.storage.record(&[StorageChange::RecentClaimed(mailbox, below)]);
     }
 
     /// Gives the bytes of a message to the storage.
@@ -247,7 +256,7 @@ impl<S: Storage> Store for IndexedStore<S> {
         let describe = |found: &MailboxState| Selection {
             mailbox,
             status: found.status(),
-            first_recent_uid: found.first_recent_uid,
+            first_recent_uid: found.header.first_recent_uid,
             keywords: found.keywords.clone().in_use(limit),
         };
         let selection = self.read_mailbox(mailbox, |state| state.mailbox(mailbox).map(describe))?;
@@ -257,17 +266,23 @@ impl<S: Storage> Store for IndexedStore<S> {
         self.change_mailbox(mailbox, |found| {
             let selection = describe(found);
             found.claim_recent(selection.status.uid_next);
+            self.record_claim(mailbox, selection.status.uid_next);
             selection
         })
     }
 
     fn claim_recent(&self, mailbox: MailboxId, below: u32, access: Access) -> Result<u32> {
         // Check first, so that only one of many notified sessions waits for the others.
-        let first = self.read_mailbox(mailbox, |state| Ok(state.mailbox(mailbox)?.first_recent_uid))?;
+        let first =
+            self.read_mailbox(mailbox, |state| Ok(state.mailbox(mailbox)?.header.first_recent_uid))?;
         if access == Access::ReadOnly || first >= below {
             return Ok(first);
         }
-        self.change_mailbox(mailbox, |found| found.claim_recent(below))
+        self.change_mailbox(mailbox, |found| {
+            let first = found.claim_recent(below);
+            self.record_claim(mailbox, below);
+            first
+        })
     }
 
     fn keywords(&self, mailbox: MailboxId) -> Result<KeywordsInUse> {

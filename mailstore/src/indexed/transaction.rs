@@ -4,7 +4,7 @@
 //! the opposites are applied in reverse order. Mod-sequences, identifiers and UIDVALIDITY values that were assigned stay used.
 
 use super::state::{Entry, MailboxState, State};
-use super::storage::{StorageChange, StoredMailbox, StoredMessage};
+use super::storage::{StorageChange, StoredAccount, StoredMailbox, StoredMessage};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::types::{AccountId, ContentId, MailboxId};
@@ -160,6 +160,11 @@ impl<'s> Transaction<'s> {
             let opposite = Opposite::Subscribe(name.clone());
             self.push(StorageChange::Unsubscribed(self.account(), name), opposite);
         }
+    }
+
+    /// Records the account itself. The caller adds it to the directory after the commit.
+    pub(crate) fn set_account(&mut self, account: StoredAccount) {
+        self.changes.push(StorageChange::AccountSet(account));
     }
 
     fn account(&self) -> AccountId {

@@ -2,7 +2,7 @@
 
 use super::mailboxes;
 use crate::error::{Error, Result};
-use crate::passwords::{PasswordRecord, StoredAccount};
+use crate::passwords::{LoginRecord, PasswordRecord};
 use crate::types::{Account, AccountId, LoginKeys, Quota, SpecialUse};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -33,14 +33,14 @@ pub(super) fn list(tx: &rusqlite::Transaction<'_>) -> Result<Vec<Account>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-pub(super) fn find(tx: &Connection, name: &str) -> Result<Option<StoredAccount>> {
+pub(super) fn find(tx: &Connection, name: &str) -> Result<Option<LoginRecord>> {
     let text = "SELECT id, name, verifier, EXISTS (SELECT 1 FROM login_keys WHERE account = id) \
                 FROM accounts WHERE name = ?1";
     Ok(tx
         .prepare_cached(text)?
         .query_row([name], |row| {
             let account = Account { id: AccountId(row.get(0)?), name: row.get(1)? };
-            Ok(StoredAccount { account, verifier: row.get(2)?, has_keys: row.get(3)? })
+            Ok(LoginRecord { account, verifier: row.get(2)?, has_keys: row.get(3)? })
         })
         .optional()?)
 }
@@ -55,7 +55,7 @@ pub(super) fn replace(tx: &Connection, account: AccountId, derived: &PasswordRec
 }
 
 /// Stores keys of the password that `stored` was verified with, unless the password was changed since.
-pub(super) fn add_keys(tx: &Connection, stored: &StoredAccount, keys: &[LoginKeys]) -> Result<()> {
+pub(super) fn add_keys(tx: &Connection, stored: &LoginRecord, keys: &[LoginKeys]) -> Result<()> {
     match find(tx, &stored.account.name)? {
         Some(now) if now.verifier == stored.verifier && !now.has_keys => {
             insert_keys(tx, now.account.id, keys)
@@ -76,7 +76,7 @@ pub(super) fn store_secret(tx: &Connection) -> Result<Vec<u8>> {
 fn insert_keys(tx: &Connection, account: AccountId, keys: &[LoginKeys]) -> Result<()> {
     let mut insert = tx.prepare_cached("INSERT INTO login_keys (account, kind, keys) VALUES (?1, ?2, ?3)")?;
     for keys in keys {
-        insert.execute((account.0, keys.kind, &keys.text))?;
+        insert.execute((account.0, &*keys.kind, &keys.text))?;
     }
     Ok(())
 }

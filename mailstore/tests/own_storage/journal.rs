@@ -11,6 +11,8 @@ pub(crate) struct Journal(Arc<Mutex<Kept>>);
 #[derive(Default)]
 struct Kept {
     last_content: i64,
+    accounts: BTreeMap<AccountId, StoredAccount>,
+    keeps_accounts: bool,
     contents: BTreeMap<ContentId, Vec<u8>>,
     mailboxes: BTreeMap<MailboxId, StoredMailbox>,
     owners: BTreeMap<MailboxId, AccountId>,
@@ -33,6 +35,11 @@ impl Journal {
 
     pub(crate) fn fail(&self, fails: bool) {
         self.kept().fails = fails;
+    }
+
+    /// A storage that also keeps accounts.
+    pub(crate) fn with_accounts() -> Self {
+        Self(Arc::new(Mutex::new(Kept { keeps_accounts: true, ..Kept::default() })))
     }
 
     pub(crate) fn contents(&self) -> Vec<ContentId> {
@@ -72,6 +79,12 @@ impl Kept {
                 self.mailboxes.get_mut(mailbox).unwrap().highest_modseq = *modseq;
                 self.messages.get_mut(mailbox).unwrap().remove(uid).unwrap();
             }
+            StorageChange::AccountSet(account) => {
+                self.accounts.insert(account.account.id, account.clone());
+            }
+            StorageChange::RecentClaimed(mailbox, below) => {
+                self.mailboxes.get_mut(mailbox).unwrap().first_recent_uid = *below;
+            }
             _ => unreachable!("no other change is known"),
         }
     }
@@ -103,6 +116,11 @@ impl Storage for Journal {
         }
         changes.iter().for_each(|change| kept.apply(change));
         Ok(())
+    }
+
+    fn accounts(&self) -> Result<Vec<StoredAccount>> {
+        let kept = self.kept();
+        Ok(kept.accounts.values().filter(|_| kept.keeps_accounts).cloned().collect())
     }
 
     fn mailboxes(&self, account: &Account) -> Result<Vec<StoredMailbox>> {

@@ -129,7 +129,7 @@ fn derives_login_keys_with_each_password_and_at_the_next_login() {
         .unwrap();
     drop(connection);
 
-    let make = |password: &[u8]| vec![LoginKeys { kind: "LENGTH", text: password.len().to_string() }];
+    let make = |password: &[u8]| vec![LoginKeys { kind: "LENGTH".into(), text: password.len().to_string() }];
     let store = SqliteStore::open(f.directory.path()).unwrap().with_key_maker(std::sync::Arc::new(make));
     let keys = || store.login_keys("ANN@example.org", "LENGTH").unwrap();
     assert_eq!(store.verify_password("ann@example.org", b"wrong").unwrap(), None);
