@@ -15,7 +15,7 @@ use io_common::{
 };
 use proto_mail::{Machine, OwnedEvents, SendBuffer, Upgrade};
 
-use crate::Error;
+use crate::error::Error;
 use crate::timed_transport::{Step, TimedTransport};
 use crate::timer::{POLL_TIME, let_others_run};
 

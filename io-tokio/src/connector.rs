@@ -15,9 +15,9 @@ use proto_mail::SendBuffer;
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
-    Error,
     connection::{Connection, ConnectionEvent},
     dial::{connect_unix, race, resolve, within},
+    error::Error,
     socket::Socket,
     timed_transport::TimedTransport,
     timer::now,

@@ -5,6 +5,7 @@
 mod connection;
 mod connector;
 mod dial;
+pub mod error;
 pub mod imap;
 pub mod server;
 pub mod smtp;
@@ -16,8 +17,8 @@ mod typed_session;
 
 pub use connection::{Connection, ConnectionEvent};
 pub use connector::Connector;
+pub use error::Error;
 pub use imap::ImapClient;
-pub use io_common::client::ClientError as Error;
 pub use io_common::{
     self, Address, CloseReason, ConnectStage, ConnectionLimits, Context, Deadlines, ErrorKind, Handler,
     ImapServer, ListenerSettings, ListenerTls, MachineMut, Next, Peer, Proxy, ProxyError, Security,

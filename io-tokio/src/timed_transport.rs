@@ -20,7 +20,7 @@ use proto_mail::{
 };
 
 use crate::{
-    Error,
+    error::Error,
     socket::{Socket, with_buffer},
     timer::{Timer, now},
 };

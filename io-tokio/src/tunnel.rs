@@ -12,7 +12,7 @@ use io_common::{
 };
 use tokio::{io::ReadBuf, net::TcpStream};
 
-use crate::{Error, dial::within};
+use crate::{dial::within, error::Error};
 
 /// Asks the proxy at the other end of `stream` for a connection to this host, within `limit`.
 ///

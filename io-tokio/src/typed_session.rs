@@ -9,8 +9,8 @@ use io_common::client::SessionState;
 use proto_mail::{Machine, SendBuffer};
 
 use crate::{
-    Error,
     connection::{Connection, ConnectionEvent},
+    error::Error,
 };
 
 /// A connection and the state of its commands.

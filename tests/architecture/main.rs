@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, reason = "a test harness")]
 
+mod archives;
 mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};

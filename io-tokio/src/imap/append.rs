@@ -14,7 +14,7 @@ use proto_mail::{Channel, Secure, SendBuffer};
 use tokio::io::AsyncWrite;
 
 use super::client::ImapClient;
-use crate::Error;
+use crate::error::Error;
 
 impl<C: Channel> ImapClient<C> {
     /// Appends a message to a mailbox: `"INBOX"`, or an [`AppendCommand`] with flags and a date. The message is not copied.

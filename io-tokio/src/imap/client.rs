@@ -14,7 +14,7 @@ use proto_imap::{
 use proto_mail::{Channel, Cleartext, Credentials, Secure, SendBuffer};
 
 use crate::{
-    Error, connection::Connection, connector::Connector, socket::Socket, typed_session::TypedSession,
+    connection::Connection, connector::Connector, error::Error, socket::Socket, typed_session::TypedSession,
 };
 
 /// An IMAP session (RFC 9051), under TLS unless the type says [`Cleartext`].

@@ -9,7 +9,7 @@ use proto_imap::types::{
 use proto_mail::Channel;
 
 use super::client::ImapClient;
-use crate::Error;
+use crate::error::Error;
 
 impl<C: Channel> ImapClient<C> {
     /// Selects a mailbox.

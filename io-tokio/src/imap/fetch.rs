@@ -15,7 +15,7 @@ use proto_mail::{Channel, Secure};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 
 use super::client::ImapClient;
-use crate::Error;
+use crate::error::Error;
 
 /// A FETCH in progress.
 ///

@@ -5,7 +5,7 @@ use proto_imap::types::{Owned, Untagged};
 use proto_mail::{Channel, Secure};
 
 use super::client::ImapClient;
-use crate::Error;
+use crate::error::Error;
 
 /// IDLE in progress. [`next`](Self::next) renews it before the server would end it (RFC 2177: 29 minutes).
 ///

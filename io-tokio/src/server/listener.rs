@@ -25,7 +25,7 @@ use super::{
     session_signals::Signal,
     session_table::{SessionSlot, SessionTable},
 };
-use crate::{Error, socket::Socket, timer::now};
+use crate::{error::Error, socket::Socket, timer::now};
 
 /// How long accepting pauses when the operating system has no resources left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -15,7 +15,7 @@ use super::{
     async_protocol::{AuthenticatingMachine, ServedMachine},
     session::Session,
 };
-use crate::Error;
+use crate::error::Error;
 
 impl<C: proto_mail::Channel> Session<proto_smtp::server::Server<C>>
 where

@@ -22,8 +22,8 @@ use super::{
     session_table::SessionSlot,
 };
 use crate::{
-    Error,
     connection::Connection,
+    error::Error,
     socket::Socket,
     timed_transport::TimedTransport,
     timer::{Timer, now},

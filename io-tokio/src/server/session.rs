@@ -22,8 +22,8 @@ use super::{
     session_table::SessionSlot,
 };
 use crate::{
-    Error,
     connection::{Connection, ConnectionEvent},
+    error::Error,
     timer::{Timer, now},
 };
 

@@ -14,7 +14,7 @@ use proto_smtp::{
 };
 
 use crate::{
-    Error, connection::Connection, connector::Connector, socket::Socket, typed_session::TypedSession,
+    connection::Connection, connector::Connector, error::Error, socket::Socket, typed_session::TypedSession,
 };
 
 /// An SMTP session (RFC 5321), under TLS unless the type says [`Cleartext`].

@@ -14,7 +14,7 @@ use proto_smtp::client::{Client, Content, Progress, Transaction};
 use tokio::io::AsyncWrite;
 
 use super::client::SmtpClient;
-use crate::Error;
+use crate::error::Error;
 
 /// The server's answer to an envelope.
 #[derive(Debug)]
