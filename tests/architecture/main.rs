@@ -33,7 +33,16 @@ const CRATES: &[Allowed] = &[
     Allowed {
         folder: "mailclient",
         name: "mailclient",
-        crates: &["proto_mail", "proto_imap", "proto_smtp", "mailmime", "mailstore", "io_common", "io_mio"],
+        crates: &[
+            "proto_mail",
+            "proto_imap",
+            "proto_smtp",
+            "mailmime",
+            "mailstore",
+            "io_common",
+            "io_mio",
+            "io_tokio",
+        ],
     },
     Allowed {
         folder: "mailserver",
