@@ -103,4 +103,67 @@ mod tests {
         let seeds: std::collections::BTreeSet<[u8; 32]> = (0..8).map(|_| *seed().unwrap().expose()).collect();
         assert_eq!(seeds.len(), 8);
     }
+
+    /// Makes a handshake in memory.
+    fn connect(version: &'static rustls::SupportedProtocolVersion) -> (ClientConnection, ServerConnection) {
+        use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let client = rustls::ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let mut client = ClientConnection::new(client.into(), "localhost".try_into().unwrap()).unwrap();
+        let mut server = ServerConnection::new(server.into()).unwrap();
+        assert_eq!(client_channel_binding(&client), ChannelBinding::None, "the handshake has not finished");
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).unwrap();
+            }
+            server.read_tls(&mut &bytes[..]).unwrap();
+            server.process_new_packets().unwrap();
+            bytes.clear();
+            while server.wants_write() {
+                server.write_tls(&mut bytes).unwrap();
+            }
+            client.read_tls(&mut &bytes[..]).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        (client, server)
+    }
+
+    #[test]
+    fn both_sides_have_the_same_channel_binding() {
+        for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            let (client, server) = connect(version);
+            let binding = client_channel_binding(&client);
+            let presented = client.peer_certificates().and_then(|chain| chain.first());
+            assert_eq!(binding, server_channel_binding(&server, presented));
+            match binding {
+                ChannelBinding::TlsExporter(_) => {
+                    assert_eq!(version.version, rustls::ProtocolVersion::TLSv1_3)
+                }
+                ChannelBinding::TlsServerEndPoint(_) => {
+                    assert_eq!(version.version, rustls::ProtocolVersion::TLSv1_2);
+                    assert_eq!(server_channel_binding(&server, None), ChannelBinding::None);
+                }
+                other => panic!("{other:?}"),
+            }
+            let (other, _) = connect(version);
+            assert_ne!(client_channel_binding(&client), client_channel_binding(&other));
+        }
+    }
 }

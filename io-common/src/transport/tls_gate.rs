@@ -192,7 +192,7 @@ mod tests {
         address::Address,
         protocol::{
             ports::ProtocolPorts,
-            smtp::{SmtpClient, SmtpServer},
+            smtp::{SmtpClientProtocol, SmtpServer},
         },
         tls::versions::TlsVersions,
         transport::read_buffer,
@@ -301,7 +301,7 @@ mod tests {
         ends.begin();
         assert!(is_misuse(ends.begin_client()), "during the handshake");
         ends.exchange();
-        ends.client.open_client::<SmtpClient>(&Arc::new(Config::default())).unwrap();
+        ends.client.open_client::<SmtpClientProtocol>(&Arc::new(Config::default())).unwrap();
         ends.from_client.lock().unwrap().clear();
         ends.client.tx.put(b"AUTH PLAIN secret\r\n");
         assert!(is_misuse(ends.begin_client()), "under TLS");
@@ -316,15 +316,15 @@ mod tests {
     fn a_machine_opens_once_and_only_after_the_handshake_of_its_connection() {
         let config = Arc::new(Config::default());
         let mut ends = Ends::new();
-        assert!(is_misuse(ends.client.open_client::<SmtpClient>(&config)), "on cleartext");
+        assert!(is_misuse(ends.client.open_client::<SmtpClientProtocol>(&config)), "on cleartext");
         ends.begin();
         assert!(is_misuse(ends.server.open_server::<SmtpServer>(&config)), "during the handshake");
         ends.exchange();
         let mut other = Ends::new();
-        assert!(is_misuse(other.client.open_client::<SmtpClient>(&config)), "of another connection");
-        let (_, info) = ends.client.open_client::<SmtpClient>(&config).unwrap();
+        assert!(is_misuse(other.client.open_client::<SmtpClientProtocol>(&config)), "of another connection");
+        let (_, info) = ends.client.open_client::<SmtpClientProtocol>(&config).unwrap();
         assert_eq!(info.version, "TLSv1.3");
-        assert!(is_misuse(ends.client.open_client::<SmtpClient>(&config)), "twice");
+        assert!(is_misuse(ends.client.open_client::<SmtpClientProtocol>(&config)), "twice");
         ends.server.refuse_server::<SmtpServer>(&config).unwrap();
         assert!(is_misuse(ends.server.open_server::<SmtpServer>(&config)), "after a refusal");
     }
