@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use proto_imap::Config;
 use proto_imap::client::{AuthOutcome, Client, Event, LoginMethod};
+use proto_mail::wait::{COMPUTATION_PAUSE, WaitFor};
 use proto_mail::{
     ChannelBinding, Cleartext, Credentials, Error, PeerError, RecvBuffer, Secure, SendBuffer, sasl,
 };
@@ -83,4 +84,36 @@ fn speaks_scram_in_cleartext_with_a_seed() {
     assert!(sent.contains(" AUTHENTICATE SCRAM-SHA-256 "), "without -PLUS: {sent}");
     let sent = first_in_cleartext(None);
     assert!(sent.contains(" AUTHENTICATE PLAIN "), "no nonce can be made: {sent}");
+}
+
+/// The answer to a demand of many iterations is computed in slices, one for each call, and nothing is read meanwhile.
+#[test]
+fn many_iterations_are_computed_in_slices() {
+    for (behind, is_over) in [("", false), ("* OK wait\r\n", false), ("TAG OK welcome\r\n", true)] {
+        let (mut client, mut rx, mut tx, [nonce, tag]) = begun();
+        rx.extend(&challenge(&format!("r={nonce}more,s=c2FsdA==,i=50000")));
+        rx.extend(behind.replace("TAG", &tag).as_bytes());
+        for slice in 1..=5 {
+            assert!(tx.is_empty(), "before slice {slice}");
+            if slice > 1 {
+                assert_eq!(client.wait().awaited, WaitFor::Delay);
+                assert!(!client.wants_read(&tx) && client.wait().after == Some(COMPUTATION_PAUSE));
+                client.timed_out(&mut tx).unwrap();
+            }
+            let event = client.next_event(&mut rx, &mut tx);
+            // What came meanwhile is processed after the last slice: a success without the server's signature is not
+            // believed.
+            assert_eq!(event.is_err(), is_over && slice == 5, "{slice} {behind}");
+        }
+        assert!(!tx.is_empty() && (is_over || client.wants_read(&tx)));
+    }
+}
+
+#[test]
+fn the_end_of_the_connection_ends_a_computation_in_slices() {
+    let (mut client, mut rx, mut tx, [nonce, _]) = begun();
+    rx.extend(&challenge(&format!("r={nonce}more,s=c2FsdA==,i=30000")));
+    rx.close();
+    let mut ended = std::iter::repeat_with(|| client.next_event(&mut rx, &mut tx).map(drop)).take(5);
+    assert!(ended.any(|result| result.is_err()));
 }

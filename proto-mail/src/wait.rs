@@ -2,6 +2,10 @@
 
 use core::time::Duration;
 
+/// How long a machine lets others run between two slices of a computation, which it begins in `next_event`: the key of a
+/// SCRAM login with many iterations, for example. It awaits [`WaitFor::Delay`] meanwhile, and reads nothing.
+pub const COMPUTATION_PAUSE: Duration = Duration::from_millis(1);
+
 /// What a machine awaits, and for how long at most.
 ///
 /// A driver arms one timer whenever the wait changes and calls the machine's `timed_out` when the timer fires;
@@ -40,7 +44,8 @@ pub enum WaitFor {
     /// The end of the TLS handshake.
     TlsHandshake,
     /// The end of a delay that a server imposes on a client, for example after a failed authentication. When it is over,
-    /// `timed_out` continues the session.
+    /// `timed_out` continues the session. Or a pause in a computation of the client ([`COMPUTATION_PAUSE`]): `timed_out` and
+    /// then `next_event` continue it.
     Delay,
     /// An answer of the application. The peer is waiting.
     Application,

@@ -243,3 +243,52 @@ fn requires_the_challenge_after_the_message_was_sent() {
         assert_eq!(heard, expected, "{early} {late}");
     }
 }
+
+/// A mechanism that computes its answer in three slices.
+#[derive(Debug)]
+struct Slow {
+    slices_left: u32,
+}
+
+impl ClientExchange for Slow {
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::Custom(CustomMechanism::new("X-SLOW", CleartextRisk::AllowsGuessing).unwrap())
+    }
+
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        Ok(None)
+    }
+
+    fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        self.slices_left = 3;
+        Ok(Secret::new(Vec::new()))
+    }
+
+    fn is_computing(&self) -> bool {
+        self.slices_left > 0
+    }
+
+    fn compute(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        self.slices_left -= 1;
+        Ok((self.slices_left == 0).then(|| Secret::new(b"computed".to_vec())))
+    }
+
+    fn is_done(&self) -> bool {
+        self.slices_left == 0
+    }
+}
+
+#[test]
+fn a_mechanism_of_the_application_may_compute_its_answer_in_slices() {
+    let secure = Secure::tls(proto_mail::ChannelBinding::None);
+    let mut talk = Talk::greeted(Client::<Secure>::new(Config::default(), secure), "X-SLOW");
+    talk.client.authenticate_with(Box::new(Slow { slices_left: 0 }), &mut talk.tx).unwrap();
+    let _ = talk.tx.take();
+    talk.rx.extend(b"334 \r\n");
+    for _ in 0..3 {
+        assert!(talk.client.next_event(&mut talk.rx, &mut talk.tx).unwrap().is_none());
+        assert!(talk.tx.is_empty() && !talk.client.wants_read(&talk.tx));
+    }
+    assert!(talk.client.next_event(&mut talk.rx, &mut talk.tx).unwrap().is_none());
+    assert_eq!(talk.tx.take(), b"Y29tcHV0ZWQ=\r\n");
+}

@@ -5,8 +5,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use proto_mail::sasl::{self, CleartextRisk, ClientExchange};
-use proto_mail::{Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, SendBuffer};
+use proto_mail::sasl::{self, CleartextRisk, ClientExchange, SaslError};
+use proto_mail::{Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, Secret, SendBuffer};
 
 use super::authentication::{Authentication, InitialResponse};
 use super::capabilities::Capabilities;
@@ -185,7 +185,30 @@ impl Session {
             // The client has sent `*`; only the completion may follow.
             return Err(PeerError::UnexpectedContinuation.into());
         }
-        match authentication.answer(text) {
+        let answer = authentication.answer(text);
+        if answer.is_ok() && authentication.is_computing() {
+            self.step_done();
+            return Ok(());
+        }
+        self.put_answer(answer, id, tx);
+        Ok(())
+    }
+
+    /// Computes one slice of the answer to a challenge, if one is being computed.
+    pub(super) fn compute_answer(&mut self, tx: &mut SendBuffer) {
+        if let ActiveCommand::Authenticate(id, authentication) = &mut self.commands.active
+            && authentication.is_computing()
+            && let Some(answer) = authentication.exchange.compute().transpose()
+        {
+            let id = *id;
+            self.put_answer(answer, id, tx);
+        }
+    }
+
+    /// Queues the answer to a challenge, or cancels the exchange.
+    fn put_answer(&mut self, answer: Result<Secret<Vec<u8>>, SaslError>, id: CommandId, tx: &mut SendBuffer) {
+        let ActiveCommand::Authenticate(_, authentication) = &mut self.commands.active else { return };
+        match answer {
             Ok(message) => {
                 let encoded = sasl::encode_base64(message.expose());
                 tx.put_secret(encoded.expose());
@@ -198,7 +221,6 @@ impl Session {
         }
         self.commands.line_queued(id, tx);
         self.step_done();
-        Ok(())
     }
 }
 

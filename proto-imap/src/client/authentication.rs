@@ -94,4 +94,9 @@ impl Authentication {
             _ => self.exchange.step(challenge.expose()),
         }
     }
+
+    /// Returns whether the answer to the last challenge is being computed.
+    pub(super) fn is_computing(&self) -> bool {
+        self.cancelled.is_none() && self.exchange.is_computing()
+    }
 }

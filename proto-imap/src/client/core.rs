@@ -248,7 +248,9 @@ impl Core {
     }
 
     pub(super) fn wants_read(&self, tx: &SendBuffer) -> bool {
-        self.session_ref().is_some_and(|session| tx.len() < session.config.limits.output_high_water)
+        self.session_ref().is_some_and(|session| {
+            tx.len() < session.config.limits.output_high_water && !session.is_computing()
+        })
     }
 
     pub(super) const fn is_closed(&self) -> bool {

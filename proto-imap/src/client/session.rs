@@ -6,9 +6,10 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use proto_mail::trace::TraceKind;
+use proto_mail::wait::COMPUTATION_PAUSE;
 use proto_mail::{Error, Limit, Misuse, PeerError, RecvBuffer, Rejection, SendBuffer, Wait, WaitFor};
 
-use super::authentication::Sasl;
+use super::authentication::{Authentication, Sasl};
 use super::capabilities::KnownCapabilities;
 use super::command_id::CommandId;
 use super::command_queue::CommandQueue;
@@ -154,7 +155,11 @@ impl Session {
             return Ok(Some(Event::BodyChunk(rx.bytes().get(..len).unwrap_or_default())));
         }
         self.consume(rx);
+        self.compute_answer(tx);
         loop {
+            if self.is_computing() {
+                return Ok(None);
+            }
             self.commands.note_received(rx, tx);
             self.announce_append(tx);
             if let Some(pending) = self.pending.pop_front() {
@@ -320,8 +325,17 @@ impl Session {
         }
     }
 
+    /// Returns whether the client computes its answer to a challenge.
+    pub(super) fn is_computing(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
+            && self.commands.authentication().is_some_and(Authentication::is_computing)
+    }
+
     /// Returns what the client waits for.
     pub(super) fn wait(&self) -> Wait {
+        if self.is_computing() {
+            return Wait::new(WaitFor::Delay, COMPUTATION_PAUSE, self.generation);
+        }
         let waits = &self.config.waits;
         let (awaited, after) = match (&self.phase, &self.reader.input, &self.commands.active) {
             (Phase::LoggedOut | Phase::Bye(_), _, _) => {
@@ -347,7 +361,7 @@ impl Session {
     /// The session is over.
     pub(super) fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         match self.wait().awaited {
-            WaitFor::Nothing | WaitFor::Application => Ok(()),
+            WaitFor::Nothing | WaitFor::Application | WaitFor::Delay => Ok(()),
             WaitFor::Idle => self.done(tx),
             late => Err(Limit::Timeout(late).into()),
         }

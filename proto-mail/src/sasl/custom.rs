@@ -133,6 +133,14 @@ impl ClientExchange for CheckedExchange {
         self.ask(|exchange| exchange.step(challenge).map(Some))?.ok_or(SaslError::AlreadyFinished)
     }
 
+    fn is_computing(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.is_computing())
+    }
+
+    fn compute(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        self.ask(|exchange| exchange.compute())
+    }
+
     fn is_done(&self) -> bool {
         self.messages > 0 && self.exchange.as_ref().is_some_and(|exchange| exchange.is_done())
     }

@@ -56,6 +56,22 @@ pub trait ClientExchange: fmt::Debug + Send {
     /// The challenge is invalid: the client cancels the exchange.
     fn step(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, SaslError>;
 
+    /// Returns true if the answer to the last challenge takes more computation: what [`step`](Self::step) returned is empty
+    /// and must not be sent. [`compute`](Self::compute) returns the answer.
+    ///
+    /// A mechanism that answers each challenge at once, as most do, does not implement it.
+    fn is_computing(&self) -> bool {
+        false
+    }
+
+    /// Computes for a few milliseconds, while [`is_computing`](Self::is_computing). Returns the answer when it is complete.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    fn compute(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        Ok(None)
+    }
+
     /// Returns true if the exchange is complete, so that a success reported by the server can be trusted.
     fn is_done(&self) -> bool;
 

@@ -70,7 +70,7 @@ impl ScramHash {
     }
 
     /// A key as HMAC uses it (RFC 2104 §2): one block, padded with zeros. `Hmac` accepts every key of that length.
-    fn block(self, key: &[u8]) -> Secret<[u8; 64]> {
+    pub(super) fn block(self, key: &[u8]) -> Secret<[u8; 64]> {
         let mut block = [0; 64];
         let hashed = (key.len() > block.len()).then(|| self.digest(key));
         let key = hashed.as_ref().map_or(key, |hashed| hashed.expose());
@@ -114,7 +114,7 @@ pub(super) mod work {
         static DONE: RefCell<Vec<Work>> = const { RefCell::new(Vec::new()) };
     }
 
-    pub(super) fn done(work: Work) {
+    pub(in crate::sasl) fn done(work: Work) {
         DONE.with_borrow_mut(|all| all.push(work));
     }
 

@@ -15,6 +15,7 @@ mod choice;
 mod constructors;
 mod context;
 mod custom;
+mod derivation;
 mod error;
 mod exchange;
 mod external;

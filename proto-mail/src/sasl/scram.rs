@@ -10,10 +10,12 @@
 //! Optional extensions are ignored, as the RFC requires. A mandatory extension (`m=`) and a known attribute in a wrong
 //! place are rejected.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::derivation::Derivation;
 use super::hash::{ScramHash, constant_time_eq, xor};
 use super::keys::{MAX_ITERATIONS, MAX_LEN, MIN_ITERATIONS, ScramKeys, number, prepare};
 use super::text::readable;
@@ -62,6 +64,8 @@ enum ClientState {
     Start(Result<Secret<Vec<u8>>, SaslError>),
     /// client-first was sent.
     First,
+    /// server-first was received, and client-final is being computed.
+    Deriving(Box<Proof>),
     /// client-final was sent. The value is the signature that the server must send.
     Final(Secret<Vec<u8>>),
     /// The server has proved that it knows the password.
@@ -70,6 +74,14 @@ enum ClientState {
     Rejected(String),
     /// The exchange has failed.
     Failed,
+}
+
+/// What client-final is computed from.
+struct Proof {
+    derivation: Derivation,
+    server_first: Secret<Vec<u8>>,
+    /// The nonce of both sides.
+    nonce: String,
 }
 
 impl Client {
@@ -128,14 +140,27 @@ impl Client {
         Ok(first)
     }
 
-    /// Parses server-first and creates client-final, which proves the password.
-    fn prove(&mut self, server_first: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+    /// Parses server-first, and begins to compute client-final, which proves the password. Returns it if that takes one
+    /// slice only, and nothing otherwise.
+    fn begin_proof(&mut self, server_first: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
         let (nonce, salt, iterations) = parse_server_first(server_first)?;
         if nonce.strip_prefix(self.nonce.as_str()).is_none_or(str::is_empty) {
             return Err(SaslError::NonceMismatch);
         }
-        let salted = self.hash.salted(self.password.expose(), salt.expose(), iterations);
+        let derivation = Derivation::start(self.hash, self.password.expose(), salt.expose(), iterations);
         self.password = Secret::new(Vec::new());
+        let server_first = Secret::from(server_first);
+        self.continue_proof(Box::new(Proof { derivation, server_first, nonce: String::from(nonce) }))
+            .map(|message| message.unwrap_or_else(|| Secret::new(Vec::new())))
+    }
+
+    /// Computes one slice, and client-final if that was the last one.
+    fn continue_proof(&mut self, mut proof: Box<Proof>) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        let Some(salted) = proof.derivation.advance() else {
+            self.state = ClientState::Deriving(proof);
+            return Ok(None);
+        };
+        let (server_first, nonce) = (proof.server_first.expose(), &proof.nonce);
         let client_key = self.hash.hmac(salted.expose(), &[b"Client Key"]);
         let stored_key = self.hash.digest(client_key.expose());
         let server_key = self.hash.hmac(salted.expose(), &[b"Server Key"]);
@@ -143,13 +168,15 @@ impl Client {
             [b"c=", encode_base64(self.binding.expose()).expose().as_slice(), b",r=", nonce.as_bytes()]
                 .concat(),
         );
-        let auth_message: [&[u8]; 5] = [self.bare.expose(), b",", server_first, b",", message.expose()];
-        let proof = xor(client_key.expose(), self.hash.hmac(stored_key.expose(), &auth_message).expose());
+        let auth_message: [&[u8]; 5] =
+            [self.bare.expose(), b",", server_first.as_slice(), b",", message.expose()];
+        let proved = xor(client_key.expose(), self.hash.hmac(stored_key.expose(), &auth_message).expose());
         self.state = ClientState::Final(self.hash.hmac(server_key.expose(), &auth_message));
         message = Secret::new(
-            [message.expose().as_slice(), b",p=", encode_base64(proof.expose()).expose().as_slice()].concat(),
+            [message.expose().as_slice(), b",p=", encode_base64(proved.expose()).expose().as_slice()]
+                .concat(),
         );
-        Ok(message)
+        Ok(Some(message))
     }
 
     /// Parses server-final: the server proves that it knows the password, or rejects the client with a reason.
@@ -199,9 +226,23 @@ impl ClientExchange for Client {
                 self.state = ClientState::First;
                 first
             }
-            ClientState::First => self.prove(challenge),
+            ClientState::First => self.begin_proof(challenge),
             ClientState::Final(signature) => self.check(challenge, signature.expose()),
             _ => Err(SaslError::AlreadyFinished),
+        }
+    }
+
+    fn is_computing(&self) -> bool {
+        matches!(self.state, ClientState::Deriving(_))
+    }
+
+    fn compute(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        match core::mem::replace(&mut self.state, ClientState::Failed) {
+            ClientState::Deriving(proof) => self.continue_proof(proof),
+            other => {
+                self.state = other;
+                Ok(None)
+            }
         }
     }
 

@@ -126,6 +126,11 @@ impl Authentication {
         }
     }
 
+    /// Whether the answer to the last challenge is being computed.
+    fn is_computing(&self) -> bool {
+        self.cancelled.is_none() && self.exchange.is_computing()
+    }
+
     /// Whether the server may report success now.
     fn is_done(&self) -> bool {
         self.exchange.is_done() && !matches!(self.first, FirstMessage::Held(_)) && self.cancelled.is_none()
@@ -225,6 +230,30 @@ impl Core {
                 FirstMessage::Sent(_) | FirstMessage::Done => Err(error),
             },
         };
+        if answer.is_err() || !authentication.is_computing() {
+            self.put_answer(answer, tx);
+        }
+        Ok(())
+    }
+
+    /// Whether the client computes its answer to a challenge.
+    pub(super) fn is_computing(&self) -> bool {
+        matches!(&self.state, State::Auth(authentication) if authentication.is_computing())
+    }
+
+    /// Computes one slice of the answer to a challenge, if one is being computed.
+    pub(super) fn compute_answer(&mut self, tx: &mut SendBuffer) {
+        if let State::Auth(authentication) = &mut self.state
+            && authentication.is_computing()
+            && let Some(answer) = authentication.exchange.compute().transpose()
+        {
+            self.put_answer(answer, tx);
+        }
+    }
+
+    /// Queues the answer to a challenge, or cancels the exchange.
+    fn put_answer(&mut self, answer: Result<Secret<Vec<u8>>, SaslError>, tx: &mut SendBuffer) {
+        let State::Auth(authentication) = &mut self.state else { return };
         match answer {
             Ok(message) => tx.put_secret(sasl::encode_base64(message.expose()).expose()),
             Err(error) => {
@@ -234,7 +263,6 @@ impl Core {
         }
         tx.put(b"\r\n");
         self.replies.extend_first(tx);
-        Ok(())
     }
 
     /// 2yz: success counts only if the mechanism has finished.

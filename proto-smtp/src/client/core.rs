@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use proto_mail::sasl::{ClientExchange, SaslContext, SaslError};
+use proto_mail::wait::COMPUTATION_PAUSE;
 use proto_mail::{Error, Misuse, PeerError, RecvBuffer, Secret, SendBuffer, Wait, WaitFor, trace};
 
 use super::event::{Kind, Step};
@@ -162,7 +163,11 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<Option<(Kind, ReplyFrame)>, Error> {
         rx.consume(core::mem::take(&mut self.borrowed));
+        self.compute_answer(tx);
         loop {
+            if self.is_computing() {
+                return Ok(None);
+            }
             self.replies.note_received(rx, tx);
             match &self.state {
                 State::Failed(error) => return Err(error.clone()),
@@ -492,14 +497,21 @@ impl Core {
     }
 
     pub(super) fn wants_read(&self) -> bool {
-        !matches!(self.state, State::Closed | State::Failed(_))
+        !self.is_over() && !self.is_computing()
+    }
+
+    const fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed | State::Failed(_))
     }
 
     pub(super) fn wait(&self) -> Wait {
         let waits = &self.config.waits;
         let generation = self.replies.generation;
-        if !self.wants_read() {
+        if self.is_over() {
             return Wait::forever(WaitFor::Nothing, generation);
+        }
+        if self.is_computing() {
+            return Wait::new(WaitFor::Delay, COMPUTATION_PAUSE, generation);
         }
         let (awaited, after) = match self.replies.first() {
             None => return Wait::forever(WaitFor::Application, generation),
@@ -515,7 +527,7 @@ impl Core {
         match &self.state {
             State::Failed(error) => Err(error.clone()),
             _ => match self.wait().awaited {
-                WaitFor::Application | WaitFor::Nothing => Ok(()),
+                WaitFor::Application | WaitFor::Nothing | WaitFor::Delay => Ok(()),
                 awaited => Err(self.fail(proto_mail::Limit::Timeout(awaited).into())),
             },
         }
