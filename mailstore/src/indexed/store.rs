@@ -95,8 +95,7 @@ impl<S: Storage> IndexedStore<S> {
             secret,
             email_ids: ObjectIds::new(&secret, "email"),
         };
-        let accounts = store.storage.accounts()?.into_iter();
-        accounts.map(|account| store.restore_account(account)).collect::<Result<()>>()?;
+        store.storage.accounts()?.into_iter().try_for_each(|account| store.restore_account(account))?;
         Ok(store)
     }
 
