@@ -26,8 +26,9 @@ use scripted::{
     Scripted,
 };
 
-/// The time limit of every phase.
-const LIMIT: Duration = Duration::from_millis(400);
+/// The time limit of every phase if the server is silent, and otherwise.
+const SILENCE_LIMIT: Duration = Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// A clock that advances only by the requested delays.
 #[derive(Default, Clone)]
@@ -151,9 +152,11 @@ fn without_own_texts(mut report: DeliveryReport) -> DeliveryReport {
     report
 }
 
-fn deadlines() -> Deadlines {
-    let mut deadlines = Deadlines::uniform(LIMIT);
-    deadlines.data_end = LIMIT;
+fn deadlines(case: &Case) -> Deadlines {
+    let is_silent = case.scripts.iter().flatten().any(|act| matches!(act, Silence));
+    let limit = if is_silent { SILENCE_LIMIT } else { LIMIT };
+    let mut deadlines = Deadlines::uniform(limit);
+    deadlines.data_end = limit;
     deadlines
 }
 
@@ -237,7 +240,7 @@ fn run(case: Case) {
     let server = Scripted::start(case.scripts.clone());
     let (address, config) = (server.address, config(&case));
     let (to, own) = (target(address), config.clone());
-    let connector = io_mio::Connector::new(any_certificate()).deadlines(deadlines()).without_probe();
+    let connector = io_mio::Connector::new(any_certificate()).deadlines(deadlines(&case)).without_probe();
     let route = Route::<Cleartext>::new("127.0.0.1", address.port(), move || {
         let mut connection = connector.danger_connect_cleartext::<SmtpClientProtocol>(&to, &own)?;
         delivery::wait_until_ready(&mut connection)?;
@@ -247,7 +250,7 @@ fn run(case: Case) {
 
     let server = Scripted::start(case.scripts.clone());
     let to = target(server.address);
-    let connector = io_tokio::Connector::new(any_certificate()).deadlines(deadlines());
+    let connector = io_tokio::Connector::new(any_certificate()).deadlines(deadlines(&case));
     let route = on_tokio::Route::<Cleartext>::new("127.0.0.1", server.address.port(), move || {
         let (connector, to, config) = (connector.clone(), to.clone(), config.clone());
         async move {
@@ -264,12 +267,12 @@ fn run(case: Case) {
 /// Delivers over TLS to a server that refuses STARTTLS.
 fn run_with_starttls(case: Case) {
     let server = Scripted::start(case.scripts.clone());
-    let connector = io_mio::Connector::new(any_certificate()).deadlines(deadlines()).without_probe();
+    let connector = io_mio::Connector::new(any_certificate()).deadlines(deadlines(&case)).without_probe();
     let route = Route::<Secure>::without_login(&connector, &target(server.address), &Arc::default());
     let threads = on_threads(&case, server, &route);
 
     let server = Scripted::start(case.scripts.clone());
-    let connector = io_tokio::Connector::new(any_certificate()).deadlines(deadlines());
+    let connector = io_tokio::Connector::new(any_certificate()).deadlines(deadlines(&case));
     let route =
         on_tokio::Route::<Secure>::without_login(&connector, &target(server.address), &Arc::default());
     let task = in_one_task(&case, server, &route);

@@ -238,6 +238,34 @@ async fn dropping_a_run_records_what_is_uncertain() {
 }
 
 #[tokio::test]
+async fn dropping_a_run_records_the_results_of_an_attempt_that_continues() {
+    // The first recipient has the message; the second follows in a transaction of its own, which gets no reply.
+    let script = vec![
+        Say("220 x"),
+        Say("250-x\r\n250 LIMITS RCPTMAX=1"),
+        Say("250 sender"),
+        Say("250 recipient"),
+        Say("354 go"),
+        Say("250 taken"),
+        Silence,
+    ];
+    let server = Scripted::start(vec![script]);
+    let (pool, log, route) = (Pool::new(PoolLimits::default()), Log::default(), route(server.address));
+    let mut request = request(0, &route);
+    request.message = request.message.recipient_text("1@example.com");
+    let dispatcher = Dispatcher::new(&pool, SystemClock::start());
+    let run = dispatcher.run_with(&log, FromIter([request].into_iter()), |_| ControlFlow::Continue(()));
+    tokio::select! {
+        () = run => panic!("the run ended"),
+        () = async {
+            wait_until(|| server.counts().1 == 1).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        } => {}
+    }
+    assert_eq!(log.lines(), ["0 ending", "0 finished [Success, Retry]"]);
+}
+
+#[tokio::test]
 async fn dropping_a_run_before_a_transaction_records_nothing() {
     let server = Scripted::start(vec![vec![Silence]]);
     let (pool, log, route) = (Pool::new(PoolLimits::default()), Log::default(), route(server.address));

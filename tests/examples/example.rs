@@ -4,6 +4,8 @@
 pub mod check;
 #[path = "../../mailclient/examples/deliver.rs"]
 pub mod deliver;
+#[path = "../../mailclient/examples/deliver_tokio.rs"]
+pub mod deliver_tokio;
 #[path = "../../io-mio/examples/imap_client.rs"]
 pub mod mio_imap_client;
 #[path = "../../io-mio/examples/smtp_client.rs"]

@@ -6,7 +6,7 @@ use mailclient::delivery::DeliveryStatus;
 use mailclient::diagnosis::Stage;
 use mailstore::{MemoryStore, SyncStore};
 
-use crate::example::{check, deliver, structure, sync_tokio};
+use crate::example::{check, deliver, deliver_tokio, structure, sync_tokio};
 use crate::{Result, SOON, server, starttls};
 
 #[test]
@@ -17,6 +17,22 @@ fn delivers_on_one_session_and_reports_each_recipient() -> Result {
     assert_eq!(statuses, [DeliveryStatus::Success, DeliveryStatus::Rejected, DeliveryStatus::Success]);
     let mail = server.wait_for(2, SOON)?;
     assert_eq!(mail[1].recipients(), ["eve@example.org"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn delivers_on_tokio_and_reports_each_recipient() -> Result {
+    let server = mailtest::Server::builder().account("alice", "secret").fault("rcpt=550,bad*").start()?;
+    let to = ["bob@example.org", "bad@example.org", "eve@example.org"];
+    let statuses = deliver_tokio::deliver(server.tls()?, &starttls(server.smtp()), "secret", &to).await;
+    assert_eq!(
+        statuses,
+        [DeliveryStatus::Success, DeliveryStatus::Rejected, DeliveryStatus::Success].map(Some)
+    );
+    let mail = server.wait_for(2, SOON)?;
+    let recipients: std::collections::BTreeSet<_> =
+        mail.iter().flat_map(|mail| mail.recipients().iter().map(ToString::to_string)).collect();
+    assert_eq!(recipients.into_iter().collect::<Vec<_>>(), ["bob@example.org", "eve@example.org"]);
     Ok(())
 }
 

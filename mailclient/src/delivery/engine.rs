@@ -24,6 +24,7 @@ pub use super::{
 use super::{
     diagnostic::{DeliveryStage, Diagnostic, Retryable},
     held_delivery::{Next, RouteFailure},
+    report::DeliveryReport,
     request::{DeliveryRequest, DeliveryResult},
     retry::{RetryDecision, RetryPolicy},
     status::DeliveryStatus,
@@ -410,6 +411,15 @@ impl<T, S, R: Keyed, E: Retryable> DeliveryEngine<T, S, R, E> {
             self.untried.0 += 1;
             self.untried.1 = self.untried.1.saturating_add(delivery.message.size().unwrap_or_default());
         }
+    }
+}
+
+impl<T, S, R, E> DeliveryEngine<T, S, R, E> {
+    /// Returns the messages whose attempt has begun and waits for a session, with their reports: a driver that gives up
+    /// before the end of a run records them.
+    pub fn interrupted(&self) -> impl Iterator<Item = (&T, &DeliveryReport)> {
+        let interrupted = self.waiting.iter().filter(|held| held.is_interrupted);
+        interrupted.map(|held| (&held.id, held.attempts.report()))
     }
 }
 

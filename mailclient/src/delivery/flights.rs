@@ -59,7 +59,7 @@ impl<'f, T> Flights<'f, T> {
         }
     }
 
-    /// Returns the result of a future that has ended.
+    /// Returns the result of a future that has ended. The caller polls again after a result.
     pub(super) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<T> {
         self.task.lock().unwrap_or_else(PoisonError::into_inner).clone_from(cx.waker());
         for at in 0..self.flights.len() {
@@ -70,8 +70,6 @@ impl<'f, T> Flights<'f, T> {
             let own = Waker::from(waker.clone());
             if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(&own)) {
                 drop(self.flights.swap_remove(at));
-                // The future that took its place is polled next time.
-                cx.waker().wake_by_ref();
                 return Poll::Ready(done);
             }
         }

@@ -30,9 +30,9 @@ pub struct DeliveryResult<T, S, E = Error> {
     pub report: DeliveryReport,
     /// The error of the last attempt as a whole, if there was one.
     pub error: Option<E>,
-    /// Whether the route failed finally (see [`DeliveryEngine`](super::engine::DeliveryEngine)), and the message with it. The first
-    /// message that was held for the route has the error, if there was one. A caller that has no other route may want
-    /// to stop.
+    /// Whether the route failed finally (see [`DeliveryEngine`](super::engine::DeliveryEngine)), and the message with it.
+    /// The first message that was held for the route has the error, if there was one. A caller that has no other route
+    /// may want to stop.
     pub route_failed: bool,
 }
 

@@ -19,14 +19,23 @@ use crate::tokio::BlockingJobs;
 
 pub(super) type Held<T, S, C, E> = Box<Delivery<T, LentSource<S>, Route<C, E>, E>>;
 
-/// An attempt and its session. Dropping it in the middle of a transaction records in the journal what is uncertain.
+/// An attempt that has ended in this session, if there is one.
+pub(super) struct EndedAttempt<'f, T, S, C: Channel + Send, E> {
+    pub(super) delivery: Held<T, S, C, E>,
+    pub(super) outcome: AttemptOutcome<E>,
+    pub(super) session: Option<Session<'f, C>>,
+}
+
+/// An attempt and its session. Dropping it before its end records in the journal what is known of it.
 pub(super) struct Flight<'f, T: Sync, S, C: Channel + Send, E, K: Clock, J: AsyncJournal<T>> {
     /// `None` once the attempt has ended.
-    pub(super) delivery: Option<Held<T, S, C, E>>,
+    delivery: Option<Held<T, S, C, E>>,
     session: Option<Session<'f, C>>,
-    pub(super) clock: K,
-    pub(super) journal: &'f J,
-    pub(super) jobs: &'f BlockingJobs,
+    clock: K,
+    journal: &'f J,
+    jobs: &'f BlockingJobs,
+    /// Whether the journal was told that last bytes are about to be sent.
+    is_announced: bool,
 }
 
 impl<'f, T, S, C, E, K, J> Flight<'f, T, S, C, E, K, J>
@@ -44,18 +53,14 @@ where
         journal: &'f J,
         jobs: &'f BlockingJobs,
     ) -> Self {
-        Self { delivery: Some(delivery), session: None, clock, journal, jobs }
+        Self { delivery: Some(delivery), session: None, clock, journal, jobs, is_announced: false }
     }
 
-    /// Runs or continues the attempt in the leased session, and in further ones if needed. Returns its delivery.
-    pub(super) async fn run(mut self, lease: Lease<'f, C>) -> Option<(Held<T, S, C, E>, AttemptOutcome<E>)> {
+    /// Runs or continues the attempt in the leased session, and in further ones if needed.
+    pub(super) async fn run(mut self, lease: Lease<'f, C>) -> Option<Box<EndedAttempt<'f, T, S, C, E>>> {
         let outcome = self.attempt(lease).await;
         let session = self.session.take();
-        let delivery = self.delivery.take()?;
-        if let Some(session) = session {
-            session.finish().await;
-        }
-        Some((delivery, outcome))
+        Some(Box::new(EndedAttempt { delivery: self.delivery.take()?, outcome, session }))
     }
 
     async fn attempt(&mut self, lease: Lease<'f, C>) -> AttemptOutcome<E> {
@@ -141,6 +146,7 @@ where
                     Err(error) => return Err(attempt.abort(error).into()),
                 },
                 TransactionStep::BeforeFinalBytes(recipients) => {
+                    self.is_announced = true;
                     match self.journal.write_before_final_bytes(id, &recipients).await {
                         Ok(()) => attempt.journalled(),
                         Err(error) => {
@@ -181,14 +187,14 @@ impl<'f, T: Sync, S, C: Channel + Send, E, K: Clock, J: AsyncJournal<T>> Flight<
 
 impl<T: Sync, S, C: Channel + Send, E, K: Clock, J: AsyncJournal<T>> Drop for Flight<'_, T, S, C, E, K, J> {
     fn drop(&mut self) {
-        if !self.delivery.as_mut().is_some_and(|delivery| delivery.parts_mut().attempt.is_in_transaction()) {
+        let Some(delivery) = &mut self.delivery else { return };
+        let is_in_transaction = delivery.parts_mut().attempt.is_in_transaction();
+        // After a panic, a message without a result in the journal is uncertain.
+        if std::thread::panicking() || !(is_in_transaction || self.is_announced) {
             return;
         }
-        let why = Error::Io {
-            doing: "delivering the message",
-            source: io::Error::other("the caller cancelled it"),
-        };
-        let _ = self.end_transaction(Some(why));
+        let cancelled = io::Error::other("the caller cancelled it");
+        let _ = self.end_transaction(Some(Error::io("delivering the message")(cancelled)));
         if let Some(delivery) = &mut self.delivery {
             let DeliveryParts { id, report, .. } = delivery.parts_mut();
             self.journal.attempt_finished(id, report, None);

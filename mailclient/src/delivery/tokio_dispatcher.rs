@@ -17,15 +17,15 @@ use proto_smtp::client::Client;
 use super::{
     diagnostic::Retryable,
     engine::{
-        AttemptOutcome, Checks, DeliveryAction, DeliveryEngine, FinishedDelivery, IdleSessions, Keyed, Pause,
-        RecordedAttempt,
+        Checks, DeliveryAction, DeliveryEngine, FinishedDelivery, IdleSessions, Keyed, Pause, RecordedAttempt,
     },
     flights::Flights,
+    journal::Journal,
     lent_source::LentSource,
     request::{DeliveryRequest, DeliveryResult, StopSignal},
     retry::RetryPolicy,
-    tokio_attempt::{Flight, Held},
-    tokio_pool::{Closing, Lease, Pool, close_all},
+    tokio_attempt::{EndedAttempt, Flight, Held},
+    tokio_pool::{Closing, Lease, Pool, Session, close_all},
     tokio_route::Route,
     tokio_traits::{AsyncClock, AsyncJournal, RequestSource},
     validation::MessageLimits,
@@ -201,13 +201,13 @@ impl<C: Channel + Send, K> fmt::Debug for Dispatcher<'_, C, K> {
 type Engine<T, S, C, E> = DeliveryEngine<T, LentSource<S>, Route<C, E>, E>;
 type Action<'p, T, S, C, E> = DeliveryAction<T, LentSource<S>, Route<C, E>, E, Box<Lease<'p, C>>>;
 
-/// A run.
-struct Run<'r, 'p, T: Sync, S, C: Channel + Send, E, K, J, Q, D> {
+/// A run. Dropping it before its end records in the journal what is known of attempts that wait for a session.
+struct Run<'r, 'p, T: Sync, S, C: Channel + Send, E, K, J: Journal<T>, Q, D> {
     settings: &'r Dispatcher<'p, C, K>,
     journal: &'r J,
     engine: Engine<T, S, C, E>,
     /// What is in progress.
-    flights: Flights<'r, Landing<T, S, C, E>>,
+    flights: Flights<'r, Landing<'r, T, S, C, E>>,
     requests: Q,
     /// Whether the engine wants requests.
     takes_requests: bool,
@@ -216,15 +216,15 @@ struct Run<'r, 'p, T: Sync, S, C: Channel + Send, E, K, J, Q, D> {
 }
 
 /// What was in progress and has ended.
-enum Landing<T, S, C: Channel + Send, E> {
+enum Landing<'r, T, S, C: Channel + Send, E> {
     Checked(Held<T, S, C, E>, Option<E>),
-    Attempted(Held<T, S, C, E>, AttemptOutcome<E>),
+    Attempted(Box<EndedAttempt<'r, T, S, C, E>>),
     Nothing,
 }
 
 /// Why a run goes on after it has waited.
-enum Event<T, S, C: Channel + Send, E> {
-    Landed(Landing<T, S, C, E>),
+enum Event<'r, T, S, C: Channel + Send, E> {
+    Landed(Landing<'r, T, S, C, E>),
     Request(Box<DeliveryRequest<T, S, Route<C, E>>>),
     NoMoreRequests,
     /// A session may be free, or the time has come.
@@ -289,10 +289,7 @@ where
             DeliveryAction::Attempt(delivery, lease) => {
                 let flight = Flight::new(delivery, self.clock.clone(), self.journal, &settings.jobs);
                 self.flights.push(async move {
-                    match flight.run(*lease).await {
-                        Some((delivery, outcome)) => Landing::Attempted(delivery, outcome),
-                        None => Landing::Nothing,
-                    }
+                    flight.run(*lease).await.map_or(Landing::Nothing, Landing::Attempted)
                 });
             }
             DeliveryAction::Report(result) => self.report(*result),
@@ -302,7 +299,7 @@ where
     }
 
     /// Closes sessions, while the run goes on.
-    fn close(&mut self, sessions: Vec<Closing<'p, C>>) {
+    fn close(&mut self, sessions: Vec<Closing<'r, C>>) {
         if !sessions.is_empty() {
             self.flights.push(async move {
                 close_all(sessions).await;
@@ -312,7 +309,7 @@ where
     }
 
     /// Waits for an event.
-    async fn wait(&mut self, pause: Pause, now: Duration) -> Event<T, S, C, E> {
+    async fn wait(&mut self, pause: Pause, now: Duration) -> Event<'r, T, S, C, E> {
         let mut clock = self.clock.clone();
         let timer = async move {
             match pause {
@@ -361,7 +358,7 @@ where
         self.engine.end_requests();
     }
 
-    fn landed(&mut self, landing: Landing<T, S, C, E>) {
+    fn landed(&mut self, landing: Landing<'r, T, S, C, E>) {
         let now = self.clock.elapsed();
         match landing {
             Landing::Checked(delivery, error) => {
@@ -369,12 +366,14 @@ where
                     self.finish(done, now);
                 }
             }
-            Landing::Attempted(delivery, outcome) => {
+            Landing::Attempted(ended) => {
+                let EndedAttempt { delivery, outcome, session } = *ended;
                 let random = self.clock.random();
                 match self.engine.attempted(delivery, outcome, now, random).record(self.journal, now) {
                     RecordedAttempt::Waiting(waiting) => self.engine.wait(waiting),
                     RecordedAttempt::Done(done) => self.finish(*done, now),
                 }
+                self.close(session.and_then(Session::release).into_iter().collect());
             }
             Landing::Nothing => {}
         }
@@ -391,6 +390,17 @@ where
         let Some(message) = message.map_source(LentSource::into_inner) else { return };
         if (self.done)(DeliveryResult { id, message, report, error, route_failed }).is_break() {
             self.settings.stop.trigger();
+        }
+    }
+}
+
+impl<T: Sync, S, C: Channel + Send, E, K, J: Journal<T>, Q, D> Drop for Run<'_, '_, T, S, C, E, K, J, Q, D> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for (id, report) in self.engine.interrupted() {
+            self.journal.attempt_finished(id, report, None);
         }
     }
 }

@@ -166,7 +166,7 @@ impl<'p, C: Channel + Send> Lease<'p, C> {
     }
 }
 
-impl<C: Channel + Send> Session<'_, C> {
+impl<'p, C: Channel + Send> Session<'p, C> {
     /// Replaces this session by a new one.
     pub(super) async fn replaced<E>(mut self, route: &Route<C, E>) -> Result<Self, OpenError<E>> {
         if let Some(held) = self.held.take() {
@@ -187,11 +187,11 @@ impl<C: Channel + Send> Session<'_, C> {
         }
     }
 
-    /// Returns the session to the pool, or closes it if it cannot be used again.
-    pub(super) async fn finish(mut self) {
-        if let Some(held) = self.give_back() {
-            quit(held.connection).await;
-        }
+    /// Returns the session to the pool. If it cannot be used again, it is returned here and must be closed.
+    pub(super) fn release(mut self) -> Option<Closing<'p, C>> {
+        let connection = self.give_back()?.connection;
+        let slot = Slot { pool: self.slot.pool, owner: self.slot.owner.take() };
+        Some(Closing { connection, slot })
     }
 
     /// Returns the session to the pool. If it must be closed, it is returned here.
