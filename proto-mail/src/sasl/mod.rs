@@ -27,6 +27,7 @@ mod oauth;
 mod plain;
 mod saslname;
 mod scram;
+mod scram_attributes;
 mod text;
 
 pub use base64_text::{decode_base64, encode_base64};

@@ -18,15 +18,13 @@ use core::fmt;
 use super::derivation::Derivation;
 use super::hash::{ScramHash, constant_time_eq, xor};
 use super::keys::{MAX_ITERATIONS, MAX_LEN, MIN_ITERATIONS, ScramKeys, number, prepare};
+use super::scram_attributes::{Attributes, MAX_MESSAGE};
 use super::text::readable;
 use super::{
     ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep, decode_base64, encode_base64, saslname,
 };
 use crate::token::{AuthQuestion, AuthVerdict};
 use crate::{ChannelBinding, Secret};
-
-/// The longest message that is accepted from the peer, in bytes.
-const MAX_MESSAGE: usize = 4096;
 
 /// The identity that authenticates, and its password.
 pub(super) struct Identity {
@@ -480,69 +478,6 @@ impl ServerExchange for Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scram").field("mechanism", &self.mechanism).finish_non_exhaustive()
-    }
-}
-
-/// `attr-val *("," attr-val)`
-struct Attributes<'m> {
-    rest: Option<&'m str>,
-}
-
-impl<'m> Attributes<'m> {
-    fn of(message: &'m [u8]) -> Result<Self, SaslError> {
-        if message.len() > MAX_MESSAGE {
-            return Err(SaslError::TooLong);
-        }
-        let message = core::str::from_utf8(message).map_err(|_| SaslError::Malformed)?;
-        if message.contains('\0') {
-            return Err(SaslError::Malformed);
-        }
-        Ok(Self { rest: Some(message) })
-    }
-
-    fn next(&mut self) -> Result<(u8, &'m str), SaslError> {
-        let rest = self.rest.ok_or(SaslError::Malformed)?;
-        let attribute = match rest.split_once(',') {
-            Some((attribute, rest)) => {
-                self.rest = Some(rest);
-                attribute
-            }
-            None => {
-                self.rest = None;
-                rest
-            }
-        };
-        match attribute.split_once('=') {
-            Some((name, value)) if !value.is_empty() => match name.as_bytes() {
-                [b'm'] => Err(SaslError::UnsupportedExtension),
-                [name] if name.is_ascii_alphabetic() => Ok((*name, value)),
-                _ => Err(SaslError::Malformed),
-            },
-            _ => Err(SaslError::Malformed),
-        }
-    }
-
-    fn named(&mut self, expected: u8) -> Result<&'m str, SaslError> {
-        match self.next()? {
-            (name, value) if name == expected => Ok(value),
-            _ => Err(SaslError::Malformed),
-        }
-    }
-
-    /// `r=` and printable characters.
-    fn nonce(&mut self) -> Result<&'m str, SaslError> {
-        let nonce = self.named(b'r')?;
-        if nonce.bytes().all(|byte| byte.is_ascii_graphic()) { Ok(nonce) } else { Err(SaslError::Malformed) }
-    }
-
-    /// Only unknown extensions may follow.
-    fn only_extensions(mut self) -> Result<(), SaslError> {
-        while self.rest.is_some() {
-            if b"acenimprsv".contains(&self.next()?.0) {
-                return Err(SaslError::Malformed);
-            }
-        }
-        Ok(())
     }
 }
 
