@@ -253,6 +253,8 @@ impl<M: Machine> Connection<M> {
         let step = &mut |event: ConnectionEvent<'_, M>, _: &mut M, _: &mut SendBuffer| {
             Ok::<_, Error>(matches!(event, ConnectionEvent::Machine(_)).then_some(()))
         };
+        // The poll must look at the connection, and not let other tasks run instead.
+        self.busy_since = None;
         let is_pending = poll_fn(|cx| Poll::Ready(self.poll_drive(step, cx).is_pending())).await;
         is_pending && !self.machine.is_closed() && self.received().is_empty()
     }
