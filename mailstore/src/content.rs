@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::memory::{BudgetedBytes, MemoryBudget};
+use crate::upload_owner::StoreId;
 use mailmime::{Scanner, Structure, StructureRecord};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -20,12 +21,17 @@ pub const SMALL_LIMIT: usize = 64 * 1024;
 const READ_CHUNK: usize = 16 * 1024;
 
 /// A message that is being uploaded. If it is dropped before it is appended, its file is deleted.
+///
+/// It belongs to the store whose [`upload`](crate::Store::upload) began it. The stores of this crate refuse an upload of
+/// another store.
 pub struct Upload {
     /// Where a large message becomes a file.
     directory: PathBuf,
     size: u64,
     spool: Spool,
     scanner: Scanner,
+    /// The store that began it. `None` if it was created directly.
+    owner: Option<StoreId>,
 }
 
 /// Where the bytes of an upload are.
@@ -70,7 +76,16 @@ impl Upload {
     }
 
     fn with(directory: PathBuf, spool: Spool) -> Self {
-        Self { directory, size: 0, spool, scanner: Scanner::default() }
+        Self { directory, size: 0, spool, scanner: Scanner::default(), owner: None }
+    }
+
+    /// Marks it as an upload of this store, which takes no other.
+    pub(crate) fn of(self, owner: StoreId) -> Self {
+        Self { owner: Some(owner), ..self }
+    }
+
+    pub(crate) fn is_of(&self, store: StoreId) -> bool {
+        self.owner == Some(store)
     }
 
     /// Appends the next bytes of the message.

@@ -58,6 +58,7 @@ mod store;
 mod sync_store;
 mod types;
 mod uid_set;
+mod upload_owner;
 
 pub use accounts::Accounts;
 pub use callback::{ChangeCallback, ChangeSubscription, KeyMaker};

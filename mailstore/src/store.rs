@@ -161,12 +161,16 @@ pub trait Store: Accounts {
         default_uid_page(self, mailbox, from..below, limit)
     }
 
-    /// Starts the upload of a message. By default a large one becomes a file in the directory for temporary files.
+    /// Starts the upload of a message, for this store only. By default a large one becomes a file in the directory for
+    /// temporary files.
     fn upload(&self) -> Result<Upload> {
         Ok(Upload::new(&std::env::temp_dir()))
     }
 
     /// Appends one message to all targets of the delivery or to none. Returns one entry per target, in the same order.
+    ///
+    /// # Errors
+    /// `Refused` if another store began the upload.
     fn append(&self, delivery: Delivery) -> Result<Vec<Appended>>;
 
     /// Appends many messages with one sync of the disk. Each delivery has its own result (its mailbox may be gone),

@@ -71,7 +71,15 @@ impl Store for Plain {
     }
 
     fn append(&self, delivery: Delivery) -> Result<Vec<Appended>> {
-        self.0.append(delivery)
+        // The store inside takes only uploads that it began.
+        let Delivery { mut upload, targets } = delivery;
+        let mut inner = self.0.upload()?;
+        let mut written = Ok(());
+        upload.for_each_chunk(|chunk| {
+            written = std::mem::replace(&mut written, Ok(())).and(inner.write(chunk))
+        })?;
+        written?;
+        self.0.append(Delivery { upload: inner, targets })
     }
 
     fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page> {

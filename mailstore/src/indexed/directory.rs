@@ -3,6 +3,7 @@
 //! Each account has a lock of its own, so that no call waits for the work of another account. A call that needs several
 //! accounts locks them in the order of their identifiers. The directory is locked only to look something up.
 
+use super::fair_lock::FairLock;
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::lock::lock;
@@ -17,7 +18,7 @@ pub(super) struct AccountIndex {
     pub(super) account: Account,
     /// Apart from the index, so that a login does not wait for it.
     credentials: Mutex<Credentials>,
-    state: RwLock<State>,
+    state: FairLock<State>,
 }
 
 /// How an account logs in.
@@ -46,11 +47,11 @@ struct Maps {
 
 impl AccountIndex {
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write()
     }
 
     pub(super) fn credentials(&self) -> MutexGuard<'_, Credentials> {
@@ -136,7 +137,8 @@ impl Directory {
         maps.names.insert(account.name.to_ascii_lowercase(), account.id);
         maps.mailboxes.extend(state.mailboxes.keys().map(|mailbox| (*mailbox, account.id)));
         let (id, credentials) = (account.id, Mutex::new(credentials));
-        maps.accounts.insert(id, Arc::new(AccountIndex { account, credentials, state: RwLock::new(state) }));
+        maps.accounts
+            .insert(id, Arc::new(AccountIndex { account, credentials, state: FairLock::new(state) }));
     }
 
     /// Notes which mailboxes exist now, with their accounts, and which are gone.

@@ -9,6 +9,7 @@ mod accounts;
 mod changes;
 mod content;
 mod directory;
+mod fair_lock;
 mod load;
 mod mailboxes;
 mod messages;

@@ -19,6 +19,7 @@ use crate::object_id::ObjectIds;
 use crate::passwords::{PasswordCost, PasswordVerifier};
 use crate::store::Store;
 use crate::types::*;
+use crate::upload_owner::StoreId;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, Weak};
@@ -46,7 +47,12 @@ pub struct IndexedStore<S> {
     quota: Mutex<Quota>,
     pub(super) secret: [u8; 32],
     email_ids: ObjectIds,
+    /// The owner of its uploads.
+    id: StoreId,
 }
+
+/// A delivery whose bytes the storage has, if it has targets.
+type Put = (Result<Option<Arc<Content>>>, Vec<Target>);
 
 /// The parts of unfinished copies: the UIDs from the first to the second one in the destination.
 #[derive(Default)]
@@ -94,6 +100,7 @@ impl<S: Storage> IndexedStore<S> {
             quota: Mutex::default(),
             secret,
             email_ids: ObjectIds::new(&secret, "email"),
+            id: StoreId::unique(),
         };
         store.storage.accounts()?.into_iter().try_for_each(|account| store.restore_account(account))?;
         Ok(store)
@@ -160,7 +167,13 @@ impl<S: Storage> IndexedStore<S> {
     }
 
     /// Gives the bytes of a message to the storage.
+    ///
+    /// # Errors
+    /// `Refused` if another store began the upload; the errors of the storage.
     pub(crate) fn put(&self, mut upload: Upload) -> Result<Arc<Content>> {
+        if !upload.is_of(self.id) {
+            return Err(StoreId::refusal());
+        }
         let (size, record) = (upload.size(), upload.take_record());
         let id = self.storage.put(upload)?;
         Ok(Arc::new(Content::new(id, size).with_record(&record)))
@@ -298,7 +311,7 @@ impl<S: Storage> Store for IndexedStore<S> {
     }
 
     fn upload(&self) -> Result<Upload> {
-        Ok(self.storage.upload())
+        Ok(self.storage.upload().of(self.id))
     }
 
     fn append(&self, delivery: Delivery) -> Result<Vec<Appended>> {
@@ -306,31 +319,30 @@ impl<S: Storage> Store for IndexedStore<S> {
     }
 
     fn append_batch(&self, deliveries: Vec<Delivery>) -> Result<Vec<Result<Vec<Appended>>>> {
-        let mut stored = Vec::with_capacity(deliveries.len());
-        let outcome = deliveries.into_iter().try_for_each(|Delivery { upload, targets }| {
-            let content = if targets.is_empty() { None } else { Some(self.put(upload)?) };
-            stored.push((content, targets));
-            Ok(())
-        });
-        let mailboxes = stored.iter().flat_map(|(_, targets): &(_, Vec<Target>)| targets);
-        let outcome = outcome.and_then(|()| {
-            self.write_mailboxes(mailboxes.map(|target| target.mailbox), |txs| {
-                let quota = self.quota();
-                let append = |(content, targets): &(Option<Arc<Content>>, Vec<Target>)| match content {
-                    Some(content) => messages::append(txs, &quota, content, targets),
-                    None => Ok(Vec::new()),
-                };
-                Ok(stored.iter().map(append).collect::<Vec<_>>())
-            })
+        // What the storage refuses concerns only its own delivery.
+        let put = |Delivery { upload, targets }| {
+            let content = if targets.is_empty() { Ok(None) } else { self.put(upload).map(Some) };
+            (content, targets)
+        };
+        let stored: Vec<Put> = deliveries.into_iter().map(put).collect();
+        let mailboxes = stored.iter().filter(|(content, _)| content.is_ok()).flat_map(|(_, targets)| targets);
+        let outcome = self.write_mailboxes(mailboxes.map(|target| target.mailbox), |txs| {
+            let quota = self.quota();
+            let append = |(content, targets): &Put| match content {
+                Ok(Some(content)) => messages::append(txs, &quota, content, targets),
+                Ok(None) | Err(_) => Ok(Vec::new()),
+            };
+            Ok(stored.iter().map(append).collect::<Vec<_>>())
         });
         for (index, (content, _)) in stored.iter().enumerate() {
             let appended =
                 outcome.as_ref().is_ok_and(|results| results.get(index).is_some_and(Result::is_ok));
-            if let (Some(content), false) = (content, appended) {
+            if let (Ok(Some(content)), false) = (content, appended) {
                 self.storage.remove(content.id);
             }
         }
-        outcome
+        let results = outcome?.into_iter().zip(stored);
+        Ok(results.map(|(appended, (content, _))| content.and(appended)).collect())
     }
 
     fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page> {

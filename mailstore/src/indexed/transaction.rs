@@ -207,6 +207,13 @@ impl<'s> Transaction<'s> {
     }
 }
 
+impl Drop for Transaction<'_> {
+    /// Undoes what was not committed. A storage that panics leaves nothing half done.
+    fn drop(&mut self) {
+        self.undo_to(Mark::default());
+    }
+}
+
 fn changed_mailboxes(changes: &[StorageChange]) -> BTreeMap<MailboxId, u64> {
     let mut changed = BTreeMap::new();
     for change in changes {
@@ -289,7 +296,11 @@ impl<'s> Transactions<'s> {
             self.each.iter_mut().for_each(|tx| tx.undo_to(Mark::default()));
             return Err(error);
         }
-        let freed = self.each.into_iter().flat_map(|tx| tx.freed).map(|(_, content)| content).collect();
+        let commit = |tx: &mut Transaction<'_>| {
+            tx.opposites.clear();
+            std::mem::take(&mut tx.freed)
+        };
+        let freed = self.each.iter_mut().flat_map(commit).map(|(_, content)| content).collect();
         Ok(AfterCommit { freed, changed: changed_mailboxes(&changes), mailboxes: set_mailboxes(&changes) })
     }
 }

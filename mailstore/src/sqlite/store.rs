@@ -22,6 +22,7 @@ use crate::passwords::{PasswordCost, PasswordRecord, PasswordVerifier, check_acc
 use crate::store::Store;
 use crate::sync_store::SyncStore;
 use crate::types::*;
+use crate::upload_owner::{StoreId, append_own};
 use rusqlite::{Connection, Transaction};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
@@ -48,6 +49,8 @@ pub struct SqliteStore {
     subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
     quota: Mutex<Quota>,
     email_ids: ObjectIds,
+    /// The owner of its uploads.
+    id: StoreId,
     /// Locked in shared mode while the store is open.
     _lock: File,
 }
@@ -90,6 +93,7 @@ impl SqliteStore {
             key_maker: None,
             subscribers: Mutex::default(),
             quota: Mutex::default(),
+            id: StoreId::unique(),
             _lock: lock,
         })
     }
@@ -341,7 +345,7 @@ impl Store for SqliteStore {
     }
 
     fn upload(&self) -> Result<Upload> {
-        Ok(Upload::new(&self.messages))
+        Ok(Upload::new(&self.messages).of(self.id))
     }
 
     fn append(&self, delivery: Delivery) -> Result<Vec<Appended>> {
@@ -349,10 +353,12 @@ impl Store for SqliteStore {
     }
 
     fn append_batch(&self, deliveries: Vec<Delivery>) -> Result<Vec<Result<Vec<Appended>>>> {
-        let (after_commit, outcome) =
-            self.append_queue.append(&self.writer, || self.quota(), &self.messages, deliveries);
-        self.run_after_commit(after_commit);
-        outcome
+        append_own(self.id, deliveries, |deliveries| {
+            let (after_commit, outcome) =
+                self.append_queue.append(&self.writer, || self.quota(), &self.messages, deliveries);
+            self.run_after_commit(after_commit);
+            outcome
+        })
     }
 
     fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page> {
@@ -526,6 +532,9 @@ impl SyncStore for SqliteStore {
         remote: RemoteMailboxId,
         messages: Vec<RemoteMessage>,
     ) -> Result<Vec<ImportOutcome>> {
+        if !messages.iter().all(|message| message.upload.is_of(self.id)) {
+            return Err(StoreId::refusal());
+        }
         let mut prepared = remote::prepare(messages)?;
         if prepared.iter().any(remote::PreparedImport::has_file) {
             sync_directory(&self.messages)?;
