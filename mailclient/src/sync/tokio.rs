@@ -8,6 +8,7 @@ use std::task::Poll;
 use io_tokio::Connector;
 use mailstore::SyncStore;
 use proto_mail::{Cleartext, Secure};
+use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::engine::{SyncAction, SyncEnd, SyncEngine, SyncJob};
@@ -80,26 +81,27 @@ impl SyncRunner {
 
     async fn drive<C: ImapChannel>(
         &self,
-        mut engine: SyncEngine,
+        engine: SyncEngine,
         mut stop: Stop<'_, impl Future<Output = ()> + Send>,
         observer: &mut (impl FnMut(SyncEvent) + Send),
     ) -> SyncEnd {
-        let mut session: Option<Session<C>> = None;
+        let (mut session, mut engine): (Option<Session<C>>, _) = (None, DroppedOnWorker(Some(engine)));
         loop {
+            let Some(engine) = &mut engine.0 else { return SyncEnd::Stopped(stopped()) };
             while let Some(event) = engine.take_event() {
                 observer(event);
             }
             match engine.next_action() {
                 SyncAction::Connect => {
                     drop(session.take());
-                    match stop.or(self.connect::<C>(&mut engine)).await {
+                    match stop.or(self.connect::<C>(engine)).await {
                         Some(connected) => session = connected,
                         None => engine.stop(stopped()),
                     }
                 }
                 SyncAction::Drive => {
                     let Some(session) = &mut session else { continue };
-                    match stop.or(session.run(&mut engine, Some(&self.source))).await {
+                    match stop.or(session.run(engine, Some(&self.source))).await {
                         Some(Ok(())) => {}
                         Some(Err(error)) => engine.session_failed(error),
                         None => engine.session_failed(stopped()),
@@ -107,7 +109,7 @@ impl SyncRunner {
                 }
                 SyncAction::Store(job) => {
                     // A job is not interrupted: the engine must know its result.
-                    if let Err(end) = self.store(job, &mut engine).await {
+                    if let Err(end) = self.store(job, engine).await {
                         return end;
                     }
                 }
@@ -152,6 +154,17 @@ impl SyncRunner {
 impl std::fmt::Debug for SyncRunner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SyncRunner").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// An engine that is dropped on a worker thread: an unfinished message may be a large file, which is then removed.
+struct DroppedOnWorker(Option<SyncEngine>);
+
+impl Drop for DroppedOnWorker {
+    fn drop(&mut self) {
+        if let (Some(engine), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            drop(runtime.spawn_blocking(move || drop(engine)));
+        }
     }
 }
 
