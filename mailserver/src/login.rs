@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_common::Context;
+use io_common::{Context, Next};
 use mailstore::{AccountId, Store};
 use proto_mail::sasl::ScramHash;
 use proto_mail::token::AuthQuestion;
@@ -15,6 +15,7 @@ use proto_mail::{AuthRequest, AuthVerdict, Credentials, Mechanism, Mechanisms, S
 
 use super::failed_logins::LoginAttempt;
 use super::login_queue::{CostlyStep, LoginAnswer, PendingLogin, QuickStep};
+use super::pending_result::{PendingResult, Turn};
 use super::scram_keys;
 use super::server_context::ServerContext;
 
@@ -30,13 +31,59 @@ pub(super) fn mechanisms(context: &ServerContext) -> Mechanisms {
         .collect()
 }
 
+/// A session of either protocol, as far as it logs in.
+pub(super) trait LoginSession: Sized + 'static {
+    /// The session's state machine.
+    type Machine: 'static;
+
+    /// Returns the server's context, and the authentication in progress.
+    fn attempt(&mut self) -> (&ServerContext, &mut Option<LoginAttempt>);
+
+    /// Keeps a result that is not available yet.
+    fn wait_for_login(&mut self, pending: PendingResult<Self, Self::Machine>);
+
+    /// Answers the client. `answer` has the account if the client has logged in.
+    fn answer_login(
+        &mut self,
+        request: AuthRequest,
+        answer: LoginAnswer,
+        turn: &mut Turn<'_, '_, Self::Machine>,
+    ) -> Next;
+
+    /// Starts to check credentials on a worker.
+    fn start_login(&mut self, request: AuthRequest, turn: &mut Turn<'_, '_, Self::Machine>) -> Next {
+        let (context, attempt) = self.attempt();
+        match context.begin_login(&request, attempt, turn.cx) {
+            Err(answer) => self.finish_login(request, answer, turn),
+            Ok(pending) => {
+                self.wait_for_login(PendingResult::login(pending, |session: &mut Self, answer, turn| {
+                    session.finish_login(request, answer, turn)
+                }));
+                Next::Continue
+            }
+        }
+    }
+
+    /// Counts the outcome, and answers the client.
+    fn finish_login(
+        &mut self,
+        request: AuthRequest,
+        answer: LoginAnswer,
+        turn: &mut Turn<'_, '_, Self::Machine>,
+    ) -> Next {
+        let (context, attempt) = self.attempt();
+        context.end_login(&answer.verdict, attempt, turn.cx);
+        self.answer_login(request, answer, turn)
+    }
+}
+
 impl ServerContext {
     /// Starts to answer a question of an authentication. `attempt` belongs to the session, and lasts from the first
     /// question to the outcome.
     ///
     /// # Errors
     /// The answer, if it is known at once.
-    pub(super) fn begin_login(
+    fn begin_login(
         &self,
         request: &AuthRequest,
         attempt: &mut Option<LoginAttempt>,
@@ -58,12 +105,7 @@ impl ServerContext {
     }
 
     /// Records the outcome for the account and the address, and delays the answer to a failure.
-    pub(super) fn end_login(
-        &self,
-        verdict: &AuthVerdict,
-        attempt: &mut Option<LoginAttempt>,
-        cx: &mut Context<'_>,
-    ) {
+    fn end_login(&self, verdict: &AuthVerdict, attempt: &mut Option<LoginAttempt>, cx: &mut Context<'_>) {
         let Some(current) = attempt else { return };
         match verdict {
             AuthVerdict::Accept => {

@@ -11,6 +11,7 @@
 //! | [`append`] | APPEND |
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
+//! | [`replies`] | responses that many commands share |
 //! | [`command_state`] | the state of commands in progress |
 //! | [`translate`] | conversion between the store's types and the protocol's |
 //!
@@ -29,6 +30,7 @@ mod keywords;
 mod list;
 mod list_query;
 mod mailbox;
+mod replies;
 mod search;
 mod search_command;
 mod section_reader;
@@ -47,8 +49,7 @@ use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, Stor
 use proto_imap::mailbox_view::{MailboxView, ResolveError};
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::{
-    Command, Condition, IString, IdField, LazyList, MailboxName, NameEncoding, NumberKind, PlainCode,
-    ResponseCode, SequenceSet, StatusResponse, Text, Untagged,
+    Command, Condition, NumberKind, PlainCode, ResponseCode, SequenceSet, StatusResponse, Text, Untagged,
 };
 use proto_imap::{Access, Config};
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer};
@@ -59,10 +60,15 @@ use self::command_state::{
 };
 use super::change_notifier::Watch;
 use super::failed_logins::LoginAttempt;
-use super::login;
+use super::login::{self, LoginSession};
 use super::login_queue::LoginAnswer;
 use super::pending_result::{self, PendingResult};
 use super::server_context::ServerContext;
+use replies::{
+    decode_name, encoding, identify, identity, next_or_close, no_status, ok_status, reply_bad,
+    reply_invalid_name, reply_limit, reply_no, reply_ok, reply_ok_with_code, reply_store_error,
+    reply_unresolved, target_code_of,
+};
 use translate::uid_set;
 
 /// The state machine under TLS. Every command that needs an account runs on this one.
@@ -310,32 +316,6 @@ impl Session {
         turn.machine.data(&Untagged::Status(status), turn.tx)
     }
 
-    /// Starts to check credentials on a worker.
-    fn authenticate(&mut self, request: AuthRequest, turn: &mut Turn<'_, '_>) -> Next {
-        match self.context.begin_login(&request, &mut self.attempt, turn.cx) {
-            Err(answer) => self.log_in(request, answer, turn),
-            Ok(pending) => {
-                self.pending = Some(PendingResult::login(
-                    pending,
-                    |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
-                        session.log_in(request, answer, turn)
-                    },
-                ));
-                Next::Continue
-            }
-        }
-    }
-
-    fn log_in(&mut self, request: AuthRequest, answer: LoginAnswer, turn: &mut Turn<'_, '_>) -> Next {
-        let LoginAnswer { verdict, account } = answer;
-        self.context.end_login(&verdict, &mut self.attempt, turn.cx);
-        self.account = account;
-        if !matches!(verdict, AuthVerdict::Keys(_)) {
-            tracing::info!(session = self.number, ?verdict, "imap login");
-        }
-        next_or_close(turn.machine.answer_auth(request, verdict, turn.tx))
-    }
-
     /// Returns whether the server has rejected too many commands of this session: as many with BAD as the error limit,
     /// or [`REFUSED_IN_A_ROW`] times as many consecutive ones with NO. A client that looks for mailboxes that do not
     /// exist gets many NO responses, with successful commands in between.
@@ -359,6 +339,27 @@ impl Session {
             }
             InProgress::None | InProgress::Idle(_) => Next::Continue,
         }
+    }
+}
+
+impl LoginSession for Session {
+    type Machine = Machine;
+
+    fn attempt(&mut self) -> (&ServerContext, &mut Option<LoginAttempt>) {
+        (&self.context, &mut self.attempt)
+    }
+
+    fn wait_for_login(&mut self, pending: PendingResult<Self, Machine>) {
+        self.pending = Some(pending);
+    }
+
+    fn answer_login(&mut self, request: AuthRequest, answer: LoginAnswer, turn: &mut Turn<'_, '_>) -> Next {
+        let LoginAnswer { verdict, account } = answer;
+        self.account = account;
+        if !matches!(verdict, AuthVerdict::Keys(_)) {
+            tracing::info!(session = self.number, ?verdict, "imap login");
+        }
+        next_or_close(turn.machine.answer_auth(request, verdict, turn.tx))
     }
 }
 
@@ -404,7 +405,7 @@ impl Handler<ImapServer> for Session {
                 Next::Close
             }
             Event::Command(command, reply) => self.command(reply, command, turn),
-            Event::Auth(request) => self.authenticate(request, turn),
+            Event::Auth(request) => self.start_login(request, turn),
             Event::Append { offer, mailbox, flags, date, size } => {
                 self.begin_append(offer, mailbox, flags, date, size, turn)
             }
@@ -475,122 +476,4 @@ impl Handler<ImapServer> for Session {
             _ => tracing::debug!(session = self.number, "imap session ended"),
         }
     }
-}
-
-/// Continues, or closes the session if the state machine rejected the call, which is a bug in this module.
-fn next_or_close(result: Result<(), proto_mail::Error>) -> Next {
-    match result {
-        Ok(()) => Next::Continue,
-        Err(error) => {
-            tracing::warn!(%error, "cannot send a response");
-            Next::Close
-        }
-    }
-}
-
-fn ok_status(text: &str) -> StatusResponse<'_> {
-    StatusResponse::new(Condition::Ok, Text::first_line(text))
-}
-
-/// Answers OK.
-fn reply_ok(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
-    next_or_close(turn.machine.reply(reply, &ok_status(text), turn.tx))
-}
-
-/// Answers OK with a code.
-fn reply_ok_with_code(reply: Reply, code: ResponseCode<'_>, text: &str, turn: &mut Turn<'_, '_>) -> Next {
-    next_or_close(turn.machine.reply(reply, &ok_status(text).with_code(code), turn.tx))
-}
-
-/// Answers BAD.
-fn reply_bad(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
-    next_or_close(turn.machine.reply(
-        reply,
-        &StatusResponse::new(Condition::Bad, Text::first_line(text)),
-        turn.tx,
-    ))
-}
-
-/// Answers BAD because a sequence set cannot be resolved.
-fn reply_unresolved(reply: Reply, error: ResolveError, turn: &mut Turn<'_, '_>) -> Next {
-    match error {
-        ResolveError::TooManyRanges => reply_limit(reply, "too many ranges: use smaller sets", turn),
-        _ => reply_bad(reply, "no message has that number", turn),
-    }
-}
-
-/// Answers BAD with LIMIT.
-fn reply_limit(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
-    let status = StatusResponse::new(Condition::Bad, Text::first_line(text))
-        .with_code(ResponseCode::Plain(PlainCode::Limit));
-    next_or_close(turn.machine.reply(reply, &status, turn.tx))
-}
-
-/// Answers NO.
-fn reply_no(reply: Reply, code: PlainCode, text: &str, turn: &mut Turn<'_, '_>) -> Next {
-    next_or_close(turn.machine.reply(reply, &no_status(code, text), turn.tx))
-}
-
-fn no_status(code: PlainCode, text: &str) -> StatusResponse<'_> {
-    StatusResponse::new(Condition::No, Text::first_line(text)).with_code(ResponseCode::Plain(code))
-}
-
-/// Answers NO for an error of the store.
-fn reply_store_error(reply: Reply, error: &mailstore::Error, turn: &mut Turn<'_, '_>) -> Next {
-    reply_no(reply, code_of(error), &error.to_string(), turn)
-}
-
-fn code_of(error: &mailstore::Error) -> PlainCode {
-    use mailstore::Error;
-    match error {
-        Error::NotFound(_) => PlainCode::NonExistent,
-        Error::Exists(_) => PlainCode::AlreadyExists,
-        Error::InvalidName(_) | Error::Refused(_) | Error::NoSelect => PlainCode::Cannot,
-        Error::Limit(_) => PlainCode::Limit,
-        Error::OverQuota { .. } => PlainCode::OverQuota,
-        Error::Full | Error::Busy | Error::Unavailable(_) => PlainCode::Unavailable,
-        Error::Corrupt(_) => PlainCode::Corruption,
-        error => {
-            tracing::error!(%error, "store error");
-            PlainCode::ServerBug
-        }
-    }
-}
-
-/// Like [`code_of`], for the destination mailbox of a message (RFC 9051 §6.3.12, §6.4.7).
-fn target_code_of(error: &mailstore::Error) -> PlainCode {
-    match error {
-        mailstore::Error::NotFound(_) => PlainCode::TryCreate,
-        error => code_of(error),
-    }
-}
-
-/// Returns the encoding of mailbox names in this session.
-fn encoding(machine: &Machine) -> NameEncoding {
-    if machine.is_enabled("IMAP4rev2") { NameEncoding::Utf8 } else { NameEncoding::ModifiedUtf7 }
-}
-
-/// Decodes a mailbox name. Returns `None` if it is invalid.
-fn decode_name(mailbox: MailboxName<'_>, turn: &Turn<'_, '_>) -> Option<String> {
-    mailbox.decode(encoding(turn.machine)).ok().map(std::borrow::Cow::into_owned)
-}
-
-/// Answers a command whose mailbox name is invalid.
-fn reply_invalid_name(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-    reply_no(reply, PlainCode::Cannot, "invalid mailbox name", turn)
-}
-
-fn identify(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-    match turn.machine.data(&identity(), turn.tx) {
-        Ok(()) => reply_ok(reply, "completed", turn),
-        Err(error) => next_or_close(Err(error)),
-    }
-}
-
-/// The server's answer to ID (RFC 2971). It contains no version, which would help an attacker.
-fn identity() -> Untagged<'static> {
-    const NAME: IString<'static> = IString::new(b"name");
-    const MAILWIRE: IString<'static> = IString::new(b"Mailwire");
-    const FIELDS: &[IdField<'static>] = &[IdField { name: NAME, value: Some(MAILWIRE) }];
-    Untagged::Id(LazyList::new(FIELDS))
 }

@@ -21,7 +21,7 @@ use proto_smtp::{Config, Dialect};
 
 use super::failed_logins::LoginAttempt;
 use super::faults::{Fault, FaultSampler, Stage};
-use super::login;
+use super::login::{self, LoginSession};
 use super::login_queue::LoginAnswer;
 use super::pending_result::{self, PendingResult};
 use super::recipients::{POSTMASTER, Recipient};
@@ -196,28 +196,7 @@ impl Session {
             Some(Fault::Fail(Code::CREDENTIALS)) => return self.verdict(request, AuthVerdict::Reject, turn),
             Some(Fault::Fail(_)) => return self.verdict(request, AuthVerdict::Unavailable, turn),
         }
-        match self.context.begin_login(&request, &mut self.attempt, turn.cx) {
-            Err(answer) => self.log_in(request, answer, turn),
-            Ok(pending) => {
-                self.pending = Some(PendingResult::login(
-                    pending,
-                    |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
-                        session.log_in(request, answer, turn)
-                    },
-                ));
-                Next::Continue
-            }
-        }
-    }
-
-    fn log_in(&mut self, request: AuthRequest, answer: LoginAnswer, turn: &mut Turn<'_, '_>) -> Next {
-        let LoginAnswer { verdict, account } = answer;
-        self.context.end_login(&verdict, &mut self.attempt, turn.cx);
-        self.account = account;
-        if !matches!(verdict, AuthVerdict::Keys(_)) {
-            tracing::info!(session = self.number, ?verdict, "smtp login");
-        }
-        self.verdict(request, verdict, turn)
+        self.start_login(request, turn)
     }
 
     fn mail(&mut self, mail: &Mail<'_>, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
@@ -303,6 +282,27 @@ impl Session {
     fn accept(&mut self, inbox: MailboxId, address: String, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         self.transaction.recipients.push(AcceptedRecipient { inbox, address });
         self.send(reply, Response::ok(), turn)
+    }
+}
+
+impl LoginSession for Session {
+    type Machine = Machine;
+
+    fn attempt(&mut self) -> (&ServerContext, &mut Option<LoginAttempt>) {
+        (&self.context, &mut self.attempt)
+    }
+
+    fn wait_for_login(&mut self, pending: PendingResult<Self, Machine>) {
+        self.pending = Some(pending);
+    }
+
+    fn answer_login(&mut self, request: AuthRequest, answer: LoginAnswer, turn: &mut Turn<'_, '_>) -> Next {
+        let LoginAnswer { verdict, account } = answer;
+        self.account = account;
+        if !matches!(verdict, AuthVerdict::Keys(_)) {
+            tracing::info!(session = self.number, ?verdict, "smtp login");
+        }
+        self.verdict(request, verdict, turn)
     }
 }
 
