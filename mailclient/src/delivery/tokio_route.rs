@@ -18,7 +18,7 @@ use crate::session_run::FAREWELL_TIMEOUT;
 type Opening<C, E> = Pin<Box<dyn Future<Output = Result<Connection<Client<C>>, E>> + Send>>;
 
 /// How to reach a server with one identity and one TLS configuration. Cheap to clone. As
-/// [`Route`](super::super::Route) of the blocking runner.
+/// [`Route`](super::Route) of the blocking runner.
 ///
 /// A session is used only for the route that opened it and its clones, never for another route to the same server.
 /// Identities and TLS configurations therefore cannot be mixed up. Create one route for each identity and clone it.
