@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, Weak};
 /// mod-sequences, less than 1 KiB each. The storage keeps their bytes, and the index too if it wants to.
 ///
 /// A storage that keeps accounts ([`Storage::accounts`]) has them when the store is opened. With another one, create them at
-/// each start, with [`create_account`](Accounts::create_account) or [`add_account`](Self::add_account): the account then has
+/// each start, with [`create_account`](crate::Accounts::create_account) or [`add_account`](Self::add_account): the account then has
 /// the mailboxes that the storage has for its name. The storage must not be changed by anything else while the store is open.
 ///
 /// Each account has a lock of its own: no account waits for the work of another one.
