@@ -98,6 +98,8 @@ names! {
     Noop = "NOOP",
     /// `RENAME`
     Rename = "RENAME",
+    /// `REPLACE`
+    Replace = "REPLACE",
     /// `SEARCH`
     Search = "SEARCH",
     /// `SELECT`
@@ -122,6 +124,8 @@ names! {
     UidFetch = "UID FETCH",
     /// `UID MOVE`
     UidMove = "UID MOVE",
+    /// `UID REPLACE`
+    UidReplace = "UID REPLACE",
     /// `UID SEARCH`
     UidSearch = "UID SEARCH",
     /// `UID SORT`

@@ -247,6 +247,16 @@ impl Config {
         }
     }
 
+    /// Returns the size in bytes of the largest message that a server accepts: [`Limits::message`], or the value of
+    /// `APPENDLIMIT=` in the extensions if that is smaller (RFC 7889).
+    pub(crate) fn append_limit(&self) -> u64 {
+        let announced = self.extensions.iter().filter_map(|name| {
+            let (key, value) = name.split_once('=')?;
+            if key.eq_ignore_ascii_case("APPENDLIMIT") { value.parse::<u64>().ok() } else { None }
+        });
+        announced.fold(self.limits.message, u64::min)
+    }
+
     pub(crate) const fn allows_cleartext(&self) -> bool {
         matches!(self.cleartext, Cleartext::Danger)
     }

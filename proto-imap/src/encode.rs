@@ -3,7 +3,7 @@
 //! A command is rejected as a whole if one of its arguments cannot be written. Responses append to a [`Sink`] and
 //! cannot fail: values that the grammar cannot express are left out.
 
-pub use crate::append::encode::append_prefix;
+pub use crate::append::encode::{append, append_prefix};
 pub use crate::command::encode::command;
 pub use crate::fetch::encode::FetchWriter;
 pub use crate::grammar::command_writer::{

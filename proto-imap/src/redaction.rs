@@ -89,11 +89,23 @@ fn visible_part(frame: &[u8], context: &Context) -> VisiblePart {
         CommandName::Authenticate => {
             return VisiblePart::Prefix(name_end + mechanism_len(rest), TraceKind::Secret);
         }
-        CommandName::Append => parse::append_prefix(frame, context).is_ok(),
+        CommandName::Append | CommandName::Replace | CommandName::UidReplace => {
+            let shown = append_len(frame, context);
+            if shown < frame.len() {
+                return VisiblePart::Prefix(shown.max(name_end), TraceKind::Unknown);
+            }
+            true
+        }
         CommandName::StartTls => parse::no_arguments(frame, context).is_ok(),
         _ => parse::command(frame, context).is_ok(),
     };
     if is_parsed { VisiblePart::Whole } else { VisiblePart::Prefix(name_end, TraceKind::Unknown) }
+}
+
+/// Returns how many bytes of the first line of APPEND or REPLACE were parsed: up to its first message, or to the first
+/// part of it. A URL may hold a token that authorizes its bearer (RFC 4467), so it is not shown.
+fn append_len(frame: &[u8], context: &Context) -> usize {
+    parse::append_start(frame, context).map_or(0, |(_, start)| start.len)
 }
 
 /// Returns how many bytes after AUTHENTICATE name a known mechanism.
@@ -114,6 +126,9 @@ mod tests {
             (&b"a SELECT INBOX\r\n"[..], VisiblePart::Whole),
             (b"a STARTTLS\r\n", VisiblePart::Whole),
             (b"a APPEND INBOX {5}\r\n", VisiblePart::Whole),
+            (b"a UID REPLACE 3 INBOX (\\Seen) {5}\r\n", VisiblePart::Whole),
+            (b"a APPEND INBOX CATENATE (URL hunter2)\r\n", VisiblePart::Prefix(25, TraceKind::Unknown)),
+            (b"a APPEND INBOX hunter2\r\n", VisiblePart::Prefix(8, TraceKind::Unknown)),
             (b"a SELECT hunter2 hunter2\r\n", VisiblePart::Prefix(8, TraceKind::Unknown)),
             (b"a LOGIN bob hunter2\r\n", VisiblePart::Prefix(7, TraceKind::Secret)),
             (b"a login bob hunter2 extra\r\n", VisiblePart::Prefix(7, TraceKind::Secret)),

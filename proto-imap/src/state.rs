@@ -177,7 +177,9 @@ impl Allowed {
             | Name::Copy
             | Name::UidCopy
             | Name::Move
-            | Name::UidMove => Self::Selected,
+            | Name::UidMove
+            | Name::Replace
+            | Name::UidReplace => Self::Selected,
             Name::Other => return None,
             _ => Self::Authenticated,
         })

@@ -4,7 +4,10 @@
 //! parse their lists when they are iterated. Each has an owned form that outlives the message. The functions in
 //! [`encode`](crate::encode) write the same types.
 
-pub use crate::append::AppendCommand;
+pub use crate::append::{
+    AppendCommand, AppendData, AppendForm, AppendMessage, CatenatePart, MAX_APPEND_PARTS, ReplaceCommand,
+    ReplacedMessage,
+};
 pub use crate::body_structure::encoded::EncodedBodyStructure;
 pub use crate::body_structure::{
     BodyExtension, BodyPart, BodyStructure, Disposition, Multipart, Parameter, Parameters, PartContent,

@@ -115,6 +115,8 @@ pub enum Misuse {
     InvalidArgument,
     /// The command or an argument belongs to an extension that the peer does not offer, or does not offer on this channel.
     NotOffered,
+    /// The message is larger than the peer accepts, as it has announced.
+    TooLarge,
     /// The session is over.
     Closed,
 }
@@ -329,6 +331,7 @@ impl Misuse {
                 "an argument cannot be written: it is empty, out of range, nested too deeply, or not an atom where \
                  an atom is required"
             }
+            Self::TooLarge => "the message is larger than the peer accepts: make it smaller",
             Self::NotOffered => {
                 "the command or an argument belongs to an extension that the peer does not offer: omit it, or use another \
                  server"

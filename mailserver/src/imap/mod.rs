@@ -406,7 +406,7 @@ impl Handler<ImapServer> for Session {
             }
             Event::Command(command, reply) => self.command(reply, command, turn),
             Event::Auth(request) => self.start_login(request, turn),
-            Event::Append { offer, mailbox, flags, date, size } => {
+            Event::Append { offer, mailbox, flags, date, size, .. } => {
                 self.begin_append(offer, mailbox, flags, date, size, turn)
             }
             Event::AppendChunk(bytes) => self.append_chunk(bytes, turn),

@@ -4,8 +4,8 @@ use proto_imap::encode::{self, CommandBuffer, LiteralMode, Options};
 use proto_imap::parse;
 use proto_imap::parse::Authentication;
 use proto_imap::types::{
-    Command, CommandName, FetchAttribute, LazyList, MailboxName, NameEncoding, RawCommand, SearchKey,
-    SequenceSet, Tag,
+    Command, CommandName, FetchAttribute, LazyList, MailboxName, NameEncoding, RawCommand, ReplacedMessage,
+    SearchKey, SequenceSet, Tag,
 };
 use proto_imap::types::{FetchCommand, ListCommand, ListReturn, SearchCommand, StoreAction};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub(super) fn commands(mut input: &[u8], strictness: Strictness, show: &mut impl
         input = rest;
         cx.repairs.begin();
         let event = decode(frame, &cx);
-        let is_append = event["event"] == "append";
+        let is_append = ["append", "replace", "uid replace"].iter().any(|name| event["event"] == *name);
         show(with_repairs(event, repairs(&cx)));
         if let Some(size) = announced(frame).filter(|_| is_append) {
             let taken = size.min(input.len());
@@ -66,17 +66,26 @@ fn decode(frame: &[u8], cx: &parse::Context) -> Value {
             Ok(_) => json!({ "event": "starttls", "tag": tag.as_str() }),
             Err(error) => bad(error),
         },
-        CommandName::Append => match parse::append_prefix(frame, cx) {
-            Ok((_, append, announced)) => json!({
-                "event": "append",
-                "tag": tag.as_str(),
-                "mailbox": mailbox(&append.mailbox),
-                "flags": append.flags.iter().map(|flag| flag.to_string()).collect::<Vec<_>>(),
-                "date": append.date.map(|date| date.timestamp()),
-                "size": announced.size,
-            }),
-            Err(error) => bad(error),
-        },
+        CommandName::Append | CommandName::Replace | CommandName::UidReplace => {
+            match parse::append_start(frame, cx) {
+                Ok((_, start)) => {
+                    let mut value = json!({
+                        "event": name.as_str().to_ascii_lowercase(),
+                        "tag": tag.as_str(),
+                        "mailbox": mailbox(&start.mailbox),
+                        "flags": start.flags.iter().map(|flag| flag.to_string()).collect::<Vec<_>>(),
+                        "date": start.date.map(|date| date.timestamp()),
+                        "size": start.announced.map(|announced| announced.size),
+                    });
+                    if let (Some(replaced), Some(object)) = (start.replaced, value.as_object_mut()) {
+                        let (ReplacedMessage::Sequence(number) | ReplacedMessage::Uid(number)) = replaced;
+                        object.insert("message".to_owned(), number.into());
+                    }
+                    value
+                }
+                Err(error) => bad(error),
+            }
+        }
         _ => match parse::command(frame, cx) {
             Ok((_, command)) => describe(tag.as_str(), &command),
             Err(error) => bad(error),

@@ -2,6 +2,7 @@
 
 use crate::append::AppendCommand;
 use crate::command_name::{CommandName, UnparsedCommand, command_name, tag_sp};
+use crate::date_time::DateTime;
 use crate::date_time::parse::date_time;
 use crate::flags::FlagList;
 use crate::flags::parse::settable_flags;
@@ -32,52 +33,31 @@ pub fn append_prefix<'i>(
     }
 }
 
-/// Returns whether the literal announced at the end of `frame` is the message of an APPEND, and not its mailbox name
-/// or another command's string. `frame` is the command so far, up to and including the line end.
-///
-/// The grammar decides this, not the size: everything before the literal must be what an APPEND can have there.
-///
-/// If a frame announces several literals, calling this for each costs time linear in the frame's length in total.
-#[must_use]
-pub fn is_append_payload(frame: &[u8]) -> bool {
-    is_in_place(frame) == Some(true) && append_prefix(frame, &Context::strict()).is_ok()
-}
-
-/// Returns whether the last line is the first one, or follows a mailbox name that is a literal. Only the bytes back
-/// to the previous line end are searched, so that earlier lines are not parsed again for each literal.
-fn is_in_place(frame: &[u8]) -> Option<bool> {
-    let (_, name, rest) = command_name(frame).ok()?;
-    let mailbox = rest.strip_prefix(b" ")?;
-    let last = if mailbox.first() == Some(&b'{') {
-        let (behind, size) = literal_size(mailbox, &Context::strict()).ok()?;
-        behind.get(usize::try_from(size).ok()?..)?
-    } else {
-        mailbox
-    };
-    let line = last.strip_suffix(b"\r\n")?;
-    Some(name == CommandName::Append && memchr::memrchr(b'\n', line).is_none())
-}
-
 fn append<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (AppendCommand<'i>, LiteralHeader)> {
     let (rest, mailbox) = mailbox(sp(i, cx)?.0, cx)?;
-    let (mut rest, ()) = sp(rest, cx)?;
-    let mut append = AppendCommand { mailbox, flags: FlagList::EMPTY, date: None };
-    if rest.first() == Some(&b'(') {
-        let (behind, flags) = settable_flags(rest, cx)?;
-        append.flags = flags;
-        (rest, ()) = sp(behind, cx)?;
-    }
-    if rest.first() == Some(&b'"') {
-        let (behind, date) = date_time(rest)?;
-        append.date = Some(date);
-        (rest, ()) = sp(behind, cx)?;
-    }
+    let (rest, (flags, date)) = options(sp(rest, cx)?.0, cx)?;
+    let append = AppendCommand { mailbox, flags, date };
     let (rest, announced) = announcement(rest)?;
     Ok((rest, (append, announced)))
 }
 
+/// `[flag-list SP] [date-time SP]`
+pub(crate) fn options<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (FlagList<'i>, Option<DateTime>)> {
+    let (mut rest, mut flags, mut date) = (i, FlagList::EMPTY, None);
+    if rest.first() == Some(&b'(') {
+        (rest, flags) = settable_flags(rest, cx)?;
+        (rest, ()) = sp(rest, cx)?;
+    }
+    if rest.first() == Some(&b'"') {
+        let (behind, found) = date_time(rest)?;
+        date = Some(found);
+        (rest, ()) = sp(behind, cx)?;
+    }
+    Ok((rest, (flags, date)))
+}
+
 /// `"{" number64 ["+"] "}" CRLF` or `"~{" number64 ["+"] "}" CRLF`, at the end of the input
-fn announcement(i: &[u8]) -> Parsed<'_, LiteralHeader> {
+pub(crate) fn announcement(i: &[u8]) -> Parsed<'_, LiteralHeader> {
     let (brace, binary) = match i {
         [b'~', rest @ ..] => (rest, Binary::Yes),
         _ => (i, Binary::No),

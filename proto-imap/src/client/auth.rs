@@ -14,7 +14,7 @@ use super::command_id::CommandId;
 use super::outgoing::{ActiveCommand, OutgoingCommand, OutgoingLine};
 use super::session::{Session, Trust};
 use crate::config::{NonSyncLiterals, SaslIr};
-use crate::frame::{LITERAL_MINUS, Sync};
+use crate::frame::LITERAL_MINUS;
 use crate::state::State;
 
 /// How the client logs in.
@@ -168,11 +168,6 @@ impl Session {
         } else {
             0
         }
-    }
-
-    /// Returns how a literal of this size is announced.
-    pub(super) fn literal_sync(&self, size: u64) -> Sync {
-        if size <= self.unasked_literal() { Sync::NonSynchronising } else { Sync::Synchronising }
     }
 
     /// Handles a challenge of the server, which is still in base64.

@@ -103,6 +103,31 @@ impl Capabilities {
         self.names.len()
     }
 
+    /// Returns the size in bytes of the largest message that the server accepts in any mailbox: the value of
+    /// `APPENDLIMIT=` (RFC 7889). `None` if it lists none. Without a value, each mailbox has its own limit: see
+    /// [`StatusAttribute::AppendLimit`](crate::types::StatusAttribute::AppendLimit).
+    #[must_use]
+    pub fn append_limit(&self) -> Option<u64> {
+        self.number("APPENDLIMIT")
+    }
+
+    /// Returns how many messages the server processes in one command: the value of `MESSAGELIMIT=` (RFC 9738).
+    #[must_use]
+    pub fn message_limit(&self) -> Option<u64> {
+        self.number("MESSAGELIMIT")
+    }
+
+    /// Returns how many messages the server copies or appends in one command: the value of `SAVELIMIT=` (RFC 9738).
+    #[must_use]
+    pub fn save_limit(&self) -> Option<u64> {
+        self.number("SAVELIMIT")
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        let value = self.values(name).next()?;
+        core::str::from_utf8(value).ok()?.parse().ok()
+    }
+
     /// Adds the capabilities of another line.
     pub(super) fn add(&mut self, list: &CapabilityList<'_>) {
         for capability in list.iter() {

@@ -3,13 +3,11 @@
 use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::command_id::CommandId;
-use super::outgoing::{OutgoingCommand, OutgoingLine, Payload};
+use super::outgoing::{OutgoingCommand, OutgoingLine};
 use super::session::{Phase, Session};
 use crate::encode::{self, ArgumentFault, CommandBuffer, InvalidArgument, LiteralMode, Options};
-use crate::frame::{Binary, LiteralHeader};
 use crate::required_capabilities::is_offered;
 use crate::state::{Allowed, Effect, State};
-use crate::types::AppendCommand;
 use crate::types::CommandName;
 use crate::types::{Command, Tag};
 
@@ -41,7 +39,7 @@ impl Session {
     }
 
     /// Checks that the command of this name may be sent if the commands before it succeed.
-    fn check(&self, name: CommandName) -> Result<(), Error> {
+    pub(super) fn check(&self, name: CommandName) -> Result<(), Error> {
         let state = match self.phase {
             Phase::Open(state) => state,
             Phase::Greeting => return Err(Misuse::WrongState.into()),
@@ -63,27 +61,8 @@ impl Session {
         self.state().is_some_and(|state| is_so(self.commands.expected_state(state)))
     }
 
-    /// Starts an APPEND: sends everything except the message.
-    pub(super) fn append(
-        &mut self,
-        append: &AppendCommand<'_>,
-        size: u64,
-        tx: &mut SendBuffer,
-    ) -> Result<CommandId, Error> {
-        self.check(CommandName::Append)?;
-        let id = self.commands.next_id();
-        let sync = self.literal_sync(size);
-        let (options, announced) = (self.options(), LiteralHeader { size, sync, binary: Binary::No });
-        let CommandBuffer { bytes, pauses } =
-            with_tag(id, |tag, line| encode::append_prefix(tag, append, announced, options, line))?;
-        self.done(tx)?;
-        let command = OutgoingCommand::Append(Payload { size, sync });
-        self.submit(id, command, OutgoingLine::public(bytes, pauses), tx);
-        Ok(id)
-    }
-
     /// Returns how commands are written in this session.
-    fn options(&self) -> Options {
+    pub(super) fn options(&self) -> Options {
         let literals = match self.unasked_literal() {
             0 => LiteralMode::Synchronising,
             u64::MAX => LiteralMode::Plus,
@@ -93,7 +72,7 @@ impl Session {
     }
 }
 
-fn misuse(error: InvalidArgument) -> Misuse {
+pub(super) fn misuse(error: InvalidArgument) -> Misuse {
     match error.fault {
         ArgumentFault::ForbiddenByte => Misuse::ForbiddenByte,
         _ => Misuse::InvalidArgument,

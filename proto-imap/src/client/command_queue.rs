@@ -9,7 +9,9 @@ use proto_mail::{PeerError, RecvBuffer, SendBuffer};
 
 use super::authentication::Authentication;
 use super::command_id::CommandId;
-use super::outgoing::{ActiveCommand, CommandKind, Notified, Outgoing, OutgoingCommand, Payload, Sent};
+use super::outgoing::{
+    ActiveCommand, CommandKind, Outgoing, OutgoingCommand, Payload, PayloadProgress, PayloadVerdict, Sent,
+};
 use super::reply_matching::ReplyMatcher;
 use crate::frame::Sync;
 use crate::state::{Outcome, State};
@@ -64,31 +66,35 @@ impl CommandQueue {
         }
         let sent = outgoing.line.write(tx);
         self.replies.part_queued(tx);
-        if matches!(sent, Sent::UpToAPause) {
-            self.active = ActiveCommand::Literal(outgoing);
-            return;
+        match sent {
+            Sent::Completely => {}
+            Sent::UpToAPause => {
+                self.active = ActiveCommand::Literal(outgoing);
+                return;
+            }
+            Sent::UpToPayload(Payload { size, sync: Sync::Synchronising, .. }) => {
+                self.active = ActiveCommand::AppendOffered(outgoing, size);
+                return;
+            }
+            Sent::UpToPayload(Payload { size, sync: Sync::NonSynchronising, .. }) => {
+                self.active = ActiveCommand::AppendPayload(PayloadProgress::new(outgoing, size));
+                return;
+            }
         }
         self.active = match outgoing.command {
-            OutgoingCommand::Append(Payload { size, sync: Sync::Synchronising }) => {
-                self.active = ActiveCommand::AppendOffered { id, size };
-                return;
-            }
-            OutgoingCommand::Append(Payload { size, sync: Sync::NonSynchronising }) => {
-                self.active = ActiveCommand::AppendPayload { id, left: size, announced: Notified::No };
-                return;
-            }
             OutgoingCommand::Authenticate(authentication) => ActiveCommand::Authenticate(id, authentication),
             OutgoingCommand::Idle => ActiveCommand::IdleRequested(id),
             OutgoingCommand::StartTls => ActiveCommand::StartTls(id),
-            OutgoingCommand::Application(_) | OutgoingCommand::Capability | OutgoingCommand::Login => {
-                ActiveCommand::None
-            }
+            OutgoingCommand::Application(_)
+            | OutgoingCommand::Capability
+            | OutgoingCommand::Login
+            | OutgoingCommand::Append => ActiveCommand::None,
         };
         // AUTHENTICATE and IDLE are complete after each line, so the mark moves with each line.
         self.replies.all_queued(id, tx);
     }
 
-    /// Records that a later line of a command was queued: a SASL response, DONE, or the end of a message.
+    /// Records that a later line of a command was queued: a SASL response, or DONE.
     pub(super) fn line_queued(&mut self, id: CommandId, tx: &SendBuffer) {
         self.replies.part_queued(tx);
         self.replies.all_queued(id, tx);
@@ -111,6 +117,11 @@ impl CommandQueue {
 
     /// Ends a completed command. If it was the active one, the next one may be sent. Returns its SASL exchange.
     pub(super) fn end(&mut self, id: CommandId, tx: &mut SendBuffer) -> Option<Box<Authentication>> {
+        if let ActiveCommand::AppendPayload(progress) = &mut self.active
+            && progress.outgoing.id == id
+        {
+            progress.verdict = PayloadVerdict::Rejected;
+        }
         if self.active.ends_with() != Some(id) {
             return None;
         }
@@ -120,15 +131,22 @@ impl CommandQueue {
         }
     }
 
-    /// Sends the next literal of the active command, which the server has asked for.
-    pub(super) fn continue_literal(&mut self, tx: &mut SendBuffer) {
+    /// Continues the active command: the server has asked for its next literal, or its message was sent.
+    ///
+    /// After a rejection only a line end follows the message. The server discards both (RFC 7888 §3).
+    pub(super) fn continue_command(&mut self, tx: &mut SendBuffer) {
         match core::mem::replace(&mut self.active, ActiveCommand::None) {
-            ActiveCommand::Literal(outgoing) => {
-                self.write(outgoing, tx);
-                self.flush(tx);
+            ActiveCommand::Literal(outgoing) => self.write(outgoing, tx),
+            ActiveCommand::AppendOffered(outgoing, size) => {
+                self.active = ActiveCommand::AppendPayload(PayloadProgress::new(outgoing, size));
             }
+            ActiveCommand::AppendPayload(progress) if progress.verdict == PayloadVerdict::Rejected => {
+                tx.put(b"\r\n");
+            }
+            ActiveCommand::AppendPayload(progress) => self.write(progress.outgoing, tx),
             other => self.active = other,
         }
+        self.flush(tx);
     }
 
     /// Matches a completion to its command.

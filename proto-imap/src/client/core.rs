@@ -19,8 +19,7 @@ use super::event::Event;
 use super::session::{Session, Trust};
 use crate::config::Config;
 use crate::state::State;
-use crate::types::AppendCommand;
-use crate::types::{Command, Condition, NameEncoding, Repairs};
+use crate::types::{AppendMessage, Command, Condition, MailboxName, NameEncoding, Repairs, ReplacedMessage};
 
 /// The machine.
 #[derive(Debug)]
@@ -155,11 +154,12 @@ impl Core {
 
     pub(super) fn append(
         &mut self,
-        append: &AppendCommand<'_>,
-        size: u64,
+        replaced: Option<ReplacedMessage>,
+        mailbox: MailboxName<'_>,
+        messages: &[AppendMessage<'_>],
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        self.session()?.append(append, size, tx)
+        self.session()?.append(replaced, mailbox, messages, tx)
     }
 
     pub(super) fn payload(&mut self, payload: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {

@@ -21,8 +21,9 @@ use super::owned_event::OwnedEvent;
 use super::session::Trust;
 use crate::config::Config;
 use crate::state::State;
-use crate::types::AppendCommand;
-use crate::types::{Command, NameEncoding, Repairs};
+use crate::types::{
+    AppendCommand, AppendData, AppendMessage, Command, MailboxName, NameEncoding, Repairs, ReplaceCommand,
+};
 
 /// An IMAP client on one channel: bytes in, events out; commands in, bytes out (RFC 9051).
 ///
@@ -265,17 +266,50 @@ impl<C: Channel> Client<C> {
     ///   server counts these bytes and discards them (RFC 7888 §3); anything else would be taken for a part of them.
     ///
     /// # Errors
-    /// Those of [`send`](Self::send).
+    /// Those of [`send`](Self::send); [`Misuse::TooLarge`] if the message is larger than the server's `APPENDLIMIT=`
+    /// (RFC 7889).
     pub fn append(
         &mut self,
         append: &AppendCommand<'_>,
         size: u64,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        self.core.append(append, size, tx)
+        let AppendCommand { mailbox, flags, date } = *append;
+        let message = AppendMessage { flags, date, data: AppendData::Literal(size) };
+        self.core.append(None, mailbox, &[message], tx)
     }
 
-    /// Queues the next bytes of the message. Returns how many are still missing; at 0 the command is complete.
+    /// Starts to append messages to a mailbox, all of them or none. [`Event::AppendReady`] arrives for each literal of
+    /// `messages`, in order: send its bytes with [`write_payload`](Self::write_payload). Otherwise works like
+    /// [`append`](Self::append). A message of 0 bytes makes the server reject the command (RFC 3502 §6.3.11).
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send); [`Misuse::NotOffered`] as well if there are several messages and the server does
+    /// not list MULTIAPPEND, or if it does not list BINARY, CATENATE or, after UTF-8 was enabled, UTF8=ACCEPT or
+    /// UTF8=ONLY for a message in that form; [`Misuse::TooLarge`] if a message is larger than the server's
+    /// `APPENDLIMIT=`; [`Misuse::InvalidArgument`] if `messages` is empty or has more than
+    /// [`MAX_APPEND_PARTS`](crate::types::MAX_APPEND_PARTS) messages and parts.
+    pub fn append_messages(
+        &mut self,
+        mailbox: MailboxName<'_>,
+        messages: &[AppendMessage<'_>],
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, Error> {
+        self.core.append(None, mailbox, messages, tx)
+    }
+
+    /// Starts to replace a message of the selected mailbox: sends REPLACE or UID REPLACE (RFC 8508). Otherwise works like
+    /// [`append_messages`](Self::append_messages).
+    ///
+    /// # Errors
+    /// Those of that method; [`Misuse::WrongState`] if no mailbox is selected; [`Misuse::NotOffered`] if the server does
+    /// not list REPLACE.
+    pub fn replace(&mut self, replace: &ReplaceCommand<'_>, tx: &mut SendBuffer) -> Result<CommandId, Error> {
+        self.core.append(Some(replace.replaced), replace.mailbox, &[replace.message], tx)
+    }
+
+    /// Queues the next bytes of the message or part. Returns how many are still missing; at 0 it is complete, and the
+    /// client sends what follows it.
     ///
     /// # Errors
     /// [`Misuse::WrongLength`] if there are more bytes than announced: none of them is queued; [`Misuse::WrongState`]

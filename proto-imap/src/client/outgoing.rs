@@ -4,6 +4,7 @@
 //! request before it sends the rest.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -12,6 +13,7 @@ use zeroize::Zeroize;
 
 use super::authentication::Authentication;
 use super::command_id::CommandId;
+use crate::encode::{CommandSink, Sink};
 use crate::frame::{self, LineEnd, Sync};
 use crate::state::Effect;
 
@@ -52,7 +54,7 @@ pub(super) enum OutgoingCommand {
     StartTls,
     Login,
     Authenticate(Box<Authentication>),
-    Append(Payload),
+    Append,
     Idle,
 }
 
@@ -64,19 +66,45 @@ impl OutgoingCommand {
             Self::StartTls => CommandKind::StartTls,
             Self::Login => CommandKind::Login,
             Self::Authenticate(_) => CommandKind::Authenticate,
-            Self::Append(_) => CommandKind::Append,
+            Self::Append => CommandKind::Append,
             Self::Idle => CommandKind::Idle,
         }
     }
 }
 
-/// The message that follows an APPEND command.
+/// A message of an APPEND command, or a part of one. The application provides its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Payload {
+    /// The offset in the command's bytes.
+    pub(super) at: usize,
     /// The number of bytes announced.
     pub(super) size: u64,
     /// Whether the client waits for a continuation request before it sends them.
     pub(super) sync: Sync,
+}
+
+/// An encoded APPEND command, with the places where the client waits or sends a message.
+#[derive(Debug, Default)]
+pub(super) struct AppendBuffer {
+    pub(super) bytes: Vec<u8>,
+    pub(super) pauses: Vec<usize>,
+    pub(super) payloads: VecDeque<Payload>,
+}
+
+impl Sink for AppendBuffer {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+}
+
+impl CommandSink for AppendBuffer {
+    fn pause(&mut self) {
+        self.pauses.push(self.bytes.len());
+    }
+
+    fn payload(&mut self, size: u64, sync: Sync) {
+        self.payloads.push_back(Payload { at: self.bytes.len(), size, sync });
+    }
 }
 
 /// A command that has not been sent completely.
@@ -92,6 +120,8 @@ pub(super) struct OutgoingLine {
     bytes: Vec<u8>,
     /// Offsets in `bytes`, ascending. The bytes after an offset wait for a continuation request.
     pauses: Vec<usize>,
+    /// The messages between the bytes.
+    payloads: VecDeque<Payload>,
     privacy: Privacy,
     begun: Begun,
 }
@@ -117,12 +147,23 @@ pub(super) enum Privacy {
 pub(super) enum Sent {
     Completely,
     UpToAPause,
+    UpToPayload(Payload),
 }
 
 impl OutgoingLine {
     /// Creates a line without secrets.
     pub(super) const fn public(bytes: Vec<u8>, pauses: Vec<usize>) -> Self {
-        Self { bytes, pauses, privacy: Privacy::Public, begun: Begun::No }
+        Self::new(bytes, pauses, VecDeque::new(), Privacy::Public)
+    }
+
+    const fn new(bytes: Vec<u8>, pauses: Vec<usize>, payloads: VecDeque<Payload>, privacy: Privacy) -> Self {
+        Self { bytes, pauses, payloads, privacy, begun: Begun::No }
+    }
+
+    /// Creates a line with messages between its bytes.
+    pub(super) fn append(buffer: AppendBuffer) -> Self {
+        let AppendBuffer { bytes, pauses, payloads } = buffer;
+        Self::new(bytes, pauses, payloads, Privacy::Public)
     }
 
     /// Creates a line without literals and secrets.
@@ -132,7 +173,7 @@ impl OutgoingLine {
 
     /// Creates a line whose bytes from `after` on are secret.
     pub(super) const fn secret(bytes: Vec<u8>, pauses: Vec<usize>, after: usize) -> Self {
-        Self { bytes, pauses, privacy: Privacy::Secret { after }, begun: Begun::No }
+        Self::new(bytes, pauses, VecDeque::new(), Privacy::Secret { after })
     }
 
     /// Writes the first line if it announces a literal. Returns false if it ends the command, or was written before.
@@ -150,18 +191,35 @@ impl OutgoingLine {
         true
     }
 
-    /// Writes the bytes up to the next pause.
+    /// Writes the bytes up to the next pause or message.
     pub(super) fn write(&mut self, tx: &mut SendBuffer) -> Sent {
-        let end = if self.pauses.is_empty() { self.bytes.len() } else { self.pauses.remove(0) };
-        self.put(end.min(self.bytes.len()), tx);
-        if self.bytes.is_empty() { Sent::Completely } else { Sent::UpToAPause }
+        let pause = self.pauses.first().copied();
+        let payload = self.payloads.front().copied();
+        match (payload, pause) {
+            (Some(payload), pause) if pause.is_none_or(|pause| payload.at <= pause) => {
+                self.payloads.pop_front();
+                self.put(payload.at, tx);
+                Sent::UpToPayload(payload)
+            }
+            (_, Some(pause)) => {
+                self.pauses.remove(0);
+                self.put(pause, tx);
+                Sent::UpToAPause
+            }
+            _ => {
+                self.put(self.bytes.len(), tx);
+                Sent::Completely
+            }
+        }
     }
 
     /// Writes the first `end` bytes.
     fn put(&mut self, end: usize, tx: &mut SendBuffer) {
+        let end = end.min(self.bytes.len());
         let mut part = self.bytes.split_off(end);
         core::mem::swap(&mut part, &mut self.bytes);
         self.pauses.iter_mut().for_each(|pause| *pause = pause.saturating_sub(end));
+        self.payloads.iter_mut().for_each(|payload| payload.at = payload.at.saturating_sub(end));
         match self.privacy {
             Privacy::Public => tx.put(&part),
             Privacy::Secret { after } => {
@@ -180,9 +238,10 @@ impl OutgoingLine {
 /// Shows neither the bytes nor their number, because they may be a password.
 impl fmt::Debug for OutgoingLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes: _, pauses, privacy, begun } = self;
+        let Self { bytes: _, pauses, payloads, privacy, begun } = self;
         f.debug_struct("OutgoingLine")
             .field("pauses", &pauses.len())
+            .field("payloads", payloads)
             .field("privacy", privacy)
             .field("begun", begun)
             .finish()
@@ -205,9 +264,9 @@ pub(super) enum ActiveCommand {
     /// The client waits for a continuation request before it sends the command's next literal.
     Literal(Outgoing),
     /// The client waits for a continuation request before it sends an APPEND's message of `size` bytes.
-    AppendOffered { id: CommandId, size: u64 },
-    /// An APPEND's message is being sent.
-    AppendPayload { id: CommandId, left: u64, announced: Notified },
+    AppendOffered(Outgoing, u64),
+    /// An APPEND's message is being sent, or a part of one.
+    AppendPayload(PayloadProgress),
     /// AUTHENTICATE: the client sends a line for each line of the server.
     Authenticate(CommandId, Box<Authentication>),
     /// IDLE was sent; the server has not answered.
@@ -218,6 +277,31 @@ pub(super) enum ActiveCommand {
     Idle(CommandId),
     /// STARTTLS was sent: nothing else is sent in cleartext.
     StartTls(CommandId),
+}
+
+/// A message that is being sent, and the command to which it belongs.
+#[derive(Debug)]
+pub(super) struct PayloadProgress {
+    /// The rest of the command.
+    pub(super) outgoing: Outgoing,
+    /// How many bytes of the message are missing.
+    pub(super) left: u64,
+    pub(super) announced: Notified,
+    pub(super) verdict: PayloadVerdict,
+}
+
+impl PayloadProgress {
+    pub(super) const fn new(outgoing: Outgoing, size: u64) -> Self {
+        Self { outgoing, left: size, announced: Notified::No, verdict: PayloadVerdict::Open }
+    }
+}
+
+/// Whether the server has rejected a command whose message is being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PayloadVerdict {
+    Open,
+    /// The client sends the message to its end, and nothing of the rest of the command.
+    Rejected,
 }
 
 /// Whether the machine has reported that the application may write an APPEND's message.
@@ -235,21 +319,20 @@ impl ActiveCommand {
 
     /// Returns whether the machine must still report that the application may write an APPEND's message.
     pub(super) const fn is_unannounced(&self) -> bool {
-        matches!(self, Self::AppendPayload { announced: Notified::No, .. })
+        matches!(self, Self::AppendPayload(PayloadProgress { announced: Notified::No, .. }))
     }
 
     /// Returns the command whose completion lets the next one be sent. An APPEND's message is sent completely first,
     /// even if the server has rejected it.
     pub(super) fn ends_with(&self) -> Option<CommandId> {
         match self {
-            Self::Literal(outgoing) => Some(outgoing.id),
-            Self::AppendOffered { id, .. }
-            | Self::Authenticate(id, _)
+            Self::Literal(outgoing) | Self::AppendOffered(outgoing, _) => Some(outgoing.id),
+            Self::Authenticate(id, _)
             | Self::IdleRequested(id)
             | Self::IdleCancelled(id)
             | Self::Idle(id)
             | Self::StartTls(id) => Some(*id),
-            Self::AppendPayload { .. } | Self::None => None,
+            Self::AppendPayload(_) | Self::None => None,
         }
     }
 }

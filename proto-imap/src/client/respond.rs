@@ -86,8 +86,8 @@ impl Session {
     fn continuation(&mut self, bytes: &[u8], tx: &mut SendBuffer) -> Result<(), Error> {
         self.commands.replies.check_continuation(tx)?;
         match self.commands.active {
-            ActiveCommand::Literal(_) => self.commands.continue_literal(tx),
-            ActiveCommand::AppendOffered { id, size } => self.begin_payload(id, size, tx),
+            ActiveCommand::Literal(_) => self.commands.continue_command(tx),
+            ActiveCommand::AppendOffered(..) => self.begin_payload(tx),
             ActiveCommand::IdleRequested(id) => {
                 self.commands.active = ActiveCommand::Idle(id);
                 self.pending.push_back(PendingEvent::Idling(id));
@@ -101,7 +101,7 @@ impl Session {
                 self.challenge(text.trim_ascii(), tx)?;
             }
             ActiveCommand::None
-            | ActiveCommand::AppendPayload { .. }
+            | ActiveCommand::AppendPayload(_)
             | ActiveCommand::Idle(_)
             | ActiveCommand::StartTls(_) => return Err(PeerError::UnexpectedContinuation.into()),
         }

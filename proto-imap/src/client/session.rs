@@ -346,7 +346,7 @@ impl Session {
             (_, Input::Fetch(_), _) => (WaitFor::Remainder, waits.rest),
             _ if self.reader.remainder == Remainder::Awaited => (WaitFor::Remainder, waits.rest),
             (_, _, ActiveCommand::Idle(_)) => (WaitFor::Idle, waits.idle),
-            (_, _, ActiveCommand::AppendPayload { .. }) => {
+            (_, _, ActiveCommand::AppendPayload(_)) => {
                 return Wait::forever(WaitFor::Application, self.generation);
             }
             _ if !self.commands.is_empty() => (WaitFor::Reply, waits.reply),

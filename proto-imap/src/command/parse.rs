@@ -53,8 +53,16 @@ fn named<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
         CommandName::Noop => (rest, Command::Noop),
         CommandName::Unauthenticate => (rest, Command::Unauthenticate),
         CommandName::Unselect => (rest, Command::Unselect),
-        CommandName::Append | CommandName::Authenticate | CommandName::Login | CommandName::StartTls => {
-            return expected(i, "a command that is neither APPEND, AUTHENTICATE, LOGIN nor STARTTLS");
+        CommandName::Append
+        | CommandName::Authenticate
+        | CommandName::Login
+        | CommandName::Replace
+        | CommandName::StartTls
+        | CommandName::UidReplace => {
+            return expected(
+                i,
+                "a command that is neither APPEND, REPLACE, AUTHENTICATE, LOGIN nor STARTTLS",
+            );
         }
         CommandName::Other => return raw(rest, word, cx),
         _ if rest.first() != Some(&b' ') => return expected(rest, "a space and arguments"),

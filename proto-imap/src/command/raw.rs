@@ -81,7 +81,7 @@ impl<'i> RawCommand<'i> {
 
     /// Returns whether the machines must handle the command.
     fn has_its_own(&self) -> bool {
-        const MORE: [&[u8]; 3] = [b"COMPRESS", b"DONE", b"REPLACE"];
+        const MORE: [&[u8]; 2] = [b"COMPRESS", b"DONE"];
         matches!(
             self.name(),
             CommandName::Append
@@ -92,6 +92,7 @@ impl<'i> RawCommand<'i> {
                 | CommandName::Idle
                 | CommandName::Login
                 | CommandName::Logout
+                | CommandName::Replace
                 | CommandName::Select
                 | CommandName::StartTls
                 | CommandName::Unauthenticate

@@ -30,6 +30,12 @@ const LONGEST_QUOTED: usize = 1024;
 pub trait CommandSink: Sink {
     /// Marks a pause: the bytes so far can be sent, the following bytes wait for a continuation request (`+`).
     fn pause(&mut self);
+
+    /// Marks the place of a literal whose bytes the caller sends: a message of APPEND, or a part of one. Its
+    /// announcement was written last.
+    fn payload(&mut self, size: u64, sync: Sync) {
+        let _ = (size, sync);
+    }
 }
 
 /// An encoded command, with the places where the client waits for a continuation request.

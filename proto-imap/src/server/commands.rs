@@ -9,6 +9,7 @@ use super::event::{CoreEvent, Reply};
 use super::expunges::Expunges;
 use super::refusal::Refusal;
 use super::session::{Found, Session, Turn};
+use crate::append::elements;
 use crate::client::Trust;
 use crate::frame::{self, FrameStep, LineEnd, LiteralHeader, Sync};
 use crate::parse;
@@ -62,13 +63,10 @@ impl Session {
                 Err(refusal) => refusal,
                 Ok(name) => {
                     let line = rx.bytes().get(..end).unwrap_or_default();
-                    let is_message = name == CommandName::Append && parse::is_append_payload(line);
-                    let takes_it = is_message && announced.size <= self.config.limits.message;
-                    if takes_it || (!is_message && name == CommandName::Append && !is_mailbox(line)) {
-                        return Ok(Found::Append(end, announced));
+                    if is_append(name) && !elements::announces_mailbox(line) {
+                        return Ok(Found::Append(end, Some(announced)));
                     }
                     match self.literal_refusal(announced) {
-                        _ if is_message => Refusal::no("NO [TOOBIG]", "the message is too large"),
                         Some(refusal) => refusal,
                         None => match self.reader.framer.keep(end, announced, &self.config.limits) {
                             Ok(()) => {
@@ -99,7 +97,7 @@ impl Session {
     }
 
     /// Returns why a literal of a command is rejected; `None` if it is accepted.
-    fn literal_refusal(&self, announced: LiteralHeader) -> Option<Refusal> {
+    pub(super) fn literal_refusal(&self, announced: LiteralHeader) -> Option<Refusal> {
         let held = usize::try_from(announced.size).unwrap_or(usize::MAX);
         let authenticated = self.state.is_authenticated();
         if held > self.config.limits.literal || (!authenticated && announced.size > frame::LITERAL_MINUS) {
@@ -222,6 +220,7 @@ impl Session {
             CommandName::Capability | CommandName::Logout | CommandName::Idle | CommandName::Enable => {
                 self.own_command(len, rx, tx)
             }
+            _ if is_append(name) => Ok(Found::Append(len, None)),
             CommandName::Esearch if !self.state.is_selected() => {
                 let bytes = rx.bytes().get(..len).unwrap_or_default();
                 match parse::command(bytes, &self.context) {
@@ -394,10 +393,9 @@ impl Session {
     }
 }
 
-/// Returns whether the literal that ends this line of an APPEND is its mailbox name.
-fn is_mailbox(line: &[u8]) -> bool {
-    matches!(parse::command_name(line), Ok((_, _, [b' ', b'{', ..])))
-        && memchr::memchr(b'\n', line).is_some_and(|end| end + 1 == line.len())
+/// Returns whether the command appends messages, which are not kept in memory.
+const fn is_append(name: CommandName) -> bool {
+    matches!(name, CommandName::Append | CommandName::Replace | CommandName::UidReplace)
 }
 
 /// Returns whether a line, seen alone, announces a literal.

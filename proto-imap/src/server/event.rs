@@ -10,7 +10,7 @@ use proto_mail::token::Token;
 use proto_mail::{AuthRequest, Channel, StartTlsRequest};
 
 use crate::parse::UnparsedCommand;
-use crate::types::{Command, DateTime, FlagList, MailboxName};
+use crate::types::{AppendForm, CatenatePart, Command, DateTime, FlagList, MailboxName, ReplacedMessage};
 
 /// An event of the session.
 pub enum Event<'i, C: Channel> {
@@ -22,26 +22,58 @@ pub enum Event<'i, C: Channel> {
     /// The client asks to start TLS. Answer with [`Server::accept_starttls`](super::Server::accept_starttls) or
     /// [`Server::refuse_starttls`](super::Server::refuse_starttls). Under TLS this variant has no values.
     StartTls(C::StartTls<StartTlsRequest>),
-    /// The client wants to append a message to a mailbox. Answer with
+    /// The client wants to append a message to a mailbox (APPEND, REPLACE). Answer with
     /// [`Server::accept_literal`](super::Server::accept_literal) or
-    /// [`Server::reject_literal`](super::Server::reject_literal).
+    /// [`Server::reject_literal`](super::Server::reject_literal). The chunks of the message follow, or its parts if it
+    /// consists of parts; then [`AppendNext`](Self::AppendNext) or [`AppendEnd`](Self::AppendEnd).
     Append {
         /// The mailbox.
         mailbox: MailboxName<'i>,
+        /// The message of the selected mailbox that the new one replaces (REPLACE, RFC 8508). Remove it only when the
+        /// whole command succeeds. `None` for APPEND.
+        replaced: Option<ReplacedMessage>,
         /// The message's flags.
         flags: FlagList<'i>,
         /// The message's internal date; `None` means now.
         date: Option<DateTime>,
-        /// The message's size in bytes.
+        /// How the message is sent. The server checks that the configuration offers the form.
+        form: AppendForm,
+        /// The message's size in bytes; 0 for [`AppendForm::Catenate`].
         size: u64,
         /// The token that answers.
         offer: LiteralOffer,
     },
-    /// The next bytes of the message.
+    /// The message is complete, and the client wants to append another one to the same mailbox (MULTIAPPEND, RFC 3502).
+    /// Answer as [`Append`](Self::Append). Only [`AppendEnd`](Self::AppendEnd) makes the messages permanent, all of them
+    /// or none.
+    AppendNext {
+        /// The message's flags.
+        flags: FlagList<'i>,
+        /// The message's internal date; `None` means now.
+        date: Option<DateTime>,
+        /// How the message is sent.
+        form: AppendForm,
+        /// The message's size in bytes; 0 for [`AppendForm::Catenate`].
+        size: u64,
+        /// The token that answers.
+        offer: LiteralOffer,
+    },
+    /// The next part of a message that consists of parts (CATENATE, RFC 4469). Answer as [`Append`](Self::Append). The
+    /// chunks of a literal follow; a URL is complete. Reject a URL that cannot be resolved with
+    /// [`ResponseCode::BadUrl`](crate::types::ResponseCode::BadUrl). The server limits the sum of the literals to
+    /// [`Limits::message`](proto_mail::Limits::message); the application counts the contents of URLs as well.
+    AppendPart {
+        /// The part.
+        part: CatenatePart<'i>,
+        /// The token that answers.
+        offer: LiteralOffer,
+    },
+    /// The next bytes of the message or of its part.
     AppendChunk(&'i [u8]),
-    /// The message is complete. Answer with [`Server::reply`](super::Server::reply).
+    /// All messages are complete. Answer with [`Server::reply`](super::Server::reply).
     AppendEnd(Reply),
-    /// The bytes after the message were invalid, and the command was rejected. Discard the message.
+    /// The server has rejected an APPEND or REPLACE: invalid bytes follow a message, a form is not offered, a limit is
+    /// exceeded, or the client has cancelled the command. Discard all of its messages.
     AppendAborted,
     /// The client has started IDLE. Report changes as data. Answer the token after [`Done`](Self::Done).
     Idle(Reply),
@@ -59,13 +91,25 @@ impl<C: Channel> fmt::Debug for Event<'_, C> {
             Self::Command(command, reply) => f.debug_tuple("Command").field(command).field(reply).finish(),
             Self::Auth(request) => f.debug_tuple("Auth").field(request).finish(),
             Self::StartTls(request) => f.debug_tuple("StartTls").field(request).finish(),
-            Self::Append { mailbox, flags, date, size, .. } => f
+            Self::Append { mailbox, replaced, flags, date, form, size, .. } => f
                 .debug_struct("Append")
                 .field("mailbox", mailbox)
+                .field("replaced", replaced)
                 .field("flags", flags)
                 .field("date", date)
+                .field("form", form)
                 .field("size", size)
                 .finish_non_exhaustive(),
+            Self::AppendNext { flags, date, form, size, .. } => f
+                .debug_struct("AppendNext")
+                .field("flags", flags)
+                .field("date", date)
+                .field("form", form)
+                .field("size", size)
+                .finish_non_exhaustive(),
+            Self::AppendPart { part, .. } => {
+                f.debug_struct("AppendPart").field("part", part).finish_non_exhaustive()
+            }
             Self::AppendChunk(chunk) => f.debug_tuple("AppendChunk").field(&chunk.len()).finish(),
             Self::AppendEnd(reply) => f.debug_tuple("AppendEnd").field(reply).finish(),
             Self::AppendAborted => f.write_str("AppendAborted"),
@@ -84,9 +128,22 @@ pub(super) enum CoreEvent<'i> {
     StartTls(StartTlsRequest),
     Append {
         mailbox: MailboxName<'i>,
+        replaced: Option<ReplacedMessage>,
         flags: FlagList<'i>,
         date: Option<DateTime>,
+        form: AppendForm,
         size: u64,
+        offer: LiteralOffer,
+    },
+    AppendNext {
+        flags: FlagList<'i>,
+        date: Option<DateTime>,
+        form: AppendForm,
+        size: u64,
+        offer: LiteralOffer,
+    },
+    AppendPart {
+        part: CatenatePart<'i>,
         offer: LiteralOffer,
     },
     AppendChunk(&'i [u8]),
@@ -105,9 +162,13 @@ impl<'i> CoreEvent<'i> {
             Self::Auth(request) => return C::auth(request).map(Event::Auth),
             Self::StartTls(request) => return C::starttls(request).map(Event::StartTls),
             Self::Command(command, reply) => Event::Command(command, reply),
-            Self::Append { mailbox, flags, date, size, offer } => {
-                Event::Append { mailbox, flags, date, size, offer }
+            Self::Append { mailbox, replaced, flags, date, form, size, offer } => {
+                Event::Append { mailbox, replaced, flags, date, form, size, offer }
             }
+            Self::AppendNext { flags, date, form, size, offer } => {
+                Event::AppendNext { flags, date, form, size, offer }
+            }
+            Self::AppendPart { part, offer } => Event::AppendPart { part, offer },
             Self::AppendChunk(chunk) => Event::AppendChunk(chunk),
             Self::AppendEnd(reply) => Event::AppendEnd(reply),
             Self::AppendAborted => Event::AppendAborted,

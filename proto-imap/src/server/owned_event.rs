@@ -7,7 +7,9 @@ use proto_mail::{AuthRequest, Channel, StartTlsRequest};
 
 use super::event::{Event, LiteralOffer, Reply};
 use crate::parse::UnparsedCommand;
-use crate::types::{Command, DateTime, FlagList, MailboxName, Owned};
+use crate::types::{
+    AppendForm, CatenatePart, Command, DateTime, FlagList, MailboxName, Owned, ReplacedMessage,
+};
 
 /// An [`Event`] that borrows nothing: a channel, another thread or an async stream can carry it.
 ///
@@ -28,12 +30,36 @@ pub enum OwnedEvent<C: Channel> {
     Append {
         /// The mailbox.
         mailbox: Owned<MailboxName<'static>>,
+        /// The message that the new one replaces.
+        replaced: Option<ReplacedMessage>,
         /// The message's flags.
         flags: Owned<FlagList<'static>>,
         /// The message's internal date; `None` means now.
         date: Option<DateTime>,
+        /// How the message is sent.
+        form: AppendForm,
         /// The message's size in bytes.
         size: u64,
+        /// The token that answers.
+        offer: LiteralOffer,
+    },
+    /// See [`Event::AppendNext`].
+    AppendNext {
+        /// The message's flags.
+        flags: Owned<FlagList<'static>>,
+        /// The message's internal date; `None` means now.
+        date: Option<DateTime>,
+        /// How the message is sent.
+        form: AppendForm,
+        /// The message's size in bytes.
+        size: u64,
+        /// The token that answers.
+        offer: LiteralOffer,
+    },
+    /// See [`Event::AppendPart`].
+    AppendPart {
+        /// The part.
+        part: Owned<CatenatePart<'static>>,
         /// The token that answers.
         offer: LiteralOffer,
     },
@@ -61,13 +87,19 @@ impl<C: Channel> Event<'_, C> {
             Self::Command(command, reply) => OwnedEvent::Command(command.into_owned(), reply),
             Self::Auth(request) => OwnedEvent::Auth(request),
             Self::StartTls(request) => OwnedEvent::StartTls(request),
-            Self::Append { mailbox, flags, date, size, offer } => OwnedEvent::Append {
+            Self::Append { mailbox, replaced, flags, date, form, size, offer } => OwnedEvent::Append {
                 mailbox: mailbox.into_owned(),
+                replaced,
                 flags: flags.into_owned(),
                 date,
+                form,
                 size,
                 offer,
             },
+            Self::AppendNext { flags, date, form, size, offer } => {
+                OwnedEvent::AppendNext { flags: flags.into_owned(), date, form, size, offer }
+            }
+            Self::AppendPart { part, offer } => OwnedEvent::AppendPart { part: part.into_owned(), offer },
             Self::AppendChunk(bytes) => OwnedEvent::AppendChunk(bytes.to_vec()),
             Self::AppendEnd(reply) => OwnedEvent::AppendEnd(reply),
             Self::AppendAborted => OwnedEvent::AppendAborted,
@@ -87,9 +119,19 @@ impl<C: Channel> OwnedEvent<C> {
             Self::Command(command, reply) => handle(Event::Command(command.view(), reply)),
             Self::Auth(request) => handle(Event::Auth(request)),
             Self::StartTls(request) => handle(Event::StartTls(request)),
-            Self::Append { mailbox, flags, date, size, offer } => {
-                handle(Event::Append { mailbox: mailbox.view(), flags: flags.view(), date, size, offer })
+            Self::Append { mailbox, replaced, flags, date, form, size, offer } => handle(Event::Append {
+                mailbox: mailbox.view(),
+                replaced,
+                flags: flags.view(),
+                date,
+                form,
+                size,
+                offer,
+            }),
+            Self::AppendNext { flags, date, form, size, offer } => {
+                handle(Event::AppendNext { flags: flags.view(), date, form, size, offer })
             }
+            Self::AppendPart { part, offer } => handle(Event::AppendPart { part: part.view(), offer }),
             Self::AppendChunk(bytes) => handle(Event::AppendChunk(&bytes)),
             Self::AppendEnd(reply) => handle(Event::AppendEnd(reply)),
             Self::AppendAborted => handle(Event::AppendAborted),
@@ -107,13 +149,25 @@ impl<C: Channel> fmt::Debug for OwnedEvent<C> {
             Self::Command(command, reply) => f.debug_tuple("Command").field(command).field(reply).finish(),
             Self::Auth(request) => f.debug_tuple("Auth").field(request).finish(),
             Self::StartTls(request) => f.debug_tuple("StartTls").field(request).finish(),
-            Self::Append { mailbox, flags, date, size, .. } => f
+            Self::Append { mailbox, replaced, flags, date, form, size, .. } => f
                 .debug_struct("Append")
                 .field("mailbox", mailbox)
+                .field("replaced", replaced)
                 .field("flags", flags)
                 .field("date", date)
+                .field("form", form)
                 .field("size", size)
                 .finish_non_exhaustive(),
+            Self::AppendNext { flags, date, form, size, .. } => f
+                .debug_struct("AppendNext")
+                .field("flags", flags)
+                .field("date", date)
+                .field("form", form)
+                .field("size", size)
+                .finish_non_exhaustive(),
+            Self::AppendPart { part, .. } => {
+                f.debug_struct("AppendPart").field("part", part).finish_non_exhaustive()
+            }
             Self::AppendChunk(chunk) => f.debug_tuple("AppendChunk").field(&chunk.len()).finish(),
             Self::AppendEnd(reply) => f.debug_tuple("AppendEnd").field(reply).finish(),
             Self::AppendAborted => f.write_str("AppendAborted"),

@@ -11,7 +11,6 @@ use super::refusal::Refusal;
 use super::session::{Session, Turn, Verdict};
 use super::unfinished::Unfinished;
 use crate::encode;
-use crate::frame::Sync;
 use crate::state::{Effect, Outcome, State};
 use crate::types::{Condition, Response, StatusResponse, Untagged};
 
@@ -116,10 +115,7 @@ impl Session {
                 return Ok(true);
             }
             Turn::StartTls => self.put_tagged("NO [UNAVAILABLE]", "TLS is not available now", tx),
-            Turn::Literal(left, Sync::NonSynchronising) => {
-                let refusal = self.line(refusal.condition, refusal.text);
-                self.turn = Turn::Discarding { left, refusal };
-            }
+            Turn::Offer(offered) => self.offer_dropped(&offered, &refusal, tx),
             Turn::Reply { effect, .. } => {
                 self.put_tagged(refusal.condition, refusal.text, tx);
                 self.change_state(effect, Outcome::Failure);

@@ -11,6 +11,7 @@ use proto_mail::token::TokenIssuer;
 use proto_mail::trace::TraceKind;
 use proto_mail::{AuthRequest, Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
+use super::append::{AppendProgress, LineFound, OfferedElement};
 use super::counters::{Counters, MessageCounts};
 use super::event::CoreEvent;
 use super::expunges::Expunges;
@@ -19,7 +20,7 @@ use super::tag::CommandTag;
 use super::unfinished::Unfinished;
 use crate::client::Trust;
 use crate::config::Config;
-use crate::frame::{FrameStep, Framer, LiteralHeader, Sync};
+use crate::frame::{FrameStep, Framer, LiteralHeader};
 use crate::parse::Context;
 use crate::redaction;
 use crate::state::{Effect, State};
@@ -32,10 +33,10 @@ pub(super) enum Turn {
     /// The client sends the rest of a rejected command: this many bytes of a literal, then a line. The server
     /// discards them, then sends the refusal.
     Discarding { left: u64, refusal: Vec<u8> },
-    /// The client sends an APPEND's message; this many of its bytes are missing.
-    Message(u64),
-    /// The client sends the end of an APPEND command.
-    MessageEnd,
+    /// The client sends an APPEND's message, or a part of it; this many of its bytes are missing.
+    Message(u64, AppendProgress),
+    /// The client sends the rest of an APPEND command: its end, or another message or part.
+    AppendRest(AppendProgress),
     /// The client idles; the application may report changes.
     Idling,
     /// The client sends the next message of a SASL exchange.
@@ -48,8 +49,8 @@ pub(super) enum Turn {
     Verdict(Verdict),
     /// The application decides whether TLS starts.
     StartTls,
-    /// The application decides whether the client may send a message of this size.
-    Literal(u64, Sync),
+    /// The application decides whether the client may append this message or part of one.
+    Offer(OfferedElement),
     /// A rejection is delayed, which slows down guessing.
     Delay(Refusal),
 }
@@ -76,7 +77,7 @@ impl Turn {
     pub(super) const fn needs_token(&self) -> bool {
         matches!(
             self,
-            Self::Reply { .. } | Self::IdleReply | Self::Verdict(_) | Self::StartTls | Self::Literal(..)
+            Self::Reply { .. } | Self::IdleReply | Self::Verdict(_) | Self::StartTls | Self::Offer(_)
         )
     }
 
@@ -86,8 +87,8 @@ impl Turn {
             self,
             Self::Command
                 | Self::Discarding { .. }
-                | Self::Message(_)
-                | Self::MessageEnd
+                | Self::Message(..)
+                | Self::AppendRest(_)
                 | Self::Idling
                 | Self::Sasl(_)
         )
@@ -266,13 +267,24 @@ impl Session {
                         return Ok(Some(self.append(bytes, announced, tx)?));
                     }
                 },
-                Turn::Message(0) => self.turn = Turn::MessageEnd,
-                Turn::Message(left) => {
+                Turn::Message(0, append) => self.turn = Turn::AppendRest(append),
+                Turn::AppendRest(append) => match self.append_line(append, rx, tx)? {
+                    LineFound::Line(end, append) => {
+                        if rx.is_traced() {
+                            redaction::trace_line(end, TraceKind::Unknown, rx);
+                        }
+                        let bytes = rx.bytes().get(..end).unwrap_or_default();
+                        return Ok(Some(self.append_rest(append, bytes, tx)?));
+                    }
+                    LineFound::Rejected => return Ok(Some(CoreEvent::AppendAborted)),
+                    LineFound::More => return self.at_end(rx),
+                },
+                Turn::Message(left, append) => {
                     if rx.is_empty() {
                         return self.at_end(rx);
                     }
                     rx.trace_span(usize::try_from(left).unwrap_or(usize::MAX), TraceKind::Data);
-                    return Ok(Some(self.message_chunk(left, rx)));
+                    return Ok(Some(self.message_chunk(left, append, rx)));
                 }
                 _ => match self.other_line(rx, tx)? {
                     Found::More => return self.at_end(rx),
@@ -298,9 +310,7 @@ impl Session {
             FrameStep::More => return Ok(Found::More),
             FrameStep::Complete(end) => (end, None),
             FrameStep::Literal(end, announced) => (end, Some(announced)),
-            FrameStep::Endless(..) => {
-                return Err(self.fail(Limit::Literal.into(), "the literal is larger than the limit", tx));
-            }
+            FrameStep::Endless(..) => return Err(self.endless_literal(tx)),
         };
         self.step_done();
         self.reader.remainder = Remainder::None;
@@ -309,10 +319,6 @@ impl Session {
             Turn::Discarding { .. } => {
                 redaction::trace_line(end, TraceKind::Unknown, rx);
                 Ok(self.discard_line(announced, tx))
-            }
-            Turn::MessageEnd => {
-                redaction::trace_line(end, TraceKind::Unknown, rx);
-                self.message_end(end, announced, tx)
             }
             Turn::Idling => {
                 let found = self.idle_line(end, rx, tx);
@@ -330,6 +336,11 @@ impl Session {
             }
             _ => Ok(Found::Silent),
         }
+    }
+
+    /// Ends the session because of a literal whose end cannot be found.
+    pub(super) fn endless_literal(&self, tx: &mut SendBuffer) -> Error {
+        self.fail(Limit::Literal.into(), "the literal is larger than the limit", tx)
     }
 
     /// Takes the framer's next step. A line or a command over its limit ends the session, because the start of the
@@ -389,12 +400,12 @@ impl Session {
         let (awaited, after) = match &self.turn {
             Turn::Delay(_) => (WaitFor::Delay, waits.delay),
             Turn::Idling => (WaitFor::Command, waits.command),
-            Turn::Message(_) | Turn::Discarding { .. } => (WaitFor::Data, waits.data),
-            Turn::Sasl(_) | Turn::MessageEnd => (WaitFor::Remainder, waits.rest),
+            Turn::Message(..) | Turn::Discarding { .. } => (WaitFor::Data, waits.data),
+            Turn::Sasl(_) | Turn::AppendRest(_) => (WaitFor::Remainder, waits.rest),
             Turn::Command if self.reader.remainder == Remainder::Awaited => (WaitFor::Remainder, waits.rest),
             Turn::Command if self.state.is_authenticated() => (WaitFor::Command, waits.command),
             Turn::Command => (WaitFor::Command, waits.authentication),
-            Turn::Reply { .. } | Turn::IdleReply | Turn::Verdict(_) | Turn::StartTls | Turn::Literal(..) => {
+            Turn::Reply { .. } | Turn::IdleReply | Turn::Verdict(_) | Turn::StartTls | Turn::Offer(_) => {
                 return application;
             }
         };
@@ -424,8 +435,8 @@ pub(super) enum Found {
     Event(CoreEvent<'static>),
     /// A command of this many bytes, for the application.
     Command(usize),
-    /// An APPEND command of this many bytes, up to the announcement of this message.
-    Append(usize, LiteralHeader),
+    /// The first line of an APPEND or REPLACE command, and the literal that it announces.
+    Append(usize, Option<LiteralHeader>),
 }
 
 /// Shows all state that affects behavior, except the configuration. A delayed refusal contains bytes of the client,
