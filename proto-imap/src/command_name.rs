@@ -62,6 +62,8 @@ names! {
     Check = "CHECK",
     /// `CLOSE`
     Close = "CLOSE",
+    /// `COMPRESS`
+    Compress = "COMPRESS",
     /// `COPY`
     Copy = "COPY",
     /// `CREATE`

@@ -18,6 +18,7 @@ pub(crate) type AnyOf = &'static [&'static str];
 /// The commands of extensions, each with the capabilities that announce it. Any one of them is sufficient.
 const REQUIRED_CAPABILITIES: &[(CommandName, AnyOf)] = &[
     (CommandName::CancelUpdate, &["CONTEXT=SEARCH", "CONTEXT=SORT"]),
+    (CommandName::Compress, &["COMPRESS=DEFLATE"]),
     (CommandName::Enable, &["ENABLE", "IMAP4rev2"]),
     (CommandName::Esearch, &["MULTISEARCH"]),
     (CommandName::Id, &["ID"]),

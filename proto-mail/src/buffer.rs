@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use zeroize::Zeroize;
 
+use self::compression::InputCompression;
 use crate::trace::{RecvTrace, SendTrace, TraceBuffer, TraceKind, TraceSpan};
 
 /// Input that was received from the peer and not yet consumed.
@@ -28,6 +29,7 @@ pub struct RecvBuffer {
     searched: usize,
     received: u64,
     closed: bool,
+    compression: InputCompression,
     reading: Option<Box<RecvTrace>>,
 }
 
@@ -46,7 +48,16 @@ impl RecvBuffer {
     /// Creates an empty buffer that holds no memory yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { memory: Vec::new(), start: 0, end: 0, searched: 0, received: 0, closed: false, reading: None }
+        Self {
+            memory: Vec::new(),
+            start: 0,
+            end: 0,
+            searched: 0,
+            received: 0,
+            closed: false,
+            compression: InputCompression::Settled,
+            reading: None,
+        }
     }
 
     /// Returns everything that was received and not consumed.
@@ -276,6 +287,8 @@ pub struct SendBuffer {
     offset: usize,
     queued: u64,
     sent: u64,
+    /// The position from which on the driver has to compress.
+    compress_from: Option<u64>,
     writing: Option<Box<SendTrace>>,
 }
 
@@ -321,7 +334,7 @@ impl SendBuffer {
     /// Creates an empty buffer that holds no memory yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { segments: VecDeque::new(), offset: 0, queued: 0, sent: 0, writing: None }
+        Self { segments: VecDeque::new(), offset: 0, queued: 0, sent: 0, compress_from: None, writing: None }
     }
 
     /// Appends a copy of `bytes`.
@@ -503,6 +516,7 @@ impl core::fmt::Debug for SendBuffer {
     }
 }
 
+mod compression;
 #[cfg(feature = "std")]
 mod io;
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub enum Error {
 pub enum PeerError {
     /// The peer sent cleartext after STARTTLS, where only TLS may follow (RFC 3207 §4.2, RFC 9051 §6.2.1).
     PlaintextAfterStartTls,
+    /// The peer sent something between COMPRESS and its reply, where it must wait (RFC 4978 §3).
+    DataAfterCompress,
     /// The peer closed the connection in the middle of a session.
     UnexpectedEnd,
     /// The peer closed a TLS connection without a closing alert: the last bytes may be missing.
@@ -252,6 +254,7 @@ impl PeerError {
                 "the peer sent cleartext after STARTTLS, where only TLS may follow: an attacker may be injecting \
                  commands or responses; do not use this connection or network"
             }
+            Self::DataAfterCompress => "the client sent bytes behind COMPRESS before the server had answered",
             Self::UnexpectedEnd => "the peer closed the connection in the middle of a session: try again",
             Self::Truncated => {
                 "the TLS connection ended without a closing alert: the last data may be incomplete; try again"

@@ -3,6 +3,7 @@
 use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::command_id::CommandId;
+use super::compression::Compression;
 use super::outgoing::{OutgoingCommand, OutgoingLine};
 use super::session::{Phase, Session};
 use crate::encode::{self, ArgumentFault, CommandBuffer, InvalidArgument, LiteralMode, Options};
@@ -47,6 +48,10 @@ impl Session {
         };
         let harmless = matches!(name, CommandName::Capability | CommandName::Noop | CommandName::Logout);
         if self.hides_untrusted_data() && !harmless {
+            return Err(Misuse::WrongState.into());
+        }
+        // No credentials are compressed, so a compressed session keeps its login.
+        if name == CommandName::Unauthenticate && self.compression != Compression::Off {
             return Err(Misuse::WrongState.into());
         }
         let allowed = Allowed::of(name).unwrap_or(Allowed::Any);

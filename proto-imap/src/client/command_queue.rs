@@ -85,6 +85,7 @@ impl CommandQueue {
             OutgoingCommand::Authenticate(authentication) => ActiveCommand::Authenticate(id, authentication),
             OutgoingCommand::Idle => ActiveCommand::IdleRequested(id),
             OutgoingCommand::StartTls => ActiveCommand::StartTls(id),
+            OutgoingCommand::Compress => ActiveCommand::Compress(id),
             OutgoingCommand::Application(_)
             | OutgoingCommand::Capability
             | OutgoingCommand::Login

@@ -15,6 +15,7 @@ use proto_mail::{
 use super::auth::LoginMethod;
 use super::capabilities::Capabilities;
 use super::command_id::CommandId;
+use super::compression::Compression;
 use super::event::Event;
 use super::session::{Session, Trust};
 use crate::config::Config;
@@ -168,6 +169,14 @@ impl Core {
 
     pub(super) fn written_externally(&mut self, count: u64, tx: &mut SendBuffer) -> Result<u64, Error> {
         self.session()?.written_externally(count, tx)
+    }
+
+    pub(super) fn compress(&mut self, tx: &mut SendBuffer) -> Result<CommandId, Error> {
+        self.session()?.compress(tx)
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        self.session_ref().is_some_and(|session| session.compression == Compression::On)
     }
 
     pub(super) fn idle(&mut self, tx: &mut SendBuffer) -> Result<CommandId, Error> {

@@ -226,6 +226,30 @@ impl Client<Secure> {
     }
 }
 
+impl Client<Secure> {
+    /// Asks the server to compress the session with DEFLATE (RFC 4978). After [`Event::Completed`] with OK everything is
+    /// compressed, in both directions. The driver must support it: see
+    /// [`SendBuffer::begin_compression`] and [`RecvBuffer::begin_compression`].
+    ///
+    /// The client never does this by itself. Compression reveals to an eavesdropper how similar secret data and data that
+    /// an attacker has chosen are, because it changes the lengths of TLS records. Don't use it where an attacker can send
+    /// messages and watch the connection. Credentials are never compressed: the session must be authenticated before, and
+    /// keeps its login (UNAUTHENTICATE is refused).
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] before the login, or if compression was requested before; [`Misuse::NotOffered`] if the
+    /// server does not list COMPRESS=DEFLATE.
+    pub fn compress(&mut self, tx: &mut SendBuffer) -> Result<CommandId, Error> {
+        self.core.compress(tx)
+    }
+
+    /// Returns whether the session is compressed.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.core.is_compressed()
+    }
+}
+
 impl<C: Channel> Client<C> {
     /// Returns the next event; `None` if there is none until more bytes are received or sent, or a method is called.
     ///

@@ -10,6 +10,8 @@ mod capabilities;
 mod command;
 mod command_id;
 mod command_queue;
+mod compress;
+mod compression;
 mod core;
 mod event;
 mod fetch;

@@ -34,6 +34,8 @@ pub(super) enum CommandKind {
     Append,
     /// IDLE.
     Idle,
+    /// COMPRESS.
+    Compress,
 }
 
 impl CommandKind {
@@ -41,7 +43,7 @@ impl CommandKind {
         match self {
             Self::Application(effect) => effect,
             Self::Login | Self::Authenticate => Effect::Authenticate,
-            Self::Capability | Self::StartTls | Self::Append | Self::Idle => Effect::None,
+            Self::Capability | Self::StartTls | Self::Append | Self::Idle | Self::Compress => Effect::None,
         }
     }
 }
@@ -56,6 +58,7 @@ pub(super) enum OutgoingCommand {
     Authenticate(Box<Authentication>),
     Append,
     Idle,
+    Compress,
 }
 
 impl OutgoingCommand {
@@ -68,6 +71,7 @@ impl OutgoingCommand {
             Self::Authenticate(_) => CommandKind::Authenticate,
             Self::Append => CommandKind::Append,
             Self::Idle => CommandKind::Idle,
+            Self::Compress => CommandKind::Compress,
         }
     }
 }
@@ -277,6 +281,8 @@ pub(super) enum ActiveCommand {
     Idle(CommandId),
     /// STARTTLS was sent: nothing else is sent in cleartext.
     StartTls(CommandId),
+    /// COMPRESS was sent: nothing else is sent before compression has started, or was refused.
+    Compress(CommandId),
 }
 
 /// A message that is being sent, and the command to which it belongs.
@@ -331,6 +337,7 @@ impl ActiveCommand {
             | Self::IdleRequested(id)
             | Self::IdleCancelled(id)
             | Self::Idle(id)
+            | Self::Compress(id)
             | Self::StartTls(id) => Some(*id),
             Self::AppendPayload(_) | Self::None => None,
         }

@@ -8,6 +8,7 @@ use proto_mail::{Error, Limit, PeerError, RecvBuffer, RejectionKind, SendBuffer}
 use super::authentication::Authentication;
 use super::capabilities::{Capabilities, KnownCapabilities};
 use super::command_id::CommandId;
+use super::compression::Compression;
 use super::event::{AuthOutcome, Event};
 use super::outgoing::{ActiveCommand, CommandKind};
 use super::session::{PendingEvent, Phase, Session};
@@ -103,6 +104,7 @@ impl Session {
             ActiveCommand::None
             | ActiveCommand::AppendPayload(_)
             | ActiveCommand::Idle(_)
+            | ActiveCommand::Compress(_)
             | ActiveCommand::StartTls(_) => return Err(PeerError::UnexpectedContinuation.into()),
         }
         Ok(())
@@ -265,7 +267,17 @@ impl Session {
             return Err(PeerError::AuthenticationNotFinished.into());
         }
         self.change_state(kind, outcome, status);
-        let authentication = self.commands.end(id, tx);
+        let authentication = match (kind, outcome) {
+            (CommandKind::Compress, Outcome::Success) => {
+                self.compression_agreed(tx);
+                None
+            }
+            (CommandKind::Compress, _) => {
+                self.compression = Compression::Off;
+                self.commands.end(id, tx)
+            }
+            _ => self.commands.end(id, tx),
+        };
         if let Some(ResponseCode::Capability(list)) = status.code
             && kind != CommandKind::StartTls
         {

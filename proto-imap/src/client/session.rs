@@ -13,6 +13,7 @@ use super::authentication::{Authentication, Sasl};
 use super::capabilities::KnownCapabilities;
 use super::command_id::CommandId;
 use super::command_queue::CommandQueue;
+use super::compression::Compression;
 use super::event::Event;
 use super::outgoing::{ActiveCommand, Outgoing, OutgoingCommand, OutgoingLine};
 use super::reader::{FetchStep, Frame, Input, Reader, Remainder};
@@ -77,6 +78,7 @@ pub(crate) struct Session {
     /// The encoding of mailbox names: UTF-8 after the server has agreed.
     pub(super) names: NameEncoding,
     pub(super) sasl: Sasl,
+    pub(super) compression: Compression,
     pub(super) reader: Reader,
     pub(super) context: Context,
     pub(super) pending: VecDeque<PendingEvent>,
@@ -94,6 +96,7 @@ impl Session {
             capabilities: KnownCapabilities::Unknown,
             names: NameEncoding::default(),
             sasl: Sasl::new(proto_mail::sasl::SaslContext::cleartext()),
+            compression: Compression::Off,
             reader: Reader::new(),
             pending: VecDeque::new(),
             generation: 0,
@@ -155,6 +158,9 @@ impl Session {
             return Ok(Some(Event::BodyChunk(rx.bytes().get(..len).unwrap_or_default())));
         }
         self.consume(rx);
+        if !self.passes_compression_gate(rx, tx) {
+            return Ok(self.pending.pop_front().map(PendingEvent::into_event));
+        }
         self.compute_answer(tx);
         loop {
             if self.is_computing() {
@@ -419,6 +425,7 @@ impl core::fmt::Debug for Session {
             capabilities,
             names,
             sasl,
+            compression,
             reader,
             context: _,
             pending,
@@ -431,6 +438,7 @@ impl core::fmt::Debug for Session {
             .field("capabilities", capabilities)
             .field("names", names)
             .field("sasl", sasl)
+            .field("compression", compression)
             .field("reader", reader)
             .field("pending", pending)
             .field("generation", generation)

@@ -55,14 +55,12 @@ fn named<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
         CommandName::Unselect => (rest, Command::Unselect),
         CommandName::Append
         | CommandName::Authenticate
+        | CommandName::Compress
         | CommandName::Login
         | CommandName::Replace
         | CommandName::StartTls
         | CommandName::UidReplace => {
-            return expected(
-                i,
-                "a command that is neither APPEND, REPLACE, AUTHENTICATE, LOGIN nor STARTTLS",
-            );
+            return expected(i, "a command that a machine does not handle itself");
         }
         CommandName::Other => return raw(rest, word, cx),
         _ if rest.first() != Some(&b' ') => return expected(rest, "a space and arguments"),

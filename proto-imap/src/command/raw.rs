@@ -81,12 +81,12 @@ impl<'i> RawCommand<'i> {
 
     /// Returns whether the machines must handle the command.
     fn has_its_own(&self) -> bool {
-        const MORE: [&[u8]; 2] = [b"COMPRESS", b"DONE"];
         matches!(
             self.name(),
             CommandName::Append
                 | CommandName::Authenticate
                 | CommandName::Close
+                | CommandName::Compress
                 | CommandName::Enable
                 | CommandName::Examine
                 | CommandName::Idle
@@ -97,7 +97,7 @@ impl<'i> RawCommand<'i> {
                 | CommandName::StartTls
                 | CommandName::Unauthenticate
                 | CommandName::Unselect
-        ) || MORE.iter().any(|name| self.name.eq_ignore_ascii_case(name))
+        ) || self.name.eq_ignore_ascii_case(b"DONE")
     }
 
     /// Returns the command's name, if it is known. A UID command is [`Other`](CommandName::Other).

@@ -6,6 +6,7 @@
 
 use proto_mail::{Error, Misuse, RecvBuffer, SendBuffer};
 
+use super::append_progress::{AppendLine, AppendProgress, LineFound, OfferedElement};
 use super::event::{CoreEvent, LiteralOffer, Reply};
 use super::expunges::Expunges;
 use super::refusal::Refusal;
@@ -19,57 +20,6 @@ use crate::frame::{FrameStep, LiteralHeader, Sync};
 use crate::parse::{self, UnparsedCommand};
 use crate::state::{Effect, Outcome};
 use crate::types::{AppendForm, CatenatePart, StatusResponse};
-
-/// How much of an APPEND or REPLACE was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AppendProgress {
-    command: CommandName,
-    place: Place,
-    /// How many bytes of the received line were read.
-    at: usize,
-    /// The line that was not read to its end.
-    line: Option<AppendLine>,
-    /// How many messages and parts were announced.
-    parts: u32,
-    /// How many bytes of the current message were announced.
-    size: u64,
-}
-
-/// A complete line in the receive buffer, with the URLs in it that are literals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AppendLine {
-    end: usize,
-    /// The literal that the line announces.
-    announced: Option<LiteralHeader>,
-}
-
-/// A message, part or URL that the application has not decided about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct OfferedElement {
-    append: AppendProgress,
-    /// Its literal.
-    literal: Option<LiteralHeader>,
-    /// The literal that its line announces.
-    announced: Option<LiteralHeader>,
-}
-
-/// What was found behind a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LineFound {
-    /// More bytes are needed.
-    More,
-    /// A line that ends at this offset.
-    Line(usize, AppendProgress),
-    /// A URL that is too large: the command was rejected.
-    Rejected,
-}
-
-impl OfferedElement {
-    /// Returns how many bytes the client sends although nothing was accepted; `None` if it waits.
-    fn unasked(&self) -> Option<u64> {
-        self.announced.filter(|header| header.sync == Sync::NonSynchronising).map(|header| header.size)
-    }
-}
 
 impl Session {
     /// Handles the first line of APPEND or REPLACE, which may announce a literal that is not the mailbox's name.

@@ -35,7 +35,9 @@ pub(super) fn put(state: State, mechanisms: Mechanisms, trust: Trust, config: &C
     put(&[if state.is_authenticated() { "LITERAL+" } else { "LITERAL-" }]);
     put(&["ENABLE IDLE"]);
     for extension in &config.extensions {
-        if is_name(extension) {
+        // Compression is for sessions that are logged in.
+        let is_early = !state.is_authenticated() && extension.eq_ignore_ascii_case("COMPRESS=DEFLATE");
+        if is_name(extension) && !is_early {
             put(&[extension.as_str()]);
         }
     }

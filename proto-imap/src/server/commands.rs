@@ -5,7 +5,8 @@
 
 use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer, StartTlsRequest};
 
-use super::event::{CoreEvent, Reply};
+use super::compression::Compression;
+use super::event::{CompressRequest, CoreEvent, Reply};
 use super::expunges::Expunges;
 use super::refusal::Refusal;
 use super::session::{Found, Session, Turn};
@@ -163,6 +164,10 @@ impl Session {
         }
         let state = self.state;
         match name {
+            // No credentials are compressed, so a compressed session keeps its login.
+            CommandName::Unauthenticate if self.compression != Compression::Off => {
+                return Some(Refusal::bad("the session is compressed"));
+            }
             CommandName::StartTls if self.trust == Trust::Secure => {
                 return Some(Refusal::bad("TLS is already active"));
             }
@@ -217,6 +222,7 @@ impl Session {
                 let request = StartTlsRequest::new(self.tokens.issue());
                 Ok(Found::Event(CoreEvent::StartTls(request)))
             }
+            CommandName::Compress => self.compress_command(len, rx, tx),
             CommandName::Capability | CommandName::Logout | CommandName::Idle | CommandName::Enable => {
                 self.own_command(len, rx, tx)
             }
@@ -232,6 +238,34 @@ impl Session {
             }
             _ => Ok(Found::Command(len)),
         }
+    }
+
+    /// Handles COMPRESS. Bytes behind it could be meant as commands or as compressed data, so they end the session.
+    fn compress_command(
+        &mut self,
+        len: usize,
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Found, Error> {
+        let bytes = rx.bytes().get(..len).unwrap_or_default();
+        let behind = rx.len() > len;
+        let argument = parse::command_name(bytes).map_or(&b""[..], |(_, _, rest)| rest);
+        if !argument.eq_ignore_ascii_case(b" DEFLATE\r\n") {
+            return self.refuse_command(len, Refusal::bad("the only mechanism of COMPRESS is DEFLATE"), tx);
+        }
+        if self.compression != Compression::Off {
+            return self.refuse_command(len, Refusal::bad("the session is compressed already"), tx);
+        }
+        if behind {
+            let farewell = "no bytes may follow COMPRESS before its reply";
+            return Err(self.fail(PeerError::DataAfterCompress.into(), farewell, tx));
+        }
+        self.trace(len, rx);
+        rx.consume(len);
+        self.reader.framer.reset();
+        self.turn = Turn::Compress;
+        self.command_ended();
+        Ok(Found::Event(CoreEvent::Compress(CompressRequest { token: self.tokens.issue() })))
     }
 
     /// Carries out a command of the machine's own.

@@ -75,6 +75,11 @@ pub enum Event<'i, C: Channel> {
     /// The server has rejected an APPEND or REPLACE: invalid bytes follow a message, a form is not offered, a limit is
     /// exceeded, or the client has cancelled the command. Discard all of its messages.
     AppendAborted,
+    /// The client asks to compress the session (COMPRESS, RFC 4978). Answer with
+    /// [`Server::accept_compression`](super::Server::accept_compression) or
+    /// [`Server::refuse_compression`](super::Server::refuse_compression). It needs a login, so it never arrives in
+    /// cleartext.
+    Compress(CompressRequest),
     /// The client has started IDLE. Report changes as data. Answer the token after [`Done`](Self::Done).
     Idle(Reply),
     /// The client has ended IDLE. Answer the token of [`Idle`](Self::Idle).
@@ -113,6 +118,7 @@ impl<C: Channel> fmt::Debug for Event<'_, C> {
             Self::AppendChunk(chunk) => f.debug_tuple("AppendChunk").field(&chunk.len()).finish(),
             Self::AppendEnd(reply) => f.debug_tuple("AppendEnd").field(reply).finish(),
             Self::AppendAborted => f.write_str("AppendAborted"),
+            Self::Compress(request) => f.debug_tuple("Compress").field(request).finish(),
             Self::Idle(reply) => f.debug_tuple("Idle").field(reply).finish(),
             Self::Done => f.write_str("Done"),
             Self::Unparsed(unparsed) => f.debug_tuple("Unparsed").field(unparsed).finish(),
@@ -149,6 +155,7 @@ pub(super) enum CoreEvent<'i> {
     AppendChunk(&'i [u8]),
     AppendEnd(Reply),
     AppendAborted,
+    Compress(CompressRequest),
     Idle(Reply),
     Done,
     Unparsed(UnparsedCommand<'i>),
@@ -172,6 +179,7 @@ impl<'i> CoreEvent<'i> {
             Self::AppendChunk(chunk) => Event::AppendChunk(chunk),
             Self::AppendEnd(reply) => Event::AppendEnd(reply),
             Self::AppendAborted => Event::AppendAborted,
+            Self::Compress(request) => Event::Compress(request),
             Self::Idle(reply) => Event::Idle(reply),
             Self::Done => Event::Done,
             Self::Unparsed(unparsed) => Event::Unparsed(unparsed),
@@ -191,5 +199,12 @@ pub struct Reply {
 #[derive(Debug)]
 #[must_use = "the client waits: accept or reject"]
 pub struct LiteralOffer {
+    pub(super) token: Token,
+}
+
+/// The token that accepts or refuses compression. If it is dropped, the server refuses.
+#[derive(Debug)]
+#[must_use = "the client waits: accept or refuse"]
+pub struct CompressRequest {
     pub(super) token: Token,
 }

@@ -4,9 +4,12 @@
 //! and the session imports the types of its state. Each concern has a file with the session's methods for it.
 
 mod append;
+mod append_progress;
 mod auth;
 mod capability;
 mod commands;
+mod compress;
+mod compression;
 mod core;
 mod counters;
 mod data;
@@ -24,7 +27,7 @@ mod tag;
 mod unfinished;
 
 pub use counters::Refusals;
-pub use event::{Event, LiteralOffer, Reply};
+pub use event::{CompressRequest, Event, LiteralOffer, Reply};
 pub use expunges::Expunges;
 pub use fetch::FetchWriter;
 pub use machine::Server;

@@ -5,7 +5,7 @@ use core::fmt;
 
 use proto_mail::{AuthRequest, Channel, StartTlsRequest};
 
-use super::event::{Event, LiteralOffer, Reply};
+use super::event::{CompressRequest, Event, LiteralOffer, Reply};
 use crate::parse::UnparsedCommand;
 use crate::types::{
     AppendForm, CatenatePart, Command, DateTime, FlagList, MailboxName, Owned, ReplacedMessage,
@@ -69,6 +69,8 @@ pub enum OwnedEvent<C: Channel> {
     AppendEnd(Reply),
     /// See [`Event::AppendAborted`].
     AppendAborted,
+    /// See [`Event::Compress`].
+    Compress(CompressRequest),
     /// See [`Event::Idle`].
     Idle(Reply),
     /// See [`Event::Done`].
@@ -103,6 +105,7 @@ impl<C: Channel> Event<'_, C> {
             Self::AppendChunk(bytes) => OwnedEvent::AppendChunk(bytes.to_vec()),
             Self::AppendEnd(reply) => OwnedEvent::AppendEnd(reply),
             Self::AppendAborted => OwnedEvent::AppendAborted,
+            Self::Compress(request) => OwnedEvent::Compress(request),
             Self::Idle(reply) => OwnedEvent::Idle(reply),
             Self::Done => OwnedEvent::Done,
             Self::Unparsed(unparsed) => OwnedEvent::Unparsed(unparsed.into_owned()),
@@ -135,6 +138,7 @@ impl<C: Channel> OwnedEvent<C> {
             Self::AppendChunk(bytes) => handle(Event::AppendChunk(&bytes)),
             Self::AppendEnd(reply) => handle(Event::AppendEnd(reply)),
             Self::AppendAborted => handle(Event::AppendAborted),
+            Self::Compress(request) => handle(Event::Compress(request)),
             Self::Idle(reply) => handle(Event::Idle(reply)),
             Self::Done => handle(Event::Done),
             Self::Unparsed(unparsed) => handle(Event::Unparsed(unparsed.view())),
@@ -171,6 +175,7 @@ impl<C: Channel> fmt::Debug for OwnedEvent<C> {
             Self::AppendChunk(chunk) => f.debug_tuple("AppendChunk").field(&chunk.len()).finish(),
             Self::AppendEnd(reply) => f.debug_tuple("AppendEnd").field(reply).finish(),
             Self::AppendAborted => f.write_str("AppendAborted"),
+            Self::Compress(request) => f.debug_tuple("Compress").field(request).finish(),
             Self::Idle(reply) => f.debug_tuple("Idle").field(reply).finish(),
             Self::Done => f.write_str("Done"),
             Self::Unparsed(unparsed) => f.debug_tuple("Unparsed").field(unparsed).finish(),

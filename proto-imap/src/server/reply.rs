@@ -114,6 +114,7 @@ impl Session {
                 self.conclude(exchange, AuthVerdict::Unavailable, tx)?;
                 return Ok(true);
             }
+            Turn::Compress => self.put_tagged("NO [UNAVAILABLE]", "compression is not available now", tx),
             Turn::StartTls => self.put_tagged("NO [UNAVAILABLE]", "TLS is not available now", tx),
             Turn::Offer(offered) => self.offer_dropped(&offered, &refusal, tx),
             Turn::Reply { effect, .. } => {

@@ -11,7 +11,8 @@ use proto_mail::token::TokenIssuer;
 use proto_mail::trace::TraceKind;
 use proto_mail::{AuthRequest, Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
-use super::append::{AppendProgress, LineFound, OfferedElement};
+use super::append_progress::{AppendProgress, LineFound, OfferedElement};
+use super::compression::Compression;
 use super::counters::{Counters, MessageCounts};
 use super::event::CoreEvent;
 use super::expunges::Expunges;
@@ -49,6 +50,8 @@ pub(super) enum Turn {
     Verdict(Verdict),
     /// The application decides whether TLS starts.
     StartTls,
+    /// The application decides whether the session is compressed.
+    Compress,
     /// The application decides whether the client may append this message or part of one.
     Offer(OfferedElement),
     /// A rejection is delayed, which slows down guessing.
@@ -77,7 +80,12 @@ impl Turn {
     pub(super) const fn needs_token(&self) -> bool {
         matches!(
             self,
-            Self::Reply { .. } | Self::IdleReply | Self::Verdict(_) | Self::StartTls | Self::Offer(_)
+            Self::Reply { .. }
+                | Self::IdleReply
+                | Self::Verdict(_)
+                | Self::StartTls
+                | Self::Compress
+                | Self::Offer(_)
         )
     }
 
@@ -140,6 +148,7 @@ pub(crate) struct Session {
     /// The capabilities that the client has enabled, each followed by a space.
     pub(super) enabled: Vec<u8>,
     pub(super) sasl: proto_mail::sasl::SaslContext,
+    pub(super) compression: Compression,
     generation: u32,
 }
 
@@ -171,6 +180,7 @@ impl Session {
             messages: MessageCounts::default(),
             enabled: Vec::new(),
             sasl: proto_mail::sasl::SaslContext::cleartext(),
+            compression: Compression::Off,
             generation: 0,
         }
     }
@@ -227,6 +237,9 @@ impl Session {
         tx: &mut SendBuffer,
     ) -> Result<Option<CoreEvent<'i>>, Error> {
         self.consume(rx);
+        if !self.passes_compression_gate(rx) {
+            return Ok(None);
+        }
         loop {
             if self.state == State::Logout {
                 return Ok(Some(CoreEvent::Closed));
@@ -405,7 +418,12 @@ impl Session {
             Turn::Command if self.reader.remainder == Remainder::Awaited => (WaitFor::Remainder, waits.rest),
             Turn::Command if self.state.is_authenticated() => (WaitFor::Command, waits.command),
             Turn::Command => (WaitFor::Command, waits.authentication),
-            Turn::Reply { .. } | Turn::IdleReply | Turn::Verdict(_) | Turn::StartTls | Turn::Offer(_) => {
+            Turn::Reply { .. }
+            | Turn::IdleReply
+            | Turn::Verdict(_)
+            | Turn::StartTls
+            | Turn::Compress
+            | Turn::Offer(_) => {
                 return application;
             }
         };
@@ -457,6 +475,7 @@ impl core::fmt::Debug for Session {
             messages,
             enabled,
             sasl,
+            compression,
             generation,
         } = self;
         let mut session = f.debug_struct("Session");
@@ -474,6 +493,7 @@ impl core::fmt::Debug for Session {
             .field("messages", messages)
             .field("enabled", &alloc::string::String::from_utf8_lossy(enabled))
             .field("sasl", sasl)
+            .field("compression", compression)
             .field("generation", generation)
             .finish()
     }

@@ -5,7 +5,7 @@ use proto_imap::server::Event;
 
 fn handle(event: Event<'_, Cleartext>) {
     match event {
-        Event::Command(..) | Event::Append { .. } | Event::AppendChunk(_) | Event::AppendEnd(_) => {}
+        Event::Command(..) | Event::Append { .. } | Event::AppendNext { .. } | Event::AppendPart { .. } | Event::AppendChunk(_) | Event::AppendEnd(_) | Event::Compress(_) => {}
         Event::AppendAborted | Event::Idle(_) | Event::Done | Event::Unparsed(_) | Event::Closed => {}
     }
 }
