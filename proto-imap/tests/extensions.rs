@@ -10,9 +10,13 @@ use std::sync::Arc;
 use common::talk::Talk;
 use common::{ServerSide, in_every_split, ok};
 use proto_imap::Config;
+use proto_imap::client::CommandId;
 use proto_imap::parse::{self, Context};
 use proto_imap::server::{Event, Server};
-use proto_imap::types::{Command, CommandName, MailboxName, SelectCommand};
+use proto_imap::types::{
+    AppendData, AppendMessage, CatenatePart, Command, CommandName, MailboxName, ReplaceCommand,
+    ReplacedMessage, SelectCommand,
+};
 use proto_mail::{AuthVerdict, Error, Misuse, Secure, SendBuffer};
 
 /// Capabilities that are sufficient only together.
@@ -40,16 +44,19 @@ fn capabilities(cell: &str) -> Vec<String> {
 /// Sample arguments for each command of an extension.
 const ARGUMENTS: &[(&str, &str)] = &[
     ("CANCELUPDATE", " \"M1\""),
+    ("COMPRESS", " DEFLATE"),
     ("ENABLE", " X"),
     ("ESEARCH", " IN (personal) ALL"),
     ("ID", " NIL"),
     ("IDLE", ""),
     ("MOVE", " 1 x"),
     ("NAMESPACE", ""),
+    ("REPLACE", " 1 x {1+}\r\ny"),
     ("SORT", " (DATE) UTF-8 ALL"),
     ("THREAD", " REFS UTF-8 ALL"),
     ("UID EXPUNGE", " 1"),
     ("UID MOVE", " 1 x"),
+    ("UID REPLACE", " 1 x {1+}\r\ny"),
     ("UID SORT", " (DATE) UTF-8 ALL"),
     ("UID THREAD", " REFS UTF-8 ALL"),
     ("UNAUTHENTICATE", ""),
@@ -108,14 +115,37 @@ const SAMPLES: &[(&str, &str, &str)] = &[
 
 /// Returns whether a client with a selected mailbox sends the command where the server lists these capabilities.
 fn client_sends(line: &str, listed: &str) -> bool {
-    let frame = format!("A {line}\r\n");
-    let (_, command) = parse::command(frame.as_bytes(), &Context::strict())
-        .unwrap_or_else(|error| panic!("{line}: {error}"));
+    let mut talk = selected(listed);
+    let (client, tx) = (&mut talk.client, &mut talk.tx);
+    let message = AppendMessage::new(AppendData::Literal(1));
+    let replace = |replaced| ReplaceCommand { replaced, mailbox: MailboxName::INBOX, message };
+    let sent = match line.split(' ').next() {
+        Some("COMPRESS") => client.compress(tx),
+        Some("REPLACE") => client.replace(&replace(ReplacedMessage::Sequence(1)), tx),
+        Some("UID") if line.starts_with("UID REPLACE") => {
+            client.replace(&replace(ReplacedMessage::Uid(1)), tx)
+        }
+        _ => {
+            let frame = format!("A {line}\r\n");
+            let (_, command) = parse::command(frame.as_bytes(), &Context::strict())
+                .unwrap_or_else(|error| panic!("{line}: {error}"));
+            client.send(&command, tx)
+        }
+    };
+    is_offered(line, sent)
+}
+
+/// A client with a selected mailbox, whose server lists these capabilities.
+fn selected(listed: &str) -> Talk {
     let mut talk = Talk::greeted("PREAUTH", &format!("X {listed}"));
     talk.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)));
     talk.said();
     talk.hear("M1 OK [READ-WRITE] selected\r\n").unwrap();
-    match talk.client.send(&command, &mut talk.tx) {
+    talk
+}
+
+fn is_offered(line: &str, sent: Result<CommandId, Error>) -> bool {
+    match sent {
         Ok(_) => true,
         Err(Error::Misuse(Misuse::NotOffered)) => false,
         Err(other) => panic!("{line}: {other:?}"),
@@ -208,4 +238,37 @@ fn arguments_need_the_capabilities_of_the_table() {
         assert!(!client_sends(sample, base), "{argument}: {sample} with {base}");
     }
     assert!(left.is_empty(), "samples without a row: {left:?}");
+}
+
+#[test]
+fn forms_of_messages_need_the_capabilities_of_the_table() {
+    let url = [CatenatePart::Url("/x".into())];
+    let one = AppendMessage::new(AppendData::Literal(1));
+    let samples = [
+        ("several messages in one APPEND", vec![one, one]),
+        ("`~{n}`, a literal8", vec![AppendMessage::new(AppendData::Literal8(1))]),
+        ("`UTF8 (~{n})`", vec![AppendMessage::new(AppendData::Utf8(1))]),
+        ("`CATENATE (...)`", vec![AppendMessage::new(AppendData::Catenate(&url))]),
+    ];
+    let mut checked = 0;
+    for row in table("form") {
+        let [form, capability, ..] = &row[..] else { panic!("{row:?}") };
+        // `rejected_literals.rs` and `attacks.rs` check how literals are announced.
+        let Some((_, messages)) = samples.iter().find(|(name, _)| name == form) else {
+            assert!(form.starts_with("literals"), "{form} needs a sample");
+            continue;
+        };
+        let needed = capabilities(capability);
+        for (listed, expected) in needed.iter().map(|name| (name.as_str(), true)).chain([("", false)]) {
+            let mut talk = selected(listed);
+            talk.hear("* ENABLED UTF8=ACCEPT\r\n").unwrap();
+            let sent = talk.client.append_messages(MailboxName::INBOX, messages, &mut talk.tx);
+            assert_eq!(is_offered(form, sent), expected, "{form} with {listed:?}");
+        }
+        checked += 1;
+    }
+    assert_eq!(checked, samples.len());
+    let mut talk = selected("UTF8=ACCEPT");
+    let early = talk.client.append_messages(MailboxName::INBOX, &samples[2].1, &mut talk.tx);
+    assert!(!is_offered("UTF8 that is not enabled", early));
 }
