@@ -245,11 +245,15 @@ proptest! {
                 talk.client.authenticate(LoginMethod::Strongest, &credentials, &mut talk.tx).unwrap();
                 step = 1;
             } else if step == 1 && authenticated && talk.client.capabilities().is_some() {
-                (0..before).for_each(|_| drop(talk.client.send(&Command::Noop, &mut talk.tx).unwrap()));
+                for _ in 0..before {
+                    talk.client.send(&Command::Noop, &mut talk.tx).unwrap();
+                }
                 step = 2;
             } else if step == 2 && completed == before {
                 talk.client.compress(&mut talk.tx).unwrap();
-                (0..behind).for_each(|_| drop(talk.client.send(&Command::Noop, &mut talk.tx).unwrap()));
+                for _ in 0..behind {
+                    talk.client.send(&Command::Noop, &mut talk.tx).unwrap();
+                }
                 step = 3;
             }
         }
