@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use zeroize::Zeroize;
 
-use self::compression::InputCompression;
 use crate::trace::{RecvTrace, SendTrace, TraceBuffer, TraceKind, TraceSpan};
 
 /// Input that was received from the peer and not yet consumed.
@@ -31,6 +30,16 @@ pub struct RecvBuffer {
     closed: bool,
     compression: InputCompression,
     reading: Option<Box<RecvTrace>>,
+}
+
+/// Whether what a driver receives is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum InputCompression {
+    /// Nothing is compressed, or the driver decompresses.
+    #[default]
+    Settled,
+    /// The driver has to take the compressed bytes.
+    Due,
 }
 
 /// The result of a search for a line end.

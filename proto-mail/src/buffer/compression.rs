@@ -12,17 +12,7 @@
 
 use alloc::vec::Vec;
 
-use super::{RecvBuffer, SendBuffer};
-
-/// Whether what a driver receives is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum InputCompression {
-    /// Nothing is compressed, or the driver decompresses.
-    #[default]
-    Settled,
-    /// The driver has to take the compressed bytes.
-    Due,
-}
+use super::{InputCompression, RecvBuffer, SendBuffer};
 
 impl RecvBuffer {
     /// Marks everything that is not consumed, and everything that is received later, as compressed. For machines.
