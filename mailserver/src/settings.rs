@@ -1,6 +1,7 @@
 //! The settings of a server: [`Settings`] can change while it runs, [`Options`] are fixed when it starts.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ impl Default for Options {
 }
 
 /// A function that is called for each accepted message, once the message is durable and before the client is told. It
-/// runs on the thread of the server's sessions, so it must not block.
+/// runs on the thread of the server's sessions, so it must not block. If it panics, the client is told all the same.
 #[derive(Clone)]
 pub struct MessageCallback(Arc<dyn Fn(&AcceptedMessage<'_>) + Send + Sync>);
 
@@ -97,8 +98,11 @@ impl MessageCallback {
         Self(Arc::new(callback))
     }
 
+    /// Calls the function. A panic is logged: the message is durable, and its client is told so.
     pub(crate) fn call(&self, message: &AcceptedMessage<'_>) {
-        (self.0)(message);
+        if catch_unwind(AssertUnwindSafe(|| (self.0)(message))).is_err() {
+            tracing::error!("the callback for accepted messages panicked");
+        }
     }
 }
 
