@@ -8,6 +8,7 @@ use super::after_commit::{AfterCommit, transact};
 use super::files::{create_private_directory, open_private_file, sync_directory};
 use super::group_commit::AppendQueue;
 use super::mailbox_row::MailboxRow;
+use super::own_uploads::append_own;
 use super::writer::Writer;
 use super::{changes, keywords, mailboxes, messages, quota, remote, schema, unfetched, unfinished_copies};
 use crate::accounts::Accounts;
@@ -22,7 +23,7 @@ use crate::passwords::{PasswordCost, PasswordRecord, PasswordVerifier, check_acc
 use crate::store::Store;
 use crate::sync_store::SyncStore;
 use crate::types::*;
-use crate::upload_owner::{StoreId, append_own};
+use crate::upload_owner::StoreId;
 use rusqlite::{Connection, Transaction};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;

@@ -1,0 +1,27 @@
+//! Keeps the uploads of other stores out of a batch of deliveries.
+
+use crate::error::{Error, Result};
+use crate::types::{Appended, Delivery};
+use crate::upload_owner::StoreId;
+
+/// The outcome of each delivery.
+type Outcomes = Vec<Result<Vec<Appended>>>;
+
+/// Appends the deliveries whose uploads this store began, and refuses each of the others.
+pub(super) fn append_own(
+    store: StoreId,
+    deliveries: Vec<Delivery>,
+    append: impl FnOnce(Vec<Delivery>) -> Result<Outcomes>,
+) -> Result<Outcomes> {
+    let is_own: Vec<bool> = deliveries.iter().map(|delivery| delivery.upload.is_of(store)).collect();
+    if is_own.iter().all(|own| *own) {
+        return append(deliveries);
+    }
+    let own = deliveries.into_iter().zip(&is_own).filter(|(_, own)| **own).map(|(delivery, _)| delivery);
+    let mut outcomes = append(own.collect())?.into_iter();
+    let outcome = |own: &bool| match own {
+        true => outcomes.next().unwrap_or(Err(Error::NotFound("delivery"))),
+        false => Err(StoreId::refusal()),
+    };
+    Ok(is_own.iter().map(outcome).collect())
+}
