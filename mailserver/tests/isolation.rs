@@ -57,8 +57,10 @@ fn an_account_cannot_reach_the_mailboxes_of_another() {
     ] {
         bob.exchange(&format!("x {command}\r\n"), "x NO");
     }
-    let listed =
-        bob.exchange("l LIST (SUBSCRIBED RECURSIVEMATCH) \"\" * RETURN (CHILDREN STATUS (MESSAGES))\r\n", "l OK");
+    let listed = bob.exchange(
+        "l LIST (SUBSCRIBED RECURSIVEMATCH) \"\" * RETURN (CHILDREN STATUS (MESSAGES))\r\n",
+        "l OK",
+    );
     assert!(!listed.contains("secret"), "{listed}");
     bob.exchange("s SELECT INBOX\r\n", "s OK");
     for command in ["COPY 1 secret/plans", "MOVE 1 secret/plans", "APPEND secret/plans {4}"] {

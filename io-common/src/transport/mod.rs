@@ -1,7 +1,9 @@
 //! The bytes of one connection: the socket, TLS if it is in place, and the two buffers of a machine.
 //!
-//! `tls_gate.rs` holds the switch from cleartext to TLS, and `tls.rs` the TLS connection.
+//! `tls_gate.rs` holds the switch from cleartext to TLS, `tls.rs` the TLS connection, and `compression.rs` the layer
+//! between TLS and the machine's buffers.
 
+pub mod compression;
 mod slices;
 mod tls;
 mod tls_gate;
@@ -12,6 +14,7 @@ use proto_mail::{PeerError, RecvBuffer, SendBuffer};
 
 pub use self::tls::TlsStart;
 use self::{
+    compression::{Compression, OutputLimit},
     slices::io_slices,
     tls::{Tls, decrypt, encrypt},
 };
@@ -58,6 +61,7 @@ pub struct Transport<S> {
     socket: S,
     ports: ProtocolPorts,
     tls: Option<Box<Tls>>,
+    compression: Option<Box<Compression>>,
     /// What was received, for the machine.
     pub rx: RecvBuffer,
     /// What the machine sends.
@@ -85,6 +89,7 @@ impl<S: Stream> Transport<S> {
             socket,
             ports,
             tls: None,
+            compression: None,
             rx: RecvBuffer::new(),
             tx: SendBuffer::new(),
             cleartext_tail: SendBuffer::new(),
@@ -191,6 +196,7 @@ impl<S: Stream> Transport<S> {
     pub fn has_output(&self) -> bool {
         !self.tx.is_empty()
             || !self.cleartext_tail.is_empty()
+            || self.compression.as_ref().is_some_and(|layer| !layer.output.is_empty())
             || self.tls.as_ref().is_some_and(|tls| tls.connection.wants_write())
     }
 
@@ -209,6 +215,10 @@ impl<S: Stream> Transport<S> {
         self.rx.release();
         self.tx.release();
         self.cleartext_tail.release();
+        if let Some(layer) = &mut self.compression {
+            layer.received.release();
+            layer.output.release();
+        }
         self.read_size = MIN_READ;
     }
 
@@ -222,8 +232,16 @@ impl<S: Stream> Transport<S> {
     /// # Errors
     /// The connection or TLS broke; the peer closed without a TLS alert; the first bytes are of the wrong TLS mode.
     pub fn receive(&mut self, buffer: &mut ReadBuffer) -> Result<Received, Error> {
+        self.start_compression();
+        if self.compression.as_ref().is_some_and(|layer| layer.is_pending) {
+            self.decompress()?;
+            return Ok(Received::Bytes);
+        }
         let first = self.received == 0;
         let result = if self.tls.is_some() { self.receive_tls(buffer) } else { self.receive_cleartext() };
+        if matches!(result, Ok(Received::Bytes)) {
+            self.decompress()?;
+        }
         if first && self.tls.is_none() && DetectedProtocol::of(self.rx.bytes()) == Some(DetectedProtocol::Tls)
         {
             return Err(self.wrong_mode());
@@ -232,7 +250,8 @@ impl<S: Stream> Transport<S> {
     }
 
     fn receive_cleartext(&mut self) -> Result<Received, Error> {
-        let spare = self.rx.spare_mut(self.read_size);
+        let input = input(&mut self.compression, &mut self.rx);
+        let spare = input.spare_mut(self.read_size);
         let room = spare.len();
         let count = match read(&mut self.socket, spare)? {
             None => {
@@ -245,7 +264,7 @@ impl<S: Stream> Transport<S> {
             }
             Some(count) => count,
         };
-        self.rx.filled(count);
+        input.filled(count);
         self.note_received(count, room);
         Ok(Received::Bytes)
     }
@@ -268,10 +287,10 @@ impl<S: Stream> Transport<S> {
             }
             Some(count) => count,
         };
-        let input = &buffer[..count];
+        let ciphertext = &buffer[..count];
         if !tls.has_received {
             tls.has_received = true;
-            match DetectedProtocol::of(input) {
+            match DetectedProtocol::of(ciphertext) {
                 Some(DetectedProtocol::Tls) | None => {}
                 Some(_) if tls.start == TlsStart::StartTls => {
                     return Err(PeerError::PlaintextAfterStartTls.into());
@@ -279,7 +298,7 @@ impl<S: Stream> Transport<S> {
                 Some(found) => return Err(self.ports.wrong_mode(found)),
             }
         }
-        let plaintext = decrypt(tls, input, &mut self.rx);
+        let plaintext = decrypt(tls, ciphertext, input(&mut self.compression, &mut self.rx));
         let closed = tls.is_closed;
         self.note_received(count, room);
         // The next read reports the end; the poll raises no further event for it.
@@ -303,6 +322,7 @@ impl<S: Stream> Transport<S> {
     /// # Errors
     /// The connection broke.
     pub fn transmit(&mut self) -> Result<(), Error> {
+        self.start_compression();
         let sent = self.transmit_pending();
         self.take_trace();
         sent
@@ -316,20 +336,26 @@ impl<S: Stream> Transport<S> {
             }
             self.transmit_tls()
         } else {
-            while self.writable && !self.tx.is_empty() {
-                let step = send_cleartext(&mut self.socket, &mut self.tx)?;
+            loop {
+                self.compress(OutputLimit::Usual)?;
+                let output = output(&mut self.compression, &mut self.tx);
+                if !self.writable || output.is_empty() {
+                    return Ok(());
+                }
+                let step = send_cleartext(&mut self.socket, output)?;
                 self.note_sent(step);
             }
-            Ok(())
         }
     }
 
     fn transmit_tls(&mut self) -> Result<(), Error> {
         while self.writable && self.cleartext_tail.is_empty() {
+            self.compress(OutputLimit::Usual)?;
             let Some(tls) = &mut self.tls else { return Ok(()) };
-            if tls.is_open && !self.tx.is_empty() {
-                let count = encrypt(tls, &self.tx)?;
-                self.tx.sent(count);
+            let output = output(&mut self.compression, &mut self.tx);
+            if tls.is_open && !output.is_empty() {
+                let count = encrypt(tls, output)?;
+                output.sent(count);
             }
             if !tls.connection.wants_write() {
                 return Ok(());
@@ -354,16 +380,49 @@ impl<S: Stream> Transport<S> {
 
     /// Queues the closing alert of TLS, behind what is in `tx`.
     pub fn send_close_notify(&mut self) {
+        let compressed = self.compress(OutputLimit::None);
         let Some(tls) = &mut self.tls else { return };
-        if tls.is_open && !self.tx.is_empty() {
+        let output = output(&mut self.compression, &mut self.tx);
+        if tls.is_open && compressed.is_ok() && !output.is_empty() {
             // The alert must not overtake output: hand everything to TLS, without a limit.
             tls.connection.set_buffer_limit(None);
-            while let Ok(count @ 1..) = encrypt(tls, &self.tx) {
-                self.tx.sent(count);
+            while let Ok(count @ 1..) = encrypt(tls, output) {
+                output.sent(count);
             }
         }
         tls.connection.send_close_notify();
         self.take_trace();
+    }
+
+    /// Creates the compression layer if the machine has marked a start.
+    fn start_compression(&mut self) {
+        if !self.rx.is_compression_due() && self.tx.uncompressed_len().is_none() {
+            return;
+        }
+        let layer = self.compression.get_or_insert_with(|| Box::new(Compression::new()));
+        layer.start_input(&mut self.rx);
+        // The next read decompresses, although the socket may have nothing.
+        self.readable |= layer.is_pending;
+    }
+
+    /// Decompresses what was received, up to the limit for one read.
+    fn decompress(&mut self) -> Result<(), Error> {
+        let Some(layer) = self.compression.as_mut().filter(|layer| layer.decompresses()) else {
+            return Ok(());
+        };
+        layer.decompress(&mut self.rx)?;
+        self.readable |= layer.is_pending;
+        Ok(())
+    }
+
+    /// Compresses the machine's output, if the session is compressed.
+    fn compress(&mut self, limit: OutputLimit) -> Result<(), Error> {
+        self.compression.as_mut().map_or(Ok(()), |layer| layer.compress(&mut self.tx, limit))
+    }
+
+    /// Returns whether the session is compressed.
+    pub const fn is_compressed(&self) -> bool {
+        self.compression.is_some()
     }
 
     /// Closes this side's direction of the socket.
@@ -415,6 +474,22 @@ impl<S> Drop for Transport<S> {
         if let Some(trace) = &mut self.trace {
             trace.closed(channel, &mut self.rx);
         }
+    }
+}
+
+/// Returns where received bytes go: to the machine, or to the compression layer.
+fn input<'b>(compression: &'b mut Option<Box<Compression>>, rx: &'b mut RecvBuffer) -> &'b mut RecvBuffer {
+    match compression {
+        Some(layer) if layer.decompresses() => &mut layer.received,
+        _ => rx,
+    }
+}
+
+/// Returns what is sent: the machine's output, or what the compression layer has made of it.
+fn output<'b>(compression: &'b mut Option<Box<Compression>>, tx: &'b mut SendBuffer) -> &'b mut SendBuffer {
+    match compression {
+        Some(layer) => &mut layer.output,
+        None => tx,
     }
 }
 
