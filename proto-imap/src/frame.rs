@@ -66,6 +66,15 @@ pub(crate) enum FrameStep {
     Endless(usize, Sync),
 }
 
+/// A step of the framing of a message that can be read in pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PieceStep {
+    /// No line is longer than a piece so far.
+    Framed(FrameStep),
+    /// A line is longer than a piece; the length of the message up to the end of the piece.
+    Piece(usize),
+}
+
 /// Finds the messages at the front of a [`RecvBuffer`], one at a time.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Framer {
@@ -104,6 +113,35 @@ impl Framer {
                 continue;
             };
             return Ok(match ending(text) {
+                LineEnd::Plain => FrameStep::Complete(end),
+                LineEnd::Literal(announced) => FrameStep::Literal(end, announced),
+                LineEnd::Endless(sync) => FrameStep::Endless(end, sync),
+            });
+        }
+    }
+
+    /// Searches like [`step`](Self::step), for a message that is read in pieces if a line is longer than `piece` bytes:
+    /// then the step is [`Piece`](PieceStep::Piece). Looks at no byte behind the piece.
+    pub(crate) fn step_in_pieces(&mut self, rx: &RecvBuffer, piece: usize) -> PieceStep {
+        let bytes = rx.bytes();
+        let limit = self.line.saturating_add(piece);
+        loop {
+            let held = bytes.get(self.searched..limit.min(bytes.len())).unwrap_or_default();
+            let Some(at) = memchr::memchr(b'\n', held) else {
+                self.searched += held.len();
+                return if bytes.len() >= limit {
+                    PieceStep::Piece(limit)
+                } else {
+                    PieceStep::Framed(FrameStep::More)
+                };
+            };
+            let end = self.searched + at + 1;
+            let text = bytes.get(self.line..end).unwrap_or_default();
+            let Some(text) = text.strip_suffix(b"\r\n") else {
+                self.searched = end;
+                continue;
+            };
+            return PieceStep::Framed(match ending(text) {
                 LineEnd::Plain => FrameStep::Complete(end),
                 LineEnd::Literal(announced) => FrameStep::Literal(end, announced),
                 LineEnd::Endless(sync) => FrameStep::Endless(end, sync),

@@ -12,6 +12,13 @@ pub use crate::fetch::literal_scan::{LiteralScan, is_body_literal};
 pub use crate::grammar::Context;
 pub use crate::response::parse::response;
 
+/// Responses to searches, parsed piece by piece.
+pub(crate) mod search {
+    pub(crate) use crate::search::pieces::{
+        Failure, Part, PieceKind, SearchCursor, SearchStep, SetOf, has_pieces, start,
+    };
+}
+
 /// FETCH responses, parsed item by item, so that the contents of sections can be streamed.
 pub mod fetch {
     pub(crate) use crate::fetch::parse::plain_start;

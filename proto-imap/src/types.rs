@@ -45,6 +45,7 @@ pub use crate::partial_range::PartialRange;
 pub use crate::quota::{Quota, QuotaResource, QuotaRoot};
 pub use crate::rename::RenameCommand;
 pub use crate::response::{ContinuationRequest, Response, Untagged};
+pub use crate::search::pieces::{SearchHead, SearchPiece};
 pub use crate::search::{
     ContextChange, EsearchResponse, NumberKind, RelevancyScore, SearchCommand, SearchResponse,
     SearchReturnData, SearchReturnOption,

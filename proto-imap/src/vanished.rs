@@ -19,11 +19,17 @@ pub enum VanishedWhen {
 }
 
 /// `"VANISHED" [SP "(EARLIER)"] SP known-uids` (RFC 7162), without the word
-pub(crate) fn vanished<'i>(
-    i: &'i [u8],
-    cx: &Context,
-) -> Parsed<'i, (crate::types::VanishedWhen, Numbers<'i>)> {
-    use crate::types::VanishedWhen;
+pub(crate) fn vanished<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (VanishedWhen, Numbers<'i>)> {
+    let (rest, when) = vanished_head(i, cx)?;
+    if matches!(rest.trim_ascii_start(), []) && cx.repair(Repair::NilForValue) {
+        return Ok((rest, (when, Numbers::EMPTY)));
+    }
+    let (rest, uids) = known_sequence_set(rest, cx)?;
+    Ok((rest, (when, uids)))
+}
+
+/// `[SP "(EARLIER)"] SP`
+pub(crate) fn vanished_head<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, VanishedWhen> {
     let (mut rest, ()) = sp(i, cx)?;
     let mut when = VanishedWhen::Now;
     if rest.first() == Some(&b'(') {
@@ -33,11 +39,7 @@ pub(crate) fn vanished<'i>(
         (rest, ()) = sp(behind, cx)?;
         when = VanishedWhen::Earlier;
     }
-    if matches!(rest.trim_ascii_start(), []) && cx.repair(Repair::NilForValue) {
-        return Ok((rest, (when, Numbers::EMPTY)));
-    }
-    let (rest, uids) = known_sequence_set(rest, cx)?;
-    Ok((rest, (when, uids)))
+    Ok((rest, when))
 }
 
 /// `"VANISHED" [SP "(EARLIER)"] SP known-uids`

@@ -6,7 +6,7 @@
 use alloc::string::String;
 
 use super::command_id::CommandId;
-use crate::types::{FetchItem, Section, StatusResponse, Unparsed, Untagged};
+use crate::types::{FetchItem, SearchHead, SearchPiece, Section, StatusResponse, Unparsed, Untagged};
 
 /// An event of the session.
 ///
@@ -24,6 +24,8 @@ pub enum Event<'i> {
     /// An untagged OK, NO or BAD: for information, or a warning.
     Status(StatusResponse<'i>),
     /// Untagged data other than a message's. Never a status, capabilities or FETCH.
+    ///
+    /// A VANISHED response that is longer than [`Limits::line`](proto_mail::Limits::line) arrives as several.
     Data(Untagged<'i>),
     /// The data of the message with this sequence number follow.
     FetchStart {
@@ -48,6 +50,14 @@ pub enum Event<'i> {
     BodyEnd,
     /// The message's data are complete.
     FetchEnd,
+    /// The results of a search follow in pieces, because the response is longer than
+    /// [`Limits::line`](proto_mail::Limits::line). A shorter one is [`Data`](Self::Data).
+    /// [`SearchCollector`](super::SearchCollector) and [`ThreadCollector`](super::ThreadCollector) take both.
+    SearchStart(SearchHead<'i>),
+    /// The next piece of the results.
+    SearchPiece(SearchPiece<'i>),
+    /// The response is complete.
+    SearchEnd,
     /// The server waits for an APPEND's message. Send it with
     /// [`Client::write_payload`](super::Client::write_payload).
     AppendReady(CommandId),

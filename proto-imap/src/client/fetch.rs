@@ -6,7 +6,7 @@
 use proto_mail::{Error, RecvBuffer, SendBuffer, trace::TraceKind};
 
 use super::event::Event;
-use super::reader::{Escapes, FetchReader, FetchStep, Frame, Input, Reader, Stage, Visibility};
+use super::reader::{Escapes, FetchReader, Frame, Input, Reader, ReaderStep, Stage, Visibility};
 use super::session::{Phase, Session};
 use crate::parse::Context;
 use crate::parse::fetch::{self, ItemPosition};
@@ -76,76 +76,75 @@ impl Session {
 
     /// Takes the next step in a FETCH response, if one is being read.
     #[inline]
-    pub(super) fn fetch_step(&mut self, rx: &mut RecvBuffer) -> Result<FetchStep, Error> {
+    pub(super) fn fetch_step(&mut self, rx: &mut RecvBuffer) -> Result<ReaderStep, Error> {
         match &self.reader.input {
-            Input::Response => Ok(FetchStep::None),
-            Input::Fetch(FetchReader { stage: Stage::Start(_), .. }) => Ok(FetchStep::Event),
-            Input::Fetch(fetch) if fetch.is_at_item(rx) => Ok(FetchStep::Event),
-            Input::Fetch(_) => self.other_step(rx),
+            Input::Fetch(FetchReader { stage: Stage::Start(_), .. }) => Ok(ReaderStep::Event),
+            Input::Fetch(fetch) if fetch.is_at_item(rx) => Ok(ReaderStep::Event),
+            _ => self.other_step(rx),
         }
     }
 
     /// Takes a step that is not simply an item.
-    fn other_step(&mut self, rx: &mut RecvBuffer) -> Result<FetchStep, Error> {
+    fn other_step(&mut self, rx: &mut RecvBuffer) -> Result<ReaderStep, Error> {
         let Reader { input: Input::Fetch(fetch), borrowed, .. } = &mut self.reader else {
-            return Ok(FetchStep::None);
+            return Ok(ReaderStep::None);
         };
         match fetch.stage {
             Stage::Skip => {
                 fetch.stage = match (fetch.body, fetch.visibility) {
                     (Some(size), _) => Stage::SkipBody(size),
                     (None, Visibility::Hidden) => Stage::Done,
-                    (None, _) => return Ok(FetchStep::Event),
+                    (None, _) => return Ok(ReaderStep::Event),
                 };
                 *borrowed = fetch.end;
-                Ok(FetchStep::Silent)
+                Ok(ReaderStep::Silent)
             }
             Stage::SkipBody(0) => {
                 fetch.stage = Stage::NextPart;
-                Ok(FetchStep::Silent)
+                Ok(ReaderStep::Silent)
             }
-            Stage::Body(left) | Stage::SkipBody(left) if left > 0 && rx.is_empty() => Ok(FetchStep::More),
+            Stage::Body(left) | Stage::SkipBody(left) if left > 0 && rx.is_empty() => Ok(ReaderStep::More),
             Stage::SkipBody(left) => {
                 let len = at_most(rx.len(), left);
                 *borrowed = len;
                 rx.trace_span(len, TraceKind::Data);
                 fetch.stage = Stage::SkipBody(left.saturating_sub(len as u64));
                 self.step_done();
-                Ok(FetchStep::Silent)
+                Ok(ReaderStep::Silent)
             }
             Stage::Body(left) => {
                 rx.trace_span(at_most(rx.len(), left), TraceKind::Data);
                 if left > 0 {
                     self.step_done();
                 }
-                Ok(FetchStep::Event)
+                Ok(ReaderStep::Event)
             }
             Stage::NextPart => self.next_part(rx),
             Stage::Items if fetch.is_at_line_end(rx, self.context.reading()) => {
                 self.context.repairs.note(Repair::StrayLineEnd);
                 *borrowed = fetch.end;
                 fetch.stage = Stage::LineEnd;
-                Ok(FetchStep::Silent)
+                Ok(ReaderStep::Silent)
             }
             Stage::LineEnd => match rx.bytes().first() {
-                None => Ok(FetchStep::More),
+                None => Ok(ReaderStep::More),
                 Some(b')') => {
                     fetch.stage = Stage::NextPart;
-                    Ok(FetchStep::Silent)
+                    Ok(ReaderStep::Silent)
                 }
                 Some(_) => {
                     (fetch.stage, fetch.end) = (Stage::End, 0);
-                    Ok(FetchStep::Event)
+                    Ok(ReaderStep::Event)
                 }
             },
-            _ => Ok(FetchStep::Event),
+            _ => Ok(ReaderStep::Event),
         }
     }
 
     /// Reads the line after a body: the rest of the response, up to its end or to the next body.
-    fn next_part(&mut self, rx: &mut RecvBuffer) -> Result<FetchStep, Error> {
+    fn next_part(&mut self, rx: &mut RecvBuffer) -> Result<ReaderStep, Error> {
         let (end, body) = match self.find_response(rx)? {
-            Frame::More => return Ok(FetchStep::More),
+            Frame::More | Frame::Piece(_) => return Ok(ReaderStep::More),
             Frame::Whole(len) => (len, None),
             Frame::UpToBody(len, size) => (len, Some(size)),
         };
@@ -154,7 +153,7 @@ impl Session {
             let stage = if fetch.visibility == Visibility::All { Stage::Items } else { Stage::Skip };
             (fetch.at, fetch.end, fetch.body, fetch.stage) = (0, end, body, stage);
         }
-        Ok(FetchStep::Silent)
+        Ok(ReaderStep::Silent)
     }
 
     /// Reports what [`fetch_step`](Self::fetch_step) has found.

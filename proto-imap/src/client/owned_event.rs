@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::command_id::CommandId;
 use super::event::{AuthOutcome, Event};
-use crate::types::{FetchItem, Owned, Section, StatusResponse, Unparsed, Untagged};
+use crate::types::{FetchItem, Owned, SearchHead, SearchPiece, Section, StatusResponse, Unparsed, Untagged};
 
 /// An [`Event`] that borrows nothing: a channel, another thread or an async stream can carry it.
 ///
@@ -45,6 +45,12 @@ pub enum OwnedEvent {
     BodyEnd,
     /// See [`Event::FetchEnd`].
     FetchEnd,
+    /// See [`Event::SearchStart`].
+    SearchStart(Owned<SearchHead<'static>>),
+    /// See [`Event::SearchPiece`].
+    SearchPiece(Owned<SearchPiece<'static>>),
+    /// See [`Event::SearchEnd`].
+    SearchEnd,
     /// See [`Event::AppendReady`].
     AppendReady(CommandId),
     /// See [`Event::Idling`].
@@ -114,6 +120,9 @@ impl Event<'_> {
             Self::BodyChunk(bytes) => OwnedEvent::BodyChunk(bytes.to_vec()),
             Self::BodyEnd => OwnedEvent::BodyEnd,
             Self::FetchEnd => OwnedEvent::FetchEnd,
+            Self::SearchStart(head) => OwnedEvent::SearchStart(head.into_owned()),
+            Self::SearchPiece(piece) => OwnedEvent::SearchPiece(piece.into_owned()),
+            Self::SearchEnd => OwnedEvent::SearchEnd,
             Self::AppendReady(id) => OwnedEvent::AppendReady(id),
             Self::Idling(id) => OwnedEvent::Idling(id),
             Self::Completed { id, status } => OwnedEvent::Completed { id, status: status.into_owned() },
@@ -142,6 +151,9 @@ impl OwnedEvent {
             Self::BodyChunk(bytes) => Event::BodyChunk(bytes),
             Self::BodyEnd => Event::BodyEnd,
             Self::FetchEnd => Event::FetchEnd,
+            Self::SearchStart(head) => Event::SearchStart(head.view()),
+            Self::SearchPiece(piece) => Event::SearchPiece(piece.view()),
+            Self::SearchEnd => Event::SearchEnd,
             Self::AppendReady(id) => Event::AppendReady(*id),
             Self::Idling(id) => Event::Idling(*id),
             Self::Completed { id, status } => Event::Completed { id: *id, status: status.view() },

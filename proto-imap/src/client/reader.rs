@@ -1,11 +1,12 @@
-//! The client's position in its input: between two responses or inside a FETCH response, and how much of the receive
-//! buffer was examined.
+//! The client's position in its input: between two responses, inside a FETCH response or inside a long response to a
+//! search, and how much of the receive buffer was examined.
 
 use proto_mail::RecvBuffer;
 
 use crate::frame::Framer;
 use crate::parse::LiteralScan;
 use crate::parse::fetch::ItemPosition;
+use crate::parse::search::{Failure, Part, PieceKind, SearchCursor};
 
 /// The response that is being read.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,49 @@ pub(super) enum Input {
     Response,
     /// A FETCH response, item by item.
     Fetch(FetchReader),
+    /// A long response to a search, piece by piece.
+    Search(SearchReader),
+}
+
+/// The position in a long response to a search.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SearchReader {
+    pub(super) stage: SearchStage,
+    /// The part of the response in the buffer: the offset up to which it was read, and the offset of its end.
+    pub(super) at: usize,
+    pub(super) end: usize,
+    pub(super) part: Part,
+    pub(super) ending: Ending,
+}
+
+/// Whether the end of a response is an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Reported,
+    Silent,
+}
+
+/// What the client expects next in a long response to a search.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SearchStage {
+    /// The beginning was read and not yet reported.
+    Start(SearchCursor),
+    /// The next piece is expected.
+    Pieces(SearchCursor),
+    /// A piece is to be reported: its kind, its place, and the offset up to which it was read.
+    Piece { cursor: SearchCursor, kind: PieceKind, from: usize, to: usize, used: usize },
+    /// The next part of the response is expected; these pieces go on in it.
+    NextPart(SearchCursor),
+    /// The rest cannot be parsed, which is to be reported.
+    Failed(Failure),
+    /// The rest is to be skipped.
+    Skip,
+    /// The next part of the response is expected, to be skipped.
+    SkipNextPart,
+    /// The end of the response is to be reported.
+    End,
+    /// Everything was reported.
+    Done,
 }
 
 /// The position in a FETCH response.
@@ -81,15 +125,15 @@ impl FetchReader {
     }
 }
 
-/// The result of the next step in a FETCH response.
-pub(super) enum FetchStep {
-    /// No FETCH response is being read.
+/// The result of the next step in a response that is read in parts.
+pub(super) enum ReaderStep {
+    /// No such response is being read.
     None,
     /// More bytes are needed.
     More,
     /// A response that the application does not see.
     Silent,
-    /// An event to report, see `Session::fetch_event`.
+    /// An event to report, see `Session::reader_event`.
     Event,
 }
 
@@ -101,6 +145,8 @@ pub(super) enum Frame {
     Whole(usize),
     /// A FETCH response up to the announcement of a body of this size.
     UpToBody(usize, u64),
+    /// The first bytes of a long response to a search.
+    Piece(usize),
 }
 
 /// Whether a response has begun to arrive and is not complete.
@@ -140,15 +186,19 @@ impl Reader {
             self.borrowed = 0;
             self.framer.reset();
             self.scan = match self.input {
-                Input::Response => LiteralScan::new(),
+                Input::Response | Input::Search(_) => LiteralScan::new(),
                 Input::Fetch(_) => LiteralScan::continued(),
             };
         }
     }
 
-    /// Expects the next response, if everything of a FETCH response was reported.
-    pub(super) const fn leave_fetch(&mut self) {
-        if matches!(self.input, Input::Fetch(FetchReader { stage: Stage::Done, .. })) {
+    /// Expects the next response, if everything of this one was reported.
+    pub(super) const fn leave_response(&mut self) {
+        if matches!(
+            self.input,
+            Input::Fetch(FetchReader { stage: Stage::Done, .. })
+                | Input::Search(SearchReader { stage: SearchStage::Done, .. })
+        ) {
             self.input = Input::Response;
             self.remainder = Remainder::None;
         }
@@ -156,6 +206,6 @@ impl Reader {
 
     /// Returns whether a response has begun and is not complete.
     pub(super) fn is_inside_response(&self, rx: &RecvBuffer) -> bool {
-        matches!(self.input, Input::Fetch(_)) || !rx.is_empty()
+        !matches!(self.input, Input::Response) || !rx.is_empty()
     }
 }

@@ -16,7 +16,7 @@ use super::command_queue::CommandQueue;
 use super::compression::Compression;
 use super::event::Event;
 use super::outgoing::{ActiveCommand, Outgoing, OutgoingCommand, OutgoingLine};
-use super::reader::{FetchStep, Frame, Input, Reader, Remainder};
+use super::reader::{Frame, Input, Reader, ReaderStep, Remainder};
 use crate::config::Config;
 use crate::frame::{FrameStep, Sync};
 use crate::parse::{self, Context};
@@ -177,17 +177,17 @@ impl Session {
                 Phase::Greeting | Phase::Open(_) => {}
             }
             self.ask_for_capabilities(tx);
-            match self.fetch_step(rx)? {
-                FetchStep::None => {}
-                FetchStep::More => return self.at_end(rx, tx),
-                FetchStep::Silent => {
-                    self.reader.leave_fetch();
+            match self.reader_step(rx)? {
+                ReaderStep::None => {}
+                ReaderStep::More => return self.at_end(rx, tx),
+                ReaderStep::Silent => {
+                    self.reader.leave_response();
                     self.consume(rx);
                     continue;
                 }
-                FetchStep::Event => {
-                    let event = self.fetch_event(rx);
-                    self.reader.leave_fetch();
+                ReaderStep::Event => {
+                    let event = self.reader_event(rx);
+                    self.reader.leave_response();
                     return Ok(Some(event));
                 }
             }
@@ -220,7 +220,30 @@ impl Session {
                         return Err(PeerError::Malformed.into());
                     }
                 }
+                Frame::Piece(len) => {
+                    self.reader.remainder = Remainder::None;
+                    self.begin_search(len, rx);
+                }
             }
+        }
+    }
+
+    /// Takes the next step in a response that is read in parts, if there is one.
+    #[inline]
+    fn reader_step(&mut self, rx: &mut RecvBuffer) -> Result<ReaderStep, Error> {
+        match self.reader.input {
+            Input::Response => Ok(ReaderStep::None),
+            Input::Fetch(_) => self.fetch_step(rx),
+            Input::Search(_) => self.search_step(rx),
+        }
+    }
+
+    /// Reports what [`reader_step`](Self::reader_step) has found.
+    #[inline]
+    fn reader_event<'i>(&mut self, rx: &'i RecvBuffer) -> Event<'i> {
+        match self.reader.input {
+            Input::Search(_) => self.search_event(rx),
+            _ => self.fetch_event(rx),
         }
     }
 
@@ -246,7 +269,7 @@ impl Session {
             authenticates || matches!(self.commands.active, ActiveCommand::None | ActiveCommand::StartTls(_));
         match frame {
             Ok(Frame::More) => {}
-            Ok(Frame::UpToBody(len, _)) => redaction::trace_frame(*len, rx),
+            Ok(Frame::UpToBody(len, _) | Frame::Piece(len)) => redaction::trace_frame(*len, rx),
             Ok(Frame::Whole(len)) => {
                 let bytes = rx.bytes().get(..*len).unwrap_or_default();
                 if bytes.starts_with(b"+") && may_be_challenge {
@@ -273,11 +296,11 @@ impl Session {
             return Err(PeerError::TlsInCleartext.into());
         }
         let limits = &self.config.limits;
-        let line = match self.phase {
-            // The results of a search are a single line.
-            Phase::Open(state) if state.is_authenticated() => limits.line.max(limits.frame),
-            _ => limits.line,
-        };
+        let is_authenticated = self.state().is_some_and(State::is_authenticated);
+        if is_authenticated && parse::search::has_pieces(rx.bytes()) {
+            return self.find_pieces(rx);
+        }
+        let line = if is_authenticated { limits.line.max(limits.frame) } else { limits.line };
         loop {
             match self.reader.framer.step(rx, line, limits.frame)? {
                 FrameStep::More => return Ok(Frame::More),
@@ -349,7 +372,7 @@ impl Session {
             }
             (Phase::Greeting, _, _) => (WaitFor::Greeting, waits.greeting),
             (_, Input::Fetch(fetch), _) if fetch.is_in_body() => (WaitFor::Data, waits.data),
-            (_, Input::Fetch(_), _) => (WaitFor::Remainder, waits.rest),
+            (_, Input::Fetch(_) | Input::Search(_), _) => (WaitFor::Remainder, waits.rest),
             _ if self.reader.remainder == Remainder::Awaited => (WaitFor::Remainder, waits.rest),
             (_, _, ActiveCommand::Idle(_)) => (WaitFor::Idle, waits.idle),
             (_, _, ActiveCommand::AppendPayload(_)) => {

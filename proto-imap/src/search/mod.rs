@@ -3,6 +3,7 @@
 
 pub(crate) mod encode;
 pub(crate) mod parse;
+pub(crate) mod pieces;
 
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;

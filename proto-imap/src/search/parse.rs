@@ -34,6 +34,18 @@ pub(crate) fn search<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchResponse
 
 /// `esearch-response = "ESEARCH" [search-correlator] [SP "UID"] *(SP search-return-data)`, without the word
 pub(crate) fn esearch_response<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, EsearchResponse<'i>> {
+    let (results, mut esearch) = esearch_head(i, cx)?;
+    let mut rest = results;
+    while rest.first() == Some(&b' ') && !rest.trim_ascii_start().is_empty() {
+        let (behind, ()) = sp(rest, cx)?;
+        (rest, _) = search_return_data(behind, cx)?;
+    }
+    esearch.results = LazyList::wire(taken(results, rest), cx.attempt());
+    Ok((rest, esearch))
+}
+
+/// `[search-correlator] [SP "UID"]`
+pub(crate) fn esearch_head<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, EsearchResponse<'i>> {
     let mut esearch = EsearchResponse {
         tag: None,
         mailbox: None,
@@ -49,12 +61,6 @@ pub(crate) fn esearch_response<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Esea
         esearch.number_kind = NumberKind::Uids;
         rest = behind;
     }
-    let results = rest;
-    while rest.first() == Some(&b' ') && !rest.trim_ascii_start().is_empty() {
-        let (behind, ()) = sp(rest, cx)?;
-        (rest, _) = search_return_data(behind, cx)?;
-    }
-    esearch.results = LazyList::wire(taken(results, rest), cx.attempt());
     Ok((rest, esearch))
 }
 
@@ -87,7 +93,7 @@ fn search_correlator<'i>(i: &'i [u8], esearch: &mut EsearchResponse<'i>, cx: &Co
 }
 
 /// `search-return-data`; an unknown result takes one value.
-fn search_return_data<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchReturnData<'i>> {
+pub(crate) fn search_return_data<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchReturnData<'i>> {
     let (rest, name) = atom(i)?;
     let (rest, ()) = sp(rest, cx)?;
     let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
@@ -138,7 +144,7 @@ fn context_change<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ContextChange<'i>
 }
 
 /// `score = 1*3DIGIT`, from 1 to 100 (RFC 6203). *Tolerant*: other numbers, which are clamped.
-fn score<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, RelevancyScore> {
+pub(crate) fn score<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, RelevancyScore> {
     let (rest, value) = number(i, cx)?;
     let score = u8::try_from(value).ok().and_then(RelevancyScore::new);
     match score {
