@@ -35,7 +35,9 @@
 //! | [`encode`] | the functions that write them |
 //! | [`list_matcher`] | for servers: which mailbox names a LIST selects |
 //! | `mailbox_view` | for servers (feature `mailbox-view`): sequence numbers, and what each client must be told |
-//! | `search_query` | for servers (feature `mailbox-view`): which messages a SEARCH finds |
+//! | `search_query` | for servers (feature `mailbox-view`): which messages a SEARCH finds, and how its result changes |
+//! | `sort_order` | for servers (feature `mailbox-view`): the order of a SORT |
+//! | `threading` | for servers (feature `mailbox-view`): the algorithms of THREAD |
 //!
 //! The source has one module for each part of the protocol, with its types, its parser, its encoder and its tests:
 //! `fetch`, `envelope`, `quota` and so on. They build on `grammar` and do not depend on each other's commands. Only
@@ -60,7 +62,11 @@ mod redaction;
 #[cfg(feature = "mailbox-view")]
 pub mod search_query;
 pub mod server;
+#[cfg(feature = "mailbox-view")]
+pub mod sort_order;
 pub mod state;
+#[cfg(feature = "mailbox-view")]
+pub mod threading;
 pub mod types;
 
 mod append;

@@ -7,6 +7,7 @@ use crate::grammar::primitive::byte;
 use crate::grammar::sink::{Sink, number};
 use crate::grammar::{Context, Parsed, expected};
 use crate::numbers::NumberRange;
+use core::ops::Range;
 
 /// A page of a search's result (RFC 9394 `partial-range`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,25 @@ pub enum PartialRange {
     FromFirst(NumberRange),
     /// `-1:-500`: counted from the last result.
     FromLast(NumberRange),
+}
+
+impl PartialRange {
+    /// Returns the places of the results on this page, from 0, in a result of `count` messages (RFC 5267 §4.4, RFC 9394 §3).
+    /// It is empty where the page is beyond the result.
+    ///
+    /// ```
+    /// use proto_imap::types::{NumberRange, PartialRange};
+    /// assert_eq!(PartialRange::FromFirst(NumberRange::new(1, 100)).places(250), 0..100);
+    /// assert_eq!(PartialRange::FromLast(NumberRange::new(1, 100)).places(250), 150..250);
+    /// ```
+    #[must_use]
+    pub fn places(self, count: u32) -> Range<u32> {
+        let place = |number: u32| number.saturating_sub(1).min(count);
+        match self {
+            Self::FromFirst(range) => place(range.first())..range.last().min(count),
+            Self::FromLast(range) => count - range.last().min(count)..count - place(range.first()),
+        }
+    }
 }
 
 /// `partial-range = nz-number ":" nz-number / "-" nz-number ":-" nz-number`

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use proto_imap::{
     client::{CommandId, Event},
     types::{
-        ListResponse, MailboxName, MailboxStatus, NameEncoding, Owned, PlainCode, ResponseCode,
+        ListResponse, MailboxName, MailboxStatus, NameEncoding, Owned, PlainCode, ResponseCode, SearchHead,
         SearchReturnData, StatusResponse, Untagged,
     },
 };
@@ -21,7 +21,8 @@ use super::{
 pub struct Answer {
     /// The status with which the server completed the command: OK.
     pub status: Owned<StatusResponse<'static>>,
-    /// The data that arrived before it, in the server's order. Changes of the mailbox may be among them.
+    /// The data that arrived before it, in the server's order. Changes of the mailbox may be among them. A response to a
+    /// search that is longer than [`Limits::line`](proto_mail::Limits::line) gives several, which together are its result.
     pub data: Vec<Owned<Untagged<'static>>>,
 }
 
@@ -30,6 +31,8 @@ pub struct Answer {
 pub struct AnswerCollector {
     id: CommandId,
     data: Vec<Owned<Untagged<'static>>>,
+    /// The beginning of the response to a search whose pieces arrive.
+    head: Option<Owned<SearchHead<'static>>>,
     /// The number of bytes that the connection had received at the beginning.
     begin: u64,
     limit: u64,
@@ -49,9 +52,17 @@ impl AnswerCollector {
     ///
     /// # Errors
     /// [`ClientError::Imap`] for NO and BAD.
-    pub fn part(&self, event: Event<'_>) -> Result<Option<AnswerPart>, ClientError> {
+    pub fn part(&mut self, event: Event<'_>) -> Result<Option<AnswerPart>, ClientError> {
         match event {
             Event::Data(data) => Ok(Some(AnswerPart::Data(data.into_owned()))),
+            Event::SearchStart(head) => {
+                self.head = Some(head.into_owned());
+                Ok(None)
+            }
+            Event::SearchPiece(piece) => Ok(self
+                .head
+                .as_ref()
+                .map(|head| head.view().with_piece(piece, |data| AnswerPart::Data(data.into_owned())))),
             // The response codes of SELECT, and warnings.
             Event::Status(status) => Ok(Some(AnswerPart::Data(Untagged::Status(status).into_owned()))),
             Event::Completed { id, status } if id == self.id => {
@@ -133,7 +144,7 @@ impl ImapState {
     /// Begins to collect the answer to a command. `received` is the number of bytes that the connection has received.
     #[must_use]
     pub const fn collect(&self, id: CommandId, received: u64) -> AnswerCollector {
-        AnswerCollector { id, data: Vec::new(), begin: received, limit: self.answer_limit() }
+        AnswerCollector { id, data: Vec::new(), head: None, begin: received, limit: self.answer_limit() }
     }
 
     /// Returns the mailboxes in an answer to LIST.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use proto_imap::client::Event;
 use proto_imap::types::{
     Command, FetchAttribute, FetchCommand, FetchItem, LazyList, ResponseCode, SearchCommand, SearchKey,
-    SearchReturnData, SelectCommand, SequenceSet, Untagged,
+    SearchPiece, SearchReturnData, SelectCommand, SequenceSet, Untagged,
 };
 
 use super::limits::MAX_UNREQUESTED;
@@ -224,6 +224,10 @@ impl Request for SearchUids {
                     }
                 }
             }
+            Event::SearchPiece(SearchPiece::Result(SearchReturnData::All(numbers))) => {
+                numbers.iter().try_for_each(|uid| self.listed.add(uid, limits))?;
+            }
+            Event::SearchStart(_) | Event::SearchPiece(_) | Event::SearchEnd => {}
             _ => return Ok(false),
         }
         Ok(true)

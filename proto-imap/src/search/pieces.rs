@@ -13,10 +13,11 @@ use crate::grammar::{Context, Expected, Parsed, expected, into_expected};
 use crate::numbers::Numbers;
 use crate::numbers::parse::{known_sequence_set, numbers};
 use crate::partial_range::{PartialRange, partial_range};
+use crate::response::Untagged;
 use crate::search::parse::{esearch_head, score, search_return_data};
-use crate::search::{ContextChange, EsearchResponse, SearchReturnData};
-use crate::thread::Threads;
+use crate::search::{ContextChange, EsearchResponse, SearchResponse, SearchReturnData};
 use crate::thread::parse::ThreadScan;
+use crate::thread::{ThreadResponse, Threads};
 use crate::vanished::{VanishedWhen, vanished_head};
 
 /// The beginning of a response to a search that arrives in pieces.
@@ -45,6 +46,44 @@ pub enum SearchPiece<'i> {
     RemoveFrom(ContextChange<'i>),
     /// The next items of the threads. A list can begin in one piece and end in another.
     Threads(Threads<'i>),
+}
+
+impl SearchHead<'_> {
+    /// Calls `f` with a response of this kind that has only this piece. All pieces of a response, one after the other, give
+    /// responses that together say the same, for a program that treats long and short responses alike. A list of a THREAD
+    /// response can then begin in one of them and end in another.
+    pub fn with_piece<T>(&self, piece: SearchPiece<'_>, f: impl FnOnce(Untagged<'_>) -> T) -> T {
+        let change;
+        let result = match piece {
+            SearchPiece::Threads(threads) => return f(Untagged::Thread(ThreadResponse { threads })),
+            SearchPiece::Result(result) => result,
+            SearchPiece::AddTo(one) => {
+                change = [one];
+                SearchReturnData::AddTo(LazyList::new(&change))
+            }
+            SearchPiece::RemoveFrom(one) => {
+                change = [one];
+                SearchReturnData::RemoveFrom(LazyList::new(&change))
+            }
+        };
+        let numbers = match result {
+            SearchReturnData::All(numbers) => numbers,
+            _ => Numbers::EMPTY,
+        };
+        let mod_sequence = match result {
+            SearchReturnData::ModSeq(value) => Some(value),
+            _ => None,
+        };
+        let results = [result];
+        f(match self {
+            Self::Search => Untagged::Search(SearchResponse { numbers, mod_sequence }),
+            Self::Sort => Untagged::Sort(SearchResponse { numbers, mod_sequence }),
+            Self::Thread => Untagged::Thread(ThreadResponse { threads: Threads::EMPTY }),
+            Self::Esearch(head) => {
+                Untagged::Esearch(EsearchResponse { results: LazyList::new(&results), ..*head })
+            }
+        })
+    }
 }
 
 /// How much of a response is there.

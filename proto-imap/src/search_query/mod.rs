@@ -1,6 +1,8 @@
 //! Searches: which messages match the keys of a SEARCH (RFC 9051 §6.4.4, RFC 4731, 5032, 5182, 7162, 8474). For authors
 //! of servers.
 //!
+//! [`SearchContexts`] holds the results that a client wants to be kept up to date (RFC 5267).
+//!
 //! A [`SearchQuery`] checks the keys of a command and sorts them by cost. It then tests messages, which implement
 //! [`SearchableMessage`]. A costly part of a message is read only if the cheap parts do not decide: the truth of a key
 //! is *true*, *false*, or *not known yet*. All texts of a query are found in one pass, piece by piece, so a large message
@@ -54,6 +56,7 @@
 
 mod compile;
 mod condition;
+mod contexts;
 mod evaluation;
 #[cfg(test)]
 mod evaluation_tests;
@@ -63,6 +66,7 @@ mod results;
 mod terms;
 
 pub use compile::{SearchLimits, SearchQueryError};
+pub use contexts::{ContextDifference, ContextLimits, ContextResult, ContextRun, NoContext, SearchContexts};
 pub use evaluation::MessageSearch;
 pub use message::{MessagePart, ReadProgress, SearchDate, SearchTexts, SearchableMessage};
 pub use query::SearchQuery;

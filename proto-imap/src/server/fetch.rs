@@ -113,7 +113,9 @@ impl Session {
             }
             Unfinished::FetchBegun(_) | Unfinished::FetchItems => Ok(()),
             Unfinished::Body(_) => Err(Misuse::WrongLength.into()),
-            Unfinished::Nothing | Unfinished::Search(_) => Err(Misuse::WrongState.into()),
+            Unfinished::Nothing | Unfinished::Search(_) | Unfinished::Thread(_) => {
+                Err(Misuse::WrongState.into())
+            }
         }
     }
 
@@ -133,7 +135,8 @@ impl Session {
             Unfinished::FetchBegun(_)
             | Unfinished::FetchItems
             | Unfinished::Body(_)
-            | Unfinished::Search(_) => Err(Error::Misuse(Misuse::WrongLength)),
+            | Unfinished::Search(_)
+            | Unfinished::Thread(_) => Err(Error::Misuse(Misuse::WrongLength)),
         }
     }
 }

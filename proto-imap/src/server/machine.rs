@@ -20,7 +20,7 @@ use super::search::SearchForm;
 use crate::client::Trust;
 use crate::config::Config;
 use crate::state::State;
-use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag, Untagged};
+use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag, Threads, Untagged};
 
 /// An IMAP server's side of one session: bytes in, events out; answers in, bytes out (RFC 9051).
 ///
@@ -246,10 +246,12 @@ impl<C: Channel> Server<C> {
         Ok(FetchWriter { session, tx })
     }
 
-    /// Starts a SEARCH or ESEARCH response. Its numbers are written in pieces, now or in later rounds of the loop.
+    /// Starts a SEARCH, SORT or ESEARCH response. Its numbers are written in pieces, now or in later rounds of the loop.
     ///
     /// # Errors
-    /// [`Misuse::WrongLength`](proto_mail::Misuse::WrongLength) if another response is not finished.
+    /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) if no mailbox is selected; an ESEARCH response with a MAILBOX
+    /// needs none (RFC 7377 §2.1). [`Misuse::WrongLength`](proto_mail::Misuse::WrongLength) if another response is not
+    /// finished.
     pub fn begin_search(&mut self, form: &SearchForm<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.session()?.begin_search(form, tx)
     }
@@ -272,6 +274,34 @@ impl<C: Channel> Server<C> {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         self.core.session()?.finish_search(results, tx)
+    }
+
+    /// Starts a THREAD response. Its threads are written in pieces, now or in later rounds of the loop.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) if no mailbox is selected;
+    /// [`Misuse::WrongLength`](proto_mail::Misuse::WrongLength) if another response is not finished.
+    pub fn begin_thread(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.session()?.begin_thread(tx)
+    }
+
+    /// Writes the next items of the threads. A list may end in another piece.
+    ///
+    /// # Errors
+    /// [`Misuse::InvalidArgument`](proto_mail::Misuse::InvalidArgument) if an item cannot follow the one before it, or a
+    /// number is 0: nothing is written. [`Misuse::WrongState`](proto_mail::Misuse::WrongState) if no such response was
+    /// started.
+    pub fn thread_items(&mut self, threads: Threads<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.session()?.thread_items(threads, tx)
+    }
+
+    /// Ends the THREAD response.
+    ///
+    /// # Errors
+    /// [`Misuse::InvalidArgument`](proto_mail::Misuse::InvalidArgument) if a list is open;
+    /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) if no such response was started.
+    pub fn finish_thread(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.session()?.finish_thread(tx)
     }
 
     /// Ends the session at the server's request, for example for a shutdown. Sends BYE with this text, unless a FETCH

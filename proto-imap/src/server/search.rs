@@ -1,4 +1,5 @@
-//! Writes SEARCH and ESEARCH responses whose numbers are provided in pieces (RFC 9051 §7.3.4, RFC 3501 §7.2.5).
+//! Writes SEARCH, SORT, ESEARCH and THREAD responses whose results are provided in pieces (RFC 9051 §7.3.4, RFC 3501
+//! §7.2.5, RFC 5256 §4).
 //!
 //! A response can be longer than a server wants to buffer for one client. This module checks the order of its parts;
 //! [`encode`](crate::encode) writes each part.
@@ -9,13 +10,16 @@ use super::session::Session;
 use super::unfinished::{Listing, Unfinished};
 use crate::numbers::encode::sequence_set;
 use crate::search::encode::{esearch_response, search, search_return_data};
-use crate::types::{EsearchResponse, Numbers, SearchResponse, SearchReturnData};
+use crate::thread::encode::ThreadOrder;
+use crate::types::{EsearchResponse, Numbers, SearchResponse, SearchReturnData, Threads};
 
 /// The form of a search's response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SearchForm<'a> {
     /// `SEARCH`: lists each number separately.
     Search,
+    /// `SORT`: lists each number separately, in the order of the result.
+    Sort,
     /// `ESEARCH`, with the results that come before the numbers.
     Esearch(EsearchResponse<'a>),
 }
@@ -23,13 +27,19 @@ pub enum SearchForm<'a> {
 impl Session {
     pub(super) fn begin_search(&mut self, form: &SearchForm<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.may_write()?;
-        if !self.state.is_selected() {
-            return Err(Misuse::WrongState.into());
+        match form {
+            SearchForm::Esearch(head) => self.check_esearch(head)?,
+            SearchForm::Search | SearchForm::Sort if self.state.is_selected() => {}
+            SearchForm::Search | SearchForm::Sort => return Err(Misuse::WrongState.into()),
         }
         tx.put(b"* ");
         let listing = match form {
             SearchForm::Search => {
                 tx.put(b"SEARCH");
+                Listing::Singles
+            }
+            SearchForm::Sort => {
+                tx.put(b"SORT");
                 Listing::Singles
             }
             SearchForm::Esearch(head) => {
@@ -79,5 +89,38 @@ impl Session {
         tx.put(b"\r\n");
         self.unfinished = Unfinished::Nothing;
         Ok(())
+    }
+
+    pub(super) fn begin_thread(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.may_write()?;
+        if !self.state.is_selected() {
+            return Err(Misuse::WrongState.into());
+        }
+        tx.put(b"* THREAD");
+        self.unfinished = Unfinished::Thread(ThreadOrder::default());
+        Ok(())
+    }
+
+    /// Writes all of the items, or none of them.
+    pub(super) fn thread_items(&mut self, threads: Threads<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        let Unfinished::Thread(order) = &mut self.unfinished else { return Err(Misuse::WrongState.into()) };
+        let mut checked = *order;
+        if !threads.items().all(|item| checked.accept(item)) {
+            return Err(Misuse::InvalidArgument.into());
+        }
+        threads.items().for_each(|item| order.write(item, tx));
+        Ok(())
+    }
+
+    pub(super) fn finish_thread(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        match self.unfinished {
+            Unfinished::Thread(order) if order.is_between_threads() => {
+                tx.put(b"\r\n");
+                self.unfinished = Unfinished::Nothing;
+                Ok(())
+            }
+            Unfinished::Thread(_) => Err(Misuse::InvalidArgument.into()),
+            _ => Err(Misuse::WrongState.into()),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The response that the application writes in parts, and how much of it was written.
 
+use crate::thread::encode::ThreadOrder;
+
 /// The response that is being written in parts, and how much of it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unfinished {
@@ -13,6 +15,8 @@ pub(super) enum Unfinished {
     Body(u64),
     /// The numbers of a SEARCH or ESEARCH response.
     Search(Listing),
+    /// The lists of a THREAD response.
+    Thread(ThreadOrder),
 }
 
 /// How the numbers of a response are written, and how much was written.
