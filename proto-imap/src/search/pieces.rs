@@ -151,12 +151,19 @@ pub(crate) enum SearchStep {
 
 /// Returns whether a response can be read in pieces, judged by its first word.
 pub(crate) fn has_pieces(bytes: &[u8]) -> bool {
-    let Some(rest) = bytes.strip_prefix(b"* ") else { return false };
+    let Some([b'*', b' ', first, ..]) = bytes.get(..9) else { return false };
     // Most responses begin with a number.
-    rest.first().is_some_and(u8::is_ascii_alphabetic)
-        && [&b"SEARCH "[..], b"SORT ", b"ESEARCH ", b"THREAD ", b"VANISHED "]
-            .iter()
-            .any(|word| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word)))
+    let word: &[u8] = match first {
+        b'S' | b's' => match bytes.get(3) {
+            Some(b'E' | b'e') => b"SEARCH ",
+            _ => b"SORT ",
+        },
+        b'E' | b'e' => b"ESEARCH ",
+        b'T' | b't' => b"THREAD ",
+        b'V' | b'v' => b"VANISHED ",
+        _ => return false,
+    };
+    bytes.get(2..2 + word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
 /// The beginning of a response: what it is, except for VANISHED, its length in bytes, and the cursor behind it.
