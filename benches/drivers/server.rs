@@ -38,7 +38,7 @@ fn serve_until_closed(driver: Driver, port: Port, connections: usize) -> Result<
     let account = store.create_account("ann", b"a password")?.id;
     let mut settings = Settings::default();
     settings.connections.connections = connections;
-    settings.connections.connections_before_login = connections;
+    settings.connections.connections_before_login = Some(connections);
     settings.connections.connections_per_address = connections;
     let mut options = Options::default();
     options.any_login = Some(account);

@@ -159,7 +159,7 @@ struct Serving {
 
 impl Serving {
     fn greeted() -> Option<Self> {
-        let config = proto_smtp::Config::default();
+        let config = proto_smtp::Config::mail_exchanger();
         let extensions = config.extensions.with(proto_smtp::types::Extension::Dsn);
         let config = config.extensions(extensions);
         let mut tx = SendBuffer::new();

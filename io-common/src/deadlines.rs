@@ -20,6 +20,9 @@ impl Default for MinimumRate {
     }
 }
 
+/// How long a client may take to log in.
+const LOGIN: Duration = Duration::from_secs(60);
+
 /// The time limits of a driver. A machine has limits of its own (from the RFCs) for what it waits for; the shorter one
 /// counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +44,8 @@ pub struct Deadlines {
     pub data_end: Duration,
     /// For the TLS handshake. Default: 30 s.
     pub tls: Duration,
-    /// For a client to log in, as a server: from the connection until the application calls
-    /// [`logged_in`](crate::Context::logged_in), TLS included. Default: none.
+    /// For a client to log in, as a server that requires it ([`requires_login`](crate::ServerProtocol::requires_login)): from
+    /// the connection until the application calls [`logged_in`](crate::Context::logged_in), TLS included. Default: 60 s.
     pub login: Duration,
     /// The minimum rate of messages and of output.
     pub rate: MinimumRate,
@@ -59,7 +62,7 @@ impl Default for Deadlines {
             reply: Duration::MAX,
             data_end: Duration::MAX,
             tls: Duration::from_secs(30),
-            login: Duration::MAX,
+            login: LOGIN,
             rate: MinimumRate::default(),
         }
     }
@@ -81,7 +84,7 @@ impl Deadlines {
             reply: limit,
             data_end: limit.max(Duration::from_secs(600)),
             tls: limit,
-            login: Duration::MAX,
+            login: LOGIN,
             rate: MinimumRate { bytes: 1, per: limit },
         }
     }

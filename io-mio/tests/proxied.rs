@@ -63,7 +63,7 @@ impl Running {
         limits.connections_per_address = 1;
         let mut reactor = Reactor::new(limits).unwrap();
         let made = seen.clone();
-        let config = Arc::new(Config::default());
+        let config = Arc::new(Config::mail_exchanger());
         let address = "127.0.0.1:0".parse().unwrap();
         let make = move |_: &Peer| App(made.clone());
         let proxies: TrustedProxies = proxies.parse().unwrap();

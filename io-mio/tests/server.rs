@@ -148,7 +148,7 @@ fn work_of_some_seconds_goes_on_for_a_client_that_closed_its_side() {
 #[test]
 fn the_oldest_client_that_has_not_logged_in_gives_its_place_to_a_new_one() {
     let mut limits = ConnectionLimits::default();
-    limits.connections_before_login = 3;
+    limits.connections_before_login = Some(3);
     let mut deadlines = Deadlines::default();
     deadlines.login = Duration::from_secs(60);
     let server = Server::with(ListenerTls::None, Config::default(), deadlines, limits);
@@ -182,7 +182,7 @@ fn client_from(address: [u8; 4], server: &Server) -> BufReader<TcpStream> {
 #[test]
 fn the_address_with_the_most_connections_gives_its_place_to_a_new_client() {
     let mut limits = ConnectionLimits::default();
-    limits.connections_before_login = 3;
+    limits.connections_before_login = Some(3);
     let mut deadlines = Deadlines::default();
     deadlines.login = Duration::from_secs(60);
     let server = Server::with(ListenerTls::None, Config::default(), deadlines, limits);

@@ -15,7 +15,7 @@ mod smtp_client;
 #[allow(dead_code, reason = "main is not called")]
 mod smtp_server;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use common::Identity;
 use io_tokio::{ConnectionLimits, ListenerTls, Security, Server, Target};
@@ -23,16 +23,21 @@ use io_tokio::{ConnectionLimits, ListenerTls, Security, Server, Target};
 #[tokio::test]
 async fn a_message_goes_from_the_smtp_client_to_the_smtp_server() {
     let identity = Identity::localhost();
-    let inbox = smtp_server::Inbox::default();
     let mut server = Server::new(ConnectionLimits::default());
     let tls = ListenerTls::StartTls(identity.server());
-    let address = smtp_server::listen(&mut server, tls, Arc::clone(&inbox)).await.unwrap();
-    let target = Target::new("localhost", address.port(), Security::StartTls);
-    smtp_client::send(identity.trust(), target.clone(), "secret".into()).await.unwrap();
+    let mut incoming = smtp_server::listen(&mut server, tls).await.unwrap();
+    let target = Target::new("localhost", incoming.address().port(), Security::StartTls);
+    let send = smtp_client::send(identity.trust(), target.clone(), "secret".into());
+    let (sent, message) = tokio::join!(send, async {
+        let mail = incoming.next().await.unwrap();
+        let message = mail.message.clone();
+        mail.accept();
+        message
+    });
+    sent.unwrap();
     let refused = smtp_client::send(identity.trust(), target, "wrong".into()).await.unwrap_err();
     assert!(refused.to_string().contains("535"), "{refused}");
-    let message: &[u8] = b"From: alice@example.com\r\nSubject: Hello\r\n\r\nHello Bob\r\n";
-    assert_eq!(*inbox.lock().await, [message]);
+    assert_eq!(message, b"From: alice@example.com\r\nSubject: Hello\r\n\r\nHello Bob\r\n");
     server.shut_down(Duration::from_secs(5)).await;
 }
 

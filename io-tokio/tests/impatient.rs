@@ -87,7 +87,7 @@ async fn messages_arrive_whole_or_not_at_all_under_tls() {
     let identity = Identity::localhost();
     let server = Server::new(ConnectionLimits::default());
     let settings = ListenerSettings::new(
-        proto_smtp::Config::default().into(),
+        proto_smtp::Config::mail_exchanger().into(),
         ListenerTls::StartTls(identity.server()),
         Deadlines::default(),
     );

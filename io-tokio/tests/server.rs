@@ -159,7 +159,7 @@ async fn listen(server: &mut Server, tls: ListenerTls, seen: &Seen) -> SocketAdd
         seen.add(format!("{} {}", peer.address.ip(), peer.tls.is_some()));
         Session { seen: seen.clone(), pending: None }
     };
-    let config = proto_smtp::Config::default().into();
+    let config = proto_smtp::Config::default().optional_authentication().into();
     server.listen::<SmtpServer, _>(ANY_PORT, tls, config, Deadlines::default(), factory).await.unwrap()
 }
 
@@ -441,7 +441,7 @@ impl Exchanger {
         match event {
             Event::Mail(_, token) | Event::Rcpt(_, token) => session.reply(token, &Response::ok())?,
             Event::Data(token) => {
-                if let Some((message, token)) = session.receive(token, 20).await? {
+                if let Some((message, token)) = session.receive(token).await? {
                     self.0.add(String::from_utf8(message).unwrap());
                     session.reply(token, &Response::ok())?;
                 }
@@ -476,7 +476,8 @@ impl Service<SmtpServer> for Exchanger {
 async fn an_async_service_accepts_mail_before_and_after_tls() {
     let (identity, seen) = (Identity::localhost(), Seen::default());
     let mut server = Server::new(ConnectionLimits::default());
-    let (tls, config) = (ListenerTls::StartTls(identity.server()), proto_smtp::Config::default().into());
+    let tls = ListenerTls::StartTls(identity.server());
+    let config = proto_smtp::Config::mail_exchanger().max_message(20).into();
     let service = Exchanger(seen.clone());
     let address =
         server.serve::<SmtpServer>(ANY_PORT, tls, config, Deadlines::default(), service).await.unwrap();

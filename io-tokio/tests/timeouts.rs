@@ -179,9 +179,18 @@ async fn a_server_ends_the_session_of_a_silent_client() {
     let server = Server::new(ConnectionLimits::default());
     let mut deadlines = Deadlines::default();
     deadlines.login = Duration::from_secs(30);
+    let mut unlimited = Deadlines::default();
+    unlimited.login = Duration::MAX;
     for (deadlines, smtp, imap, limit) in [
         (deadlines, "421 4.4.2 You did not log in in time", "* BYE you did not log in in time", 30..33),
-        (Deadlines::default(), "421 4.4.2", "* BYE it took too long", 60..1000),
+        (
+            Deadlines::default(),
+            "421 4.4.2 You did not log in in time",
+            // The machine has the same limit.
+            "* BYE ",
+            60..63,
+        ),
+        (unlimited, "421 4.4.2", "* BYE it took too long", 60..2000),
     ] {
         let (client, socket) = duplex(4096);
         let settings =
@@ -200,4 +209,23 @@ async fn a_server_ends_the_session_of_a_silent_client() {
     }
     sleep(Duration::from_secs(5)).await;
     assert_eq!(server.sessions(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_need_not_log_in_has_no_limit_for_it() {
+    let mut limits = ConnectionLimits::default();
+    limits.connections_before_login = Some(1);
+    let server = Server::new(limits);
+    let config = proto_smtp::Config::mail_exchanger().into();
+    let settings = ListenerSettings::new(config, ListenerTls::TrustedLocal, Deadlines::default());
+    let (first, socket) = duplex(4096);
+    server.serve_over::<SmtpServer>(common::local(socket), &settings, serve_smtp).await;
+    sleep(Duration::from_secs(2)).await;
+    let (second, socket) = duplex(4096);
+    server.serve_over::<SmtpServer>(common::local(socket), &settings, serve_smtp).await;
+    let ((first, after), (second, _)) = tokio::join!(silence(first), silence(second));
+    for said in [first, second] {
+        assert!(said.starts_with("220 ") && said.contains("421 4.4.2 Timeout"), "{said}");
+    }
+    assert!(after.as_secs() >= 200, "{after:?}");
 }

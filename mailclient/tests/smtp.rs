@@ -94,7 +94,9 @@ impl Running {
         let factory = move |_: &Peer| App { bytes: counted.clone() };
         let mut waits = proto_smtp::Waits::default();
         waits.delay = Duration::from_millis(20);
-        let config = Arc::new(Config::default().waits(waits).offered_mechanisms(Mechanisms::all()));
+        let config = Arc::new(
+            Config::default().optional_authentication().waits(waits).offered_mechanisms(Mechanisms::all()),
+        );
         let address =
             reactor.listen::<SmtpServer, App>(any, tls, config, Deadlines::default(), factory).unwrap();
         let handle = reactor.handle();

@@ -116,7 +116,7 @@ impl ServerContext {
                 };
                 let configure = move |settings: &Settings, tls: &TlsServerConfig| {
                     let config = smtp::config(&context, &settings.limits, dialect, login);
-                    (config, listener_tls(service, tls, is_cleartext), deadlines(settings, login))
+                    (config, listener_tls(service, tls, is_cleartext), settings.deadlines.clone())
                 };
                 let (shared, settings) = shared::<SmtpServer>(settings, encryption.tls(), configure);
                 let handler = move |_: &Peer| smtp::Session::new(Arc::clone(&sessions_of), dialect);
@@ -125,8 +125,7 @@ impl ServerContext {
             Service::Imap | Service::Imaps => {
                 let configure = move |settings: &Settings, tls: &TlsServerConfig| {
                     let config = imap::config(&context, &settings.limits);
-                    let deadlines = deadlines(settings, LoginPolicy::Required);
-                    (config, listener_tls(service, tls, is_cleartext), deadlines)
+                    (config, listener_tls(service, tls, is_cleartext), settings.deadlines.clone())
                 };
                 let (shared, settings) = shared::<ImapServer>(settings, encryption.tls(), configure);
                 let handler = move |_: &Peer| imap::Session::new(Arc::clone(&sessions_of));
@@ -163,13 +162,4 @@ fn listener_tls(service: Service, tls: &TlsServerConfig, is_cleartext: bool) -> 
         Service::Smtps => ListenerTls::Implicit(tls("smtp")),
         Service::Imaps => ListenerTls::Implicit(tls("imap")),
     }
-}
-
-/// Returns the time limits of a listener. Login is limited only where it is required.
-fn deadlines(settings: &Settings, login: LoginPolicy) -> Deadlines {
-    let mut deadlines = settings.deadlines.clone();
-    if login == LoginPolicy::Optional {
-        deadlines.login = std::time::Duration::MAX;
-    }
-    deadlines
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use io_common::{ConnectionLimits, Deadlines};
 use mailstore::{AccountId, Appended, Quota};
@@ -19,9 +18,10 @@ use crate::host_name::HostName;
 pub struct Settings {
     /// The limits of connections. Default: 4,000, of which 1,000 from one address and three quarters before login.
     pub connections: ConnectionLimits,
-    /// The limits of each session: sizes, counts and errors.
+    /// The limits of each session: sizes, counts and errors. Default: as for a machine, and messages of 2 GiB, which are
+    /// stored as they arrive.
     pub limits: Limits,
-    /// The time limits of each session. Default: as for a driver, and 60 s for a client to log in.
+    /// The time limits of each session, among them 60 s for a client to log in.
     pub deadlines: Deadlines,
     /// The delays of failed logins.
     pub failed_logins: FailedLoginLimits,
@@ -38,17 +38,9 @@ impl Default for Settings {
             failed_logins: FailedLoginLimits::default(),
             quota: Quota::default(),
         };
-        settings.limit_connections(4000);
-        settings.deadlines.login = Duration::from_secs(60);
+        settings.connections.connections = 4000;
+        settings.limits.message = 2 << 30;
         settings
-    }
-}
-
-impl Settings {
-    /// Sets the maximum number of connections. A quarter of them is reserved for clients that have logged in.
-    pub fn limit_connections(&mut self, connections: usize) {
-        self.connections.connections = connections;
-        self.connections.connections_before_login = (connections - connections / 4).max(1);
     }
 }
 

@@ -27,8 +27,8 @@ pub struct Config {
     pub waits: Waits,
     /// The mechanisms that this side uses. All other mechanisms of the peer are ignored.
     pub mechanisms: Mechanisms,
-    /// Server: the mechanisms that the application can verify. The default is [`Mechanisms::passing_credentials`]:
-    /// any application can verify passwords and tokens. An application that stores
+    /// Server: the mechanisms that the application can verify. The default is [`Mechanisms::passing_passwords`], PLAIN and
+    /// LOGIN. An application that verifies tokens adds OAUTHBEARER and XOAUTH2, and one that stores
     /// [`ScramKeys`](proto_mail::sasl::ScramKeys) adds SCRAM; it adds EXTERNAL and ANONYMOUS if it supports them. The
     /// server offers the mechanisms that are in both sets and that the channel permits.
     pub offered_mechanisms: Mechanisms,
@@ -133,7 +133,7 @@ impl Default for Config {
             limits: Limits::default(),
             waits: Waits::default(),
             mechanisms: Mechanisms::all(),
-            offered_mechanisms: Mechanisms::passing_credentials(),
+            offered_mechanisms: Mechanisms::passing_passwords(),
             custom_mechanisms: CustomMechanisms::new(),
             reading: Strictness::Tolerant,
             sasl_ir: SaslIr::default(),

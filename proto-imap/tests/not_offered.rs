@@ -427,7 +427,7 @@ fn a_server_announces_by_default_only_what_the_machine_does() {
     let _server = Server::<Secure>::new(Config::default(), Secure::trusted_local(), &mut greeting);
     assert_eq!(
         String::from_utf8(greeting.take()).unwrap(),
-        "* OK [CAPABILITY IMAP4rev1 AUTH=OAUTHBEARER AUTH=XOAUTH2 AUTH=PLAIN AUTH=LOGIN SASL-IR LITERAL- ENABLE IDLE] \
+        "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=LOGIN SASL-IR LITERAL- ENABLE IDLE] \
          Mailwire ready\r\n"
     );
 }

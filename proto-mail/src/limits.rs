@@ -14,8 +14,8 @@ pub struct Limits {
     pub literal: usize,
     /// The largest command or response, with all literals that are kept in memory. Default: 8 MiB.
     pub frame: usize,
-    /// The largest message (APPEND, DATA, BDAT). Default: 2 GiB. A larger one is refused before or after it was sent,
-    /// as the protocol requires.
+    /// The largest message that a server receives (APPEND, DATA, BDAT). SMTP announces it in SIZE. Default: 64 MiB. A larger
+    /// one is refused before it is sent if the client announces its size, and otherwise after it was sent.
     pub message: u64,
     /// How deep lists may nest. Default: 32.
     pub nesting: usize,
@@ -47,7 +47,7 @@ impl Default for Limits {
             line: 64 * 1024,
             literal: 1024 * 1024,
             frame: 8 * 1024 * 1024,
-            message: 2 * 1024 * 1024 * 1024,
+            message: 64 * 1024 * 1024,
             nesting: 32,
             thread_nesting: Self::DEFAULT_THREAD_NESTING,
             recipients: 1000,

@@ -403,6 +403,7 @@ fn sets_of_mechanisms_hold_each_once_in_order() {
     assert_eq!(Mechanisms::all().iter().count(), Mechanism::ALL.len());
     let revealing = [Mechanism::OAuthBearer, Mechanism::XOAuth2, Mechanism::Plain, Mechanism::Login];
     assert_eq!(Mechanisms::passing_credentials().iter().collect::<Vec<_>>(), revealing);
+    assert_eq!(Mechanisms::passing_passwords().iter().collect::<Vec<_>>(), revealing[2..]);
     for mechanism in Mechanism::ALL {
         assert_eq!(Mechanism::from_name(mechanism.to_string().to_lowercase().as_bytes()), Some(mechanism));
         assert_eq!(mechanism.hash().is_some(), mechanism.name().starts_with("SCRAM"));

@@ -17,8 +17,7 @@ use proto_smtp::types::Response;
 /// Serves one session and returns the messages that arrived.
 fn serve(mut stream: TcpStream) -> io::Result<Vec<Vec<u8>>> {
     let mut tx = SendBuffer::new();
-    let mut config = Config::default();
-    config.limits.message = 1 << 20;
+    let config = Config::mail_exchanger().max_message(1 << 20);
     let server = Server::<Secure>::new(config, Secure::trusted_local(), &mut tx);
     let mut driver = Driver::with_buffers(server, RecvBuffer::new(), tx);
     let (mut messages, mut message) = (Vec::new(), Vec::new());

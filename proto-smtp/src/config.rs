@@ -12,13 +12,20 @@ use crate::domain::Domain;
 use crate::extension::{Extension, ExtensionSet};
 use crate::extension_parameters::ExtensionParameters;
 
-/// The settings of a session, client or server. Make a value with [`Config::default`] and the chaining setters, and share
-/// it between sessions as `Arc<Config>`.
+/// The settings of a session, client or server. Choose the role by name, add the chaining setters, and share the value
+/// between sessions as `Arc<Config>`.
+///
+/// | role | made with | takes mail | offers AUTH |
+/// |---|---|---|---|
+/// | client | [`Config::default`] | | |
+/// | submission server (RFC 6409) | [`Config::submission`] | under TLS, from clients that have logged in | under TLS |
+/// | mail exchanger, the server that an MX record names | [`Config::mail_exchanger`] | from everyone, also on cleartext | never |
+/// | LMTP server (RFC 2033) | [`Config::lmtp`] | from every program that can connect | never |
 ///
 /// ```
 /// use proto_smtp::{Config, types::Domain};
 /// let name = Domain::parse("mail.example.test")?.into_owned();
-/// let config = Config::default().name(name).require_authentication();
+/// let config = Config::submission().name(name);
 /// # Ok::<(), proto_smtp::types::SyntaxError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -33,8 +40,8 @@ pub struct Config {
     /// The SASL mechanisms that this side uses. Others are neither offered nor chosen. Default: all.
     pub mechanisms: Mechanisms,
     /// Server: the SASL mechanisms that are offered, if they are also in [`mechanisms`](Self::mechanisms) and the channel
-    /// supports them. Default: [`Mechanisms::passing_credentials`], those that send a password or token for the application to
-    /// verify. Add SCRAM if the application stores [`ScramKeys`](proto_mail::sasl::ScramKeys). EXTERNAL and ANONYMOUS are
+    /// supports them. Default: [`Mechanisms::passing_passwords`], PLAIN and LOGIN, which send a password for the application
+    /// to verify. Add OAUTHBEARER and XOAUTH2 if the application verifies tokens, and SCRAM if the application stores [`ScramKeys`](proto_mail::sasl::ScramKeys). EXTERNAL and ANONYMOUS are
     /// never offered unless they are added.
     pub offered_mechanisms: Mechanisms,
     /// Server: the mechanisms that the application implements. They are offered under TLS only. Default: none.
@@ -199,13 +206,15 @@ impl Default for Waits {
 }
 
 impl Default for Config {
+    /// Returns the settings of a client, and of a [submission server](Config::submission): as a server, they reject mail
+    /// before TLS and before the client has logged in.
     fn default() -> Self {
         Self {
             limits: Limits::default(),
             waits: Waits::default(),
             dialect: Dialect::default(),
             mechanisms: Mechanisms::all(),
-            offered_mechanisms: Mechanisms::passing_credentials(),
+            offered_mechanisms: Mechanisms::passing_passwords(),
             custom_mechanisms: CustomMechanisms::new(),
             name: Domain::checked("localhost"),
             has_own_name: false,
@@ -235,13 +244,37 @@ impl Default for Config {
             max_command_line: 2048,
             max_auth_line: 12_288,
             max_idle_commands: 1000,
-            require: Require::Nothing,
+            require: Require::Authentication,
             cleartext: Cleartext::StartTlsOnly,
         }
     }
 }
 
 impl Config {
+    /// Returns the settings of a submission server (RFC 6409): it takes mail only under TLS, and only from clients that have
+    /// logged in. These are also the settings of [`Config::default`].
+    #[must_use]
+    pub fn submission() -> Self {
+        Self::default()
+    }
+
+    /// Returns the settings of a mail exchanger, the server that the MX record of a domain names: it takes mail from everyone,
+    /// also on cleartext, and does not offer AUTH. The application must accept only recipients that it delivers to itself;
+    /// otherwise the server is an open relay. With [`require_tls`](Self::require_tls) it takes mail under TLS only.
+    #[must_use]
+    pub fn mail_exchanger() -> Self {
+        let config = Self::default();
+        let extensions = config.extensions.without(Extension::Auth);
+        config.extensions(extensions).optional_authentication()
+    }
+
+    /// Returns the settings of an LMTP server (RFC 2033), to which another program on this machine delivers: it takes mail
+    /// from every client that can connect, and does not offer AUTH.
+    #[must_use]
+    pub fn lmtp() -> Self {
+        Self::mail_exchanger().dialect(Dialect::Lmtp)
+    }
+
     /// Sets the limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -376,6 +409,14 @@ impl Config {
         self
     }
 
+    /// Server: sets the largest message, in bytes: [`Limits::message`]. EHLO announces it (SIZE, RFC 1870). A message that
+    /// is announced as larger is rejected at MAIL, and one that turns out to be larger after it was sent (552). Default: 64 MiB.
+    #[must_use]
+    pub const fn max_message(mut self, bytes: u64) -> Self {
+        self.limits.message = bytes;
+        self
+    }
+
     /// Server: rejects mail without TLS (530).
     #[must_use]
     pub const fn require_tls(mut self) -> Self {
@@ -386,11 +427,26 @@ impl Config {
     }
 
     /// Server: rejects mail before the client has authenticated (530), and so without TLS, as submission requires
-    /// (RFC 6409 §4.3).
+    /// (RFC 6409 §4.3). This is the default.
     #[must_use]
     pub const fn require_authentication(mut self) -> Self {
         self.require = Require::Authentication;
         self
+    }
+
+    /// Server: takes mail from clients that have not logged in, also on cleartext. The application decides with
+    /// [`Server::is_authenticated`](crate::server::Server::is_authenticated) what such a client may do: a client
+    /// without a login may usually send to recipients of this server only.
+    #[must_use]
+    pub const fn optional_authentication(mut self) -> Self {
+        self.require = Require::Nothing;
+        self
+    }
+
+    /// Server: returns whether clients must log in before they send mail.
+    #[must_use]
+    pub const fn requires_authentication(&self) -> bool {
+        matches!(self.require, Require::Authentication)
     }
 
     /// Client: allows mail without TLS, where anyone on the path can read and change it. Credentials still need
@@ -407,9 +463,5 @@ impl Config {
 
     pub(crate) const fn requires_tls(&self) -> bool {
         matches!(self.require, Require::Tls | Require::Authentication)
-    }
-
-    pub(crate) const fn requires_authentication(&self) -> bool {
-        matches!(self.require, Require::Authentication)
     }
 }

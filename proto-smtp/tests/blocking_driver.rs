@@ -46,7 +46,7 @@ fn answers_pipelined_commands_beyond_the_output_limit() {
     let mut limits = Limits::default();
     limits.output_high_water = 100;
     let mut tx = SendBuffer::new();
-    let server = Server::<Cleartext>::new(Config::default().limits(limits), &mut tx);
+    let server = Server::<Cleartext>::new(Config::mail_exchanger().limits(limits), &mut tx);
     let mut driver = Driver::<_, Duration>::with_buffers(server, RecvBuffer::new(), tx);
     let mut client = PipeliningClient { commands: b"NOOP\r\n".repeat(20), replies: 21, received: Vec::new() };
     let outcome = loop {

@@ -85,7 +85,7 @@ impl Reader {
         let mut limits = Limits::default();
         (limits.errors, limits.message) = (u32::MAX, u64::MAX);
         let (rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
-        let config = Config::default().bare_newline(bare).limits(limits);
+        let config = Config::mail_exchanger().bare_newline(bare).limits(limits);
         let server = Server::<Secure>::new(config, Secure::trusted_local(), &mut tx);
         let mut reader = Self { server, rx, tx, open: false };
         let _ = reader.tx.take();

@@ -26,7 +26,8 @@ impl<C: Channel> Session<C> {
 
 fn secure() -> Session<Secure> {
     let mut tx = SendBuffer::new();
-    let server = Server::<Secure>::new(Config::default(), Secure::trusted_local(), &mut tx);
+    let server =
+        Server::<Secure>::new(Config::default().optional_authentication(), Secure::trusted_local(), &mut tx);
     let mut session = Session { server, tx };
     session.ask("");
     session.ask("EHLO client.example\r\n");
@@ -53,7 +54,7 @@ fn answers_454_for_a_dropped_authentication_without_counting_it() {
 #[test]
 fn answers_454_for_a_dropped_starttls_request() {
     let mut tx = SendBuffer::new();
-    let mut session = Session { server: Server::<Cleartext>::new(Config::default(), &mut tx), tx };
+    let mut session = Session { server: Server::<Cleartext>::new(Config::mail_exchanger(), &mut tx), tx };
     session.ask("");
     session.ask("EHLO client.example\r\n");
     assert!(session.ask("STARTTLS\r\n").starts_with("454 4.7.0 "));

@@ -359,7 +359,7 @@ impl Serving {
 fn at_once() -> Config {
     let mut waits = Waits::default();
     waits.delay = core::time::Duration::ZERO;
-    Config::default().waits(waits)
+    Config::default().waits(waits).optional_authentication()
 }
 
 const AUTH: &str = "AUTH PLAIN AHUAcA==\r\n";
@@ -385,7 +385,7 @@ fn accepts_auth_answers_for_their_own_request_only() {
 /// A server with a STARTTLS request, after a number of earlier ones.
 fn asked_for_tls(times: usize) -> (Server<Cleartext>, RecvBuffer, SendBuffer, StartTlsRequest) {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
-    let mut server = Server::<Cleartext>::new(Config::default(), &mut tx);
+    let mut server = Server::<Cleartext>::new(Config::mail_exchanger(), &mut tx);
     let mut asked = 0;
     loop {
         let _ = tx.take();
@@ -417,7 +417,7 @@ fn accepts_starttls_answers_for_their_own_request_only() {
     // A failed session repeats its error.
     let (_, _, _, other) = asked_for_tls(1);
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
-    let mut server = Server::<Cleartext>::new(Config::default(), &mut tx);
+    let mut server = Server::<Cleartext>::new(Config::mail_exchanger(), &mut tx);
     let _ = tx.take();
     rx.extend(b"\x16\x03\x01");
     let error = server.next_event(&mut rx, &mut tx).map(|_| ()).unwrap_err();
@@ -440,7 +440,7 @@ fn reads_until_the_output_limit_is_reached() {
     let room = 200;
     let mut limits = Limits::default();
     limits.output_high_water = room;
-    let mut serving = Serving::new(Config::default().limits(limits));
+    let mut serving = Serving::new(Config::mail_exchanger().limits(limits));
     serving.tx.put(&vec![b'x'; room]);
     assert!(serving.server.wants_read(&serving.tx));
     serving.rx.extend(b"NOOP\r\n");

@@ -125,7 +125,11 @@ impl<'p> Session<'p> {
     fn new(number: usize, plan: &'p Plan) -> Self {
         let mut limits = Limits::default();
         limits.errors = u32::MAX;
-        let config = Config::default().dialect(plan.dialect).pipelining(plan.pipelining).limits(limits);
+        let config = Config::default()
+            .optional_authentication()
+            .dialect(plan.dialect)
+            .pipelining(plan.pipelining)
+            .limits(limits);
         let extensions = config.extensions.with(Extension::Prdr);
         let config = if plan.prdr { config.extensions(extensions) } else { config };
         let mut server_tx = SendBuffer::new();

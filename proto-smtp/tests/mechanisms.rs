@@ -217,7 +217,8 @@ fn hides_challenges_in_traces() {
 #[test]
 fn hides_skipped_lines_in_traces() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
-    let mut server = Server::<Secure>::new(Config::default(), Secure::trusted_local(), &mut tx);
+    let mut server =
+        Server::<Secure>::new(Config::default().optional_authentication(), Secure::trusted_local(), &mut tx);
     let _ = tx.take();
     rx.trace(100);
     rx.extend(format!("{}\r\nNOOP\r\n", "hunter2 ".repeat(2000)).as_bytes());

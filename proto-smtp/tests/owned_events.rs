@@ -18,7 +18,7 @@ use proto_smtp::{Config, Waits};
 fn config() -> Config {
     let mut waits = Waits::default();
     waits.delay = std::time::Duration::ZERO;
-    Config::default().waits(waits)
+    Config::default().waits(waits).optional_authentication()
 }
 
 /// Logs in on the third attempt, is refused one recipient, and sends one message.

@@ -196,7 +196,8 @@ fn sends_mail_after_starttls_and_authentication() {
         (2, Mechanism::OAuthBearer),
     ] {
         let mut wire = Wire::new(most);
-        let server_config = config().require_authentication();
+        let tokens_too = proto_mail::Mechanisms::passing_credentials();
+        let server_config = config().require_authentication().offered_mechanisms(tokens_too);
         let mut server = Server::<Cleartext>::new(server_config, &mut wire.server_tx);
         let mut client = Client::<Cleartext>::new(Config::default());
         introduce(&mut wire, &mut client, &mut server);

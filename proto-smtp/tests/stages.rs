@@ -161,7 +161,8 @@ fn delays_and_limits_password_guesses() {
     let mut waits = Waits::default();
     waits.delay = Duration::from_secs(2);
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
-    let mut server = Server::<Secure>::new(Config::default().waits(waits), Secure::trusted_local(), &mut tx);
+    let mut server =
+        Server::<Secure>::new(Config::submission().waits(waits), Secure::trusted_local(), &mut tx);
     let _ = tx.take();
     rx.extend(b"EHLO c\r\n");
     while server.next_event(&mut rx, &mut tx).unwrap().is_some() {}
@@ -229,7 +230,7 @@ fn lmtp_replies_to_the_last_chunk_for_each_recipient() {
 fn rejects_tokens_of_other_sessions() {
     let asked = |before: usize| {
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
-        let mut server = Server::<Cleartext>::new(Config::default(), &mut tx);
+        let mut server = Server::<Cleartext>::new(Config::mail_exchanger(), &mut tx);
         drop(tx.take());
         rx.extend(b"EHLO c\r\n");
         rx.extend("MAIL FROM:<a@example.com>\r\nRSET\r\n".repeat(before).as_bytes());

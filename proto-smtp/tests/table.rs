@@ -101,7 +101,7 @@ fn config() -> Config {
     let (mut waits, mut limits) = (Waits::default(), Limits::default());
     waits.delay = std::time::Duration::ZERO;
     limits.message = 100;
-    Config::default().waits(waits).limits(limits)
+    Config::default().waits(waits).limits(limits).optional_authentication()
 }
 
 impl<C: Gate> Session<C> {

@@ -30,7 +30,7 @@ impl Session {
     fn new(limits: Limits) -> Self {
         let mut tx = SendBuffer::new();
         let server = Server::<Secure>::new(
-            Config::default().limits(limits).max_idle_commands(u32::MAX),
+            Config::mail_exchanger().limits(limits).max_idle_commands(u32::MAX),
             Secure::trusted_local(),
             &mut tx,
         );

@@ -71,7 +71,7 @@ impl JoinedServer {
         limits.commands_before_auth = u32::MAX;
         let mut config = Config::default().limits(limits);
         config.waits.delay = Duration::ZERO;
-        let config = if settings.requires_login { config.require_authentication() } else { config };
+        let config = if settings.requires_login { config } else { config.optional_authentication() };
         let session = Session::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
         let model = ServerModel::greeted(Dialect::Smtp);
         let mut server = Self { session, common, model, settings, message: Vec::new() };

@@ -574,5 +574,5 @@ fn config(settings: Settings) -> Config {
         .dialect(settings.dialect)
         .with_mechanism(Arc::new(CustomServerMechanism));
     config.max_command_line = 60;
-    if settings.requires_login { config.require_authentication() } else { config }
+    if settings.requires_login { config } else { config.optional_authentication() }
 }

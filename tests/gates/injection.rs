@@ -431,7 +431,7 @@ fn imap() -> Arc<proto_imap::Config> {
 }
 
 fn smtp(dialect: Dialect) -> Arc<proto_smtp::Config> {
-    Arc::new(proto_smtp::Config::default().dialect(dialect))
+    Arc::new(proto_smtp::Config::default().dialect(dialect).optional_authentication())
 }
 
 #[test]

@@ -123,6 +123,7 @@ fn config(dialect: Dialect) -> Config {
     let mut waits = Waits::default();
     waits.delay = Duration::ZERO;
     Config::default()
+        .optional_authentication()
         .waits(waits)
         .dialect(dialect)
         .offered_mechanisms(Mechanisms::all())

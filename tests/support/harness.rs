@@ -163,8 +163,8 @@ pub fn smtp_server(data: &[u8]) -> Reached {
         Variant::Other => config.waits.greeting_delay = Duration::from_secs(1),
     }
     let proof = if input.other { Proof::Needed } else { Proof::NotNeeded };
-    if proof == Proof::Needed {
-        config = config.require_authentication();
+    if proof == Proof::NotNeeded {
+        config = config.optional_authentication();
     }
     let config = Arc::new(config);
     let bytes: &[u8] = match dialect {

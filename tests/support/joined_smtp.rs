@@ -30,7 +30,8 @@ pub fn run(mut client: Choices, server: Choices, mut wire: Wire) {
         [Pipelining::WithData, Pipelining::Envelope, Pipelining::Off][usize::from(client.pick(3))];
     let mut limits = Limits::default();
     limits.errors = u32::MAX;
-    let config = Config::default().dialect(dialect).pipelining(pipelining).limits(limits);
+    let config =
+        Config::default().dialect(dialect).optional_authentication().pipelining(pipelining).limits(limits);
     let extensions = config.extensions.with(Extension::Prdr);
     let config = config.extensions(extensions);
     let (mut to_client, mut to_server) = (RecvBuffer::new(), RecvBuffer::new());

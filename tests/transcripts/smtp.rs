@@ -49,13 +49,14 @@ fn configuration(settings: &Settings, side: Side) -> Arc<Config> {
     };
     let mut config = Config::default()
         .waits(waits)
+        .offered_mechanisms(proto_mail::Mechanisms::passing_credentials())
         .mechanisms(settings.mechanisms())
         .name(Domain::parse(name).unwrap().into_owned());
     if settings.lmtp {
         config = config.dialect(Dialect::Lmtp);
     }
-    if settings.require_authentication {
-        config = config.require_authentication();
+    if !settings.require_authentication {
+        config = config.optional_authentication();
     }
     if settings.no_initial_response {
         config = config.initial_response(InitialResponse::Never);

@@ -89,6 +89,10 @@ impl ServerProtocol for SmtpServer {
     const TOO_MANY_CONNECTIONS: &'static [u8] = b"421 4.3.2 Too many connections, try again later\r\n";
     const LOGIN_TIMED_OUT: &'static [u8] = b"421 4.4.2 You did not log in in time\r\n";
 
+    fn requires_login(config: &Arc<Config>) -> bool {
+        config.requires_authentication()
+    }
+
     fn open(config: &Arc<Config>, tx: &mut SendBuffer) -> Self::Cleartext {
         server::Server::<Cleartext>::new(config.clone(), tx)
     }

@@ -33,6 +33,14 @@ pub trait ServerProtocol: Protocol {
     /// The reply to a client that did not log in in time, before its connection is closed.
     const LOGIN_TIMED_OUT: &'static [u8];
 
+    /// Returns whether clients have to log in. If so, [`Deadlines::login`](crate::Deadlines::login) and
+    /// [`connections_before_login`](crate::ConnectionLimits::connections_before_login) apply to a session until its client
+    /// has. By default they have to.
+    fn requires_login(config: &Self::Config) -> bool {
+        let _ = config;
+        true
+    }
+
     /// Starts a session on cleartext and queues its greeting in `tx`.
     fn open(config: &Self::Config, tx: &mut SendBuffer) -> Self::Cleartext;
 

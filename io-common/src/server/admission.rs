@@ -24,9 +24,9 @@ pub struct ConnectionLimits {
     /// The maximum number of connections from one address (IPv6: one /64 network). Behind a proxy, this is the address
     /// that the proxy announces. Default: 1,000.
     pub connections_per_address: usize,
-    /// The maximum number of connections whose clients have not logged in yet. The rest is reserved for clients that
-    /// have. Default: no limit of its own.
-    pub connections_before_login: usize,
+    /// The maximum number of connections whose clients have to log in and have not yet. The rest is reserved for clients that
+    /// have. `None`, the default: three quarters of [`connections`](Self::connections).
+    pub connections_before_login: Option<usize>,
 }
 
 impl Default for ConnectionLimits {
@@ -35,8 +35,16 @@ impl Default for ConnectionLimits {
             connections: 10_000,
             refused_connections: 32,
             connections_per_address: 1_000,
-            connections_before_login: usize::MAX,
+            connections_before_login: None,
         }
+    }
+}
+
+impl ConnectionLimits {
+    /// Returns the maximum number of connections whose clients have to log in and have not yet.
+    #[must_use]
+    pub fn before_login(&self) -> usize {
+        self.connections_before_login.unwrap_or((self.connections - self.connections / 4).max(1))
     }
 }
 
@@ -125,7 +133,7 @@ impl AdmissionControl {
 
     fn decide(&self, address: Option<IpAddr>) -> Option<Admission> {
         let room = self.admitted < self.limits.connections
-            && self.before_login < self.limits.connections_before_login;
+            && self.before_login < self.limits.before_login();
         if room && address.is_none_or(|address| self.has_room(address)) {
             Some(Admission::Admitted)
         } else {
@@ -136,8 +144,8 @@ impl AdmissionControl {
     /// Whether a connection from this address is refused only because the global limits are reached, and a connection
     /// whose client has not logged in could make room for it.
     pub fn lacks_room(&self, address: Option<IpAddr>) -> bool {
-        let full = self.admitted >= self.limits.connections
-            || self.before_login >= self.limits.connections_before_login;
+        let full =
+            self.admitted >= self.limits.connections || self.before_login >= self.limits.before_login();
         full && self.before_login > 0 && address.is_none_or(|address| self.has_room(address))
     }
 
@@ -296,7 +304,8 @@ mod tests {
 
     #[test]
     fn reserves_connections_for_clients_that_have_logged_in() {
-        let limits = ConnectionLimits { connections: 3, connections_before_login: 2, ..Default::default() };
+        let limits =
+            ConnectionLimits { connections: 3, connections_before_login: Some(2), ..Default::default() };
         let mut admission = AdmissionControl::new(limits, 100);
         let [mut first, second] = [None, None].map(|address| admission.admit(address).unwrap());
         assert_eq!(admission.decide(None), Some(Admission::Refused));

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock},
+    time::Instant,
 };
 
 use proto_mail::Secure;
@@ -73,6 +74,15 @@ impl<P: ServerProtocol> ListenerSettings<P> {
     #[must_use]
     pub fn current(&self) -> Arc<SessionSettings<P>> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<P: ServerProtocol> SessionSettings<P> {
+    /// Returns when the client of a connection that was accepted at `now` must have logged in. `None`: it need not, or there
+    /// is no limit.
+    #[must_use]
+    pub fn login_deadline(&self, now: Instant) -> Option<Instant> {
+        P::requires_login(&self.config).then(|| now.checked_add(self.deadlines.login)).flatten()
     }
 }
 

@@ -134,8 +134,7 @@ impl<P: ServerProtocol, H: Handler<P>, S: Stream> Session<P, H, S> {
                 (Phase::Secure(machine), Some((listener.factory)(&peer)))
             }
         };
-        let login =
-            LoginState { deadline: now.checked_add(settings.deadlines.login), extra_delay: Duration::ZERO };
+        let login = LoginState { deadline: settings.login_deadline(now), extra_delay: Duration::ZERO };
         Ok(Self {
             transport,
             phase: Some(phase),

@@ -145,7 +145,7 @@ async fn serve<P: AsyncProtocol, S: Service<P>>(
         transport.inner.trace(tracer(), Role::Server, &peer.address, now());
     }
     let is_admitted = slot.admission == Admission::Admitted;
-    let login_at = now().checked_add(settings.deadlines.login);
+    let login_at = settings.login_deadline(now());
     let config = &settings.config;
     let secured = match &settings.tls {
         ListenerTls::Implicit(tls) => {

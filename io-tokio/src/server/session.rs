@@ -179,7 +179,8 @@ impl<M: ServedMachine> Session<M> {
         self.connection.flush().await
     }
 
-    /// Declares that the client has logged in, or does not need to: [`Deadlines::login`](crate::Deadlines::login) no longer
+    /// Declares that the client has logged in, or does not need to. [`answer_auth`](Self::answer_auth) and
+    /// [`answer_password`](Self::answer_password) do it themselves. [`Deadlines::login`](crate::Deadlines::login) no longer
     /// applies, nor does [`connections_before_login`](crate::ConnectionLimits::connections_before_login).
     pub fn logged_in(&mut self) {
         self.state.login_at = None;

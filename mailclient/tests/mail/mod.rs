@@ -317,7 +317,7 @@ impl Running {
         let mut reactor = Reactor::new(limits).unwrap();
         let (any, kept) = ("127.0.0.1:0".parse().unwrap(), book.clone());
         let factory = move |_: &Peer| App::new(&kept);
-        let config = Arc::new(config);
+        let config = Arc::new(config.optional_authentication());
         let address =
             reactor.listen::<SmtpServer, App>(any, tls, config, Deadlines::default(), factory).unwrap();
         let handle = reactor.handle();

@@ -84,8 +84,8 @@ pub(super) fn config(
 ) -> Arc<Config> {
     let mechanisms = login::mechanisms(context);
     let mut config = Config::default().limits(limits.clone()).offered_mechanisms(mechanisms).dialect(dialect);
-    if login == LoginPolicy::Required {
-        config = config.require_authentication();
+    if login == LoginPolicy::Optional {
+        config = config.optional_authentication();
     }
     if let Some(delay) = context.faults.greeting_delay() {
         config.waits.greeting_delay = delay;

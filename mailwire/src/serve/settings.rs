@@ -19,10 +19,10 @@ fn from_file(file: &Serve, max_message: Option<u64>) -> Settings {
     if wanted > fit {
         tracing::warn!(wanted, sessions = fit, "too few file descriptors for all sessions: see ulimit -n");
     }
-    settings.limit_connections(wanted.min(fit));
     let connections = &mut settings.connections;
+    connections.connections = wanted.min(fit);
     set(&mut connections.connections_per_address, file.sessions_per_address.map(usize::from));
-    set(&mut connections.connections_before_login, file.sessions_before_login.map(usize::from));
+    connections.connections_before_login = file.sessions_before_login.map(usize::from);
     let limits = &mut settings.limits;
     set(&mut limits.message, max_message.or(file.max_message.map(u64::from)));
     set(&mut limits.recipients, file.recipients.map(usize::from));

@@ -175,9 +175,17 @@ impl Mechanisms {
         Self(self.0 | mechanism.bit())
     }
 
+    /// Returns the mechanisms that pass the password itself to the server: PLAIN and LOGIN. Every application that knows
+    /// passwords, in whatever form it stores them, can answer them with
+    /// [`AuthRequest::check_password`](crate::AuthRequest::check_password).
+    #[must_use]
+    pub const fn passing_passwords() -> Self {
+        Self::NONE.with(Mechanism::Plain).with(Mechanism::Login)
+    }
+
     /// Returns the mechanisms that pass the password or token itself to the server, which asks
-    /// [`AuthQuestion::Verify`](crate::token::AuthQuestion::Verify):
-    /// every application can answer that, in whatever form it stores passwords.
+    /// [`AuthQuestion::Verify`](crate::token::AuthQuestion::Verify): those of
+    /// [`passing_passwords`](Self::passing_passwords), OAUTHBEARER and XOAUTH2.
     #[must_use]
     pub fn passing_credentials() -> Self {
         Mechanism::ALL.into_iter().filter(|mechanism| mechanism.reveals_credentials()).collect()

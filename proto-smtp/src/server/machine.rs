@@ -40,7 +40,7 @@ use crate::response::Response;
 /// use proto_smtp::types::Response;
 ///
 /// let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
-/// let mut server = Server::<Cleartext>::new(proto_smtp::Config::default(), &mut tx);
+/// let mut server = Server::<Cleartext>::new(proto_smtp::Config::mail_exchanger(), &mut tx);
 /// print!("{}", String::from_utf8_lossy(&tx.take()));
 /// // Instead of a socket: the input of a client, all at once.
 /// rx.extend(b"EHLO client.example\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n");

@@ -43,8 +43,8 @@ impl Application for Exchange {
             (waits.command, waits.data) = (Duration::from_secs(30), Duration::from_secs(30));
             config = config.waits(waits);
         }
-        if service == Service::Submission {
-            config = config.require_authentication();
+        if service != Service::Submission {
+            config = config.optional_authentication();
         }
         Arc::new(config)
     }
