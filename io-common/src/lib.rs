@@ -8,6 +8,7 @@ mod connect_stage;
 mod deadlines;
 pub mod error;
 pub mod lookup;
+pub mod mail_receiver;
 pub mod protocol;
 pub mod proxy;
 pub mod server;
@@ -24,6 +25,7 @@ pub use client::ClientError;
 pub use connect_stage::{ConnectStage, StageObserver, StageReport, StageReporter};
 pub use deadlines::{Deadlines, MinimumRate};
 pub use error::{Error, ErrorKind, TimeoutStage};
+pub use mail_receiver::{MailPolicy, MailReceiver, ReceivedMail};
 pub use protocol::{
     ClientProtocol, ImapClientProtocol, ImapServer, MachineMut, Protocol, ServerProtocol, SmtpClientProtocol,
     SmtpServer, StartTlsReadiness,

@@ -14,7 +14,7 @@ use proto_mail::Credentials;
 use proto_smtp::{Config, client::Outcome, server::Event, types::Code, types::Extension, types::Response};
 
 /// The largest message, in bytes.
-const MAX_SIZE: usize = 25 << 20;
+const MAX_SIZE: u64 = 25 << 20;
 
 /// Where mail goes, and how the relay logs in there.
 pub struct NextServer {
@@ -74,7 +74,7 @@ async fn serve(mut session: SecureSession<SmtpServer>, next: Arc<NextServer>) ->
             Event::Data(token) => {
                 let Some(envelope) = envelope.take() else { continue };
                 let (is_prdr, count) = (envelope.mail.prdr, envelope.recipients.len());
-                let Some((message, token)) = session.receive(token, MAX_SIZE).await? else { continue };
+                let Some((message, token)) = session.receive(token).await? else { continue };
                 let replies = match check(&message) {
                     Ok(()) => replies(&next.forward(envelope, &message).await, count),
                     Err(rejection) => vec![rejection; count],
@@ -136,7 +136,7 @@ pub async fn listen(
     tls: TlsServerConfig,
     next: NextServer,
 ) -> Result<SocketAddr, Error> {
-    let mut config = Config::default().require_authentication();
+    let mut config = Config::submission().max_message(MAX_SIZE);
     config.extensions = config.extensions.with(Extension::Prdr);
     let next = Arc::new(next);
     let service = move |session| serve(session, next.clone());

@@ -21,10 +21,10 @@ pub use error::Error;
 pub use imap::ImapClient;
 pub use io_common::{
     self, Address, CloseReason, ConnectStage, ConnectionLimits, Context, Deadlines, ErrorKind, Handler,
-    ImapServer, ListenerSettings, ListenerTls, MachineMut, Next, Peer, Proxy, ProxyError, Security,
-    SessionHandle, SmtpServer, StageReport, Target, TlsClientConfig, TlsInfo, TlsServerConfig, TlsVersions,
-    TrustedProxies,
+    ImapServer, ListenerSettings, ListenerTls, MachineMut, MailPolicy, Next, Peer, Proxy, ProxyError,
+    ReceivedMail, Security, SessionHandle, SmtpServer, StageReport, Target, TlsClientConfig, TlsInfo,
+    TlsServerConfig, TlsVersions, TrustedProxies,
 };
-pub use server::Server;
+pub use server::{IncomingMail, Server};
 pub use smtp::SmtpClient;
 pub use socket::Socket;

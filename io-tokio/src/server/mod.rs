@@ -2,6 +2,7 @@
 
 mod async_protocol;
 mod handler_task;
+mod incoming_mail;
 mod listener;
 mod replies;
 mod service;
@@ -10,6 +11,7 @@ mod session_signals;
 mod session_table;
 
 pub use async_protocol::{AsyncProtocol, AuthenticatingMachine, Incoming, ServedMachine};
+pub use incoming_mail::IncomingMail;
 pub use listener::{BoundPort, Server};
 pub use service::Service;
 pub use session::{CleartextSession, MessageBody, SecureSession, Session};

@@ -8,7 +8,7 @@ use std::{
 
 use proto_imap::types::{StatusResponse, Untagged};
 use proto_mail::{AuthRequest, AuthVerdict};
-use proto_smtp::types::{Code, Response};
+use proto_smtp::types::Response;
 use tokio::io::AsyncBufRead;
 
 use super::{
@@ -30,17 +30,18 @@ where
     }
 
     /// Asks the client for the message (354 to DATA), and collects it in memory. Answer the token when it is stored. Returns
-    /// `None` if the client did not complete the message, or if it had more than `max_size` bytes and was rejected (552).
+    /// `None` if the client did not complete the message, or if it had more bytes than
+    /// [`Config::max_message`](proto_smtp::Config::max_message) and was rejected (552). That is also the size that the server
+    /// announces.
     ///
     /// # Errors
     /// The connection or the session failed.
     pub async fn receive(
         &mut self,
         token: proto_smtp::server::Reply,
-        max_size: usize,
     ) -> Result<Option<(Vec<u8>, proto_smtp::server::Reply)>, Error> {
         self.reply(token, &Response::start_data())?;
-        let (mut message, mut is_too_large) = (Vec::new(), false);
+        let mut message = Vec::new();
         let mut body = self.message();
         poll_fn(|cx| {
             loop {
@@ -49,21 +50,13 @@ where
                 if length == 0 {
                     return Poll::Ready(Ok::<_, std::io::Error>(()));
                 }
-                is_too_large |= length > max_size - message.len();
-                if !is_too_large {
-                    message.extend_from_slice(piece);
-                }
+                // The machine passes no more than the largest message.
+                message.extend_from_slice(piece);
                 Pin::new(&mut body).consume(length);
             }
         })
         .await?;
-        let Some(token) = body.end() else { return Ok(None) };
-        if is_too_large {
-            let response = Response::new(Code::TOO_LARGE, "The message is too large");
-            self.reply(token, &response)?;
-            return Ok(None);
-        }
-        Ok(Some((message, token)))
+        Ok(body.end().map(|token| (message, token)))
     }
 }
 
