@@ -6,8 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use io_common::TlsServerConfig;
-use mailserver::{Encryption, Server, Service};
+use mailserver::{Encryption, Server, Service, TlsServerConfig};
 use mailstore::{
     Account, Accounts, Body, ContentId, Error, IndexedStore, InternalDate, MailboxId, Result, Storage,
     StoredMailbox, StoredMessage, Upload,
@@ -56,7 +55,7 @@ impl Storage for Messages {
     fn messages(&self, _mailbox: MailboxId) -> Result<Vec<StoredMessage>> {
         let message = |(at, bytes): (u32, &Option<Vec<u8>>)| {
             let size = bytes.as_ref()?.len() as u64;
-            Some(StoredMessage::new(at + 1, ContentId(at.into()), size, InternalDate::default()))
+            Some(StoredMessage::new(at + 1, ContentId(at.into()), size, InternalDate::now()))
         };
         Ok((0..).zip(self.list().iter()).filter_map(message).collect())
     }

@@ -52,6 +52,16 @@ impl From<mailstore::Error> for Error {
     }
 }
 
+#[cfg(feature = "tokio")]
+impl From<io_tokio::Error> for Error {
+    fn from(error: io_tokio::Error) -> Self {
+        Self::Driver(match error {
+            io_tokio::Error::Session(error) => error,
+            other => io_common::Error::Config(other.to_string()),
+        })
+    }
+}
+
 impl From<io_common::Error> for Error {
     fn from(error: io_common::Error) -> Self {
         Self::Driver(error)

@@ -25,11 +25,15 @@ mod service;
 mod settings;
 mod smtp;
 mod spool;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use error::Error;
 pub use failed_logins::FailedLoginLimits;
 pub use host_name::HostName;
+pub use io_common::{ConnectionLimits, Deadlines, TlsServerConfig, TlsVersions, TrustedProxies};
 pub use listener::{Encryption, Listener, ListenerOptions, ListenerReload};
+pub use mailstore;
 #[cfg(feature = "mio")]
 pub use server::{Server, ServerBuilder, ServerHandle};
 pub use server_context::ServerContext;

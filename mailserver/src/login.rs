@@ -240,8 +240,8 @@ mod tests {
     #[test]
     fn offers_scram_only_with_keys() {
         use crate::settings::{Options, Settings};
-        let keyless = MemoryStore::new().unwrap();
-        let keyed = MemoryStore::new().unwrap().with_key_maker(Arc::new(scram_keys::derive));
+        let keyless = MemoryStore::new().unwrap().without_login_keys();
+        let keyed = MemoryStore::new().unwrap();
         for (store, offered) in [(keyless, false), (keyed, true)] {
             let context =
                 ServerContext::new(Arc::new(store), &Settings::default(), Options::default()).unwrap();
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn timing_does_not_reveal_which_accounts_exist() {
         let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path()).unwrap().with_key_maker(Arc::new(scram_keys::derive));
+        let store = SqliteStore::open(directory.path()).unwrap();
         store.create_account("ann", b"a password").unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
         let verify = |name: &'static str| {
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn accepts_the_correct_password_with_and_without_keys_and_caches_it() {
         let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path()).unwrap().with_key_maker(Arc::new(scram_keys::derive));
+        let store = SqliteStore::open(directory.path()).unwrap();
         store.create_account("ann", b"a password").unwrap();
         store.create_account("bob", b"\xff\xfe no text").unwrap();
         let store: Arc<dyn Store> = Arc::new(store);

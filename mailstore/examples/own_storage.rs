@@ -49,7 +49,7 @@ impl Storage for Messages {
     fn messages(&self, _mailbox: MailboxId) -> Result<Vec<StoredMessage>> {
         let message = |(at, bytes): (u32, &Option<Vec<u8>>)| {
             let size = bytes.as_ref()?.len() as u64;
-            Some(StoredMessage::new(at + 1, ContentId(at.into()), size, InternalDate::default()))
+            Some(StoredMessage::new(at + 1, ContentId(at.into()), size, InternalDate::now()))
         };
         Ok((0..).zip(self.list().iter()).filter_map(message).collect())
     }

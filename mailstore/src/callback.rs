@@ -19,5 +19,6 @@ impl std::fmt::Debug for ChangeSubscription {
 }
 
 /// A function that derives login keys from a password, for mechanisms that never send the password (SCRAM, RFC 5802).
-/// It returns at most one entry of each kind, and may return none. The store keeps the texts and does not read them.
+/// It returns at most one entry of each kind, and may return none. The store keeps the texts and does not read them. Default:
+/// [`scram_keys::derive`](crate::scram_keys::derive).
 pub type KeyMaker = dyn Fn(&[u8]) -> Vec<LoginKeys> + Send + Sync;

@@ -14,6 +14,19 @@
 //! **Durable**: when a method of `SqliteStore` returns `Ok`, its changes survive `kill -9` and loss of power. **Atomic**: a
 //! call makes all of its changes or none. **Exact**: the bytes of a message are returned exactly as they were appended.
 //!
+//! A password is kept as an Argon2id verifier and as [SCRAM keys](scram_keys). Both are slow to compute on purpose, and
+//! without optimisation they take seconds. A program that runs in debug builds optimises these crates in its `Cargo.toml`:
+//!
+//! ```toml
+//! [profile.dev.package]
+//! argon2 = { opt-level = 3 }
+//! blake2 = { opt-level = 3 }
+//! hmac = { opt-level = 3 }
+//! pbkdf2 = { opt-level = 3 }
+//! sha1 = { opt-level = 3 }
+//! sha2 = { opt-level = 3 }
+//! ```
+//!
 //! ```
 //! use mailstore::{Accounts, Columns, Delivery, Flags, InternalDate, MemoryStore, Store, Target, UidSet};
 //!
@@ -25,7 +38,7 @@
 //! let mut upload = store.upload()?;
 //! upload.write(b"Subject: hello\r\n\r\n")?;
 //! upload.write(b"world\r\n")?;
-//! let target = Target { mailbox: inbox, flags: Flags::new(), internal_date: InternalDate::default() };
+//! let target = Target { mailbox: inbox, flags: Flags::new(), internal_date: InternalDate::now() };
 //! store.append(Delivery { upload, targets: vec![target] })?;
 //!
 //! let page = store.fetch_page(inbox, &UidSet::all(), Columns::summary().with_envelope(), 100)?;
@@ -52,6 +65,7 @@ mod memory;
 mod object_id;
 mod passwords;
 mod quota;
+pub mod scram_keys;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;

@@ -6,6 +6,7 @@
 use crate::callback::KeyMaker;
 use crate::error::{Error, Result};
 use crate::lock::lock;
+use crate::scram_keys;
 use crate::types::{Account, AccountId, LoginKeys};
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::{Output, PasswordHash};
@@ -13,7 +14,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// The longest password, in bytes. A longer one costs time and adds no security.
 const PASSWORD_LIMIT: usize = 1_024;
@@ -27,10 +28,12 @@ const ACCOUNT_NAME_LIMIT: usize = 255;
 /// How much computation a password costs. Verifiers keep the cost that they were made with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PasswordCost {
-    /// Argon2id with 19 MiB and two passes, the recommended minimum: some tens of milliseconds.
+    /// Argon2id with 19 MiB and two passes, the recommended minimum: some tens of milliseconds, and more than a second
+    /// without optimisation (see the crate's first page).
     #[default]
     Standard,
-    /// The least that Argon2id allows: some microseconds. A stolen verifier is easy to guess, so this is for tests.
+    /// The least that Argon2id allows, some microseconds, and the least iterations for SCRAM. A stolen verifier is easy to
+    /// guess, so this is for tests.
     Minimal,
 }
 
@@ -72,11 +75,35 @@ pub(crate) struct PasswordRecord {
 }
 
 impl PasswordRecord {
-    pub(crate) fn derive(password: &[u8], maker: Option<&KeyMaker>, cost: PasswordCost) -> Result<Self> {
-        Ok(Self {
-            verifier: make_verifier(password, cost)?,
-            keys: maker.map_or_else(Vec::new, |make| make(password)),
-        })
+    pub(crate) fn derive(password: &[u8], keys: &LoginKeySource, cost: PasswordCost) -> Result<Self> {
+        Ok(Self { verifier: make_verifier(password, cost)?, keys: keys.derive(password, cost) })
+    }
+}
+
+/// Where the login keys of a password come from.
+pub(crate) enum LoginKeySource {
+    /// [`scram_keys`](crate::scram_keys).
+    Scram,
+    /// A function of the caller.
+    Own(Arc<KeyMaker>),
+    /// There are none.
+    Nothing,
+}
+
+impl LoginKeySource {
+    pub(crate) const fn is_some(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+
+    pub(crate) fn derive(&self, password: &[u8], cost: PasswordCost) -> Vec<LoginKeys> {
+        match self {
+            Self::Scram => match cost {
+                PasswordCost::Standard => scram_keys::derive(password),
+                PasswordCost::Minimal => scram_keys::derive_with(password, scram_keys::LEAST_ITERATIONS),
+            },
+            Self::Own(make) => make(password),
+            Self::Nothing => Vec::new(),
+        }
     }
 }
 

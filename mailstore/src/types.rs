@@ -281,13 +281,24 @@ pub struct UidPage {
     pub next: Option<u32>,
 }
 
-/// A time and its offset from UTC, as INTERNALDATE shows it (RFC 9051 §2.3.3).
+/// A time and its offset from UTC, as INTERNALDATE shows it (RFC 9051 §2.3.3). New messages usually have
+/// [`now`](Self::now). The default is the start of 1970, for tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InternalDate {
     /// Seconds since 1970-01-01 00:00 UTC.
     pub seconds: i64,
     /// The offset from UTC in minutes, east positive.
     pub offset_minutes: i16,
+}
+
+impl InternalDate {
+    /// Returns the current time, in UTC.
+    #[must_use]
+    pub fn now() -> Self {
+        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seconds = since_1970.map_or(0, |elapsed| i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX));
+        Self { seconds, offset_minutes: 0 }
+    }
 }
 
 /// A mailbox that a delivery appends to.

@@ -23,7 +23,7 @@ const CRATES: &[Allowed] = &[
     Allowed { folder: "mailmime", name: "mailmime", crates: &[] },
     Allowed { folder: "proto-imap", name: "proto_imap", crates: &["proto_mail"] },
     Allowed { folder: "proto-smtp", name: "proto_smtp", crates: &["proto_mail"] },
-    Allowed { folder: "mailstore", name: "mailstore", crates: &["mailmime"] },
+    Allowed { folder: "mailstore", name: "mailstore", crates: &["proto_mail", "mailmime"] },
     Allowed { folder: "io-common", name: "io_common", crates: &["proto_mail", "proto_imap", "proto_smtp"] },
     Allowed {
         folder: "io-mio",
@@ -47,7 +47,16 @@ const CRATES: &[Allowed] = &[
     Allowed {
         folder: "mailserver",
         name: "mailserver",
-        crates: &["proto_mail", "proto_imap", "proto_smtp", "mailmime", "mailstore", "io_common", "io_mio"],
+        crates: &[
+            "proto_mail",
+            "proto_imap",
+            "proto_smtp",
+            "mailmime",
+            "mailstore",
+            "io_common",
+            "io_mio",
+            "io_tokio",
+        ],
     },
     Allowed {
         folder: "mailtest",

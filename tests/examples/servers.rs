@@ -19,31 +19,44 @@ use crate::{MESSAGE, Result, SOON, certificate, implicit_tls, starttls};
 #[tokio::test]
 async fn the_smtp_server_on_tokio_collects_mail() -> Result {
     let (tls, trust) = certificate()?;
-    let inbox = tokio_smtp_server::Inbox::default();
     let mut server = io_tokio::Server::new(Default::default());
-    let address =
-        tokio_smtp_server::listen(&mut server, ListenerTls::StartTls(tls), Arc::clone(&inbox)).await?;
-    tokio_smtp_client::send(trust.clone(), starttls(address), "secret".into()).await?;
-    assert!(tokio_smtp_client::send(trust, starttls(address), "wrong".into()).await.is_err());
-    assert_eq!(*inbox.lock().await, [MESSAGE]);
+    let mut incoming = tokio_smtp_server::listen(&mut server, ListenerTls::StartTls(tls)).await?;
+    let target = starttls(incoming.address());
+    let send = tokio_smtp_client::send(trust.clone(), target.clone(), "secret".into());
+    let (sent, received) = tokio::join!(send, async {
+        let mail = incoming.next().await?;
+        let message = (mail.sender().to_owned(), mail.message.clone());
+        mail.accept();
+        Some(message)
+    });
+    sent?;
+    assert_eq!(received, Some(("alice@example.com".to_owned(), MESSAGE.to_vec())));
+    assert!(tokio_smtp_client::send(trust, target, "wrong".into()).await.is_err());
     server.shut_down(SOON).await;
+    assert!(incoming.next().await.is_none());
     Ok(())
 }
 
 #[tokio::test]
 async fn the_smtp_server_on_mio_collects_mail() -> Result {
     let (tls, trust) = certificate()?;
-    let inbox = mio_smtp_server::Inbox::default();
     let mut reactor = io_mio::Reactor::new(Default::default())?;
-    let port = mio_smtp_server::listen(&mut reactor, ListenerTls::StartTls(tls), Arc::clone(&inbox))?;
-    let handle = reactor.handle();
-    let thread = std::thread::spawn(move || reactor.run());
-    let target = starttls(([127, 0, 0, 1], port).into());
+    let incoming = mio_smtp_server::listen(&mut reactor, ListenerTls::StartTls(tls))?;
+    let (handle, target) = (reactor.handle(), starttls(incoming.address()));
+    let reactor = std::thread::spawn(move || reactor.run());
+    let collector = std::thread::spawn(move || {
+        let accept = |mail: io_mio::ReceivedMail| {
+            let message = mail.message.clone();
+            mail.accept();
+            message
+        };
+        incoming.map(accept).collect::<Vec<_>>()
+    });
     tokio_smtp_client::send(trust.clone(), target.clone(), "secret".into()).await?;
     assert!(tokio_smtp_client::send(trust, target, "wrong".into()).await.is_err());
-    assert_eq!(*inbox.lock().unwrap(), [MESSAGE]);
     handle.shut_down(Duration::ZERO);
-    thread.join().unwrap()?;
+    reactor.join().unwrap()?;
+    assert_eq!(collector.join().unwrap(), [MESSAGE]);
     Ok(())
 }
 
@@ -105,10 +118,11 @@ async fn the_mail_server_runs_on_threads() -> Result {
 #[tokio::test]
 async fn the_mail_server_runs_on_tokio() -> Result {
     let (tls, trust) = certificate()?;
-    let (server, addresses) = on_tokio::start(store()?, tls).await?;
-    serves_two_sessions(addresses[0], &trust, 0).await?;
+    let server = on_tokio::start(store()?, tls).await?;
+    let address = |service| server.address(service).ok_or("not listening");
+    serves_two_sessions(address(Service::Imaps)?, &trust, 0).await?;
     // Submission works as well; the recipient is not of this server.
-    tokio_smtp_client::send(trust, implicit_tls(addresses[1]), "secret".into()).await?;
+    tokio_smtp_client::send(trust, implicit_tls(address(Service::Smtps)?), "secret".into()).await?;
     server.shut_down(SOON).await;
     Ok(())
 }

@@ -159,7 +159,7 @@ fn crates_depend_only_on_lower_layers() {
                 "proto-mail" | "mailmime" | "proto-imap" | "proto-smtp" => {
                     &["mio", "tokio", "rustls", "rusqlite"][..]
                 }
-                "mailstore" => &["proto-mail", "mio", "tokio", "rustls"],
+                "mailstore" => &["mio", "tokio", "rustls"],
                 "io-mio" => &["tokio", "rusqlite", "mailstore", "mailmime"],
                 "io-tokio" => &["mio", "rusqlite", "mailstore", "mailmime"],
                 "io-common" => &["mio", "tokio", "rusqlite", "mailstore", "mailmime"],

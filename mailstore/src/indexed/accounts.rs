@@ -12,14 +12,19 @@ use crate::passwords::{PasswordRecord, check_account_name};
 use crate::types::{Account, AccountId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl<S: Storage> IndexedStore<S> {
-    /// Adds an account with a verifier that was made before: an Argon2 hash in PHC format.
+    /// Adds an account with a verifier that was made before: an Argon2 hash in PHC format. SCRAM keys cannot be derived from
+    /// it, so a server that is started over this store from now on does not offer SCRAM.
     ///
     /// # Errors
     /// `Exists`, `InvalidName`; `Limit` for a name that is too long; the errors of the storage.
     pub fn add_account(&self, name: &str, verifier: &str) -> Result<Account> {
-        self.insert_account(name, Credentials { verifier: verifier.to_owned(), keys: Vec::new() })
+        let account =
+            self.insert_account(name, Credentials { verifier: verifier.to_owned(), keys: Vec::new() })?;
+        self.has_foreign_verifiers.store(true, Ordering::Relaxed);
+        Ok(account)
     }
 
     fn insert_account(&self, name: &str, credentials: Credentials) -> Result<Account> {
@@ -109,12 +114,12 @@ impl<S: Storage> Accounts for IndexedStore<S> {
 
     fn create_account(&self, name: &str, password: &[u8]) -> Result<Account> {
         check_account_name(name)?;
-        let derived = PasswordRecord::derive(password, self.key_maker.as_deref(), self.cost)?;
+        let derived = PasswordRecord::derive(password, &self.login_keys, self.cost)?;
         self.insert_account(name, derived.into())
     }
 
     fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()> {
-        let derived = PasswordRecord::derive(password, self.key_maker.as_deref(), self.cost)?;
+        let derived = PasswordRecord::derive(password, &self.login_keys, self.cost)?;
         let account = self.directory.account(account)?;
         self.set_credentials(&account, derived.into(), |_| true)
     }
@@ -123,10 +128,11 @@ impl<S: Storage> Accounts for IndexedStore<S> {
         let found = self.directory.find(name);
         let stored = found.as_ref().map(|found| found.stored());
         let verified = self.passwords.verify(stored.as_ref(), password)?;
-        if let (Some(_), Some(found), Some(stored), Some(make)) = (verified, found, stored, &self.key_maker)
+        if let (Some(_), Some(found), Some(stored)) = (verified, found, stored)
+            && self.login_keys.is_some()
             && !stored.has_keys
         {
-            let new = Credentials { verifier: stored.verifier.clone(), keys: make(password) };
+            let new = Credentials { verifier: stored.verifier.clone(), keys: self.login_keys.derive(password, self.cost) };
             // Unless the password was changed meanwhile. A login does not fail because its keys can't be recorded: they are
             // derived again at the next one.
             let _ = self.set_credentials(&found, new, |now| now.verifier == stored.verifier);
@@ -146,7 +152,7 @@ impl<S: Storage> Accounts for IndexedStore<S> {
     }
 
     fn has_login_keys(&self) -> bool {
-        self.key_maker.is_some()
+        self.login_keys.is_some() && !self.has_foreign_verifiers.load(Ordering::Relaxed)
     }
 
     fn store_secret(&self) -> Result<Vec<u8>> {

@@ -16,12 +16,13 @@ use crate::flags::Flags;
 use crate::limits::WRITE_SLICE;
 use crate::lock::lock;
 use crate::object_id::ObjectIds;
-use crate::passwords::{PasswordCost, PasswordVerifier};
+use crate::passwords::{LoginKeySource, PasswordCost, PasswordVerifier};
 use crate::store::Store;
 use crate::types::*;
 use crate::upload_owner::StoreId;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 
 /// A store over any [`Storage`]. It keeps an index of all messages in memory: UIDs, flags, dates, sizes and
@@ -42,7 +43,9 @@ pub struct IndexedStore<S> {
     unfinished_copies: Mutex<UnfinishedCopies>,
     pub(super) passwords: PasswordVerifier,
     pub(super) cost: PasswordCost,
-    pub(super) key_maker: Option<Arc<KeyMaker>>,
+    pub(super) login_keys: LoginKeySource,
+    /// Whether there are accounts whose verifier was made elsewhere, so that they have no login keys.
+    pub(super) has_foreign_verifiers: AtomicBool,
     pub(super) subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
     quota: Mutex<Quota>,
     pub(super) secret: [u8; 32],
@@ -95,7 +98,8 @@ impl<S: Storage> IndexedStore<S> {
             unfinished_copies: Mutex::default(),
             passwords: PasswordVerifier::new(PasswordCost::Standard)?,
             cost: PasswordCost::Standard,
-            key_maker: None,
+            login_keys: LoginKeySource::Scram,
+            has_foreign_verifiers: AtomicBool::new(false),
             subscribers: Mutex::default(),
             quota: Mutex::default(),
             secret,
@@ -118,10 +122,17 @@ impl<S: Storage> IndexedStore<S> {
         Self { secret, email_ids: ObjectIds::new(&secret, "email"), ..self }
     }
 
-    /// Derives login keys with `make` from every password that is set.
+    /// Derives login keys with `make` from every password that is set. Default:
+    /// [`scram_keys::derive`](crate::scram_keys::derive).
     #[must_use]
     pub fn with_key_maker(self, make: Arc<KeyMaker>) -> Self {
-        Self { key_maker: Some(make), ..self }
+        Self { login_keys: LoginKeySource::Own(make), ..self }
+    }
+
+    /// Derives no login keys. A server over this store does not offer SCRAM.
+    #[must_use]
+    pub fn without_login_keys(self) -> Self {
+        Self { login_keys: LoginKeySource::Nothing, ..self }
     }
 
     /// Sets the quota of every account. The default is [`Quota::default`].

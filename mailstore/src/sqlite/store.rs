@@ -19,7 +19,7 @@ use crate::flags::Flags;
 use crate::limits::WRITE_SLICE;
 use crate::lock::lock;
 use crate::object_id::ObjectIds;
-use crate::passwords::{PasswordCost, PasswordRecord, PasswordVerifier, check_account_name};
+use crate::passwords::{LoginKeySource, PasswordCost, PasswordRecord, PasswordVerifier, check_account_name};
 use crate::store::Store;
 use crate::sync_store::SyncStore;
 use crate::types::*;
@@ -46,7 +46,7 @@ pub struct SqliteStore {
     readers: Mutex<Vec<Connection>>,
     append_queue: AppendQueue,
     passwords: PasswordVerifier,
-    key_maker: Option<Arc<KeyMaker>>,
+    login_keys: LoginKeySource,
     subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
     quota: Mutex<Quota>,
     email_ids: ObjectIds,
@@ -91,7 +91,7 @@ impl SqliteStore {
             readers: Mutex::default(),
             append_queue: AppendQueue::default(),
             passwords: PasswordVerifier::new(PasswordCost::Standard)?,
-            key_maker: None,
+            login_keys: LoginKeySource::Scram,
             subscribers: Mutex::default(),
             quota: Mutex::default(),
             id: StoreId::unique(),
@@ -99,11 +99,19 @@ impl SqliteStore {
         })
     }
 
-    /// Derives login keys with `make` from every password that is set. An account whose password was set without it
+    /// Derives login keys with `make` from every password that is set. Default:
+    /// [`scram_keys::derive`](crate::scram_keys::derive). An account whose password was set without it
     /// gets its keys at its next login with the password.
     #[must_use]
     pub fn with_key_maker(mut self, make: Arc<KeyMaker>) -> Self {
-        self.key_maker = Some(make);
+        self.login_keys = LoginKeySource::Own(make);
+        self
+    }
+
+    /// Derives no login keys. A server over this store does not offer SCRAM.
+    #[must_use]
+    pub fn without_login_keys(mut self) -> Self {
+        self.login_keys = LoginKeySource::Nothing;
         self
     }
 
@@ -196,7 +204,7 @@ impl SqliteStore {
 impl Accounts for SqliteStore {
     fn create_account(&self, name: &str, password: &[u8]) -> Result<Account> {
         check_account_name(name)?;
-        let derived = PasswordRecord::derive(password, self.key_maker.as_deref(), PasswordCost::Standard)?;
+        let derived = PasswordRecord::derive(password, &self.login_keys, PasswordCost::Standard)?;
         self.write(|tx, _| accounts::create(tx, name, &derived))
     }
 
@@ -209,17 +217,18 @@ impl Accounts for SqliteStore {
     }
 
     fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()> {
-        let derived = PasswordRecord::derive(password, self.key_maker.as_deref(), PasswordCost::Standard)?;
+        let derived = PasswordRecord::derive(password, &self.login_keys, PasswordCost::Standard)?;
         self.write(|tx, _| accounts::replace(tx, account, &derived))
     }
 
     fn verify_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>> {
         let found = self.read(|tx| accounts::find(tx, name))?;
         let verified = self.passwords.verify(found.as_ref(), password)?;
-        if let (Some(_), Some(stored), Some(make)) = (verified, found, &self.key_maker)
+        if let (Some(_), Some(stored)) = (verified, found)
+            && self.login_keys.is_some()
             && !stored.has_keys
         {
-            let keys = make(password);
+            let keys = self.login_keys.derive(password, PasswordCost::Standard);
             // The login succeeds even if the keys can't be stored now.
             let _ = self.write(|tx, _| accounts::add_keys(tx, &stored, &keys));
         }
@@ -236,7 +245,7 @@ impl Accounts for SqliteStore {
     }
 
     fn has_login_keys(&self) -> bool {
-        self.key_maker.is_some()
+        self.login_keys.is_some()
     }
 
     fn store_secret(&self) -> Result<Vec<u8>> {

@@ -3,9 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use mailserver::scram_keys;
 use mailstore::{MemoryStore, SqliteStore};
 use rustix::fs::{FlockOperation, flock};
 
@@ -69,12 +67,12 @@ impl DataDirectory {
 
 /// Opens the store in a data directory. It derives SCRAM keys from each new password.
 pub(super) fn open_store(path: &Path) -> mailstore::Result<SqliteStore> {
-    Ok(SqliteStore::open(path)?.with_key_maker(Arc::new(scram_keys::derive)))
+    Ok(SqliteStore::open(path)?)
 }
 
 /// Creates a store in memory. It derives SCRAM keys from each new password.
 pub(super) fn memory_store() -> mailstore::Result<MemoryStore> {
-    Ok(MemoryStore::new()?.with_key_maker(Arc::new(scram_keys::derive)))
+    Ok(MemoryStore::new()?)
 }
 
 /// Removes the permissions of other users from the entries of the directory, which may have been created with a looser
