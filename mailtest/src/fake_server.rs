@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use io_common::{Security, Target, TlsClientConfig};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -15,6 +16,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::certificates::certificates;
 use crate::error::Error;
 use crate::script::{NumberedStep, ScriptError, Step, Variables, parse};
+use crate::server::{target, trust};
 
 /// How long the server waits for a client, and for each line.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,7 +25,8 @@ const INTERVAL: Duration = Duration::from_millis(10);
 /// The longest line that is accepted from a client, in bytes.
 const MAX_LINE: usize = 1 << 20;
 
-/// A server that plays a script with one client, for what no real server does.
+/// A server that plays a script with one client, for what no real server does. It knows no protocol, so scripts of IMAP use
+/// tags (`C: $tag LOGIN *`, `S: $tag NO no`).
 ///
 /// Each line of the script is one step:
 ///
@@ -76,6 +79,21 @@ impl FakeServer {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns the server as a target for Mailwire's clients. `security` is what the client is to expect.
+    #[must_use]
+    pub fn target(&self, security: Security) -> Target {
+        target(self.address, security)
+    }
+
+    /// Returns a TLS configuration for Mailwire's clients that trusts the server, as that of
+    /// [`Server::tls`](crate::Server::tls).
+    ///
+    /// # Errors
+    /// None is expected.
+    pub fn tls(&self) -> Result<TlsClientConfig, Error> {
+        trust()
     }
 
     /// Waits until the script is over.

@@ -10,6 +10,8 @@ mod server;
 
 pub use error::Error;
 pub use fake_server::FakeServer;
+pub use io_common::{Security, Target, TlsClientConfig};
 pub use message::{Attachment, Message};
+pub use proto_mail::Credentials;
 pub use script::ScriptError;
 pub use server::{Server, ServerBuilder};

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use io_common::TlsClientConfig;
+use io_common::{Security, Target, TlsClientConfig};
 use mailserver::faults::Faults;
 use mailserver::{AcceptedMessage, Encryption, MessageCallback, Options, Service, Settings, scram_keys};
 use mailstore::{
-    Account, Accounts, Delivery, Flags, InternalDate, LoginKeys, MemoryStore, PasswordCost, Store, Target,
+    Account, Accounts, Delivery, Flags, InternalDate, LoginKeys, MemoryStore, PasswordCost, Store,
 };
+use proto_mail::Credentials;
 use tempfile::NamedTempFile;
 
 use crate::certificates::certificates;
@@ -173,6 +174,18 @@ fn login_keys(password: &[u8]) -> Vec<LoginKeys> {
     if password == PASSWORD.as_bytes() { DEFAULT.get_or_init(derive).clone() } else { derive() }
 }
 
+/// Returns a TLS configuration that trusts the authority of the servers.
+pub(crate) fn trust() -> Result<TlsClientConfig, Error> {
+    let authority = certificates()?.authority.certificate_pem();
+    TlsClientConfig::authorities_pem(authority.as_bytes())
+        .map_err(|error| Error::Io(std::io::Error::other(error)))
+}
+
+/// Returns an address of a server as a target. The certificate is valid for it.
+pub(crate) fn target(address: SocketAddr, security: Security) -> Target {
+    Target::new(address.ip().to_string(), address.port(), security)
+}
+
 /// Keeps a message that was accepted.
 fn record(store: &MemoryStore, inbox: &Inbox, message: &AcceptedMessage<'_>) {
     let Some(stored) = message.stored.first() else { return };
@@ -284,11 +297,41 @@ impl Server {
     /// # Errors
     /// None is expected.
     pub fn tls(&self) -> Result<TlsClientConfig, Error> {
-        TlsClientConfig::authorities_pem(self.ca_pem().as_bytes())
-            .map_err(|error| Error::Io(std::io::Error::other(error)))
+        trust()
     }
 
-    /// Returns the messages that were accepted so far, in the order of their arrival.
+    /// Returns submission with STARTTLS as a target for Mailwire's clients.
+    #[must_use]
+    pub fn smtp_target(&self) -> Target {
+        target(self.smtp(), Security::StartTls)
+    }
+
+    /// Returns submission with implicit TLS as a target for Mailwire's clients.
+    #[must_use]
+    pub fn smtps_target(&self) -> Target {
+        target(self.smtps(), Security::ImplicitTls)
+    }
+
+    /// Returns IMAP with STARTTLS as a target for Mailwire's clients.
+    #[must_use]
+    pub fn imap_target(&self) -> Target {
+        target(self.imap(), Security::StartTls)
+    }
+
+    /// Returns IMAP with implicit TLS as a target for Mailwire's clients.
+    #[must_use]
+    pub fn imaps_target(&self) -> Target {
+        target(self.imaps(), Security::ImplicitTls)
+    }
+
+    /// Returns the name and the password of the first account, for Mailwire's clients.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        Credentials::password(&*self.user, self.password.as_bytes())
+    }
+
+    /// Returns the messages that were accepted so far, in the order of their arrival. A message is in the list before its
+    /// client gets the positive reply, so a program that has waited for the reply need not wait here.
     #[must_use]
     pub fn messages(&self) -> Vec<Message> {
         self.inbox.lock().clone()
@@ -333,7 +376,8 @@ impl Server {
         };
         let mut upload = self.store.upload()?;
         upload.write(message)?;
-        let target = Target { mailbox: id, flags: Flags::new(), internal_date: InternalDate::default() };
+        let target =
+            mailstore::Target { mailbox: id, flags: Flags::new(), internal_date: InternalDate::now() };
         let appended = self.store.append(Delivery { upload, targets: vec![target] })?;
         Ok(appended.first().map_or(0, |appended| appended.uid))
     }
