@@ -1,6 +1,11 @@
 //! A server that receives whole messages.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must fail")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot continue must fail"
+)]
 
 mod common;
 

@@ -193,7 +193,7 @@ fn verify(store: &dyn Store, username: &str, password: &[u8]) -> LoginAnswer {
 /// Returns whether the SCRAM keys show that the password is wrong. An unknown name costs the same. An account without
 /// keys is left to the password hash.
 fn is_wrong(store: &dyn Store, username: &str, password: &[u8]) -> mailstore::Result<bool> {
-    if store.login_keys(username, scram_keys::kind(ScramHash::Sha256))?.is_none()
+    if store.login_keys(username, mailstore::scram_keys::kind(ScramHash::Sha256))?.is_none()
         && store.account(username)?.is_some()
     {
         return Ok(false);

@@ -1,7 +1,4 @@
-//! Server sessions: the loop over a connection, its machine and its [`Handler`], for any driver.
-//!
-//! A driver accepts connections, decides with [`AdmissionControl`] which of them may become a session, starts one with
-//! a [`SessionFactory`], and calls [`SessionTask::turn`] whenever something may have changed.
+#![doc = include_str!("driver.md")]
 
 pub(crate) mod admission;
 mod half_closed;
