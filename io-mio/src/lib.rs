@@ -16,12 +16,14 @@ pub use imap::ImapClient;
 pub use io_common::{
     Address, Certificate, ClientCertificates, ClientError, ClientProtocol, CloseReason, ConnectionLimits,
     Context, Deadlines, Error, ErrorKind, Fingerprint, Handler, ImapClientProtocol, ImapServer, JobGroup,
-    JobHandle, JobStep, ListenerSettings, ListenerTls, MachineMut, MailPolicy, MinimumRate, Next, Peer, Protocol, Proxy,
-    ProxyError, ReceivedMail, Security, ServerProtocol, SessionHandle, Slice, SmtpClientProtocol, SmtpServer,
-    StartTlsReadiness, Target, TimeoutStage, TlsClientConfig, TlsError, TlsErrorKind, TlsInfo,
-    TlsServerConfig, TlsVersions, Trace, TraceFormat, TraceWriter, TrustedProxies, WorkerLimits, Workers,
-    error, protocol, tls, trace, workers,
+    JobHandle, JobStep, ListenerSettings, ListenerTls, MachineMut, MailPolicy, MinimumRate, Next, Peer,
+    Protocol, Proxy, ProxyError, ReceivedMail, Security, ServerProtocol, SessionHandle, Slice,
+    SmtpClientProtocol, SmtpServer, StartTlsReadiness, Target, TimeoutStage, TlsClientConfig, TlsError,
+    TlsErrorKind, TlsInfo, TlsServerConfig, TlsVersions, Trace, TraceFormat, TraceWriter, TrustedProxies,
+    WorkerLimits, Workers, error, protocol, tls, trace, workers,
 };
+pub use proto_mail::Credentials;
 pub use server::{BoundPort, IncomingMail, Reactor, ReactorHandle};
 pub use smtp::SmtpClient;
 pub use socket::{ConnectedSocket, Socket};
+pub use {io_common, proto_imap, proto_mail, proto_smtp};

@@ -25,6 +25,8 @@ pub use io_common::{
     ReceivedMail, Security, SessionHandle, SmtpServer, StageReport, Target, TlsClientConfig, TlsInfo,
     TlsServerConfig, TlsVersions, TrustedProxies,
 };
+pub use proto_mail::Credentials;
 pub use server::{IncomingMail, Server};
 pub use smtp::SmtpClient;
 pub use socket::Socket;
+pub use {proto_imap, proto_mail, proto_smtp};

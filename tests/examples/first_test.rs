@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Result;
-use program::send_welcome;
+use program::{send_to_all, send_welcome};
 
 /// The program under test.
 mod program {
@@ -21,6 +21,20 @@ mod program {
         smtp.send(envelope, "From: shop@example.com\r\nSubject: Welcome\r\n\r\nHello\r\n").await?;
         Ok(smtp.quit().await?)
     }
+
+    pub async fn send_to_all(
+        connector: &Connector,
+        server: &Target,
+        login: &Credentials,
+        to: &[&str],
+    ) -> crate::Result {
+        let mut smtp = SmtpClient::connect(connector, server).await?;
+        smtp.login(login).await?;
+        let envelope = Envelope::new("shop@example.com", to.iter().copied())?;
+        let report = smtp.send(envelope, "From: shop@example.com\r\nSubject: News\r\n\r\nHello\r\n").await?;
+        assert!(report.is_delivered(), "{report:?}");
+        Ok(smtp.quit().await?)
+    }
 }
 
 #[tokio::test]
@@ -30,5 +44,15 @@ async fn welcomes_new_users() -> Result {
     send_welcome(server.smtp(), server.ca_pem(), login).await?;
     let mail = server.wait_for(1, Duration::from_secs(5))?;
     assert_eq!(mail[0].subject().as_deref(), Some("Welcome"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn sends_news_to_all_users() -> Result {
+    let (server, to) = (mailtest::Server::start()?, ["ann@example.com", "bob@example.com"]);
+    let connector = io_tokio::Connector::new(server.tls()?);
+    send_to_all(&connector, &server.smtp_target(), &server.credentials(), &to).await?;
+    assert_eq!(server.messages()[0].subject().as_deref(), Some("News"));
+    assert_eq!(server.messages()[0].recipients(), to);
     Ok(())
 }

@@ -11,6 +11,7 @@ mod clients;
 mod example;
 mod first_test;
 mod libraries;
+mod manifests;
 mod probe;
 mod relay;
 mod servers;

@@ -132,8 +132,7 @@ impl AdmissionControl {
     }
 
     fn decide(&self, address: Option<IpAddr>) -> Option<Admission> {
-        let room = self.admitted < self.limits.connections
-            && self.before_login < self.limits.before_login();
+        let room = self.admitted < self.limits.connections && self.before_login < self.limits.before_login();
         if room && address.is_none_or(|address| self.has_room(address)) {
             Some(Admission::Admitted)
         } else {
