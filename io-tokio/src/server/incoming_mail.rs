@@ -6,7 +6,7 @@ use io_common::{ListenerTls, MailPolicy, MailReceiver, ReceivedMail};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::listener::{BoundPort, Server};
-use crate::Error;
+use crate::error::Error;
 
 /// The messages that a server [receives](Server::receive_mail), each with its envelope. If it is dropped, the server answers
 /// every message with a temporary failure.

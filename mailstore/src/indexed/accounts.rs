@@ -45,6 +45,9 @@ impl<S: Storage> IndexedStore<S> {
             return Err(Error::Corrupt("the accounts of a storage"));
         }
         let state = self.load(account.id, Loaded::read(&self.storage, &account)?, None)?;
+        if keys.is_empty() {
+            self.has_foreign_verifiers.store(true, Ordering::Relaxed);
+        }
         self.directory.add(account, Credentials { verifier, keys }, state);
         Ok(())
     }
@@ -132,7 +135,10 @@ impl<S: Storage> Accounts for IndexedStore<S> {
             && self.login_keys.is_some()
             && !stored.has_keys
         {
-            let new = Credentials { verifier: stored.verifier.clone(), keys: self.login_keys.derive(password, self.cost) };
+            let new = Credentials {
+                verifier: stored.verifier.clone(),
+                keys: self.login_keys.derive(password, self.cost),
+            };
             // Unless the password was changed meanwhile. A login does not fail because its keys can't be recorded: they are
             // derived again at the next one.
             let _ = self.set_credentials(&found, new, |now| now.verifier == stored.verifier);

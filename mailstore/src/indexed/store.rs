@@ -44,7 +44,7 @@ pub struct IndexedStore<S> {
     pub(super) passwords: PasswordVerifier,
     pub(super) cost: PasswordCost,
     pub(super) login_keys: LoginKeySource,
-    /// Whether there are accounts whose verifier was made elsewhere, so that they have no login keys.
+    /// Whether accounts came without login keys: with a verifier that was made elsewhere.
     pub(super) has_foreign_verifiers: AtomicBool,
     pub(super) subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
     quota: Mutex<Quota>,
