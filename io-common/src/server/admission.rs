@@ -338,8 +338,12 @@ mod tests {
 
     #[test]
     fn the_oldest_waiting_client_of_the_busiest_address_gives_way() {
-        let limits =
-            ConnectionLimits { connections: 5, connections_per_address: 4, ..ConnectionLimits::default() };
+        let limits = ConnectionLimits {
+            connections: 5,
+            connections_per_address: 4,
+            connections_before_login: Some(5),
+            ..ConnectionLimits::default()
+        };
         let mut admission = AdmissionControl::new(limits, 100);
         let (begun, busy, quiet) = (Instant::now(), Some(HERE), Some(THERE));
         let connections =
@@ -356,6 +360,14 @@ mod tests {
         }
         assert_eq!(gone, [4, 3, 1], "clients that have logged in, are new or are refused stay");
         assert_eq!(gives_way(&admission, &connections, begun + Duration::from_secs(10)), Some(5));
+    }
+
+    #[test]
+    fn a_quarter_of_the_connections_is_reserved_by_default() {
+        for (connections, expected) in [(0, 1), (1, 1), (4, 3), (10_000, 7_500)] {
+            let limits = ConnectionLimits { connections, ..ConnectionLimits::default() };
+            assert_eq!(limits.before_login(), expected);
+        }
     }
 
     #[test]
