@@ -121,6 +121,9 @@ async fn a_submission_server_takes_mail_of_its_users_only() {
     assert!(outcome.contains("delivered: 250"), "{outcome}");
 }
 
+/// What a program does with a message.
+type Answer = fn(ReceivedMail);
+
 #[tokio::test]
 async fn a_message_is_answered_once_by_its_program() {
     let identity = Identity::localhost();
@@ -129,7 +132,7 @@ async fn a_message_is_answered_once_by_its_program() {
     let mut incoming = receive(&mut server, ListenerTls::StartTls(identity.server()), policy).await;
     let mut smtp = connect(&identity, incoming.address()).await;
     smtp.login(&Credentials::password("alice", "secret")).await.unwrap();
-    let answers: [(fn(ReceivedMail), &str); 3] = [
+    let answers: [(Answer, &str); 3] = [
         (|mail| mail.reject(Response::new(Code::FAILED, "not today")), "rejected: 554"),
         (drop, "rejected: 451"),
         (ReceivedMail::accept, "delivered: 250"),

@@ -67,12 +67,12 @@ impl DataDirectory {
 
 /// Opens the store in a data directory. It derives SCRAM keys from each new password.
 pub(super) fn open_store(path: &Path) -> mailstore::Result<SqliteStore> {
-    Ok(SqliteStore::open(path)?)
+    SqliteStore::open(path)
 }
 
 /// Creates a store in memory. It derives SCRAM keys from each new password.
 pub(super) fn memory_store() -> mailstore::Result<MemoryStore> {
-    Ok(MemoryStore::new()?)
+    MemoryStore::new()
 }
 
 /// Removes the permissions of other users from the entries of the directory, which may have been created with a looser
