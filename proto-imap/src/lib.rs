@@ -85,6 +85,7 @@ mod fetch_command;
 mod flags;
 mod grammar;
 mod id;
+mod imap_url;
 mod list;
 mod mailbox_filter;
 mod mailbox_name;

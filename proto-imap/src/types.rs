@@ -34,6 +34,7 @@ pub use crate::grammar::string::{IString, StringForm};
 pub use crate::grammar::unparsed::Unparsed;
 pub use crate::grammar::value::ExtendedItem;
 pub use crate::id::{IdField, IdFields};
+pub use crate::imap_url::{ImapUrl, ImapUrlServer, InvalidImapUrl, UrlAuthorization};
 pub use crate::list::pattern::ListPattern;
 pub use crate::list::{ListCommand, ListResponse, ListReturn, ListSelection, LsubCommand, MailboxAttribute};
 pub use crate::mailbox_filter::MailboxFilter;
