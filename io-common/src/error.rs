@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// Why a connection or session failed.
-#[derive(Debug)]
+///
+/// `Debug` writes the message and the hint for people, because a `main` that returns an error shows that.
 #[non_exhaustive]
 pub enum Error {
     /// The name could not be resolved. The failure is temporary if the source is [`io::ErrorKind::WouldBlock`].
@@ -96,6 +97,9 @@ pub enum Error {
     Panicked,
 }
 
+/// What to try after a failed login.
+pub(crate) const CHECK_CREDENTIALS: &str = "check user and password, and which mechanisms the server offers";
+
 /// What did not happen in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -134,7 +138,9 @@ pub enum ErrorKind {
     Protocol,
     /// Continuing would break a promise about secrecy or integrity.
     Security,
-    /// The settings are wrong.
+    /// The server does not accept the credentials, or no mechanism fits.
+    Authentication,
+    /// The settings are wrong, or the program asks for something that cannot be done.
     Config,
 }
 
@@ -156,8 +162,8 @@ impl Error {
             Self::TimedOut { .. } => ErrorKind::Timeout,
             Self::AuthenticationFailed { code: Some(400..=499), .. } => ErrorKind::Unavailable,
             Self::StartTlsRefused { .. } => ErrorKind::Security,
-            Self::AuthenticationFailed { .. } => ErrorKind::Security,
-            Self::Config(_) => ErrorKind::Config,
+            Self::AuthenticationFailed { .. } => ErrorKind::Authentication,
+            Self::Config(_) | Self::Protocol(proto_mail::Error::Misuse(_)) => ErrorKind::Config,
             Self::Tls(error) if error.is_retryable() => ErrorKind::Unavailable,
             Self::Tls(_) => ErrorKind::Security,
             Self::Protocol(proto_mail::Error::Limit(proto_mail::Limit::Timeout(_))) => ErrorKind::Timeout,
@@ -265,9 +271,7 @@ impl Error {
             Self::StartTlsRefused { is_temporary: true, .. } => "try again later",
             Self::StartTlsRefused { .. } => "try implicit TLS (993 for IMAP, 465 for SMTP), or later",
             Self::AuthenticationFailed { code: Some(400..=499), .. } => "try again later",
-            Self::AuthenticationFailed { .. } => {
-                "check user and password, and which mechanisms the server offers"
-            }
+            Self::AuthenticationFailed { .. } => CHECK_CREDENTIALS,
             Self::ServiceRefused { .. } => "ask the server's operator: it accepts no mail from here",
             Self::InvalidGreeting { .. } => {
                 "check host and port: another service may be there, or the server refuses this client"
@@ -282,6 +286,24 @@ impl Error {
     /// Wraps an error of the operating system. `doing` is the operation: "receiving", "polling".
     pub fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing, source }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_with_hint(f, self, self.hint())
+    }
+}
+
+/// Writes an error and what to try.
+pub(crate) fn write_with_hint(
+    f: &mut fmt::Formatter<'_>,
+    error: &dyn fmt::Display,
+    hint: Option<String>,
+) -> fmt::Result {
+    match hint {
+        Some(hint) => write!(f, "{error} (try: {hint})"),
+        None => write!(f, "{error}"),
     }
 }
 
@@ -308,7 +330,9 @@ impl fmt::Display for Error {
             Self::StartTlsRefused { reply, .. } => {
                 write!(f, "the server refused STARTTLS and an encrypted connection is required: {reply}")
             }
-            Self::AuthenticationFailed { reply, .. } => write!(f, "logging in failed: {reply}"),
+            Self::AuthenticationFailed { reply, .. } => {
+                write!(f, "logging in failed: {}", proto_mail::printable(reply))
+            }
             Self::QueueFull => f.write_str("too many jobs wait already"),
             Self::GroupQueueFull => f.write_str("too many jobs of this account or address wait already"),
             Self::Config(what) => f.write_str(what),

@@ -22,5 +22,5 @@ fn main() -> Result<()> {
     for recipient in report.recipients() {
         println!("{recipient}");
     }
-    Ok(())
+    Ok(report.into_result()?)
 }

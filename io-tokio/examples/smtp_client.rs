@@ -16,7 +16,8 @@ pub async fn send(tls: TlsClientConfig, target: Target, password: String) -> Res
     for recipient in report.recipients() {
         println!("{recipient}");
     }
-    Ok(smtp.quit().await?)
+    smtp.quit().await?;
+    Ok(report.into_result()?)
 }
 
 #[tokio::main]

@@ -115,11 +115,11 @@ async fn a_login_uses_the_strongest_mechanism_and_no_weaker_one_after_it() {
     let connector = Connector::new(identity.trust());
     let mut smtp = SmtpClient::connect(&connector, &target).await.unwrap();
     let refused = smtp.login(&Credentials::password("alice", &b"wrong"[..])).await.unwrap_err();
-    assert_eq!((refused.code(), refused.kind()), (Some(535), ErrorKind::Security), "{refused}");
+    assert_eq!((refused.code(), refused.kind()), (Some(535), ErrorKind::Authentication), "{refused}");
     smtp.login(&Credentials::password("alice", &b"secret"[..])).await.unwrap();
     assert_eq!(*used.lock().unwrap(), [Mechanism::ScramSha256Plus; 2]);
     let none = smtp.login_by(&[], &Credentials::password("alice", &b"secret"[..])).await.unwrap_err();
-    assert_eq!((none.code(), none.kind()), (None, ErrorKind::Security), "{none}");
+    assert_eq!((none.code(), none.kind()), (None, ErrorKind::Authentication), "{none}");
     smtp.quit().await.unwrap();
 }
 
@@ -184,8 +184,11 @@ async fn an_invalid_envelope_does_not_end_the_session() {
         connector().danger_connect_cleartext_over::<io_common::SmtpClientProtocol>(socket, &config);
     let mut smtp = SmtpClient::over(connection.unwrap()).await.unwrap();
     assert!(matches!(Envelope::new("a", []), Err(Error::Invalid(_))));
-    let report = smtp.send(Envelope::new("a@example.com", []).unwrap(), "x\r\n").await.unwrap();
+    assert!(matches!(Envelope::new("a@example.com", []), Err(Error::Invalid(_))));
+    let no_recipient = Envelope { recipients: Vec::new(), ..Envelope::new("", ["b@example.org"]).unwrap() };
+    let report = smtp.send(no_recipient, "x\r\n").await.unwrap();
     assert!(!report.is_delivered() && report.error().is_none(), "{report:?}");
+    assert!(report.into_result().is_err());
     // The server does not offer SMTPUTF8.
     let envelope = Envelope::new("a@example.com", ["\u{fc}@example.org"]).unwrap();
     assert!(envelope.mail.utf8);
@@ -342,7 +345,7 @@ fn sessions_and_futures_are_send() {
         imap.append(AppendCommand::new(MailboxName::new("INBOX")), "message").await?;
         imap.idle().await?.next().await?;
         smtp.login(&Credentials::password("u", &b"p"[..])).await?;
-        smtp.send(Envelope::new("", ["a@example.com"])?, "message").await?;
+        smtp.send(Envelope::new("", ["a@example.com"])?, "message").await?.into_result()?;
         imap.logout().await?;
         smtp.quit().await
     });

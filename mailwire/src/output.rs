@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::command_error::{CommandError, ExitCode};
 use crate::options::OutputOptions;
 use mailclient::ServerReply;
+use proto_mail::printable_char;
 
 /// What a command does when the reader of standard output has closed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,21 +227,7 @@ fn truncate(text: &str) -> String {
 
 /// Makes text safe for a terminal: replaces escape sequences, line ends and controls of the writing direction.
 fn printable(text: &str) -> String {
-    truncate(text.trim_end()).chars().map(safe_char).collect()
-}
-
-fn safe_char(char: char) -> char {
-    match char {
-        '\n' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-        _ if char.is_control() || is_bidi_control(char) => char::REPLACEMENT_CHARACTER,
-        _ => char,
-    }
-}
-
-/// Returns whether this character controls the writing direction (Unicode's `Bidi_Control`), which can make text appear
-/// in another order.
-const fn is_bidi_control(char: char) -> bool {
-    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    proto_mail::printable(&truncate(text.trim_end()))
 }
 
 /// A JSON formatter that escapes every character that is unsafe for a terminal.
@@ -254,7 +241,7 @@ impl serde_json::ser::Formatter for EscapingFormatter {
     ) -> std::io::Result<()> {
         let mut plain = 0;
         for (at, char) in fragment.char_indices() {
-            if safe_char(char) != char {
+            if printable_char(char) != char {
                 writer.write_all(fragment.get(plain..at).unwrap_or_default().as_bytes())?;
                 // All of these are in the Basic Multilingual Plane.
                 write!(writer, "\\u{:04x}", u32::from(char))?;
@@ -275,7 +262,7 @@ mod tests {
     #[test]
     fn server_text_cannot_control_the_terminal_or_add_lines() {
         let shown = printable(HOSTILE);
-        assert!(!shown.chars().any(|char| char.is_control() || is_bidi_control(char)), "{shown:?}");
+        assert!(shown.chars().all(|char| printable_char(char) == char), "{shown:?}");
         assert_eq!(shown, "no\u{fffd}[2J\u{fffd}31m\u{fffd} ok   all is well x y\u{fffd}txt.exe\u{fffd}");
         assert_eq!(printable("Grüße, 世界 🎉"), "Grüße, 世界 🎉");
         assert_eq!(printable(&"x".repeat(1_000_000)).chars().count(), MAX_CHARS + 1);
@@ -288,7 +275,7 @@ mod tests {
         let value = serde_json::json!({ HOSTILE: [HOSTILE, "Grüße"] });
         value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, EscapingFormatter)).unwrap();
         let text = String::from_utf8(text).unwrap();
-        assert!(!text.chars().any(|char| char.is_control() || is_bidi_control(char)), "{text:?}");
+        assert!(text.chars().all(|char| printable_char(char) == char), "{text:?}");
         assert!(text.contains("Grüße"));
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }

@@ -113,6 +113,8 @@ pub enum Misuse {
     UnencodableCredentials,
     /// An argument holds a byte that would change the meaning of the line: CR, LF or NUL.
     ForbiddenByte,
+    /// A message holds a NUL, or a CR or LF that is not part of a CRLF (RFC 5321 §2.3.8).
+    InvalidMessage,
     /// An argument cannot be written in the protocol's grammar.
     InvalidArgument,
     /// The command or an argument belongs to an extension that the peer does not offer, or does not offer on this channel.
@@ -320,7 +322,10 @@ impl Misuse {
             Self::StaleToken => {
                 "the token does not answer the open question: answer each token once, on its own session"
             }
-            Self::WrongState => "the command is not allowed in this state: see the state's documentation",
+            Self::WrongState => {
+                "the command is not allowed in this state: log in, select a mailbox, or finish the message or command \
+                 before it"
+            }
             Self::WrongLength => "the payload's length is not the announced one",
             Self::WrongMechanism => {
                 "the mechanism does not fit the credentials or the channel: choose another one"
@@ -330,6 +335,10 @@ impl Misuse {
                 "the mechanism cannot transmit this user name or password: try another mechanism"
             }
             Self::ForbiddenByte => "an argument holds CR, LF or NUL: remove it",
+            Self::InvalidMessage => {
+                "the message holds a NUL, or a CR or LF that is not part of a CRLF: end each line with CRLF, or let the \
+                 configuration normalize line endings"
+            }
             Self::InvalidArgument => {
                 "an argument cannot be written: it is empty, out of range, nested too deeply, or not an atom where \
                  an atom is required"

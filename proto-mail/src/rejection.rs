@@ -1,12 +1,12 @@
 //! The status with which a server ends a session: its code and text, in bounded form.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 
 use crate::enhanced_code::EnhancedCode;
 use crate::error_details::{ErrorCode, ErrorDetails};
+use crate::printable::printable;
 
 /// The status with which a server refused a connection or ended a session. A clone shares the text.
 #[derive(Clone, PartialEq, Eq)]
@@ -116,10 +116,6 @@ impl fmt::Display for Rejection {
         }
         f.write_str(": try later")
     }
-}
-
-fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }
 
 impl fmt::Debug for Rejection {

@@ -50,6 +50,12 @@ impl From<&str> for Secret<Vec<u8>> {
     }
 }
 
+impl From<&String> for Secret<Vec<u8>> {
+    fn from(value: &String) -> Self {
+        Self::from(value.as_str())
+    }
+}
+
 impl From<String> for Secret<Vec<u8>> {
     fn from(value: String) -> Self {
         Self::new(value.into_bytes())

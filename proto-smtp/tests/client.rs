@@ -245,7 +245,7 @@ fn adds_dots_to_the_message() {
     assert!(record.has("delivered None 250 queued"));
     for bad in [&b"a\nb\r\n"[..], b"a\rb", b"a\0b", b"a\n.\nMAIL FROM:<e@e>\r\n"] {
         let record = send(Config::default(), &script, bad);
-        assert_eq!(record.error, Some(Misuse::ForbiddenByte.into()), "{bad:?}");
+        assert_eq!(record.error, Some(Misuse::InvalidMessage.into()), "{bad:?}");
         assert!(!record.output.ends_with(".\r\n") && !record.has("delivered"));
     }
     let lenient = Config::default().line_endings(LineEndings::Normalize);

@@ -1,6 +1,6 @@
 // The conversations. `wait!` awaits where the client is async.
 
-use io_common::Security;
+use io_common::{ErrorKind, Security};
 use proto_imap::types::{
     Command, FetchAttribute, Flag, FlagList, SearchKey, Section, SequenceSet, StatusAttribute, StoreAction,
 };
@@ -29,7 +29,9 @@ conversations! {
         {
             let mut imap = wait!(ImapClient::connect(&connector(scene), &target(address, security)))?;
             results.add("tls", imap.tls_info().map(|info| info.version));
-            results.add("login", wait!(imap.login(&password("wrong"))).map_err(|error| seen(&error)));
+            let error = wait!(imap.login(&password("wrong"))).unwrap_err();
+            assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Authentication, false), "{error}");
+            results.add("login", seen(&error));
             wait!(imap.login(&password("secret")))?;
             let mut names: Vec<_> = wait!(imap.list("*"))?.into_iter().map(|one| one.name).collect();
             names.sort();
@@ -158,7 +160,9 @@ conversations! {
             [(scene.server.smtp(), Security::StartTls), (scene.server.smtps(), Security::ImplicitTls)]
         {
             let mut smtp = wait!(SmtpClient::connect(&connector(scene), &target(address, security)))?;
-            results.add("login", wait!(smtp.login(&password("wrong"))).map_err(|error| seen(&error)));
+            let error = wait!(smtp.login(&password("wrong"))).unwrap_err();
+            assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Authentication, false), "{error}");
+            results.add("login", seen(&error));
             results.add("no mechanism", wait!(smtp.login_by(&[], &password("secret"))).map_err(|error| seen(&error)));
             wait!(smtp.login(&password("secret")))?;
             for to in [&["b@example.org"][..], &["bad@example.org"], &["late@example.org"], &["b@example.org", "bad@example.org"]] {
@@ -180,6 +184,38 @@ conversations! {
             wait!(smtp.noop())?;
             wait!(smtp.quit())?;
         }
+        Ok(())
+    }
+
+    fn smtp_invalid_message(scene, results) {
+        let target = target(scene.server.smtps(), Security::ImplicitTls);
+        let mut smtp = wait!(SmtpClient::connect(&connector(scene), &target))?;
+        wait!(smtp.login(&password("secret")))?;
+        let envelope = || Envelope::new("a@example.com", ["b@example.org"]);
+        let messages = scene.server.messages().len();
+        // Nothing of it is sent, a later attempt cannot help, and the session goes on.
+        for message in ["Subject: x\n\nhello\n", "Subject: x\r\n\r\na\0b\r\n", "Subject: x\r\n\r\na\rb\r\n"] {
+            let error = wait!(smtp.send(envelope()?, message)).unwrap_err();
+            assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Config, false), "{error}");
+            assert!(error.to_string().contains("CRLF"), "{error}");
+            results.add("invalid", seen(&error));
+        }
+        let error = wait!(smtp.send(Envelope::new("a@example.com", ["bad@example.org", "b@example.org"])?, MESSAGE))?;
+        let error = error.into_result().unwrap_err();
+        assert!(!error.is_retryable() && error.to_string().contains("1 of 2"), "{error}");
+        results.add("in part", seen(&error));
+        let error = wait!(smtp.send(Envelope::new("a@example.com", ["late@example.org"])?, MESSAGE))?;
+        assert!(error.into_result().unwrap_err().is_retryable());
+        wait!(smtp.send(envelope()?, MESSAGE))?.into_result()?;
+        assert_eq!(scene.server.messages().len(), messages + 2);
+        // A stream finds it on the way: the message is not complete, and the session is over.
+        let EnvelopeOutcome::Accepted(mut writer) = wait!(smtp.send_stream(envelope()?))? else { panic!() };
+        let written = wait!(writer.write_all(b"Subject: x\n\nhello\n"));
+        let report = wait!(writer.finish());
+        assert!(written.is_err() && !report.is_delivered() && !report.is_retryable(), "{report:?}");
+        results.add("streamed", report.recipients()[0].to_string());
+        results.add("over", wait!(smtp.noop()).is_err());
+        assert_eq!(scene.server.messages().len(), messages + 2);
         Ok(())
     }
 

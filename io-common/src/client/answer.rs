@@ -1,6 +1,6 @@
 //! The answer to an IMAP command, and the results that are read from it.
 
-use std::num::NonZeroU32;
+use std::{fmt, num::NonZeroU32};
 
 use proto_imap::{
     client::{CommandId, Event},
@@ -9,6 +9,7 @@ use proto_imap::{
         SearchReturnData, StatusResponse, Untagged,
     },
 };
+use proto_mail::printable;
 
 use super::{
     error::ClientError,
@@ -107,14 +108,21 @@ pub struct SelectedMailbox {
     pub is_read_only: bool,
 }
 
-/// A mailbox that the server has listed.
+/// A mailbox that the server has listed. `Display` writes its name as one line that is safe to show.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ListedMailbox {
-    /// The decoded name. Bytes that cannot be decoded are replaced by U+FFFD; the name in `response` is exact.
+    /// The decoded name, as the server sent it: it may hold control characters, and it is no safe file name. Bytes that
+    /// cannot be decoded are replaced by U+FFFD; the name in `response` is exact.
     pub name: String,
     /// The server's response, with the delimiter and the attributes.
     pub response: Owned<ListResponse<'static>>,
+}
+
+impl fmt::Display for ListedMailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(&self.name))
+    }
 }
 
 impl From<Answer> for SelectedMailbox {

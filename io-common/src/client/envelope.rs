@@ -21,7 +21,7 @@ impl Envelope {
     /// sender is the null sender, `<>`.
     ///
     /// # Errors
-    /// [`ClientError::Invalid`] if an address cannot be used.
+    /// [`ClientError::Invalid`] if an address cannot be used, or there is no recipient.
     pub fn new<'a>(from: &str, to: impl IntoIterator<Item = &'a str>) -> Result<Self, ClientError> {
         let from = match from {
             "" => ReversePath::Null,
@@ -31,6 +31,9 @@ impl Envelope {
             .into_iter()
             .map(|to| Ok(Rcpt::new(ForwardPath::from(address(to)?))))
             .collect::<Result<Vec<_>, ClientError>>()?;
+        if recipients.is_empty() {
+            return Err(ClientError::Invalid("a message needs at least one recipient".to_owned()));
+        }
         let addresses =
             recipients.iter().filter_map(|rcpt: &Rcpt<'_>| rcpt.to.address()).chain(from.address());
         let needs_utf8 = addresses.into_iter().any(|address| !address.is_ascii());

@@ -3,16 +3,18 @@
 use std::{fmt, io};
 
 use proto_imap::types::{Condition, Owned, PlainCode, ResponseCode, StatusResponse};
-use proto_mail::ErrorDetails;
+use proto_mail::{ErrorDetails, printable};
 use proto_smtp::types::Response;
 
+use super::message::Report;
 use crate::{
-    error::{Error, ErrorKind},
+    error::{CHECK_CREDENTIALS, Error, ErrorKind, write_with_hint},
     tls::error::TlsConfigError,
 };
 
 /// Why a connection, a session or a command of a typed client failed.
-#[derive(Debug)]
+///
+/// `Debug` writes the message and the hint for people, because a `main` that returns an error shows that.
 #[non_exhaustive]
 pub enum ClientError {
     /// The connection or the session failed. The session is over, unless the cause is
@@ -20,6 +22,9 @@ pub enum ClientError {
     Session(Error),
     /// An IMAP server rejected the command (NO, BAD). The session goes on.
     Imap(Box<Owned<StatusResponse<'static>>>),
+    /// An IMAP server rejected the login (NO, BAD). The session goes on. SMTP has
+    /// [`Error::AuthenticationFailed`] for this.
+    ImapLogin(Box<Owned<StatusResponse<'static>>>),
     /// An SMTP server rejected the command (4yz, 5yz). The session goes on.
     Smtp(Box<Response<'static>>),
     /// The program stopped in the middle, and the session is over. It dropped the writer of a message, or the future that
@@ -30,6 +35,8 @@ pub enum ClientError {
     TooLarge(u64),
     /// A value cannot be used: an address, for example. Nothing was sent.
     Invalid(String),
+    /// A message was not delivered to every recipient.
+    NotDelivered(Box<Report>),
 }
 
 impl ClientError {
@@ -38,6 +45,11 @@ impl ClientError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Session(error) => error.kind(),
+            Self::ImapLogin(_) => ErrorKind::Authentication,
+            Self::NotDelivered(report) => match report.error() {
+                Some(error) => error.kind(),
+                None => ErrorKind::Unavailable,
+            },
             Self::Imap(_) | Self::Smtp(_) | Self::Interrupted => ErrorKind::Unavailable,
             Self::TooLarge(_) => ErrorKind::Protocol,
             Self::Invalid(_) => ErrorKind::Config,
@@ -55,7 +67,8 @@ impl ClientError {
             ),
             Self::Smtp(response) => response.is_transient(),
             Self::Interrupted => true,
-            Self::TooLarge(_) | Self::Invalid(_) => false,
+            Self::NotDelivered(report) => report.is_retryable(),
+            Self::TooLarge(_) | Self::Invalid(_) | Self::ImapLogin(_) => false,
         }
     }
 
@@ -85,7 +98,7 @@ impl ClientError {
         match self {
             Self::Session(Error::Protocol(error)) => error.server_text().map(str::to_owned),
             Self::Session(error) => error.server_text().map(str::to_owned),
-            Self::Imap(status) => Some(status.view().text.to_string()),
+            Self::Imap(status) | Self::ImapLogin(status) => Some(status.view().text.to_string()),
             Self::Smtp(response) => Some(response.text()),
             _ => None,
         }
@@ -96,8 +109,16 @@ impl ClientError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Session(error) => error.hint(),
+            Self::ImapLogin(_) => Some(CHECK_CREDENTIALS.to_owned()),
+            Self::NotDelivered(report) => report.error().and_then(Self::hint),
             _ => None,
         }
+    }
+}
+
+impl fmt::Debug for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_with_hint(f, self, self.hint())
     }
 }
 
@@ -108,7 +129,13 @@ impl fmt::Display for ClientError {
             Self::Imap(status) => {
                 let status = status.view();
                 let what = if status.condition == Condition::Bad { "does not accept" } else { "rejected" };
-                write!(f, "the server {what} the command: {} {}", status.condition.as_str(), status.text)
+                let text = printable(&status.text.to_string());
+                write!(f, "the server {what} the command: {} {text}", status.condition.as_str())
+            }
+            Self::ImapLogin(status) => {
+                let status = status.view();
+                let text = printable(&status.text.to_string());
+                write!(f, "logging in failed: {} {text}", status.condition.as_str())
             }
             Self::Smtp(response) => write!(f, "the server rejected the command: {response}"),
             Self::Interrupted => f.write_str(
@@ -116,6 +143,7 @@ impl fmt::Display for ClientError {
             ),
             Self::TooLarge(limit) => write!(f, "the server's answer exceeds {limit} bytes"),
             Self::Invalid(what) => f.write_str(what),
+            Self::NotDelivered(report) => report.write_undelivered(f),
         }
     }
 }

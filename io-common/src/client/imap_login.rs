@@ -1,6 +1,7 @@
 //! An IMAP login and its outcome.
 
 use proto_imap::client::{AuthOutcome, Client, CommandId, Event};
+use proto_imap::types::StatusResponse;
 use proto_mail::{Channel, SendBuffer};
 
 use super::{
@@ -47,8 +48,8 @@ impl<B> ImapLogin<B> {
     /// Returns `Some` once the client is logged in.
     ///
     /// # Errors
-    /// [`ClientError::Imap`] if the server refuses the credentials; [`AuthenticationFailed`](Error::AuthenticationFailed)
-    /// if it did not prove its identity.
+    /// [`ClientError::ImapLogin`] if the server refuses the credentials, [`ClientError::Imap`] if it cannot check them at
+    /// the moment; [`AuthenticationFailed`](Error::AuthenticationFailed) if it did not prove its identity.
     pub fn event<C: Channel>(
         &mut self,
         event: &Event<'_>,
@@ -76,10 +77,19 @@ impl<B> ImapLogin<B> {
             Event::Auth(AuthOutcome::Cancelled { reason: Some(reason), .. }) => {
                 Some(Err(Error::AuthenticationFailed { code: None, reply: reason.clone() }.into()))
             }
-            Event::Auth(outcome) => Some(accepted(outcome.status()).map(drop)),
-            Event::Completed { id, status } if Some(*id) == self.attempt => Some(accepted(status).map(drop)),
+            Event::Auth(outcome) => Some(logged_in(outcome.status())),
+            Event::Completed { id, status } if Some(*id) == self.attempt => Some(logged_in(status)),
             _ => None,
         }
+    }
+}
+
+/// A refusal is a failed login, unless the same attempt may succeed later.
+fn logged_in(status: &StatusResponse<'_>) -> Result<(), ClientError> {
+    match accepted(status) {
+        Err(error) if error.is_retryable() => Err(error),
+        Err(ClientError::Imap(status)) => Err(ClientError::ImapLogin(status)),
+        outcome => outcome.map(drop),
     }
 }
 

@@ -45,7 +45,7 @@ impl ProxyError {
 
     /// A refusal with text of the proxy, made harmless for terminals.
     pub(super) fn refused(code: u16, text: &str) -> Self {
-        let text = text.chars().take(200).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let text = text.chars().take(200).map(proto_mail::printable_char).collect();
         Self::Refused { code, text }
     }
 }

@@ -207,10 +207,10 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     names.take(100).collect()
 }
 
+/// Returns the beginning of a name, safe to show.
 #[cfg(feature = "certificate-details")]
-/// Replaces control characters: a peer's text must not move the cursor of a terminal or break a line.
 fn printable(text: &str) -> String {
-    text.chars().take(1000).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().take(1000).map(proto_mail::printable_char).collect()
 }
 
 /// Formats the day of a Unix time as `YYYY-MM-DD`, UTC.

@@ -23,10 +23,12 @@ impl<C: Channel> SmtpClient<C> {
     /// with CRLF, unless the configuration says
     /// [`LineEndings::Normalize`](proto_smtp::data::LineEndings::Normalize).
     ///
-    /// A connection that is lost is reported in [`Report::error`]; the outcomes say whether the message may have arrived.
+    /// A recipient that was rejected and a connection that was lost are no errors of this call, but outcomes in the
+    /// [`Report`]: see [`Report::into_result`].
     ///
     /// # Errors
-    /// The message was not sent: the session was over before, or the envelope cannot be written.
+    /// The message was not sent: the session was over before, the envelope cannot be written, or
+    /// [`Misuse::InvalidMessage`](proto_mail::Misuse::InvalidMessage), after which the session goes on.
     pub fn send(
         &mut self,
         envelope: impl Into<Transaction>,

@@ -123,10 +123,14 @@ impl Content {
         self.utf8
     }
 
+    /// Whether DATA can write the message.
+    pub(super) const fn is_writable_by_data(&self, endings: LineEndings) -> bool {
+        !self.nul && (!self.bare_newline || matches!(endings, LineEndings::Normalize))
+    }
+
     /// Whether DATA writes the message as US-ASCII in lines.
     pub(super) const fn is_seven_bit_in_data(&self, endings: LineEndings) -> bool {
-        let lines = !self.bare_newline || matches!(endings, LineEndings::Normalize);
-        !self.eight_bit && !self.nul && !self.long_line && lines
+        !self.eight_bit && !self.long_line && self.is_writable_by_data(endings)
     }
 }
 

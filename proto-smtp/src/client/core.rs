@@ -500,6 +500,11 @@ impl Core {
         !self.is_over() && !self.is_computing()
     }
 
+    /// Whether this error ended the session.
+    pub(super) fn failed_with(&self, error: &Error) -> bool {
+        matches!(&self.state, State::Failed(failed) if failed == error)
+    }
+
     const fn is_over(&self) -> bool {
         matches!(self.state, State::Closed | State::Failed(_))
     }

@@ -28,7 +28,7 @@ impl<'c> DataWriter<'c> {
     /// Writes the next part. DATA adds dots where needed; a chunk is written unchanged.
     ///
     /// # Errors
-    /// [`ForbiddenByte`](Misuse::ForbiddenByte): the part holds a NUL, or a bare CR or LF under
+    /// [`InvalidMessage`](Misuse::InvalidMessage): the part holds a NUL, or a bare CR or LF under
     /// [`LineEndings::Require`](crate::data::LineEndings::Require). Some of it was written, so the session is over:
     /// close the connection, and the server discards the message. [`WrongLength`](Misuse::WrongLength): the part exceeds
     /// the announced size of the chunk; nothing was written.
@@ -36,7 +36,7 @@ impl<'c> DataWriter<'c> {
         match &mut self.core.state {
             State::Data(stuffer) => {
                 let written = stuffer.write(bytes, |piece| tx.put_as(piece, TraceKind::Data));
-                written.map_err(|_| self.core.fail(Misuse::ForbiddenByte.into()))
+                written.map_err(|_| self.core.fail(Misuse::InvalidMessage.into()))
             }
             State::Chunk { left, .. } => {
                 subtract(left, bytes.len() as u64)?;
@@ -58,7 +58,7 @@ impl<'c> DataWriter<'c> {
                     Some(at) => tx.put_payload(payload.slice(at..at + piece.len())),
                     None => tx.put_as(piece, TraceKind::Data),
                 });
-                written.map_err(|_| self.core.fail(Misuse::ForbiddenByte.into()))
+                written.map_err(|_| self.core.fail(Misuse::InvalidMessage.into()))
             }
             State::Chunk { left, .. } => {
                 subtract(left, payload.len() as u64)?;
@@ -84,14 +84,14 @@ impl<'c> DataWriter<'c> {
     /// Ends the message, or the chunk. The replies come as events.
     ///
     /// # Errors
-    /// [`ForbiddenByte`](Misuse::ForbiddenByte): the message ends with a bare CR; the session is over.
+    /// [`InvalidMessage`](Misuse::InvalidMessage): the message ends with a bare CR; the session is over.
     /// [`WrongLength`](Misuse::WrongLength): the chunk is shorter than announced.
     pub fn finish(self, tx: &mut SendBuffer) -> Result<(), Error> {
         match &self.core.state {
             State::Data(stuffer) => {
                 let finished = stuffer.clone().finish(|piece| tx.put(piece));
                 if finished.is_err() {
-                    return Err(self.core.fail(Misuse::ForbiddenByte.into()));
+                    return Err(self.core.fail(Misuse::InvalidMessage.into()));
                 }
                 self.core.expect_message_replies(tx);
             }

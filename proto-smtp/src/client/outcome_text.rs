@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::transaction::{NotSent, Outcome, Recipient};
 
-/// `bob@example.org: delivered: 250 2.0.0 accepted`.
+/// `bob@example.org: delivered: 250 2.0.0 accepted`. Control characters in the server's text are replaced.
 impl fmt::Display for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.rcpt.to.as_str(), self.outcome)
@@ -35,6 +35,9 @@ impl fmt::Display for NotSent {
             Self::Unwanted => f.write_str("the server does not want such solicitations"),
             Self::LeftOver => f.write_str("too many recipients for one transaction"),
             Self::SessionUsedUp => f.write_str("the server accepts no more messages in this session"),
+            Self::InvalidMessage => {
+                f.write_str("the message holds a NUL, or a CR or LF that is not part of a CRLF")
+            }
             Self::Lost => f.write_str("the connection was lost"),
         }
     }

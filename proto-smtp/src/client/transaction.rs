@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use proto_mail::{Channel, Error, SendBuffer};
+use proto_mail::{Channel, Error, Misuse, SendBuffer};
 
 use super::content::Content;
 use super::event::{Event, Step};
@@ -96,6 +96,8 @@ pub enum NotSent {
     LeftOver,
     /// The server accepts no more messages in this session (LIMITS, RFC 9422). Use another session.
     SessionUsedUp,
+    /// The message holds a NUL, or a CR or LF that is not part of a CRLF (RFC 5321 §2.3.8).
+    InvalidMessage,
     /// The connection was lost first.
     Lost,
 }
@@ -224,7 +226,8 @@ impl Transaction {
     /// outcome is [`NotSent`]. Optional parameters of extensions that are not offered are left out.
     ///
     /// # Errors
-    /// Those of [`Client::mail`].
+    /// [`Misuse::InvalidMessage`] if the [content](Self::with_content) cannot be sent, and then nothing was sent; those of
+    /// [`Client::mail`].
     pub fn start<C: Channel>(
         &mut self,
         client: &mut Client<C>,
@@ -238,6 +241,13 @@ impl Transaction {
         }
         if self.recipients.is_empty() {
             return Ok(self.conclude(&Outcome::Pending));
+        }
+        let endings = client.core.config.line_endings;
+        if self.chunk_for(client).is_none()
+            && self.content.is_some_and(|content| !content.is_writable_by_data(endings))
+        {
+            let _ = self.conclude(&Outcome::NotSent(NotSent::InvalidMessage));
+            return Err(Misuse::InvalidMessage.into());
         }
         self.adapt(client);
         self.apply_limits(client.core.capabilities().map_or(ServerLimits::NONE, Capabilities::limits));
@@ -353,8 +363,14 @@ impl Transaction {
 
     /// Reports that the connection is lost. Recipients without an outcome get one.
     pub fn lost<C: Channel>(&mut self, client: &Client<C>, tx: &SendBuffer) -> Progress {
-        let outcome =
-            if client.is_message_sent(tx) { Outcome::Uncertain } else { Outcome::NotSent(NotSent::Lost) };
+        let outcome = if client.is_message_sent(tx) {
+            Outcome::Uncertain
+        } else if client.core.failed_with(&Misuse::InvalidMessage.into()) {
+            // The client ended the session, so that the server discards what it has received of the message.
+            Outcome::NotSent(NotSent::InvalidMessage)
+        } else {
+            Outcome::NotSent(NotSent::Lost)
+        };
         self.conclude(&outcome)
     }
 
