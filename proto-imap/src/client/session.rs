@@ -297,7 +297,11 @@ impl Session {
         }
         let limits = &self.config.limits;
         let is_authenticated = self.state().is_some_and(State::is_authenticated);
-        if is_authenticated && parse::search::has_pieces(rx.bytes()) {
+        // No line in fewer bytes is longer than a piece.
+        if is_authenticated
+            && rx.len() > limits.line.min(limits.frame)
+            && parse::search::has_pieces(rx.bytes())
+        {
             return self.find_pieces(rx);
         }
         let line = if is_authenticated { limits.line.max(limits.frame) } else { limits.line };

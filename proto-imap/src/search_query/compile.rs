@@ -42,7 +42,8 @@ pub enum SearchQueryError {
     NoSuchMessage,
     /// There are too many keys or ranges, or their texts are too long. The server answers NO or BAD with `LIMIT`.
     TooLarge,
-    /// A key is not supported: those for save dates (RFC 8514) and those of Gmail. The server answers BAD.
+    /// A key is not supported: those for save dates (RFC 8514), stored filters (RFC 5466) and those of Gmail. The server
+    /// answers BAD.
     Unsupported,
 }
 
