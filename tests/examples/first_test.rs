@@ -23,12 +23,12 @@ mod program {
     }
 
     pub async fn send_to_all(
-        connector: &Connector,
+        tls: TlsClientConfig,
         server: &Target,
         login: &Credentials,
         to: &[&str],
     ) -> crate::Result {
-        let mut smtp = SmtpClient::connect(connector, server).await?;
+        let mut smtp = SmtpClient::connect(&Connector::new(tls), server).await?;
         smtp.login(login).await?;
         let envelope = Envelope::new("shop@example.com", to.iter().copied())?;
         let report = smtp.send(envelope, "From: shop@example.com\r\nSubject: News\r\n\r\nHello\r\n").await?;
@@ -47,12 +47,14 @@ async fn welcomes_new_users() -> Result {
     Ok(())
 }
 
+const USERS: [&str; 2] = ["ann@example.com", "bob@example.com"];
+
 #[tokio::test]
 async fn sends_news_to_all_users() -> Result {
-    let (server, to) = (mailtest::Server::start()?, ["ann@example.com", "bob@example.com"]);
-    let connector = io_tokio::Connector::new(server.tls()?);
-    send_to_all(&connector, &server.smtp_target(), &server.credentials(), &to).await?;
+    let server = mailtest::Server::start()?;
+    let (target, login) = (server.smtp_target(), server.credentials());
+    send_to_all(server.tls()?, &target, &login, &USERS).await?;
     assert_eq!(server.messages()[0].subject().as_deref(), Some("News"));
-    assert_eq!(server.messages()[0].recipients(), to);
+    assert_eq!(server.messages()[0].recipients(), USERS);
     Ok(())
 }

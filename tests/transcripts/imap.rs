@@ -45,6 +45,7 @@ fn configuration(settings: &Settings) -> Arc<Config> {
     waits.delay = Duration::ZERO;
     let mut config = Config::default()
         .waits(waits)
+        .offered_mechanisms(proto_mail::Mechanisms::passing_credentials())
         .mechanisms(settings.mechanisms())
         .extensions(["CHILDREN", "ID", "MOVE", "NAMESPACE", "SPECIAL-USE", "UIDPLUS", "UNSELECT"])
         .enableable(["IMAP4rev2"]);
