@@ -18,7 +18,9 @@ mod program {
         let mut smtp = SmtpClient::connect(&connector, &target).await?;
         smtp.login(&Credentials::password(login.0, login.1)).await?;
         let envelope = Envelope::new("shop@example.com", ["bob@example.org"])?;
-        smtp.send(envelope, "From: shop@example.com\r\nSubject: Welcome\r\n\r\nHello\r\n").await?;
+        let report =
+            smtp.send(envelope, "From: shop@example.com\r\nSubject: Welcome\r\n\r\nHello\r\n").await?;
+        assert!(report.is_delivered(), "{report:?}");
         Ok(smtp.quit().await?)
     }
 
