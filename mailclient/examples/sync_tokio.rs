@@ -44,6 +44,7 @@ pub(crate) async fn sync(
     match end.await {
         SyncEnd::Complete => Ok(imported),
         SyncEnd::Stopped(error) => Err(error.into()),
+        _ => Err("not all messages could be fetched".into()),
     }
 }
 

@@ -23,6 +23,12 @@ impl StopCheck {
         Self(Arc::new(check))
     }
 
+    /// A session that nothing but its own end stops.
+    #[must_use]
+    pub fn never() -> Self {
+        Self::new(|| Ok(()))
+    }
+
     /// Checks whether to stop.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ impl Runner<'_> {
                     }
                 }
                 SyncAction::Done(end) => {
-                    if let (Some(session), SyncEnd::Complete) = (session, &end) {
+                    if let (Some(session), SyncEnd::Complete | SyncEnd::Incomplete) = (session, &end) {
                         session.log_out();
                     }
                     return end;

@@ -52,9 +52,13 @@ pub enum SyncAction {
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SyncEnd {
-    /// All folders were handled. Log out.
+    /// All messages of all folders were fetched. Log out.
     Complete,
+    /// All folders were handled, but not all messages were fetched. An event said which ones, and why: see
+    /// [`SyncEvent::is_failure`]. Log out.
+    Incomplete,
     /// An error ended the run early. Close the connection without LOGOUT, which would first have to read all pending
     /// responses. What was received is stored.
     Stopped(Error),
@@ -126,6 +130,8 @@ pub struct SyncEngine {
     /// How often connecting has failed in a row.
     failed_attempts: u32,
     has_connected: bool,
+    /// Whether an event said that messages are missing.
+    has_failures: bool,
     /// Connections lost in this run.
     losses: u32,
     /// Connections lost since the last message.
@@ -150,6 +156,7 @@ impl SyncEngine {
             events: VecDeque::new(),
             failed_attempts: 0,
             has_connected: false,
+            has_failures: false,
             losses: 0,
             losses_without_progress: 0,
         }
@@ -162,7 +169,10 @@ impl SyncEngine {
             return SyncAction::Store(StoreJob(job));
         }
         if let State::Over(end) = &self.state {
-            return SyncAction::Done(end.clone());
+            return SyncAction::Done(match end {
+                SyncEnd::Complete if self.is_incomplete() => SyncEnd::Incomplete,
+                end => end.clone(),
+            });
         }
         if let Some(pause) = self.pause.take() {
             return SyncAction::Wait(pause);
@@ -175,12 +185,16 @@ impl SyncEngine {
 
     /// Returns what to report next.
     pub fn take_event(&mut self) -> Option<SyncEvent> {
-        if let State::Folder(folder) = &mut self.state
-            && self.events.is_empty()
-        {
-            return folder.take_event();
-        }
-        self.events.pop_front()
+        let event = match &mut self.state {
+            State::Folder(folder) if self.events.is_empty() => folder.take_event(),
+            _ => self.events.pop_front(),
+        };
+        self.has_failures |= event.as_ref().is_some_and(SyncEvent::is_failure);
+        event
+    }
+
+    fn is_incomplete(&self) -> bool {
+        self.has_failures || self.events.iter().any(SyncEvent::is_failure)
     }
 
     /// Continues with a new connection.

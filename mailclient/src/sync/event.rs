@@ -66,3 +66,15 @@ pub enum SyncEvent {
     /// The folder is done.
     FolderDone,
 }
+
+impl SyncEvent {
+    /// Returns whether messages are missing in the store because of this.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::MessageFailed { .. } | Self::MessagesFailed { .. } | Self::FolderFailed(_) => true,
+            Self::Absent { uids, .. } => !uids.is_empty(),
+            _ => false,
+        }
+    }
+}

@@ -119,7 +119,7 @@ impl SyncRunner {
                     }
                 }
                 SyncAction::Done(end) => {
-                    if let (Some(session), SyncEnd::Complete) = (session, &end) {
+                    if let (Some(session), SyncEnd::Complete | SyncEnd::Incomplete) = (session, &end) {
                         session.log_out().await;
                     }
                     return end;

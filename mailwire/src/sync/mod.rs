@@ -48,8 +48,9 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
         Ok(_) => {
             let mut record = |event| progress.record(event);
             match sync::run(&endpoint.inner, &connector, &source, &store, job, &stop, &mut record) {
-                SyncEnd::Complete => None,
                 SyncEnd::Stopped(error) => Some(error.into()),
+                // The report says what is missing.
+                _ => None,
             }
         }
     };
