@@ -122,7 +122,10 @@ async fn the_mail_server_runs_on_tokio() -> Result {
     let address = |service| server.address(service).ok_or("not listening");
     serves_two_sessions(address(Service::Imaps)?, &trust, 0).await?;
     // Submission works as well; the recipient is not of this server.
-    tokio_smtp_client::send(trust, implicit_tls(address(Service::Smtps)?), "secret".into()).await?;
+    let sent = tokio_smtp_client::send(trust, implicit_tls(address(Service::Smtps)?), "secret".into()).await;
+    let error = sent.unwrap_err();
+    let error = error.downcast_ref::<io_tokio::Error>().ok_or("another error")?;
+    assert!(matches!(error, io_tokio::Error::NotDelivered(_)), "{error}");
     server.shut_down(SOON).await;
     Ok(())
 }
