@@ -70,6 +70,8 @@ names! {
     Create = "CREATE",
     /// `DELETE`
     Delete = "DELETE",
+    /// `DELETEACL`
+    DeleteAcl = "DELETEACL",
     /// `ENABLE`
     Enable = "ENABLE",
     /// `ESEARCH`
@@ -80,12 +82,22 @@ names! {
     Expunge = "EXPUNGE",
     /// `FETCH`
     Fetch = "FETCH",
+    /// `GETACL`
+    GetAcl = "GETACL",
+    /// `GETMETADATA`
+    GetMetadata = "GETMETADATA",
+    /// `GETQUOTA`
+    GetQuota = "GETQUOTA",
+    /// `GETQUOTAROOT`
+    GetQuotaRoot = "GETQUOTAROOT",
     /// `ID`
     Id = "ID",
     /// `IDLE`
     Idle = "IDLE",
     /// `LIST`
     List = "LIST",
+    /// `LISTRIGHTS`
+    ListRights = "LISTRIGHTS",
     /// `LOGIN`
     Login = "LOGIN",
     /// `LOGOUT`
@@ -94,6 +106,8 @@ names! {
     Lsub = "LSUB",
     /// `MOVE`
     Move = "MOVE",
+    /// `MYRIGHTS`
+    MyRights = "MYRIGHTS",
     /// `NAMESPACE`
     Namespace = "NAMESPACE",
     /// `NOOP`
@@ -106,6 +120,12 @@ names! {
     Search = "SEARCH",
     /// `SELECT`
     Select = "SELECT",
+    /// `SETACL`
+    SetAcl = "SETACL",
+    /// `SETMETADATA`
+    SetMetadata = "SETMETADATA",
+    /// `SETQUOTA`
+    SetQuota = "SETQUOTA",
     /// `SORT`
     Sort = "SORT",
     /// `STARTTLS`

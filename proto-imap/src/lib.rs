@@ -69,6 +69,7 @@ pub mod state;
 pub mod threading;
 pub mod types;
 
+mod acl;
 mod append;
 mod authenticate;
 mod body_structure;
@@ -89,6 +90,7 @@ mod imap_url;
 mod list;
 mod mailbox_filter;
 mod mailbox_name;
+mod metadata;
 mod multi_search;
 mod namespace;
 mod numbers;

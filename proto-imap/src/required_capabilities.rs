@@ -19,13 +19,23 @@ pub(crate) type AnyOf = &'static [&'static str];
 const REQUIRED_CAPABILITIES: &[(CommandName, AnyOf)] = &[
     (CommandName::CancelUpdate, &["CONTEXT=SEARCH", "CONTEXT=SORT"]),
     (CommandName::Compress, &["COMPRESS=DEFLATE"]),
+    (CommandName::DeleteAcl, ACL),
     (CommandName::Enable, &["ENABLE", "IMAP4rev2"]),
     (CommandName::Esearch, &["MULTISEARCH"]),
+    (CommandName::GetAcl, ACL),
+    (CommandName::GetMetadata, METADATA),
+    (CommandName::GetQuota, QUOTA),
+    (CommandName::GetQuotaRoot, QUOTA),
     (CommandName::Id, &["ID"]),
     (CommandName::Idle, &["IDLE", "IMAP4rev2"]),
+    (CommandName::ListRights, ACL),
     (CommandName::Move, &["MOVE", "IMAP4rev2"]),
+    (CommandName::MyRights, ACL),
     (CommandName::Namespace, &["NAMESPACE", "IMAP4rev2"]),
     (CommandName::Replace, &["REPLACE"]),
+    (CommandName::SetAcl, ACL),
+    (CommandName::SetMetadata, METADATA),
+    (CommandName::SetQuota, &["QUOTASET"]),
     (CommandName::Sort, SORT),
     (CommandName::Thread, THREAD),
     (CommandName::UidExpunge, &["UIDPLUS", "IMAP4rev2"]),
@@ -37,6 +47,10 @@ const REQUIRED_CAPABILITIES: &[(CommandName, AnyOf)] = &[
     (CommandName::Unselect, &["UNSELECT", "IMAP4rev2"]),
 ];
 
+const ACL: AnyOf = &["ACL"];
+const METADATA: AnyOf = &["METADATA", "METADATA-SERVER"];
+/// RFC 9208 §3.1 for any resource, or RFC 2087.
+const QUOTA: AnyOf = &["QUOTA=", "QUOTA"];
 const SORT: AnyOf = &["SORT"];
 /// With any algorithm.
 const THREAD: AnyOf = &["THREAD="];
@@ -98,6 +112,8 @@ fn are_arguments_offered(command: &Command<'_>, check: &dyn Fn(AnyOf) -> bool) -
     match command {
         Command::Select(select) | Command::Examine(select) => is_select_offered(select, check),
         Command::Create(create) => create.special_use.is_empty() || check(&["CREATE-SPECIAL-USE"]),
+        Command::GetMetadata(get) => is_annotated(get.mailbox, check),
+        Command::SetMetadata(set) => is_annotated(set.mailbox, check),
         Command::List(list) => is_list_offered(list, check),
         Command::Status(status) => {
             status.attributes.iter().all(|attribute| is_status_offered(attribute, check))
@@ -119,6 +135,12 @@ fn are_arguments_offered(command: &Command<'_>, check: &dyn Fn(AnyOf) -> bool) -
         Command::UidExpunge(messages) => is_set_offered(messages, check),
         _ => true,
     }
+}
+
+/// Returns whether the server has entries for this mailbox. An empty name stands for the server, whose entries both
+/// capabilities announce (RFC 5464 §1).
+fn is_annotated(mailbox: MailboxName<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    mailbox.to_bytes(NameEncoding::Utf8).is_empty() || check(&["METADATA"])
 }
 
 /// Checks `$`, the saved result of a search (RFC 5182).
@@ -147,6 +169,7 @@ fn is_list_offered(list: &ListCommand<'_>, check: &dyn Fn(AnyOf) -> bool) -> boo
                 check(&["LIST-STATUS", "IMAP4rev2"])
                     && attributes.iter().all(|attribute| is_status_offered(attribute, check))
             }
+            ListReturn::Metadata(_) => check(&["LIST-METADATA"]),
             ListReturn::MyRights => check(&["LIST-MYRIGHTS"]),
         })
 }

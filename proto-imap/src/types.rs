@@ -4,6 +4,10 @@
 //! parse their lists when they are iterated. Each has an owned form that outlives the message. The functions in
 //! [`encode`](crate::encode) write the same types.
 
+pub use crate::acl::{
+    AclEntry, AclResponse, InvalidRights, ListRightsResponse, MailboxIdentifier, MyRightsResponse, Rights,
+    RightsChange, SetAclCommand,
+};
 pub use crate::append::{
     AppendCommand, AppendData, AppendForm, AppendMessage, CatenatePart, MAX_APPEND_PARTS, ReplaceCommand,
     ReplacedMessage,
@@ -39,11 +43,14 @@ pub use crate::list::pattern::ListPattern;
 pub use crate::list::{ListCommand, ListResponse, ListReturn, ListSelection, LsubCommand, MailboxAttribute};
 pub use crate::mailbox_filter::MailboxFilter;
 pub use crate::mailbox_name::{InvalidMailboxName, MailboxName};
+pub use crate::metadata::{
+    GetMetadataCommand, MetadataDepth, MetadataEntries, MetadataEntry, MetadataResponse, SetMetadataCommand,
+};
 pub use crate::multi_search::MultiSearchCommand;
 pub use crate::namespace::{Namespace, Namespaces};
 pub use crate::numbers::{NumberRange, Numbers, Ranges};
 pub use crate::partial_range::PartialRange;
-pub use crate::quota::{Quota, QuotaResource, QuotaRoot};
+pub use crate::quota::{Quota, QuotaLimit, QuotaResource, QuotaRoot, SetQuotaCommand};
 pub use crate::rename::RenameCommand;
 pub use crate::response::{ContinuationRequest, Response, Untagged};
 pub use crate::search::pieces::{SearchHead, SearchPiece};

@@ -434,7 +434,7 @@ fn command() -> impl Strategy<Value = Command<'static>> {
             C::Check,
             C::Expunge,
             C::Enable(LazyList::new(keep(vec![Capability::new("CONDSTORE"), Capability::new("IMAP4rev2")]))),
-            C::Raw(RawCommand::new("GETQUOTAROOT \"a b\"").unwrap()),
+            C::Raw(RawCommand::new("X-QUOTAROOT \"a b\"").unwrap()),
         ]),
         prop::collection::vec(field.prop_map(|(name, value)| IdField { name, value }), 0..3)
             .prop_map(|fields| C::Id(IdFields::new(keep(fields)))),

@@ -99,7 +99,7 @@ const COMMANDS: &[(&str, &str)] = &[
     (r#"a UID COPY 42:69 "foo""#, r#"UidCopy(CopyCommand { messages: 42:69, mailbox: "foo" })"#),
     ("a UID MOVE $ foo", r#"UidMove(CopyCommand { messages: $, mailbox: "foo" })"#),
     ("a MOVE 1 foo", r#"Move(CopyCommand { messages: 1, mailbox: "foo" })"#),
-    ("x GETQUOTAROOT INBOX {3}\r\na b", "Raw(GETQUOTAROOT and 15 bytes)"),
+    ("x X-QUOTAROOT INBOX {3}\r\na b", "Raw(X-QUOTAROOT and 15 bytes)"),
     ("x X-FOO", "Raw(X-FOO and 0 bytes)"),
     ("a FETCH 1 (BODY[HEADER.FIELDS ({4}\r\nFrom \"X-\\\"q\\\"\")] UID)", "Fetch(FetchCommand { messages: 1, attributes: [Section { section: BODY[HEADER.FIELDS ({4}\r\nFrom \"X-\\\"q\\\"\")], partial: None, peek: No }, Uid], modifiers: [] })"),
     (r#"a SEARCH NOT NOT (SEEN) OR FROM "a\"b" OR 1 2"#, r#"Search(SearchCommand { returns: None, charset: None, keys: [Not(Some(Not(Some(And([Seen]))))), Or(Some(From("a\"b")), Some(Or(Some(Sequence(1)), Some(Sequence(2)))))] })"#),

@@ -45,13 +45,23 @@ fn capabilities(cell: &str) -> Vec<String> {
 const ARGUMENTS: &[(&str, &str)] = &[
     ("CANCELUPDATE", " \"M1\""),
     ("COMPRESS", " DEFLATE"),
+    ("DELETEACL", " x y"),
     ("ENABLE", " X"),
     ("ESEARCH", " IN (personal) ALL"),
+    ("GETACL", " x"),
+    ("GETMETADATA", " \"\" /shared/x"),
+    ("GETQUOTA", " x"),
+    ("GETQUOTAROOT", " x"),
     ("ID", " NIL"),
     ("IDLE", ""),
+    ("LISTRIGHTS", " x y"),
     ("MOVE", " 1 x"),
+    ("MYRIGHTS", " x"),
     ("NAMESPACE", ""),
     ("REPLACE", " 1 x {1+}\r\ny"),
+    ("SETACL", " x y lr"),
+    ("SETMETADATA", " \"\" (/shared/x NIL)"),
+    ("SETQUOTA", " x ()"),
     ("SORT", " (DATE) UTF-8 ALL"),
     ("THREAD", " REFS UTF-8 ALL"),
     ("UID EXPUNGE", " 1"),
@@ -70,6 +80,8 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("LIST with the option SPECIAL-USE", "LIST (SPECIAL-USE) \"\" *", "LIST-EXTENDED"),
     ("LIST `RETURN (STATUS ...)`", "LIST \"\" * RETURN (STATUS (MESSAGES))", ""),
     ("LIST `RETURN (MYRIGHTS)`", "LIST \"\" * RETURN (MYRIGHTS)", ""),
+    ("LIST `RETURN (METADATA ...)`", "LIST \"\" * RETURN (METADATA (/shared/x))", ""),
+    ("GETMETADATA and SETMETADATA of a mailbox", "GETMETADATA x /shared/x", "METADATA-SERVER"),
     ("CREATE `USE`", "CREATE x (USE (\\Sent))", ""),
     (
         "SELECT and EXAMINE `CONDSTORE`, FETCH `MODSEQ` and `CHANGEDSINCE`, STORE `UNCHANGEDSINCE`, SEARCH `MODSEQ`, STATUS `HIGHESTMODSEQ`",
@@ -179,6 +191,7 @@ fn alternatives(command: &str, cell: &str) -> Vec<Together> {
     let one = |name: String| match name.as_str() {
         // With the sample's algorithm.
         "THREAD=" => vec![String::from("THREAD=REFS")],
+        "QUOTA=" => vec![String::from("QUOTA=RES-STORAGE")],
         // ENABLE also needs the capability that it names.
         _ if command == "ENABLE" => vec![name, String::from("X")],
         _ => vec![name],

@@ -72,8 +72,19 @@ impl<S: CommandSink> Writer<'_, S> {
             }
             Command::Select(select) | Command::Examine(select) => self.select(select),
             Command::Create(create) => self.create(create),
-            Command::Delete(mailbox) | Command::Subscribe(mailbox) | Command::Unsubscribe(mailbox) => {
-                self.mailbox(*mailbox)
+            Command::Delete(mailbox)
+            | Command::Subscribe(mailbox)
+            | Command::Unsubscribe(mailbox)
+            | Command::GetQuotaRoot(mailbox)
+            | Command::GetAcl(mailbox)
+            | Command::MyRights(mailbox) => self.mailbox(*mailbox),
+            Command::GetQuota(root) => self.astring("quota root", *root),
+            Command::SetQuota(quota) => self.set_quota(quota),
+            Command::GetMetadata(get) => self.get_metadata(get),
+            Command::SetMetadata(set) => self.set_metadata(set),
+            Command::SetAcl(set) => self.set_acl(set),
+            Command::DeleteAcl(arguments) | Command::ListRights(arguments) => {
+                self.mailbox_identifier(arguments)
             }
             Command::Rename(RenameCommand { from, to }) => {
                 self.mailbox(*from)?;

@@ -11,6 +11,7 @@ pub(crate) mod encode;
 pub(crate) mod parse;
 pub(crate) mod raw;
 
+use crate::acl::{MailboxIdentifier, SetAclCommand};
 use crate::cancel_update::CancelUpdateCommand;
 use crate::capability::CapabilityList;
 use crate::command::raw::RawCommand;
@@ -19,10 +20,13 @@ use crate::copy::CopyCommand;
 use crate::create::CreateCommand;
 use crate::fetch_command::FetchCommand;
 use crate::grammar::owned::owned_enum;
+use crate::grammar::string::IString;
 use crate::id::IdFields;
 use crate::list::{ListCommand, LsubCommand};
 use crate::mailbox_name::MailboxName;
+use crate::metadata::{GetMetadataCommand, SetMetadataCommand};
 use crate::multi_search::MultiSearchCommand;
+use crate::quota::SetQuotaCommand;
 use crate::rename::RenameCommand;
 use crate::search::SearchCommand;
 use crate::select::SelectCommand;
@@ -123,6 +127,26 @@ pub enum Command<'i> {
     Move(CopyCommand<'i>),
     /// `UID MOVE` (§6.4.9)
     UidMove(CopyCommand<'i>),
+    /// `GETQUOTA` of a quota root (RFC 9208 §4.1.1)
+    GetQuota(IString<'i>),
+    /// `GETQUOTAROOT` of a mailbox (RFC 9208 §4.1.2)
+    GetQuotaRoot(MailboxName<'i>),
+    /// `SETQUOTA` (RFC 9208 §4.1.3)
+    SetQuota(SetQuotaCommand<'i>),
+    /// `GETMETADATA` (RFC 5464 §4.2)
+    GetMetadata(GetMetadataCommand<'i>),
+    /// `SETMETADATA` (RFC 5464 §4.3)
+    SetMetadata(SetMetadataCommand<'i>),
+    /// `SETACL` (RFC 4314 §3.1)
+    SetAcl(SetAclCommand<'i>),
+    /// `DELETEACL` (RFC 4314 §3.2)
+    DeleteAcl(MailboxIdentifier<'i>),
+    /// `GETACL` of a mailbox (RFC 4314 §3.3)
+    GetAcl(MailboxName<'i>),
+    /// `LISTRIGHTS` (RFC 4314 §3.4)
+    ListRights(MailboxIdentifier<'i>),
+    /// `MYRIGHTS` on a mailbox (RFC 4314 §3.5)
+    MyRights(MailboxName<'i>),
     /// Any other command, as text.
     Raw(RawCommand<'i>),
 }
@@ -171,9 +195,19 @@ impl Command<'_> {
             Self::UidCopy(_) => CommandName::UidCopy,
             Self::Move(_) => CommandName::Move,
             Self::UidMove(_) => CommandName::UidMove,
+            Self::GetQuota(_) => CommandName::GetQuota,
+            Self::GetQuotaRoot(_) => CommandName::GetQuotaRoot,
+            Self::SetQuota(_) => CommandName::SetQuota,
+            Self::GetMetadata(_) => CommandName::GetMetadata,
+            Self::SetMetadata(_) => CommandName::SetMetadata,
+            Self::SetAcl(_) => CommandName::SetAcl,
+            Self::DeleteAcl(_) => CommandName::DeleteAcl,
+            Self::GetAcl(_) => CommandName::GetAcl,
+            Self::ListRights(_) => CommandName::ListRights,
+            Self::MyRights(_) => CommandName::MyRights,
             Self::Raw(raw) => raw.name(),
         }
     }
 }
 
-owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Esearch(a), Sort(a), UidSort(a), Thread(a), UidThread(a), CancelUpdate(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Raw(a) });
+owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Esearch(a), Sort(a), UidSort(a), Thread(a), UidThread(a), CancelUpdate(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), GetQuota(a), GetQuotaRoot(a), SetQuota(a), GetMetadata(a), SetMetadata(a), SetAcl(a), DeleteAcl(a), GetAcl(a), ListRights(a), MyRights(a), Raw(a) });

@@ -1,5 +1,6 @@
 //! The table of command parsers: it maps each command to the function that parses its arguments.
 
+use crate::acl::parse::{mailbox_identifier, set_acl};
 use crate::cancel_update::cancel_update;
 use crate::capability::parse::enable;
 use crate::command::Command;
@@ -9,10 +10,13 @@ use crate::copy::copy;
 use crate::create::create;
 use crate::fetch_command::parse::{Vanished, fetch};
 use crate::grammar::primitive::sp;
+use crate::grammar::string::parse::astring;
 use crate::grammar::{Context, Parsed, expected};
 use crate::list::parse::{list, lsub};
 use crate::mailbox_name::parse::mailbox;
+use crate::metadata::parse::{get_metadata, set_metadata};
 use crate::multi_search::multi_search;
+use crate::quota::parse::set_quota;
 use crate::rename::rename;
 use crate::search::parse::search_command;
 use crate::select::select;
@@ -76,17 +80,27 @@ fn arguments<'i>(i: &'i [u8], name: CommandName, cx: &Context) -> Parsed<'i, Com
         CommandName::Copy => both(copy(i, cx)?, Command::Copy),
         CommandName::Create => both(create(i, cx)?, Command::Create),
         CommandName::Delete => both(mailbox(i, cx)?, Command::Delete),
+        CommandName::DeleteAcl => both(mailbox_identifier(i, cx)?, Command::DeleteAcl),
         CommandName::Enable => both(enable(i, cx)?, Command::Enable),
         CommandName::Esearch => both(multi_search(i, cx)?, Command::Esearch),
         CommandName::Examine => both(select(i, cx)?, Command::Examine),
         CommandName::Fetch => both(fetch(i, Vanished::Refused, cx)?, Command::Fetch),
+        CommandName::GetAcl => both(mailbox(i, cx)?, Command::GetAcl),
+        CommandName::GetMetadata => both(get_metadata(i, cx)?, Command::GetMetadata),
+        CommandName::GetQuota => both(astring(i, cx)?, Command::GetQuota),
+        CommandName::GetQuotaRoot => both(mailbox(i, cx)?, Command::GetQuotaRoot),
         CommandName::Id => both(crate::id::parse::id_params_list(i, cx)?, Command::Id),
         CommandName::List => both(list(i, cx)?, Command::List),
+        CommandName::ListRights => both(mailbox_identifier(i, cx)?, Command::ListRights),
         CommandName::Lsub => both(lsub(i, cx)?, Command::Lsub),
         CommandName::Move => both(copy(i, cx)?, Command::Move),
+        CommandName::MyRights => both(mailbox(i, cx)?, Command::MyRights),
         CommandName::Rename => both(rename(i, cx)?, Command::Rename),
         CommandName::Search => both(search_command(i, cx)?, Command::Search),
         CommandName::Select => both(select(i, cx)?, Command::Select),
+        CommandName::SetAcl => both(set_acl(i, cx)?, Command::SetAcl),
+        CommandName::SetMetadata => both(set_metadata(i, cx)?, Command::SetMetadata),
+        CommandName::SetQuota => both(set_quota(i, cx)?, Command::SetQuota),
         CommandName::Sort => both(sort(i, cx)?, Command::Sort),
         CommandName::Status => both(status(i, cx)?, Command::Status),
         CommandName::Store => both(store(i, cx)?, Command::Store),

@@ -55,6 +55,10 @@ impl<S: CommandSink> Writer<'_, S> {
             ListReturn::Children => b"CHILDREN",
             ListReturn::SpecialUse => b"SPECIAL-USE",
             ListReturn::MyRights => b"MYRIGHTS",
+            ListReturn::Metadata(entries) => {
+                self.put(b"METADATA ");
+                return self.entry_list(entries);
+            }
             ListReturn::Status(attributes) => {
                 self.put(b"STATUS ");
                 return self.status_attributes(attributes);

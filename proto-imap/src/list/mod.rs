@@ -58,6 +58,8 @@ pub enum ListReturn<'i> {
     SpecialUse,
     /// `STATUS`: some attributes of the mailbox (RFC 5819).
     Status(LazyList<'i, StatusAttribute>),
+    /// `METADATA`: the values of these entries (RFC 9590).
+    Metadata(LazyList<'i, IString<'i>>),
     /// `MYRIGHTS`: the user's rights (RFC 8440).
     MyRights,
 }
@@ -255,7 +257,7 @@ plain!(ListSelection);
 
 owned_struct!(ListCommand { selection, reference, patterns, returns });
 
-owned_enum!(ListReturn { Subscribed, Children, SpecialUse, Status(a), MyRights });
+owned_enum!(ListReturn { Subscribed, Children, SpecialUse, Status(a), Metadata(a), MyRights });
 
 owned_struct!(LsubCommand { reference, pattern });
 

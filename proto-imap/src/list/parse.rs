@@ -18,6 +18,7 @@ use crate::list::{
 };
 use crate::mailbox_name::MailboxName;
 use crate::mailbox_name::parse::mailbox;
+use crate::metadata::parse::entry_list;
 use crate::status::parse::status_att;
 use memchr::memchr2;
 
@@ -123,6 +124,10 @@ fn return_option<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ListReturn<'i>> {
     if let Ok((rest, ())) = word(i, b"STATUS", "") {
         let (rest, attributes) = one_or_more(sp(rest, cx)?.0, cx, status_att)?;
         return Ok((rest, ListReturn::Status(attributes)));
+    }
+    if let Ok((rest, ())) = word(i, b"METADATA", "") {
+        let (rest, entries) = entry_list(sp(rest, cx)?.0, cx)?;
+        return Ok((rest, ListReturn::Metadata(entries)));
     }
     let plain = |word: &[u8]| {
         let is = |name: &[u8]| word.eq_ignore_ascii_case(name);

@@ -1,8 +1,22 @@
-//! Writes QUOTA and QUOTAROOT responses.
+//! Writes SETQUOTA commands, and QUOTA and QUOTAROOT responses.
 
+use crate::grammar::command_writer::{CommandSink, Writer, Written};
 use crate::grammar::sink::{Sink, number, parenthesised};
 use crate::grammar::string::encode::{astring, is_atom};
-use crate::quota::{Quota, QuotaResource, QuotaRoot};
+use crate::quota::{Quota, QuotaResource, QuotaRoot, SetQuotaCommand};
+
+impl<S: CommandSink> Writer<'_, S> {
+    /// `quota-root-name SP setquota-list`
+    pub(crate) fn set_quota(&mut self, command: &SetQuotaCommand<'_>) -> Written {
+        self.astring("quota root", command.root)?;
+        self.put(b" ");
+        self.parenthesised(command.limits, |writer, limit| {
+            writer.atom("resource", &limit.name.as_bytes())?;
+            writer.put(b" ");
+            writer.number64("limit", limit.limit)
+        })
+    }
+}
 
 /// `astring SP "(" [quota-resource *(SP quota-resource)] ")"`
 pub(crate) fn quota(quota: &Quota<'_>, out: &mut (impl Sink + ?Sized)) {

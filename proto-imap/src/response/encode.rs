@@ -1,5 +1,6 @@
 //! The table of response encoders: it maps each response to the function that writes it.
 
+use crate::acl::encode::{acl, list_rights, my_rights};
 use crate::capability::encode::capabilities;
 use crate::fetch::encode::FetchWriter;
 use crate::flags::encode::flag_list;
@@ -9,6 +10,7 @@ use crate::grammar::string::encode::is_atom;
 use crate::grammar::value::are_values;
 use crate::id::encode::id;
 use crate::list::encode::mailbox_list;
+use crate::metadata::encode::metadata;
 use crate::namespace::encode::namespaces;
 use crate::quota::encode::{quota, quota_root};
 use crate::response::{ContinuationRequest, Response, Untagged};
@@ -79,6 +81,9 @@ fn can_be_written(data: &Untagged<'_>) -> bool {
         Untagged::Fetch(fetch) => {
             fetch.sequence > 0 && fetch.items.iter().any(|item| crate::fetch::encode::can_be_written(&item))
         }
+        Untagged::Metadata(metadata) => crate::metadata::encode::can_be_written(metadata),
+        Untagged::ListRights(response) => response.required.is_valid(),
+        Untagged::MyRights(response) => response.rights.is_valid(),
         _ => true,
     }
 }
@@ -143,6 +148,22 @@ fn response_data<S: Sink + ?Sized>(data: &Untagged<'_>, out: &mut S) {
         Untagged::QuotaRoot(value) => {
             out.put(b"QUOTAROOT ");
             quota_root(value, out);
+        }
+        Untagged::Metadata(value) => {
+            out.put(b"METADATA ");
+            metadata(value, out);
+        }
+        Untagged::Acl(value) => {
+            out.put(b"ACL ");
+            acl(value, out);
+        }
+        Untagged::ListRights(value) => {
+            out.put(b"LISTRIGHTS ");
+            list_rights(value, out);
+        }
+        Untagged::MyRights(value) => {
+            out.put(b"MYRIGHTS ");
+            my_rights(value, out);
         }
         Untagged::Other { name, rest } => other(*name, *rest, out),
         Untagged::Fetch(_) => {}

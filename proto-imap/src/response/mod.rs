@@ -3,6 +3,7 @@
 pub(crate) mod encode;
 pub(crate) mod parse;
 
+use crate::acl::{AclResponse, ListRightsResponse, MyRightsResponse};
 use crate::capability::CapabilityList;
 use crate::fetch::FetchResponse;
 use crate::flags::FlagList;
@@ -11,6 +12,7 @@ use crate::grammar::string::IString;
 use crate::grammar::unparsed::Unparsed;
 use crate::id::IdFields;
 use crate::list::ListResponse;
+use crate::metadata::MetadataResponse;
 use crate::namespace::Namespaces;
 use crate::numbers::Numbers;
 use crate::quota::{Quota, QuotaRoot};
@@ -100,6 +102,14 @@ pub enum Untagged<'i> {
     Quota(Quota<'i>),
     /// `QUOTAROOT` (RFC 9208)
     QuotaRoot(QuotaRoot<'i>),
+    /// `METADATA` (RFC 5464)
+    Metadata(MetadataResponse<'i>),
+    /// `ACL` (RFC 4314)
+    Acl(AclResponse<'i>),
+    /// `LISTRIGHTS` (RFC 4314)
+    ListRights(ListRightsResponse<'i>),
+    /// `MYRIGHTS` (RFC 4314)
+    MyRights(MyRightsResponse<'i>),
     /// An unknown response.
     Other {
         /// Its name, after the number if it has one: `7 CONVERTED`.
@@ -113,4 +123,4 @@ owned_enum!(Response { Continue(a), Untagged(a), Tagged { tag, status }, Unparse
 
 owned_struct!(ContinuationRequest { code, text });
 
-owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Thread(a), Esearch(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), Quota(a), QuotaRoot(a), Other { name, rest } });
+owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Thread(a), Esearch(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), Quota(a), QuotaRoot(a), Metadata(a), Acl(a), ListRights(a), MyRights(a), Other { name, rest } });

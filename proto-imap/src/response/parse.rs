@@ -1,5 +1,6 @@
 //! The table of response parsers: it maps each response to the function that parses it.
 
+use crate::acl::parse::{acl, list_rights, my_rights};
 use crate::capability::parse::capabilities;
 use crate::fetch::parse::{Found, ItemPosition, step};
 use crate::fetch::{FetchItem, FetchResponse};
@@ -14,6 +15,7 @@ use crate::grammar::unparsed::Unparsed;
 use crate::grammar::{Context, Parsed, expected};
 use crate::id::parse::id_params_list;
 use crate::list::parse::mailbox_list;
+use crate::metadata::parse::metadata;
 use crate::namespace::parse::namespaces;
 use crate::quota::parse::{quota, quota_root};
 use crate::response::{ContinuationRequest, Response, Untagged};
@@ -146,6 +148,7 @@ fn untagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
         2 | 3 | 7 if is(b"OK") || is(b"NO") || is(b"BAD") || is(b"BYE") || is(b"PREAUTH") => {
             resp_cond(i, cx).map(|(rest, status)| (rest, Untagged::Status(status)))
         }
+        3 if is(b"ACL") => argument(rest, cx, acl, Untagged::Acl),
         4 if is(b"LIST") => argument(rest, cx, mailbox_list, Untagged::List),
         4 if is(b"LSUB") => argument(rest, cx, mailbox_list, Untagged::Lsub),
         4 if is(b"SORT") => search(rest, cx).map(|(rest, search)| (rest, Untagged::Sort(search))),
@@ -161,11 +164,14 @@ fn untagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
         7 if is(b"ESEARCH") => {
             esearch_response(rest, cx).map(|(rest, esearch)| (rest, Untagged::Esearch(esearch)))
         }
+        8 if is(b"METADATA") => argument(rest, cx, metadata, Untagged::Metadata),
+        8 if is(b"MYRIGHTS") => argument(rest, cx, my_rights, Untagged::MyRights),
         8 if is(b"VANISHED") => {
             vanished(rest, cx).map(|(rest, (when, uids))| (rest, Untagged::Vanished { when, uids }))
         }
         9 if is(b"NAMESPACE") => namespaces(rest, cx).map(|(rest, names)| (rest, Untagged::Namespace(names))),
         9 if is(b"QUOTAROOT") => argument(rest, cx, quota_root, Untagged::QuotaRoot),
+        10 if is(b"LISTRIGHTS") => argument(rest, cx, list_rights, Untagged::ListRights),
         10 if is(b"CAPABILITY") => {
             capabilities(rest, cx).map(|(rest, list)| (rest, Untagged::Capability(list)))
         }

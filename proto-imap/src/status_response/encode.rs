@@ -70,14 +70,14 @@ fn can_be_written(code: &ResponseCode<'_>) -> bool {
         ResponseCode::UidNext(uid) | ResponseCode::Unseen(uid) => uid.is_some(),
         ResponseCode::UidValidity(value) => *value > 0,
         ResponseCode::Other { name, argument } => {
-            is_atom(*name) && argument.is_none_or(is_argument) && !is_misread(*name, *argument)
+            is_atom(*name) && argument.is_none_or(is_argument) && !is_misread(*name)
         }
         _ => true,
     }
 }
 
 /// Returns whether the code has its own variant. It was then kept as raw text because it did not follow its grammar.
-fn is_misread(name: IString<'_>, argument: Option<IString<'_>>) -> bool {
+fn is_misread(name: IString<'_>) -> bool {
     const TYPED: [&[u8]; 16] = [
         b"APPENDUID",
         b"BADCHARSET",
@@ -96,11 +96,7 @@ fn is_misread(name: IString<'_>, argument: Option<IString<'_>>) -> bool {
         b"UIDVALIDITY",
         b"UNSEEN",
     ];
-    let plain_metadata = name.eq_ignore_ascii_case(b"METADATA")
-        && argument.is_some_and(|word| {
-            word.eq_ignore_ascii_case(b"TOOMANY") || word.eq_ignore_ascii_case(b"NOPRIVATE")
-        });
-    !plain_metadata && TYPED.iter().any(|typed| name.eq_ignore_ascii_case(typed))
+    TYPED.iter().any(|typed| name.eq_ignore_ascii_case(typed))
 }
 
 /// `1*<any TEXT-CHAR except "]">`
@@ -152,6 +148,8 @@ fn resp_text_code<S: Sink + ?Sized>(code: &ResponseCode<'_>, out: &mut S) {
         }
         ResponseCode::MetadataLongEntries(size) => with_number(b"METADATA LONGENTRIES", size.into(), out),
         ResponseCode::MetadataMaxSize(size) => with_number(b"METADATA MAXSIZE", size.into(), out),
+        ResponseCode::MetadataNoPrivate => out.put(b"METADATA NOPRIVATE"),
+        ResponseCode::MetadataTooMany => out.put(b"METADATA TOOMANY"),
         ResponseCode::Modified(numbers) => {
             out.put(b"MODIFIED ");
             sequence_set(numbers, out);

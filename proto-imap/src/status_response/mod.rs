@@ -293,6 +293,10 @@ pub enum ResponseCode<'i> {
     MetadataLongEntries(u32),
     /// `METADATA MAXSIZE n` (RFC 5464): the maximum size of a value in bytes.
     MetadataMaxSize(u32),
+    /// `METADATA NOPRIVATE` (RFC 5464): the server has no private entries.
+    MetadataNoPrivate,
+    /// `METADATA TOOMANY` (RFC 5464): the mailbox has as many entries as the server allows.
+    MetadataTooMany,
     /// `MODIFIED set` (RFC 7162): other clients had changed these messages, so they were not modified.
     Modified(Numbers<'i>),
     /// `PERMANENTFLAGS (…)`: the flags that clients can change permanently.
@@ -334,6 +338,8 @@ impl<'i> ResponseCode<'i> {
             Self::MailboxId(_) => "MAILBOXID",
             Self::MetadataLongEntries(_) => "METADATA LONGENTRIES",
             Self::MetadataMaxSize(_) => "METADATA MAXSIZE",
+            Self::MetadataNoPrivate => "METADATA NOPRIVATE",
+            Self::MetadataTooMany => "METADATA TOOMANY",
             Self::Modified(_) => "MODIFIED",
             Self::PermanentFlags(_) => "PERMANENTFLAGS",
             Self::Referral(_) => "REFERRAL",
@@ -354,4 +360,4 @@ owned_struct!(StatusResponse { condition, code, text });
 
 owned_struct!(Text { 0 });
 
-owned_enum!(ResponseCode { Plain(a), AppendUid { uid_validity, uids }, BadCharset(a), Capability(a), CopyUid { uid_validity, source, target }, HighestModSeq(a), MailboxId(a), MetadataLongEntries(a), MetadataMaxSize(a), Modified(a), PermanentFlags(a), Referral(a), UidNext(a), UidValidity(a), Unseen(a), BadUrl(a), NoUpdate(a), UndefinedFilter(a), Other { name, argument } });
+owned_enum!(ResponseCode { Plain(a), AppendUid { uid_validity, uids }, BadCharset(a), Capability(a), CopyUid { uid_validity, source, target }, HighestModSeq(a), MailboxId(a), MetadataLongEntries(a), MetadataMaxSize(a), MetadataNoPrivate, MetadataTooMany, Modified(a), PermanentFlags(a), Referral(a), UidNext(a), UidValidity(a), Unseen(a), BadUrl(a), NoUpdate(a), UndefinedFilter(a), Other { name, argument } });

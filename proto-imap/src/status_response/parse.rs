@@ -219,7 +219,7 @@ fn copyuid<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
     Ok((rest, ResponseCode::CopyUid { uid_validity, source, target }))
 }
 
-/// `"METADATA" SP ("LONGENTRIES" / "MAXSIZE") SP number` (RFC 5464); `TOOMANY` and `NOPRIVATE` are kept as text.
+/// `"METADATA" SP (("LONGENTRIES" / "MAXSIZE") SP number / "TOOMANY" / "NOPRIVATE")` (RFC 5464)
 fn metadata<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
     let (behind, ()) = sp(i, cx)?;
     let (rest, word) = atom(behind)?;
@@ -232,7 +232,13 @@ fn metadata<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
         let (rest, size) = size(rest)?;
         return Ok((rest, ResponseCode::MetadataMaxSize(size)));
     }
-    Ok((rest, ResponseCode::Other { name: IString::new(b"METADATA"), argument: Some(IString::new(word)) }))
+    if word.eq_ignore_ascii_case(b"TOOMANY") {
+        return Ok((rest, ResponseCode::MetadataTooMany));
+    }
+    if word.eq_ignore_ascii_case(b"NOPRIVATE") {
+        return Ok((rest, ResponseCode::MetadataNoPrivate));
+    }
+    expected(behind, "LONGENTRIES, MAXSIZE, TOOMANY or NOPRIVATE")
 }
 
 /// `"BADCHARSET" [SP "(" charset *(SP charset) ")" ]`
