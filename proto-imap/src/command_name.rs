@@ -112,6 +112,8 @@ names! {
     Namespace = "NAMESPACE",
     /// `NOOP`
     Noop = "NOOP",
+    /// `NOTIFY`
+    Notify = "NOTIFY",
     /// `RENAME`
     Rename = "RENAME",
     /// `REPLACE`

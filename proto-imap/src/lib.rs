@@ -93,6 +93,7 @@ mod mailbox_name;
 mod metadata;
 mod multi_search;
 mod namespace;
+mod notify;
 mod numbers;
 mod partial_range;
 mod quota;

@@ -1,4 +1,4 @@
-//! Sets of mailboxes, as a search over several mailboxes names them (RFC 5465 §6 `filter-mailboxes`, RFC 7377 §2.2).
+//! Sets of mailboxes, as NOTIFY and a search over several mailboxes name them (RFC 5465 §6 `filter-mailboxes`, RFC 7377 §2.2).
 
 use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written, fault};
 use crate::grammar::lazy_list::sealed::Sealed;
@@ -15,6 +15,9 @@ use crate::mailbox_name::parse::mailbox;
 pub enum MailboxFilter<'i> {
     /// `selected`: the selected mailbox.
     Selected,
+    /// `selected-delayed`: the selected mailbox, whose expunged messages are reported only during commands that do not use
+    /// sequence numbers. In NOTIFY only.
+    SelectedDelayed,
     /// `inboxes`: every mailbox into which messages may be delivered.
     Inboxes,
     /// `personal`: every mailbox of the user's own.
@@ -37,6 +40,7 @@ pub(crate) fn filter_mailboxes<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Mail
     let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
     let plain = match () {
         () if is(b"selected") => MailboxFilter::Selected,
+        () if is(b"selected-delayed") => MailboxFilter::SelectedDelayed,
         () if is(b"inboxes") => MailboxFilter::Inboxes,
         () if is(b"personal") => MailboxFilter::Personal,
         () if is(b"subscribed") => MailboxFilter::Subscribed,
@@ -84,6 +88,7 @@ impl<S: CommandSink> Writer<'_, S> {
     pub(crate) fn mailbox_filter(&mut self, filter: MailboxFilter<'_>) -> Written {
         let (word, names): (&[u8], _) = match filter {
             MailboxFilter::Selected => (b"selected", None),
+            MailboxFilter::SelectedDelayed => (b"selected-delayed", None),
             MailboxFilter::Inboxes => (b"inboxes", None),
             MailboxFilter::Personal => (b"personal", None),
             MailboxFilter::Subscribed => (b"subscribed", None),
@@ -102,4 +107,4 @@ impl<S: CommandSink> Writer<'_, S> {
     }
 }
 
-owned_enum!(MailboxFilter { Selected, Inboxes, Personal, Subscribed, Subtree(a), SubtreeOne(a), Mailboxes(a) });
+owned_enum!(MailboxFilter { Selected, SelectedDelayed, Inboxes, Personal, Subscribed, Subtree(a), SubtreeOne(a), Mailboxes(a) });

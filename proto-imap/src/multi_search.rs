@@ -67,7 +67,7 @@ pub(crate) fn multi_search<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, MultiSea
 
 /// `filter-mailboxes *(SP filter-mailboxes) [SP "(" scope-options ")"]`
 fn source_options<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (LazyList<'i, MailboxFilter<'i>>, &'i [u8])> {
-    let (mut rest, _) = filter_mailboxes(i, cx)?;
+    let (mut rest, _) = source(i, cx)?;
     let mut end = rest;
     let mut scope_options = &b""[..];
     while let Some(behind) = more(rest, cx)? {
@@ -77,10 +77,18 @@ fn source_options<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (LazyList<'i, Mai
             (rest, scope_options) = (behind, options);
             break;
         }
-        (rest, _) = filter_mailboxes(behind, cx)?;
+        (rest, _) = source(behind, cx)?;
         end = rest;
     }
     Ok((rest, (LazyList::wire(taken(i, end), cx.attempt()), scope_options)))
+}
+
+/// `filter-mailboxes` without `selected-delayed`, which belongs to NOTIFY (RFC 7377 §2.2)
+fn source<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, MailboxFilter<'i>> {
+    match filter_mailboxes(i, cx)? {
+        (_, MailboxFilter::SelectedDelayed) => expected(i, "a set of mailboxes"),
+        found => Ok(found),
+    }
 }
 
 /// `scope-option *(SP scope-option) ")"`
@@ -96,6 +104,9 @@ impl<S: CommandSink> Writer<'_, S> {
     pub(crate) fn multi_search(&mut self, command: &MultiSearchCommand<'_>) -> Written {
         if command.saves_other_mailboxes() {
             return fault("SAVE option", ArgumentFault::Contradiction);
+        }
+        if command.sources.iter().any(|source| source == MailboxFilter::SelectedDelayed) {
+            return fault("mailbox to search", ArgumentFault::Contradiction);
         }
         let options = command.scope_options;
         if !command.sources.is_empty() {

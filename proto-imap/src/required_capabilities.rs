@@ -7,9 +7,9 @@
 
 use crate::types::{
     Capability, Command, CommandName, FetchAttribute, FetchCommand, FetchModifier, LazyList, ListCommand,
-    ListReturn, ListSelection, MailboxName, NameEncoding, PartialRange, SearchCommand, SearchKey,
-    SearchReturnOption, SectionItem, SelectCommand, SelectParameter, SequenceSet, SortCommand, SortKey,
-    StatusAttribute, StoreCommand, ThreadAlgorithm,
+    ListReturn, ListSelection, MailboxName, NameEncoding, NotifyCommand, NotifyEvent, PartialRange,
+    SearchCommand, SearchKey, SearchReturnOption, SectionItem, SelectCommand, SelectParameter, SequenceSet,
+    SortCommand, SortKey, StatusAttribute, StoreCommand, ThreadAlgorithm,
 };
 
 /// A list of capabilities, any one of which is sufficient.
@@ -32,6 +32,7 @@ const REQUIRED_CAPABILITIES: &[(CommandName, AnyOf)] = &[
     (CommandName::Move, &["MOVE", "IMAP4rev2"]),
     (CommandName::MyRights, ACL),
     (CommandName::Namespace, &["NAMESPACE", "IMAP4rev2"]),
+    (CommandName::Notify, &["NOTIFY"]),
     (CommandName::Replace, &["REPLACE"]),
     (CommandName::SetAcl, ACL),
     (CommandName::SetMetadata, METADATA),
@@ -114,6 +115,7 @@ fn are_arguments_offered(command: &Command<'_>, check: &dyn Fn(AnyOf) -> bool) -
         Command::Create(create) => create.special_use.is_empty() || check(&["CREATE-SPECIAL-USE"]),
         Command::GetMetadata(get) => is_annotated(get.mailbox, check),
         Command::SetMetadata(set) => is_annotated(set.mailbox, check),
+        Command::Notify(notify) => is_notify_offered(notify, check),
         Command::List(list) => is_list_offered(list, check),
         Command::Status(status) => {
             status.attributes.iter().all(|attribute| is_status_offered(attribute, check))
@@ -251,8 +253,19 @@ fn is_key_offered(key: &SearchKey<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
 }
 
 fn is_fetch_offered(fetch: &FetchCommand<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    let is_modifier_offered = |modifier| match modifier {
+        FetchModifier::ChangedSince(_) => check(CONDSTORE),
+        FetchModifier::Vanished => check(&["QRESYNC"]),
+        FetchModifier::Partial(_) => check(&["PARTIAL"]),
+    };
+    is_set_offered(&fetch.messages, check)
+        && fetch.attributes.iter().all(|attribute| is_attribute_offered(attribute, check))
+        && fetch.modifiers.iter().all(is_modifier_offered)
+}
+
+fn is_attribute_offered(attribute: FetchAttribute<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
     const BINARY: AnyOf = &["BINARY", "IMAP4rev2"];
-    let is_attribute_offered = |attribute: FetchAttribute<'_>| match attribute {
+    match attribute {
         FetchAttribute::Section { section, .. } => section.item() != SectionItem::Binary || check(BINARY),
         FetchAttribute::BinarySize(_) => check(BINARY),
         FetchAttribute::ModSeq => check(CONDSTORE),
@@ -263,15 +276,17 @@ fn is_fetch_offered(fetch: &FetchCommand<'_>, check: &dyn Fn(AnyOf) -> bool) -> 
             check(GMAIL)
         }
         _ => true,
-    };
-    let is_modifier_offered = |modifier| match modifier {
-        FetchModifier::ChangedSince(_) => check(CONDSTORE),
-        FetchModifier::Vanished => check(&["QRESYNC"]),
-        FetchModifier::Partial(_) => check(&["PARTIAL"]),
-    };
-    is_set_offered(&fetch.messages, check)
-        && fetch.attributes.iter().all(is_attribute_offered)
-        && fetch.modifiers.iter().all(is_modifier_offered)
+    }
+}
+
+/// Checks the attributes that NOTIFY returns for new messages.
+fn is_notify_offered(notify: &NotifyCommand<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {
+    notify.groups().iter().flat_map(|group| group.events).all(|event| match event {
+        NotifyEvent::MessageNew(attributes) => {
+            attributes.iter().all(|attribute| is_attribute_offered(attribute, check))
+        }
+        _ => true,
+    })
 }
 
 fn is_store_offered(store: &StoreCommand<'_>, check: &dyn Fn(AnyOf) -> bool) -> bool {

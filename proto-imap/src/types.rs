@@ -48,6 +48,7 @@ pub use crate::metadata::{
 };
 pub use crate::multi_search::MultiSearchCommand;
 pub use crate::namespace::{Namespace, Namespaces};
+pub use crate::notify::{EventGroup, NotifyCommand, NotifyEvent};
 pub use crate::numbers::{NumberRange, Numbers, Ranges};
 pub use crate::partial_range::PartialRange;
 pub use crate::quota::{Quota, QuotaLimit, QuotaResource, QuotaRoot, SetQuotaCommand};

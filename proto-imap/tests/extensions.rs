@@ -58,6 +58,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("MOVE", " 1 x"),
     ("MYRIGHTS", " x"),
     ("NAMESPACE", ""),
+    ("NOTIFY", " NONE"),
     ("REPLACE", " 1 x {1+}\r\ny"),
     ("SETACL", " x y lr"),
     ("SETMETADATA", " \"\" (/shared/x NIL)"),

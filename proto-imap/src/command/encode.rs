@@ -78,6 +78,7 @@ impl<S: CommandSink> Writer<'_, S> {
             | Command::GetQuotaRoot(mailbox)
             | Command::GetAcl(mailbox)
             | Command::MyRights(mailbox) => self.mailbox(*mailbox),
+            Command::Notify(notify) => self.notify(notify),
             Command::GetQuota(root) => self.astring("quota root", *root),
             Command::SetQuota(quota) => self.set_quota(quota),
             Command::GetMetadata(get) => self.get_metadata(get),

@@ -26,6 +26,7 @@ use crate::list::{ListCommand, LsubCommand};
 use crate::mailbox_name::MailboxName;
 use crate::metadata::{GetMetadataCommand, SetMetadataCommand};
 use crate::multi_search::MultiSearchCommand;
+use crate::notify::NotifyCommand;
 use crate::quota::SetQuotaCommand;
 use crate::rename::RenameCommand;
 use crate::search::SearchCommand;
@@ -127,6 +128,8 @@ pub enum Command<'i> {
     Move(CopyCommand<'i>),
     /// `UID MOVE` (§6.4.9)
     UidMove(CopyCommand<'i>),
+    /// `NOTIFY` (RFC 5465)
+    Notify(NotifyCommand<'i>),
     /// `GETQUOTA` of a quota root (RFC 9208 §4.1.1)
     GetQuota(IString<'i>),
     /// `GETQUOTAROOT` of a mailbox (RFC 9208 §4.1.2)
@@ -195,6 +198,7 @@ impl Command<'_> {
             Self::UidCopy(_) => CommandName::UidCopy,
             Self::Move(_) => CommandName::Move,
             Self::UidMove(_) => CommandName::UidMove,
+            Self::Notify(_) => CommandName::Notify,
             Self::GetQuota(_) => CommandName::GetQuota,
             Self::GetQuotaRoot(_) => CommandName::GetQuotaRoot,
             Self::SetQuota(_) => CommandName::SetQuota,
@@ -210,4 +214,4 @@ impl Command<'_> {
     }
 }
 
-owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Esearch(a), Sort(a), UidSort(a), Thread(a), UidThread(a), CancelUpdate(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), GetQuota(a), GetQuotaRoot(a), SetQuota(a), GetMetadata(a), SetMetadata(a), SetAcl(a), DeleteAcl(a), GetAcl(a), ListRights(a), MyRights(a), Raw(a) });
+owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Esearch(a), Sort(a), UidSort(a), Thread(a), UidThread(a), CancelUpdate(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Notify(a), GetQuota(a), GetQuotaRoot(a), SetQuota(a), GetMetadata(a), SetMetadata(a), SetAcl(a), DeleteAcl(a), GetAcl(a), ListRights(a), MyRights(a), Raw(a) });

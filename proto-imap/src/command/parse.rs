@@ -16,6 +16,7 @@ use crate::list::parse::{list, lsub};
 use crate::mailbox_name::parse::mailbox;
 use crate::metadata::parse::{get_metadata, set_metadata};
 use crate::multi_search::multi_search;
+use crate::notify::notify;
 use crate::quota::parse::set_quota;
 use crate::rename::rename;
 use crate::search::parse::search_command;
@@ -95,6 +96,7 @@ fn arguments<'i>(i: &'i [u8], name: CommandName, cx: &Context) -> Parsed<'i, Com
         CommandName::Lsub => both(lsub(i, cx)?, Command::Lsub),
         CommandName::Move => both(copy(i, cx)?, Command::Move),
         CommandName::MyRights => both(mailbox(i, cx)?, Command::MyRights),
+        CommandName::Notify => both(notify(i, cx)?, Command::Notify),
         CommandName::Rename => both(rename(i, cx)?, Command::Rename),
         CommandName::Search => both(search_command(i, cx)?, Command::Search),
         CommandName::Select => both(select(i, cx)?, Command::Select),

@@ -336,6 +336,7 @@ impl Session {
         self.command_ended();
         match parse::command(bytes, &self.context) {
             Ok((_, command)) => {
+                self.notify.begin(&command);
                 let name = command.name();
                 let effect = Effect::of(name);
                 if matches!(effect, Effect::Select(_)) {

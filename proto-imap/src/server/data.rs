@@ -17,6 +17,9 @@ impl Session {
     pub(super) fn data(&mut self, data: &Untagged<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.may_write()?;
         self.check_data(data)?;
+        if let Untagged::Status(status) = data {
+            self.notify.sent(status);
+        }
         encode::response(&Response::Untagged(*data), tx);
         Ok(())
     }
@@ -115,6 +118,7 @@ impl Session {
         match self.turn {
             Turn::Reply { expunges, .. } => expunges,
             Turn::Idling | Turn::IdleReply => Expunges::Allowed,
+            Turn::Command => self.notify.between_commands(),
             _ => Expunges::HeldBack,
         }
     }

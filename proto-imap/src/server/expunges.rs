@@ -5,10 +5,11 @@ use crate::command_name::CommandName;
 /// Whether a client may be told now that messages are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expunges {
-    /// While a command is in progress that does not use sequence numbers, and during IDLE.
+    /// While a command is in progress that does not use sequence numbers, and during IDLE. At any other time as well, if
+    /// the client has asked for it with NOTIFY and `selected` (RFC 5465 §5.3).
     Allowed,
-    /// During FETCH, STORE, SEARCH, SORT and THREAD, whose responses use sequence numbers, and while no command is in
-    /// progress.
+    /// During FETCH, STORE, SEARCH, SORT and THREAD, whose responses use sequence numbers, and otherwise while no command
+    /// is in progress.
     HeldBack,
 }
 

@@ -17,6 +17,7 @@ mod event;
 mod expunges;
 mod fetch;
 mod machine;
+mod notify;
 mod owned_event;
 mod refusal;
 mod reply;

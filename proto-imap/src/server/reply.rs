@@ -7,6 +7,7 @@ use proto_mail::trace::TraceKind;
 use proto_mail::{AuthVerdict, Error, Limit, Misuse, SendBuffer};
 
 use super::event::Reply;
+use super::notify::Notify;
 use super::refusal::Refusal;
 use super::session::{Session, Turn, Verdict};
 use super::unfinished::Unfinished;
@@ -90,6 +91,7 @@ impl Session {
         };
         self.put_status(status, tx)?;
         self.counters.refusals.count(outcome);
+        self.notify.end(outcome);
         self.change_state(effect, outcome);
         self.turn = Turn::Command;
         self.command_ended();
@@ -119,6 +121,7 @@ impl Session {
             Turn::Offer(offered) => self.offer_dropped(&offered, &refusal, tx),
             Turn::Reply { effect, .. } => {
                 self.put_tagged(refusal.condition, refusal.text, tx);
+                self.notify.end(Outcome::Failure);
                 self.change_state(effect, Outcome::Failure);
             }
             _ => self.put_tagged(refusal.condition, refusal.text, tx),
@@ -131,6 +134,7 @@ impl Session {
     fn change_state(&mut self, effect: Effect, outcome: Outcome) {
         let next = self.state.after(effect, outcome);
         if self.state.is_authenticated() && next == State::NotAuthenticated {
+            self.notify = Notify::default();
             self.enabled.clear();
             self.counters.commands_before_login = 0;
         }

@@ -16,6 +16,7 @@ use super::compression::Compression;
 use super::counters::{Counters, MessageCounts};
 use super::event::CoreEvent;
 use super::expunges::Expunges;
+use super::notify::Notify;
 use super::refusal::Refusal;
 use super::tag::CommandTag;
 use super::unfinished::Unfinished;
@@ -145,6 +146,7 @@ pub(crate) struct Session {
     pub(super) context: Context,
     pub(super) unfinished: Unfinished,
     pub(super) messages: MessageCounts,
+    pub(super) notify: Notify,
     /// The capabilities that the client has enabled, each followed by a space.
     pub(super) enabled: Vec<u8>,
     pub(super) sasl: proto_mail::sasl::SaslContext,
@@ -178,6 +180,7 @@ impl Session {
             context: Context::strict(),
             unfinished: Unfinished::Nothing,
             messages: MessageCounts::default(),
+            notify: Notify::default(),
             enabled: Vec::new(),
             sasl: proto_mail::sasl::SaslContext::cleartext(),
             compression: Compression::Off,
@@ -473,6 +476,7 @@ impl core::fmt::Debug for Session {
             context: _,
             unfinished,
             messages,
+            notify,
             enabled,
             sasl,
             compression,
@@ -491,6 +495,7 @@ impl core::fmt::Debug for Session {
             .field("reader", reader)
             .field("unfinished", unfinished)
             .field("messages", messages)
+            .field("notify", notify)
             .field("enabled", &alloc::string::String::from_utf8_lossy(enabled))
             .field("sasl", sasl)
             .field("compression", compression)

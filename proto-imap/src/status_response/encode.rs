@@ -61,6 +61,7 @@ fn can_be_written(code: &ResponseCode<'_>) -> bool {
         ResponseCode::CopyUid { uid_validity, source, target } => {
             *uid_validity > 0 && listed(source) && listed(target)
         }
+        ResponseCode::BadEvent(names) => !names.is_empty() && names.iter().all(is_atom),
         ResponseCode::HighestModSeq(value) => *value > 0,
         ResponseCode::MailboxId(id) => is_atom(*id),
         ResponseCode::Modified(numbers) => listed(numbers),
@@ -78,9 +79,10 @@ fn can_be_written(code: &ResponseCode<'_>) -> bool {
 
 /// Returns whether the code has its own variant. It was then kept as raw text because it did not follow its grammar.
 fn is_misread(name: IString<'_>) -> bool {
-    const TYPED: [&[u8]; 16] = [
+    const TYPED: &[&[u8]] = &[
         b"APPENDUID",
         b"BADCHARSET",
+        b"BADEVENT",
         b"BADURL",
         b"CAPABILITY",
         b"COPYUID",
@@ -128,6 +130,10 @@ fn resp_text_code<S: Sink + ?Sized>(code: &ResponseCode<'_>, out: &mut S) {
                 out.put(b" ");
                 parenthesised(charsets, out, |charset, out| astring(charset, out));
             }
+        }
+        ResponseCode::BadEvent(names) => {
+            out.put(b"BADEVENT ");
+            parenthesised(names, out, |name, out| out.put(name.raw()));
         }
         ResponseCode::Capability(list) => {
             out.put(b"CAPABILITY ");

@@ -274,6 +274,8 @@ pub enum ResponseCode<'i> {
     },
     /// `BADCHARSET [(charsets)]`: the charset is unknown; the list has the known ones.
     BadCharset(LazyList<'i, IString<'i>>),
+    /// `BADEVENT (events)` (RFC 5465 §3.1): an event of NOTIFY is not supported; the list has the supported ones.
+    BadEvent(LazyList<'i, IString<'i>>),
     /// `CAPABILITY …`
     Capability(CapabilityList<'i>),
     /// `COPYUID validity from to` (RFC 4315): the messages that a COPY or MOVE has created.
@@ -346,6 +348,7 @@ impl<'i> ResponseCode<'i> {
             Self::UidNext(_) => "UIDNEXT",
             Self::UidValidity(_) => "UIDVALIDITY",
             Self::Unseen(_) => "UNSEEN",
+            Self::BadEvent(_) => "BADEVENT",
             Self::BadUrl(_) => "BADURL",
             Self::NoUpdate(_) => "NOUPDATE",
             Self::UndefinedFilter(_) => "UNDEFINED-FILTER",
@@ -360,4 +363,4 @@ owned_struct!(StatusResponse { condition, code, text });
 
 owned_struct!(Text { 0 });
 
-owned_enum!(ResponseCode { Plain(a), AppendUid { uid_validity, uids }, BadCharset(a), Capability(a), CopyUid { uid_validity, source, target }, HighestModSeq(a), MailboxId(a), MetadataLongEntries(a), MetadataMaxSize(a), MetadataNoPrivate, MetadataTooMany, Modified(a), PermanentFlags(a), Referral(a), UidNext(a), UidValidity(a), Unseen(a), BadUrl(a), NoUpdate(a), UndefinedFilter(a), Other { name, argument } });
+owned_enum!(ResponseCode { Plain(a), AppendUid { uid_validity, uids }, BadCharset(a), BadEvent(a), Capability(a), CopyUid { uid_validity, source, target }, HighestModSeq(a), MailboxId(a), MetadataLongEntries(a), MetadataMaxSize(a), MetadataNoPrivate, MetadataTooMany, Modified(a), PermanentFlags(a), Referral(a), UidNext(a), UidValidity(a), Unseen(a), BadUrl(a), NoUpdate(a), UndefinedFilter(a), Other { name, argument } });

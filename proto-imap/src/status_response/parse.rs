@@ -3,7 +3,7 @@
 use crate::capability::parse::capabilities;
 use crate::flags::parse::flag_perm_list;
 use crate::grammar::characters::is_atom_char;
-use crate::grammar::lazy_list::LazyList;
+use crate::grammar::lazy_list::{LazyList, one_or_more};
 use crate::grammar::number::{mod_sequence_value, number, nz_number};
 use crate::grammar::primitive::{atom, byte, close, open, sp, spaces, taken, taken_len};
 use crate::grammar::repair::Repair;
@@ -136,6 +136,7 @@ fn resp_text_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>>
             one(rest, cx, nz_number, |number| ResponseCode::Unseen(NonZeroU32::new(number)))
         }
         6 if is(b"BADURL") => one(rest, cx, argument, |url| ResponseCode::BadUrl(IString::new(url))),
+        8 if is(b"BADEVENT") => one(rest, cx, badevent, ResponseCode::BadEvent),
         7 if is(b"UIDNEXT") => {
             one(rest, cx, nz_number, |number| ResponseCode::UidNext(NonZeroU32::new(number)))
         }
@@ -239,6 +240,11 @@ fn metadata<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
         return Ok((rest, ResponseCode::MetadataNoPrivate));
     }
     expected(behind, "LONGENTRIES, MAXSIZE, TOOMANY or NOPRIVATE")
+}
+
+/// `"(" event-name *(SP event-name) ")"`
+fn badevent<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, LazyList<'i, IString<'i>>> {
+    one_or_more(i, cx, |i, _| atom(i).map(|(rest, name)| (rest, IString::atom(name))))
 }
 
 /// `"BADCHARSET" [SP "(" charset *(SP charset) ")" ]`
