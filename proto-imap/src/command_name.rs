@@ -62,6 +62,8 @@ names! {
     Check = "CHECK",
     /// `CLOSE`
     Close = "CLOSE",
+    /// `COMPARATOR`
+    Comparator = "COMPARATOR",
     /// `COMPRESS`
     Compress = "COMPRESS",
     /// `COPY`
@@ -84,6 +86,8 @@ names! {
     Fetch = "FETCH",
     /// `GETACL`
     GetAcl = "GETACL",
+    /// `GETJMAPACCESS`
+    GetJmapAccess = "GETJMAPACCESS",
     /// `GETMETADATA`
     GetMetadata = "GETMETADATA",
     /// `GETQUOTA`
@@ -94,6 +98,8 @@ names! {
     Id = "ID",
     /// `IDLE`
     Idle = "IDLE",
+    /// `LANGUAGE`
+    Language = "LANGUAGE",
     /// `LIST`
     List = "LIST",
     /// `LISTRIGHTS`
@@ -118,6 +124,10 @@ names! {
     Rename = "RENAME",
     /// `REPLACE`
     Replace = "REPLACE",
+    /// `RLIST`
+    Rlist = "RLIST",
+    /// `RLSUB`
+    Rlsub = "RLSUB",
     /// `SEARCH`
     Search = "SEARCH",
     /// `SELECT`

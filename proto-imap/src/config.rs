@@ -40,6 +40,9 @@ pub struct Config {
     pub sasl_ir: SaslIr,
     /// Client: whether literals are sent without waiting for the server's request.
     pub literals: NonSyncLiterals,
+    /// Client: the server's capabilities that the machine ignores, as if the server did not list them. A name that ends
+    /// with `=` stands for the capability with any value. Case is ignored. LOGINDISABLED is never ignored. Default: none.
+    pub hidden_capabilities: Vec<String>,
     /// Server: its name in the greeting.
     pub server_name: String,
     /// Server: the extensions that the application implements, as capability names, such as `MOVE` or `UIDPLUS`.
@@ -138,6 +141,7 @@ impl Default for Config {
             reading: Strictness::Tolerant,
             sasl_ir: SaslIr::default(),
             literals: NonSyncLiterals::default(),
+            hidden_capabilities: Vec::new(),
             server_name: String::from("Mailwire"),
             extensions: Vec::new(),
             enableable: Vec::new(),
@@ -210,6 +214,18 @@ impl Config {
         self
     }
 
+    /// Client: sets the capabilities that the machine ignores, for servers whose extension does not work.
+    ///
+    /// ```
+    /// use proto_imap::Config;
+    /// let config = Config::default().hide_capabilities(["MOVE", "AUTH="]);
+    /// ```
+    #[must_use]
+    pub fn hide_capabilities<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.hidden_capabilities = names.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Server: sets the extensions that the application implements.
     #[must_use]
     pub fn extensions<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
@@ -230,6 +246,15 @@ impl Config {
     pub const fn danger_cleartext(mut self) -> Self {
         self.cleartext = Cleartext::Danger;
         self
+    }
+
+    /// Returns whether a client ignores this capability of the server.
+    pub(crate) fn hides(&self, capability: &[u8]) -> bool {
+        let is_hidden = |name: &String| {
+            let start = if name.ends_with('=') { capability.get(..name.len()) } else { Some(capability) };
+            start.is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        !capability.eq_ignore_ascii_case(b"LOGINDISABLED") && self.hidden_capabilities.iter().any(is_hidden)
     }
 
     /// Returns whether a server offers this capability to a client that has logged in.

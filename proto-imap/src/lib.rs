@@ -87,6 +87,7 @@ mod flags;
 mod grammar;
 mod id;
 mod imap_url;
+mod language;
 mod list;
 mod mailbox_filter;
 mod mailbox_name;

@@ -156,7 +156,7 @@ impl Allowed {
     pub(crate) const fn of(name: CommandName) -> Option<Self> {
         use CommandName as Name;
         Some(match name {
-            Name::Capability | Name::Noop | Name::Logout | Name::Id => Self::Any,
+            Name::Capability | Name::Noop | Name::Logout | Name::Id | Name::Language => Self::Any,
             Name::StartTls | Name::Authenticate | Name::Login => Self::NotAuthenticated,
             Name::Check
             | Name::Close

@@ -39,6 +39,7 @@ pub use crate::grammar::unparsed::Unparsed;
 pub use crate::grammar::value::ExtendedItem;
 pub use crate::id::{IdField, IdFields};
 pub use crate::imap_url::{ImapUrl, ImapUrlServer, InvalidImapUrl, UrlAuthorization};
+pub use crate::language::ComparatorResponse;
 pub use crate::list::pattern::ListPattern;
 pub use crate::list::{ListCommand, ListResponse, ListReturn, ListSelection, LsubCommand, MailboxAttribute};
 pub use crate::mailbox_filter::MailboxFilter;
@@ -67,7 +68,9 @@ pub use crate::sequence_set::{
 };
 pub use crate::sort::{SortCommand, SortCriterion, SortDirection, SortKey};
 pub use crate::status::{MailboxStatus, StatusAttribute, StatusCommand, StatusItem};
-pub use crate::status_response::{Condition, InvalidText, PlainCode, ResponseCode, StatusResponse, Text};
+pub use crate::status_response::{
+    Condition, InvalidText, PlainCode, Progress, ResponseCode, StatusResponse, Text,
+};
 pub use crate::store::{StoreAction, StoreCommand, StoreResponse};
 pub use crate::tag::{InvalidTag, Tag};
 pub use crate::thread::item::ThreadItem;

@@ -5,6 +5,7 @@ use core::fmt;
 
 use proto_mail::{Mechanism, Mechanisms};
 
+use crate::config::Config;
 use crate::state::Outcome;
 use crate::types::CapabilityList;
 
@@ -92,9 +93,10 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    pub(super) fn from_list(list: &CapabilityList<'_>) -> Self {
+    /// Creates the list without the capabilities that the configuration hides.
+    pub(super) fn from_list(list: &CapabilityList<'_>, config: &Config) -> Self {
         let mut all = Self::default();
-        all.add(list);
+        all.add(list, config);
         all
     }
 
@@ -129,8 +131,8 @@ impl Capabilities {
     }
 
     /// Adds the capabilities of another line.
-    pub(super) fn add(&mut self, list: &CapabilityList<'_>) {
-        for capability in list.iter() {
+    pub(super) fn add(&mut self, list: &CapabilityList<'_>, config: &Config) {
+        for capability in list.iter().filter(|capability| !config.hides(capability.as_bytes())) {
             self.names.extend_from_slice(capability.as_bytes());
             self.names.push(b' ');
             if let Some(mechanism) = capability.value("AUTH").and_then(Mechanism::from_name) {

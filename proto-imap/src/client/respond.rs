@@ -79,7 +79,7 @@ impl Session {
         if capabilities.byte_len() + bytes.len() > self.config.limits.frame {
             return Err(Limit::Frame.into());
         }
-        capabilities.add(&list);
+        capabilities.add(&list, &self.config);
         Ok(true)
     }
 
@@ -172,7 +172,7 @@ impl Session {
             }
             Response::Untagged(Untagged::Status(status)) => self.untagged_status(status, tx),
             Response::Untagged(Untagged::Capability(list)) => {
-                self.capabilities.set(Capabilities::from_list(&list));
+                self.capabilities.set(Capabilities::from_list(&list, &self.config));
                 Event::Capabilities
             }
             Response::Untagged(data) => {
@@ -211,7 +211,7 @@ impl Session {
             Condition::No | Condition::Bad => return Err(PeerError::InvalidGreeting.into()),
         }
         if let Some(ResponseCode::Capability(list)) = status.code {
-            self.capabilities.set(Capabilities::from_list(&list));
+            self.capabilities.set(Capabilities::from_list(&list, &self.config));
             self.pending.push_back(PendingEvent::Capabilities);
         }
         Ok(Event::Greeting(self.visible(status)))
@@ -225,7 +225,7 @@ impl Session {
     /// Handles an untagged status.
     fn untagged_status<'i>(&mut self, status: StatusResponse<'i>, tx: &SendBuffer) -> Event<'i> {
         if let Some(ResponseCode::Capability(list)) = status.code {
-            self.capabilities.set(Capabilities::from_list(&list));
+            self.capabilities.set(Capabilities::from_list(&list, &self.config));
             if self.hides_untrusted_data() && status.condition != Condition::Bye {
                 return Event::Capabilities;
             }
@@ -281,7 +281,7 @@ impl Session {
         if let Some(ResponseCode::Capability(list)) = status.code
             && kind != CommandKind::StartTls
         {
-            self.capabilities.set(Capabilities::from_list(&list));
+            self.capabilities.set(Capabilities::from_list(&list, &self.config));
             self.pending.push_back(PendingEvent::Capabilities);
         }
         if kind == CommandKind::Capability && self.capabilities.finish_request() {

@@ -59,8 +59,10 @@ impl<S: CommandSink> Writer<'_, S> {
             | Command::Unauthenticate
             | Command::Unselect
             | Command::Check
+            | Command::GetJmapAccess
             | Command::Expunge
             | Command::Raw(_) => return Ok(()),
+            Command::Language(none) | Command::Comparator(none) if none.is_empty() => return Ok(()),
             _ => self.put(b" "),
         }
         match command {
@@ -78,6 +80,8 @@ impl<S: CommandSink> Writer<'_, S> {
             | Command::GetQuotaRoot(mailbox)
             | Command::GetAcl(mailbox)
             | Command::MyRights(mailbox) => self.mailbox(*mailbox),
+            Command::Language(ranges) => self.strings("language", *ranges),
+            Command::Comparator(order) => self.strings("comparator", *order),
             Command::Notify(notify) => self.notify(notify),
             Command::GetQuota(root) => self.astring("quota root", *root),
             Command::SetQuota(quota) => self.set_quota(quota),
@@ -93,7 +97,7 @@ impl<S: CommandSink> Writer<'_, S> {
                 self.mailbox(*to)
             }
             Command::List(list) => self.list(list),
-            Command::Lsub(lsub) => {
+            Command::Lsub(lsub) | Command::Rlist(lsub) | Command::Rlsub(lsub) => {
                 self.reference(lsub.reference)?;
                 self.put(b" ");
                 self.pattern(lsub.pattern)

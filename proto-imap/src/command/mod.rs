@@ -19,6 +19,7 @@ use crate::command_name::CommandName;
 use crate::copy::CopyCommand;
 use crate::create::CreateCommand;
 use crate::fetch_command::FetchCommand;
+use crate::grammar::lazy_list::LazyList;
 use crate::grammar::owned::owned_enum;
 use crate::grammar::string::IString;
 use crate::id::IdFields;
@@ -128,6 +129,16 @@ pub enum Command<'i> {
     Move(CopyCommand<'i>),
     /// `UID MOVE` (§6.4.9)
     UidMove(CopyCommand<'i>),
+    /// `LANGUAGE` (RFC 5255 §3.2): the wanted languages, best first; none to list those of the server.
+    Language(LazyList<'i, IString<'i>>),
+    /// `COMPARATOR` (RFC 5255 §4.7): the wanted comparators, best first; none to ask for the active one.
+    Comparator(LazyList<'i, IString<'i>>),
+    /// `GETJMAPACCESS` (RFC 9698)
+    GetJmapAccess,
+    /// `RLIST` (RFC 2193 §5.1): LIST with mailboxes on other servers.
+    Rlist(LsubCommand<'i>),
+    /// `RLSUB` (RFC 2193 §5.2): LSUB with mailboxes on other servers.
+    Rlsub(LsubCommand<'i>),
     /// `NOTIFY` (RFC 5465)
     Notify(NotifyCommand<'i>),
     /// `GETQUOTA` of a quota root (RFC 9208 §4.1.1)
@@ -198,6 +209,11 @@ impl Command<'_> {
             Self::UidCopy(_) => CommandName::UidCopy,
             Self::Move(_) => CommandName::Move,
             Self::UidMove(_) => CommandName::UidMove,
+            Self::Language(_) => CommandName::Language,
+            Self::Comparator(_) => CommandName::Comparator,
+            Self::GetJmapAccess => CommandName::GetJmapAccess,
+            Self::Rlist(_) => CommandName::Rlist,
+            Self::Rlsub(_) => CommandName::Rlsub,
             Self::Notify(_) => CommandName::Notify,
             Self::GetQuota(_) => CommandName::GetQuota,
             Self::GetQuotaRoot(_) => CommandName::GetQuotaRoot,
@@ -214,4 +230,4 @@ impl Command<'_> {
     }
 }
 
-owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Esearch(a), Sort(a), UidSort(a), Thread(a), UidThread(a), CancelUpdate(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Notify(a), GetQuota(a), GetQuotaRoot(a), SetQuota(a), GetMetadata(a), SetMetadata(a), SetAcl(a), DeleteAcl(a), GetAcl(a), ListRights(a), MyRights(a), Raw(a) });
+owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Esearch(a), Sort(a), UidSort(a), Thread(a), UidThread(a), CancelUpdate(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Language(a), Comparator(a), GetJmapAccess, Rlist(a), Rlsub(a), Notify(a), GetQuota(a), GetQuotaRoot(a), SetQuota(a), GetMetadata(a), SetMetadata(a), SetAcl(a), DeleteAcl(a), GetAcl(a), ListRights(a), MyRights(a), Raw(a) });

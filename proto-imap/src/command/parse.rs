@@ -12,6 +12,7 @@ use crate::fetch_command::parse::{Vanished, fetch};
 use crate::grammar::primitive::sp;
 use crate::grammar::string::parse::astring;
 use crate::grammar::{Context, Parsed, expected};
+use crate::language;
 use crate::list::parse::{list, lsub};
 use crate::mailbox_name::parse::mailbox;
 use crate::metadata::parse::{get_metadata, set_metadata};
@@ -52,6 +53,7 @@ fn named<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
         CommandName::Check => (rest, Command::Check),
         CommandName::Close => (rest, Command::Close),
         CommandName::Expunge => (rest, Command::Expunge),
+        CommandName::GetJmapAccess => (rest, Command::GetJmapAccess),
         CommandName::Idle => (rest, Command::Idle),
         CommandName::Logout => (rest, Command::Logout),
         CommandName::Namespace => (rest, Command::Namespace),
@@ -67,6 +69,8 @@ fn named<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
         | CommandName::UidReplace => {
             return expected(i, "a command that a machine does not handle itself");
         }
+        CommandName::Comparator => both(language::arguments(rest, cx)?, Command::Comparator),
+        CommandName::Language => both(language::arguments(rest, cx)?, Command::Language),
         CommandName::Other => return raw(rest, word, cx),
         _ if rest.first() != Some(&b' ') => return expected(rest, "a space and arguments"),
         _ => arguments(sp(rest, cx)?.0, name, cx)?,
@@ -98,6 +102,8 @@ fn arguments<'i>(i: &'i [u8], name: CommandName, cx: &Context) -> Parsed<'i, Com
         CommandName::MyRights => both(mailbox(i, cx)?, Command::MyRights),
         CommandName::Notify => both(notify(i, cx)?, Command::Notify),
         CommandName::Rename => both(rename(i, cx)?, Command::Rename),
+        CommandName::Rlist => both(lsub(i, cx)?, Command::Rlist),
+        CommandName::Rlsub => both(lsub(i, cx)?, Command::Rlsub),
         CommandName::Search => both(search_command(i, cx)?, Command::Search),
         CommandName::Select => both(select(i, cx)?, Command::Select),
         CommandName::SetAcl => both(set_acl(i, cx)?, Command::SetAcl),

@@ -6,9 +6,10 @@ use crate::fetch::encode::FetchWriter;
 use crate::flags::encode::flag_list;
 use crate::grammar::sink::{Sink, number};
 use crate::grammar::string::IString;
-use crate::grammar::string::encode::is_atom;
+use crate::grammar::string::encode::{is_atom, string};
 use crate::grammar::value::are_values;
 use crate::id::encode::id;
+use crate::language::{write_comparator, write_language};
 use crate::list::encode::mailbox_list;
 use crate::metadata::encode::metadata;
 use crate::namespace::encode::namespaces;
@@ -72,6 +73,9 @@ pub(crate) fn untagged(data: &Untagged<'_>, out: &mut (impl Sink + ?Sized)) {
     out.put(b"\r\n");
 }
 
+/// The maximum length of a URL in bytes, which is a quoted string.
+const MAX_URL: usize = 1024;
+
 fn can_be_written(data: &Untagged<'_>) -> bool {
     match data {
         Untagged::Expunge(sequence) => *sequence > 0,
@@ -82,6 +86,10 @@ fn can_be_written(data: &Untagged<'_>) -> bool {
             fetch.sequence > 0 && fetch.items.iter().any(|item| crate::fetch::encode::can_be_written(&item))
         }
         Untagged::Metadata(metadata) => crate::metadata::encode::can_be_written(metadata),
+        Untagged::Language(tags) => !tags.is_empty(),
+        Untagged::JmapAccess(url) => {
+            url.raw().len() <= MAX_URL && url.iter().all(|byte| matches!(byte, b'!'..=b'~'))
+        }
         Untagged::ListRights(response) => response.required.is_valid(),
         Untagged::MyRights(response) => response.rights.is_valid(),
         _ => true,
@@ -148,6 +156,18 @@ fn response_data<S: Sink + ?Sized>(data: &Untagged<'_>, out: &mut S) {
         Untagged::QuotaRoot(value) => {
             out.put(b"QUOTAROOT ");
             quota_root(value, out);
+        }
+        Untagged::Language(tags) => {
+            out.put(b"LANGUAGE ");
+            write_language(*tags, out);
+        }
+        Untagged::Comparator(value) => {
+            out.put(b"COMPARATOR ");
+            write_comparator(value, out);
+        }
+        Untagged::JmapAccess(url) => {
+            out.put(b"JMAPACCESS ");
+            string(*url, out);
         }
         Untagged::Metadata(value) => {
             out.put(b"METADATA ");

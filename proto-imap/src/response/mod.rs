@@ -7,10 +7,12 @@ use crate::acl::{AclResponse, ListRightsResponse, MyRightsResponse};
 use crate::capability::CapabilityList;
 use crate::fetch::FetchResponse;
 use crate::flags::FlagList;
+use crate::grammar::lazy_list::LazyList;
 use crate::grammar::owned::{owned_enum, owned_struct};
 use crate::grammar::string::IString;
 use crate::grammar::unparsed::Unparsed;
 use crate::id::IdFields;
+use crate::language::ComparatorResponse;
 use crate::list::ListResponse;
 use crate::metadata::MetadataResponse;
 use crate::namespace::Namespaces;
@@ -110,6 +112,12 @@ pub enum Untagged<'i> {
     ListRights(ListRightsResponse<'i>),
     /// `MYRIGHTS` (RFC 4314)
     MyRights(MyRightsResponse<'i>),
+    /// `LANGUAGE` (RFC 5255): the language in use; or, after LANGUAGE without arguments, those that the server has.
+    Language(LazyList<'i, IString<'i>>),
+    /// `COMPARATOR` (RFC 5255)
+    Comparator(ComparatorResponse<'i>),
+    /// `JMAPACCESS` (RFC 9698): the URL of the session object for JMAP. The machine never opens it.
+    JmapAccess(IString<'i>),
     /// An unknown response.
     Other {
         /// Its name, after the number if it has one: `7 CONVERTED`.
@@ -123,4 +131,4 @@ owned_enum!(Response { Continue(a), Untagged(a), Tagged { tag, status }, Unparse
 
 owned_struct!(ContinuationRequest { code, text });
 
-owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Thread(a), Esearch(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), Quota(a), QuotaRoot(a), Metadata(a), Acl(a), ListRights(a), MyRights(a), Other { name, rest } });
+owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Thread(a), Esearch(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), Quota(a), QuotaRoot(a), Metadata(a), Acl(a), ListRights(a), MyRights(a), Language(a), Comparator(a), JmapAccess(a), Other { name, rest } });

@@ -11,9 +11,11 @@ use crate::grammar::number::nz_number;
 use crate::grammar::primitive::{byte, crlf, open, sp, spaces, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
+use crate::grammar::string::parse::quoted;
 use crate::grammar::unparsed::Unparsed;
 use crate::grammar::{Context, Parsed, expected};
 use crate::id::parse::id_params_list;
+use crate::language::{comparator_data, language_data};
 use crate::list::parse::mailbox_list;
 use crate::metadata::parse::metadata;
 use crate::namespace::parse::namespaces;
@@ -164,6 +166,7 @@ fn untagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
         7 if is(b"ESEARCH") => {
             esearch_response(rest, cx).map(|(rest, esearch)| (rest, Untagged::Esearch(esearch)))
         }
+        8 if is(b"LANGUAGE") => argument(rest, cx, language_data, Untagged::Language),
         8 if is(b"METADATA") => argument(rest, cx, metadata, Untagged::Metadata),
         8 if is(b"MYRIGHTS") => argument(rest, cx, my_rights, Untagged::MyRights),
         8 if is(b"VANISHED") => {
@@ -171,6 +174,8 @@ fn untagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
         }
         9 if is(b"NAMESPACE") => namespaces(rest, cx).map(|(rest, names)| (rest, Untagged::Namespace(names))),
         9 if is(b"QUOTAROOT") => argument(rest, cx, quota_root, Untagged::QuotaRoot),
+        10 if is(b"COMPARATOR") => argument(rest, cx, comparator_data, Untagged::Comparator),
+        10 if is(b"JMAPACCESS") => argument(rest, cx, quoted, Untagged::JmapAccess),
         10 if is(b"LISTRIGHTS") => argument(rest, cx, list_rights, Untagged::ListRights),
         10 if is(b"CAPABILITY") => {
             capabilities(rest, cx).map(|(rest, list)| (rest, Untagged::Capability(list)))

@@ -3,10 +3,10 @@
 use crate::capability::encode::capabilities;
 use crate::grammar::sink::{Sink, number, parenthesised};
 use crate::grammar::string::IString;
-use crate::grammar::string::encode::{astring, is_atom};
+use crate::grammar::string::encode::{astring, is_atom, nstring};
 use crate::numbers::Numbers;
 use crate::numbers::encode::sequence_set;
-use crate::status_response::{ResponseCode, StatusResponse, Text};
+use crate::status_response::{Progress, ResponseCode, StatusResponse, Text};
 
 /// `("OK" / "NO" / "BAD" / "PREAUTH" / "BYE") SP resp-text`, without the line end
 pub(crate) fn resp_cond(status: &StatusResponse<'_>, out: &mut (impl Sink + ?Sized)) {
@@ -64,6 +64,11 @@ fn can_be_written(code: &ResponseCode<'_>) -> bool {
         ResponseCode::BadEvent(names) => !names.is_empty() && names.iter().all(is_atom),
         ResponseCode::HighestModSeq(value) => *value > 0,
         ResponseCode::MailboxId(id) => is_atom(*id),
+        ResponseCode::MessageLimit { limit, .. } => *limit > 0,
+        ResponseCode::InProgress(progress) => {
+            progress.tag.is_none_or(|tag| crate::tag::Tag::is_valid(&tag.as_bytes()))
+                && (progress.done.is_some() || progress.goal.is_none())
+        }
         ResponseCode::Modified(numbers) => listed(numbers),
         ResponseCode::Referral(url) | ResponseCode::BadUrl(url) => is_argument(*url),
         ResponseCode::NoUpdate(tag) => crate::tag::Tag::is_valid(&tag.as_bytes()),
@@ -87,7 +92,9 @@ fn is_misread(name: IString<'_>) -> bool {
         b"CAPABILITY",
         b"COPYUID",
         b"HIGHESTMODSEQ",
+        b"INPROGRESS",
         b"MAILBOXID",
+        b"MESSAGELIMIT",
         b"METADATA",
         b"MODIFIED",
         b"NOUPDATE",
@@ -152,6 +159,14 @@ fn resp_text_code<S: Sink + ?Sized>(code: &ResponseCode<'_>, out: &mut S) {
             out.put(id.raw());
             out.put(b")");
         }
+        ResponseCode::InProgress(progress) => put_progress(&progress, out),
+        ResponseCode::MessageLimit { limit, lowest_uid } => {
+            with_number(b"MESSAGELIMIT", limit.into(), out);
+            if let Some(uid) = lowest_uid {
+                out.put(b" ");
+                number(uid.get().into(), out);
+            }
+        }
         ResponseCode::MetadataLongEntries(size) => with_number(b"METADATA LONGENTRIES", size.into(), out),
         ResponseCode::MetadataMaxSize(size) => with_number(b"METADATA MAXSIZE", size.into(), out),
         ResponseCode::MetadataNoPrivate => out.put(b"METADATA NOPRIVATE"),
@@ -193,4 +208,22 @@ fn resp_text_code<S: Sink + ?Sized>(code: &ResponseCode<'_>, out: &mut S) {
             }
         }
     }
+}
+
+/// `"INPROGRESS" [SP "(" (quoted / nil) SP (number / nil) SP (nz-number / nil) ")"]`
+fn put_progress(progress: &Progress<'_>, out: &mut (impl Sink + ?Sized)) {
+    out.put(b"INPROGRESS");
+    if *progress == Progress::default() {
+        return;
+    }
+    out.put(b" (");
+    nstring(progress.tag, out);
+    for value in [progress.done, progress.goal.map(|goal| goal.get())] {
+        out.put(b" ");
+        match value {
+            Some(value) => number(value.into(), out),
+            None => out.put(b"NIL"),
+        }
+    }
+    out.put(b")");
 }

@@ -255,6 +255,8 @@ codes! {
     UidRequired = "UIDREQUIRED",
     /// A temporary failure: try again later.
     TempFail = "TEMPFAIL",
+    /// None of the comparators is available.
+    BadComparator = "BADCOMPARATOR",
     /// Access control cannot be evaluated.
     UnknownRight = "UNKNOWN-RIGHT",
 }
@@ -291,6 +293,16 @@ pub enum ResponseCode<'i> {
     HighestModSeq(u64),
     /// `MAILBOXID (id)` (RFC 8474)
     MailboxId(IString<'i>),
+    /// `INPROGRESS [(tag progress goal)]` (RFC 9585): a command is still being processed.
+    InProgress(Progress<'i>),
+    /// `MESSAGELIMIT n [uid]` (RFC 9738): the server has processed no more than this many messages, the largest UIDs
+    /// first. The lowest UID that it has processed follows.
+    MessageLimit {
+        /// The limit.
+        limit: u32,
+        /// The lowest UID that was processed.
+        lowest_uid: Option<NonZeroU32>,
+    },
     /// `METADATA LONGENTRIES n` (RFC 5464): a value of this size in bytes was left out.
     MetadataLongEntries(u32),
     /// `METADATA MAXSIZE n` (RFC 5464): the maximum size of a value in bytes.
@@ -326,6 +338,17 @@ pub enum ResponseCode<'i> {
     },
 }
 
+/// How far a command has come (RFC 9585 §4). All values are hints: they can go down, and the goal can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress<'i> {
+    /// The command's tag.
+    pub tag: Option<IString<'i>>,
+    /// The number of items that were processed.
+    pub done: Option<u32>,
+    /// The number of items in total. Not sent without `done`.
+    pub goal: Option<NonZeroU32>,
+}
+
 impl<'i> ResponseCode<'i> {
     /// Returns the code's name on the wire, without its arguments: `UIDNEXT`, for example.
     #[must_use]
@@ -338,6 +361,8 @@ impl<'i> ResponseCode<'i> {
             Self::CopyUid { .. } => "COPYUID",
             Self::HighestModSeq(_) => "HIGHESTMODSEQ",
             Self::MailboxId(_) => "MAILBOXID",
+            Self::InProgress(_) => "INPROGRESS",
+            Self::MessageLimit { .. } => "MESSAGELIMIT",
             Self::MetadataLongEntries(_) => "METADATA LONGENTRIES",
             Self::MetadataMaxSize(_) => "METADATA MAXSIZE",
             Self::MetadataNoPrivate => "METADATA NOPRIVATE",
@@ -357,10 +382,12 @@ impl<'i> ResponseCode<'i> {
     }
 }
 
+owned_struct!(Progress { tag, done, goal });
+
 plain!(Condition, PlainCode);
 
 owned_struct!(StatusResponse { condition, code, text });
 
 owned_struct!(Text { 0 });
 
-owned_enum!(ResponseCode { Plain(a), AppendUid { uid_validity, uids }, BadCharset(a), BadEvent(a), Capability(a), CopyUid { uid_validity, source, target }, HighestModSeq(a), MailboxId(a), MetadataLongEntries(a), MetadataMaxSize(a), MetadataNoPrivate, MetadataTooMany, Modified(a), PermanentFlags(a), Referral(a), UidNext(a), UidValidity(a), Unseen(a), BadUrl(a), NoUpdate(a), UndefinedFilter(a), Other { name, argument } });
+owned_enum!(ResponseCode { Plain(a), AppendUid { uid_validity, uids }, BadCharset(a), BadEvent(a), Capability(a), CopyUid { uid_validity, source, target }, HighestModSeq(a), MailboxId(a), InProgress(a), MessageLimit { limit, lowest_uid }, MetadataLongEntries(a), MetadataMaxSize(a), MetadataNoPrivate, MetadataTooMany, Modified(a), PermanentFlags(a), Referral(a), UidNext(a), UidValidity(a), Unseen(a), BadUrl(a), NoUpdate(a), UndefinedFilter(a), Other { name, argument } });

@@ -5,7 +5,7 @@ use crate::flags::parse::flag_perm_list;
 use crate::grammar::characters::is_atom_char;
 use crate::grammar::lazy_list::{LazyList, one_or_more};
 use crate::grammar::number::{mod_sequence_value, number, nz_number};
-use crate::grammar::primitive::{atom, byte, close, open, sp, spaces, taken, taken_len};
+use crate::grammar::primitive::{atom, byte, close, nil, open, sp, spaces, taken, taken_len};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::{astring, quoted};
@@ -13,7 +13,7 @@ use crate::grammar::value::object_id;
 use crate::grammar::{Context, Parsed, expected};
 use crate::numbers::parse::known_sequence_set;
 use crate::search_key::parse::filter_name;
-use crate::status_response::{Condition, PlainCode, ResponseCode, StatusResponse, Text};
+use crate::status_response::{Condition, PlainCode, Progress, ResponseCode, StatusResponse, Text};
 use core::num::NonZeroU32;
 use memchr::memchr2;
 
@@ -150,6 +150,8 @@ fn resp_text_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>>
         10 if is(b"CAPABILITY") => {
             capabilities(rest, cx).map(|(rest, list)| (rest, ResponseCode::Capability(list)))
         }
+        10 if is(b"INPROGRESS") => in_progress(rest, cx),
+        12 if is(b"MESSAGELIMIT") => message_limit(rest, cx),
         10 if is(b"BADCHARSET") => badcharset(rest, cx),
         11 if is(b"UIDVALIDITY") => one(rest, cx, nz_number, ResponseCode::UidValidity),
         13 if is(b"HIGHESTMODSEQ") => one(rest, cx, mod_sequence_value, ResponseCode::HighestModSeq),
@@ -240,6 +242,43 @@ fn metadata<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
         return Ok((rest, ResponseCode::MetadataNoPrivate));
     }
     expected(behind, "LONGENTRIES, MAXSIZE, TOOMANY or NOPRIVATE")
+}
+
+/// `"INPROGRESS" [SP "(" (quoted / nil) SP (number SP (nz-number / nil) / nil SP nil) ")"]`
+fn in_progress<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
+    if i.first() == Some(&b']') {
+        return Ok((i, ResponseCode::InProgress(Progress::default())));
+    }
+    let (rest, ()) = open(sp(i, cx)?.0, cx)?;
+    let (rest, tag) = match nil(rest) {
+        Ok((rest, ())) => (rest, None),
+        Err(_) => quoted(rest, cx).map(|(rest, tag)| (rest, Some(tag)))?,
+    };
+    let (behind_tag, ()) = sp(rest, cx)?;
+    let (rest, done) = match nil(behind_tag) {
+        Ok((rest, ())) => (rest, None),
+        Err(_) => number(behind_tag, cx).map(|(rest, done)| (rest, Some(done)))?,
+    };
+    let (behind_done, ()) = sp(rest, cx)?;
+    let (rest, goal) = match nil(behind_done) {
+        Ok((rest, ())) => (rest, None),
+        Err(_) if done.is_none() => return expected(behind_done, "NIL"),
+        Err(_) => nz_number(behind_done, cx).map(|(rest, goal)| (rest, NonZeroU32::new(goal)))?,
+    };
+    let (rest, ()) = close(rest, cx)?;
+    Ok((rest, ResponseCode::InProgress(Progress { tag, done, goal })))
+}
+
+/// `"MESSAGELIMIT" SP nz-number [SP nz-number]`
+fn message_limit<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
+    let (rest, limit) = nz_number(sp(i, cx)?.0, cx)?;
+    let (rest, lowest_uid) = match rest {
+        [b' ', digits @ ..] if digits.first().is_some_and(u8::is_ascii_digit) => {
+            nz_number(digits, cx).map(|(rest, uid)| (rest, NonZeroU32::new(uid)))?
+        }
+        _ => (rest, None),
+    };
+    Ok((rest, ResponseCode::MessageLimit { limit, lowest_uid }))
 }
 
 /// `"(" event-name *(SP event-name) ")"`
