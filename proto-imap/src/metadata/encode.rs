@@ -74,7 +74,7 @@ impl<S: CommandSink> Writer<'_, S> {
         })
     }
 
-    /// `"~{" number64 ["+"] "}" CRLF *OCTET`
+    /// `"~{" number64 ["+"] "}" CRLF` and the bytes
     fn literal8(&mut self, bytes: &[u8]) {
         let sync = self.options.literals.sync(bytes.len() as u64);
         self.put(b"~");
