@@ -112,6 +112,7 @@ mod status_response;
 mod store;
 mod tag;
 mod thread;
+mod uid_only;
 mod vanished;
 
 pub use config::{Config, NonSyncLiterals, SaslIr, Waits};

@@ -22,5 +22,5 @@ pub(crate) mod search {
 /// FETCH responses, parsed item by item, so that the contents of sections can be streamed.
 pub mod fetch {
     pub(crate) use crate::fetch::parse::plain_start;
-    pub use crate::fetch::parse::{ItemPosition, ParsedItem, next_item, start};
+    pub use crate::fetch::parse::{ItemPosition, ParsedItem, next_item, start, uid_start};
 }

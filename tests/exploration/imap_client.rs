@@ -488,7 +488,11 @@ fn record_event(event: Option<Event<'_>>, record: &mut Record) -> Option<Option<
             }
             (outcome.id(), *outcome.status())
         }
-        Event::Data(_) | Event::FetchStart { .. } | Event::AppendReady(_) | Event::Idling(_) => {
+        Event::Data(_)
+        | Event::FetchStart { .. }
+        | Event::UidFetchStart { .. }
+        | Event::AppendReady(_)
+        | Event::Idling(_) => {
             record.entries.push(Entry::RequiresTls("mailbox data"));
             return Some(None);
         }

@@ -257,7 +257,7 @@ impl Application {
             record.event(&(outcome.id(), outcome.status(), outcome.reason()));
         }
         match event {
-            Event::Data(_) | Event::FetchStart { .. } => {
+            Event::Data(_) | Event::FetchStart { .. } | Event::UidFetchStart { .. } => {
                 record.entries.push(Entry::RequiresTls("data"));
                 if self.choices.pick(4) == 1 {
                     done(client, tx, record);

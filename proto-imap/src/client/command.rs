@@ -5,12 +5,13 @@ use proto_mail::{Error, Misuse, SendBuffer};
 use super::command_id::CommandId;
 use super::compression::Compression;
 use super::outgoing::{OutgoingCommand, OutgoingLine};
-use super::session::{Phase, Session};
+use super::session::{Numbering, Phase, Session};
 use crate::encode::{self, ArgumentFault, CommandBuffer, InvalidArgument, LiteralMode, Options};
 use crate::required_capabilities::is_offered;
 use crate::state::{Allowed, Effect, State};
 use crate::types::CommandName;
 use crate::types::{Command, Tag};
+use crate::uid_only::{names_sequence_numbers, uses_sequence_numbers};
 
 impl Session {
     /// Sends a command of the application.
@@ -33,6 +34,9 @@ impl Session {
         if !is_offered(command, self.names, |capability| self.offers(capability)) {
             return Err(Misuse::NotOffered.into());
         }
+        if self.numbering == Numbering::UidOnly && names_sequence_numbers(command) {
+            return Err(Misuse::WrongState.into());
+        }
         self.done(tx)?;
         let command = OutgoingCommand::Application(Effect::of(name));
         self.submit(id, command, OutgoingLine::public(bytes, pauses), tx);
@@ -48,6 +52,9 @@ impl Session {
         };
         let harmless = matches!(name, CommandName::Capability | CommandName::Noop | CommandName::Logout);
         if self.hides_untrusted_data() && !harmless {
+            return Err(Misuse::WrongState.into());
+        }
+        if self.numbering == Numbering::UidOnly && uses_sequence_numbers(name) {
             return Err(Misuse::WrongState.into());
         }
         // No credentials are compressed, so a compressed session keeps its login.

@@ -32,6 +32,11 @@ pub enum Event<'i> {
         /// The message's sequence number.
         sequence: u32,
     },
+    /// The data of the message with this UID follow, after the server has enabled UIDONLY (RFC 9586).
+    UidFetchStart {
+        /// The message's UID.
+        uid: u32,
+    },
     /// One item of the message's data. Never the contents of a section.
     FetchItem(FetchItem<'i>),
     /// The contents of a section follow, in chunks.

@@ -17,26 +17,29 @@ impl Session {
     /// announced at its end. Returns whether it is a FETCH response.
     pub(super) fn begin_fetch(&mut self, len: usize, body: Option<u64>, rx: &RecvBuffer) -> bool {
         let bytes = rx.bytes().get(..len).unwrap_or_default();
-        let Some((sequence, at)) = self.fetch_start(bytes) else { return false };
-        let (stage, visibility) = if self.shows_fetch() {
-            (Stage::Start(sequence), Visibility::All)
-        } else {
-            (Stage::Skip, Visibility::Hidden)
-        };
+        let Some((start, at)) = self.fetch_start(bytes) else { return false };
+        let (stage, visibility) =
+            if self.shows_fetch() { (start, Visibility::All) } else { (Stage::Skip, Visibility::Hidden) };
         let place = ItemPosition::First;
         self.reader.input = Input::Fetch(FetchReader { stage, at, end: len, body, place, visibility });
         self.step_done();
         true
     }
 
-    /// Parses the beginning of a FETCH response. Returns the sequence number and the offset of the first item.
-    fn fetch_start(&self, bytes: &[u8]) -> Option<(u32, usize)> {
+    /// Parses the beginning of a FETCH or UIDFETCH response. Returns the first stage and the offset of the first item.
+    fn fetch_start(&self, bytes: &[u8]) -> Option<(Stage, usize)> {
         let plain = fetch::plain_start(bytes);
         if plain.is_none() && !may_be_fetch(bytes) {
             return None;
         }
         self.context.repairs.begin();
-        plain.or_else(|| fetch::start(bytes, &self.context).ok())
+        if let Some((sequence, at)) = plain {
+            return Some((Stage::Start(sequence), at));
+        }
+        match fetch::start(bytes, &self.context) {
+            Ok((sequence, at)) => Some((Stage::Start(sequence), at)),
+            Err(_) => fetch::uid_start(bytes, &self.context).ok().map(|(uid, at)| (Stage::UidStart(uid), at)),
+        }
     }
 
     /// Returns whether the application sees a FETCH response that arrives now.
@@ -78,7 +81,9 @@ impl Session {
     #[inline]
     pub(super) fn fetch_step(&mut self, rx: &mut RecvBuffer) -> Result<ReaderStep, Error> {
         match &self.reader.input {
-            Input::Fetch(FetchReader { stage: Stage::Start(_), .. }) => Ok(ReaderStep::Event),
+            Input::Fetch(FetchReader { stage: Stage::Start(_) | Stage::UidStart(_), .. }) => {
+                Ok(ReaderStep::Event)
+            }
             Input::Fetch(fetch) if fetch.is_at_item(rx) => Ok(ReaderStep::Event),
             _ => self.other_step(rx),
         }
@@ -167,6 +172,10 @@ impl Session {
                 fetch.stage = Stage::Items;
                 Event::FetchStart { sequence }
             }
+            Stage::UidStart(uid) => {
+                fetch.stage = Stage::Items;
+                Event::UidFetchStart { uid }
+            }
             Stage::Items => fetch.item(rx.bytes(), borrowed, &self.context),
             _ => fetch.other_event(rx.bytes(), borrowed),
         }
@@ -216,6 +225,7 @@ impl FetchReader {
                 Event::BodyChunk(bytes.get(..len).unwrap_or_default())
             }
             Stage::Start(_)
+            | Stage::UidStart(_)
             | Stage::Items
             | Stage::Skip
             | Stage::SkipBody(_)
@@ -285,7 +295,8 @@ fn may_be_fetch(bytes: &[u8]) -> bool {
     let rest = rest.trim_ascii_start();
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'-').count();
     let word = rest.get(digits..).unwrap_or_default().trim_ascii_start();
-    digits > 0 && word.get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"FETCH"))
+    let begins = |name: &[u8]| word.get(..name.len()).is_some_and(|word| word.eq_ignore_ascii_case(name));
+    digits > 0 && (begins(b"FETCH") || begins(b"UIDFETCH"))
 }
 
 fn at_most(held: usize, left: u64) -> usize {

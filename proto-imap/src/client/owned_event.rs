@@ -28,6 +28,11 @@ pub enum OwnedEvent {
         /// The message's sequence number.
         sequence: u32,
     },
+    /// See [`Event::UidFetchStart`].
+    UidFetchStart {
+        /// The message's UID.
+        uid: u32,
+    },
     /// See [`Event::FetchItem`].
     FetchItem(Owned<FetchItem<'static>>),
     /// See [`Event::BodyStart`].
@@ -113,6 +118,7 @@ impl Event<'_> {
             Self::Status(status) => OwnedEvent::Status(status.into_owned()),
             Self::Data(data) => OwnedEvent::Data(data.into_owned()),
             Self::FetchStart { sequence } => OwnedEvent::FetchStart { sequence },
+            Self::UidFetchStart { uid } => OwnedEvent::UidFetchStart { uid },
             Self::FetchItem(item) => OwnedEvent::FetchItem(item.into_owned()),
             Self::BodyStart { section, origin, size } => {
                 OwnedEvent::BodyStart { section: section.into_owned(), origin, size }
@@ -144,6 +150,7 @@ impl OwnedEvent {
             Self::Status(status) => Event::Status(status.view()),
             Self::Data(data) => Event::Data(data.view()),
             Self::FetchStart { sequence } => Event::FetchStart { sequence: *sequence },
+            Self::UidFetchStart { uid } => Event::UidFetchStart { uid: *uid },
             Self::FetchItem(item) => Event::FetchItem(item.view()),
             Self::BodyStart { section, origin, size } => {
                 Event::BodyStart { section: section.view(), origin: *origin, size: *size }

@@ -78,6 +78,8 @@ pub(super) struct FetchReader {
 pub(super) enum Stage {
     /// The sequence number was read and not yet reported.
     Start(u32),
+    /// The UID of a UIDFETCH response was read and not yet reported.
+    UidStart(u32),
     /// The next item is expected.
     Items,
     /// A body that is a string in the frame; these bytes of it are to be reported.

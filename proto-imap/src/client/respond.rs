@@ -11,7 +11,7 @@ use super::command_id::CommandId;
 use super::compression::Compression;
 use super::event::{AuthOutcome, Event};
 use super::outgoing::{ActiveCommand, CommandKind};
-use super::session::{PendingEvent, Phase, Session};
+use super::session::{Numbering, PendingEvent, Phase, Session};
 use crate::parse::{self, Context};
 use crate::state::{Access, Effect, Outcome, State};
 use crate::types::{
@@ -133,6 +133,7 @@ impl Session {
                 | Untagged::Recent(_)
                 | Untagged::Expunge(_)
                 | Untagged::Fetch(_)
+                | Untagged::UidFetch { .. }
                 | Untagged::Flags(_)
                 | Untagged::Search(_)
                 | Untagged::Sort(_)
@@ -176,6 +177,11 @@ impl Session {
                 Event::Capabilities
             }
             Response::Untagged(data) => {
+                if let Untagged::Enabled(list) = data
+                    && list.has("UIDONLY")
+                {
+                    self.numbering = Numbering::UidOnly;
+                }
                 if let Untagged::Enabled(list) = data
                     && (list.has("IMAP4rev2") || list.has("UTF8=ACCEPT"))
                 {
@@ -301,6 +307,7 @@ impl Session {
             if state.is_authenticated() && next == State::NotAuthenticated {
                 self.capabilities = KnownCapabilities::Unknown;
                 self.names = NameEncoding::default();
+                self.numbering = Numbering::Any;
             }
             self.phase = if next == State::Logout { Phase::LoggedOut } else { Phase::Open(next) };
         }

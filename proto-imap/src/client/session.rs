@@ -68,6 +68,15 @@ impl PendingEvent {
     }
 }
 
+/// How a session names messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Numbering {
+    /// By sequence numbers and UIDs.
+    Any,
+    /// By UIDs only: the server has enabled UIDONLY (RFC 9586).
+    UidOnly,
+}
+
 /// A session from the connection to its end.
 pub(crate) struct Session {
     pub(super) config: Arc<Config>,
@@ -77,6 +86,8 @@ pub(crate) struct Session {
     pub(super) capabilities: KnownCapabilities,
     /// The encoding of mailbox names: UTF-8 after the server has agreed.
     pub(super) names: NameEncoding,
+    /// Whether commands may use sequence numbers.
+    pub(super) numbering: Numbering,
     pub(super) sasl: Sasl,
     pub(super) compression: Compression,
     pub(super) reader: Reader,
@@ -95,6 +106,7 @@ impl Session {
             commands: CommandQueue::new(),
             capabilities: KnownCapabilities::Unknown,
             names: NameEncoding::default(),
+            numbering: Numbering::Any,
             sasl: Sasl::new(proto_mail::sasl::SaslContext::cleartext()),
             compression: Compression::Off,
             reader: Reader::new(),
@@ -451,6 +463,7 @@ impl core::fmt::Debug for Session {
             commands,
             capabilities,
             names,
+            numbering,
             sasl,
             compression,
             reader,
@@ -464,6 +477,7 @@ impl core::fmt::Debug for Session {
             .field("commands", commands)
             .field("capabilities", capabilities)
             .field("names", names)
+            .field("numbering", numbering)
             .field("sasl", sasl)
             .field("compression", compression)
             .field("reader", reader)

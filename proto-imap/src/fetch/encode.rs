@@ -45,6 +45,15 @@ impl<'o, S: Sink + ?Sized> FetchWriter<'o, S> {
         Self { out, first: true }
     }
 
+    /// Starts a UIDFETCH response (RFC 9586) for the message with this UID, which must not be 0. It needs at least one
+    /// item.
+    pub fn start_uid(uid: u32, out: &'o mut S) -> Self {
+        out.put(b"* ");
+        number(uid.max(1).into(), out);
+        out.put(b" UIDFETCH (");
+        Self { out, first: true }
+    }
+
     /// Continues a response after the bytes of a literal.
     pub const fn resume(out: &'o mut S) -> Self {
         Self { out, first: false }

@@ -3,7 +3,7 @@
 //! A framer finds the announcement of a literal at the end of a line. It must know whether the literal is a string of
 //! an envelope, to be buffered, or the contents of a section, to be streamed. The place decides, not the size.
 
-use crate::fetch::parse::start;
+use crate::fetch::parse::{start, uid_start};
 use crate::grammar::Context;
 use crate::grammar::repair::Strictness;
 use crate::grammar::string::parse::{literal_size, quoted};
@@ -42,7 +42,7 @@ impl LiteralScan {
     pub fn is_section_contents(&mut self, frame: &[u8], reading: Strictness) -> bool {
         let cx = Context::new(reading);
         if self.at == 0 && self.depth == 0 {
-            match start(frame, &cx) {
+            match start(frame, &cx).or_else(|_| uid_start(frame, &cx)) {
                 Ok((_, offset)) => (self.at, self.token, self.depth) = (offset, offset, 1),
                 Err(_) => self.no_fetch = true,
             }

@@ -93,15 +93,32 @@ pub(crate) fn plain_start(frame: &[u8]) -> Option<(u32, usize)> {
     plain.then_some((sequence, digits + b"*  FETCH (".len()))
 }
 
+/// Parses the beginning of a UIDFETCH response (RFC 9586): `"*" SP uniqueid SP "UIDFETCH" SP "("`.
+///
+/// Returns the message's UID and the number of bytes parsed; the first item starts there. *Tolerant*: UID 0.
+///
+/// # Errors
+/// [`Unparsed`] if `frame` is not a UIDFETCH response.
+pub fn uid_start<'i>(frame: &'i [u8], cx: &Context) -> Result<(u32, usize), Unparsed<'i>> {
+    match numbered_start(frame, b"UIDFETCH", "UIDFETCH", cx) {
+        Ok((rest, uid)) => Ok((uid, frame.len() - rest.len())),
+        Err(error) => Err(Unparsed::new(frame, error)),
+    }
+}
+
 fn message_start<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
+    numbered_start(i, b"FETCH", "FETCH", cx)
+}
+
+fn numbered_start<'i>(i: &'i [u8], name: &[u8], what: &'static str, cx: &Context) -> Parsed<'i, u32> {
     let (rest, ()) = byte(i, b'*', "an asterisk")?;
     let (rest, ()) = sp(rest, cx)?;
     if !rest.first().is_some_and(u8::is_ascii_digit) {
-        return expected(rest, "a sequence number");
+        return expected(rest, "the number of a message");
     }
     let (rest, sequence) = nz_number(rest, cx)?;
     let (rest, ()) = sp(rest, cx)?;
-    let (rest, ()) = word(rest, b"FETCH", "FETCH")?;
+    let (rest, ()) = word(rest, name, what)?;
     let (rest, ()) = sp(rest, cx)?;
     let (rest, ()) = byte(rest, b'(', "an opening parenthesis")?;
     Ok((rest, sequence))

@@ -68,6 +68,14 @@ pub(crate) fn untagged(data: &Untagged<'_>, out: &mut (impl Sink + ?Sized)) {
         writer.end();
         return;
     }
+    if let Untagged::UidFetch { uid, items } = data {
+        let mut writer = FetchWriter::start_uid(*uid, out);
+        for item in *items {
+            writer.item(&item);
+        }
+        writer.end();
+        return;
+    }
     out.put(b"* ");
     response_data(data, out);
     out.put(b"\r\n");
@@ -84,6 +92,9 @@ fn can_be_written(data: &Untagged<'_>) -> bool {
         Untagged::Capability(list) => !list.is_empty(),
         Untagged::Fetch(fetch) => {
             fetch.sequence > 0 && fetch.items.iter().any(|item| crate::fetch::encode::can_be_written(&item))
+        }
+        Untagged::UidFetch { uid, items } => {
+            *uid > 0 && items.iter().any(|item| crate::fetch::encode::can_be_written(&item))
         }
         Untagged::Metadata(metadata) => crate::metadata::encode::can_be_written(metadata),
         Untagged::Language(tags) => !tags.is_empty(),
@@ -186,7 +197,7 @@ fn response_data<S: Sink + ?Sized>(data: &Untagged<'_>, out: &mut S) {
             my_rights(value, out);
         }
         Untagged::Other { name, rest } => other(*name, *rest, out),
-        Untagged::Fetch(_) => {}
+        Untagged::Fetch(_) | Untagged::UidFetch { .. } => {}
     }
 }
 

@@ -5,7 +5,7 @@ pub(crate) mod parse;
 
 use crate::acl::{AclResponse, ListRightsResponse, MyRightsResponse};
 use crate::capability::CapabilityList;
-use crate::fetch::FetchResponse;
+use crate::fetch::{FetchItem, FetchResponse};
 use crate::flags::FlagList;
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::owned::{owned_enum, owned_struct};
@@ -100,6 +100,13 @@ pub enum Untagged<'i> {
     },
     /// `FETCH`: data of a message.
     Fetch(FetchResponse<'i>),
+    /// `UIDFETCH` (RFC 9586): data of the message with this UID, after `ENABLE UIDONLY`.
+    UidFetch {
+        /// The UID.
+        uid: u32,
+        /// The items.
+        items: LazyList<'i, FetchItem<'i>>,
+    },
     /// `QUOTA` (RFC 9208)
     Quota(Quota<'i>),
     /// `QUOTAROOT` (RFC 9208)
@@ -131,4 +138,4 @@ owned_enum!(Response { Continue(a), Untagged(a), Tagged { tag, status }, Unparse
 
 owned_struct!(ContinuationRequest { code, text });
 
-owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Thread(a), Esearch(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), Quota(a), QuotaRoot(a), Metadata(a), Acl(a), ListRights(a), MyRights(a), Language(a), Comparator(a), JmapAccess(a), Other { name, rest } });
+owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Thread(a), Esearch(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), UidFetch { uid, items }, Quota(a), QuotaRoot(a), Metadata(a), Acl(a), ListRights(a), MyRights(a), Language(a), Comparator(a), JmapAccess(a), Other { name, rest } });

@@ -60,7 +60,7 @@ fn whole_response<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
             tagged => tagged?,
         },
     };
-    if matches!(response, Response::Untagged(Untagged::Fetch(_))) {
+    if matches!(response, Response::Untagged(Untagged::Fetch(_) | Untagged::UidFetch { .. })) {
         return Ok((rest, response));
     }
     match crlf(rest, cx) {
@@ -214,6 +214,10 @@ fn numbered<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
         let (_, sequence) = nz_number(i, cx)?;
         let (rest, fetch) = msg_att(sp(rest, cx)?.0, sequence, cx)?;
         Ok((rest, Untagged::Fetch(fetch)))
+    } else if is(b"UIDFETCH") {
+        let (_, uid) = nz_number(i, cx)?;
+        let (rest, fetch) = msg_att(sp(rest, cx)?.0, uid, cx)?;
+        Ok((rest, Untagged::UidFetch { uid, items: fetch.items }))
     } else {
         let numbered = if name.is_empty() { name } else { taken(i, rest) };
         other(i, numbered, rest)

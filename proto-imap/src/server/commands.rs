@@ -18,6 +18,12 @@ use crate::required_capabilities::is_command_offered;
 use crate::state::{Allowed, Effect, State};
 use crate::types::Command;
 use crate::types::CommandName;
+use crate::uid_only::{names_sequence_numbers, uses_sequence_numbers};
+
+/// The capability of RFC 9586.
+pub(super) const UID_ONLY: &str = "UIDONLY";
+
+const UIDS_ONLY: &str = "the client has enabled UIDONLY: use UIDs";
 
 const SELECT_FIRST: &str = "select a mailbox first";
 
@@ -178,6 +184,9 @@ impl Session {
             }
             _ => {}
         }
+        if self.is_enabled(UID_ONLY) && uses_sequence_numbers(name) {
+            return Some(Refusal::no("BAD [UIDREQUIRED]", UIDS_ONLY));
+        }
         if allowed.holds_in(state) {
             return None;
         }
@@ -226,6 +235,16 @@ impl Session {
             CommandName::Capability | CommandName::Logout | CommandName::Idle | CommandName::Enable => {
                 self.own_command(len, rx, tx)
             }
+            CommandName::UidSearch
+            | CommandName::UidSort
+            | CommandName::UidThread
+            | CommandName::Esearch
+            | CommandName::Select
+            | CommandName::Examine
+                if self.is_enabled(UID_ONLY) && self.is_numbered(len, rx) =>
+            {
+                self.refuse_command(len, Refusal::no("BAD [UIDREQUIRED]", UIDS_ONLY), tx)
+            }
             _ if is_append(name) => Ok(Found::Append(len, None)),
             CommandName::Esearch if !self.state.is_selected() => {
                 let bytes = rx.bytes().get(..len).unwrap_or_default();
@@ -238,6 +257,12 @@ impl Session {
             }
             _ => Ok(Found::Command(len)),
         }
+    }
+
+    /// Returns whether this command uses sequence numbers.
+    fn is_numbered(&self, len: usize, rx: &RecvBuffer) -> bool {
+        let bytes = rx.bytes().get(..len).unwrap_or_default();
+        parse::command(bytes, &self.context).is_ok_and(|(_, command)| names_sequence_numbers(&command))
     }
 
     /// Handles COMPRESS. Bytes behind it could be meant as commands or as compressed data, so they end the session.

@@ -5,6 +5,7 @@
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
+use super::commands::UID_ONLY;
 use super::expunges::Expunges;
 use super::session::{Session, Turn};
 use crate::encode;
@@ -27,7 +28,15 @@ impl Session {
     /// Checks that these data may be sent now, and counts messages.
     fn check_data(&mut self, data: &Untagged<'_>) -> Result<(), Error> {
         let authenticated = self.state.is_authenticated();
+        let uid_only = self.is_enabled(UID_ONLY);
         match data {
+            Untagged::Expunge(_) | Untagged::Fetch(_) if uid_only => return Err(Misuse::WrongState.into()),
+            Untagged::UidFetch { uid, items } => {
+                self.check_uid(*uid)?;
+                if !items.iter().any(|item| can_be_written(&item)) {
+                    return Err(Misuse::InvalidArgument.into());
+                }
+            }
             Untagged::Exists(count) => {
                 let known = self.messages().ok_or(Misuse::WrongState)?;
                 if *count < *known {
@@ -98,6 +107,14 @@ impl Session {
     pub(super) fn check_sequence(&mut self, sequence: u32) -> Result<(), Error> {
         let known = *self.messages().ok_or(Misuse::WrongState)?;
         if sequence == 0 || sequence > known { Err(Misuse::InvalidArgument.into()) } else { Ok(()) }
+    }
+
+    /// Checks that a UIDFETCH response may name the message with this UID: only after ENABLE UIDONLY (RFC 9586).
+    pub(super) fn check_uid(&mut self, uid: u32) -> Result<(), Error> {
+        if !self.is_enabled(UID_ONLY) || self.messages().is_none() {
+            return Err(Misuse::WrongState.into());
+        }
+        if uid == 0 { Err(Misuse::InvalidArgument.into()) } else { Ok(()) }
     }
 
     fn forget_messages(&mut self, gone: u32) -> Result<(), Error> {

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use proto_mail::{Error, Misuse, SendBuffer};
 
+use super::commands::UID_ONLY;
 use super::session::Session;
 use super::unfinished::Unfinished;
 use crate::encode;
@@ -87,6 +88,7 @@ impl FetchWriter<'_> {
     fn write(&mut self, write: impl FnOnce(&mut encode::FetchWriter<'_, SendBuffer>)) {
         let mut writer = match self.session.unfinished {
             Unfinished::FetchBegun(sequence) => encode::FetchWriter::start(sequence, self.tx),
+            Unfinished::UidFetchBegun(uid) => encode::FetchWriter::start_uid(uid, self.tx),
             _ => encode::FetchWriter::resume(self.tx),
         };
         write(&mut writer);
@@ -99,8 +101,19 @@ impl Session {
     /// Starts a FETCH response.
     pub(super) fn begin_fetch(&mut self, sequence: u32) -> Result<(), Error> {
         self.may_write()?;
+        if self.is_enabled(UID_ONLY) {
+            return Err(Misuse::WrongState.into());
+        }
         self.check_sequence(sequence)?;
         self.unfinished = Unfinished::FetchBegun(sequence);
+        Ok(())
+    }
+
+    /// Starts a UIDFETCH response.
+    pub(super) fn begin_uid_fetch(&mut self, uid: u32) -> Result<(), Error> {
+        self.may_write()?;
+        self.check_uid(uid)?;
+        self.unfinished = Unfinished::UidFetchBegun(uid);
         Ok(())
     }
 
@@ -111,7 +124,7 @@ impl Session {
                 self.unfinished = Unfinished::FetchItems;
                 Ok(())
             }
-            Unfinished::FetchBegun(_) | Unfinished::FetchItems => Ok(()),
+            Unfinished::FetchBegun(_) | Unfinished::UidFetchBegun(_) | Unfinished::FetchItems => Ok(()),
             Unfinished::Body(_) => Err(Misuse::WrongLength.into()),
             Unfinished::Nothing | Unfinished::Search(_) | Unfinished::Thread(_) => {
                 Err(Misuse::WrongState.into())
@@ -133,6 +146,7 @@ impl Session {
         match self.unfinished {
             Unfinished::Nothing => Ok(()),
             Unfinished::FetchBegun(_)
+            | Unfinished::UidFetchBegun(_)
             | Unfinished::FetchItems
             | Unfinished::Body(_)
             | Unfinished::Search(_)

@@ -225,6 +225,19 @@ impl<C: Channel> Server<C> {
         Ok(FetchWriter { session, tx })
     }
 
+    /// Starts a UIDFETCH response for the message with this UID, after the client has enabled UIDONLY (RFC 9586). The
+    /// application then writes VANISHED instead of EXPUNGE as well.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) if no mailbox is selected or the client has not enabled
+    /// UIDONLY; [`Misuse::InvalidArgument`](proto_mail::Misuse::InvalidArgument) for UID 0;
+    /// [`Misuse::WrongLength`](proto_mail::Misuse::WrongLength) if another response is not finished.
+    pub fn uid_fetch<'a>(&'a mut self, uid: u32, tx: &'a mut SendBuffer) -> Result<FetchWriter<'a>, Error> {
+        let session = self.core.session()?;
+        session.begin_uid_fetch(uid)?;
+        Ok(FetchWriter { session, tx })
+    }
+
     /// Writes the next bytes of a body that [`FetchWriter::stream_body`] has started. Returns how many are still
     /// missing.
     ///

@@ -9,6 +9,8 @@ pub(super) enum Unfinished {
     Nothing,
     /// A FETCH response for this message; nothing was written yet.
     FetchBegun(u32),
+    /// A UIDFETCH response for this UID; nothing was written yet.
+    UidFetchBegun(u32),
     /// A FETCH response, after an item.
     FetchItems,
     /// A body in a FETCH response; this many of its bytes are missing.
