@@ -1,5 +1,6 @@
 //! Small extensions in both roles: INPROGRESS, MESSAGELIMIT, JMAPACCESS, LANGUAGE, I18NLEVEL and MAILBOX-REFERRALS (RFC 2193,
-//! 5255, 9585, 9698, 9738); and the capabilities that a client ignores.
+//! 5255, 9585, 9698, 9738); the capabilities that a client ignores, and raw commands
+//! with literals.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
 mod common;
@@ -17,8 +18,8 @@ use proto_imap::encode::{self, CommandBuffer, Options};
 use proto_imap::parse::{self, Context};
 use proto_imap::server::{Event, Server};
 use proto_imap::types::{
-    Command, ComparatorResponse, Condition, IString, LazyList, LsubCommand, MailboxName, Progress, Response,
-    ResponseCode, StatusResponse, Tag, Text, Untagged,
+    Command, ComparatorResponse, Condition, IString, InvalidCommand, LazyList, LsubCommand, MailboxName,
+    Progress, RawCommand, Response, ResponseCode, StatusResponse, Tag, Text, Untagged,
 };
 use proto_mail::{AuthVerdict, Error, Misuse, RecvBuffer, Secure, SendBuffer};
 
@@ -250,4 +251,43 @@ fn hidden_capabilities_are_not_offered() {
     }
     let (client, ..) = hiding(&[], &format!("* PREAUTH [{LISTED}] x\r\n"));
     assert!(client.capabilities().unwrap().has("JMAPACCESS"), "nothing is hidden by default");
+}
+
+#[test]
+fn a_raw_command_has_literals() {
+    let bytes = b"X-NOTE {3+}\r\na\r\n (~{2}\r\n\0) x)";
+    let command = Command::Raw(RawCommand::with_literals(bytes).unwrap());
+    let mut talk = Talk::greeted("PREAUTH", "");
+    talk.send(&command);
+    assert_eq!(talk.said(), "M1 X-NOTE {3}\r\n");
+    talk.hear("+ go on\r\n").unwrap();
+    assert_eq!(talk.said(), "a\r\n (~{2}\r\n");
+    talk.hear("+ go on\r\n").unwrap();
+    assert_eq!(talk.said(), "\0) x)\r\n");
+    let mut talk = Talk::greeted("PREAUTH", "LITERAL+");
+    talk.send(&command);
+    let sent = talk.said();
+    assert_eq!(sent, "M1 X-NOTE {3+}\r\na\r\n (~{2+}\r\n\0) x)\r\n");
+    // A server keeps the command with its literals, and a client can pass it on.
+    let (_, read) = parse::command(sent.as_bytes(), &Context::strict()).unwrap();
+    let Command::Raw(raw) = read else { panic!("{read:?}") };
+    let passed_on = [raw.raw_name(), raw.arguments()].concat();
+    assert!(RawCommand::with_literals(&passed_on).is_ok());
+    for (bad, fault) in [
+        (&b""[..], InvalidCommand::Name),
+        (b"(x", InvalidCommand::Name),
+        (b"X\r\nA NOOP", InvalidCommand::Name),
+        (b"X a\r\nA NOOP", InvalidCommand::ForbiddenByte),
+        (b"X {1}\r\na\r\nA NOOP", InvalidCommand::ForbiddenByte),
+        (b"X {1}\r\n\0", InvalidCommand::ForbiddenByte),
+        (b"X \n{1}\r\na", InvalidCommand::ForbiddenByte),
+        (b"X {2}\r\na", InvalidCommand::Literal),
+        (b"X {2}", InvalidCommand::Literal),
+        (b"X {1}\r\na {2+}", InvalidCommand::Literal),
+        (b"X {99999999999999999999}\r\na", InvalidCommand::ForbiddenByte),
+        (b"LOGIN {1}\r\na {1}\r\nb", InvalidCommand::HasItsOwn),
+        (b"AUTHENTICATE X", InvalidCommand::HasItsOwn),
+    ] {
+        assert_eq!(RawCommand::with_literals(bad), Err(fault), "{}", bad.escape_ascii());
+    }
 }

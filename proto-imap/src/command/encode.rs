@@ -1,6 +1,7 @@
 //! The table of command encoders: it maps each command to the function that writes its arguments.
 
 use crate::command::Command;
+use crate::command::raw::RawPiece;
 use crate::copy::CopyCommand;
 use crate::fetch_command::FetchModifier;
 use crate::grammar::command_writer::{
@@ -42,11 +43,17 @@ impl<S: CommandSink> Writer<'_, S> {
         let name = command.name();
         if let Command::Raw(raw) = command {
             self.atom("command", raw.raw_name())?;
-            if memchr::memchr3(b'\r', b'\n', 0, raw.arguments()).is_some() {
-                return fault("raw command", ArgumentFault::ForbiddenByte);
+            let mut pieces = raw.pieces();
+            for RawPiece { text, literal } in pieces.by_ref() {
+                self.put(text);
+                if let Some(literal) = literal {
+                    self.literal(literal);
+                }
             }
-            self.put(raw.arguments());
-            return Ok(());
+            return match pieces.fault {
+                Some(_) => fault("raw command", ArgumentFault::ForbiddenByte),
+                None => Ok(()),
+            };
         }
         self.put(name.as_str().as_bytes());
         match command {

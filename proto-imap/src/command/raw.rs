@@ -2,7 +2,7 @@
 
 use crate::command_name::{CommandName, known_name};
 use crate::frame;
-use crate::frame::LineEnd;
+use crate::frame::{Binary, LineEnd};
 use crate::grammar::characters::is_atom_char;
 use crate::grammar::owned::owned_struct;
 use core::fmt;
@@ -30,7 +30,8 @@ pub enum InvalidCommand {
     Name,
     /// The text contains CR, LF or NUL.
     ForbiddenByte,
-    /// The text ends with the announcement of a literal, so the server would take the next command for the literal.
+    /// The text ends with the announcement of a literal, so the server would take the next command for the literal. Or a
+    /// literal is shorter than announced.
     Literal,
     /// The command changes the session's state, takes credentials or streams data: use the machine's method for it.
     HasItsOwn,
@@ -40,8 +41,8 @@ impl fmt::Display for InvalidCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Name => "a raw command begins with its name, an atom",
-            Self::ForbiddenByte => "a raw command is one line: no CR, no LF, no NUL",
-            Self::Literal => "a raw command cannot end with the announcement of a literal: quote the string",
+            Self::ForbiddenByte => "a raw command is one line apart from its literals: no CR, no LF, no NUL",
+            Self::Literal => "a raw command cannot end with the announcement of a literal: add its bytes, or quote the string",
             Self::HasItsOwn => "this command has no raw form: use its variant, or the client's method for it",
         })
     }
@@ -73,6 +74,43 @@ impl<'i> RawCommand<'i> {
         }
         let raw = Self { name, arguments };
         if raw.has_its_own() { Err(InvalidCommand::HasItsOwn) } else { Ok(raw) }
+    }
+
+    /// Creates a command with literals from its bytes without the tag and the last line end. Each literal is written as on
+    /// the wire: its announcement at the end of a line (`{5}`, `{5+}` or `~{5}`), CRLF, and as many bytes.
+    ///
+    /// The client writes the announcements anew, so that it waits for the server where it must.
+    ///
+    /// ```
+    /// use proto_imap::types::RawCommand;
+    /// let command = RawCommand::with_literals(b"X-NOTE INBOX {3}\r\na\"b").unwrap();
+    /// assert_eq!(command.arguments(), b" INBOX {3}\r\na\"b");
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidCommand`] is the rule that the bytes violate. A NUL is allowed only in a literal that is announced with
+    /// `~`.
+    pub fn with_literals(bytes: &'i [u8]) -> Result<Self, InvalidCommand> {
+        let end = bytes.iter().position(|byte| !is_atom_char(*byte)).unwrap_or(bytes.len());
+        let (name, arguments) = bytes.split_at(end);
+        if name.is_empty() || !matches!(arguments.first(), None | Some(b' ')) {
+            return Err(InvalidCommand::Name);
+        }
+        let raw = Self { name, arguments };
+        if raw.has_its_own() {
+            return Err(InvalidCommand::HasItsOwn);
+        }
+        let mut pieces = raw.pieces();
+        pieces.by_ref().for_each(drop);
+        match pieces.fault {
+            Some(fault) => Err(fault),
+            None => Ok(raw),
+        }
+    }
+
+    /// Returns the arguments in pieces: text, and the literal that its end announces.
+    pub(crate) const fn pieces(&self) -> RawPieces<'i> {
+        RawPieces { rest: Some(self.arguments), fault: None }
     }
 
     pub(crate) const fn wire(name: &'i [u8], arguments: &'i [u8]) -> Self {
@@ -117,6 +155,69 @@ impl<'i> RawCommand<'i> {
     #[must_use]
     pub const fn arguments(&self) -> &'i [u8] {
         self.arguments
+    }
+}
+
+/// A piece of a raw command's arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RawPiece<'i> {
+    /// The text before the announcement, with the `~` of a literal8.
+    pub(crate) text: &'i [u8],
+    /// The bytes of the literal; `None` in the last piece.
+    pub(crate) literal: Option<&'i [u8]>,
+}
+
+/// An iterator over the pieces of a raw command's arguments. It ends early if they are invalid.
+#[derive(Debug, Clone)]
+pub(crate) struct RawPieces<'i> {
+    rest: Option<&'i [u8]>,
+    /// Why it has ended early.
+    pub(crate) fault: Option<InvalidCommand>,
+}
+
+impl<'i> RawPieces<'i> {
+    fn piece(&mut self, rest: &'i [u8]) -> Result<RawPiece<'i>, InvalidCommand> {
+        let Some(end) = memchr::memmem::find(rest, b"\r\n") else {
+            if frame::ending(rest) != LineEnd::Plain {
+                return Err(InvalidCommand::Literal);
+            }
+            return if frame::has_forbidden(rest) {
+                Err(InvalidCommand::ForbiddenByte)
+            } else {
+                Ok(RawPiece { text: rest, literal: None })
+            };
+        };
+        let (line, behind) = rest.split_at(end);
+        let LineEnd::Literal(announced) = frame::ending(line) else {
+            return Err(InvalidCommand::ForbiddenByte);
+        };
+        let text = line.get(..memchr::memrchr(b'{', line).unwrap_or(0)).unwrap_or_default();
+        let size = usize::try_from(announced.size).map_err(|_| InvalidCommand::Literal)?;
+        let (literal, rest) = behind
+            .get(2..)
+            .and_then(|behind| behind.split_at_checked(size))
+            .ok_or(InvalidCommand::Literal)?;
+        let has_nul = memchr::memchr(0, literal).is_some();
+        if frame::has_forbidden(text) || (has_nul && announced.binary == Binary::No) {
+            return Err(InvalidCommand::ForbiddenByte);
+        }
+        self.rest = Some(rest);
+        Ok(RawPiece { text, literal: Some(literal) })
+    }
+}
+
+impl<'i> Iterator for RawPieces<'i> {
+    type Item = RawPiece<'i>;
+
+    fn next(&mut self) -> Option<RawPiece<'i>> {
+        let rest = self.rest.take()?;
+        match self.piece(rest) {
+            Ok(piece) => Some(piece),
+            Err(fault) => {
+                self.fault = Some(fault);
+                None
+            }
+        }
     }
 }
 

@@ -250,11 +250,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
         if quotable {
             self.quoted(bytes);
         } else {
-            self.literal_header(bytes.len() as u64, self.options.literals.sync(bytes.len() as u64));
-            if self.options.literals.sync(bytes.len() as u64) == Sync::Synchronising {
-                self.out.pause();
-            }
-            self.put(bytes);
+            self.literal(bytes);
         }
         Ok(())
     }
@@ -272,6 +268,16 @@ impl<'s, S: CommandSink> Writer<'s, S> {
         }
         self.put(rest);
         self.put(b"\"");
+    }
+
+    /// `"{" number64 ["+"] "}" CRLF *CHAR8`
+    pub(crate) fn literal(&mut self, bytes: &[u8]) {
+        let sync = self.options.literals.sync(bytes.len() as u64);
+        self.literal_header(bytes.len() as u64, sync);
+        if sync == Sync::Synchronising {
+            self.out.pause();
+        }
+        self.put(bytes);
     }
 
     /// `"{" number64 ["+"] "}" CRLF`

@@ -1,6 +1,5 @@
 //! Writes the commands and the response of METADATA.
 
-use crate::frame::Sync;
 use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written, fault};
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::sink::{Sink, parenthesised};
@@ -76,13 +75,8 @@ impl<S: CommandSink> Writer<'_, S> {
 
     /// `"~{" number64 ["+"] "}" CRLF` and the bytes
     fn literal8(&mut self, bytes: &[u8]) {
-        let sync = self.options.literals.sync(bytes.len() as u64);
         self.put(b"~");
-        self.literal_header(bytes.len() as u64, sync);
-        if sync == Sync::Synchronising {
-            self.out.pause();
-        }
-        self.put(bytes);
+        self.literal(bytes);
     }
 }
 
