@@ -3,8 +3,8 @@
 use proto_imap::parse;
 use proto_imap::types::{
     Address, BodyExtension, BodyStructure, ContextChange, DateTime, Envelope, FetchItem, IString, LazyList,
-    ListResponse, MailboxName, MailboxStatus, NameEncoding, NumberKind, Numbers, Parameters, PartContent,
-    Response, ResponseCode, SearchReturnData, Section, SectionItem, StatusItem, StatusResponse,
+    ListResponse, MailboxName, MailboxStatus, MetadataEntries, NameEncoding, NumberKind, Numbers, Parameters,
+    PartContent, Response, ResponseCode, SearchReturnData, Section, SectionItem, StatusItem, StatusResponse,
     ThreadMessage, Untagged, VanishedWhen,
 };
 use serde_json::{Map, Value, json};
@@ -125,10 +125,59 @@ fn describe(untagged: &Untagged<'_>) -> Value {
             "mailbox": mailbox(&quota.mailbox),
             "roots": quota.roots.iter().map(|root| string(&root)).collect::<Vec<_>>(),
         }),
+        Untagged::UidFetch { uid, items } => {
+            let items: Map<String, Value> = items.iter().map(|item| fetch_item(&item)).collect();
+            json!({ "event": "uidfetch", "uid": uid, "items": items })
+        }
+        Untagged::Metadata(metadata) => json!({
+            "event": "metadata",
+            "mailbox": mailbox(&metadata.mailbox),
+            "entries": metadata_entries(&metadata.entries),
+        }),
+        Untagged::Acl(acl) => {
+            let entries: Vec<_> = acl
+                .entries
+                .iter()
+                .map(|one| json!({ "identifier": string(&one.identifier), "rights": string(&one.rights.as_string()) }))
+                .collect();
+            json!({ "event": "acl", "mailbox": mailbox(&acl.mailbox), "entries": entries })
+        }
+        Untagged::ListRights(listed) => json!({
+            "event": "listrights",
+            "mailbox": mailbox(&listed.mailbox),
+            "identifier": string(&listed.identifier),
+            "required": string(&listed.required.as_string()),
+            "optional": listed.optional.iter().map(|one| string(&one.as_string())).collect::<Vec<_>>(),
+        }),
+        Untagged::MyRights(mine) => json!({
+            "event": "myrights", "mailbox": mailbox(&mine.mailbox), "rights": string(&mine.rights.as_string()),
+        }),
+        Untagged::Language(tags) => {
+            json!({ "event": "language", "languages": tags.iter().map(|tag| string(&tag)).collect::<Vec<_>>() })
+        }
+        Untagged::Comparator(found) => json!({
+            "event": "comparator",
+            "active": string(&found.active),
+            "matching": found.matching.iter().map(|one| string(&one)).collect::<Vec<_>>(),
+        }),
+        Untagged::JmapAccess(url) => json!({ "event": "jmapaccess", "url": string(url) }),
         Untagged::Other { name, rest } => {
             json!({ "event": "other", "name": string(name), "rest": string(rest) })
         }
         _ => json!({ "event": "other" }),
+    }
+}
+
+fn metadata_entries(entries: &MetadataEntries<'_>) -> Value {
+    match entries {
+        MetadataEntries::Values(values) => values
+            .iter()
+            .map(|entry| json!({ "name": string(&entry.name), "value": optional(entry.value.as_ref()) }))
+            .collect(),
+        MetadataEntries::Changed(names) => {
+            names.iter().map(|name| json!({ "name": string(&name) })).collect()
+        }
+        _ => Value::Null,
     }
 }
 
@@ -369,7 +418,16 @@ fn code(code: &ResponseCode<'_>) -> Value {
         ResponseCode::Other { name, argument } => {
             json!({ "name": string(name), "value": optional(argument.as_ref()) })
         }
-        _ => json!({ "name": "OTHER" }),
+        ResponseCode::BadEvent(events) => {
+            json!({ "name": "BADEVENT", "value": events.iter().map(|event| string(&event)).collect::<Vec<_>>() })
+        }
+        ResponseCode::InProgress(progress) => json!({
+            "name": "INPROGRESS", "tag": optional(progress.tag.as_ref()), "done": progress.done, "goal": progress.goal,
+        }),
+        ResponseCode::MessageLimit { limit, lowest_uid } => {
+            json!({ "name": "MESSAGELIMIT", "value": limit, "lowest_uid": lowest_uid })
+        }
+        code => json!({ "name": code.name() }),
     }
 }
 
@@ -426,6 +484,10 @@ mod tests {
         "* OK [COPYUID 1 2 3] a\r\n* OK [HIGHESTMODSEQ 7] a\r\n* OK [MAILBOXID (M1)] a\r\n",
         "* OK [METADATA LONGENTRIES 9] a\r\n* NO [METADATA MAXSIZE 9] a\r\n* OK [MODIFIED 7] a\r\n",
         "* OK [PERMANENTFLAGS (\\Seen \\*)] a\r\n* OK [REFERRAL imap://h/] a\r\n* OK [UIDNEXT 7] a\r\n",
+        "* NO [METADATA TOOMANY] a\r\n* NO [BADEVENT (FlagChange)] a\r\n* OK [INPROGRESS (\"t\" 1 2)] a\r\n",
+        "* OK [MESSAGELIMIT 9 7] a\r\n* METADATA a (/shared/c NIL)\r\n* METADATA a /shared/c\r\n* ACL a b lr\r\n",
+        "* LISTRIGHTS a b l r\r\n* MYRIGHTS a lr\r\n* LANGUAGE (DE)\r\n* COMPARATOR i;basic (x)\r\n",
+        "* JMAPACCESS \"u\"\r\n* 7 UIDFETCH (UID 7)\r\n",
         "* OK [UIDVALIDITY 7] a\r\n* OK [UNSEEN 7] a\r\n* NO [BADURL u] a\r\n* NO [X-NEW b] a\r\n",
         "* CAPABILITY IMAP4rev2\r\n* ENABLED CONDSTORE\r\n* ID (\"name\" \"x\" \"os\" NIL)\r\n",
         "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n",
