@@ -4,9 +4,8 @@ use std::{fmt, io};
 
 use proto_imap::types::{Condition, Owned, PlainCode, ResponseCode, StatusResponse};
 use proto_mail::{ErrorDetails, printable};
-use proto_smtp::types::Response;
+use proto_smtp::{client::Recipient, types::Response};
 
-use super::message::Report;
 use crate::{
     error::{CHECK_CREDENTIALS, Error, ErrorKind, write_with_hint},
     tls::error::TlsConfigError,
@@ -36,8 +35,23 @@ pub enum ClientError {
     /// A value cannot be used: an address, for example. Nothing was sent.
     Invalid(String),
     /// A message was not delivered to every recipient.
-    NotDelivered(Box<Report>),
+    NotDelivered(Box<Undelivered>),
 }
+
+/// A message that was not delivered to every recipient.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Undelivered {
+    /// The recipients that do not have the message, or may not have it, each with its outcome.
+    pub recipients: Vec<Recipient>,
+    /// The number of all recipients.
+    pub of: usize,
+    /// The error that ended the session, if one did.
+    pub error: Option<ClientError>,
+}
+
+/// How many recipients an error names.
+const SHOWN: usize = 3;
 
 impl ClientError {
     /// Returns the kind of the failure.
@@ -46,7 +60,7 @@ impl ClientError {
         match self {
             Self::Session(error) => error.kind(),
             Self::ImapLogin(_) => ErrorKind::Authentication,
-            Self::NotDelivered(report) => match report.error() {
+            Self::NotDelivered(undelivered) => match &undelivered.error {
                 Some(error) => error.kind(),
                 None => ErrorKind::Unavailable,
             },
@@ -67,7 +81,10 @@ impl ClientError {
             ),
             Self::Smtp(response) => response.is_transient(),
             Self::Interrupted => true,
-            Self::NotDelivered(report) => report.is_retryable(),
+            Self::NotDelivered(undelivered) => {
+                let recipients = &undelivered.recipients;
+                !recipients.is_empty() && recipients.iter().all(|one| one.outcome().is_retryable())
+            }
             Self::TooLarge(_) | Self::Invalid(_) | Self::ImapLogin(_) => false,
         }
     }
@@ -110,7 +127,7 @@ impl ClientError {
         match self {
             Self::Session(error) => error.hint(),
             Self::ImapLogin(_) => Some(CHECK_CREDENTIALS.to_owned()),
-            Self::NotDelivered(report) => report.error().and_then(Self::hint),
+            Self::NotDelivered(undelivered) => undelivered.error.as_ref().and_then(Self::hint),
             _ => None,
         }
     }
@@ -143,7 +160,22 @@ impl fmt::Display for ClientError {
             ),
             Self::TooLarge(limit) => write!(f, "the server's answer exceeds {limit} bytes"),
             Self::Invalid(what) => f.write_str(what),
-            Self::NotDelivered(report) => report.write_undelivered(f),
+            Self::NotDelivered(undelivered) => undelivered.fmt(f),
+        }
+    }
+}
+
+/// Names the first recipients.
+impl fmt::Display for Undelivered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, of) = (self.recipients.len(), self.of);
+        write!(f, "the message was not delivered to {count} of {of} recipients")?;
+        for one in self.recipients.iter().take(SHOWN) {
+            write!(f, "; {}", printable(&one.to_string()))?;
+        }
+        match &self.error {
+            Some(error) => write!(f, "; {error}"),
+            None => Ok(()),
         }
     }
 }

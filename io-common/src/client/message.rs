@@ -1,15 +1,13 @@
 //! A message on its way to an SMTP server, and its outcome.
 
-use std::fmt;
-
 use bytes::Bytes;
-use proto_mail::{Channel, SendBuffer, printable};
+use proto_mail::{Channel, SendBuffer};
 use proto_smtp::client::{Client, Event, Outcome, Progress, Recipient, Transaction};
 
-use super::{error::ClientError, smtp_state::SmtpState};
-
-/// How many recipients an error names.
-const SHOWN: usize = 3;
+use super::{
+    error::{ClientError, Undelivered},
+    smtp_state::SmtpState,
+};
 
 /// The outcome of a message, for each recipient. [`into_result`](Self::into_result) makes anything but a delivery to all of
 /// them an error.
@@ -37,33 +35,23 @@ impl Report {
     /// Returns whether a later attempt may deliver the message to each recipient that does not have it.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        let mut undelivered = self.undelivered().peekable();
-        undelivered.peek().is_some() && undelivered.all(|one| one.outcome().is_retryable())
+        self.undelivered().next().is_some() && self.undelivered().all(|one| one.outcome().is_retryable())
     }
 
     /// Returns `Ok` if the server has accepted the message for every recipient.
     ///
     /// # Errors
-    /// [`ClientError::NotDelivered`] with the report otherwise. Some recipients may have the message.
+    /// [`ClientError::NotDelivered`] otherwise. Some recipients may have the message.
     pub fn into_result(self) -> Result<(), ClientError> {
-        if self.is_delivered() { Ok(()) } else { Err(ClientError::NotDelivered(Box::new(self))) }
+        if self.is_delivered() {
+            return Ok(());
+        }
+        let (of, recipients) = (self.recipients().len(), self.undelivered().cloned().collect());
+        Err(ClientError::NotDelivered(Box::new(Undelivered { recipients, of, error: self.error })))
     }
 
     fn undelivered(&self) -> impl Iterator<Item = &Recipient> {
         self.recipients().iter().filter(|one| !matches!(one.outcome(), Outcome::Delivered(_)))
-    }
-
-    /// Writes the outcome of the first recipients that do not have the message.
-    pub(super) fn write_undelivered(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = self.recipients().len();
-        write!(f, "the message was not delivered to {} of {all} recipients", self.undelivered().count())?;
-        for one in self.undelivered().take(SHOWN) {
-            write!(f, "; {}", printable(&one.to_string()))?;
-        }
-        match &self.error {
-            Some(error) => write!(f, "; {error}"),
-            None => Ok(()),
-        }
     }
 
     /// Returns the error that ended the session, if one did. The outcomes say whether the message may have arrived.

@@ -25,7 +25,7 @@ pub use answer::{Answer, AnswerCollector, AnswerPart, ListedMailbox, SelectedMai
 pub use append::{AppendProgress, AppendedUid};
 pub use connection_event::ConnectionEvent;
 pub use envelope::Envelope;
-pub use error::ClientError;
+pub use error::{ClientError, Undelivered};
 pub use fetch::{BodyInfo, BodyReader, FetchFilter, FetchStep};
 pub use imap_login::ImapLogin;
 pub use imap_state::ImapState;

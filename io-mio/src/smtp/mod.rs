@@ -4,5 +4,5 @@ mod client;
 mod send;
 
 pub use client::SmtpClient;
-pub use io_common::client::{Envelope, Report};
+pub use io_common::client::{Envelope, Report, Undelivered};
 pub use send::{EnvelopeOutcome, MessageWriter};

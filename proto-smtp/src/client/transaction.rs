@@ -45,7 +45,7 @@ pub struct Transaction {
 }
 
 /// A recipient and its outcome.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Recipient {
     pub(super) rcpt: Rcpt<'static>,
     pub(super) outcome: Outcome,
