@@ -315,10 +315,10 @@ fn each_recipient_has_its_own_result_and_the_session_goes_on() {
     };
     writer.write_all(MESSAGE.as_bytes()).unwrap();
     assert!(writer.finish().is_delivered());
-    // A message that cannot be sent ends the session, and is not delivered in part.
-    let report = client.send(envelope("b@example.org"), "bare\nline\r\n").unwrap();
-    assert!(report.error().is_some() && !report.is_delivered(), "{report:?}");
-    assert!(client.noop().is_err());
+    // Nothing is sent of a message that cannot be sent whole.
+    let invalid = client.send(envelope("b@example.org"), "bare\nline\r\n").unwrap_err();
+    assert_eq!((invalid.kind(), invalid.is_retryable()), (io_mio::ErrorKind::Config, false), "{invalid}");
+    client.noop().unwrap();
     let stored = "message \"Subject: x\\r\\n\\r\\n..dot\\r\\n.\\r\\n\"";
     let log = log.lock().unwrap();
     assert_eq!(log.iter().filter(|line| line.starts_with("message")).count(), 2);

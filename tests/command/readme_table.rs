@@ -17,13 +17,14 @@ fn named() -> Vec<(String, String)> {
         .collect()
 }
 
-/// The tests of a file: functions under `#[test]`, or the names of cases in a file of interop cases.
+/// The tests of a file: functions under `#[test]` or `#[tokio::test]`, or the names of cases in a file of interop cases.
 fn tests(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     if path.extension().is_some_and(|is| is == "py") {
         let names = text.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split_once("\", "));
         return names.map(|(name, _)| name.to_owned()).collect();
     }
+    let text = text.replace("#[tokio::test", "#[test]");
     let behind = text.split("#[test]").skip(1).filter_map(|rest| rest.split_once("fn ")?.1.split_once('('));
     behind.map(|(name, _)| name.to_owned()).collect()
 }

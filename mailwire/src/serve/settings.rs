@@ -56,13 +56,12 @@ mod tests {
     use std::time::Duration;
 
     use mailstore::Quota;
-    use proto_mail::Limits;
 
     use super::*;
 
     #[test]
     fn keeps_defaults_and_prefers_the_command_line() {
-        let (own, default) = (from_file(&Serve::default(), None), Limits::default());
+        let (own, default) = (from_file(&Serve::default(), None), Settings::default().limits);
         assert_eq!(own.limits, default);
         assert_eq!((own.connections.connections, own.connections.connections_per_address), (4000, 1000));
         let text = "sessions = 7\nmax-message = 100\nerrors = 2\ncommand-timeout = 60\n";
