@@ -10,7 +10,7 @@
 //!   [`Pool`], with limits for each host. [`Pool::deliver`] delivers one message on a session of a pool, and [`deliver()`]
 //!   without a pool. A [`Route`] says how sessions are opened. A program on a [`Reactor`](io_mio::Reactor) calls them in
 //!   [`Workers`](io_mio::Workers).
-//! * The runner for tokio (feature `tokio`): the same names in [`tokio`].
+//! * The runner for tokio (feature `tokio`): the same names in the module `tokio`.
 //!
 //! Each step has a time limit: that of RFC 5321 §4.5.3.2, or a shorter one in [`Deadlines`](io_common::Deadlines).
 
