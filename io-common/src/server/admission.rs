@@ -25,7 +25,8 @@ pub struct ConnectionLimits {
     /// that the proxy announces. Default: 1,000.
     pub connections_per_address: usize,
     /// The maximum number of connections whose clients have to log in and have not yet. The rest is reserved for clients that
-    /// have. `None`, the default: three quarters of [`connections`](Self::connections).
+    /// have. Clients have to log in on listeners with a [time limit](crate::Deadlines::login) for it. `None`, the default:
+    /// three quarters of [`connections`](Self::connections).
     pub connections_before_login: Option<usize>,
 }
 
