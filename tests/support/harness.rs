@@ -73,7 +73,18 @@ pub fn imap_server(data: &[u8]) -> Reached {
         Variant::Strict => (config.extensions, config.enableable) = Default::default(),
         Variant::Lenient => {
             config = config.enableable(["IMAP4rev2", "UTF8=ACCEPT", "CONDSTORE", "QRESYNC"]);
-            config.extensions.extend(["BINARY", "CONDSTORE", "QRESYNC", "QUOTA", "X-y"].map(String::from));
+            let more = [
+                "BINARY",
+                "CATENATE",
+                "COMPRESS=DEFLATE",
+                "CONDSTORE",
+                "MULTIAPPEND",
+                "QRESYNC",
+                "QUOTA",
+                "REPLACE",
+                "X-y",
+            ];
+            config.extensions.extend(more.map(String::from));
         }
     }
     let config = Arc::new(config);

@@ -330,7 +330,9 @@ impl Application {
                 self.reply(Owed { reply, ends_login }, server, tx, record);
             }
             Event::AppendEnd(reply) => self.reply(Owed { reply, ends_login: false }, server, tx, record),
-            Event::Append { offer, .. } => {
+            Event::Append { offer, .. }
+            | Event::AppendNext { offer, .. }
+            | Event::AppendPart { offer, .. } => {
                 record.entries.push(Entry::RequiresAuth("APPEND"));
                 match self.choices.pick(6) {
                     0 => answer_offer(server, offer, true, tx, record),
