@@ -6,13 +6,20 @@ use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
 use super::certificate::{Certificate, Fingerprint};
 
-/// A TLS configuration that cannot be used: a file, a key or a setting is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A TLS configuration that cannot be used: a file, a key or a setting is wrong. `Debug` writes the message, because a
+/// `main` that returns an error shows that.
+#[derive(Clone, PartialEq, Eq)]
 pub struct TlsConfigError(String);
 
 impl TlsConfigError {
     pub(crate) fn new(text: impl ToString) -> Self {
         Self(text.to_string())
+    }
+}
+
+impl fmt::Debug for TlsConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

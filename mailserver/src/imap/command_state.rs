@@ -47,7 +47,6 @@ impl AppendInProgress {
 pub(super) struct FetchInProgress {
     pub(super) reply: Reply,
     pub(super) request: Arc<FetchRequest>,
-    pub(super) numbering: NumberKind,
     /// `None` while it is on a worker.
     pub(super) producer: Option<Box<FetchProducer>>,
     pub(super) pieces: VecDeque<Piece>,

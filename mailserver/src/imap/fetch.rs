@@ -22,7 +22,7 @@ use super::fetch_items::{FetchRequest, Item, RejectedFetch};
 use super::fetch_producer::{BecameSeen, FetchProducer, Piece, SectionContent};
 use super::translate;
 use super::{
-    InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_bad, reply_limit, reply_no, reply_ok,
+    InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_bad, reply_limit, reply_no,
     reply_store_error, reply_unresolved,
 };
 
@@ -80,7 +80,6 @@ impl Session {
         self.in_progress = InProgress::Fetch(Box::new(FetchInProgress {
             reply,
             request,
-            numbering,
             producer: Some(Box::new(producer)),
             pieces: VecDeque::new(),
             complete: false,
@@ -171,14 +170,12 @@ impl Session {
             return Next::Close;
         };
         let failed = fetch.producer.as_ref().and_then(|producer| producer.failed);
-        match (failed, fetch.numbering) {
-            (Some(code), _) => reply_no(fetch.reply, code, "some messages could not be read", turn),
+        match failed {
+            Some(code) => reply_no(fetch.reply, code, "some messages could not be read", turn),
             _ if fetch.undecodable => {
                 reply_no(fetch.reply, PlainCode::UnknownCte, "a part could not be decoded", turn)
             }
-            // An EXPUNGE would renumber the messages that this FETCH reported (RFC 9051 §7.5.1).
-            (None, NumberKind::SequenceNumbers) => reply_ok(fetch.reply, "fetch completed", turn),
-            (None, NumberKind::Uids) => self.finish_with_updates(fetch.reply, "fetch completed", turn),
+            None => self.finish_with_updates(fetch.reply, "fetch completed", turn),
         }
     }
 }

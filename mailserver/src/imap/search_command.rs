@@ -167,7 +167,7 @@ impl Session {
         let begun = match &form.returns {
             None => turn.machine.begin_search(&SearchForm::Search, turn.tx),
             Some(returns) if returns[..] == [SearchReturnOption::Save] => {
-                return self.finish_search(progress.reply, form.numbering, turn);
+                return self.finish_with_updates(progress.reply, "search completed", turn);
             }
             Some(returns) => {
                 let head = esearch_head(&mut progress, returns, &selected.view);
@@ -200,18 +200,10 @@ impl Session {
         }
         match std::mem::replace(&mut self.in_progress, InProgress::None) {
             InProgress::Search(progress) => match turn.machine.finish_search(&progress.tail, turn.tx) {
-                Ok(()) => self.finish_search(progress.reply, progress.numbering, turn),
+                Ok(()) => self.finish_with_updates(progress.reply, "search completed", turn),
                 Err(error) => next_or_close(Err(error)),
             },
             _ => Next::Close,
-        }
-    }
-
-    fn finish_search(&mut self, reply: Reply, numbering: NumberKind, turn: &mut Turn<'_, '_>) -> Next {
-        match numbering {
-            NumberKind::Uids => self.finish_with_updates(reply, "search completed", turn),
-            // An EXPUNGE would renumber the messages that this SEARCH reported (RFC 9051 §7.5.1).
-            NumberKind::SequenceNumbers => reply_ok(reply, "search completed", turn),
         }
     }
 }

@@ -228,9 +228,6 @@ impl Session {
                 turn,
             );
         }
-        match job.form.numbering {
-            NumberKind::SequenceNumbers => reply_ok(reply, "store completed", turn),
-            NumberKind::Uids => self.finish_with_updates(reply, "store completed", turn),
-        }
+        self.finish_with_updates(reply, "store completed", turn)
     }
 }

@@ -6,7 +6,8 @@
 //! changes, but no backlog.
 //!
 //! EXPUNGE changes sequence numbers. It is sent only when no command that uses them is in progress (RFC 9051 §7.5.1);
-//! the state machine rejects it otherwise.
+//! the state machine rejects it otherwise. A page with an EXPUNGE that is held back waits as a whole; a page without one
+//! is reported by every command, so that a client that polls with SEARCH hears of new messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use bumpalo::Bump;
 use io_common::Next;
 use mailstore::{ChangeCursor, Changes, KeywordsInUse, MailboxId, Store};
 use proto_imap::Access;
-use proto_imap::server::Reply;
+use proto_imap::server::{Expunges, Reply};
 use proto_imap::types::FetchItem;
 
 use super::command_state::IdleInProgress;
@@ -80,10 +81,11 @@ impl Session {
         selected.skip_own_changes();
         let (mailbox, cursor, keywords) = (selected.mailbox, selected.cursor, selected.keywords);
         let recent = selected.recent_access(turn);
+        let expunges = turn.machine.expunges();
         let notifier = Arc::clone(&self.context.notifier);
         self.run_job(
             turn,
-            move |store| changes(store, &notifier, mailbox, &cursor, keywords, recent),
+            move |store| changes(store, &notifier, (mailbox, &cursor), keywords, recent, expunges),
             move |session, found, turn| session.start_updates(found, then, turn),
         )
     }
@@ -109,6 +111,10 @@ impl Session {
                 return then(self, turn);
             }
         };
+        if turn.machine.expunges() == Expunges::HeldBack && (deleted || !found.changes.vanished.is_empty()) {
+            selected.watch.mark_changed();
+            return then(self, turn);
+        }
         selected.cursor = found.changes.cursor;
         self.updates = Some(Box::new(PendingUpdates {
             keywords: found.keywords,
@@ -200,10 +206,10 @@ impl Session {
 fn changes(
     store: &dyn Store,
     notifier: &ChangeNotifier,
-    mailbox: MailboxId,
-    cursor: &ChangeCursor,
+    (mailbox, cursor): (MailboxId, &ChangeCursor),
     known_keywords: u32,
     recent: Option<mailstore::Access>,
+    expunges: Expunges,
 ) -> mailstore::Result<ChangePage> {
     let changes = match notifier.page(mailbox, cursor) {
         Some(page) => page,
@@ -213,8 +219,10 @@ fn changes(
             page
         }
     };
+    // A page that is held back claims nothing: it is read again.
+    let is_held = expunges == Expunges::HeldBack && !changes.vanished.is_empty();
     let recent_from = match recent {
-        Some(access) if !changes.new.is_empty() => {
+        Some(access) if !changes.new.is_empty() && !is_held => {
             Some(store.claim_recent(mailbox, changes.cursor.uid_next, access)?)
         }
         _ => None,
