@@ -428,8 +428,8 @@ pub struct ChangedFlags {
     pub uid: u32,
     /// The mod-sequence of the change.
     pub modseq: u64,
-    /// The mod-sequence before the change. If a client was not told of it yet, another session has changed the flags
-    /// before: the client must be told the flags, even after a STORE with `.SILENT` (RFC 9051 §6.4.6).
+    /// The mod-sequence before the change. If a session has not reported that change yet, another session made it,
+    /// and the flags must be reported, even after a STORE with `.SILENT` (RFC 9051 §6.4.6).
     pub previous_modseq: u64,
     /// Its flags after the change.
     pub flags: Flags,

@@ -73,8 +73,8 @@ pub enum Announcement {
 }
 
 impl Announcement {
-    /// Reads the header that begins a connection of this proxy. `None`: it is incomplete, and stays in the socket. The
-    /// bytes behind it stay there as well.
+    /// Reads the header that begins a connection of this proxy, and nothing after it. Returns `None` while the header is
+    /// incomplete; its bytes then stay in the socket.
     ///
     /// # Errors
     /// The proxy sent something else, or the connection broke.

@@ -1,9 +1,9 @@
 //! The compression layer of a transport (COMPRESS=DEFLATE, RFC 4978): above TLS, below the machine's buffers.
 //!
 //! A machine marks in its buffers where compression starts, in each direction
-//! ([`RecvBuffer::begin_compression`], [`SendBuffer::begin_compression`]). The layer passes on what was queued before,
-//! and compresses everything behind it. It flushes when the machine has queued nothing more, so a peer never waits for
-//! bytes that are held back.
+//! ([`RecvBuffer::begin_compression`], [`SendBuffer::begin_compression`]). The layer sends earlier
+//! output unchanged and compresses all later output. It flushes when the machine's output is empty, so that a peer never
+//! waits for bytes in the compressor.
 //!
 //! Decompression is bounded: at most [`OUTPUT_PER_READ`] bytes for each read, and over the session at most
 //! [`RATIO_LIMIT`] times what was received, once that is more than [`RATIO_FROM`].
@@ -201,7 +201,7 @@ impl Compression {
 pub(super) enum OutputLimit {
     /// 128 KiB.
     Usual,
-    /// Everything: the connection is closed behind it.
+    /// No limit: the connection is closed afterwards.
     None,
 }
 

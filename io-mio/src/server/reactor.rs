@@ -379,7 +379,7 @@ impl Reactor {
         self.remove(index);
     }
 
-    /// Starts the session of a connection. Returns the entry if there is none.
+    /// Starts the session of a connection. Returns the entry if no session was started.
     fn admit(
         &mut self,
         listener: usize,

@@ -258,7 +258,7 @@ impl<S> Message<S> {
         &mut self.source
     }
 
-    /// Converts the source. `None` if there is none.
+    /// Converts the source. Returns `None` if `convert` does.
     #[cfg(feature = "tokio")]
     pub(super) fn map_source<U>(self, convert: impl FnOnce(S) -> Option<U>) -> Option<Message<U>> {
         let Self { mail, invalid_sender, recipients, problems, already_decided, message_id, .. } = self;

@@ -100,7 +100,7 @@ impl MessageAttempts {
         self.report.record_error(error.map(|error| error as &dyn Retryable), elapsed)
     }
 
-    /// Returns the delay before the next attempt. `None`: there is none.
+    /// Returns the delay before the next attempt, or `None` if no attempt follows.
     pub(super) fn next_delay(
         &self,
         policy: &RetryPolicy,

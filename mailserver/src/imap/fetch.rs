@@ -152,8 +152,8 @@ impl Session {
         )
     }
 
-    /// Answers NO for an error of the store. Messages that became seen in one transaction may not all have been written:
-    /// the client is told of the others with the next changes.
+    /// Answers NO for an error of the store. Some messages may have become `\Seen` without a response: the
+    /// next changes report them.
     fn fail_fetch(&mut self, error: &mailstore::Error, turn: &mut Turn<'_, '_>) -> Next {
         if let Some(selected) = &mut self.selected {
             selected.view.forget_own_changes(u64::MAX);

@@ -186,8 +186,8 @@ impl Session {
             if form.modseq {
                 writer.item(&FetchItem::ModSeq(message.modseq));
             }
-            // A client that was not told of an earlier change by another session would never be told: the store merges
-            // the two, and the session does not report its own changes again.
+            // The store merges an earlier, unreported change by another session with this one. The session does not report
+            // its own changes, so without this response the client would never learn of the earlier change.
             let hides_change = message.follows_later_change(progress.job.told)
                 && !message.previous_modseq.is_some_and(|previous| selected.view.is_own_change(previous));
             if form.answer == StoreResponse::Flags || hides_change {

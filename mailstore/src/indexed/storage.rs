@@ -114,8 +114,8 @@ pub struct StoredMailbox {
     /// Its HIGHESTMODSEQ. 0 at the start means that mod-sequences were not kept: they continue at the time in
     /// microseconds, which is higher than any value before.
     pub highest_modseq: u64,
-    /// Messages with this UID or a higher one are `\Recent`: no session was told of them. 0 at the start means that this was
-    /// not kept: no message is recent.
+    /// Messages with this UID or a higher one are `\Recent`: they were not reported to any session. At the start, 0 means
+    /// that the storage does not keep this, and then no message is recent.
     pub first_recent_uid: u32,
 }
 
@@ -180,7 +180,7 @@ pub enum StorageChange {
     FlagsSet(MailboxId, u32, Flags, u64),
     /// The message with this UID was removed, at this mod-sequence.
     MessageRemoved(MailboxId, u32, u64),
-    /// A session was told of the messages below this UID: they are `\Recent` for no later one. This is recorded alone, and
-    /// an error of it is ignored.
+    /// The messages below this UID were reported to a session, and are `\Recent` in no later session. It is the only
+    /// change in its record, and an error of the storage is ignored.
     RecentClaimed(MailboxId, u32),
 }
