@@ -34,6 +34,7 @@
 //! | [`parse`] | the functions that parse them |
 //! | [`encode`] | the functions that write them |
 //! | [`list_matcher`] | for servers: which mailbox names a LIST selects |
+//! | `resync` | for clients (feature `resync`): what has changed in a mailbox since an earlier session |
 //! | `mailbox_view` | for servers (feature `mailbox-view`): sequence numbers, and what each client must be told |
 //! | `search_query` | for servers (feature `mailbox-view`): which messages a SEARCH finds, and how its result changes |
 //! | `sort_order` | for servers (feature `mailbox-view`): the order of a SORT |
@@ -59,6 +60,8 @@ pub mod list_matcher;
 pub mod mailbox_view;
 pub mod parse;
 mod redaction;
+#[cfg(feature = "resync")]
+pub mod resync;
 #[cfg(feature = "mailbox-view")]
 pub mod search_query;
 pub mod server;
@@ -112,6 +115,8 @@ mod status_response;
 mod store;
 mod tag;
 mod thread;
+#[cfg(feature = "resync")]
+mod uid_bitmap;
 mod uid_only;
 mod vanished;
 

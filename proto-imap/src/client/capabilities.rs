@@ -84,6 +84,34 @@ impl KnownCapabilities {
     }
 }
 
+/// The capabilities that the server has enabled at the client's request (RFC 5161).
+#[derive(Debug, Default)]
+pub(super) struct EnabledCapabilities {
+    /// The names, each followed by a space.
+    names: Vec<u8>,
+}
+
+impl EnabledCapabilities {
+    /// The maximum length of all names in bytes. Further names are ignored.
+    const LIMIT: usize = 1024;
+
+    pub(super) fn add(&mut self, list: &CapabilityList<'_>) {
+        for capability in list.iter() {
+            let name = capability.as_bytes();
+            if !self.contains(name) && self.names.len() + name.len() < Self::LIMIT {
+                self.names.extend_from_slice(name);
+                self.names.push(b' ');
+            }
+        }
+    }
+
+    /// Returns whether a capability is enabled. Case is ignored.
+    pub(super) fn contains(&self, name: &[u8]) -> bool {
+        let mut names = self.names.split(|byte| *byte == b' ');
+        !name.is_empty() && names.any(|enabled| enabled.eq_ignore_ascii_case(name))
+    }
+}
+
 /// The capabilities that the server listed last, on this channel and in this state.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Capabilities {

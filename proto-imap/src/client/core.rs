@@ -279,6 +279,10 @@ impl Core {
         self.session_ref().is_some_and(Session::hides_untrusted_data)
     }
 
+    pub(super) fn is_enabled(&self, capability: &str) -> bool {
+        self.session_ref().is_some_and(|session| session.enabled.contains(capability.as_bytes()))
+    }
+
     pub(super) const fn capabilities(&self) -> Option<&Capabilities> {
         match self {
             Self::InProgress(session) => session.capabilities.get(),

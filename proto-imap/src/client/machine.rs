@@ -383,6 +383,13 @@ impl<C: Channel> Client<C> {
         self.core.capabilities()
     }
 
+    /// Returns whether the server has confirmed that this capability is enabled, in response to ENABLE (RFC 5161). Case is
+    /// ignored.
+    #[must_use]
+    pub fn is_enabled(&self, capability: &str) -> bool {
+        self.core.is_enabled(capability)
+    }
+
     /// Returns the session's state; `None` before the greeting and after the end.
     #[must_use]
     pub const fn state(&self) -> Option<State> {

@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use proto_mail::{Error, Limit, PeerError, RecvBuffer, RejectionKind, SendBuffer};
 
 use super::authentication::Authentication;
-use super::capabilities::{Capabilities, KnownCapabilities};
+use super::capabilities::{Capabilities, EnabledCapabilities, KnownCapabilities};
 use super::command_id::CommandId;
 use super::compression::Compression;
 use super::event::{AuthOutcome, Event};
@@ -15,7 +15,8 @@ use super::session::{Numbering, PendingEvent, Phase, Session};
 use crate::parse::{self, Context};
 use crate::state::{Access, Effect, Outcome, State};
 use crate::types::{
-    Condition, NameEncoding, PlainCode, Response, ResponseCode, StatusResponse, Text, Untagged,
+    CapabilityList, Condition, NameEncoding, PlainCode, Response, ResponseCode, StatusResponse, Text,
+    Untagged,
 };
 
 /// A command that was completed.
@@ -177,15 +178,8 @@ impl Session {
                 Event::Capabilities
             }
             Response::Untagged(data) => {
-                if let Untagged::Enabled(list) = data
-                    && list.has("UIDONLY")
-                {
-                    self.numbering = Numbering::UidOnly;
-                }
-                if let Untagged::Enabled(list) = data
-                    && (list.has("IMAP4rev2") || list.has("UTF8=ACCEPT"))
-                {
-                    self.names = NameEncoding::Utf8;
+                if let Untagged::Enabled(list) = &data {
+                    self.note_enabled(list);
                 }
                 Event::Data(data)
             }
@@ -196,6 +190,16 @@ impl Session {
                 self.completion_event(completion, status)
             }
         })
+    }
+
+    fn note_enabled(&mut self, list: &CapabilityList<'_>) {
+        self.enabled.add(list);
+        if list.has("UIDONLY") {
+            self.numbering = Numbering::UidOnly;
+        }
+        if list.has("IMAP4rev2") || list.has("UTF8=ACCEPT") {
+            self.names = NameEncoding::Utf8;
+        }
     }
 
     /// Handles the first response.
@@ -306,6 +310,7 @@ impl Session {
             let next = state.after(effect, outcome);
             if state.is_authenticated() && next == State::NotAuthenticated {
                 self.capabilities = KnownCapabilities::Unknown;
+                self.enabled = EnabledCapabilities::default();
                 self.names = NameEncoding::default();
                 self.numbering = Numbering::Any;
             }

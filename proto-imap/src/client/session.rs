@@ -10,7 +10,7 @@ use proto_mail::wait::COMPUTATION_PAUSE;
 use proto_mail::{Error, Limit, Misuse, PeerError, RecvBuffer, Rejection, SendBuffer, Wait, WaitFor};
 
 use super::authentication::{Authentication, Sasl};
-use super::capabilities::KnownCapabilities;
+use super::capabilities::{EnabledCapabilities, KnownCapabilities};
 use super::command_id::CommandId;
 use super::command_queue::CommandQueue;
 use super::compression::Compression;
@@ -84,6 +84,8 @@ pub(crate) struct Session {
     pub(super) phase: Phase,
     pub(super) commands: CommandQueue,
     pub(super) capabilities: KnownCapabilities,
+    /// What the server has enabled, for the application.
+    pub(super) enabled: EnabledCapabilities,
     /// The encoding of mailbox names: UTF-8 after the server has agreed.
     pub(super) names: NameEncoding,
     /// Whether commands may use sequence numbers.
@@ -105,6 +107,7 @@ impl Session {
             phase: Phase::Greeting,
             commands: CommandQueue::new(),
             capabilities: KnownCapabilities::Unknown,
+            enabled: EnabledCapabilities::default(),
             names: NameEncoding::default(),
             numbering: Numbering::Any,
             sasl: Sasl::new(proto_mail::sasl::SaslContext::cleartext()),
@@ -462,6 +465,8 @@ impl core::fmt::Debug for Session {
             phase,
             commands,
             capabilities,
+            // Only the application reads it. What follows from it for the machine is in `names` and `numbering`.
+            enabled: _,
             names,
             numbering,
             sasl,

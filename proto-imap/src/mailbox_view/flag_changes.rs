@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use super::uid_bitmap::UidBitmap;
+use crate::uid_bitmap::UidBitmap;
 
 /// Identifies a session of a mailbox; 0 stands for a change by no session.
 pub(super) type SessionId = u64;

@@ -45,14 +45,13 @@ mod flag_changes;
 mod own_changes;
 pub(crate) mod resolve;
 mod tracker;
-mod uid_bitmap;
 mod update;
 mod view;
 
 pub use resolve::ResolveError;
 pub use tracker::{MailboxTracker, RecentMessages, TrackedView, UidNotAscending};
-pub use uid_bitmap::{UidBitmap, number_ranges};
 pub use update::{ExpungeForm, ViewUpdate};
 
 pub use crate::server::Expunges;
+pub use crate::uid_bitmap::{UidBitmap, number_ranges};
 pub use view::MailboxView;

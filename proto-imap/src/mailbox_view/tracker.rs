@@ -7,11 +7,11 @@ use core::fmt;
 use proto_mail::error::ErrorDetails;
 
 use super::flag_changes::{FlagChanges, SessionId};
-use super::uid_bitmap::UidBitmap;
 use super::update::{ExpungeForm, ViewUpdate};
 use super::view::MailboxView;
 use crate::server::Expunges;
 use crate::types::NumberRange;
+use crate::uid_bitmap::UidBitmap;
 
 /// The number of changes of flags that are kept one by one.
 const FLAG_CHANGES: usize = 4_096;

@@ -4,9 +4,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::own_changes::OwnChanges;
-use super::uid_bitmap::UidBitmap;
 use super::update::{ExpungeForm, ViewUpdate};
 use crate::types::NumberRange;
+use crate::uid_bitmap::UidBitmap;
 
 /// The mailbox as one client knows it: which message has which sequence number (RFC 9051 §2.3.1.2).
 ///

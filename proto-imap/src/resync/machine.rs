@@ -1,0 +1,322 @@
+//! The machine that resynchronises one mailbox.
+
+use alloc::collections::VecDeque;
+
+use proto_mail::{Channel, Misuse, SendBuffer};
+
+use super::fetched::{Fetched, FetchedMessage};
+use super::selected::SelectedMailbox;
+use super::{KnownMailbox, ResyncError, ResyncEvent, ResyncMethod, UidBitmap};
+use crate::client::{Client, CommandId, Event};
+use crate::state::{Access, State};
+use crate::types::{
+    Capability, Command, LazyList, MailboxName, Numbers, Owned, SearchPiece, SearchReturnData,
+    StatusResponse, Untagged, VanishedWhen,
+};
+
+/// The default of [`Resync::with_message_limit`].
+const MESSAGE_LIMIT: u32 = 10_000_000;
+
+pub(super) const QRESYNC: &str = "QRESYNC";
+
+/// Resynchronises one mailbox. See the [module](self::super).
+///
+/// * [`start`](Self::start) sends the first command, in a session that is logged in.
+/// * [`take`](Self::take) takes every event of the machine from then on, until [`is_done`](Self::is_done). No other command
+///   may be in progress.
+/// * [`next_event`](Self::next_event) returns what was found. Call it after each `take` until it returns `None`.
+///
+/// It stores the known UIDs, those that the server has, and one message at a time.
+#[derive(Debug, Clone)]
+pub struct Resync {
+    pub(super) mailbox: Owned<MailboxName<'static>>,
+    pub(super) access: Access,
+    pub(super) known: KnownMailbox,
+    pub(super) message_limit: u32,
+    pub(super) step: Step,
+    pub(super) method: ResyncMethod,
+    pub(super) selected: SelectedMailbox,
+    /// The messages that were known, and those that the server has shown.
+    pub(super) uids: UidBitmap,
+    /// The number of UIDs in `uids`.
+    pub(super) count: u32,
+    /// The messages that the server has shown.
+    pub(super) seen: UidBitmap,
+    /// The messages of `uids` that have vanished, as the server says.
+    pub(super) vanished: UidBitmap,
+    /// The messages that UID SEARCH has found.
+    pub(super) found: UidBitmap,
+    pub(super) message: Option<FetchedMessage>,
+    /// Whether a response could not be used, so that a change may be unknown.
+    pub(super) is_incomplete: bool,
+    pub(super) events: VecDeque<ResyncEvent>,
+}
+
+/// The command whose completion is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    New,
+    Enabling(CommandId),
+    Selecting(CommandId),
+    /// UID FETCH (CHANGEDSINCE …)
+    FetchingChanges(CommandId),
+    /// UID FETCH 1:*
+    FetchingAll(CommandId),
+    Searching(CommandId),
+    /// UID FETCH of messages that UID SEARCH has found and no response has shown.
+    FetchingFound(CommandId),
+    Done,
+}
+
+impl Step {
+    const fn command(self) -> Option<CommandId> {
+        match self {
+            Self::New | Self::Done => None,
+            Self::Enabling(id)
+            | Self::Selecting(id)
+            | Self::FetchingChanges(id)
+            | Self::FetchingAll(id)
+            | Self::Searching(id)
+            | Self::FetchingFound(id) => Some(id),
+        }
+    }
+}
+
+impl Resync {
+    /// Creates the resynchronisation of a mailbox that is opened with SELECT.
+    #[must_use]
+    pub fn select(mailbox: MailboxName<'_>, known: KnownMailbox) -> Self {
+        Self::new(mailbox, known, Access::ReadWrite)
+    }
+
+    /// Creates the resynchronisation of a mailbox that is opened with EXAMINE: nothing in it is changed, not even which
+    /// messages are recent.
+    #[must_use]
+    pub fn examine(mailbox: MailboxName<'_>, known: KnownMailbox) -> Self {
+        Self::new(mailbox, known, Access::ReadOnly)
+    }
+
+    fn new(mailbox: MailboxName<'_>, known: KnownMailbox, access: Access) -> Self {
+        Self {
+            mailbox: mailbox.into_owned(),
+            access,
+            message_limit: MESSAGE_LIMIT,
+            step: Step::New,
+            method: ResyncMethod::Full,
+            selected: SelectedMailbox::default(),
+            uids: known.uids.clone(),
+            count: known.uids.len(),
+            seen: UidBitmap::new(),
+            vanished: UidBitmap::new(),
+            found: UidBitmap::new(),
+            message: None,
+            is_incomplete: false,
+            events: VecDeque::new(),
+            known,
+        }
+    }
+
+    /// Sets the maximum number of messages of the mailbox, including those that have vanished. Default: 10,000,000. A set of
+    /// so many UIDs takes at most 20 MB.
+    #[must_use]
+    pub const fn with_message_limit(mut self, limit: u32) -> Self {
+        self.message_limit = limit;
+        self
+    }
+
+    /// Sends the first command.
+    ///
+    /// # Errors
+    /// [`ResyncError::Machine`] with [`Misuse::WrongState`] before the login, if the capabilities are not known, or if it was
+    /// started before; those of [`Client::send`].
+    pub fn start<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), ResyncError> {
+        let (Some(capabilities), Step::New) = (client.capabilities(), self.step) else {
+            return Err(ResyncError::Machine(Misuse::WrongState.into()));
+        };
+        // ENABLE is not allowed once a mailbox is selected (RFC 5161 §3.1).
+        let enables = capabilities.has(QRESYNC)
+            && (capabilities.has("ENABLE") || capabilities.has("IMAP4rev2"))
+            && !client.is_enabled(QRESYNC)
+            && client.state() == Some(State::Authenticated);
+        if enables {
+            let names = [Capability::new(QRESYNC)];
+            let command = Command::Enable(LazyList::new(&names));
+            self.step = Step::Enabling(client.send(&command, tx)?);
+            return Ok(());
+        }
+        self.select_by(self.best_method(client), client, tx)
+    }
+
+    /// Returns whether the resynchronisation is complete. [`ResyncEvent::Done`] has the result.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.step == Step::Done
+    }
+
+    /// Returns what was found, one event after the other; `None` if there is none until [`take`](Self::take) was called.
+    pub fn next_event(&mut self) -> Option<ResyncEvent> {
+        self.events.pop_front()
+    }
+
+    /// Takes an event of the machine, and sends the next command if one is needed. Ignores events that it has no use for.
+    ///
+    /// # Errors
+    /// The resynchronisation has failed, and ignores all further events. The mailbox may be selected. What was reported
+    /// before holds.
+    pub fn take<C: Channel>(
+        &mut self,
+        event: &Event<'_>,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), ResyncError> {
+        let taken = self.take_event(event, client, tx);
+        if taken.is_err() {
+            self.step = Step::Done;
+        }
+        taken
+    }
+
+    fn take_event<C: Channel>(
+        &mut self,
+        event: &Event<'_>,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), ResyncError> {
+        if let Event::Completed { id, status } = event
+            && self.step.command() == Some(*id)
+        {
+            return self.completed(status, client, tx);
+        }
+        if matches!(self.step, Step::New | Step::Enabling(_) | Step::Done) {
+            return Ok(());
+        }
+        match event {
+            Event::Status(status) => self.take_status(status),
+            Event::Data(data) => self.take_data(data)?,
+            Event::SearchPiece(SearchPiece::Result(SearchReturnData::All(numbers))) => {
+                self.add_found(*numbers)?
+            }
+            Event::FetchStart { .. } => self.message = Some(FetchedMessage::default()),
+            Event::UidFetchStart { uid } => {
+                self.message = Some(FetchedMessage::with_uid(*uid));
+            }
+            Event::FetchItem(item) => {
+                if let Some(message) = &mut self.message {
+                    message.take(item);
+                }
+            }
+            Event::FetchEnd => {
+                if let Some(message) = self.message.take() {
+                    self.add_message(message)?;
+                }
+            }
+            Event::Unparsed(_) => self.is_incomplete = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_status(&mut self, status: &StatusResponse<'_>) {
+        if matches!(self.step, Step::Selecting(_)) {
+            self.selected.take(status);
+        }
+    }
+
+    fn take_data(&mut self, data: &Untagged<'_>) -> Result<(), ResyncError> {
+        match data {
+            Untagged::Exists(count) => self.selected.exists = Some(*count),
+            Untagged::Expunge(_) => self.selected.remove(1),
+            Untagged::Vanished { when, uids } => self.add_vanished(*when, *uids),
+            Untagged::Search(search) => self.add_found(search.numbers)?,
+            Untagged::Esearch(search) => {
+                for result in search.results {
+                    if let SearchReturnData::All(numbers) = result {
+                        self.add_found(numbers)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Returns whether data of messages belong to the mailbox that the client knows. They are ignored before UIDVALIDITY:
+    /// they may belong to the mailbox that was selected before.
+    fn expects_messages(&mut self) -> bool {
+        if !matches!(self.step, Step::Selecting(_)) {
+            return true;
+        }
+        match self.selected.uid_validity {
+            None => {
+                self.selected.has_early_data = true;
+                false
+            }
+            uid_validity => uid_validity == self.known.uid_validity,
+        }
+    }
+
+    fn add_message(&mut self, message: FetchedMessage) -> Result<(), ResyncError> {
+        if !self.expects_messages() {
+            return Ok(());
+        }
+        let message = match message.finish() {
+            Fetched::Message(message) => message,
+            Fetched::Unclear => {
+                self.is_incomplete = true;
+                return Ok(());
+            }
+            Fetched::Other => return Ok(()),
+        };
+        self.vanished.remove(message.uid);
+        self.seen.insert(message.uid);
+        let is_new = self.uids.insert(message.uid);
+        if is_new {
+            self.count = self.count.saturating_add(1);
+            if self.count > self.message_limit {
+                return Err(self.too_many());
+            }
+        }
+        self.events.push_back(if is_new { ResyncEvent::New(message) } else { ResyncEvent::Changed(message) });
+        Ok(())
+    }
+
+    /// Notes which of the messages have vanished. Whatever ranges the server sends, only messages of `uids` are stored.
+    fn add_vanished(&mut self, when: VanishedWhen, uids: Numbers<'_>) {
+        if !self.expects_messages() {
+            return;
+        }
+        let before = self.vanished.len();
+        for range in uids.ranges() {
+            // A range that brings nothing new costs no pass over its messages, however often it is repeated.
+            let count = |set: &UidBitmap| {
+                set.count_up_to(range.last()) - set.count_up_to(range.first().saturating_sub(1))
+            };
+            if count(&self.vanished) < count(&self.uids) {
+                self.vanished.extend(self.uids.ranges_within(range));
+            }
+        }
+        if when == VanishedWhen::Now {
+            self.selected.remove(self.vanished.len().saturating_sub(before));
+        }
+    }
+
+    fn add_found(&mut self, numbers: Numbers<'_>) -> Result<(), ResyncError> {
+        if !matches!(self.step, Step::Searching(_)) {
+            return Ok(());
+        }
+        let limit = u64::from(self.message_limit);
+        if numbers.count().saturating_add(u64::from(self.found.len())) > limit {
+            return Err(self.too_many());
+        }
+        self.found.extend(numbers.ranges());
+        Ok(())
+    }
+
+    const fn too_many(&self) -> ResyncError {
+        ResyncError::TooManyMessages { limit: self.message_limit }
+    }
+}
