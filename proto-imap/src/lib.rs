@@ -73,6 +73,7 @@ pub mod threading;
 pub mod types;
 
 mod acl;
+mod annotation;
 mod append;
 mod authenticate;
 mod body_structure;

@@ -53,6 +53,7 @@ const REQUIRED_CAPABILITIES: &[(CommandName, AnyOf)] = &[
     (CommandName::Unselect, &["UNSELECT", "IMAP4rev2"]),
 ];
 
+const ANNOTATE: AnyOf = &["ANNOTATE-EXPERIMENT-1"];
 const ACL: AnyOf = &["ACL"];
 const METADATA: AnyOf = &["METADATA", "METADATA-SERVER"];
 /// RFC 9208 §3.1 for any resource, or RFC 2087.
@@ -160,6 +161,7 @@ fn is_select_offered(select: &SelectCommand<'_>, check: &dyn Fn(AnyOf) -> bool) 
         check(match parameter {
             SelectParameter::CondStore => CONDSTORE,
             SelectParameter::QResync(_) => &["QRESYNC"],
+            SelectParameter::Annotate => ANNOTATE,
         })
     })
 }
@@ -276,6 +278,7 @@ fn is_attribute_offered(attribute: FetchAttribute<'_>, check: &dyn Fn(AnyOf) -> 
         FetchAttribute::ModSeq => check(CONDSTORE),
         FetchAttribute::EmailId | FetchAttribute::ThreadId => check(OBJECT_ID),
         FetchAttribute::Preview | FetchAttribute::PreviewLazy => check(&["PREVIEW"]),
+        FetchAttribute::Annotation { .. } => check(ANNOTATE),
         FetchAttribute::SaveDate => check(&["SAVEDATE"]),
         FetchAttribute::GmailMessageId | FetchAttribute::GmailThreadId | FetchAttribute::GmailLabels => {
             check(GMAIL)

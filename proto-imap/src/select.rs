@@ -30,6 +30,8 @@ pub enum SelectParameter<'i> {
     CondStore,
     /// `QRESYNC`: report the changes since an earlier session (RFC 7162 §3.2.5).
     QResync(QResync<'i>),
+    /// `ANNOTATE`: report changed annotations (RFC 5257 §4.2).
+    Annotate,
 }
 
 /// The state of a mailbox that a client knows from an earlier session (RFC 7162 §3.2.5).
@@ -65,12 +67,15 @@ pub(crate) fn select<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SelectCommand<
     Ok((rest, SelectCommand { mailbox, parameters }))
 }
 
-/// `select-param = "CONDSTORE" / "QRESYNC" SP "(" … ")"`
+/// `select-param = "CONDSTORE" / "ANNOTATE" / "QRESYNC" SP "(" … ")"`
 fn select_parameter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SelectParameter<'i>> {
     if let Ok((rest, ())) = word(i, b"CONDSTORE", "") {
         return Ok((rest, SelectParameter::CondStore));
     }
-    let (rest, ()) = word(i, b"QRESYNC", "CONDSTORE or QRESYNC")?;
+    if let Ok((rest, ())) = word(i, b"ANNOTATE", "") {
+        return Ok((rest, SelectParameter::Annotate));
+    }
+    let (rest, ()) = word(i, b"QRESYNC", "CONDSTORE, QRESYNC or ANNOTATE")?;
     let (rest, ()) = open(sp(rest, cx)?.0, cx)?;
     let (rest, uid_validity) = nz_number(rest, cx)?;
     let Some(uid_validity) = NonZeroU32::new(uid_validity) else { return expected(rest, "a UIDVALIDITY") };
@@ -115,6 +120,10 @@ impl<S: CommandSink> Writer<'_, S> {
                 Ok(())
             }
             SelectParameter::QResync(known) => writer.qresync(&known),
+            SelectParameter::Annotate => {
+                writer.put(b"ANNOTATE");
+                Ok(())
+            }
         })
     }
 
@@ -156,6 +165,6 @@ impl<'i> Element<'i> for SelectParameter<'i> {
 
 owned_struct!(SelectCommand { mailbox, parameters });
 
-owned_enum!(SelectParameter { CondStore, QResync(a) });
+owned_enum!(SelectParameter { CondStore, QResync(a), Annotate });
 
 owned_struct!(QResync { uid_validity, mod_sequence, known_uids, known_pairs });

@@ -8,6 +8,10 @@ pub use crate::acl::{
     AclEntry, AclResponse, InvalidRights, ListRightsResponse, MailboxIdentifier, MyRightsResponse, Rights,
     RightsChange, SetAclCommand,
 };
+pub use crate::annotation::{
+    AnnotationAccess, AnnotationAttribute, AnnotationEntries, AnnotationEntry, AnnotationPattern,
+    AnnotationSupport,
+};
 pub use crate::append::{
     AppendCommand, AppendData, AppendForm, AppendMessage, CatenatePart, MAX_APPEND_PARTS, ReplaceCommand,
     ReplacedMessage,

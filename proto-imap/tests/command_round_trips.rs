@@ -13,9 +13,9 @@ use proto_imap::encode::{self, CommandBuffer, LiteralMode, Options};
 use proto_imap::frame::{self, Binary, LineEnd, LiteralHeader, Sync};
 use proto_imap::parse::{self, Context};
 use proto_imap::types::{
-    AppendCommand, CopyCommand, CreateCommand, FetchCommand, ListCommand as ListArguments, ListReturn,
-    ListSelection, LsubCommand, QResync, RenameCommand, SearchCommand, SelectCommand, SelectParameter,
-    StatusCommand, StoreAction, StoreCommand, StoreResponse,
+    AnnotationPattern, AppendCommand, CopyCommand, CreateCommand, FetchCommand, ListCommand as ListArguments,
+    ListReturn, ListSelection, LsubCommand, QResync, RenameCommand, SearchCommand, SelectCommand,
+    SelectParameter, StatusCommand, StoreAction, StoreCommand, StoreResponse,
 };
 use proto_imap::types::{
     CancelUpdateCommand, MailboxFilter, MultiSearchCommand, SortCommand, SortCriterion, SortDirection,
@@ -151,6 +151,18 @@ fn attribute() -> impl Strategy<Value = FetchAttribute<'static>> {
         (section(), partial, select(vec![Peek::Yes, Peek::No])).prop_map(|(section, partial, peek)| {
             A::Section { section, partial: partial.map(|(offset, length)| Partial { offset, length }), peek }
         }),
+        (
+            prop::collection::vec(select(vec!["/*", "/comment", "/1.2/a \"b\"", "%"]), 1..3),
+            prop::collection::vec(select(vec!["value", "size.shared"]), 1..3),
+        )
+            .prop_map(|(entries, attributes)| {
+                let pattern = |entry| AnnotationPattern(IString::from(entry));
+                let attributes = attributes.into_iter().map(IString::from).collect();
+                A::Annotation {
+                    entries: LazyList::new(keep(entries.into_iter().map(pattern).collect())),
+                    attributes: LazyList::new(keep(attributes)),
+                }
+            }),
         select(vec!["", "1.2"]).prop_map(|spec| A::BinarySize(Section::binary(spec).unwrap())),
     ]
 }
@@ -345,7 +357,10 @@ fn select_arguments() -> impl Strategy<Value = SelectCommand<'static>> {
         let uid_validity = NonZeroU32::new(uid_validity).unwrap();
         SelectParameter::QResync(QResync { uid_validity, mod_sequence, known_uids, known_pairs })
     });
-    let parameters = prop::collection::vec(prop_oneof![Just(SelectParameter::CondStore), qresync], 0..3);
+    let parameters = prop::collection::vec(
+        prop_oneof![Just(SelectParameter::CondStore), Just(SelectParameter::Annotate), qresync],
+        0..3,
+    );
     (mailbox(), parameters).prop_map(|(mailbox, parameters)| SelectCommand {
         mailbox,
         parameters: LazyList::new(keep(parameters)),

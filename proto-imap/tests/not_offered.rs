@@ -12,9 +12,9 @@ use common::{ServerSide, in_every_split, ok};
 use proto_imap::Config;
 use proto_imap::server::{Event, Server};
 use proto_imap::types::{
-    CancelUpdateCommand, Capability, CapabilityList, Command, CopyCommand, CreateCommand, FetchAttribute,
-    FetchCommand, FetchModifier, IString, IdFields, LazyList, ListCommand, ListPattern, ListReturn,
-    ListSelection, MailboxAttribute, MailboxFilter, MailboxName, MultiSearchCommand, NumberRange,
+    AnnotationPattern, CancelUpdateCommand, Capability, CapabilityList, Command, CopyCommand, CreateCommand,
+    FetchAttribute, FetchCommand, FetchModifier, IString, IdFields, LazyList, ListCommand, ListPattern,
+    ListReturn, ListSelection, MailboxAttribute, MailboxFilter, MailboxName, MultiSearchCommand, NumberRange,
     PartialRange, QResync, RawCommand, RenameCommand, SearchCommand, SearchKey, SearchReturnOption, Section,
     SelectCommand, SelectParameter, SequenceSet, SortCommand, SortCriterion, SortKey, StatusAttribute,
     StatusCommand, StoreAction, StoreCommand, ThreadAlgorithm, ThreadCommand,
@@ -160,6 +160,7 @@ fn the_client_sends_mailbox_arguments_only_where_they_are_offered() {
     requires(&select(LazyList::new(&[SelectParameter::CondStore])), &["CONDSTORE", "QRESYNC"]);
     let known =
         QResync { uid_validity: NonZeroU32::MIN, mod_sequence: 1, known_uids: None, known_pairs: None };
+    requires(&select(LazyList::new(&[SelectParameter::Annotate])), &["ANNOTATE-EXPERIMENT-1"]);
     requires(&select(LazyList::new(&[SelectParameter::QResync(known)])), &["QRESYNC"]);
     let special_use = LazyList::new(&[MailboxAttribute::Sent]);
     let create = CreateCommand { mailbox: MailboxName::new("x"), special_use };
@@ -339,6 +340,11 @@ fn a_server_accepts_searches_only_in_the_states_of_the_rfcs() {
 #[test]
 fn the_client_sends_message_arguments_only_where_they_are_offered() {
     let section = Section::binary("1").unwrap();
+    let (entries, attributes) = ([AnnotationPattern("/*".into())], ["value".into()]);
+    let annotation = FetchAttribute::Annotation {
+        entries: LazyList::new(&entries),
+        attributes: LazyList::new(&attributes),
+    };
     for (attribute, rows) in [
         (FetchAttribute::peek(section), &["BINARY", "IMAP4rev2"][..]),
         (FetchAttribute::BinarySize(section), &["BINARY", "IMAP4rev2"]),
@@ -346,6 +352,7 @@ fn the_client_sends_message_arguments_only_where_they_are_offered() {
         (FetchAttribute::EmailId, &["OBJECTID"]),
         (FetchAttribute::Preview, &["PREVIEW"]),
         (FetchAttribute::SaveDate, &["SAVEDATE"]),
+        (annotation, &["ANNOTATE-EXPERIMENT-1"]),
         (FetchAttribute::GmailLabels, &["X-GM-EXT-1"]),
     ] {
         requires(&Command::Fetch(FetchCommand::new(SequenceSet::ALL, LazyList::new(&[attribute]))), rows);

@@ -111,6 +111,12 @@ fn code() -> BoxedStrategy<ResponseCode<'static>> {
         (1_u64..i64::MAX as u64).prop_map(ResponseCode::HighestModSeq),
         atom().prop_map(|id| ResponseCode::MailboxId(IString::from(id))),
         any::<u32>().prop_map(ResponseCode::MetadataMaxSize),
+        Just(ResponseCode::AnnotateTooBig),
+        Just(ResponseCode::AnnotateTooMany),
+        (non_zero(), any::<bool>()).prop_map(|(size, no_private)| {
+            let access = size.map_or(AnnotationAccess::ReadOnly, AnnotationAccess::MaxSize);
+            ResponseCode::Annotations(AnnotationSupport { access, no_private })
+        }),
         any::<u32>().prop_map(ResponseCode::MetadataLongEntries),
         numbers().prop_map(ResponseCode::Modified),
         flags().prop_map(ResponseCode::PermanentFlags),
@@ -236,6 +242,21 @@ fn date_time() -> BoxedStrategy<DateTime> {
         .boxed()
 }
 
+fn annotations() -> BoxedStrategy<AnnotationEntries<'static>> {
+    let name = || "/[a-z0-9 ]{1,4}(/[a-z\"]{1,4})?".prop_map(|name: String| IString::from(&*name.leak()));
+    let attribute = ("[a-z]{1,4}(\\.(priv|shared))?", nstring())
+        .prop_map(|(name, value)| AnnotationAttribute { name: IString::from(&*name.leak()), value });
+    let entry = (name(), prop::collection::vec(attribute, 1..3))
+        .prop_map(|(name, attributes)| AnnotationEntry { name, attributes: LazyList::new(kept(attributes)) });
+    prop_oneof![
+        prop::collection::vec(entry, 1..3)
+            .prop_map(|entries| AnnotationEntries::Values(LazyList::new(kept(entries)))),
+        prop::collection::vec(name(), 1..3)
+            .prop_map(|names| AnnotationEntries::Changed(LazyList::new(kept(names)))),
+    ]
+    .boxed()
+}
+
 fn item() -> BoxedStrategy<FetchItem<'static>> {
     prop_oneof![
         flags().prop_map(FetchItem::Flags),
@@ -247,6 +268,7 @@ fn item() -> BoxedStrategy<FetchItem<'static>> {
         atom().prop_map(|id| FetchItem::EmailId(IString::from(id))),
         prop::option::of(atom()).prop_map(|id| FetchItem::ThreadId(id.map(IString::from))),
         nstring().prop_map(FetchItem::Preview),
+        annotations().prop_map(FetchItem::Annotation),
         prop::option::of(date_time()).prop_map(FetchItem::SaveDate),
         prop::collection::vec(string().prop_filter("no NIL", |label| *label != "NIL"), 0..3)
             .prop_map(|labels| FetchItem::GmailLabels(LazyList::new(kept(labels)))),

@@ -2,9 +2,10 @@
 
 use proto_imap::parse;
 use proto_imap::types::{
-    Address, BodyExtension, BodyStructure, ContextChange, DateTime, Envelope, FetchItem, IString, LazyList,
-    ListResponse, MailboxName, MailboxStatus, MetadataEntries, NameEncoding, NumberKind, Numbers, Parameters,
-    PartContent, Response, ResponseCode, SearchReturnData, Section, SectionItem, StatusItem, StatusResponse,
+    Address, AnnotationAccess, AnnotationAttribute, AnnotationEntries, AnnotationEntry, BodyExtension,
+    BodyStructure, ContextChange, DateTime, Envelope, FetchItem, IString, LazyList, ListResponse,
+    MailboxName, MailboxStatus, MetadataEntries, NameEncoding, NumberKind, Numbers, Parameters, PartContent,
+    Response, ResponseCode, SearchReturnData, Section, SectionItem, StatusItem, StatusResponse,
     ThreadMessage, Untagged, VanishedWhen,
 };
 use serde_json::{Map, Value, json};
@@ -264,6 +265,7 @@ fn fetch_item(item: &FetchItem<'_>) -> (String, Value) {
         FetchItem::ThreadId(value) => ("threadid", optional(value.as_ref())),
         FetchItem::Preview(value) => ("preview", optional(value.as_ref())),
         FetchItem::SaveDate(value) => ("savedate", value.as_ref().map_or(Value::Null, date)),
+        FetchItem::Annotation(entries) => ("annotation", annotations(entries)),
         FetchItem::GmailMessageId(value) => ("x-gm-msgid", json!(value)),
         FetchItem::GmailThreadId(value) => ("x-gm-thrid", json!(value)),
         FetchItem::GmailLabels(labels) => {
@@ -285,6 +287,31 @@ fn fetch_item(item: &FetchItem<'_>) -> (String, Value) {
         _ => ("other", Value::Null),
     };
     (name.to_owned(), value)
+}
+
+fn annotation_access(access: AnnotationAccess) -> Value {
+    match access {
+        AnnotationAccess::None => json!("NONE"),
+        AnnotationAccess::ReadOnly => json!("READ-ONLY"),
+        AnnotationAccess::MaxSize(size) => json!(size),
+    }
+}
+
+fn annotations(entries: &AnnotationEntries<'_>) -> Value {
+    match entries {
+        AnnotationEntries::Values(entries) => {
+            let attributes = |entry: AnnotationEntry<'_>| -> Vec<_> {
+                let attribute = |one: AnnotationAttribute<'_>| json!({ "name": string(&one.name), "value": optional(one.value.as_ref()) });
+                entry.attributes.iter().map(attribute).collect()
+            };
+            let entry = |one: AnnotationEntry<'_>| json!({ "entry": string(&one.name), "attributes": attributes(one) });
+            json!(entries.iter().map(entry).collect::<Vec<_>>())
+        }
+        AnnotationEntries::Changed(names) => {
+            json!({ "changed": names.iter().map(|name| string(&name)).collect::<Vec<_>>() })
+        }
+        _ => Value::Null,
+    }
 }
 
 /// Formats a section as in a FETCH response, in lower case.
@@ -396,6 +423,11 @@ fn code(code: &ResponseCode<'_>) -> Value {
         }),
         ResponseCode::HighestModSeq(value) => json!({ "name": "HIGHESTMODSEQ", "value": value }),
         ResponseCode::MailboxId(id) => json!({ "name": "MAILBOXID", "value": string(id) }),
+        ResponseCode::AnnotateTooBig => json!({ "name": "ANNOTATE TOOBIG" }),
+        ResponseCode::AnnotateTooMany => json!({ "name": "ANNOTATE TOOMANY" }),
+        ResponseCode::Annotations(support) => {
+            json!({ "name": "ANNOTATIONS", "no_private": support.no_private, "value": annotation_access(support.access) })
+        }
         ResponseCode::MetadataLongEntries(value) => json!({ "name": "METADATA LONGENTRIES", "value": value }),
         ResponseCode::MetadataMaxSize(value) => json!({ "name": "METADATA MAXSIZE", "value": value }),
         ResponseCode::Modified(set) => json!({ "name": "MODIFIED", "set": ranges(set) }),
@@ -484,7 +516,7 @@ mod tests {
         "* OK [COPYUID 1 2 3] a\r\n* OK [HIGHESTMODSEQ 7] a\r\n* OK [MAILBOXID (M1)] a\r\n",
         "* OK [METADATA LONGENTRIES 9] a\r\n* NO [METADATA MAXSIZE 9] a\r\n* OK [MODIFIED 7] a\r\n",
         "* OK [PERMANENTFLAGS (\\Seen \\*)] a\r\n* OK [REFERRAL imap://h/] a\r\n* OK [UIDNEXT 7] a\r\n",
-        "* NO [METADATA TOOMANY] a\r\n* NO [BADEVENT (FlagChange)] a\r\n* OK [INPROGRESS (\"t\" 1 2)] a\r\n",
+        "* NO [ANNOTATE TOOMANY] a\r\n* OK [ANNOTATIONS READ-ONLY] a\r\n* NO [METADATA TOOMANY] a\r\n* NO [BADEVENT (FlagChange)] a\r\n* OK [INPROGRESS (\"t\" 1 2)] a\r\n",
         "* OK [MESSAGELIMIT 9 7] a\r\n* METADATA a (/shared/c NIL)\r\n* METADATA a /shared/c\r\n* ACL a b lr\r\n",
         "* LISTRIGHTS a b l r\r\n* MYRIGHTS a lr\r\n* LANGUAGE (DE)\r\n* COMPARATOR i;basic (x)\r\n",
         "* JMAPACCESS \"u\"\r\n* 7 UIDFETCH (UID 7)\r\n",
@@ -502,7 +534,7 @@ mod tests {
         "* QUOTA \"\" (STORAGE 1 2)\r\n* QUOTAROOT a \"\"\r\n* X-NEW a\r\n+ go on\r\na1 OK [READ-WRITE] b\r\n",
         "* 1 FETCH (UID 1 FLAGS (\\Seen) RFC822.SIZE 2 INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" ",
         "ENVELOPE (NIL \"s\" ((NIL NIL \"a\" \"b\")) NIL NIL NIL NIL NIL NIL NIL) MODSEQ (3) EMAILID (M1) THREADID NIL ",
-        "PREVIEW \"p\" SAVEDATE NIL X-GM-MSGID 1 X-GM-THRID 2 X-GM-LABELS (a) BODY[HEADER] \"h\" BODY[1.MIME]<0> \"m\" ",
+        "PREVIEW \"p\" SAVEDATE NIL ANNOTATION (/comment (value.priv NIL)) X-GM-MSGID 1 X-GM-THRID 2 X-GM-LABELS (a) BODY[HEADER] \"h\" BODY[1.MIME]<0> \"m\" ",
         "BINARY[1] \"b\" BINARY.SIZE[1] 5 RFC822 \"r\" RFC822.HEADER \"r\" RFC822.TEXT \"r\" X-NEW (1 2) UID x ",
         "BODY (\"text\" \"plain\" NIL NIL NIL \"7bit\" 5 1) BODYSTRUCTURE ((\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 9 ",
         "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) (\"text\" \"plain\" NIL NIL NIL \"7bit\" 5 1) 3) \"mixed\"))\r\n",

@@ -1,5 +1,6 @@
 //! Writes FETCH responses.
 
+use crate::annotation::{self, put_entries};
 use crate::body_structure::encode::{Detail, body};
 use crate::body_structure::encoded::EncodedBodyStructure;
 use crate::body_structure::parse::NOTHING;
@@ -110,6 +111,7 @@ pub(crate) fn can_be_written(item: &FetchItem<'_>) -> bool {
         FetchItem::Other { name, .. } => is_atom(*name),
         FetchItem::Envelope(envelope) => !envelope.is_none(),
         FetchItem::Body(structure) | FetchItem::BodyStructure(structure) => !structure.is_none(),
+        FetchItem::Annotation(entries) => annotation::can_be_written(entries),
         FetchItem::Unparsed { .. } => false,
         _ => true,
     }
@@ -184,6 +186,10 @@ fn extension_item<S: Sink + ?Sized>(item: &FetchItem<'_>, out: &mut S) {
         FetchItem::SaveDate(date) => {
             out.put(b"SAVEDATE ");
             optional_date(*date, out);
+        }
+        FetchItem::Annotation(entries) => {
+            out.put(b"ANNOTATION ");
+            put_entries(entries, out);
         }
         FetchItem::GmailMessageId(id) => named_number(b"X-GM-MSGID ", *id, out),
         FetchItem::GmailThreadId(id) => named_number(b"X-GM-THRID ", *id, out),

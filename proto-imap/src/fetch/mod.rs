@@ -7,6 +7,7 @@ pub(crate) mod encode;
 pub(crate) mod literal_scan;
 pub(crate) mod parse;
 
+use crate::annotation::AnnotationEntries;
 use crate::body_structure::BodyStructure;
 use crate::date_time::DateTime;
 use crate::envelope::Envelope;
@@ -76,6 +77,8 @@ pub enum FetchItem<'i> {
     Preview(Option<IString<'i>>),
     /// `SAVEDATE` (RFC 8514); `None` if it is not known.
     SaveDate(Option<DateTime>),
+    /// `ANNOTATION` (RFC 5257)
+    Annotation(AnnotationEntries<'i>),
     /// `X-GM-MSGID`
     GmailMessageId(u64),
     /// `X-GM-THRID`
@@ -117,6 +120,6 @@ impl FetchResponse<'_> {
 
 impl Sealed for FetchItem<'_> {}
 
-owned_enum!(FetchItem { Flags(a), Uid(a), Size(a), InternalDate { date, raw }, Envelope(a), Body(a), BodyStructure(a), Section { section, origin, value }, SectionLiteral { section, origin, size }, BinarySize { section, size }, ModSeq(a), EmailId(a), ThreadId(a), Preview(a), SaveDate(a), GmailMessageId(a), GmailThreadId(a), GmailLabels(a), Other { name, value }, Unparsed { name, unparsed } });
+owned_enum!(FetchItem { Flags(a), Uid(a), Size(a), InternalDate { date, raw }, Envelope(a), Body(a), BodyStructure(a), Section { section, origin, value }, SectionLiteral { section, origin, size }, BinarySize { section, size }, ModSeq(a), EmailId(a), ThreadId(a), Preview(a), SaveDate(a), Annotation(a), GmailMessageId(a), GmailThreadId(a), GmailLabels(a), Other { name, value }, Unparsed { name, unparsed } });
 
 owned_struct!(FetchResponse { sequence, items });

@@ -23,6 +23,7 @@
 //! assert_eq!(fetch::next_item(b")\r\n", ItemPosition::Later, &cx), Ok((3, ParsedItem::End)));
 //! ```
 
+use crate::annotation::entries;
 use crate::body_structure::parse::body;
 use crate::date_time::parse::{date_time, lenient_date_time};
 use crate::envelope::parse::envelope;
@@ -281,6 +282,7 @@ fn known_item<'i>(name: &'i [u8], i: &'i [u8], item: &mut FetchItem<'i>, cx: &Co
         8 if is(b"ENVELOPE") => argument(i, item, cx, |i, cx| lazy(i, cx, envelope), FetchItem::Envelope),
         8 if is(b"THREADID") => argument(i, item, cx, thread_id, FetchItem::ThreadId),
         8 if is(b"SAVEDATE") => argument(i, item, cx, save_date, |item| item),
+        10 if is(b"ANNOTATION") => argument(i, item, cx, entries, FetchItem::Annotation),
         10 if is(b"X-GM-MSGID") => argument(i, item, cx, number64, FetchItem::GmailMessageId),
         10 if is(b"X-GM-THRID") => argument(i, item, cx, number64, FetchItem::GmailThreadId),
         11 if is(b"RFC822.SIZE") => argument(i, item, cx, number64, FetchItem::Size),

@@ -54,6 +54,9 @@ impl<S: CommandSink> Writer<'_, S> {
             FetchAttribute::GmailMessageId => b"X-GM-MSGID",
             FetchAttribute::GmailThreadId => b"X-GM-THRID",
             FetchAttribute::GmailLabels => b"X-GM-LABELS",
+            FetchAttribute::Annotation { entries, attributes } => {
+                return self.annotation(entries, attributes);
+            }
             FetchAttribute::BinarySize(section) => {
                 self.put(b"BINARY.SIZE");
                 return self.section(section);

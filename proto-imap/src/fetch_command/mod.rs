@@ -11,9 +11,11 @@
 pub(crate) mod encode;
 pub(crate) mod parse;
 
+use crate::annotation::AnnotationPattern;
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;
 use crate::grammar::owned::{owned_enum, owned_struct, plain};
+use crate::grammar::string::IString;
 use crate::partial_range::PartialRange;
 use crate::section::{Section, SectionItem};
 use crate::sequence_set::SequenceSet;
@@ -94,6 +96,14 @@ pub enum FetchAttribute<'i> {
     PreviewLazy,
     /// `SAVEDATE` (RFC 8514)
     SaveDate,
+    /// `ANNOTATION` (RFC 5257)
+    Annotation {
+        /// The entries to return, at least one.
+        entries: LazyList<'i, AnnotationPattern<'i>>,
+        /// The attributes to return of each, at least one: `value`, `size.priv`. Without `.priv` or `.shared`, both are
+        /// returned.
+        attributes: LazyList<'i, IString<'i>>,
+    },
     /// `X-GM-MSGID`
     GmailMessageId,
     /// `X-GM-THRID`
@@ -180,7 +190,7 @@ plain!(FetchModifier, Partial, Peek);
 
 owned_struct!(FetchCommand { messages, attributes, modifiers });
 
-owned_enum!(FetchAttribute { Flags, Uid, Size, InternalDate, Envelope, Body, BodyStructure, Section { section, partial, peek }, BinarySize(a), ModSeq, EmailId, ThreadId, Preview, PreviewLazy, SaveDate, GmailMessageId, GmailThreadId, GmailLabels });
+owned_enum!(FetchAttribute { Flags, Uid, Size, InternalDate, Envelope, Body, BodyStructure, Section { section, partial, peek }, BinarySize(a), ModSeq, EmailId, ThreadId, Preview, PreviewLazy, SaveDate, Annotation { entries, attributes }, GmailMessageId, GmailThreadId, GmailLabels });
 
 #[cfg(test)]
 mod tests {

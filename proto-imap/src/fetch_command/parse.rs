@@ -1,5 +1,6 @@
 //! Parses the arguments of FETCH.
 
+use crate::annotation::requested;
 use crate::fetch_command::{FetchAttribute, FetchCommand, FetchModifier, Partial, Peek};
 use crate::grammar::lazy_list::{Element, LazyList, known_word, one_or_more};
 use crate::grammar::number::{mod_sequence_value, number64};
@@ -55,6 +56,10 @@ pub(crate) fn fetch_att<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchAttrib
         b"BINARY.SIZE" => {
             let (rest, section) = requested_section(rest, SectionItem::Binary, cx)?;
             return Ok((rest, FetchAttribute::BinarySize(section)));
+        }
+        b"ANNOTATION" => {
+            let (rest, (entries, attributes)) = requested(rest, cx)?;
+            return Ok((rest, FetchAttribute::Annotation { entries, attributes }));
         }
         b"PREVIEW" => return Ok(preview(rest)),
         b"BODY" => FetchAttribute::Body,

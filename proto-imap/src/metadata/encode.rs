@@ -4,7 +4,7 @@ use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::sink::{Sink, parenthesised};
 use crate::grammar::string::IString;
-use crate::grammar::string::encode::{astring, literal_header, nstring};
+use crate::grammar::string::encode::{astring, nstring8};
 use crate::metadata::{
     GetMetadataCommand, MetadataDepth, MetadataEntries, MetadataEntry, MetadataResponse, SetMetadataCommand,
     is_entry_name,
@@ -98,7 +98,7 @@ pub(crate) fn metadata(response: &MetadataResponse<'_>, out: &mut (impl Sink + ?
             parenthesised(named, out, |entry: MetadataEntry<'_>, out| {
                 astring(entry.name, out);
                 out.put(b" ");
-                value(entry.value, out);
+                nstring8(entry.value, out);
             });
         }
         MetadataEntries::Changed(names) => {
@@ -107,17 +107,5 @@ pub(crate) fn metadata(response: &MetadataResponse<'_>, out: &mut (impl Sink + ?
                 astring(name, out);
             }
         }
-    }
-}
-
-/// `nstring / literal8`: a literal8 only for a value with a NUL.
-fn value(value: Option<IString<'_>>, out: &mut (impl Sink + ?Sized)) {
-    match value {
-        Some(value) if value.iter().any(|byte| byte == 0) => {
-            out.put(b"~");
-            literal_header(value.iter().count() as u64, out);
-            out.put(&value.as_bytes());
-        }
-        value => nstring(value, out),
     }
 }

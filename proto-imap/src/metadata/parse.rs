@@ -5,7 +5,7 @@ use crate::grammar::number::number;
 use crate::grammar::primitive::{open, sp, spaces_before_close, taken, word};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
-use crate::grammar::string::parse::{astring, literal8, nstring};
+use crate::grammar::string::parse::{astring, nstring8};
 use crate::grammar::{Attempt, Context, Parsed, expected};
 use crate::mailbox_name::parse::mailbox;
 use crate::metadata::{
@@ -101,13 +101,7 @@ pub(crate) fn set_metadata<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SetMetad
 /// `entry-value = entry SP (nstring / literal8)`
 fn entry_value<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, MetadataEntry<'i>> {
     let (rest, name) = entry(i, cx)?;
-    let (rest, ()) = sp(rest, cx)?;
-    let (rest, value) = if rest.first() == Some(&b'~') {
-        let (rest, value) = literal8(rest, cx)?;
-        (rest, Some(value))
-    } else {
-        nstring(rest, cx)?
-    };
+    let (rest, value) = nstring8(sp(rest, cx)?.0, cx)?;
     Ok((rest, MetadataEntry { name, value }))
 }
 

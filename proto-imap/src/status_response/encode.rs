@@ -1,5 +1,6 @@
 //! Writes status responses and response codes.
 
+use crate::annotation::put_support;
 use crate::capability::encode::capabilities;
 use crate::grammar::sink::{Sink, number, parenthesised};
 use crate::grammar::string::IString;
@@ -166,6 +167,12 @@ fn resp_text_code<S: Sink + ?Sized>(code: &ResponseCode<'_>, out: &mut S) {
                 out.put(b" ");
                 number(uid.get().into(), out);
             }
+        }
+        ResponseCode::AnnotateTooBig => out.put(b"ANNOTATE TOOBIG"),
+        ResponseCode::AnnotateTooMany => out.put(b"ANNOTATE TOOMANY"),
+        ResponseCode::Annotations(support) => {
+            out.put(b"ANNOTATIONS ");
+            put_support(support, out);
         }
         ResponseCode::MetadataLongEntries(size) => with_number(b"METADATA LONGENTRIES", size.into(), out),
         ResponseCode::MetadataMaxSize(size) => with_number(b"METADATA MAXSIZE", size.into(), out),

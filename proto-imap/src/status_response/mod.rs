@@ -6,6 +6,7 @@
 pub(crate) mod encode;
 pub(crate) mod parse;
 
+use crate::annotation::AnnotationSupport;
 use crate::capability::CapabilityList;
 use crate::flags::FlagList;
 use crate::grammar::lazy_list::LazyList;
@@ -303,6 +304,12 @@ pub enum ResponseCode<'i> {
         /// The lowest UID that was processed.
         lowest_uid: Option<NonZeroU32>,
     },
+    /// `ANNOTATE TOOBIG` (RFC 5257): the value is too large.
+    AnnotateTooBig,
+    /// `ANNOTATE TOOMANY` (RFC 5257): the message has as many annotations as the server allows.
+    AnnotateTooMany,
+    /// `ANNOTATIONS …` (RFC 5257): what a client can do with the annotations of this mailbox's messages.
+    Annotations(AnnotationSupport),
     /// `METADATA LONGENTRIES n` (RFC 5464): a value of this size in bytes was left out.
     MetadataLongEntries(u32),
     /// `METADATA MAXSIZE n` (RFC 5464): the maximum size of a value in bytes.
@@ -363,6 +370,9 @@ impl<'i> ResponseCode<'i> {
             Self::MailboxId(_) => "MAILBOXID",
             Self::InProgress(_) => "INPROGRESS",
             Self::MessageLimit { .. } => "MESSAGELIMIT",
+            Self::AnnotateTooBig => "ANNOTATE TOOBIG",
+            Self::AnnotateTooMany => "ANNOTATE TOOMANY",
+            Self::Annotations(_) => "ANNOTATIONS",
             Self::MetadataLongEntries(_) => "METADATA LONGENTRIES",
             Self::MetadataMaxSize(_) => "METADATA MAXSIZE",
             Self::MetadataNoPrivate => "METADATA NOPRIVATE",
@@ -390,4 +400,4 @@ owned_struct!(StatusResponse { condition, code, text });
 
 owned_struct!(Text { 0 });
 
-owned_enum!(ResponseCode { Plain(a), AppendUid { uid_validity, uids }, BadCharset(a), BadEvent(a), Capability(a), CopyUid { uid_validity, source, target }, HighestModSeq(a), MailboxId(a), InProgress(a), MessageLimit { limit, lowest_uid }, MetadataLongEntries(a), MetadataMaxSize(a), MetadataNoPrivate, MetadataTooMany, Modified(a), PermanentFlags(a), Referral(a), UidNext(a), UidValidity(a), Unseen(a), BadUrl(a), NoUpdate(a), UndefinedFilter(a), Other { name, argument } });
+owned_enum!(ResponseCode { Plain(a), AppendUid { uid_validity, uids }, BadCharset(a), BadEvent(a), Capability(a), CopyUid { uid_validity, source, target }, HighestModSeq(a), MailboxId(a), InProgress(a), MessageLimit { limit, lowest_uid }, AnnotateTooBig, AnnotateTooMany, Annotations(a), MetadataLongEntries(a), MetadataMaxSize(a), MetadataNoPrivate, MetadataTooMany, Modified(a), PermanentFlags(a), Referral(a), UidNext(a), UidValidity(a), Unseen(a), BadUrl(a), NoUpdate(a), UndefinedFilter(a), Other { name, argument } });

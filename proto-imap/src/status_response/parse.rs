@@ -1,5 +1,6 @@
 //! Parses status responses and response codes.
 
+use crate::annotation::support;
 use crate::capability::parse::capabilities;
 use crate::flags::parse::flag_perm_list;
 use crate::grammar::characters::is_atom_char;
@@ -144,6 +145,7 @@ fn resp_text_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>>
         8 if is(b"MODIFIED") => one(rest, cx, known_sequence_set, ResponseCode::Modified),
         8 if is(b"REFERRAL") => one(rest, cx, argument, |url| ResponseCode::Referral(IString::new(url))),
         8 if is(b"NOUPDATE") => one(rest, cx, quoted, ResponseCode::NoUpdate),
+        8 if is(b"ANNOTATE") => annotate(rest, cx),
         8 if is(b"METADATA") => metadata(rest, cx),
         9 if is(b"APPENDUID") => appenduid(rest, cx),
         9 if is(b"MAILBOXID") => one(rest, cx, object_id, ResponseCode::MailboxId),
@@ -153,6 +155,7 @@ fn resp_text_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>>
         10 if is(b"INPROGRESS") => in_progress(rest, cx),
         12 if is(b"MESSAGELIMIT") => message_limit(rest, cx),
         10 if is(b"BADCHARSET") => badcharset(rest, cx),
+        11 if is(b"ANNOTATIONS") => one(rest, cx, support, ResponseCode::Annotations),
         11 if is(b"UIDVALIDITY") => one(rest, cx, nz_number, ResponseCode::UidValidity),
         13 if is(b"HIGHESTMODSEQ") => one(rest, cx, mod_sequence_value, ResponseCode::HighestModSeq),
         14 if is(b"PERMANENTFLAGS") => one(rest, cx, flag_perm_list, ResponseCode::PermanentFlags),
@@ -242,6 +245,17 @@ fn metadata<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
         return Ok((rest, ResponseCode::MetadataNoPrivate));
     }
     expected(behind, "LONGENTRIES, MAXSIZE, TOOMANY or NOPRIVATE")
+}
+
+/// `"ANNOTATE" SP ("TOOBIG" / "TOOMANY")` (RFC 5257)
+fn annotate<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
+    let (behind, ()) = sp(i, cx)?;
+    let (rest, word) = atom(behind)?;
+    match () {
+        () if word.eq_ignore_ascii_case(b"TOOBIG") => Ok((rest, ResponseCode::AnnotateTooBig)),
+        () if word.eq_ignore_ascii_case(b"TOOMANY") => Ok((rest, ResponseCode::AnnotateTooMany)),
+        () => expected(behind, "TOOBIG or TOOMANY"),
+    }
 }
 
 /// `"INPROGRESS" [SP "(" (quoted / nil) SP (number SP (nz-number / nil) / nil SP nil) ")"]`
@@ -337,6 +351,11 @@ mod tests {
             (b"[BADCHARSET] x", Some("(BadCharset([])) \"x\"")),
             (b"[CAPABILITY IMAP4rev2 AUTH=PLAIN] x", Some("(Capability([IMAP4rev2, AUTH=PLAIN])) \"x\"")),
             (b"[PERMANENTFLAGS (\\Seen \\*)] x", Some("(PermanentFlags([\\Seen, \\*])) \"x\"")),
+            (b"[ANNOTATE TOOBIG] x", Some("(AnnotateTooBig) \"x\"")),
+            (
+                b"[ANNOTATIONS 20480 NOPRIVATE] x",
+                Some("(Annotations(AnnotationSupport { access: MaxSize(20480), no_private: true })) \"x\""),
+            ),
             (b"[METADATA MAXSIZE 1024] x", Some("(MetadataMaxSize(1024)) \"x\"")),
             (b"[MAILBOXID (F22)] x", Some("(MailboxId(\"F22\")) \"x\"")),
             (b"[MODIFIED 7,9] x", Some("(Modified([7, 9])) \"x\"")),

@@ -81,6 +81,18 @@ pub(crate) fn nstring(nstring: Option<IString<'_>>, out: &mut (impl Sink + ?Size
     }
 }
 
+/// `nstring / literal8`: a literal8 only for a value with a NUL.
+pub(crate) fn nstring8(value: Option<IString<'_>>, out: &mut (impl Sink + ?Sized)) {
+    match value {
+        Some(value) if value.iter().any(|byte| byte == 0) => {
+            out.put(b"~");
+            literal_header(value.iter().count() as u64, out);
+            out.put(&value.as_bytes());
+        }
+        value => nstring(value, out),
+    }
+}
+
 /// Returns whether a name can be written as an atom.
 pub(crate) fn is_atom(name: IString<'_>) -> bool {
     !name.is_empty() && name.raw().iter().copied().all(is_atom_char)

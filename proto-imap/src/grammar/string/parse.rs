@@ -177,6 +177,14 @@ pub(crate) fn literal8<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>>
     Ok((rest, IString::new(bytes)))
 }
 
+/// `nstring / literal8`
+pub(crate) fn nstring8<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i>>> {
+    if i.first() == Some(&b'~') {
+        return literal8(i, cx).map(|(rest, value)| (rest, Some(value)));
+    }
+    nstring(i, cx)
+}
+
 fn counted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
     let (rest, size) = literal_size(i, cx)?;
     match usize::try_from(size).ok().and_then(|size| rest.split_at_checked(size)) {
