@@ -125,6 +125,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("FETCH `BINARY` and `BINARY.SIZE`", "FETCH 1 BINARY[1]", ""),
     ("FETCH `PARTIAL`", "UID FETCH 1 FLAGS (PARTIAL 1:2)", ""),
     ("FETCH `PREVIEW`", "FETCH 1 PREVIEW", ""),
+    ("FETCH `ANNOTATION`, SELECT and EXAMINE `ANNOTATE`", "FETCH 1 (ANNOTATION (/comment value))", ""),
     ("FETCH and SEARCH items whose names begin with `X-GM-`", "SEARCH X-GM-MSGID 1", ""),
     ("STATUS `APPENDLIMIT`", "STATUS x (APPENDLIMIT)", ""),
     ("STATUS `DELETED`", "STATUS x (DELETED)", ""),
