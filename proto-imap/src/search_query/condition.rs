@@ -26,6 +26,10 @@ pub(super) enum Condition {
     InternalDay(Days),
     /// The internal date is this second or later.
     InternalSince(i64),
+    /// The saved date by day, in its own time zone; the internal date of a message without one.
+    SavedDay(Days),
+    /// The saved date is known.
+    HasSavedDate,
     /// The `Date:` field by day, in its own time zone.
     SentDay(Days),
     ModSeq(u64),
@@ -111,6 +115,11 @@ impl Condition {
             Self::Larger(size) => Some(message.size() > *size),
             Self::Smaller(size) => Some(message.size() < *size),
             Self::InternalDay(days) => Some(days.contains(message.internal_date().day())),
+            Self::SavedDay(days) => {
+                let date = message.saved_date().unwrap_or_else(|| message.internal_date());
+                Some(days.contains(date.day()))
+            }
+            Self::HasSavedDate => Some(message.saved_date().is_some()),
             Self::InternalSince(second) => Some(message.internal_date().timestamp >= *second),
             Self::ModSeq(least) => Some(message.mod_sequence() >= *least),
             Self::EmailId(id) => Some(message.has_email_id(id)),

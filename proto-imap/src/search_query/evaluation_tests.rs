@@ -21,6 +21,7 @@ struct Mail {
     uid: u32,
     flags: Vec<Flag<'static>>,
     internal: SearchDate,
+    saved: Option<SearchDate>,
     sent: Option<SearchDate>,
     from: &'static str,
     subject: &'static str,
@@ -38,6 +39,7 @@ impl Default for Mail {
             uid: 7,
             flags: Vec::from([Flag::Seen, Flag::Keyword(Keyword::new("$Junk").unwrap())]),
             internal: SearchDate { timestamp: 10 * DAY, zone: 60 },
+            saved: Some(SearchDate { timestamp: 12 * DAY, zone: 0 }),
             sent: Some(SearchDate { timestamp: 10 * DAY - 60, zone: 0 }),
             from: "Ann <ann@example.test>",
             subject: "Lunch on Friday",
@@ -67,6 +69,10 @@ impl SearchableMessage for Mail {
 
     fn internal_date(&self) -> SearchDate {
         self.internal
+    }
+
+    fn saved_date(&self) -> Option<SearchDate> {
+        self.saved
     }
 
     fn mod_sequence(&self) -> u64 {
@@ -164,6 +170,10 @@ fn attributes_decide_without_reading() {
         (SearchKey::On(day(10)), true),
         (SearchKey::Before(day(10)), false),
         (SearchKey::Since(day(10)), true),
+        (SearchKey::SavedOn(day(12)), true),
+        (SearchKey::SavedBefore(day(12)), false),
+        (SearchKey::SavedSince(day(11)), true),
+        (SearchKey::SaveDateSupported, true),
         (SearchKey::Younger(864_000), true),
         (SearchKey::Younger(863_999), false),
         (SearchKey::Older(864_000), true),
@@ -199,6 +209,17 @@ fn reads_only_the_parts_that_are_needed() {
     ] {
         assert_eq!(test(key), (expected, reads.to_vec()), "{key:?}");
     }
+}
+
+/// RFC 8514 §4.3
+#[test]
+fn searches_the_internal_date_of_a_message_without_a_saved_date() {
+    let matches = |key| {
+        let Ok(matches) = compile(&[key]).unwrap().matches(&mut Mail { saved: None, ..Mail::default() });
+        matches
+    };
+    assert!(matches(SearchKey::SavedOn(day(10))) && !matches(SearchKey::SavedOn(day(12))));
+    assert!(!matches(SearchKey::SaveDateSupported));
 }
 
 #[test]
@@ -237,7 +258,7 @@ fn rejects_what_exceeds_the_limits() {
     assert_eq!(compile(&many).unwrap_err(), SearchQueryError::TooLarge);
     let set = SequenceSet::from_text("4").unwrap();
     assert_eq!(compile(&[SearchKey::Sequence(set)]).unwrap_err(), SearchQueryError::NoSuchMessage);
-    assert_eq!(compile(&[SearchKey::SaveDateSupported]).unwrap_err(), SearchQueryError::Unsupported);
+    assert_eq!(compile(&[SearchKey::GmailMessageId(1)]).unwrap_err(), SearchQueryError::Unsupported);
     assert!(nested(32).unwrap());
     assert_eq!(nested(33).unwrap_err(), SearchQueryError::TooLarge);
 }

@@ -69,6 +69,12 @@ pub trait SearchableMessage {
     /// Returns the internal date.
     fn internal_date(&self) -> SearchDate;
 
+    /// Returns when the message was saved in its mailbox (RFC 8514), or `None` if that is unknown. The search then takes the
+    /// internal date instead.
+    fn saved_date(&self) -> Option<SearchDate> {
+        None
+    }
+
     /// Returns the mod-sequence (RFC 7162); 0 if the server has none.
     fn mod_sequence(&self) -> u64;
 
