@@ -204,6 +204,21 @@ pub trait Store: Accounts {
         default_find_email_id(account, id)
     }
 
+    /// Returns the MAILBOXID (RFC 8474 §4) of a mailbox. It stays the same when the mailbox is renamed, and no other
+    /// mailbox ever has it. The stores of this crate encrypt it, as [`email_id`](Self::email_id). The default shows both
+    /// identifiers.
+    fn mailbox_id(&self, account: AccountId, mailbox: MailboxId) -> String {
+        format!("F{}_{}", account.0, mailbox.0)
+    }
+
+    /// Keeps the previews of messages (RFC 8970), so that they need not be computed again. A content that no message has
+    /// any more is ignored. This is not synced: after a loss of power previews may be computed once more. The default
+    /// keeps none.
+    fn keep_previews(&self, previews: &[(ContentId, String)]) -> Result<()> {
+        let _ = previews;
+        Ok(())
+    }
+
     /// Returns the UIDs of a mailbox's messages that have this content. The default reads the whole mailbox.
     fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {
         default_uids_of_content(self, mailbox, content)

@@ -341,6 +341,7 @@ pub struct Columns {
     pub(crate) structure: bool,
     pub(crate) body: bool,
     pub(crate) email_id: bool,
+    pub(crate) preview: bool,
 }
 
 impl Columns {
@@ -367,6 +368,12 @@ impl Columns {
         Self { email_id: true, ..self }
     }
 
+    /// Adds the preview, if one is kept.
+    #[must_use]
+    pub fn with_preview(self) -> Self {
+        Self { preview: true, ..self }
+    }
+
     /// Adds the bytes of messages of at most [`SMALL_LIMIT`](crate::SMALL_LIMIT) bytes.
     #[must_use]
     pub fn with_small_bodies(self) -> Self {
@@ -387,12 +394,16 @@ pub struct Message {
     pub internal_date: InternalDate,
     /// The time of its Date field, in seconds since 1970; `None` if the field is missing or invalid.
     pub sent_date: Option<i64>,
+    /// SAVEDATE: when it was saved in this mailbox, in seconds since 1970 (RFC 8514); `None` if that was not recorded.
+    pub saved_date: Option<i64>,
     /// RFC822.SIZE, in bytes.
     pub size: u64,
     /// Its content: open it with [`open_content`](crate::Store::open_content).
     pub content: ContentId,
     /// Its EMAILID, if requested; see [`Store::email_id`](crate::Store::email_id).
     pub email_id: Option<String>,
+    /// Its preview, if requested and kept; see [`Store::keep_previews`](crate::Store::keep_previews).
+    pub preview: Option<String>,
     /// Its envelope, if requested.
     pub envelope: Option<Envelope>,
     /// Its tree of parts, if requested.

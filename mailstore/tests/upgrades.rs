@@ -6,7 +6,7 @@
 mod support;
 
 use mailstore::*;
-use support::downgrade;
+use support::{downgrade, downgrade_to_5};
 
 struct Fixture {
     directory: tempfile::TempDir,
@@ -60,6 +60,27 @@ fn adds_counters_when_upgrading_from_version_3() {
         assert_eq!(store.usage(account).unwrap(), before);
         assert_eq!(store.status(inbox).unwrap().messages, 2);
     }
+}
+
+#[test]
+fn messages_of_version_5_have_no_saved_date() {
+    let f = fixture();
+    f.append(&[f.inbox], 30, &[]).unwrap();
+    let Fixture { directory, store, inbox, trash, account } = f;
+    let mailbox_id = store.mailbox_id(account, inbox);
+    drop(store);
+    downgrade_to_5(directory.path());
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let message = |mailbox| {
+        let columns = Columns::summary().with_preview();
+        store.fetch_page(mailbox, &UidSet::all(), columns, 1).unwrap().messages.remove(0)
+    };
+    assert_eq!((message(inbox).saved_date, message(inbox).preview), (None, None));
+    store.keep_previews(&[(message(inbox).content, "text".to_owned())]).unwrap();
+    assert_eq!(message(inbox).preview.as_deref(), Some("text"));
+    store.copy(inbox, &UidSet::all(), trash, 100).unwrap();
+    assert!(message(trash).saved_date.is_some(), "a copy has one");
+    assert_eq!(store.mailbox_id(account, inbox), mailbox_id);
 }
 
 #[test]

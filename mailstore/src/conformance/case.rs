@@ -20,11 +20,13 @@ pub enum Feature {
     SharedContent,
     /// Copies in several parts can be undone.
     UnfinishedCopies,
+    /// Messages record when they were saved in their mailbox.
+    SavedDates,
 }
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Accounts,
         Self::Subscriptions,
         Self::Recent,
@@ -32,6 +34,7 @@ impl Feature {
         Self::Quotas,
         Self::SharedContent,
         Self::UnfinishedCopies,
+        Self::SavedDates,
     ];
 }
 

@@ -23,6 +23,7 @@ mod fixture;
 mod flags;
 mod mailboxes;
 mod messages;
+mod objects;
 mod quotas;
 mod sync;
 mod threads;
@@ -78,6 +79,7 @@ pub fn run(features: &[Feature], open: impl Fn() -> Arc<dyn Store>) -> Report {
         accounts::CASES,
         mailboxes::CASES,
         messages::CASES,
+        objects::CASES,
         flags::CASES,
         changes::CASES,
         copies::CASES,

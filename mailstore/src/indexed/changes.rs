@@ -195,7 +195,8 @@ mod tests {
         for uid in (2..40).step_by(2) {
             let content = Arc::new(Content::new(ContentId(1), 1));
             let (flags, internal_date) = (Flags::new(), InternalDate::default());
-            state.insert(MAILBOX, uid, Entry { modseq: 1, flags, internal_date, content });
+            let entry = Entry { modseq: 1, flags, internal_date, saved_date: None, content };
+            state.insert(MAILBOX, uid, entry);
         }
         state
     }

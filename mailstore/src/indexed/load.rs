@@ -112,7 +112,7 @@ fn load_message(
     message: StoredMessage,
     others: &[&State],
 ) -> Result<()> {
-    let StoredMessage { uid, modseq, flags, internal_date, size, content } = message;
+    let StoredMessage { uid, modseq, flags, internal_date, saved_date, size, content } = message;
     let known = state.content(content).or_else(|| others.iter().find_map(|other| other.content(content)));
     let found = state.mailbox_mut(mailbox)?;
     if uid == 0 || found.messages.contains_key(&uid) {
@@ -121,6 +121,6 @@ fn load_message(
     let modseq = modseq.clamp(1, found.header.highest_modseq);
     let flags = found.intern(&flags)?;
     let content = known.unwrap_or_else(|| Arc::new(Content::new(content, size)));
-    state.insert(mailbox, uid, Entry { modseq, flags, internal_date, content });
+    state.insert(mailbox, uid, Entry { modseq, flags, internal_date, saved_date, content });
     Ok(())
 }

@@ -10,7 +10,8 @@ use crate::flags::Flags;
 use crate::limits::{PAGE_LIMIT, RANGE_LIMIT, SCAN_LIMIT};
 use crate::quota::{check, check_messages};
 use crate::types::{
-    Appended, Columns, Copied, Expunge, Expunged, MailboxId, Message, Page, Quota, Target, UidPage, UidSet,
+    Appended, Columns, Copied, Expunge, Expunged, InternalDate, MailboxId, Message, Page, Quota, Target,
+    UidPage, UidSet,
 };
 use mailmime::{Envelope, Part};
 use std::sync::Arc;
@@ -97,9 +98,11 @@ fn message(storage: &impl Storage, uid: u32, entry: &Entry, columns: Columns) ->
         flags: entry.flags.clone(),
         internal_date: entry.internal_date,
         sent_date: content.sent_date(storage)?,
+        saved_date: entry.saved_date,
         size: content.size,
         content: content.id,
         email_id: None,
+        preview: None,
         envelope: None,
         structure: None,
         body: None,
@@ -157,7 +160,13 @@ pub(super) fn add(
     let flags = mailbox.intern(&target.flags)?;
     let uid = mailbox.take_uid()?;
     let modseq = modseq.unwrap_or_else(|| mailbox.take_modseq());
-    let entry = Entry { modseq, flags, internal_date: target.internal_date, content: Arc::clone(content) };
+    let entry = Entry {
+        modseq,
+        flags,
+        internal_date: target.internal_date,
+        saved_date: Some(InternalDate::now().seconds),
+        content: Arc::clone(content),
+    };
     tx.add_message(target.mailbox, uid, entry);
     Ok(uid)
 }

@@ -61,6 +61,7 @@ pub(crate) struct Entry {
     pub(crate) modseq: u64,
     pub(crate) flags: Flags,
     pub(crate) internal_date: InternalDate,
+    pub(crate) saved_date: Option<i64>,
     pub(crate) content: Arc<Content>,
 }
 
@@ -321,6 +322,7 @@ impl Entry {
             modseq: self.modseq,
             flags: self.flags.clone(),
             internal_date: self.internal_date,
+            saved_date: self.saved_date,
             size: self.content.size,
             content: self.content.id,
         }

@@ -147,6 +147,8 @@ pub struct StoredMessage {
     pub flags: Flags,
     /// INTERNALDATE
     pub internal_date: InternalDate,
+    /// SAVEDATE, in seconds since 1970; `None` if it was not kept.
+    pub saved_date: Option<i64>,
     /// The number of its bytes.
     pub size: u64,
     /// Its bytes, as [`Storage::put`] named them.
@@ -154,9 +156,9 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
-    /// Creates a description of a message without flags.
+    /// Creates a description of a message without flags, whose SAVEDATE was not kept.
     pub fn new(uid: u32, content: ContentId, size: u64, internal_date: InternalDate) -> Self {
-        Self { uid, modseq: u64::MAX, flags: Flags::new(), internal_date, size, content }
+        Self { uid, modseq: u64::MAX, flags: Flags::new(), internal_date, saved_date: None, size, content }
     }
 }
 

@@ -50,6 +50,7 @@ pub struct IndexedStore<S> {
     quota: Mutex<Quota>,
     pub(super) secret: [u8; 32],
     email_ids: ObjectIds,
+    mailbox_ids: ObjectIds,
     /// The owner of its uploads.
     id: StoreId,
 }
@@ -104,6 +105,7 @@ impl<S: Storage> IndexedStore<S> {
             quota: Mutex::default(),
             secret,
             email_ids: ObjectIds::new(&secret, "email"),
+            mailbox_ids: ObjectIds::new(&secret, "mailbox"),
             id: StoreId::unique(),
         };
         store.storage.accounts()?.into_iter().try_for_each(|account| store.restore_account(account))?;
@@ -115,11 +117,16 @@ impl<S: Storage> IndexedStore<S> {
         &self.storage
     }
 
-    /// Sets the secret of the store, which must be random. Without it, EMAILIDs and the answers about accounts that do
+    /// Sets the secret of the store, which must be random. Without it, EMAILIDs, MAILBOXIDs and the answers about accounts that do
     /// not exist differ after each start.
     #[must_use]
     pub fn with_secret(self, secret: [u8; 32]) -> Self {
-        Self { secret, email_ids: ObjectIds::new(&secret, "email"), ..self }
+        Self {
+            secret,
+            email_ids: ObjectIds::new(&secret, "email"),
+            mailbox_ids: ObjectIds::new(&secret, "mailbox"),
+            ..self
+        }
     }
 
     /// Derives login keys with `make` from every password that is set. Default:
@@ -379,6 +386,10 @@ impl<S: Storage> Store for IndexedStore<S> {
 
     fn find_email_id(&self, account: AccountId, id: &str) -> Option<ContentId> {
         self.email_ids.decode(account.0, id).map(ContentId)
+    }
+
+    fn mailbox_id(&self, account: AccountId, mailbox: MailboxId) -> String {
+        self.mailbox_ids.encode(account.0, mailbox.0)
     }
 
     fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {

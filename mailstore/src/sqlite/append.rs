@@ -70,6 +70,7 @@ impl Batch<'_> {
             return Ok(Ok(Vec::new()));
         }
         let content = insert_content(tx, sealed)?;
+        let saved = InternalDate::now().seconds;
         let mut appended = Vec::with_capacity(targets.len());
         for target in targets {
             let Some(mailbox) = self.mailboxes.get_mut(&target.mailbox) else { continue };
@@ -80,6 +81,7 @@ impl Batch<'_> {
                 flags: &target.flags,
                 internal_date: target.internal_date,
                 sent: sealed.sent_date(),
+                saved,
                 size: sealed.size,
                 content,
             };
@@ -124,6 +126,7 @@ pub(super) struct NewMessage<'a> {
     pub(super) flags: &'a Flags,
     pub(super) internal_date: InternalDate,
     pub(super) sent: Option<i64>,
+    pub(super) saved: i64,
     pub(super) size: u64,
     pub(super) content: ContentId,
 }
@@ -134,7 +137,7 @@ impl NewMessage<'_> {
         let bits = mailbox.keywords.bits(tx, mailbox.id, self.flags)?;
         tx.prepare_cached(
             "INSERT INTO messages (mailbox, uid, modseq, created, flags, keyword_bits, seconds, offset_minutes,
-                sent, size, content) VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                sent, saved, size, content) VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute((
             mailbox.id.0,
@@ -145,6 +148,7 @@ impl NewMessage<'_> {
             self.internal_date.seconds,
             self.internal_date.offset_minutes,
             self.sent,
+            self.saved,
             self.size,
             self.content.0,
         ))?;

@@ -28,8 +28,7 @@ const _: () = assert!(RECORD_LIMIT > Limits::DEFAULT.record, "a record that is w
 /// The number of messages read at a time when copying.
 const COPY_PAGE: usize = 1_000;
 
-const SUMMARY: &str =
-    "m.uid, m.modseq, m.flags, m.keyword_bits, m.seconds, m.offset_minutes, m.sent, m.size, m.content";
+const SUMMARY: &str = "m.uid, m.modseq, m.flags, m.keyword_bits, m.seconds, m.offset_minutes, m.sent, m.size, m.content, m.saved";
 
 /// The most rows that one statement may return.
 pub(super) const ROWS_LIMIT: usize = 1 << 30;
@@ -91,11 +90,15 @@ pub(super) fn fetch_page(
                 read_records(tx, directory, row, columns, &mut message)?;
             }
             if columns.body {
-                message.body = row.get(11)?;
+                message.body = row.get(12)?;
+            }
+            if columns.preview {
+                message.preview = row.get(13)?;
             }
             page_size += message.envelope.as_ref().map_or(0, Envelope::memory_size)
                 + message.structure.as_ref().map_or(0, Part::memory_size)
-                + message.body.as_ref().map_or(0, Vec::len);
+                + message.body.as_ref().map_or(0, Vec::len)
+                + message.preview.as_ref().map_or(0, String::len);
             page.messages.push(message);
         }
     }
@@ -111,7 +114,7 @@ fn read_records(
     message: &mut Message,
 ) -> Result<()> {
     let text = |at| row.get_ref(at).ok().and_then(|value| value.as_str().ok());
-    let (envelope, structure) = (text(9), text(10));
+    let (envelope, structure) = (text(10), text(11));
     if (columns.envelope && envelope.is_none()) || (columns.structure && structure.is_none()) {
         let read = match open_content(tx, directory, message.content) {
             Ok(body) => body.scan()?,
@@ -135,6 +138,17 @@ fn read_records(
 /// Returns whether this content has a row.
 pub(super) fn has_content(tx: &Connection, content: ContentId) -> Result<bool> {
     Ok(tx.prepare_cached("SELECT 1 FROM contents WHERE id = ?1")?.exists([content.0])?)
+}
+
+/// Keeps the previews of contents that exist.
+pub(super) fn keep_previews(tx: &Connection, previews: &[(ContentId, String)]) -> Result<()> {
+    let mut statement = tx.prepare_cached(
+        "INSERT OR IGNORE INTO previews (content, text) SELECT id, ?2 FROM contents WHERE id = ?1",
+    )?;
+    for (content, text) in previews {
+        statement.execute((content.0, text))?;
+    }
+    Ok(())
 }
 
 pub(super) fn uids_of_content(tx: &Connection, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {
@@ -186,6 +200,7 @@ fn copy_all(
     let mut destination = MailboxRow::load(tx, to)?;
     let (mut pairs, mut next) = (Vec::new(), None);
     destination.modseq += 1;
+    let saved = InternalDate::now().seconds;
     // If source and destination are the same mailbox, the new copies must not be copied again.
     let mut rest = if from == to { uids.ending_before(destination.uid_next) } else { uids.clone() };
     while !rest.is_empty() && pairs.len() < limit.max(1) {
@@ -201,6 +216,7 @@ fn copy_all(
                 flags: &message.flags,
                 internal_date: message.internal_date,
                 sent: message.sent_date,
+                saved,
                 size: message.size,
                 content: message.content,
             };
@@ -359,12 +375,17 @@ pub(super) fn page_query(columns: Columns) -> String {
         true => "JOIN contents c ON c.id = m.content",
         false => "",
     };
+    let previews = match columns.preview {
+        true => "LEFT JOIN previews p ON p.content = m.content",
+        false => "",
+    };
     format!(
-        "SELECT {SUMMARY}, {}, {}, {} FROM messages m {join}
+        "SELECT {SUMMARY}, {}, {}, {}, {} FROM messages m {join} {previews}
          WHERE m.mailbox = ?1 AND m.uid BETWEEN ?2 AND ?3 ORDER BY m.uid",
         record(columns.envelope, "c.envelope"),
         record(columns.structure, "c.structure"),
         pick(columns.body, "c.body"),
+        pick(columns.preview, "p.text"),
     )
 }
 
@@ -376,9 +397,11 @@ fn read_summary(tx: &Connection, mailbox: &mut MailboxRow, row: &Row<'_>) -> Res
         flags: mailbox.keywords.flags(tx, mailbox.id, row.get(2)?, bits)?,
         internal_date: InternalDate { seconds: row.get(4)?, offset_minutes: row.get(5)? },
         sent_date: row.get(6)?,
+        saved_date: row.get(9)?,
         size: row.get(7)?,
         content: ContentId(row.get(8)?),
         email_id: None,
+        preview: None,
         envelope: None,
         structure: None,
         body: None,

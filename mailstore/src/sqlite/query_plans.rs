@@ -133,12 +133,13 @@ fn every_statement_is_answered_from_an_index() {
     all.extend([mailboxes::list_query(), mailboxes::lookup_query()]);
     let built = SOURCES.iter().map(|source| source.matches("\"SELECT {SUMMARY}").count()).sum::<usize>();
     assert_eq!(built, 1, "the statement made of SUMMARY is listed here");
-    for bits in 0..8 {
+    for bits in 0..16 {
         let columns = Columns {
             envelope: bits & 1 != 0,
             structure: bits & 2 != 0,
             body: bits & 4 != 0,
             email_id: true,
+            preview: bits & 8 != 0,
         };
         all.push(messages::page_query(columns));
     }

@@ -183,6 +183,7 @@ fn append(tx: &Connection, mailbox: &mut MailboxRow, message: &PreparedImport) -
         flags: &message.flags,
         internal_date: message.internal_date,
         sent: message.sealed.sent_date(),
+        saved: InternalDate::now().seconds,
         size: message.sealed.size,
         content,
     };

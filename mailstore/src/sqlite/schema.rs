@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The version that this program writes.
-const VERSION: i64 = 5;
+const VERSION: i64 = 10;
 
 /// The length of the store's secret, in bytes.
 const SECRET_LENGTH: usize = 32;
@@ -204,6 +204,17 @@ CREATE TRIGGER remote_account_came AFTER INSERT ON remote_accounts BEGIN
 END;
 ";
 
+/// Version 10 added the time at which a message was saved in its mailbox, which is unknown for earlier messages, and the
+/// previews of messages.
+const SAVED_DATES: &str = "
+ALTER TABLE messages ADD COLUMN saved INTEGER;
+
+CREATE TABLE previews (
+    content INTEGER PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE,
+    text TEXT NOT NULL
+) STRICT;
+";
+
 /// Opens the database for writing and brings its schema up to date.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let mut connection = connect(path)?;
@@ -234,6 +245,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     }
     if found < 5 {
         transaction.execute_batch(super::unfinished_copies::TABLE)?;
+    }
+    if found < 10 {
+        transaction.execute_batch(SAVED_DATES)?;
     }
     if found != VERSION {
         transaction.pragma_update(None, "user_version", VERSION)?;

@@ -50,6 +50,7 @@ pub struct SqliteStore {
     subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
     quota: Mutex<Quota>,
     email_ids: ObjectIds,
+    mailbox_ids: ObjectIds,
     /// The owner of its uploads.
     id: StoreId,
     /// Locked in shared mode while the store is open.
@@ -87,6 +88,7 @@ impl SqliteStore {
             database,
             messages,
             email_ids: ObjectIds::new(&secret, "email"),
+            mailbox_ids: ObjectIds::new(&secret, "mailbox"),
             writer: Writer::new(writer),
             readers: Mutex::default(),
             append_queue: AppendQueue::default(),
@@ -401,6 +403,14 @@ impl Store for SqliteStore {
 
     fn find_email_id(&self, account: AccountId, id: &str) -> Option<ContentId> {
         self.email_ids.decode(account.0, id).map(ContentId)
+    }
+
+    fn mailbox_id(&self, account: AccountId, mailbox: MailboxId) -> String {
+        self.mailbox_ids.encode(account.0, mailbox.0)
+    }
+
+    fn keep_previews(&self, previews: &[(ContentId, String)]) -> Result<()> {
+        self.write_unsynced(|tx| messages::keep_previews(tx, previews))
     }
 
     fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {

@@ -77,10 +77,12 @@ fn rejects_newer_and_foreign_databases() {
     drop(f.store);
     let database = f.directory.path().join("mail.db");
     let connection = rusqlite::Connection::open(&database).unwrap();
+    let written: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
     let error = SqliteStore::open(f.directory.path()).unwrap_err();
-    assert!(matches!(error, Error::NewerSchema { found: 99, supported: 5 }), "{error}");
+    let is_right = matches!(error, Error::NewerSchema { found: 99, supported } if supported == written);
+    assert!(is_right, "{error}");
 
     let other = tempfile::tempdir().unwrap();
     std::fs::write(other.path().join("mail.db"), vec![b'?'; 8192]).unwrap();

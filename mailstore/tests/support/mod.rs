@@ -2,8 +2,19 @@
 
 use std::path::Path;
 
-/// Converts a database to version 3: removes what version 4 added.
+/// Converts a database to version 5: removes what version 10 added.
+pub(crate) fn downgrade_to_5(directory: &Path) {
+    let database = rusqlite::Connection::open(directory.join("mail.db")).unwrap();
+    database
+        .execute_batch(
+            "ALTER TABLE messages DROP COLUMN saved; DROP TABLE previews; PRAGMA user_version = 5;",
+        )
+        .unwrap();
+}
+
+/// Converts a database to version 3: removes what version 4 added, and later ones.
 pub(crate) fn downgrade(directory: &Path) {
+    downgrade_to_5(directory);
     let database = rusqlite::Connection::open(directory.join("mail.db")).unwrap();
     let triggers = [
         "message_came",
