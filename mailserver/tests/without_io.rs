@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "without_io/objects.rs"]
+mod objects;
 mod pipe;
 
 use std::sync::Arc;
@@ -49,6 +51,29 @@ fn imap_and_lmtp_sessions_run_without_sockets() {
     let fetched = imap.exchange("d FETCH 1 (ENVELOPE BODY[TEXT])\r\n", "d OK");
     assert!(fetched.contains("\"hello\"") && fetched.contains("body\r\n"), "{fetched}");
     imap.exchange("e LOGOUT\r\n", "e OK");
+}
+
+/// Returns the capabilities in the table of the mail server's extensions.
+fn documented_capabilities() -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/extensions.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, section) = text.split_once("# The mail server's extensions").unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with("| capability")).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.split('|').nth(1).unwrap().trim().to_owned()).collect()
+}
+
+#[test]
+fn the_table_of_extensions_lists_what_the_server_offers() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut imap = start(&context(directory.path()), Service::Imap);
+    imap.exchange("a LOGIN ann \"a password\"\r\n", "a OK");
+    let answer = imap.exchange("b CAPABILITY\r\n", "b OK");
+    let offered = answer.lines().next().unwrap().strip_prefix("* CAPABILITY ").unwrap();
+    let mut offered: Vec<&str> = offered.split(' ').collect();
+    offered.sort_unstable();
+    let documented = documented_capabilities();
+    assert_eq!(offered, documented, "docs/extensions.md and the server's capabilities differ");
 }
 
 #[test]

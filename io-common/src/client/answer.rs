@@ -104,6 +104,8 @@ pub struct SelectedMailbox {
     pub uid_next: Option<NonZeroU32>,
     /// The highest mod-sequence (RFC 7162).
     pub highest_mod_sequence: Option<u64>,
+    /// MAILBOXID, which stays the same when the mailbox is renamed (RFC 8474); `None` if the server has none.
+    pub mailbox_id: Option<String>,
     /// The mailbox cannot be changed.
     pub is_read_only: bool,
 }
@@ -136,6 +138,9 @@ impl From<Answer> for SelectedMailbox {
                     Some(ResponseCode::UidValidity(value)) => mailbox.uid_validity = Some(value),
                     Some(ResponseCode::UidNext(value)) => mailbox.uid_next = value,
                     Some(ResponseCode::HighestModSeq(value)) => mailbox.highest_mod_sequence = Some(value),
+                    Some(ResponseCode::MailboxId(id)) => {
+                        mailbox.mailbox_id = Some(id.to_str_lossy().into_owned())
+                    }
                     _ => {}
                 },
                 _ => {}

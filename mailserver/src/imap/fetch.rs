@@ -299,6 +299,8 @@ impl MessageWriter {
                 None => return,
             },
             Item::ThreadId => FetchItem::ThreadId(None),
+            Item::SaveDate => FetchItem::SaveDate(message.saved_date.and_then(translate::utc_date_time)),
+            Item::Preview => FetchItem::Preview(message.preview.as_deref().map(IString::from)),
             Item::Section(_) | Item::BinarySize(_) => return,
         };
         writer.item(&item);

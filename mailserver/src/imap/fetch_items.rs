@@ -7,6 +7,7 @@ use mailmime::SectionText;
 use mailstore::Columns;
 use proto_imap::types::{FetchAttribute, Partial, Section, SectionItem};
 
+use super::previews::PreviewEffort;
 use super::translate;
 
 /// The maximum number of different items in one FETCH.
@@ -17,6 +18,8 @@ pub(super) const ITEM_LIMIT: usize = 256;
 pub(super) struct FetchRequest {
     pub(super) items: Vec<Item>,
     pub(super) sets_seen: bool,
+    /// How much may be done for previews, if they are requested.
+    pub(super) preview: Option<PreviewEffort>,
 }
 
 /// One requested item.
@@ -32,6 +35,8 @@ pub(super) enum Item {
     ModSeq,
     EmailId,
     ThreadId,
+    SaveDate,
+    Preview,
     Section(RequestedSection),
     BinarySize(RequestedSection),
 }
@@ -94,10 +99,10 @@ impl FetchRequest {
     ) -> Result<Self, RejectedFetch> {
         let named =
             |section, partial| RequestedSection::new(section, partial).ok_or(RejectedFetch::Unsupported);
-        let mut request = Self { items: Vec::new(), sets_seen: false };
+        let mut request = Self { items: Vec::new(), sets_seen: false, preview: None };
         for attribute in attributes {
             request.sets_seen |= attribute.sets_seen();
-            request.add(match attribute {
+            let item = match attribute {
                 FetchAttribute::Flags => Item::Flags,
                 FetchAttribute::Uid => Item::Uid,
                 FetchAttribute::Size => Item::Size,
@@ -108,15 +113,25 @@ impl FetchRequest {
                 FetchAttribute::ModSeq => Item::ModSeq,
                 FetchAttribute::EmailId => Item::EmailId,
                 FetchAttribute::ThreadId => Item::ThreadId,
+                FetchAttribute::SaveDate => Item::SaveDate,
+                FetchAttribute::Preview => request.preview(PreviewEffort::Full),
+                FetchAttribute::PreviewLazy => request.preview(PreviewEffort::Lazy),
                 FetchAttribute::Section { section, partial, .. } => Item::Section(named(section, partial)?),
                 FetchAttribute::BinarySize(section) => Item::BinarySize(named(section, None)?),
                 _ => return Err(RejectedFetch::Unsupported),
-            });
+            };
+            request.add(item);
             if request.items.len() > ITEM_LIMIT {
                 return Err(RejectedFetch::TooMany);
             }
         }
         Ok(request)
+    }
+
+    /// Notes that previews are requested.
+    fn preview(&mut self, effort: PreviewEffort) -> Item {
+        self.preview = self.preview.max(Some(effort));
+        Item::Preview
     }
 
     /// Adds an item unless it is already present.
@@ -137,6 +152,7 @@ impl FetchRequest {
             columns = match item {
                 Item::Envelope => columns.with_envelope(),
                 Item::EmailId => columns.with_email_id(),
+                Item::Preview => columns.with_preview(),
                 Item::Body | Item::BodyStructure => columns.with_structure(),
                 Item::Section(_) | Item::BinarySize(_) => columns.with_structure().with_small_bodies(),
                 _ => columns,
@@ -156,7 +172,7 @@ mod tests {
         let request = FetchRequest::new([one, FetchAttribute::Uid, one].into_iter()).unwrap();
         assert_eq!(request.items.len(), 2);
         assert!(request.sets_seen);
-        let unsupported = FetchRequest::new([FetchAttribute::Preview].into_iter());
+        let unsupported = FetchRequest::new([FetchAttribute::GmailMessageId].into_iter());
         assert_eq!(unsupported.unwrap_err(), RejectedFetch::Unsupported);
     }
 }

@@ -15,6 +15,7 @@ use proto_imap::types::PlainCode;
 
 use super::fetch_items::{FetchRequest, Item, RequestedSection};
 use super::keywords::new_keywords;
+use super::previews;
 use super::section_reader::{
     CountedSection, InvalidEncoding, MessageContent, SectionReader, SizeCounter, Transform, clip,
 };
@@ -186,11 +187,19 @@ impl FetchProducer {
             }
             self.window = self.pending.take_first();
         }
-        let page = store.fetch_page(self.mailbox, &self.window, self.request.columns(), PAGE)?;
+        let limit = self.request.preview.map_or(PAGE, |_| previews::PAGE);
+        let page = store.fetch_page(self.mailbox, &self.window, self.request.columns(), limit)?;
         self.window = page.next.map(|next| self.window.starting_at(next)).unwrap_or_default();
         self.page = page.messages.into();
         if let Some(since) = self.changed_since {
             self.page.retain(|message| message.modseq > since);
+        }
+        if let Some(effort) = self.request.preview {
+            let (mailbox, failed) = (self.mailbox, &mut self.failed);
+            previews::complete(store, mailbox, &mut self.page, effort, |message, error| {
+                tracing::error!(mailbox = mailbox.0, uid = message.uid, %error, "cannot read a message");
+                failed.get_or_insert(failure_code(error));
+            })?;
         }
         let flags = self.page.iter().map(|message| &message.flags);
         if let Some(keywords) = new_keywords(store, self.mailbox, self.keywords, flags)? {

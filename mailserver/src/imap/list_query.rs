@@ -5,9 +5,11 @@
 use std::ops::Range;
 
 use io_common::Slice;
-use mailstore::{AccountId, Mailbox, NameSelection, Status, Store, Subscription};
+use mailstore::{AccountId, Mailbox, NameSelection, Store, Subscription};
 use proto_imap::list_matcher::{ListMatcher, parents};
 use proto_imap::types::{ExtendedItem, IString, LazyList, ListResponse, MailboxAttribute, StatusAttribute};
+
+use super::mailbox::MailboxCounters;
 
 /// The hierarchy delimiter.
 pub(super) const DELIMITER: char = '/';
@@ -55,7 +57,7 @@ pub(super) struct ListEntry {
     pub(super) attributes: Vec<MailboxAttribute<'static>>,
     /// Whether a mailbox below this one was selected (`CHILDINFO`).
     pub(super) for_child: bool,
-    pub(super) status: Option<Status>,
+    pub(super) status: Option<MailboxCounters>,
 }
 
 /// Produces the responses after a position, as many as fit in a page and a slice. Reads at least one name.
@@ -194,7 +196,10 @@ impl PageBuilder<'_> {
     ) {
         let selectable = mailbox.filter(|mailbox| !mailbox.no_select && !self.query.status.is_empty());
         // A mailbox that was deleted in the meantime has no status.
-        let status = selectable.and_then(|mailbox| self.store.status(mailbox.id).ok());
+        let status = selectable.and_then(|mailbox| {
+            let mailbox_id = self.store.mailbox_id(self.account, mailbox.id);
+            Some(MailboxCounters { status: self.store.status(mailbox.id).ok()?, mailbox_id })
+        });
         self.bytes += name.len();
         self.found.push(ListEntry { name: name.to_owned(), attributes, for_child, status });
     }

@@ -78,11 +78,10 @@ impl Session {
     }
 
     fn finish_select(&mut self, reply: Reply, opened: OpenedMailbox, turn: &mut Turn<'_, '_>) -> Next {
-        let selected = self.selected.insert(Box::new(opened.selected));
-        selected.watch.highest_modseq(opened.selection.status.highest_modseq);
-        if let Err(error) =
-            write_select_data(selected, &opened.selection, opened.first_unseen, &opened.name, turn)
-        {
+        let OpenedMailbox { name, mailbox_id, selection, selected, first_unseen } = opened;
+        let selected = self.selected.insert(Box::new(selected));
+        selected.watch.highest_modseq(selection.status.highest_modseq);
+        if let Err(error) = write_select_data(selected, &selection, first_unseen, &name, &mailbox_id, turn) {
             return next_or_close(Err(error));
         }
         let code = match selected.access {
@@ -126,9 +125,15 @@ impl Session {
         };
         self.run_job(
             turn,
-            move |store| store.create_mailbox(account, &name, special_use),
+            move |store| {
+                let mailbox = store.create_mailbox(account, &name, special_use)?;
+                Ok(store.mailbox_id(account, mailbox))
+            },
             move |session, made, turn| match made {
-                Ok(_) => session.finish_with_updates(reply, "create completed", turn),
+                Ok(id) => session.send_updates_then(turn, move |_, turn| {
+                    let code = ResponseCode::MailboxId(IString::from(id.as_str()));
+                    reply_ok_with_code(reply, code, "create completed", turn)
+                }),
                 Err(error) => reply_store_error(reply, &error, turn),
             },
         )
@@ -247,12 +252,13 @@ impl Session {
                 if mailbox.no_select {
                     return Err(mailstore::Error::NoSelect);
                 }
-                Ok((store.status(mailbox.id)?, name))
+                let mailbox_id = store.mailbox_id(account, mailbox.id);
+                Ok((name, MailboxCounters { status: store.status(mailbox.id)?, mailbox_id }))
             },
             move |session, found, turn| match found {
-                Ok((status, name)) => {
+                Ok((name, counters)) => {
                     let limit = session.context.limits().message;
-                    match write_status(&name, &status, &attributes, limit, turn) {
+                    match write_status(&name, &counters, &attributes, limit, turn) {
                         Ok(()) => session.finish_with_updates(reply, "completed", turn),
                         Err(error) => next_or_close(Err(error)),
                     }
@@ -263,10 +269,17 @@ impl Session {
     }
 }
 
+/// What STATUS shows of a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MailboxCounters {
+    pub(super) status: mailstore::Status,
+    pub(super) mailbox_id: String,
+}
+
 /// Writes a STATUS response.
 pub(super) fn write_status(
     name: &str,
-    status: &mailstore::Status,
+    MailboxCounters { status, mailbox_id }: &MailboxCounters,
     attributes: &[StatusAttribute],
     append_limit: u64,
     turn: &mut Turn<'_, '_>,
@@ -284,6 +297,7 @@ pub(super) fn write_status(
                 StatusAttribute::Size => StatusItem::Size(status.size),
                 StatusAttribute::HighestModSeq => StatusItem::HighestModSeq(status.highest_modseq),
                 StatusAttribute::AppendLimit => StatusItem::AppendLimit(Some(append_limit)),
+                StatusAttribute::MailboxId => StatusItem::MailboxId(IString::from(mailbox_id.as_str())),
                 _ => return None,
             })
         })
@@ -306,6 +320,7 @@ struct SelectJob {
 
 struct SelectProgress {
     name: String,
+    mailbox_id: String,
     watch: Watch,
     selection: Selection,
     uids: UidBitmap,
@@ -316,6 +331,7 @@ struct SelectProgress {
 /// An opened mailbox, ready to be selected.
 struct OpenedMailbox {
     name: String,
+    mailbox_id: String,
     selection: Selection,
     selected: Selected,
     first_unseen: Option<u32>,
@@ -352,14 +368,15 @@ impl SelectJob {
         let access =
             if self.claims_recent { mailstore::Access::ReadWrite } else { mailstore::Access::ReadOnly };
         let selection = store.select(mailbox.id, access)?;
-        let uids = UidBitmap::new();
-        Ok(SelectProgress { name: mailbox.name, watch, selection, uids, first_unseen: None, next: 1 })
+        let mailbox_id = store.mailbox_id(self.account, mailbox.id);
+        let (name, uids) = (mailbox.name, UidBitmap::new());
+        Ok(SelectProgress { name, mailbox_id, watch, selection, uids, first_unseen: None, next: 1 })
     }
 }
 
 impl SelectProgress {
     fn end(self, access: Access, claims_recent: bool) -> OpenedMailbox {
-        let Self { name, watch, selection, uids, first_unseen, .. } = self;
+        let Self { name, mailbox_id, watch, selection, uids, first_unseen, .. } = self;
         let mut view = MailboxView::new(uids);
         view.share(|uids| watch.share(uids));
         if claims_recent || access == Access::ReadOnly {
@@ -375,7 +392,7 @@ impl SelectProgress {
             cursor: selection.cursor(),
             keywords: 0,
         };
-        OpenedMailbox { name, selection, selected, first_unseen }
+        OpenedMailbox { name, mailbox_id, selection, selected, first_unseen }
     }
 }
 
@@ -386,6 +403,7 @@ fn write_select_data(
     selection: &Selection,
     first_unseen: Option<u32>,
     name: &str,
+    mailbox_id: &str,
     turn: &mut Turn<'_, '_>,
 ) -> Result<(), proto_mail::Error> {
     let is_revision_2 = turn.machine.is_enabled("IMAP4rev2");
@@ -408,6 +426,7 @@ fn write_select_data(
     }
     write(ok_data(ResponseCode::UidValidity(status.uid_validity), "UIDs valid"))?;
     write(ok_data(ResponseCode::UidNext(NonZeroU32::new(status.uid_next)), "next UID"))?;
+    write(ok_data(ResponseCode::MailboxId(IString::from(mailbox_id)), "mailbox identifier"))?;
     write(ok_data(ResponseCode::HighestModSeq(status.highest_modseq), "highest mod-sequence"))
 }
 

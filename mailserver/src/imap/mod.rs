@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`mailbox`] | SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
 //! | [`list`], [`list_query`] | LIST, LSUB, NAMESPACE |
-//! | [`fetch`], [`fetch_items`], [`fetch_producer`], [`section_reader`] | FETCH: a worker produces pieces, the session writes them |
+//! | [`fetch`], [`fetch_items`], [`fetch_producer`], [`section_reader`], [`previews`] | FETCH: a worker produces pieces, the session writes them |
 //! | [`store`], [`expunge`], [`copy_move`] | STORE; EXPUNGE; COPY and MOVE |
 //! | [`search_command`], [`search`], [`stored_message`] | SEARCH |
 //! | [`uid_windows`] | sets of UIDs, processed window by window |
@@ -30,6 +30,7 @@ mod keywords;
 mod list;
 mod list_query;
 mod mailbox;
+mod previews;
 mod replies;
 mod search;
 mod search_command;
@@ -152,12 +153,16 @@ pub(super) fn config(context: &ServerContext, limits: &Limits) -> Arc<Config> {
     let extensions = [
         "CHILDREN",
         "CONDSTORE",
+        "CREATE-SPECIAL-USE",
         "ESEARCH",
         "ID",
         "LIST-EXTENDED",
         "LIST-STATUS",
         "MOVE",
         "NAMESPACE",
+        "OBJECTID",
+        "PREVIEW",
+        "SAVEDATE",
         "SEARCHRES",
         "SPECIAL-USE",
         "STATUS=SIZE",

@@ -77,6 +77,10 @@ impl SearchableMessage for MessageReader<'_> {
         SearchDate { timestamp: date.seconds, zone: date.offset_minutes }
     }
 
+    fn saved_date(&self) -> Option<SearchDate> {
+        self.stored.message.saved_date.map(|timestamp| SearchDate { timestamp, zone: 0 })
+    }
+
     fn mod_sequence(&self) -> u64 {
         self.stored.message.modseq
     }

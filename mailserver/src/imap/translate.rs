@@ -44,6 +44,11 @@ pub(super) fn date_time(date: InternalDate) -> Option<DateTime> {
     DateTime::from_timestamp(date.seconds, date.offset_minutes).or_else(|| DateTime::from_timestamp(0, 0))
 }
 
+/// Converts seconds since 1970. Returns `None` for a time that IMAP cannot express.
+pub(super) fn utc_date_time(seconds: i64) -> Option<DateTime> {
+    DateTime::from_timestamp(seconds, 0)
+}
+
 pub(super) fn internal_date(date: DateTime) -> InternalDate {
     InternalDate { seconds: date.timestamp(), offset_minutes: date.zone() }
 }
