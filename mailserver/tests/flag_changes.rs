@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "changes/metadata.rs"]
+mod metadata;
 mod pipe;
+#[path = "changes/quota.rs"]
+mod quota;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,11 +37,16 @@ fn append(store: &dyn Store, count: usize, size: usize) {
     }
 }
 
-fn select(context: &Arc<ServerContext>, command: &str) -> Session {
+fn login(context: &Arc<ServerContext>) -> Session {
     let certificate = Authority::generate(&[], 1_800_000_000).unwrap().issue(&[], 1_800_000_000).unwrap();
     let encryption = Encryption::DangerCleartext(certificate.tls().unwrap());
     let mut session = Session::start(context, ListenerOptions::new(Service::Imap, encryption));
     session.exchange("a LOGIN ann \"a password\"\r\n", "a OK");
+    session
+}
+
+fn select(context: &Arc<ServerContext>, command: &str) -> Session {
+    let mut session = login(context);
     session.exchange(&format!("b {command}\r\n"), "b OK");
     session
 }
@@ -59,6 +68,18 @@ fn flags(fetches: &[String]) -> Vec<(u32, String)> {
             Some((number, rest.split_once(')')?.0.to_owned()))
         })
         .collect()
+}
+
+/// Runs a test over SQLite and in memory, with a session in which no mailbox is selected.
+fn with_stores(test: impl Fn(&Arc<ServerContext>, &Arc<dyn Store>, &mut Session)) {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryStore::new().unwrap().with_password_cost(PasswordCost::Minimal).unwrap();
+    let stores: [Arc<dyn Store>; 2] =
+        [Arc::new(SqliteStore::open(directory.path()).unwrap()), Arc::new(memory)];
+    for store in stores {
+        let context = context(Arc::clone(&store));
+        test(&context, &store, &mut login(&context));
+    }
 }
 
 /// Runs a test over SQLite and in memory: three messages, and two sessions that opened INBOX with these commands.

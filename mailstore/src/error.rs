@@ -25,6 +25,8 @@ pub enum Error {
         /// It would not even fit into an empty account, so neither a retry nor deleting messages helps.
         permanent: bool,
     },
+    /// The mailbox, or the account, has as many metadata entries as it may (RFC 5464).
+    TooManyMetadata,
     /// The disk, or the memory that the store may use, is full. Free some space and retry.
     Full,
     /// Another process held the database for longer than the timeout of 15 seconds. Retry.
@@ -73,6 +75,7 @@ impl fmt::Display for Error {
             Self::NoSelect => f.write_str("the mailbox only holds other mailboxes and can't be selected"),
             Self::Limit(what) => write!(f, "over the limit: {what}"),
             Self::OverQuota { what, .. } => write!(f, "over quota: {what}"),
+            Self::TooManyMetadata => f.write_str("too many metadata entries: remove some first"),
             Self::Unavailable(error) => {
                 write!(f, "a file of the store can't be opened now: {error}: try again")
             }

@@ -62,6 +62,7 @@ mod limits;
 mod lock;
 mod mailbox_name;
 mod memory;
+mod metadata;
 mod object_id;
 mod passwords;
 mod quota;
@@ -75,15 +76,23 @@ mod uid_set;
 mod upload_owner;
 
 pub use accounts::Accounts;
-pub use callback::{ChangeCallback, ChangeSubscription, KeyMaker};
+pub use callback::{
+    AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription, KeyMaker,
+};
 pub use content::{Body, SMALL_LIMIT, Upload};
 pub use error::{Error, Result};
 pub use flags::{
     Flags, KEYWORD_COUNT_LIMIT, KEYWORD_LENGTH_LIMIT, MAILBOX_KEYWORD_BYTES_LIMIT, MAILBOX_KEYWORD_LIMIT,
 };
-pub use indexed::{IndexedStore, Storage, StorageChange, StoredAccount, StoredMailbox, StoredMessage};
+pub use indexed::{
+    IndexedStore, Storage, StorageChange, StoredAccount, StoredMailbox, StoredMessage, StoredMetadata,
+};
 pub use limits::{LEVEL_LIMIT, NAME_LIMIT, WRITE_SLICE};
 pub use memory::{MEMORY_LIMIT, MemoryStorage, MemoryStore};
+pub use metadata::{
+    Annotated, METADATA_ENTRY_LIMIT, METADATA_NAME_LIMIT, METADATA_VALUE_LIMIT, MetadataChange,
+    MetadataEntry, MetadataPage,
+};
 pub use passwords::PasswordCost;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;

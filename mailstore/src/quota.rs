@@ -1,6 +1,7 @@
 //! Checks of a [`Quota`], before something is added.
 
 use crate::error::{Error, Result};
+use crate::metadata::METADATA_ENTRY_LIMIT;
 use crate::types::{Quota, Usage};
 
 /// Checks whether an account with this usage may store more messages.
@@ -10,6 +11,14 @@ pub(crate) fn check_messages(quota: &Quota, usage: &Usage, messages: u64, bytes:
     }
     check(usage.messages, messages, quota.messages, "the number of the account's messages")?;
     check(usage.bytes, bytes, quota.bytes, "the size of the account's messages")
+}
+
+/// Checks an account's entries of metadata after some were set: their number, and the bytes of the account.
+pub(crate) fn check_metadata(quota: &Quota, usage: &Usage, entries_here: u64) -> Result<()> {
+    if usage.metadata > quota.metadata || entries_here > METADATA_ENTRY_LIMIT {
+        return Err(Error::TooManyMetadata);
+    }
+    check(usage.bytes, 0, quota.bytes, "the size of the account's messages and metadata")
 }
 
 /// Checks whether `more` may be added to what an account has.

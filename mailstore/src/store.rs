@@ -3,11 +3,12 @@
 //! A server, a sync run or a test uses a store through this trait, without knowing how it keeps its data.
 
 use crate::accounts::Accounts;
-use crate::callback::{ChangeCallback, ChangeSubscription};
+use crate::callback::{AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription};
 use crate::content::{Body, Upload};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::mailbox_name::canonical;
+use crate::metadata::{Annotated, MetadataChange, MetadataPage};
 use crate::types::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ const CHUNK: usize = 16 * 1024;
 /// A mail store. All methods block; see the [crate documentation](crate) for the guarantees.
 ///
 /// Twelve methods are required. The defaults of the others are correct but plain: no quotas, no `\Recent` messages, all
-/// mailboxes subscribed, copies that store the bytes again. Override a method where the storage can do better. If the
+/// mailboxes subscribed, no metadata, copies that store the bytes again. Override a method where the storage can do better. If the
 /// mail is kept as a list of messages, implement the smaller trait [`Storage`](crate::Storage) instead.
 ///
 /// Methods that take an identifier fail with `NotFound` if the item does not exist or no longer exists, and with
@@ -37,6 +38,12 @@ pub trait Store: Accounts {
     /// Sets the quota of every account from now on. The default ignores it: accounts are not limited.
     fn set_quota(&self, quota: Quota) {
         let _ = quota;
+    }
+
+    /// Returns the quota of an account. The default says that accounts are not limited.
+    fn quota(&self, account: AccountId) -> Quota {
+        let _ = account;
+        Quota::UNLIMITED
     }
 
     /// Checks whether the mailbox's account may store one more message of `bytes` bytes. Call it before the client
@@ -128,6 +135,34 @@ pub trait Store: Accounts {
         names: Range<&str>,
     ) -> Result<bool> {
         default_has_selected_name(self, account, selection, names)
+    }
+
+    /// Returns the entries of metadata (RFC 5464) with names in this range, in order. Names are in lower case and ordered
+    /// by their bytes. A page ends at about 128 KiB, or after 200 entries. Values of more than `max_size` bytes are left
+    /// out. The default has no entries.
+    ///
+    /// # Errors
+    /// `NotFound` if the mailbox does not exist in this account.
+    fn metadata_page(
+        &self,
+        account: AccountId,
+        of: Annotated,
+        names: Range<&str>,
+        max_size: u64,
+    ) -> Result<MetadataPage> {
+        let _ = (account, of, names, max_size);
+        Ok(MetadataPage::default())
+    }
+
+    /// Sets or removes entries of metadata, all of them or none. Entries follow a mailbox that is renamed, and are removed
+    /// with it. They count for the account's quota.
+    ///
+    /// # Errors
+    /// `NotFound` if the mailbox does not exist in this account; `InvalidName`; `Limit` for a name or value that is too
+    /// long; `TooManyMetadata`; `Refused` if the store keeps no metadata, which is the default.
+    fn set_metadata(&self, account: AccountId, of: Annotated, changes: &[MetadataChange]) -> Result<()> {
+        let _ = (account, of, changes);
+        Err(Error::Refused("metadata is not kept here"))
     }
 
     /// Returns the counters of a mailbox (RFC 9051 §6.3.11). Takes the same time for any size.
@@ -298,6 +333,12 @@ pub trait Store: Accounts {
     /// Calls `callback` after every change that this `Store` makes to any mailbox. Changes by another process are not
     /// reported.
     fn subscribe_changes(&self, callback: Arc<ChangeCallback>) -> ChangeSubscription;
+
+    /// Calls `callback` after every change that this `Store` makes to an account: its mailboxes, messages, subscriptions
+    /// and metadata. The default never calls it.
+    fn subscribe_account_changes(&self, callback: Arc<AccountChangeCallback>) -> AccountChangeSubscription {
+        AccountChangeSubscription(callback)
+    }
 }
 
 fn default_usage(store: &(impl Store + ?Sized), account: AccountId) -> Result<Usage> {

@@ -4,6 +4,7 @@
 
 use crate::content::Upload;
 use crate::flags::Flags;
+use crate::metadata::Annotated;
 pub use crate::uid_set::UidSet;
 use mailmime::{Envelope, Part};
 use std::borrow::Cow;
@@ -103,12 +104,14 @@ impl SpecialUse {
 pub struct Quota {
     /// Messages in all mailboxes together.
     pub messages: u64,
-    /// Bytes of those messages; each copy counts.
+    /// Bytes of those messages; each copy counts. The names and values of metadata count as well.
     pub bytes: u64,
     /// Mailboxes.
     pub mailboxes: u64,
     /// Subscriptions.
     pub subscriptions: u64,
+    /// Entries of metadata: those of all mailboxes and of the server.
+    pub metadata: u64,
     /// Distinct keywords that were ever used in one mailbox; never more than
     /// [`MAILBOX_KEYWORD_LIMIT`](crate::MAILBOX_KEYWORD_LIMIT).
     pub keywords: u64,
@@ -123,20 +126,22 @@ impl Quota {
         bytes: u64::MAX,
         mailboxes: u64::MAX,
         subscriptions: u64::MAX,
+        metadata: u64::MAX,
         keywords: u64::MAX,
         remote_accounts: u64::MAX,
     };
 }
 
 impl Default for Quota {
-    /// The default limits: 10,000,000 messages, unlimited bytes, 10,000 mailboxes, 10,000 subscriptions, 1,000
-    /// keywords per mailbox, 1,000 remote accounts.
+    /// The default limits: 10,000,000 messages, unlimited bytes, 10,000 mailboxes, 10,000 subscriptions,
+    /// 10,000 entries of metadata, 1,000 keywords per mailbox, 1,000 remote accounts.
     fn default() -> Self {
         Self {
             messages: 10_000_000,
             bytes: u64::MAX,
             mailboxes: 10_000,
             subscriptions: 10_000,
+            metadata: 10_000,
             keywords: 1_000,
             remote_accounts: 1_000,
         }
@@ -149,12 +154,14 @@ impl Default for Quota {
 pub struct Usage {
     /// Messages in all mailboxes together.
     pub messages: u64,
-    /// Bytes of those messages; each copy counts.
+    /// Bytes of those messages; each copy counts. The names and values of metadata count as well.
     pub bytes: u64,
     /// Mailboxes.
     pub mailboxes: u64,
     /// Subscriptions.
     pub subscriptions: u64,
+    /// Entries of metadata.
+    pub metadata: u64,
     /// Remote accounts.
     pub remote_accounts: u64,
 }
@@ -207,6 +214,8 @@ pub struct Status {
     pub unseen: u32,
     /// DELETED
     pub deleted: u32,
+    /// DELETED-STORAGE: the bytes of the messages with `\Deleted` (RFC 9208 §4.1.4).
+    pub deleted_size: u64,
     /// SIZE, in bytes.
     pub size: u64,
     /// UIDNEXT
@@ -545,6 +554,31 @@ pub struct Change {
     pub mailbox: MailboxId,
     /// Its highest mod-sequence; 0 if it was deleted.
     pub modseq: u64,
+}
+
+/// A change of an account that clients may be told of without having selected a mailbox (RFC 5465).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccountChange {
+    /// Messages of a mailbox were added or removed, or have other flags.
+    Messages(MailboxId),
+    /// A mailbox was created, or a `\Noselect` one can be selected again. The text is its name.
+    Created(String),
+    /// The mailbox of this name was deleted.
+    Deleted(String),
+    /// A mailbox was renamed. Each mailbox below it is reported as well.
+    Renamed {
+        /// Its name before.
+        from: String,
+        /// Its name now.
+        to: String,
+    },
+    /// A name was subscribed to.
+    Subscribed(String),
+    /// A subscription was removed.
+    Unsubscribed(String),
+    /// Entries with these names were set or removed.
+    Metadata(Annotated, Vec<String>),
 }
 
 /// A message that was fetched from a remote mailbox.

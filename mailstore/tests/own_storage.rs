@@ -24,6 +24,12 @@ fn deliver(store: &dyn Store, mailbox: MailboxId, text: &[u8], flags: &[&str]) -
     store.append(Delivery { upload, targets: vec![target] })
 }
 
+/// Sets one entry of metadata.
+fn annotate(store: &dyn Store, account: AccountId, of: Annotated, name: &str, value: &[u8]) -> Result<()> {
+    let change = MetadataChange { name: name.to_owned(), value: Some(value.to_vec()) };
+    store.set_metadata(account, of, &[change])
+}
+
 /// Everything that clients see of an account, except mod-sequences and `\Recent`.
 fn visible(store: &dyn Store, account: AccountId) -> Vec<String> {
     let mut lines = Vec::new();
@@ -32,6 +38,9 @@ fn visible(store: &dyn Store, account: AccountId) -> Vec<String> {
     }
     for mailbox in store.list(account).unwrap() {
         lines.push(format!("{mailbox:?}"));
+        let of = Annotated::Mailbox(mailbox.id);
+        let metadata = store.metadata_page(account, of, "/".."0", u64::MAX).unwrap();
+        lines.push(format!("{:?}", metadata.entries));
         if mailbox.no_select {
             continue;
         }
@@ -45,6 +54,8 @@ fn visible(store: &dyn Store, account: AccountId) -> Vec<String> {
             lines.push(format!("{} {message:?} {size}", message.flags));
         }
     }
+    let server = store.metadata_page(account, Annotated::Server, "/".."0", u64::MAX).unwrap();
+    lines.push(format!("{:?}", server.entries));
     let usage = store.usage(account).unwrap();
     lines.push(format!("{usage:?}"));
     lines
@@ -87,6 +98,9 @@ fn storage_that_keeps_everything_has_it_at_the_next_start() {
     store.expunge(inbox, &Expunge::Exactly([1, 10].into_iter().collect()), 10).unwrap();
     let flags = Flags::parse(["\\Flagged", "$Work"]).unwrap();
     store.store_flags(inbox, &UidSet::one(4), StoreMode::Replace, &flags, None, 10).unwrap();
+    for of in [Annotated::Server, Annotated::Mailbox(inbox), Annotated::Mailbox(work)] {
+        annotate(&store, account, of, "/private/comment", b"text").unwrap();
+    }
     store.rename_mailbox(account, "work", "play").unwrap();
     store.delete_mailbox(account, "Junk").unwrap();
     store.subscribe(account, "not/there").unwrap();
@@ -114,6 +128,7 @@ fn nothing_changes_when_the_storage_cant_record() {
     let work = store.create_mailbox(account, "work/2026", None).unwrap();
     store.create_mailbox(account, "gone/child", None).unwrap();
     store.delete_mailbox(account, "gone").unwrap();
+    annotate(&store, account, Annotated::Mailbox(work), "/private/comment", b"text").unwrap();
     for n in 0..5 {
         deliver(&store, inbox, format!("Subject: {n}\r\n\r\n{n}").as_bytes(), &["\\Seen"]).unwrap();
     }
@@ -135,6 +150,8 @@ fn nothing_changes_when_the_storage_cant_record() {
         assert_eq!(journal.contents(), contents);
     };
     fails(deliver(&store, inbox, b"x", &["new"]).map(drop));
+    fails(annotate(&store, account, Annotated::Mailbox(work), "/private/comment", b"other"));
+    fails(annotate(&store, account, Annotated::Server, "/private/comment", b"new"));
     fails(store.copy(inbox, &all, work, 10).map(drop));
     fails(store.move_messages(inbox, &all, work, 10).map(drop));
     fails(store.expunge(inbox, &Expunge::Exactly(all.clone()), 10).map(drop));
@@ -148,7 +165,7 @@ fn nothing_changes_when_the_storage_cant_record() {
     fails(store.subscribe(account, "more"));
     fails(store.unsubscribe(account, "Sent"));
     fails(store.create_account("bob", b"secret").map(drop));
-    assert_eq!((failed, store.account("bob").unwrap()), (14, None));
+    assert_eq!((failed, store.account("bob").unwrap()), (16, None));
     assert_eq!(calls.load(std::sync::atomic::Ordering::SeqCst), 0);
 
     told.fail(false);

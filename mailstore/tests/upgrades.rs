@@ -84,6 +84,24 @@ fn messages_of_version_5_have_no_saved_date() {
 }
 
 #[test]
+fn adds_metadata_when_upgrading_from_version_5() {
+    let f = fixture();
+    f.append(&[f.inbox], 30, &["\\Deleted"]).unwrap();
+    let before = f.store.usage(f.account).unwrap();
+    let Fixture { directory, store, account, inbox, trash } = f;
+    drop(store);
+    downgrade_to_5(directory.path());
+    let store = SqliteStore::open(directory.path()).unwrap();
+    assert_eq!(store.usage(account).unwrap(), before);
+    assert_eq!(store.status(inbox).unwrap().deleted_size, 30);
+    let change = MetadataChange { name: "/private/comment".into(), value: Some(b"text".to_vec()) };
+    store.set_metadata(account, Annotated::Mailbox(trash), &[change]).unwrap();
+    assert_eq!(store.usage(account).unwrap().bytes, before.bytes + 20);
+    store.delete_mailbox(account, "Trash").unwrap();
+    assert_eq!((store.usage(account).unwrap().bytes, store.usage(account).unwrap().metadata), (30, 0));
+}
+
+#[test]
 fn email_ids_are_the_same_after_reopening() {
     let f = fixture();
     let content = f.append(&[f.inbox], 5, &[]).unwrap()[0].content;

@@ -120,6 +120,8 @@ pub(crate) struct Serve {
     pub(crate) quota_mailboxes: Option<NonZeroU64>,
     /// The most subscriptions in one account.
     pub(crate) quota_subscriptions: Option<NonZeroU64>,
+    /// The most entries of metadata in one account.
+    pub(crate) quota_metadata: Option<NonZeroU64>,
     /// The most different keywords in one mailbox.
     pub(crate) quota_keywords: Option<NonZeroU64>,
 }

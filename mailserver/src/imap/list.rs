@@ -1,4 +1,4 @@
-//! LIST, LSUB and NAMESPACE (RFC 9051 §6.3.9, §6.3.10, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154).
+//! LIST, LSUB and NAMESPACE (RFC 9051 §6.3.9, §6.3.10, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 9590).
 //!
 //! The response is written page by page, as the client reads it. See [`list_query`](super::list_query) for which names
 //! are listed.
@@ -16,10 +16,14 @@ use proto_imap::types::{ListCommand, ListReturn, ListSelection, LsubCommand};
 
 use super::command_state::ListInProgress;
 use super::list_query::{DELIMITER, ListEntry, ListPosition, ListQuery, list_response, page};
+use super::metadata::{entry_name, write_metadata};
 use super::{
     InProgress, Session, Turn, decode_name, encoding, mailbox, next_or_close, reply_bad, reply_invalid_name,
     reply_limit, reply_ok, reply_store_error,
 };
+
+/// The maximum number of entries of metadata that a LIST returns for each mailbox.
+const METADATA_LIMIT: usize = 16;
 
 impl Session {
     pub(super) fn list(
@@ -51,9 +55,16 @@ impl Session {
             return reply_bad(reply, "RECURSIVEMATCH needs another selection", turn);
         }
         for wanted in arguments.returns.iter() {
-            if let ListReturn::Status(attributes) = wanted {
-                query.status = attributes.iter().collect();
+            match wanted {
+                ListReturn::Status(attributes) => query.status = attributes.iter().collect(),
+                ListReturn::Metadata(entries) => {
+                    query.metadata = entries.iter().take(METADATA_LIMIT + 1).map(entry_name).collect();
+                }
+                _ => {}
             }
+        }
+        if query.metadata.len() > METADATA_LIMIT {
+            return reply_limit(reply, "too many entries of metadata", turn);
         }
         let is_delimiter_asked =
             patterns == [""] && arguments.selection.is_empty() && arguments.returns.is_empty();
@@ -169,8 +180,8 @@ fn write_entry(
     let listed = list_response(&entry.attributes, IString::new(&bytes), extended);
     let data = if query.lsub { Untagged::Lsub(listed) } else { Untagged::List(listed) };
     turn.machine.data(&data, turn.tx)?;
-    match &entry.status {
-        Some(status) => mailbox::write_status(&entry.name, status, &query.status, append_limit, turn),
-        None => Ok(()),
+    if let Some(status) = &entry.status {
+        mailbox::write_status(&entry.name, status, &query.status, append_limit, turn)?;
     }
+    write_metadata(&entry.name, &entry.metadata, turn)
 }

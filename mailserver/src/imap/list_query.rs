@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use io_common::Slice;
-use mailstore::{AccountId, Mailbox, NameSelection, Store, Subscription};
+use mailstore::{AccountId, Annotated, Mailbox, NameSelection, Store, Subscription};
 use proto_imap::list_matcher::{ListMatcher, parents};
 use proto_imap::types::{ExtendedItem, IString, LazyList, ListResponse, MailboxAttribute, StatusAttribute};
 
@@ -30,6 +30,8 @@ pub(super) struct ListQuery {
     pub(super) recursive: bool,
     /// The items of STATUS to return for each mailbox.
     pub(super) status: Vec<StatusAttribute>,
+    /// The entries of metadata to return for each mailbox, in lower case.
+    pub(super) metadata: Vec<String>,
     /// Whether the command is LSUB.
     pub(super) lsub: bool,
 }
@@ -58,6 +60,8 @@ pub(super) struct ListEntry {
     /// Whether a mailbox below this one was selected (`CHILDINFO`).
     pub(super) for_child: bool,
     pub(super) status: Option<MailboxCounters>,
+    /// The requested entries of metadata and their values.
+    pub(super) metadata: Vec<(String, Option<Vec<u8>>)>,
 }
 
 /// Produces the responses after a position, as many as fit in a page and a slice. Reads at least one name.
@@ -200,8 +204,21 @@ impl PageBuilder<'_> {
             let mailbox_id = self.store.mailbox_id(self.account, mailbox.id);
             Some(MailboxCounters { status: self.store.status(mailbox.id).ok()?, mailbox_id })
         });
-        self.bytes += name.len();
-        self.found.push(ListEntry { name: name.to_owned(), attributes, for_child, status });
+        let metadata = mailbox.map(|mailbox| self.metadata(mailbox)).unwrap_or_default();
+        let values = metadata.iter().map(|(_, value)| value.as_ref().map_or(0, Vec::len));
+        self.bytes += name.len() + values.sum::<usize>();
+        self.found.push(ListEntry { name: name.to_owned(), attributes, for_child, status, metadata });
+    }
+
+    /// Reads the requested entries of a mailbox. A mailbox that was deleted in the meantime has none.
+    fn metadata(&self, mailbox: &Mailbox) -> Vec<(String, Option<Vec<u8>>)> {
+        let of = Annotated::Mailbox(mailbox.id);
+        let read = |name: &String| {
+            let names = &**name..&*format!("{name}\0");
+            let page = self.store.metadata_page(self.account, of, names, u64::MAX).ok()?;
+            Some((name.clone(), page.entries.into_iter().next().and_then(|entry| entry.value)))
+        };
+        self.query.metadata.iter().filter_map(read).collect()
     }
 
     fn selects(&self, names: Range<&str>) -> mailstore::Result<bool> {

@@ -19,6 +19,7 @@ use proto_imap::types::{
 
 use super::command_state::{Subscription, Transfer};
 use super::list_query::list_response;
+use super::metadata::copy_metadata;
 use super::{
     Selected, Session, Turn, decode_name, encoding, next_or_close, reply_bad, reply_invalid_name, reply_no,
     reply_ok, reply_ok_with_code, reply_store_error,
@@ -189,7 +190,13 @@ impl Session {
             return self.run_job(
                 turn,
                 move |store| {
-                    Ok((store.mailbox(account, "INBOX")?.id, store.create_mailbox(account, &to, None)?))
+                    let inbox = store.mailbox(account, "INBOX")?.id;
+                    let new = store.create_mailbox(account, &to, None)?;
+                    if let Err(error) = copy_metadata(store, account, inbox, new) {
+                        store.delete_mailbox(account, &to)?;
+                        return Err(error);
+                    }
+                    Ok((inbox, new))
                 },
                 move |session, made, turn| match made {
                     Ok((from, to)) => {
@@ -294,6 +301,7 @@ pub(super) fn write_status(
                 StatusAttribute::UidValidity => StatusItem::UidValidity(status.uid_validity),
                 StatusAttribute::Unseen => StatusItem::Unseen(status.unseen),
                 StatusAttribute::Deleted => StatusItem::Deleted(status.deleted),
+                StatusAttribute::DeletedStorage => StatusItem::DeletedStorage(status.deleted_size),
                 StatusAttribute::Size => StatusItem::Size(status.size),
                 StatusAttribute::HighestModSeq => StatusItem::HighestModSeq(status.highest_modseq),
                 StatusAttribute::AppendLimit => StatusItem::AppendLimit(Some(append_limit)),

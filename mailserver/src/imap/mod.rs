@@ -9,6 +9,8 @@
 //! | [`search_command`], [`search`], [`stored_message`] | SEARCH |
 //! | [`uid_windows`] | sets of UIDs, processed window by window |
 //! | [`append`] | APPEND |
+//! | [`quota`] | GETQUOTA, GETQUOTAROOT |
+//! | [`metadata`] | GETMETADATA, SETMETADATA |
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
 //! | [`replies`] | responses that many commands share |
@@ -30,7 +32,9 @@ mod keywords;
 mod list;
 mod list_query;
 mod mailbox;
+mod metadata;
 mod previews;
+mod quota;
 mod replies;
 mod search;
 mod search_command;
@@ -65,10 +69,11 @@ use super::login::{self, LoginSession};
 use super::login_queue::LoginAnswer;
 use super::pending_result::{self, PendingResult};
 use super::server_context::ServerContext;
+use metadata::MetadataInProgress;
 use replies::{
     decode_name, encoding, identify, identity, next_or_close, no_status, ok_status, reply_bad,
-    reply_invalid_name, reply_limit, reply_no, reply_ok, reply_ok_with_code, reply_store_error,
-    reply_unresolved, target_code_of,
+    reply_invalid_name, reply_limit, reply_no, reply_no_with_code, reply_ok, reply_ok_with_code,
+    reply_store_error, reply_unresolved, target_code_of,
 };
 use translate::uid_set;
 
@@ -108,6 +113,7 @@ enum InProgress {
     CopyUid(Box<CopyUidInProgress>),
     List(Box<ListInProgress>),
     Search(Box<SearchInProgress>),
+    Metadata(Box<MetadataInProgress>),
 }
 
 /// What to do once all changes are written.
@@ -157,11 +163,18 @@ pub(super) fn config(context: &ServerContext, limits: &Limits) -> Arc<Config> {
         "ESEARCH",
         "ID",
         "LIST-EXTENDED",
+        "LIST-METADATA",
         "LIST-STATUS",
+        "METADATA",
+        "METADATA-SERVER",
         "MOVE",
         "NAMESPACE",
         "OBJECTID",
         "PREVIEW",
+        "QUOTA",
+        "QUOTA=RES-MAILBOX",
+        "QUOTA=RES-MESSAGE",
+        "QUOTA=RES-STORAGE",
         "SAVEDATE",
         "SEARCHRES",
         "SPECIAL-USE",
@@ -282,6 +295,10 @@ impl Session {
             Command::Subscribe(name) => self.subscribe(account, reply, name, Subscription::Add, turn),
             Command::Unsubscribe(name) => self.subscribe(account, reply, name, Subscription::Remove, turn),
             Command::Status(arguments) => self.status(account, reply, arguments, turn),
+            Command::GetQuota(root) => self.get_quota(account, reply, root, turn),
+            Command::GetQuotaRoot(name) => self.get_quota_root(account, reply, name, turn),
+            Command::GetMetadata(arguments) => self.get_metadata(account, reply, arguments, turn),
+            Command::SetMetadata(arguments) => self.set_metadata(account, reply, arguments, turn),
             Command::Close => self.close(reply, turn),
             Command::Unselect => self.unselect(reply, turn),
             Command::Expunge => self.expunge(reply, None, turn),
@@ -339,9 +356,11 @@ impl Session {
             InProgress::Append(append) => append.next_while_waiting(),
             InProgress::Fetch(fetch) => fetch.next_while_waiting(),
             // A piece was written. Continue once the client has read it.
-            InProgress::Store(_) | InProgress::CopyUid(_) | InProgress::List(_) | InProgress::Search(_) => {
-                Next::More
-            }
+            InProgress::Store(_)
+            | InProgress::CopyUid(_)
+            | InProgress::List(_)
+            | InProgress::Search(_)
+            | InProgress::Metadata(_) => Next::More,
             InProgress::None | InProgress::Idle(_) => Next::Continue,
         }
     }
@@ -448,7 +467,8 @@ impl Handler<ImapServer> for Session {
             | InProgress::Store(_)
             | InProgress::CopyUid(_)
             | InProgress::List(_)
-            | InProgress::Search(_) => self.next_while_waiting(),
+            | InProgress::Search(_)
+            | InProgress::Metadata(_) => self.next_while_waiting(),
         }
     }
 
@@ -469,6 +489,7 @@ impl Handler<ImapServer> for Session {
             InProgress::CopyUid(_) => self.write_copy_uid(turn),
             InProgress::List(_) => self.continue_list(turn),
             InProgress::Search(_) => self.write_search(turn),
+            InProgress::Metadata(_) => self.continue_metadata(turn),
             _ => self.next_while_waiting(),
         }
     }

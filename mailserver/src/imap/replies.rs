@@ -76,6 +76,17 @@ pub(super) fn no_status(code: PlainCode, text: &str) -> StatusResponse<'_> {
     StatusResponse::new(Condition::No, Text::first_line(text)).with_code(ResponseCode::Plain(code))
 }
 
+/// Answers NO with any code.
+pub(super) fn reply_no_with_code(
+    reply: Reply,
+    code: ResponseCode<'_>,
+    text: &str,
+    turn: &mut Turn<'_, '_>,
+) -> Next {
+    let status = StatusResponse::new(Condition::No, Text::first_line(text)).with_code(code);
+    next_or_close(turn.machine.reply(reply, &status, turn.tx))
+}
+
 /// Answers NO for an error of the store.
 pub(super) fn reply_store_error(reply: Reply, error: &mailstore::Error, turn: &mut Turn<'_, '_>) -> Next {
     reply_no(reply, code_of(error), &error.to_string(), turn)
@@ -87,7 +98,7 @@ fn code_of(error: &mailstore::Error) -> PlainCode {
         Error::NotFound(_) => PlainCode::NonExistent,
         Error::Exists(_) => PlainCode::AlreadyExists,
         Error::InvalidName(_) | Error::Refused(_) | Error::NoSelect => PlainCode::Cannot,
-        Error::Limit(_) => PlainCode::Limit,
+        Error::Limit(_) | Error::TooManyMetadata => PlainCode::Limit,
         Error::OverQuota { .. } => PlainCode::OverQuota,
         Error::Full | Error::Busy | Error::Unavailable(_) => PlainCode::Unavailable,
         Error::Corrupt(_) => PlainCode::Corruption,

@@ -22,11 +22,13 @@ pub enum Feature {
     UnfinishedCopies,
     /// Messages record when they were saved in their mailbox.
     SavedDates,
+    /// Mailboxes and the server have metadata, and subscribers are told of changes of an account.
+    Metadata,
 }
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accounts,
         Self::Subscriptions,
         Self::Recent,
@@ -35,6 +37,7 @@ impl Feature {
         Self::SharedContent,
         Self::UnfinishedCopies,
         Self::SavedDates,
+        Self::Metadata,
     ];
 }
 

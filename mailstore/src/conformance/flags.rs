@@ -56,7 +56,7 @@ fn counters_follow_flags(f: &Fixture) {
     assert_eq!((status.messages, status.unseen, status.deleted, status.size), (3, 3, 0, 3));
     f.set_flags(f.inbox, &[1, 2].into_iter().collect(), StoreMode::Add, &["\\Seen", "\\Deleted"]).unwrap();
     let status = f.status(f.inbox);
-    assert_eq!((status.unseen, status.deleted), (1, 2));
+    assert_eq!((status.unseen, status.deleted, status.deleted_size), (1, 2, 2));
     f.set_flags(f.inbox, &UidSet::one(1), StoreMode::Replace, &["\\Deleted"]).unwrap();
     assert_eq!((f.status(f.inbox).unseen, f.status(f.inbox).deleted), (2, 2));
     f.set_flags(f.inbox, &UidSet::one(2), StoreMode::Remove, &["\\Deleted"]).unwrap();
@@ -65,6 +65,7 @@ fn counters_follow_flags(f: &Fixture) {
     assert!(f.expunge(f.inbox, &Expunge::Deleted).is_empty());
     let status = f.status(f.inbox);
     assert_eq!((status.messages, status.unseen, status.deleted, status.size), (2, 1, 0, 2));
+    assert_eq!(status.deleted_size, 0);
 }
 
 fn mod_sequences_only_grow(f: &Fixture) {

@@ -23,6 +23,7 @@ mod fixture;
 mod flags;
 mod mailboxes;
 mod messages;
+mod metadata;
 mod objects;
 mod quotas;
 mod sync;
@@ -84,6 +85,7 @@ pub fn run(features: &[Feature], open: impl Fn() -> Arc<dyn Store>) -> Report {
         changes::CASES,
         copies::CASES,
         quotas::CASES,
+        metadata::CASES,
         threads::CASES,
     ];
     run_cases(cases.into_iter().flatten(), features, open)

@@ -7,12 +7,10 @@ use super::state::{MailboxState, State};
 use super::storage::Storage;
 use super::store::IndexedStore;
 use super::transaction::{AfterCommit, Transaction, Transactions};
-use crate::callback::ChangeCallback;
 use crate::error::Result;
-use crate::lock::lock;
-use crate::types::{AccountId, Change, MailboxId};
+use crate::types::{AccountId, MailboxId};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 impl<S: Storage> IndexedStore<S> {
     /// Reads the index of an account.
@@ -85,16 +83,6 @@ impl<S: Storage> IndexedStore<S> {
 
     fn run_after_commit(&self, after_commit: AfterCommit) {
         after_commit.freed.into_iter().for_each(|content| self.storage.remove(content));
-        if after_commit.changed.is_empty() {
-            return;
-        }
-        let callbacks: Vec<Arc<ChangeCallback>> = {
-            let mut subscribers = lock(&self.subscribers);
-            subscribers.retain(|callback| callback.strong_count() > 0);
-            subscribers.iter().filter_map(Weak::upgrade).collect()
-        };
-        for (&mailbox, &modseq) in &after_commit.changed {
-            callbacks.iter().for_each(|callback| callback(Change { mailbox, modseq }));
-        }
+        self.subscribers.call(&after_commit.changed, &after_commit.account_changes);
     }
 }

@@ -3,10 +3,11 @@
 use super::content::Content;
 use super::mailboxes;
 use super::state::{Entry, MailboxState, State};
-use super::storage::{Storage, StoredMailbox, StoredMessage};
+use super::storage::{Storage, StoredMailbox, StoredMessage, StoredMetadata};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::mailbox_name::canonical;
+use crate::metadata::{Annotated, entry_name};
 use crate::types::{Account, MailboxId, Quota, SpecialUse};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 pub(super) struct Loaded {
     mailboxes: Vec<(StoredMailbox, Vec<StoredMessage>)>,
     subscriptions: Vec<String>,
+    metadata: Vec<StoredMetadata>,
 }
 
 impl Loaded {
@@ -29,6 +31,7 @@ impl Loaded {
                 })
                 .collect::<Result<_>>()?,
             subscriptions: storage.subscriptions(account)?,
+            metadata: storage.metadata(account)?,
         })
     }
 }
@@ -49,6 +52,14 @@ pub(super) fn create(tx: &mut Transaction<'_>, loaded: Loaded, others: &[&State]
     }
     for name in loaded.subscriptions {
         tx.state.account.subscriptions.insert(canonical(&name)?);
+    }
+    for StoredMetadata { of, name, value } in loaded.metadata {
+        if let Annotated::Mailbox(mailbox) = of
+            && !tx.state.mailboxes.contains_key(&mailbox)
+        {
+            return Err(Error::Corrupt("the metadata of a mailbox"));
+        }
+        tx.state.account.set_metadata(of, &entry_name(&name)?, Some(value));
     }
     let quota = &Quota::UNLIMITED;
     if !tx.state.account.names.contains_key("INBOX") {

@@ -1,9 +1,9 @@
 //! Mailboxes: names, hierarchy, subscriptions (RFC 9051 §6.3.3 to §6.3.9).
 
-use super::messages;
 use super::state::State;
 use super::storage::StoredMailbox;
 use super::transaction::Transaction;
+use super::{messages, metadata};
 use crate::error::{Error, Result};
 use crate::mailbox_name::canonical;
 use crate::quota::check;
@@ -52,6 +52,7 @@ pub(super) fn delete(tx: &mut Transaction<'_>, name: &str) -> Result<()> {
     if mailbox.no_select && mailbox.has_children {
         return Err(Error::Refused("the mailbox holds others: delete those first"));
     }
+    metadata::remove_all(tx, mailbox.id);
     tx.remove_mailbox(mailbox.id)?;
     if mailbox.has_children {
         let header = new_header(tx.state, mailbox.name)?;

@@ -13,6 +13,7 @@ mod fair_lock;
 mod load;
 mod mailboxes;
 mod messages;
+mod metadata;
 pub(crate) mod remote;
 pub(crate) mod remote_records;
 mod state;
@@ -20,5 +21,5 @@ mod storage;
 mod store;
 mod transaction;
 
-pub use storage::{Storage, StorageChange, StoredAccount, StoredMailbox, StoredMessage};
+pub use storage::{Storage, StorageChange, StoredAccount, StoredMailbox, StoredMessage, StoredMetadata};
 pub use store::IndexedStore;

@@ -5,6 +5,7 @@ use super::storage::{StoredMailbox, StoredMessage};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::keyword_table::KeywordTable;
+use crate::metadata::{Annotated, cost};
 use crate::types::{AccountId, ContentId, InternalDate, Mailbox, MailboxId, Status, Usage};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,7 +31,8 @@ pub(crate) struct AccountState {
     pub(crate) last_uid_validity: u32,
     pub(crate) names: BTreeMap<String, MailboxId>,
     pub(crate) subscriptions: BTreeSet<String>,
-    /// Messages and bytes, also those of deleted mailboxes. The other counters are not used.
+    pub(crate) metadata: BTreeMap<(Annotated, String), Arc<[u8]>>,
+    /// Messages, also those of deleted mailboxes, and bytes. The other counters are not used.
     pub(crate) usage: Usage,
     /// Deleted mailboxes, whose messages are removed in slices.
     pub(crate) deleted: VecDeque<MailboxState>,
@@ -42,6 +44,8 @@ pub(crate) struct MailboxState {
     pub(crate) recent: u32,
     pub(crate) unseen: u32,
     pub(crate) marked_deleted: u32,
+    /// The bytes of the messages with `\Deleted`.
+    deleted_size: u64,
     pub(crate) size: u64,
     pub(crate) messages: BTreeMap<u32, Entry>,
     /// The messages in the order of their changes: mod-sequence and UID.
@@ -73,6 +77,7 @@ impl State {
                 last_uid_validity: 0,
                 names: BTreeMap::new(),
                 subscriptions: BTreeSet::new(),
+                metadata: BTreeMap::new(),
                 usage: Usage::default(),
                 deleted: VecDeque::new(),
             },
@@ -170,10 +175,29 @@ impl AccountState {
         self.names.range(format!("{name}/")..format!("{name}0"))
     }
 
+    /// Sets or removes an entry of metadata, and counts it. Returns the value before.
+    pub(crate) fn set_metadata(
+        &mut self,
+        of: Annotated,
+        name: &str,
+        value: Option<Arc<[u8]>>,
+    ) -> Option<Arc<[u8]>> {
+        let key = (of, name.to_owned());
+        let added = value.as_ref().map_or(0, |value| cost(name, value));
+        let old = match value {
+            Some(value) => self.metadata.insert(key, value),
+            None => self.metadata.remove(&key),
+        };
+        self.usage.bytes += added;
+        self.usage.bytes -= old.as_ref().map_or(0, |old| cost(name, old));
+        old
+    }
+
     pub(crate) fn usage(&self, remote_accounts: u64) -> Usage {
         Usage {
             mailboxes: self.names.len() as u64,
             subscriptions: self.subscriptions.len() as u64,
+            metadata: self.metadata.len() as u64,
             remote_accounts,
             ..self.usage
         }
@@ -189,6 +213,7 @@ impl MailboxState {
             recent: 0,
             unseen: 0,
             marked_deleted: 0,
+            deleted_size: 0,
             size: 0,
             messages: BTreeMap::new(),
             by_modseq: BTreeSet::new(),
@@ -205,6 +230,7 @@ impl MailboxState {
             recent: self.recent,
             unseen: self.unseen,
             deleted: self.marked_deleted,
+            deleted_size: self.deleted_size,
             size: self.size,
             uid_next: self.header.uid_next,
             uid_validity: self.header.uid_validity,
@@ -240,6 +266,7 @@ impl MailboxState {
         self.size += entry.content.size;
         self.recent += u32::from(uid >= self.header.first_recent_uid);
         self.count_flags(&entry.flags, |counter, by| *counter += by);
+        self.deleted_size += deleted_size(&entry.flags, &entry.content);
         self.by_modseq.insert((entry.modseq, uid));
         self.messages.insert(uid, entry);
     }
@@ -248,6 +275,7 @@ impl MailboxState {
         let entry = self.messages.remove(&uid)?;
         self.by_modseq.remove(&(entry.modseq, uid));
         self.count_flags(&entry.flags, |counter, by| *counter -= by);
+        self.deleted_size -= deleted_size(&entry.flags, &entry.content);
         self.recent -= u32::from(uid >= self.header.first_recent_uid);
         self.size -= entry.content.size;
         Some(entry)
@@ -258,6 +286,8 @@ impl MailboxState {
         let entry = self.messages.get_mut(&uid)?;
         let old = (std::mem::replace(&mut entry.flags, flags.clone()), entry.modseq);
         entry.modseq = modseq;
+        self.deleted_size += deleted_size(&flags, &entry.content);
+        self.deleted_size -= deleted_size(&old.0, &entry.content);
         self.by_modseq.remove(&(old.1, uid));
         self.by_modseq.insert((modseq, uid));
         self.count_flags(&old.0, |counter, by| *counter -= by);
@@ -312,6 +342,11 @@ impl MailboxState {
         self.last_keywords = Some((Arc::clone(given), stored.clone()));
         Ok(stored)
     }
+}
+
+/// Returns the bytes that a message with these flags counts for as one with `\Deleted`.
+fn deleted_size(flags: &Flags, content: &Content) -> u64 {
+    if flags.contains(Flags::DELETED) { content.size } else { 0 }
 }
 
 impl Entry {

@@ -3,13 +3,15 @@
 use crate::content::{Body, Upload};
 use crate::error::Result;
 use crate::flags::Flags;
+use crate::metadata::Annotated;
 use crate::types::{Account, AccountId, ContentId, InternalDate, LoginKeys, MailboxId, SpecialUse};
+use std::sync::Arc;
 
 /// A place where messages are kept. [`IndexedStore`](crate::IndexedStore) makes a [`Store`](crate::Store) of it.
 ///
 /// Three methods are required: they keep the bytes of messages. With them alone, mailboxes and flags last as long as the
 /// process. To keep these too, implement [`record`](Self::record) and the methods that read them at the start:
-/// [`mailboxes`](Self::mailboxes), [`messages`](Self::messages), [`subscriptions`](Self::subscriptions), and
+/// [`mailboxes`](Self::mailboxes), [`messages`](Self::messages), [`subscriptions`](Self::subscriptions), [`metadata`](Self::metadata), and
 /// [`accounts`](Self::accounts) if the accounts and their passwords are to be kept as well.
 pub trait Storage: Send + Sync {
     /// Keeps a message and returns an identifier, which the storage chooses and never reuses.
@@ -66,6 +68,12 @@ pub trait Storage: Send + Sync {
     /// Returns the subscriptions that an account has at the start. By default these are all of its mailboxes.
     fn subscriptions(&self, account: &Account) -> Result<Vec<String>> {
         Ok(self.mailboxes(account)?.into_iter().map(|mailbox| mailbox.name).collect())
+    }
+
+    /// Returns the metadata that an account has at the start. By default there is none.
+    fn metadata(&self, account: &Account) -> Result<Vec<StoredMetadata>> {
+        let _ = account;
+        Ok(Vec::new())
     }
 }
 
@@ -162,6 +170,25 @@ impl StoredMessage {
     }
 }
 
+/// An entry of metadata (RFC 5464).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredMetadata {
+    /// What it belongs to.
+    pub of: Annotated,
+    /// Its name in lower case.
+    pub name: String,
+    /// Its value.
+    pub value: Arc<[u8]>,
+}
+
+impl StoredMetadata {
+    /// Creates a description of an entry.
+    pub fn new(of: Annotated, name: impl Into<String>, value: impl Into<Arc<[u8]>>) -> Self {
+        Self { of, name: name.into(), value: value.into() }
+    }
+}
+
 /// A change of what a [`Storage`] keeps besides the bytes of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -176,6 +203,8 @@ pub enum StorageChange {
     Subscribed(AccountId, String),
     /// A subscription was removed.
     Unsubscribed(AccountId, String),
+    /// An entry of metadata was set, or removed if it has no value. Those of a mailbox are removed before the mailbox.
+    MetadataSet(AccountId, Annotated, String, Option<Arc<[u8]>>),
     /// A message was added.
     MessageAdded(MailboxId, StoredMessage),
     /// The flags of the message with this UID were replaced, at this mod-sequence.

@@ -8,13 +8,17 @@ use super::directory::Directory;
 use super::remote_records::Remotes;
 use super::state::MailboxState;
 use super::storage::{Storage, StorageChange};
-use super::{mailboxes, messages};
-use crate::callback::{ChangeCallback, ChangeSubscription, KeyMaker};
+use super::{mailboxes, messages, metadata};
+use crate::callback::{
+    AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription, KeyMaker,
+    Subscribers,
+};
 use crate::content::{Body, Upload};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::limits::WRITE_SLICE;
 use crate::lock::lock;
+use crate::metadata::{Annotated, MetadataChange, MetadataPage};
 use crate::object_id::ObjectIds;
 use crate::passwords::{LoginKeySource, PasswordCost, PasswordVerifier};
 use crate::store::Store;
@@ -23,7 +27,7 @@ use crate::upload_owner::StoreId;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 
 /// A store over any [`Storage`]. It keeps an index of all messages in memory: UIDs, flags, dates, sizes and
 /// mod-sequences, less than 1 KiB each. The storage keeps their bytes, and the index too if it wants to.
@@ -46,7 +50,7 @@ pub struct IndexedStore<S> {
     pub(super) login_keys: LoginKeySource,
     /// Whether accounts came without login keys: with a verifier that was made elsewhere.
     pub(super) has_foreign_verifiers: AtomicBool,
-    pub(super) subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
+    pub(super) subscribers: Subscribers,
     quota: Mutex<Quota>,
     pub(super) secret: [u8; 32],
     email_ids: ObjectIds,
@@ -101,7 +105,7 @@ impl<S: Storage> IndexedStore<S> {
             cost: PasswordCost::Standard,
             login_keys: LoginKeySource::Scram,
             has_foreign_verifiers: AtomicBool::new(false),
-            subscribers: Mutex::default(),
+            subscribers: Subscribers::default(),
             quota: Mutex::default(),
             secret,
             email_ids: ObjectIds::new(&secret, "email"),
@@ -208,6 +212,10 @@ impl<S: Storage> Store for IndexedStore<S> {
         *lock(&self.quota) = quota;
     }
 
+    fn quota(&self, _: AccountId) -> Quota {
+        *lock(&self.quota)
+    }
+
     fn check_quota(&self, mailbox: MailboxId, bytes: u64) -> Result<()> {
         self.read_mailbox(mailbox, |state| {
             state.mailbox(mailbox)?;
@@ -275,6 +283,20 @@ impl<S: Storage> Store for IndexedStore<S> {
         names: Range<&str>,
     ) -> Result<bool> {
         self.read(account, |state| mailboxes::has_selected_name(state, selection, &names))
+    }
+
+    fn metadata_page(
+        &self,
+        account: AccountId,
+        of: Annotated,
+        names: Range<&str>,
+        max_size: u64,
+    ) -> Result<MetadataPage> {
+        self.read(account, |state| metadata::page(state, of, &names, max_size))?
+    }
+
+    fn set_metadata(&self, account: AccountId, of: Annotated, changes: &[MetadataChange]) -> Result<()> {
+        self.write(account, |tx| metadata::set(tx, &self.quota(), of, changes))
     }
 
     fn status(&self, mailbox: MailboxId) -> Result<Status> {
@@ -480,7 +502,10 @@ impl<S: Storage> Store for IndexedStore<S> {
     }
 
     fn subscribe_changes(&self, callback: Arc<ChangeCallback>) -> ChangeSubscription {
-        lock(&self.subscribers).push(Arc::downgrade(&callback));
-        ChangeSubscription(callback)
+        self.subscribers.add(callback)
+    }
+
+    fn subscribe_account_changes(&self, callback: Arc<AccountChangeCallback>) -> AccountChangeSubscription {
+        self.subscribers.add_for_accounts(callback)
     }
 }

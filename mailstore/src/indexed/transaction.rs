@@ -7,8 +7,10 @@ use super::state::{Entry, MailboxState, State};
 use super::storage::{StorageChange, StoredAccount, StoredMailbox, StoredMessage};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
-use crate::types::{AccountId, ContentId, MailboxId};
+use crate::metadata::Annotated;
+use crate::types::{AccountChange, AccountId, ContentId, MailboxId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The changes of one call in one account.
 pub(crate) struct Transaction<'s> {
@@ -17,6 +19,8 @@ pub(crate) struct Transaction<'s> {
     opposites: Vec<Opposite>,
     /// Contents of removed messages, by the number of opposites when they were freed.
     freed: Vec<(usize, ContentId)>,
+    /// What subscribers are told of the account, besides changed messages.
+    notes: Vec<AccountChange>,
 }
 
 /// How much a transaction has changed.
@@ -24,6 +28,7 @@ pub(crate) struct Transaction<'s> {
 pub(crate) struct Mark {
     changes: usize,
     opposites: usize,
+    notes: usize,
 }
 
 /// What follows a commit.
@@ -32,6 +37,8 @@ pub(crate) struct AfterCommit {
     pub(crate) freed: Vec<ContentId>,
     /// The changed mailboxes with their mod-sequences, of which subscribers are notified.
     pub(crate) changed: BTreeMap<MailboxId, u64>,
+    /// What subscribers are told of accounts.
+    pub(crate) account_changes: Vec<(AccountId, AccountChange)>,
     /// The mailboxes that exist now, with their accounts, and those that are gone.
     pub(crate) mailboxes: Vec<(MailboxId, Option<AccountId>)>,
 }
@@ -44,6 +51,7 @@ enum Opposite {
     RenameMailbox(MailboxId, String),
     Unsubscribe(String),
     Subscribe(String),
+    SetMetadata(Annotated, String, Option<Arc<[u8]>>),
     RemoveMessage(MailboxId, u32),
     RestoreFlags(MailboxId, u32, Flags, u64),
     RestoreMessage(MailboxId, u32, Box<Entry>, u64),
@@ -51,12 +59,12 @@ enum Opposite {
 
 impl<'s> Transaction<'s> {
     pub(crate) fn new(state: &'s mut State) -> Self {
-        Self { state, changes: Vec::new(), opposites: Vec::new(), freed: Vec::new() }
+        Self { state, changes: Vec::new(), opposites: Vec::new(), freed: Vec::new(), notes: Vec::new() }
     }
 
     /// Returns how much was changed so far, for [`undo_to`](Self::undo_to).
     pub(crate) fn mark(&self) -> Mark {
-        Mark { changes: self.changes.len(), opposites: self.opposites.len() }
+        Mark { changes: self.changes.len(), opposites: self.opposites.len(), notes: self.notes.len() }
     }
 
     /// Undoes all changes after the mark.
@@ -67,7 +75,13 @@ impl<'s> Transaction<'s> {
             }
         }
         self.changes.truncate(mark.changes);
+        self.notes.truncate(mark.notes);
         self.freed.retain(|(at, _)| *at < mark.opposites);
+    }
+
+    /// Notes what subscribers are told of the account after the commit.
+    pub(crate) fn note(&mut self, change: AccountChange) {
+        self.notes.push(change);
     }
 
     fn push(&mut self, change: StorageChange, opposite: Opposite) {
@@ -94,6 +108,9 @@ impl<'s> Transaction<'s> {
             Opposite::Subscribe(name) => {
                 state.account.subscriptions.insert(name);
             }
+            Opposite::SetMetadata(of, name, value) => {
+                state.account.set_metadata(of, &name, value);
+            }
             Opposite::RemoveMessage(mailbox, uid) => {
                 state.take(mailbox, uid);
                 // No reader saw the UID: it is assigned again.
@@ -118,6 +135,7 @@ impl<'s> Transaction<'s> {
         let id = header.id;
         self.state.account.names.insert(header.name.clone(), id);
         self.state.mailboxes.insert(id, MailboxState::new(header.clone()));
+        self.note(AccountChange::Created(header.name.clone()));
         self.push(StorageChange::MailboxSet(self.account(), header), Opposite::RemoveMailbox(id));
     }
 
@@ -125,6 +143,7 @@ impl<'s> Transaction<'s> {
     pub(crate) fn reset_mailbox(&mut self, header: StoredMailbox) {
         let new = MailboxState::new(header.clone());
         if let Some(old) = self.state.mailboxes.insert(header.id, new) {
+            self.note(AccountChange::Created(header.name.clone()));
             let change = StorageChange::MailboxSet(self.account(), header);
             self.push(change, Opposite::ResetMailbox(Box::new(old)));
         }
@@ -135,6 +154,7 @@ impl<'s> Transaction<'s> {
         let old = mailbox.header.name.clone();
         rename(self.state, id, name);
         let header = self.state.mailboxes.get(&id).ok_or(Error::NotFound("mailbox"))?.header.clone();
+        self.note(AccountChange::Renamed { from: old.clone(), to: header.name.clone() });
         self.push(StorageChange::MailboxSet(self.account(), header), Opposite::RenameMailbox(id, old));
         Ok(())
     }
@@ -143,6 +163,7 @@ impl<'s> Transaction<'s> {
     pub(crate) fn remove_mailbox(&mut self, id: MailboxId) -> Result<()> {
         let mailbox = self.state.mailboxes.remove(&id).ok_or(Error::NotFound("mailbox"))?;
         self.state.account.names.remove(&mailbox.header.name);
+        self.note(AccountChange::Deleted(mailbox.header.name.clone()));
         self.state.account.deleted.push_back(mailbox);
         self.push(StorageChange::MailboxRemoved(id), Opposite::RestoreMailbox(id));
         Ok(())
@@ -150,6 +171,7 @@ impl<'s> Transaction<'s> {
 
     pub(crate) fn subscribe(&mut self, name: String) {
         if self.state.account.subscriptions.insert(name.clone()) {
+            self.note(AccountChange::Subscribed(name.clone()));
             let opposite = Opposite::Unsubscribe(name.clone());
             self.push(StorageChange::Subscribed(self.account(), name), opposite);
         }
@@ -157,9 +179,27 @@ impl<'s> Transaction<'s> {
 
     pub(crate) fn unsubscribe(&mut self, name: String) {
         if self.state.account.subscriptions.remove(&name) {
+            self.note(AccountChange::Unsubscribed(name.clone()));
             let opposite = Opposite::Subscribe(name.clone());
             self.push(StorageChange::Unsubscribed(self.account(), name), opposite);
         }
+    }
+
+    /// Sets or removes an entry of metadata.
+    pub(crate) fn set_metadata(&mut self, of: Annotated, name: &str, value: Option<Arc<[u8]>>) {
+        let old = self.state.account.set_metadata(of, name, value.clone());
+        if old.is_some() || value.is_some() {
+            let change = StorageChange::MetadataSet(self.account(), of, name.to_owned(), value);
+            self.push(change, Opposite::SetMetadata(of, name.to_owned(), old));
+        }
+    }
+
+    /// Returns what subscribers are told of the account.
+    fn take_notes(&mut self) -> Vec<(AccountId, AccountChange)> {
+        let account = self.account();
+        let changed = changed_mailboxes(&self.changes).into_iter().filter(|(_, modseq)| *modseq > 0);
+        let messages = changed.map(|(mailbox, _)| AccountChange::Messages(mailbox));
+        std::mem::take(&mut self.notes).into_iter().chain(messages).map(|note| (account, note)).collect()
     }
 
     /// Records the account itself. The caller adds it to the directory after the commit.
@@ -288,6 +328,7 @@ impl<'s> Transactions<'s> {
         mut self,
         record: impl FnOnce(&[StorageChange]) -> Result<()>,
     ) -> Result<AfterCommit> {
+        let account_changes = self.each.iter_mut().flat_map(Transaction::take_notes).collect();
         let changes: Vec<StorageChange> =
             self.each.iter_mut().flat_map(|tx| std::mem::take(&mut tx.changes)).collect();
         if !changes.is_empty()
@@ -301,7 +342,12 @@ impl<'s> Transactions<'s> {
             std::mem::take(&mut tx.freed)
         };
         let freed = self.each.iter_mut().flat_map(commit).map(|(_, content)| content).collect();
-        Ok(AfterCommit { freed, changed: changed_mailboxes(&changes), mailboxes: set_mailboxes(&changes) })
+        Ok(AfterCommit {
+            freed,
+            changed: changed_mailboxes(&changes),
+            account_changes,
+            mailboxes: set_mailboxes(&changes),
+        })
     }
 }
 

@@ -5,7 +5,8 @@ use crate::content::{Body, Upload};
 use crate::error::{Error, Result};
 use crate::indexed::{Storage, StorageChange};
 use crate::lock::lock;
-use crate::types::{ContentId, MailboxId};
+use crate::metadata::{Annotated, cost};
+use crate::types::{AccountId, ContentId, MailboxId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +16,9 @@ pub const MEMORY_LIMIT: u64 = 1 << 30;
 /// What a message in a mailbox counts for, besides its content: about what the index needs for it.
 const MESSAGE_COST: u64 = 1024;
 
+/// What an entry of metadata counts for, besides its value and twice its name.
+const METADATA_COST: u64 = 256;
+
 /// Messages in memory, up to a limit. See [`MemoryStore`](crate::MemoryStore).
 #[derive(Debug)]
 pub struct MemoryStorage {
@@ -22,6 +26,8 @@ pub struct MemoryStorage {
     contents: Mutex<Contents>,
     /// The number of messages in each mailbox that count for the limit.
     counted: Mutex<BTreeMap<MailboxId, u64>>,
+    /// What each entry of metadata counts for.
+    metadata: Mutex<BTreeMap<(AccountId, Annotated, String), u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +41,7 @@ impl MemoryStorage {
     /// mailbox.
     pub fn with_limit(bytes: u64) -> Self {
         let budget = MemoryBudget::new(bytes);
-        Self { budget, contents: Mutex::default(), counted: Mutex::default() }
+        Self { budget, contents: Mutex::default(), counted: Mutex::default(), metadata: Mutex::default() }
     }
 
     /// Returns the bytes in use: messages, uploads, and expunged messages that are still being read.
@@ -45,6 +51,20 @@ impl MemoryStorage {
 }
 
 impl MemoryStorage {
+    /// Remembers what entries count for, and gives back what their values before counted for.
+    fn count_metadata(&self, changes: &[StorageChange]) {
+        for change in changes {
+            let StorageChange::MetadataSet(account, of, name, value) = change else { continue };
+            let key = (*account, *of, name.clone());
+            let mut counted = lock(&self.metadata);
+            let before = match value {
+                Some(_) => counted.insert(key, metadata_cost(std::slice::from_ref(change))),
+                None => counted.remove(&key),
+            };
+            self.budget.give_back(before.unwrap_or_default());
+        }
+    }
+
     /// Copies the bytes of an upload that another store started.
     fn copy(&self, mut upload: Upload) -> Result<BudgetedBytes> {
         let mut bytes = BudgetedBytes::new(&self.budget);
@@ -56,6 +76,17 @@ impl MemoryStorage {
         })?;
         outcome.map(|()| bytes)
     }
+}
+
+/// Returns what the entries of metadata that are set count for.
+fn metadata_cost(changes: &[StorageChange]) -> u64 {
+    let costs = changes.iter().map(|change| match change {
+        StorageChange::MetadataSet(_, _, name, Some(value)) => {
+            METADATA_COST + name.len() as u64 + cost(name, value)
+        }
+        _ => 0,
+    });
+    costs.sum()
 }
 
 impl Storage for MemoryStorage {
@@ -88,7 +119,8 @@ impl Storage for MemoryStorage {
 
     fn record(&self, changes: &[StorageChange]) -> Result<()> {
         let added = changes.iter().filter(|change| matches!(change, StorageChange::MessageAdded(..))).count();
-        self.budget.take(added as u64 * MESSAGE_COST)?;
+        self.budget.take(added as u64 * MESSAGE_COST + metadata_cost(changes))?;
+        self.count_metadata(changes);
         let mut counted = lock(&self.counted);
         for change in changes {
             let removed = match change {
@@ -155,6 +187,27 @@ mod tests {
         }
         store.delete_mailbox(account, "work").unwrap();
         assert_eq!(used(), 0);
+    }
+
+    #[test]
+    fn metadata_counts_for_the_limit() {
+        let store = MemoryStore::with_limit(10_000).unwrap();
+        let store = store.with_password_cost(PasswordCost::Minimal).unwrap();
+        let account = store.create_account("ann", b"secret").unwrap().id;
+        let set = |of, value: Option<usize>| {
+            let value = value.map(|size| vec![b'x'; size]);
+            store.set_metadata(account, of, &[MetadataChange { name: "/private/a".into(), value }])
+        };
+        let work = Annotated::Mailbox(store.create_mailbox(account, "work", None).unwrap());
+        set(work, Some(4_000)).unwrap();
+        assert_eq!(store.storage().used(), 4_000 + 256 + 2 * 10);
+        assert!(matches!(set(Annotated::Server, Some(7_000)), Err(Error::Full)));
+        set(Annotated::Server, Some(3_000)).unwrap();
+        set(Annotated::Server, None).unwrap();
+        set(work, Some(1_000)).unwrap();
+        assert_eq!(store.storage().used(), 1_000 + 256 + 2 * 10);
+        store.delete_mailbox(account, "work").unwrap();
+        assert_eq!(store.storage().used(), 0);
     }
 
     /// As a storage by itself. A store refuses them.

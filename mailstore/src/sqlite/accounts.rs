@@ -1,5 +1,6 @@
 //! The statements about accounts, their passwords and their keys.
 
+use super::after_commit::AfterCommit;
 use super::mailboxes;
 use crate::error::{Error, Result};
 use crate::passwords::{LoginRecord, PasswordRecord};
@@ -16,12 +17,13 @@ pub(super) fn create(tx: &Connection, name: &str, derived: &PasswordRecord) -> R
     )?;
     let id = AccountId(tx.last_insert_rowid());
     insert_keys(tx, id, &derived.keys)?;
-    let quota = &Quota::UNLIMITED;
-    mailboxes::create(tx, quota, id, "INBOX", None)?;
-    mailboxes::subscribe(tx, quota, id, "INBOX")?;
+    // No session of the new account is there to be told.
+    let (quota, after_commit) = (&Quota::UNLIMITED, &mut AfterCommit::default());
+    mailboxes::create(tx, after_commit, quota, id, "INBOX", None)?;
+    mailboxes::subscribe(tx, after_commit, quota, id, "INBOX")?;
     for special_use in SpecialUse::ALL {
-        mailboxes::create(tx, quota, id, special_use.mailbox_name(), Some(special_use))?;
-        mailboxes::subscribe(tx, quota, id, special_use.mailbox_name())?;
+        mailboxes::create(tx, after_commit, quota, id, special_use.mailbox_name(), Some(special_use))?;
+        mailboxes::subscribe(tx, after_commit, quota, id, special_use.mailbox_name())?;
     }
     Ok(Account { id, name: name.to_owned() })
 }

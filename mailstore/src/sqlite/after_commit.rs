@@ -1,7 +1,7 @@
 //! Write transactions, and the actions that wait for their commit.
 
 use crate::error::Result;
-use crate::types::MailboxId;
+use crate::types::{AccountChange, AccountId, MailboxId};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::collections::BTreeMap;
 
@@ -10,8 +10,23 @@ use std::collections::BTreeMap;
 pub(super) struct AfterCommit {
     /// The changed mailboxes with their mod-sequences, of which subscribers are notified.
     pub(super) changed: BTreeMap<MailboxId, u64>,
+    /// What subscribers are told of accounts.
+    pub(super) account_changes: Vec<(AccountId, AccountChange)>,
     /// Files of content that no row names any more, which are deleted.
     pub(super) freed_files: Vec<String>,
+}
+
+impl AfterCommit {
+    /// Notes a change of an account.
+    pub(super) fn note(&mut self, account: AccountId, change: AccountChange) {
+        self.account_changes.push((account, change));
+    }
+
+    /// Adds the notifications of another transaction.
+    pub(super) fn notify_also(&mut self, other: Self) {
+        self.changed.extend(other.changed);
+        self.account_changes.extend(other.account_changes);
+    }
 }
 
 /// Runs `work` in a write transaction and commits it; an error rolls everything back.

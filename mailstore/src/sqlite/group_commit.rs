@@ -127,7 +127,7 @@ fn commit_all(
     let mut together = AfterCommit::default();
     let mut outcomes: Vec<Outcome> = match append_all(writer, &mut together, quota, &batches) {
         Ok(outcomes) => {
-            after_commit.changed.extend(together.changed);
+            after_commit.notify_also(together);
             outcomes.into_iter().map(Ok).collect()
         }
         Err(error) if batches.len() == 1 => vec![Err(error)],
@@ -136,7 +136,7 @@ fn commit_all(
             .map(|batch| {
                 let mut alone = AfterCommit::default();
                 let mut outcome = append_all(writer, &mut alone, quota, std::slice::from_ref(batch))?;
-                after_commit.changed.extend(alone.changed);
+                after_commit.notify_also(alone);
                 outcome.pop().ok_or(Error::Busy)
             })
             .collect(),

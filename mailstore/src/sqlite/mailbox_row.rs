@@ -3,7 +3,7 @@
 use super::after_commit::AfterCommit;
 use super::keywords::Keywords;
 use crate::error::{Error, Result};
-use crate::types::{AccountId, MailboxId};
+use crate::types::{AccountChange, AccountId, MailboxId};
 use rusqlite::Connection;
 
 /// The columns of a mailbox that operations on its messages read and change.
@@ -53,6 +53,7 @@ impl MailboxRow {
         tx.prepare_cached("UPDATE mailboxes SET uid_next = ?2, highest_modseq = ?3 WHERE id = ?1")?
             .execute((self.id.0, self.uid_next, self.modseq))?;
         after_commit.changed.insert(self.id, self.modseq);
+        after_commit.note(self.account, AccountChange::Messages(self.id));
         Ok(())
     }
 }

@@ -9,7 +9,8 @@ use super::{keywords, messages, quota};
 use crate::error::{Error, Result};
 use crate::mailbox_name::canonical;
 use crate::types::{
-    AccountId, Mailbox, MailboxId, NameSelection, Quota, Selection, SpecialUse, Status, Subscription, UidSet,
+    AccountChange, AccountId, Mailbox, MailboxId, NameSelection, Quota, Selection, SpecialUse, Status,
+    Subscription, UidSet,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::ops::Range;
@@ -48,15 +49,16 @@ pub(super) fn find(tx: &Connection, account: AccountId, name: &str) -> Result<Ma
 
 pub(super) fn create(
     tx: &Connection,
+    after_commit: &mut AfterCommit,
     quota: &Quota,
     account: AccountId,
     name: &str,
     special_use: Option<SpecialUse>,
 ) -> Result<MailboxId> {
     let name = canonical(name)?;
-    create_parents(tx, quota, account, &name)?;
-    match lookup(tx, account, &name)? {
-        None => insert(tx, quota, account, &name, special_use),
+    create_parents(tx, after_commit, quota, account, &name)?;
+    let id = match lookup(tx, account, &name)? {
+        None => insert(tx, quota, account, &name, special_use)?,
         Some(mailbox) if mailbox.no_select => {
             let uid_validity = next_uid_validity(tx, account)?;
             tx.execute(
@@ -64,10 +66,12 @@ pub(super) fn create(
                     recent = 0, special_use = ?3 WHERE id = ?1",
                 (mailbox.id.0, uid_validity, special_use.map(SpecialUse::attribute)),
             )?;
-            Ok(mailbox.id)
+            mailbox.id
         }
-        Some(_) => Err(Error::Exists("mailbox")),
-    }
+        Some(_) => return Err(Error::Exists("mailbox")),
+    };
+    after_commit.note(account, AccountChange::Created(name));
+    Ok(id)
 }
 
 pub(super) fn delete(
@@ -94,6 +98,7 @@ pub(super) fn delete(
         tx.execute("UPDATE mailboxes SET no_select = 1 WHERE id = ?1", [id.0])?;
     }
     after_commit.changed.insert(mailbox.id, 0);
+    after_commit.note(account, AccountChange::Deleted(mailbox.name));
     Ok(())
 }
 
@@ -127,8 +132,9 @@ pub(super) fn rename(
         return Err(Error::Exists("mailbox"));
     }
     if mailbox.name == "INBOX" {
-        create_parents(tx, quota, account, &to)?;
+        create_parents(tx, after_commit, quota, account, &to)?;
         let destination = insert(tx, quota, account, &to, None)?;
+        after_commit.note(account, AccountChange::Created(to));
         messages::move_messages(
             tx,
             after_commit,
@@ -144,7 +150,7 @@ pub(super) fn rename(
     if to.starts_with(&below) {
         return Err(Error::Refused("a mailbox can't be moved below itself"));
     }
-    create_parents(tx, quota, account, &to)?;
+    create_parents(tx, after_commit, quota, account, &to)?;
     let children: Vec<(i64, String)> = {
         let mut statement = tx.prepare_cached(
             "SELECT id, name FROM mailboxes WHERE account = ?1 AND name > ?2 AND name < ?3",
@@ -158,25 +164,42 @@ pub(super) fn rename(
     update.execute((mailbox.id.0, &to))?;
     for (id, name) in children {
         let new = canonical(&format!("{to}/{}", name.get(below.len()..).unwrap_or_default()))?;
-        update.execute((id, new))?;
+        update.execute((id, &new))?;
+        after_commit.note(account, AccountChange::Renamed { from: name, to: new });
     }
+    after_commit.note(account, AccountChange::Renamed { from: mailbox.name, to });
     Ok(())
 }
 
-pub(super) fn subscribe(tx: &Connection, quota: &Quota, account: AccountId, name: &str) -> Result<()> {
+pub(super) fn subscribe(
+    tx: &Connection,
+    after_commit: &mut AfterCommit,
+    quota: &Quota,
+    account: AccountId,
+    name: &str,
+) -> Result<()> {
     let name = canonical(name)?;
     let text = "SELECT 1 FROM subscriptions WHERE account = ?1 AND name = ?2";
     if tx.prepare_cached(text)?.exists((account.0, &name))? {
         return Ok(());
     }
     quota::check_subscriptions(tx, quota, account)?;
-    tx.execute("INSERT INTO subscriptions (account, name) VALUES (?1, ?2)", (account.0, name))?;
+    tx.execute("INSERT INTO subscriptions (account, name) VALUES (?1, ?2)", (account.0, &name))?;
+    after_commit.note(account, AccountChange::Subscribed(name));
     Ok(())
 }
 
-pub(super) fn unsubscribe(tx: &Connection, account: AccountId, name: &str) -> Result<()> {
+pub(super) fn unsubscribe(
+    tx: &Connection,
+    after_commit: &mut AfterCommit,
+    account: AccountId,
+    name: &str,
+) -> Result<()> {
     let name = canonical(name)?;
-    tx.execute("DELETE FROM subscriptions WHERE account = ?1 AND name = ?2", (account.0, name))?;
+    let text = "DELETE FROM subscriptions WHERE account = ?1 AND name = ?2";
+    if tx.execute(text, (account.0, &name))? > 0 {
+        after_commit.note(account, AccountChange::Unsubscribed(name));
+    }
     Ok(())
 }
 
@@ -236,7 +259,7 @@ pub(super) fn has_selected_name(
 pub(super) fn status(tx: &Connection, mailbox: MailboxId) -> Result<Status> {
     MailboxRow::load(tx, mailbox)?;
     let mut statement = tx.prepare_cached(
-        "SELECT messages, unseen, deleted, size, uid_next, uid_validity, highest_modseq, recent
+        "SELECT messages, unseen, deleted, size, uid_next, uid_validity, highest_modseq, recent, deleted_size
          FROM mailboxes WHERE id = ?1",
     )?;
     Ok(statement.query_row([mailbox.0], |row| {
@@ -249,6 +272,7 @@ pub(super) fn status(tx: &Connection, mailbox: MailboxId) -> Result<Status> {
             uid_validity: row.get(5)?,
             highest_modseq: row.get(6)?,
             recent: row.get(7)?,
+            deleted_size: row.get(8)?,
         })
     })?)
 }
@@ -285,11 +309,18 @@ pub(super) fn first_recent(tx: &Connection, mailbox: MailboxId) -> Result<u32> {
         .ok_or(Error::NotFound("mailbox"))
 }
 
-fn create_parents(tx: &Connection, quota: &Quota, account: AccountId, name: &str) -> Result<()> {
+fn create_parents(
+    tx: &Connection,
+    after_commit: &mut AfterCommit,
+    quota: &Quota,
+    account: AccountId,
+    name: &str,
+) -> Result<()> {
     for (at, _) in name.match_indices('/') {
         let parent = name.get(..at).unwrap_or_default();
         if lookup(tx, account, parent)?.is_none() {
             insert(tx, quota, account, parent, None)?;
+            after_commit.note(account, AccountChange::Created(parent.to_owned()));
         }
     }
     Ok(())

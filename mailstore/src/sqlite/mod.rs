@@ -15,6 +15,7 @@ mod keywords;
 mod mailbox_row;
 mod mailboxes;
 mod messages;
+mod metadata;
 mod own_uploads;
 #[cfg(test)]
 mod query_plans;

@@ -5,7 +5,7 @@ use crate::types::Columns;
 use rusqlite::Connection;
 
 /// The files that hold statements.
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 16] = [
     include_str!("accounts.rs"),
     include_str!("append.rs"),
     include_str!("changes.rs"),
@@ -14,6 +14,7 @@ const SOURCES: [&str; 15] = [
     include_str!("mailbox_row.rs"),
     include_str!("mailboxes.rs"),
     include_str!("messages.rs"),
+    include_str!("metadata.rs"),
     include_str!("quota.rs"),
     include_str!("remote.rs"),
     include_str!("schema.rs"),

@@ -11,8 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 /// Returns the current usage of an account.
 pub(super) fn usage(tx: &Connection, account: AccountId) -> Result<Usage> {
-    let text =
-        "SELECT messages, bytes, mailboxes, subscriptions, remote_accounts FROM accounts WHERE id = ?1";
+    let text = "SELECT messages, bytes, mailboxes, subscriptions, remote_accounts, metadata FROM accounts WHERE id = ?1";
     let usage = tx.prepare_cached(text)?.query_row([account.0], |row| {
         Ok(Usage {
             messages: row.get(0)?,
@@ -20,6 +19,7 @@ pub(super) fn usage(tx: &Connection, account: AccountId) -> Result<Usage> {
             mailboxes: row.get(2)?,
             subscriptions: row.get(3)?,
             remote_accounts: row.get(4)?,
+            metadata: row.get(5)?,
         })
     });
     usage.optional()?.ok_or(Error::NotFound("account"))

@@ -204,6 +204,48 @@ CREATE TRIGGER remote_account_came AFTER INSERT ON remote_accounts BEGIN
 END;
 ";
 
+/// Version 8 added metadata (RFC 5464), and the size of a mailbox's messages with `\Deleted`. The entries of a mailbox go
+/// with it.
+const METADATA: &str = "
+CREATE TABLE metadata (
+    account INTEGER NOT NULL REFERENCES accounts (id),
+    mailbox INTEGER NOT NULL, -- 0 for the entries of the server
+    name TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (account, mailbox, name)
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE accounts ADD COLUMN metadata INTEGER NOT NULL DEFAULT 0;
+CREATE TRIGGER metadata_came AFTER INSERT ON metadata BEGIN
+    UPDATE accounts SET metadata = metadata + 1, bytes = bytes + length(new.name) + length(new.value)
+        WHERE id = new.account;
+END;
+CREATE TRIGGER metadata_went AFTER DELETE ON metadata BEGIN
+    UPDATE accounts SET metadata = metadata - 1, bytes = bytes - length(old.name) - length(old.value)
+        WHERE id = old.account;
+END;
+CREATE TRIGGER mailbox_deleted_with_metadata AFTER UPDATE OF name ON mailboxes
+    WHEN old.name >= char(2) AND new.name < char(2)
+BEGIN
+    DELETE FROM metadata WHERE account = new.account AND mailbox = new.id;
+END;
+
+-- 8 is Deleted.
+ALTER TABLE mailboxes ADD COLUMN deleted_size INTEGER NOT NULL DEFAULT 0;
+UPDATE mailboxes SET deleted_size = (SELECT coalesce(sum(m.size), 0) FROM messages m
+    WHERE m.mailbox = mailboxes.id AND m.flags & 8 != 0) WHERE deleted > 0;
+CREATE TRIGGER deleted_message_came AFTER INSERT ON messages WHEN new.flags & 8 != 0 BEGIN
+    UPDATE mailboxes SET deleted_size = deleted_size + new.size WHERE id = new.mailbox;
+END;
+CREATE TRIGGER deleted_message_went AFTER DELETE ON messages WHEN old.flags & 8 != 0 BEGIN
+    UPDATE mailboxes SET deleted_size = deleted_size - old.size WHERE id = old.mailbox;
+END;
+CREATE TRIGGER deleted_flag AFTER UPDATE OF flags ON messages WHEN old.flags & 8 != new.flags & 8 BEGIN
+    UPDATE mailboxes SET deleted_size = deleted_size + (new.flags & 8 != 0) * new.size - (old.flags & 8 != 0) * old.size
+        WHERE id = new.mailbox;
+END;
+";
+
 /// Version 10 added the time at which a message was saved in its mailbox, which is unknown for earlier messages, and the
 /// previews of messages.
 const SAVED_DATES: &str = "
@@ -245,6 +287,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     }
     if found < 5 {
         transaction.execute_batch(super::unfinished_copies::TABLE)?;
+    }
+    if found < 8 {
+        transaction.execute_batch(METADATA)?;
     }
     if found < 10 {
         transaction.execute_batch(SAVED_DATES)?;

@@ -10,14 +10,20 @@ use super::group_commit::AppendQueue;
 use super::mailbox_row::MailboxRow;
 use super::own_uploads::append_own;
 use super::writer::Writer;
-use super::{changes, keywords, mailboxes, messages, quota, remote, schema, unfetched, unfinished_copies};
+use super::{
+    changes, keywords, mailboxes, messages, metadata, quota, remote, schema, unfetched, unfinished_copies,
+};
 use crate::accounts::Accounts;
-use crate::callback::{ChangeCallback, ChangeSubscription, KeyMaker};
+use crate::callback::{
+    AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription, KeyMaker,
+    Subscribers,
+};
 use crate::content::{Body, Upload};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::limits::WRITE_SLICE;
 use crate::lock::lock;
+use crate::metadata::{Annotated, MetadataChange, MetadataPage};
 use crate::object_id::ObjectIds;
 use crate::passwords::{LoginKeySource, PasswordCost, PasswordRecord, PasswordVerifier, check_account_name};
 use crate::store::Store;
@@ -29,7 +35,7 @@ use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 
 /// The most idle read connections that are kept open.
 const IDLE_READERS: usize = 8;
@@ -47,7 +53,7 @@ pub struct SqliteStore {
     append_queue: AppendQueue,
     passwords: PasswordVerifier,
     login_keys: LoginKeySource,
-    subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
+    subscribers: Subscribers,
     quota: Mutex<Quota>,
     email_ids: ObjectIds,
     mailbox_ids: ObjectIds,
@@ -94,7 +100,7 @@ impl SqliteStore {
             append_queue: AppendQueue::default(),
             passwords: PasswordVerifier::new(PasswordCost::Standard)?,
             login_keys: LoginKeySource::Scram,
-            subscribers: Mutex::default(),
+            subscribers: Subscribers::default(),
             quota: Mutex::default(),
             id: StoreId::unique(),
             _lock: lock,
@@ -170,17 +176,7 @@ impl SqliteStore {
             // No row names the file any more. If this fails, the next start deletes it.
             let _ = std::fs::remove_file(self.messages.join(name));
         }
-        if after_commit.changed.is_empty() {
-            return;
-        }
-        let callbacks: Vec<Arc<ChangeCallback>> = {
-            let mut subscribers = lock(&self.subscribers);
-            subscribers.retain(|callback| callback.strong_count() > 0);
-            subscribers.iter().filter_map(Weak::upgrade).collect()
-        };
-        for (&mailbox, &modseq) in &after_commit.changed {
-            callbacks.iter().for_each(|callback| callback(Change { mailbox, modseq }));
-        }
+        self.subscribers.call(&after_commit.changed, &after_commit.account_changes);
     }
 
     /// Removes the messages of one part of an unfinished copy, and its record. Returns their number.
@@ -268,6 +264,10 @@ impl Store for SqliteStore {
         *lock(&self.quota) = quota;
     }
 
+    fn quota(&self, _: AccountId) -> Quota {
+        *lock(&self.quota)
+    }
+
     fn check_quota(&self, mailbox: MailboxId, bytes: u64) -> Result<()> {
         self.read(|tx| quota::check_mailbox(tx, &self.quota(), mailbox, bytes))
     }
@@ -286,7 +286,9 @@ impl Store for SqliteStore {
         name: &str,
         special: Option<SpecialUse>,
     ) -> Result<MailboxId> {
-        self.write(|tx, _| mailboxes::create(tx, &self.quota(), account, name, special))
+        self.write(|tx, after_commit| {
+            mailboxes::create(tx, after_commit, &self.quota(), account, name, special)
+        })
     }
 
     fn delete_mailbox(&self, account: AccountId, name: &str) -> Result<()> {
@@ -303,11 +305,11 @@ impl Store for SqliteStore {
     }
 
     fn subscribe(&self, account: AccountId, name: &str) -> Result<()> {
-        self.write(|tx, _| mailboxes::subscribe(tx, &self.quota(), account, name))
+        self.write(|tx, after_commit| mailboxes::subscribe(tx, after_commit, &self.quota(), account, name))
     }
 
     fn unsubscribe(&self, account: AccountId, name: &str) -> Result<()> {
-        self.write(|tx, _| mailboxes::unsubscribe(tx, account, name))
+        self.write(|tx, after_commit| mailboxes::unsubscribe(tx, after_commit, account, name))
     }
 
     fn subscriptions_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Subscription>> {
@@ -321,6 +323,20 @@ impl Store for SqliteStore {
         names: Range<&str>,
     ) -> Result<bool> {
         self.read(|tx| mailboxes::has_selected_name(tx, account, selection, &names))
+    }
+
+    fn metadata_page(
+        &self,
+        account: AccountId,
+        of: Annotated,
+        names: Range<&str>,
+        max_size: u64,
+    ) -> Result<MetadataPage> {
+        self.read(|tx| metadata::page(tx, account, of, &names, max_size))
+    }
+
+    fn set_metadata(&self, account: AccountId, of: Annotated, changes: &[MetadataChange]) -> Result<()> {
+        self.write(|tx, after_commit| metadata::set(tx, after_commit, &self.quota(), account, of, changes))
     }
 
     fn status(&self, mailbox: MailboxId) -> Result<Status> {
@@ -499,8 +515,11 @@ impl Store for SqliteStore {
     }
 
     fn subscribe_changes(&self, callback: Arc<ChangeCallback>) -> ChangeSubscription {
-        lock(&self.subscribers).push(Arc::downgrade(&callback));
-        ChangeSubscription(callback)
+        self.subscribers.add(callback)
+    }
+
+    fn subscribe_account_changes(&self, callback: Arc<AccountChangeCallback>) -> AccountChangeSubscription {
+        self.subscribers.add_for_accounts(callback)
     }
 }
 

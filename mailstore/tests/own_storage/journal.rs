@@ -18,6 +18,7 @@ struct Kept {
     owners: BTreeMap<MailboxId, AccountId>,
     messages: BTreeMap<MailboxId, BTreeMap<u32, StoredMessage>>,
     subscriptions: BTreeSet<(AccountId, String)>,
+    metadata: BTreeMap<(AccountId, Annotated, String), Arc<[u8]>>,
     /// Mailboxes and messages that `of` gave, as they are.
     given: Option<(Vec<StoredMailbox>, Vec<StoredMessage>)>,
     fails: bool,
@@ -64,6 +65,13 @@ impl Kept {
             }
             StorageChange::Unsubscribed(account, name) => {
                 self.subscriptions.remove(&(*account, name.clone()));
+            }
+            StorageChange::MetadataSet(account, of, name, value) => {
+                let key = (*account, *of, name.clone());
+                match value {
+                    Some(value) => self.metadata.insert(key, Arc::clone(value)),
+                    None => self.metadata.remove(&key),
+                };
             }
             StorageChange::MessageAdded(mailbox, message) => {
                 let header = self.mailboxes.get_mut(mailbox).unwrap();
@@ -148,5 +156,11 @@ impl Storage for Journal {
         let kept = self.kept();
         let own = kept.subscriptions.iter().filter(|(owner, _)| *owner == account.id);
         Ok(own.map(|(_, name)| name.clone()).collect())
+    }
+
+    fn metadata(&self, account: &Account) -> Result<Vec<StoredMetadata>> {
+        let kept = self.kept();
+        let own = kept.metadata.iter().filter(|((owner, ..), _)| *owner == account.id);
+        Ok(own.map(|((_, of, name), value)| StoredMetadata::new(*of, name, Arc::clone(value))).collect())
     }
 }

@@ -2,9 +2,19 @@
 
 use std::path::Path;
 
-/// Converts a database to version 5: removes what version 10 added.
+/// Removes what version 8 added.
+fn remove_metadata(database: &rusqlite::Connection) {
+    let text = "DROP TRIGGER metadata_came; DROP TRIGGER metadata_went; DROP TABLE metadata;
+        DROP TRIGGER mailbox_deleted_with_metadata; ALTER TABLE accounts DROP COLUMN metadata;
+        DROP TRIGGER deleted_message_came; DROP TRIGGER deleted_message_went; DROP TRIGGER deleted_flag;
+        ALTER TABLE mailboxes DROP COLUMN deleted_size";
+    database.execute_batch(text).unwrap();
+}
+
+/// Converts a database to version 5: removes what later versions added.
 pub(crate) fn downgrade_to_5(directory: &Path) {
     let database = rusqlite::Connection::open(directory.join("mail.db")).unwrap();
+    remove_metadata(&database);
     database
         .execute_batch(
             "ALTER TABLE messages DROP COLUMN saved; DROP TABLE previews; PRAGMA user_version = 5;",

@@ -40,6 +40,7 @@ fn from_file(file: &Serve, max_message: Option<u64>) -> Settings {
     set(&mut quota.bytes, file.quota_bytes.map(u64::from));
     set(&mut quota.mailboxes, file.quota_mailboxes.map(u64::from));
     set(&mut quota.subscriptions, file.quota_subscriptions.map(u64::from));
+    set(&mut quota.metadata, file.quota_metadata.map(u64::from));
     set(&mut quota.keywords, file.quota_keywords.map(u64::from));
     settings
 }
