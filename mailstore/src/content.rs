@@ -30,6 +30,8 @@ pub struct Upload {
     size: u64,
     spool: Spool,
     scanner: Scanner,
+    /// What was derived from the message, once it is complete.
+    record: Option<StructureRecord>,
     /// The store that began it. `None` if it was created directly.
     owner: Option<StoreId>,
 }
@@ -44,7 +46,8 @@ pub(crate) enum Spool {
 
 /// The file of a large message. It is deleted on drop, unless a row names it.
 pub(crate) struct SpoolFile {
-    pub(crate) file: File,
+    /// The open file; `None` once it is synced and closed.
+    file: Option<File>,
     pub(crate) path: PathBuf,
     pub(crate) kept: bool,
 }
@@ -76,7 +79,7 @@ impl Upload {
     }
 
     fn with(directory: PathBuf, spool: Spool) -> Self {
-        Self { directory, size: 0, spool, scanner: Scanner::default(), owner: None }
+        Self { directory, size: 0, spool, scanner: Scanner::default(), record: None, owner: None }
     }
 
     /// Marks it as an upload of this store, which takes no other.
@@ -94,7 +97,7 @@ impl Upload {
     /// `Full`, `Unavailable` or `Io`. The upload can't be used after an error.
     pub fn write(&mut self, chunk: &[u8]) -> Result<()> {
         match &mut self.spool {
-            Spool::File(spool) => spool.file.write_all(chunk)?,
+            Spool::File(spool) => spool.open()?.write_all(chunk)?,
             Spool::Budgeted(bytes) => bytes.extend(chunk)?,
             Spool::Memory(bytes) => {
                 let length = bytes.len() + chunk.len();
@@ -106,9 +109,11 @@ impl Upload {
                     }
                     bytes.extend_from_slice(chunk);
                 } else {
+                    let bytes = std::mem::take(bytes);
                     let mut spool = SpoolFile::create(&self.directory)?;
-                    spool.file.write_all(bytes)?;
-                    spool.file.write_all(chunk)?;
+                    let file = spool.open()?;
+                    file.write_all(&bytes)?;
+                    file.write_all(chunk)?;
                     self.spool = Spool::File(spool);
                 }
             }
@@ -123,6 +128,37 @@ impl Upload {
         self.size
     }
 
+    /// Declares that the message is complete, and derives its structure from it. Returns the bytes of memory that the
+    /// upload takes until it is appended; those of a store in memory are counted by the store instead. No byte may be
+    /// written afterwards.
+    pub fn complete(&mut self) -> usize {
+        let scanner = &mut self.scanner;
+        let record = self.record.get_or_insert_with(|| std::mem::take(scanner).finish_record());
+        let bytes = match &self.spool {
+            Spool::Memory(bytes) => bytes.capacity(),
+            Spool::Budgeted(_) | Spool::File(_) => 0,
+        };
+        bytes + record.envelope.capacity() + record.root.capacity()
+    }
+
+    /// Moves the bytes to a file that is synced and closed, so that the upload takes neither much memory nor a file
+    /// descriptor while it waits. Does nothing in a store in memory.
+    ///
+    /// # Errors
+    /// `Full`, `Unavailable` or `Io`. The upload can't be used after an error.
+    pub fn park(&mut self) -> Result<()> {
+        if let Spool::Memory(bytes) = &mut self.spool {
+            let bytes = std::mem::take(bytes);
+            let mut spool = SpoolFile::create(&self.directory)?;
+            spool.open()?.write_all(&bytes)?;
+            self.spool = Spool::File(spool);
+        }
+        match &mut self.spool {
+            Spool::File(spool) => spool.sync(),
+            Spool::Memory(_) | Spool::Budgeted(_) => Ok(()),
+        }
+    }
+
     /// Reads the whole upload back in chunks.
     ///
     /// # Errors
@@ -132,10 +168,11 @@ impl Upload {
             Spool::Memory(bytes) => each(bytes),
             Spool::Budgeted(bytes) => each(bytes.as_ref()),
             Spool::File(spool) => {
-                spool.file.seek(SeekFrom::Start(0))?;
+                let file = spool.open()?;
+                file.seek(SeekFrom::Start(0))?;
                 let mut buffer = vec![0; READ_CHUNK];
                 loop {
-                    let length = spool.file.read(&mut buffer)?;
+                    let length = file.read(&mut buffer)?;
                     if length == 0 {
                         break;
                     }
@@ -173,13 +210,14 @@ impl Upload {
 
     /// Returns what was derived from the message, once.
     pub(crate) fn take_record(&mut self) -> StructureRecord {
-        std::mem::take(&mut self.scanner).finish_record()
+        self.complete();
+        self.record.take().unwrap_or_default()
     }
 
     /// Ends the upload and returns its parts: the number of bytes, what was derived from them, and the bytes.
     #[cfg(feature = "sqlite")]
-    pub(crate) fn into_parts(self) -> (u64, StructureRecord, Spool) {
-        (self.size, self.scanner.finish_record(), self.spool)
+    pub(crate) fn into_parts(mut self) -> (u64, StructureRecord, Spool) {
+        (self.size, self.take_record(), self.spool)
     }
 }
 
@@ -187,7 +225,22 @@ impl SpoolFile {
     fn create(directory: &Path) -> Result<Self> {
         let path = directory.join(random_name()?);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Self { file, path, kept: false })
+        Ok(Self { file: Some(file), path, kept: false })
+    }
+
+    /// Returns the file, and opens it again at its end if it was closed.
+    fn open(&mut self) -> Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => OpenOptions::new().read(true).append(true).open(&self.path)?,
+        };
+        Ok(self.file.insert(file))
+    }
+
+    /// Syncs the bytes and closes the file.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        // A closed file is synced.
+        self.file.take().map_or(Ok(()), |file| Ok(file.sync_all()?))
     }
 }
 

@@ -96,7 +96,7 @@ pub use metadata::{
 pub use passwords::PasswordCost;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
-pub use store::Store;
+pub use store::{REPLACED_MESSAGE, Store};
 pub use sync_store::SyncStore;
 pub use types::*;
 

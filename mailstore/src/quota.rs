@@ -4,6 +4,13 @@ use crate::error::{Error, Result};
 use crate::metadata::METADATA_ENTRY_LIMIT;
 use crate::types::{Quota, Usage};
 
+impl Quota {
+    /// Allows as many messages and bytes as an account has already.
+    pub(crate) fn or_usage(self, usage: &Usage) -> Self {
+        Self { messages: self.messages.max(usage.messages), bytes: self.bytes.max(usage.bytes), ..self }
+    }
+}
+
 /// Checks whether an account with this usage may store more messages.
 pub(crate) fn check_messages(quota: &Quota, usage: &Usage, messages: u64, bytes: u64) -> Result<()> {
     if bytes > quota.bytes || messages > quota.messages {

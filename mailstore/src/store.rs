@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// The messages that a default method reads at a time.
 const PAGE: usize = 500;
 
+/// The text of `NotFound` for the message that [`append_together`](Store::append_together) was to replace.
+pub const REPLACED_MESSAGE: &str = "replaced message";
+
 /// The bytes of a message that a default method copies at a time.
 const CHUNK: usize = 16 * 1024;
 
@@ -213,6 +216,23 @@ pub trait Store: Accounts {
     /// default appends one after the other.
     fn append_batch(&self, deliveries: Vec<Delivery>) -> Result<Vec<Result<Vec<Appended>>>> {
         Ok(deliveries.into_iter().map(|delivery| self.append(delivery)).collect())
+    }
+
+    /// Appends the messages of all deliveries or of none, and returns the results in the same order. With `replaced`, it
+    /// also removes this message, and the account's quota counts only what is added in total (RFC 3502, RFC 8508).
+    ///
+    /// The stores of this crate do it in one transaction. The default appends one message after the other and removes
+    /// them again if it fails: other sessions may see them in between.
+    ///
+    /// # Errors
+    /// `NotFound` with [`REPLACED_MESSAGE`](crate::REPLACED_MESSAGE) if the replaced message does not exist any more; those
+    /// of [`append`](Self::append).
+    fn append_together(
+        &self,
+        deliveries: Vec<Delivery>,
+        replaced: Option<(MailboxId, u32)>,
+    ) -> Result<Vec<Vec<Appended>>> {
+        default_append_together(self, deliveries, replaced)
     }
 
     /// Returns at most `limit` messages of the set, and where the next page starts. A page also ends when it holds
@@ -441,6 +461,36 @@ fn default_uids_of_content(
         rest = page.next.map_or_else(UidSet::default, |next| rest.starting_at(next));
     }
     Ok(found.into_iter().collect())
+}
+
+fn default_append_together(
+    store: &(impl Store + ?Sized),
+    deliveries: Vec<Delivery>,
+    replaced: Option<(MailboxId, u32)>,
+) -> Result<Vec<Vec<Appended>>> {
+    let mut all = Vec::with_capacity(deliveries.len());
+    let outcome = deliveries
+        .into_iter()
+        .try_for_each(|delivery| store.append(delivery).map(|appended| all.push(appended)))
+        .and_then(|()| match replaced {
+            Some((mailbox, uid)) => remove_replaced(store, mailbox, uid),
+            None => Ok(()),
+        });
+    match outcome {
+        Ok(()) => Ok(all),
+        Err(error) => {
+            // The caller learns the first error: if the messages can't be removed either, they stay.
+            for appended in all.iter().flatten() {
+                let _ = remove(store, appended.mailbox, UidSet::one(appended.uid));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn remove_replaced(store: &(impl Store + ?Sized), mailbox: MailboxId, uid: u32) -> Result<()> {
+    let removed = store.expunge(mailbox, &Expunge::Exactly(UidSet::one(uid)), 1)?;
+    if removed.uids.is_empty() { Err(Error::NotFound(REPLACED_MESSAGE)) } else { Ok(()) }
 }
 
 fn default_copy(

@@ -1,10 +1,10 @@
 //! Messages: exact bytes, UIDs, pages, sharing of content.
 
 use super::case::{Case, Feature};
-use super::fixture::{ALL, DATE, Fixture};
+use super::fixture::{ALL, DATE, Fixture, over};
 use crate::error::Error;
 use crate::flags::Flags;
-use crate::store::Store;
+use crate::store::{REPLACED_MESSAGE, Store};
 use crate::types::*;
 
 pub(super) const CASES: &[Case<dyn Store>] = &[
@@ -24,6 +24,13 @@ pub(super) const CASES: &[Case<dyn Store>] = &[
         needs: &[],
         run: a_batch_has_a_result_for_each_delivery,
     },
+    Case { name: "appends_together_and_replaces_or_changes_nothing", needs: &[], run: appends_together },
+    Case {
+        name: "a_replacement_counts_only_what_it_adds_for_the_quota",
+        needs: &[Feature::Quotas],
+        run: replacement_and_quota,
+    },
+    Case { name: "parks_complete_uploads", needs: &[], run: parks_complete_uploads },
     Case { name: "missing_items_are_not_found", needs: &[], run: missing_items_are_not_found },
     Case {
         name: "copies_share_an_email_id_that_finds_them",
@@ -272,4 +279,64 @@ fn recent_counts_arrivals(f: &Fixture) {
     assert_eq!(recent(), 1);
     f.store.copy(f.inbox, &UidSet::one(3), f.inbox, ALL).unwrap();
     assert_eq!(recent(), 2);
+}
+
+fn appends_together(f: &Fixture) {
+    let trash = f.create("trash");
+    let texts =
+        |mailbox| vec![f.delivery(b"one", &[mailbox], &["\\Seen"]), f.delivery(b"two", &[mailbox], &[])];
+    let appended = f.store.append_together(texts(f.inbox), None).unwrap();
+    let uids: Vec<u32> = appended.iter().flatten().map(|appended| appended.uid).collect();
+    assert_eq!((uids, f.uids(f.inbox)), (vec![1, 2], vec![1, 2]));
+    assert_eq!(f.page(f.inbox)[0].flags.to_string(), "\\Seen");
+
+    // In the same mailbox, and in another one.
+    let cursor = f.store.select(f.inbox, Access::ReadOnly).unwrap().cursor();
+    f.store.append_together(vec![f.delivery(b"new", &[f.inbox], &[])], Some((f.inbox, 1))).unwrap();
+    let changes = f.store.changes_since(f.inbox, &cursor, ALL).unwrap();
+    assert_eq!((changes.vanished, changes.new), (vec![1], vec![3]));
+    f.store.append_together(vec![f.delivery(b"sent", &[trash], &[])], Some((f.inbox, 2))).unwrap();
+    assert_eq!((f.uids(f.inbox), f.uids(trash)), (vec![3], vec![1]));
+
+    // Nothing changes if one of them fails.
+    let gone = f.create("gone");
+    f.store.delete_mailbox(f.account, "gone").unwrap();
+    let before = (f.store.usage(f.account).unwrap(), f.uids(f.inbox));
+    let mixed = vec![f.delivery(b"one", &[f.inbox], &[]), f.delivery(b"two", &[gone], &[])];
+    assert!(matches!(f.store.append_together(mixed, Some((f.inbox, 3))), Err(Error::NotFound(_))));
+    let late = f.store.append_together(texts(f.inbox), Some((f.inbox, 1)));
+    assert!(matches!(late, Err(Error::NotFound(REPLACED_MESSAGE))), "{late:?}");
+    assert_eq!((f.store.usage(f.account).unwrap(), f.uids(f.inbox)), before);
+    assert_eq!(f.store.append_together(Vec::new(), None).unwrap(), Vec::<Vec<Appended>>::new());
+}
+
+fn replacement_and_quota(f: &Fixture) {
+    f.set_quota(|quota| (quota.messages, quota.bytes) = (2, 100));
+    let sized = |size| vec![f.delivery(&vec![b'x'; size], &[f.inbox], &[])];
+    f.store.append_together([sized(40), sized(50)].into_iter().flatten().collect(), None).unwrap();
+    assert!(over(f.store.append_together(sized(1), None)));
+    assert!(over(f.store.append_together(sized(51), Some((f.inbox, 1)))));
+    f.store.append_together(sized(50), Some((f.inbox, 1))).unwrap();
+    // Over the quota, a message may still be replaced by one that is not larger.
+    f.set_quota(|quota| (quota.messages, quota.bytes) = (1, 60));
+    assert!(over(f.store.append_together(sized(51), Some((f.inbox, 3)))));
+    f.store.append_together(sized(50), Some((f.inbox, 3))).unwrap();
+    assert_eq!((f.uids(f.inbox), f.store.usage(f.account).unwrap().bytes), (vec![2, 4], 100));
+}
+
+fn parks_complete_uploads(f: &Fixture) {
+    let (small, large) = (b"Subject: small\r\n\r\nx".to_vec(), vec![b'y'; 200_000]);
+    let deliveries = [&small, &large].map(|text| {
+        let mut delivery = f.delivery(text, &[f.inbox], &[]);
+        assert!(delivery.upload.complete() > 0);
+        delivery.upload.park().unwrap();
+        assert!(delivery.upload.complete() < 1_000, "the bytes are not in memory");
+        delivery
+    });
+    f.store.append_together(deliveries.into(), None).unwrap();
+    let page = f.page(f.inbox);
+    for (message, text) in page.iter().zip([small, large]) {
+        assert_eq!(f.store.open_content(message.content).unwrap().read(0, ALL).unwrap(), text);
+    }
+    assert_eq!(page[0].envelope.as_ref().unwrap().subject.as_deref(), Some("small"));
 }

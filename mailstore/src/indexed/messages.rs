@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::limits::{PAGE_LIMIT, RANGE_LIMIT, SCAN_LIMIT};
 use crate::quota::{check, check_messages};
+use crate::store::REPLACED_MESSAGE;
 use crate::types::{
     Appended, Columns, Copied, Expunge, Expunged, InternalDate, MailboxId, Message, Page, Quota, Target,
     UidPage, UidSet,
@@ -132,6 +133,34 @@ pub(super) fn append(
     txs.attempt(|txs| {
         targets.iter().map(|target| append_one(txs.of(target.mailbox)?, quota, content, target)).collect()
     })
+}
+
+/// Appends all messages or fails. Removes the replaced message first, so that the quota counts what is added in total.
+pub(super) fn append_together(
+    txs: &mut Transactions<'_>,
+    quota: &Quota,
+    messages: &[(Arc<Content>, Vec<Target>)],
+    replaced: Option<(MailboxId, u32)>,
+) -> Result<Vec<Vec<Appended>>> {
+    let mut quota = *quota;
+    if let Some((mailbox, uid)) = replaced {
+        let account = txs.of(mailbox)?.state.account.id;
+        let mut targets = messages.iter().flat_map(|(_, targets)| targets);
+        let is_same =
+            targets.all(|target| txs.of(target.mailbox).is_ok_and(|tx| tx.state.account.id == account));
+        let tx = txs.of(mailbox)?;
+        if is_same {
+            // An account that is over its quota may become smaller.
+            quota = quota.or_usage(&tx.state.account.usage);
+        }
+        let found = tx.state.mailbox_mut(mailbox)?;
+        if !found.messages.contains_key(&uid) {
+            return Err(Error::NotFound(REPLACED_MESSAGE));
+        }
+        let modseq = found.take_modseq();
+        tx.remove_message(mailbox, uid, modseq)?;
+    }
+    messages.iter().map(|(content, targets)| append(txs, &quota, content, targets)).collect()
 }
 
 fn append_one(

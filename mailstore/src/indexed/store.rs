@@ -385,6 +385,35 @@ impl<S: Storage> Store for IndexedStore<S> {
         Ok(results.map(|(appended, (content, _))| content.and(appended)).collect())
     }
 
+    fn append_together(
+        &self,
+        deliveries: Vec<Delivery>,
+        replaced: Option<(MailboxId, u32)>,
+    ) -> Result<Vec<Vec<Appended>>> {
+        let mut stored = Vec::with_capacity(deliveries.len());
+        let outcome = deliveries
+            .into_iter()
+            .try_for_each(|Delivery { upload, targets }| {
+                stored.push((self.put(upload)?, targets));
+                Ok(())
+            })
+            .and_then(|()| {
+                let targets = stored.iter().flat_map(|(_, targets)| targets);
+                let mailboxes =
+                    targets.map(|target| target.mailbox).chain(replaced.map(|(mailbox, _)| mailbox));
+                self.write_mailboxes(mailboxes, |txs| {
+                    messages::append_together(txs, &self.quota(), &stored, replaced)
+                })
+            });
+        let appended = outcome.as_deref().unwrap_or_default();
+        for (index, (content, _)) in stored.iter().enumerate() {
+            if appended.get(index).is_none_or(Vec::is_empty) {
+                self.storage.remove(content.id);
+            }
+        }
+        outcome
+    }
+
     fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page> {
         let entries =
             |limit| self.read_mailbox(mailbox, |state| messages::entries(state, mailbox, uids, limit));

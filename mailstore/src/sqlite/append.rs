@@ -3,10 +3,11 @@
 use super::after_commit::{AfterCommit, transact};
 use super::files::SealedUpload;
 use super::mailbox_row::MailboxRow;
-use super::quota;
+use super::{messages, quota};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::quota::check_messages;
+use crate::store::REPLACED_MESSAGE;
 use crate::types::{AccountId, Appended, ContentId, InternalDate, MailboxId, Quota, Target, Usage};
 use mailmime::decode;
 use rusqlite::Connection;
@@ -31,14 +32,40 @@ pub(super) fn append_all(
                 deliveries.iter().map(|(sealed, targets)| batch.deliver(tx, sealed, targets)).collect()
             })
             .collect::<Result<Results>>()?;
-        let touched: BTreeSet<MailboxId> =
-            results.iter().flatten().flatten().flatten().map(|appended| appended.mailbox).collect();
-        for mailbox in batch.mailboxes.values().filter(|mailbox: &&MailboxRow| touched.contains(&mailbox.id))
-        {
-            mailbox.save(tx, after_commit)?;
-        }
+        batch.save(tx, after_commit, results.iter().flatten().flatten().flatten())?;
         Ok(results)
     })
+}
+
+/// Appends all deliveries or fails. Removes the replaced message first, so that the quota counts what is added in total.
+pub(super) fn append_together(
+    tx: &Connection,
+    after_commit: &mut AfterCommit,
+    quota: &Quota,
+    deliveries: &[(SealedUpload, Vec<Target>)],
+    replaced: Option<(MailboxId, u32)>,
+) -> Result<Vec<Vec<Appended>>> {
+    let mut quota = *quota;
+    if let Some((mailbox, uid)) = replaced {
+        let account_of = |mailbox| MailboxRow::load(tx, mailbox).map(|row| row.account);
+        let account = account_of(mailbox)?;
+        let targets = deliveries.iter().flat_map(|(_, targets)| targets);
+        let accounts = targets.map(|target| account_of(target.mailbox)).collect::<Result<BTreeSet<_>>>()?;
+        if accounts.iter().all(|target| *target == account) {
+            // An account that is over its quota may become smaller.
+            quota = quota.or_usage(&quota::usage(tx, account)?);
+        }
+        if messages::remove(tx, after_commit, mailbox, &[uid], 0)?.is_empty() {
+            return Err(Error::NotFound(REPLACED_MESSAGE));
+        }
+    }
+    let mut batch = Batch { quota: &quota, mailboxes: BTreeMap::new(), usages: BTreeMap::new() };
+    let appended = deliveries
+        .iter()
+        .map(|(sealed, targets)| batch.deliver(tx, sealed, targets)?)
+        .collect::<Result<Vec<_>>>()?;
+    batch.save(tx, after_commit, appended.iter().flatten())?;
+    Ok(appended)
 }
 
 /// The state that the deliveries of one transaction share.
@@ -89,6 +116,18 @@ impl Batch<'_> {
             appended.push(Appended { mailbox: mailbox.id, uid_validity: mailbox.uid_validity, uid, content });
         }
         Ok(Ok(appended))
+    }
+
+    /// Writes the rows of the mailboxes with new messages.
+    fn save<'a>(
+        &self,
+        tx: &Connection,
+        after_commit: &mut AfterCommit,
+        appended: impl Iterator<Item = &'a Appended>,
+    ) -> Result<()> {
+        let touched: BTreeSet<MailboxId> = appended.map(|appended| appended.mailbox).collect();
+        let changed = self.mailboxes.values().filter(|mailbox| touched.contains(&mailbox.id));
+        changed.map(|mailbox| mailbox.save(tx, after_commit)).collect()
     }
 
     /// Checks that the mailboxes exist and may take the message, and counts it.

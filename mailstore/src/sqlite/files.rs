@@ -10,9 +10,9 @@ use std::path::Path;
 /// Syncs the bytes of an upload and returns what the store writes to its tables. The caller syncs the directory once
 /// after sealing a batch of uploads.
 pub(super) fn seal(upload: Upload) -> Result<SealedUpload> {
-    let (size, record, spool) = upload.into_parts();
-    if let Spool::File(spool) = &spool {
-        spool.file.sync_all()?;
+    let (size, record, mut spool) = upload.into_parts();
+    if let Spool::File(spool) = &mut spool {
+        spool.sync()?;
     }
     Ok(SealedUpload { size, record, spool })
 }

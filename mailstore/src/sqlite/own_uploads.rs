@@ -1,8 +1,10 @@
 //! Keeps the uploads of other stores out of a batch of deliveries.
 
+use super::files::{SealedUpload, seal, sync_directory};
 use crate::error::{Error, Result};
-use crate::types::{Appended, Delivery};
+use crate::types::{Appended, Delivery, Target};
 use crate::upload_owner::StoreId;
+use std::path::Path;
 
 /// The outcome of each delivery.
 type Outcomes = Vec<Result<Vec<Appended>>>;
@@ -24,4 +26,23 @@ pub(super) fn append_own(
         false => Err(StoreId::refusal()),
     };
     Ok(is_own.iter().map(outcome).collect())
+}
+
+/// Syncs uploads and their directory, before one transaction appends them all. Refuses them if another store began one.
+pub(super) fn seal_own(
+    store: StoreId,
+    directory: &Path,
+    deliveries: Vec<Delivery>,
+) -> Result<Vec<(SealedUpload, Vec<Target>)>> {
+    if !deliveries.iter().all(|delivery| delivery.upload.is_of(store)) {
+        return Err(StoreId::refusal());
+    }
+    let sealed = deliveries
+        .into_iter()
+        .map(|delivery| Ok((seal(delivery.upload)?, delivery.targets)))
+        .collect::<Result<Vec<_>>>()?;
+    if sealed.iter().any(|(sealed, _)| sealed.file_name().is_some()) {
+        sync_directory(directory)?;
+    }
+    Ok(sealed)
 }

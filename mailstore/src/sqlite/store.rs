@@ -5,10 +5,11 @@
 
 use super::accounts;
 use super::after_commit::{AfterCommit, transact};
+use super::append::append_together;
 use super::files::{create_private_directory, open_private_file, sync_directory};
 use super::group_commit::AppendQueue;
 use super::mailbox_row::MailboxRow;
-use super::own_uploads::append_own;
+use super::own_uploads::{append_own, seal_own};
 use super::writer::Writer;
 use super::{
     changes, keywords, mailboxes, messages, metadata, quota, remote, schema, unfetched, unfinished_copies,
@@ -387,6 +388,21 @@ impl Store for SqliteStore {
             self.run_after_commit(after_commit);
             outcome
         })
+    }
+
+    fn append_together(
+        &self,
+        deliveries: Vec<Delivery>,
+        replaced: Option<(MailboxId, u32)>,
+    ) -> Result<Vec<Vec<Appended>>> {
+        let mut sealed = seal_own(self.id, &self.messages, deliveries)?;
+        let appended = self
+            .write(|tx, after_commit| append_together(tx, after_commit, &self.quota(), &sealed, replaced))?;
+        for ((upload, _), _) in sealed.iter_mut().zip(&appended).filter(|(_, appended)| !appended.is_empty())
+        {
+            upload.keep();
+        }
+        Ok(appended)
     }
 
     fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page> {
