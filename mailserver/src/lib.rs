@@ -6,6 +6,7 @@
 pub mod certificate;
 mod change_notifier;
 mod committer;
+mod compressed_sessions;
 mod copies_to_undo;
 mod error;
 mod failed_logins;

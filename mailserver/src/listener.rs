@@ -124,7 +124,7 @@ impl ServerContext {
             }
             Service::Imap | Service::Imaps => {
                 let configure = move |settings: &Settings, tls: &TlsServerConfig| {
-                    let config = imap::config(&context, &settings.limits);
+                    let config = imap::config(&context, settings);
                     (config, listener_tls(service, tls, is_cleartext), settings.deadlines.clone())
                 };
                 let (shared, settings) = shared::<ImapServer>(settings, encryption.tls(), configure);

@@ -9,6 +9,7 @@ use proto_mail::Limits;
 
 use super::change_notifier::ChangeNotifier;
 use super::committer::Committer;
+use super::compressed_sessions::CompressedSessions;
 use super::copies_to_undo::CopiesToUndo;
 use super::failed_logins::FailedLogins;
 use super::faults::Faults;
@@ -42,6 +43,7 @@ pub struct ServerContext {
     pub(super) faults: Faults,
     pub(super) on_message: Option<MessageCallback>,
     pub(super) sessions: AtomicU64,
+    pub(super) compressed_sessions: CompressedSessions,
     /// Interrupted copies that no worker could undo.
     pub(super) copies_to_undo: Arc<CopiesToUndo>,
     pub(super) _subscription: ChangeSubscription,
@@ -81,6 +83,7 @@ impl ServerContext {
             faults: options.faults,
             on_message: options.on_message,
             sessions: AtomicU64::new(1),
+            compressed_sessions: CompressedSessions::new(settings.compressed_sessions),
             copies_to_undo,
             store,
             _subscription: subscription,
@@ -95,6 +98,7 @@ impl ServerContext {
     /// Applies new settings to the server, but not to its connection limits, which the driver has, nor to its listeners.
     pub fn apply(&self, settings: &Settings) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings.limits.clone());
+        self.compressed_sessions.set_limit(settings.compressed_sessions);
         self.failed_logins.set_limits(settings.failed_logins.clone());
         self.store.set_quota(settings.quota);
         self.checks_quota.store(settings.quota != Quota::default(), Ordering::Relaxed);

@@ -27,6 +27,9 @@ pub struct Settings {
     pub failed_logins: FailedLoginLimits,
     /// The quota of each account.
     pub quota: Quota,
+    /// The most IMAP sessions that are compressed at the same time (COMPRESS=DEFLATE); 0 does not offer compression. Each
+    /// takes about 0.4 MiB more than others. Default: 256.
+    pub compressed_sessions: usize,
 }
 
 impl Default for Settings {
@@ -37,6 +40,7 @@ impl Default for Settings {
             deadlines: Deadlines::default(),
             failed_logins: FailedLoginLimits::default(),
             quota: Quota::default(),
+            compressed_sessions: 256,
         };
         settings.connections.connections = 4000;
         settings.limits.message = 2 << 30;

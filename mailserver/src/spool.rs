@@ -99,6 +99,16 @@ impl Spool {
         };
     }
 
+    /// Returns whether a worker is writing.
+    pub(super) fn is_writing(&self) -> bool {
+        matches!(self.state, State::Writing(_))
+    }
+
+    /// Continues with an upload that the job of [`finish`](Self::finish) returned, after the caller wrote to it.
+    pub(super) fn continue_with(upload: Upload) -> Self {
+        Self { buffer: Vec::new(), size: upload.size(), state: State::Idle(Box::new(upload)) }
+    }
+
     /// Returns the job that completes the upload, to be run on a worker; `None` while a worker is still writing.
     pub(super) fn finish(
         &mut self,

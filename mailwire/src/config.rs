@@ -82,7 +82,7 @@ fn invalid_send(why: &str) -> CommandError {
     CommandError::new(ExitCode::Configuration, format!("[send] of the configuration file: {why}"))
 }
 
-/// The limits of `mailwire serve`. None of them may be zero.
+/// The limits of `mailwire serve`. Only `compressed-sessions` may be zero.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Serve {
@@ -98,6 +98,8 @@ pub(crate) struct Serve {
     pub(crate) errors: Option<NonZeroU32>,
     /// The most sessions at a time that have not logged in.
     pub(crate) sessions_before_login: Option<NonZeroUsize>,
+    /// The most IMAP sessions that are compressed at a time; 0 turns compression off.
+    pub(crate) compressed_sessions: Option<usize>,
     /// Seconds from the connection to the login.
     pub(crate) login_timeout: Option<NonZeroU32>,
     /// How many failed logins of an account or an address are answered without delay.

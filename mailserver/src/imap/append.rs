@@ -1,89 +1,245 @@
-//! APPEND (RFC 9051 §6.3.12): streams a message of any size into the store.
+//! APPEND and REPLACE (RFC 9051 §6.3.12, RFC 3502, RFC 8508): stream messages of any size into the store.
 //!
-//! The mailbox is looked up before the literal is requested. The message is durable before it is acknowledged.
+//! The mailbox is looked up before the first literal is requested. A message is durable before it is acknowledged. Of
+//! several messages, all are stored or none; until then, those that are complete wait in [`CompleteMessages`].
+//! [`catenate`](super::catenate) has the parts of CATENATE.
 
 use io_common::Next;
-use mailstore::{AccountId, Appended, Delivery, Target};
+use mailstore::{
+    AccountId, Appended, Delivery, Flags, InternalDate, MailboxId, REPLACED_MESSAGE, Store, Target, Upload,
+};
+use proto_imap::Access;
 use proto_imap::server::{LiteralOffer, Reply};
-use proto_imap::types::{DateTime, FlagList, MailboxName, Numbers, PlainCode, ResponseCode};
+use proto_imap::types::{
+    AppendForm, Condition, DateTime, FlagList, MailboxName, NumberRange, Numbers, PlainCode, ReplacedMessage,
+    ResponseCode, StatusResponse, Text, Untagged,
+};
 
-use super::command_state::AppendInProgress;
-use super::given_flags::given_flags;
+use super::complete_messages::CompleteMessages;
+use super::given_flags::{RefusedFlag, given_flags};
 use super::{
-    InProgress, Session, Turn, decode_name, next_or_close, no_status, reply_bad, reply_no,
+    InProgress, Session, Turn, decode_name, next_or_close, no_status, ok_status, reply_no,
     reply_ok_with_code, target_code_of, translate,
 };
 use crate::pending_result::{self, PendingResult};
 use crate::server_context::ServerContext;
 use crate::spool::{Readiness, Spool, SpoolWriter};
 
+/// The bytes of all messages of one APPEND, as a multiple of the limit of one message.
+const TOTAL_FACTOR: u64 = 4;
+
+/// An APPEND or REPLACE whose messages are being received.
+pub(super) struct AppendInProgress {
+    pub(super) mailbox: MailboxId,
+    /// The message of the selected mailbox that is removed when the command succeeds.
+    replaced: Option<(MailboxId, u32)>,
+    complete: CompleteMessages,
+    pub(super) current: IncomingMessage,
+    readiness: Readiness,
+    /// What to do once the worker has written the bytes that have arrived.
+    next: Option<NextElement>,
+}
+
+/// A message that is being received.
+pub(super) struct IncomingMessage {
+    pub(super) spool: Spool,
+    flags: Flags,
+    internal_date: InternalDate,
+    form: AppendForm,
+    /// The message contains a NUL: the rest is read and discarded.
+    has_nul: bool,
+}
+
+/// The element of the command that follows the bytes that have arrived.
+pub(super) enum NextElement {
+    /// Another message, of this size.
+    Message(Box<MessageStart>, LiteralOffer),
+    /// A URL of CATENATE.
+    Url(String, LiteralOffer),
+    End(Reply),
+}
+
+/// The arguments of a message.
+pub(super) struct MessageStart {
+    flags: Flags,
+    internal_date: InternalDate,
+    form: AppendForm,
+    size: u64,
+}
+
+/// The arguments of a message, as the client sends them.
+pub(super) struct MessageArguments<'i> {
+    pub(super) flags: FlagList<'i>,
+    pub(super) date: Option<DateTime>,
+    pub(super) form: AppendForm,
+    pub(super) size: u64,
+}
+
+impl MessageArguments<'_> {
+    fn start(&self) -> Result<MessageStart, RefusedFlag> {
+        let internal_date = self.date.map_or_else(translate::now, translate::internal_date);
+        Ok(MessageStart { flags: given_flags(self.flags)?, internal_date, form: self.form, size: self.size })
+    }
+}
+
+impl MessageStart {
+    fn receive(self) -> IncomingMessage {
+        let Self { flags, internal_date, form, .. } = self;
+        IncomingMessage { spool: Spool::new(), flags, internal_date, form, has_nul: false }
+    }
+}
+
+impl AppendInProgress {
+    pub(super) const fn next_while_waiting(&self) -> Next {
+        match (self.readiness, &self.next) {
+            (Readiness::Wait, None) => Next::Pause,
+            _ => Next::Continue,
+        }
+    }
+
+    /// Returns the bytes of all messages so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.complete.bytes().saturating_add(self.current.spool.size())
+    }
+
+    /// Returns where the current message goes.
+    fn target(&self) -> Target {
+        let IncomingMessage { flags, internal_date, .. } = &self.current;
+        Target { mailbox: self.mailbox, flags: flags.clone(), internal_date: *internal_date }
+    }
+
+    /// Returns why this many more bytes of the current message are rejected.
+    pub(super) fn too_large(&self, more: u64, limit: u64) -> Option<StatusResponse<'static>> {
+        if self.current.spool.size().saturating_add(more) > limit {
+            return Some(no_status(PlainCode::TooBig, "the message is larger than this server accepts"));
+        }
+        let total = self.bytes().saturating_add(more);
+        (total > limit.saturating_mul(TOTAL_FACTOR))
+            .then(|| no_status(PlainCode::Limit, "the messages of the command are too large together"))
+    }
+}
+
+/// Rejects an element, and with it the whole command.
+pub(super) fn reject(offer: LiteralOffer, status: &StatusResponse<'_>, turn: &mut Turn<'_, '_>) -> Next {
+    next_or_close(turn.machine.reject_literal(offer, status, turn.tx))
+}
+
 impl Session {
     pub(super) fn begin_append(
         &mut self,
         offer: LiteralOffer,
         mailbox: MailboxName<'_>,
-        flags: FlagList<'_>,
-        date: Option<DateTime>,
-        size: u64,
+        replaced: Option<ReplacedMessage>,
+        arguments: &MessageArguments<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let reject = |offer, code, text: &str, turn: &mut Turn<'_, '_>| {
-            next_or_close(turn.machine.reject_literal(offer, &no_status(code, text), turn.tx))
-        };
         let Some(account) = self.account else {
-            return reject(offer, PlainCode::ClientBug, "log in first", turn);
+            return reject(offer, &no_status(PlainCode::ClientBug, "log in first"), turn);
         };
-        if size > self.context.limits().message {
-            return reject(offer, PlainCode::TooBig, "the message is larger than this server accepts", turn);
+        if arguments.size > self.context.limits().message {
+            let status = no_status(PlainCode::TooBig, "the message is larger than this server accepts");
+            return reject(offer, &status, turn);
         }
         let Some(name) = decode_name(mailbox, turn) else {
-            return reject(offer, PlainCode::Cannot, "invalid mailbox name", turn);
+            return reject(offer, &no_status(PlainCode::Cannot, "invalid mailbox name"), turn);
         };
-        let flags = match given_flags(flags) {
-            Ok(flags) => flags,
-            Err(refused) => {
-                return next_or_close(turn.machine.reject_literal(offer, &refused.status(), turn.tx));
-            }
+        let start = match arguments.start() {
+            Ok(start) => start,
+            Err(refused) => return reject(offer, &refused.status(), turn),
         };
-        let internal_date = date.map_or_else(translate::now, translate::internal_date);
+        let replaced = match replaced.map(|replaced| self.replaced(replaced)).transpose() {
+            Ok(replaced) => replaced,
+            Err(status) => return reject(offer, &status, turn),
+        };
+        let size = start.size;
         self.run_job(
             turn,
             move |store| match store.mailbox(account, &name) {
                 Ok(mailbox) if mailbox.no_select => Err(mailstore::Error::NoSelect),
                 found => {
                     let mailbox = found?.id;
-                    store.check_quota(mailbox, size)?;
+                    // The quota counts only what a replacement adds in total, which is known at its end.
+                    if replaced.is_none() {
+                        store.check_quota(mailbox, size)?;
+                    }
                     Ok(mailbox)
                 }
             },
             move |session, found, turn| match found {
                 Ok(mailbox) => {
-                    let (spool, readiness) = (Spool::new(), Readiness::Ready);
-                    let append = AppendInProgress {
-                        spool,
+                    session.in_progress = InProgress::Append(Box::new(AppendInProgress {
                         mailbox,
-                        flags,
-                        internal_date,
-                        readiness,
-                        end: None,
-                        has_nul: false,
-                    };
-                    session.in_progress = InProgress::Append(Box::new(append));
+                        replaced,
+                        complete: CompleteMessages::default(),
+                        current: start.receive(),
+                        readiness: Readiness::Ready,
+                        next: None,
+                    }));
                     next_or_close(turn.machine.accept_literal(offer, turn.tx))
                 }
-                Err(error) => reject(offer, target_code_of(&error), &error.to_string(), turn),
+                Err(error) => reject(offer, &no_status(target_code_of(&error), &error.to_string()), turn),
             },
         )
     }
 
+    /// Finds the message that REPLACE replaces.
+    fn replaced(&self, replaced: ReplacedMessage) -> Result<(MailboxId, u32), StatusResponse<'static>> {
+        let Some(selected) = &self.selected else {
+            return Err(no_status(PlainCode::ClientBug, "select a mailbox first"));
+        };
+        if selected.access == Access::ReadOnly {
+            return Err(no_status(PlainCode::NoPerm, "the mailbox is read-only"));
+        }
+        let uid = match replaced {
+            ReplacedMessage::Sequence(number) => selected.view.uid(number),
+            ReplacedMessage::Uid(uid) => selected.view.sequence_number(uid).map(|_| uid),
+        };
+        uid.map(|uid| (selected.mailbox, uid))
+            .ok_or_else(|| no_status(PlainCode::NonExistent, "the message to replace does not exist"))
+    }
+
+    /// Handles the start of another message of the same command (MULTIAPPEND).
+    pub(super) fn next_message(
+        &mut self,
+        offer: LiteralOffer,
+        arguments: &MessageArguments<'_>,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        match arguments.start() {
+            Ok(start) => self.append_element(NextElement::Message(Box::new(start), offer), turn),
+            Err(refused) => self.abort_append(offer, &refused.status(), turn),
+        }
+    }
+
+    /// Discards all messages of the command and rejects it.
+    pub(super) fn abort_append(
+        &mut self,
+        offer: LiteralOffer,
+        status: &StatusResponse<'_>,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        self.in_progress = InProgress::None;
+        reject(offer, status, turn)
+    }
+
+    /// Discards all messages of the command and rejects it, because of an error of the store.
+    pub(super) fn fail_append(
+        &mut self,
+        offer: LiteralOffer,
+        error: &mailstore::Error,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        self.abort_append(offer, &no_status(target_code_of(error), &error.to_string()), turn)
+    }
+
     pub(super) fn append_chunk(&mut self, bytes: &[u8], turn: &mut Turn<'_, '_>) -> Next {
         let InProgress::Append(append) = &mut self.in_progress else { return Next::Close };
-        append.has_nul |= bytes.contains(&0);
-        if append.has_nul {
+        append.current.has_nul |= memchr::memchr(0, bytes).is_some();
+        if append.current.has_nul {
             return append.next_while_waiting();
         }
         let writer = writer(&self.context, self.account, turn);
-        append.readiness = append.spool.push(bytes, &writer);
+        append.readiness = append.current.spool.push(bytes, &writer);
         append.next_while_waiting()
     }
 
@@ -91,30 +247,128 @@ impl Session {
     pub(super) fn append_woken(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let InProgress::Append(append) = &mut self.in_progress else { return Next::Close };
         let writer = writer(&self.context, self.account, turn);
-        append.readiness = append.spool.resume(&writer);
-        match append.end.take() {
-            Some(reply) => self.end_append(reply, turn),
+        append.readiness = append.current.spool.resume(&writer);
+        match append.next.take() {
+            Some(next) => self.append_element(next, turn),
             None => append.next_while_waiting(),
         }
     }
 
+    /// Handles the end of the command.
     pub(super) fn end_append(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        self.append_element(NextElement::End(reply), turn)
+    }
+
+    /// Handles the element behind the bytes that have arrived, once a worker has written them.
+    pub(super) fn append_element(&mut self, next: NextElement, turn: &mut Turn<'_, '_>) -> Next {
         let InProgress::Append(append) = &mut self.in_progress else { return Next::Close };
-        if append.has_nul {
-            // RFC 9051 §9: only a literal8 may contain NUL, and that requires BINARY (RFC 3516).
-            self.in_progress = InProgress::None;
-            return reply_bad(reply, "the message contains a NUL, which a literal must not contain", turn);
+        if append.current.has_nul {
+            return self.refuse_nul(next, turn);
         }
-        let Some(finish) = append.spool.finish() else {
-            append.end = Some(reply);
+        if append.current.spool.is_writing() {
+            append.next = Some(next);
             return Next::Continue;
+        }
+        match next {
+            NextElement::Message(start, offer) => self.complete_message(*start, offer, turn),
+            NextElement::Url(url, offer) => self.copy_url(url, offer, turn),
+            NextElement::End(reply) => self.commit_append(reply, turn),
+        }
+    }
+
+    /// RFC 9051 §9: only a literal8 may contain NUL. This server keeps no binary content (RFC 3516 §4.4).
+    fn refuse_nul(&mut self, next: NextElement, turn: &mut Turn<'_, '_>) -> Next {
+        const BAD: &str = "the message contains a NUL, which a literal must not contain";
+        const NO: &str = "messages with NUL cannot be stored: encode them";
+        let InProgress::Append(append) = std::mem::replace(&mut self.in_progress, InProgress::None) else {
+            return Next::Close;
         };
-        let target = Target {
-            mailbox: append.mailbox,
-            flags: append.flags.clone(),
-            internal_date: append.internal_date,
+        let status = if append.current.form == AppendForm::Literal8 {
+            no_status(PlainCode::UnknownCte, NO)
+        } else {
+            StatusResponse::new(Condition::Bad, Text::first_line(BAD))
         };
-        self.in_progress = InProgress::None;
+        match next {
+            NextElement::End(reply) => next_or_close(turn.machine.reply(reply, &status, turn.tx)),
+            NextElement::Message(_, offer) | NextElement::Url(_, offer) => reject(offer, &status, turn),
+        }
+    }
+
+    /// Puts the current message aside, and receives another one.
+    fn complete_message(
+        &mut self,
+        start: MessageStart,
+        offer: LiteralOffer,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let limit = self.context.limits().message;
+        let InProgress::Append(append) = &mut self.in_progress else { return Next::Close };
+        let (mailbox, total) = (append.mailbox, append.bytes().saturating_add(start.size));
+        if total > limit.saturating_mul(TOTAL_FACTOR) {
+            let status = no_status(PlainCode::Limit, "the messages of the command are too large together");
+            return self.abort_append(offer, &status, turn);
+        }
+        let target = append.target();
+        let Some(finish) = append.current.spool.finish() else { return Next::Close };
+        let mut complete = std::mem::take(&mut append.complete);
+        append.current = start.receive();
+        self.run_job(
+            turn,
+            move |store| {
+                complete.add(finish(store)?, target)?;
+                store.check_quota(mailbox, total)?;
+                Ok(complete)
+            },
+            move |session, completed, turn| match (completed, &mut session.in_progress) {
+                (Ok(complete), InProgress::Append(append)) => {
+                    append.complete = complete;
+                    next_or_close(turn.machine.accept_literal(offer, turn.tx))
+                }
+                (Ok(_), _) => Next::Close,
+                (Err(error), _) => session.fail_append(offer, &error, turn),
+            },
+        )
+    }
+
+    /// Stores the messages.
+    fn commit_append(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        let InProgress::Append(mut append) = std::mem::replace(&mut self.in_progress, InProgress::None)
+        else {
+            return Next::Close;
+        };
+        let target = append.target();
+        let Some(finish) = append.current.spool.finish() else { return Next::Close };
+        let AppendInProgress { replaced, mut complete, .. } = *append;
+        if replaced.is_none() && complete.is_empty() {
+            return self.commit_one(finish, target, reply, turn);
+        }
+        self.run_job(
+            turn,
+            move |store| {
+                complete.add(finish(store)?, target)?;
+                store.append_together(complete.into_deliveries(), replaced)
+            },
+            move |session, outcome, turn| match outcome.map(|appended| appended.concat()) {
+                Ok(appended) if replaced.is_some() => session.acknowledge_replace(reply, &appended, turn),
+                Ok(appended) => {
+                    session.send_updates_then(turn, move |_, turn| acknowledge(reply, &appended, turn))
+                }
+                Err(mailstore::Error::NotFound(REPLACED_MESSAGE)) => {
+                    reply_no(reply, PlainCode::ExpungeIssued, "the message to replace was expunged", turn)
+                }
+                Err(error) => reply_no(reply, target_code_of(&error), &error.to_string(), turn),
+            },
+        )
+    }
+
+    /// Stores one message, together with those of other sessions.
+    fn commit_one(
+        &mut self,
+        finish: impl FnOnce(&dyn Store) -> mailstore::Result<Upload> + Send + 'static,
+        target: Target,
+        reply: Reply,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
         self.run_job(turn, finish, move |session, upload, turn| match upload {
             Ok(upload) => {
                 let delivery = Delivery { upload, targets: vec![target] };
@@ -129,13 +383,10 @@ impl Session {
                 };
                 session.pending = Some(PendingResult::commit(
                     pending,
-                    move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| match outcome.as_deref() {
-                        Ok([appended, ..]) => {
-                            let appended = *appended;
-                            session.send_updates_then(turn, move |_, turn| acknowledge(reply, appended, turn))
-                        }
-                        Ok([]) => reply_no(reply, PlainCode::ServerBug, "the message was not stored", turn),
-                        Err(error) => reply_no(reply, target_code_of(error), &error.to_string(), turn),
+                    move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| match outcome {
+                        Ok(appended) => session
+                            .send_updates_then(turn, move |_, turn| acknowledge(reply, &appended, turn)),
+                        Err(error) => reply_no(reply, target_code_of(&error), &error.to_string(), turn),
                     },
                 ));
                 Next::Continue
@@ -143,9 +394,23 @@ impl Session {
             Err(error) => reply_no(reply, target_code_of(&error), &error.to_string(), turn),
         })
     }
+
+    /// Reports the UID of the new message before the removal of the old one (RFC 8508 §4.3).
+    fn acknowledge_replace(&mut self, reply: Reply, appended: &[Appended], turn: &mut Turn<'_, '_>) -> Next {
+        let Some(first) = appended.first() else {
+            return reply_no(reply, PlainCode::ServerBug, "the message was not stored", turn);
+        };
+        let uids = [first.uid.into()];
+        let code = ResponseCode::AppendUid { uid_validity: first.uid_validity, uids: Numbers::new(&uids) };
+        let status = ok_status("replacement stored").with_code(code);
+        match turn.machine.data(&Untagged::Status(status), turn.tx) {
+            Ok(()) => self.finish_with_updates(reply, "replace completed", turn),
+            Err(error) => next_or_close(Err(error)),
+        }
+    }
 }
 
-fn writer<'w>(
+pub(super) fn writer<'w>(
     context: &'w ServerContext,
     account: Option<AccountId>,
     turn: &Turn<'_, '_>,
@@ -154,8 +419,20 @@ fn writer<'w>(
     SpoolWriter { store: &context.store, workers: &context.workers, group, session: turn.cx.session_handle() }
 }
 
-fn acknowledge(reply: Reply, appended: Appended, turn: &mut Turn<'_, '_>) -> Next {
-    let uids = [appended.uid.into()];
-    let code = ResponseCode::AppendUid { uid_validity: appended.uid_validity, uids: Numbers::new(&uids) };
+fn acknowledge(reply: Reply, appended: &[Appended], turn: &mut Turn<'_, '_>) -> Next {
+    let Some(first) = appended.first() else {
+        return reply_no(reply, PlainCode::ServerBug, "the message was not stored", turn);
+    };
+    // The messages are in the order of the command, and each UID is higher than the one before (RFC 3502 §6.3.11).
+    let mut uids: Vec<NumberRange> = Vec::new();
+    for uid in appended.iter().map(|appended| appended.uid) {
+        match uids.last_mut() {
+            Some(last) if last.last().checked_add(1) == Some(uid) => {
+                *last = NumberRange::new(last.first(), uid)
+            }
+            _ => uids.push(uid.into()),
+        }
+    }
+    let code = ResponseCode::AppendUid { uid_validity: first.uid_validity, uids: Numbers::new(&uids) };
     reply_ok_with_code(reply, code, "append completed", turn)
 }

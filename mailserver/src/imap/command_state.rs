@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use io_common::Next;
-use mailstore::{
-    AccountId, Error, Flags, InternalDate, KeywordsInUse, MailboxId, Message, StoreMode, UidSet,
-};
+use mailstore::{AccountId, Error, Flags, KeywordsInUse, MailboxId, Message, StoreMode, UidSet};
 use proto_imap::mailbox_view::UidBitmap;
 use proto_imap::search_query::SearchResults;
 use proto_imap::server::Reply;
@@ -19,29 +17,6 @@ use super::fetch_items::FetchRequest;
 use super::fetch_producer::{BecameSeen, FetchProducer, Piece};
 use super::list_query::{ListPosition, ListQuery};
 use super::translate::Recency;
-use crate::spool::{Readiness, Spool};
-
-/// An APPEND whose message is being received.
-pub(super) struct AppendInProgress {
-    pub(super) spool: Spool,
-    pub(super) mailbox: MailboxId,
-    pub(super) flags: Flags,
-    pub(super) internal_date: InternalDate,
-    pub(super) readiness: Readiness,
-    /// The reply token, once all bytes have arrived while a worker is still writing.
-    pub(super) end: Option<Reply>,
-    /// The message contains a NUL: the rest is read and discarded.
-    pub(super) has_nul: bool,
-}
-
-impl AppendInProgress {
-    pub(super) const fn next_while_waiting(&self) -> Next {
-        match (self.readiness, &self.end) {
-            (Readiness::Wait, None) => Next::Pause,
-            _ => Next::Continue,
-        }
-    }
-}
 
 /// A FETCH whose response is being written.
 pub(super) struct FetchInProgress {

@@ -18,7 +18,7 @@ use super::command_state::ListInProgress;
 use super::list_query::{DELIMITER, ListEntry, ListPosition, ListQuery, list_response, page};
 use super::metadata::{entry_name, write_metadata};
 use super::{
-    InProgress, Session, Turn, decode_name, encoding, mailbox, next_or_close, reply_bad, reply_invalid_name,
+    InProgress, Session, Turn, decode_name, mailbox, next_or_close, reply_bad, reply_invalid_name,
     reply_limit, reply_ok, reply_store_error,
 };
 
@@ -173,7 +173,7 @@ fn write_entry(
     append_limit: u64,
     turn: &mut Turn<'_, '_>,
 ) -> Result<(), proto_mail::Error> {
-    let bytes = MailboxName::new(&entry.name).to_bytes(encoding(turn.machine));
+    let bytes = MailboxName::new(&entry.name).to_bytes(turn.machine.name_encoding());
     let selected_by = if query.subscribed { &b"(\"SUBSCRIBED\")"[..] } else { b"(\"SPECIAL-USE\")" };
     let child_info = [ExtendedItem { name: IString::new(b"CHILDINFO"), value: IString::new(selected_by) }];
     let extended = if entry.for_child { &child_info[..] } else { &[] };

@@ -21,8 +21,8 @@ use super::command_state::{Subscription, Transfer};
 use super::list_query::list_response;
 use super::metadata::copy_metadata;
 use super::{
-    Selected, Session, Turn, decode_name, encoding, next_or_close, reply_bad, reply_invalid_name, reply_no,
-    reply_ok, reply_ok_with_code, reply_store_error,
+    Selected, Session, Turn, decode_name, next_or_close, reply_bad, reply_invalid_name, reply_no, reply_ok,
+    reply_ok_with_code, reply_store_error,
 };
 use crate::change_notifier::{ChangeNotifier, Watch};
 
@@ -310,7 +310,7 @@ pub(super) fn write_status(
             })
         })
         .collect();
-    let bytes = MailboxName::new(name).to_bytes(encoding(turn.machine));
+    let bytes = MailboxName::new(name).to_bytes(turn.machine.name_encoding());
     let data = MailboxStatus { mailbox: IString::new(&bytes), items: LazyList::new(&items) };
     turn.machine.data(&Untagged::MailboxStatus(data), turn.tx)
 }
@@ -415,7 +415,7 @@ fn write_select_data(
     turn: &mut Turn<'_, '_>,
 ) -> Result<(), proto_mail::Error> {
     let is_revision_2 = turn.machine.is_enabled("IMAP4rev2");
-    let encoding = encoding(turn.machine);
+    let encoding = turn.machine.name_encoding();
     if is_revision_2 {
         selected.view.clear_recent();
     }

@@ -8,9 +8,10 @@
 //! | [`store`], [`expunge`], [`copy_move`] | STORE; EXPUNGE; COPY and MOVE |
 //! | [`search_command`], [`search`], [`stored_message`] | SEARCH |
 //! | [`uid_windows`] | sets of UIDs, processed window by window |
-//! | [`append`] | APPEND |
 //! | [`quota`] | GETQUOTA, GETQUOTAROOT |
 //! | [`metadata`] | GETMETADATA, SETMETADATA |
+//! | [`append`], [`complete_messages`], [`catenate`] | APPEND and REPLACE: messages, those that wait for others, parts |
+//! | [`message_url`] | the messages and parts that URLs name |
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
 //! | [`replies`] | responses that many commands share |
@@ -21,7 +22,9 @@
 //! available.
 
 mod append;
+mod catenate;
 mod command_state;
+mod complete_messages;
 mod copy_move;
 mod expunge;
 mod fetch;
@@ -32,6 +35,7 @@ mod keywords;
 mod list;
 mod list_query;
 mod mailbox;
+mod message_url;
 mod metadata;
 mod previews;
 mod quota;
@@ -52,23 +56,26 @@ use io_common::{
 };
 use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, Store, UidSet};
 use proto_imap::mailbox_view::{MailboxView, ResolveError};
-use proto_imap::server::{Event, Reply, Server};
+use proto_imap::server::{CompressRequest, Event, Reply, Server};
 use proto_imap::types::{
     Command, Condition, NumberKind, PlainCode, ResponseCode, SequenceSet, StatusResponse, Text, Untagged,
 };
 use proto_imap::{Access, Config};
-use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer};
+use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer};
 
+use self::append::{AppendInProgress, MessageArguments};
 use self::command_state::{
-    AppendInProgress, CopyUidInProgress, FetchInProgress, IdleInProgress, ListInProgress, SearchInProgress,
-    StoreInProgress, Subscription, Transfer,
+    CopyUidInProgress, FetchInProgress, IdleInProgress, ListInProgress, SearchInProgress, StoreInProgress,
+    Subscription, Transfer,
 };
 use super::change_notifier::Watch;
+use super::compressed_sessions::CompressedSession;
 use super::failed_logins::LoginAttempt;
 use super::login::{self, LoginSession};
 use super::login_queue::LoginAnswer;
 use super::pending_result::{self, PendingResult};
 use super::server_context::ServerContext;
+use super::settings::Settings;
 use metadata::MetadataInProgress;
 use replies::{
     decode_name, encoding, identify, identity, next_or_close, no_status, ok_status, reply_bad,
@@ -101,6 +108,8 @@ pub(super) struct Session {
     condstore: bool,
     /// The authentication in progress.
     attempt: Option<LoginAttempt>,
+    /// Counts this session as a compressed one.
+    compressed: Option<CompressedSession>,
 }
 
 /// A command that takes more than one step.
@@ -155,8 +164,11 @@ impl Selected {
 }
 
 /// Returns the configuration of the state machine.
-pub(super) fn config(context: &ServerContext, limits: &Limits) -> Arc<Config> {
+pub(super) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config> {
+    let limits = &settings.limits;
     let extensions = [
+        "BINARY",
+        "CATENATE",
         "CHILDREN",
         "CONDSTORE",
         "CREATE-SPECIAL-USE",
@@ -168,6 +180,7 @@ pub(super) fn config(context: &ServerContext, limits: &Limits) -> Arc<Config> {
         "METADATA",
         "METADATA-SERVER",
         "MOVE",
+        "MULTIAPPEND",
         "NAMESPACE",
         "OBJECTID",
         "PREVIEW",
@@ -175,21 +188,28 @@ pub(super) fn config(context: &ServerContext, limits: &Limits) -> Arc<Config> {
         "QUOTA=RES-MAILBOX",
         "QUOTA=RES-MESSAGE",
         "QUOTA=RES-STORAGE",
+        "REPLACE",
         "SAVEDATE",
         "SEARCHRES",
         "SPECIAL-USE",
         "STATUS=SIZE",
         "UIDPLUS",
+        "UNAUTHENTICATE",
         "UNSELECT",
+        "UTF8=ACCEPT",
         "WITHIN",
     ];
+    // RFC 7889 §4: a number of 32 bits.
+    let append_limit = format!("APPENDLIMIT={}", limits.message.min(u32::MAX.into()));
+    let compress = (settings.compressed_sessions > 0).then_some("COMPRESS=DEFLATE");
+    let extensions = extensions.into_iter().chain(compress).map(str::to_owned).chain([append_limit]);
     Arc::new(
         Config::default()
             .limits(limits.clone())
             .offered_mechanisms(login::mechanisms(context))
             .server_name(format!("{} Mailwire", context.name))
             .extensions(extensions)
-            .enableable(["IMAP4rev2", "CONDSTORE"]),
+            .enableable(["IMAP4rev2", "CONDSTORE", "UTF8=ACCEPT"]),
     )
 }
 
@@ -206,6 +226,7 @@ impl Session {
             updates: None,
             condstore: false,
             attempt: None,
+            compressed: None,
         }
     }
 
@@ -321,7 +342,29 @@ impl Session {
             Command::UidMove(arguments) => {
                 self.copy(account, reply, arguments, NumberKind::Uids, Transfer::Move, turn)
             }
+            Command::Unauthenticate => self.unauthenticate(reply, turn),
             _ => reply_bad(reply, "unsupported command", turn),
+        }
+    }
+
+    /// Returns to the state before the login (RFC 8437).
+    fn unauthenticate(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        (self.account, self.selected, self.condstore) = (None, None, false);
+        tracing::info!(session = self.number, "imap logout without a disconnect");
+        reply_ok(reply, "unauthenticated", turn)
+    }
+
+    /// Starts compression (RFC 4978), unless too many sessions are compressed: each takes much memory.
+    fn compress(&mut self, request: CompressRequest, turn: &mut Turn<'_, '_>) -> Next {
+        match CompressedSession::admit(&self.context) {
+            Some(compressed) => {
+                self.compressed = Some(compressed);
+                next_or_close(turn.machine.accept_compression(request, turn.tx))
+            }
+            None => {
+                let status = no_status(PlainCode::Unavailable, "too many sessions are compressed");
+                next_or_close(turn.machine.refuse_compression(request, &status, turn.tx))
+            }
         }
     }
 
@@ -430,15 +473,21 @@ impl Handler<ImapServer> for Session {
             }
             Event::Command(command, reply) => self.command(reply, command, turn),
             Event::Auth(request) => self.start_login(request, turn),
-            Event::Append { offer, mailbox, flags, date, size, .. } => {
-                self.begin_append(offer, mailbox, flags, date, size, turn)
+            Event::Append { mailbox, replaced, flags, date, form, size, offer } => {
+                let arguments = MessageArguments { flags, date, form, size };
+                self.begin_append(offer, mailbox, replaced, &arguments, turn)
             }
+            Event::AppendNext { flags, date, form, size, offer } => {
+                self.next_message(offer, &MessageArguments { flags, date, form, size }, turn)
+            }
+            Event::AppendPart { part, offer } => self.append_part(part, offer, turn),
             Event::AppendChunk(bytes) => self.append_chunk(bytes, turn),
             Event::AppendEnd(reply) => self.end_append(reply, turn),
             Event::AppendAborted => {
                 self.in_progress = InProgress::None;
                 Next::Continue
             }
+            Event::Compress(request) => self.compress(request, turn),
             Event::Idle(reply) => self.begin_idle(reply, turn),
             Event::Done => self.end_idle(turn),
             Event::Closed => Next::Close,

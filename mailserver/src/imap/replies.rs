@@ -119,12 +119,12 @@ pub(super) fn target_code_of(error: &mailstore::Error) -> PlainCode {
 
 /// Returns the encoding of mailbox names in this session.
 pub(super) fn encoding(machine: &Server<Secure>) -> NameEncoding {
-    if machine.is_enabled("IMAP4rev2") { NameEncoding::Utf8 } else { NameEncoding::ModifiedUtf7 }
+    machine.name_encoding()
 }
 
 /// Decodes a mailbox name. Returns `None` if it is invalid.
 pub(super) fn decode_name(mailbox: MailboxName<'_>, turn: &Turn<'_, '_>) -> Option<String> {
-    mailbox.decode(encoding(turn.machine)).ok().map(std::borrow::Cow::into_owned)
+    mailbox.decode(turn.machine.name_encoding()).ok().map(std::borrow::Cow::into_owned)
 }
 
 /// Answers a command whose mailbox name is invalid.

@@ -54,6 +54,10 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
+        if arguments.charset.is_some() && turn.machine.is_enabled("UTF8=ACCEPT") {
+            // RFC 6855 §3: the charset is UTF-8.
+            return reply_bad(reply, "no charset may be named after ENABLE UTF8=ACCEPT", turn);
+        }
         let known = |charset: IString<'_>| {
             [&b"UTF-8"[..], b"US-ASCII"].iter().any(|one| charset.eq_ignore_ascii_case(one))
         };

@@ -91,7 +91,7 @@ impl TransformedRange {
     }
 
     /// Appends the next piece of the result to `out`. Returns false if there was none left.
-    fn step(
+    pub(super) fn step(
         &mut self,
         source: &MessageContent,
         out: &mut Vec<u8>,

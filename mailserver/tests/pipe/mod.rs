@@ -103,6 +103,16 @@ impl Session {
         }
     }
 
+    /// Sends bytes, and gives the session turns until it waits for more.
+    pub fn feed(&mut self, bytes: &str) {
+        self.pipe.to_server.lock().unwrap().extend(bytes.as_bytes());
+        self.task.ready(Readiness { readable: true, writable: true, ..Readiness::default() });
+        self.turn(WakeReason::default());
+        while self.wakes.recv_timeout(Duration::from_millis(2)).is_ok() {
+            self.turn(WakeReason { woken: true, ..WakeReason::default() });
+        }
+    }
+
     /// Sends bytes and returns what the server answers, until it has sent `end`.
     pub fn exchange(&mut self, bytes: &str, end: &str) -> String {
         self.pipe.to_server.lock().unwrap().extend(bytes.as_bytes());

@@ -126,8 +126,8 @@ impl Batch<'_> {
         appended: impl Iterator<Item = &'a Appended>,
     ) -> Result<()> {
         let touched: BTreeSet<MailboxId> = appended.map(|appended| appended.mailbox).collect();
-        let changed = self.mailboxes.values().filter(|mailbox| touched.contains(&mailbox.id));
-        changed.map(|mailbox| mailbox.save(tx, after_commit)).collect()
+        let mut changed = self.mailboxes.values().filter(|mailbox| touched.contains(&mailbox.id));
+        changed.try_for_each(|mailbox| mailbox.save(tx, after_commit))
     }
 
     /// Checks that the mailboxes exist and may take the message, and counts it.

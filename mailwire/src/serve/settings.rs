@@ -35,6 +35,7 @@ fn from_file(file: &Serve, max_message: Option<u64>) -> Settings {
     set(&mut deadlines.login, file.login_timeout.map(config::seconds));
     set(&mut settings.failed_logins.free, file.failed_logins.map(u32::from));
     set(&mut settings.failed_logins.longest_delay, file.login_delay.map(config::seconds));
+    set(&mut settings.compressed_sessions, file.compressed_sessions);
     let quota = &mut settings.quota;
     set(&mut quota.messages, file.quota_messages.map(u64::from));
     set(&mut quota.bytes, file.quota_bytes.map(u64::from));
@@ -71,6 +72,8 @@ mod tests {
         assert_eq!((set.connections.connections, set.limits.message, set.limits.errors), (7, 100, 2));
         assert_eq!((set.deadlines.command, set.deadlines.tls), (Duration::from_secs(60), own.deadlines.tls));
         assert_eq!(from_file(&file, Some(5)).limits.message, 5);
+        let file: Serve = toml::from_str("compressed-sessions = 0\n").unwrap();
+        assert_eq!((from_file(&file, None).compressed_sessions, own.compressed_sessions), (0, 256));
         let file: Serve =
             toml::from_str("quota-messages = 3\nquota-bytes = 4\nquota-keywords = 5\n").unwrap();
         let quota = from_file(&file, None).quota;

@@ -1,0 +1,44 @@
+//! Counts the compressed sessions of a server (COMPRESS, RFC 4978), each of which takes much memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::server_context::ServerContext;
+
+/// The number of compressed sessions, and its limit.
+#[derive(Debug)]
+pub(super) struct CompressedSessions {
+    now: AtomicUsize,
+    limit: AtomicUsize,
+}
+
+impl CompressedSessions {
+    pub(super) const fn new(limit: usize) -> Self {
+        Self { now: AtomicUsize::new(0), limit: AtomicUsize::new(limit) }
+    }
+
+    /// Changes the limit. Sessions that are compressed already stay so.
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+}
+
+/// A session that is counted as compressed until this is dropped.
+pub(super) struct CompressedSession(Arc<ServerContext>);
+
+impl CompressedSession {
+    /// Counts a session. Returns `None` if the limit is reached.
+    pub(super) fn admit(context: &Arc<ServerContext>) -> Option<Self> {
+        let CompressedSessions { now, limit } = &context.compressed_sessions;
+        let limit = limit.load(Ordering::Relaxed);
+        let admit = |sessions: usize| (sessions < limit).then_some(sessions + 1);
+        now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).ok()?;
+        Some(Self(Arc::clone(context)))
+    }
+}
+
+impl Drop for CompressedSession {
+    fn drop(&mut self) {
+        self.0.compressed_sessions.now.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,149 @@
+//! The message, or the part of one, that an IMAP URL names (RFC 5092), for CATENATE and URLFETCH.
+//!
+//! A URL names a message of one account. It is resolved on a worker.
+
+use bytes::Bytes;
+use mailmime::{HeaderFilter, Section, SectionLocation};
+use mailstore::{AccountId, Columns, MailboxId, Message, Store, UidSet};
+use proto_imap::types::ImapUrl;
+
+use super::section_reader::{MessageContent, Transform, TransformedRange, clip};
+
+/// The mailbox of a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum UrlMailbox {
+    Named(String),
+    /// The selected mailbox.
+    Selected(MailboxId),
+}
+
+/// A message, or a part of one, in the mailboxes of an account.
+#[derive(Debug, Clone)]
+pub(super) struct MessageUrl {
+    mailbox: UrlMailbox,
+    uid_validity: Option<u32>,
+    uid: u32,
+    section: Section,
+    partial: Option<(u64, Option<u64>)>,
+}
+
+/// Why a URL yields no bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum UrlError {
+    /// It names nothing that this account has.
+    Bad,
+    /// Its contents are larger than what may be read.
+    TooLarge,
+}
+
+impl MessageUrl {
+    /// Interprets a URL that is relative to the selected mailbox, if there is one. Returns `None` if it names no message.
+    pub(super) fn new(url: ImapUrl, selected: Option<MailboxId>) -> Option<Self> {
+        let mailbox = match (url.mailbox, selected) {
+            (name, None) if name.is_empty() => return None,
+            (name, Some(selected)) if name.is_empty() => UrlMailbox::Selected(selected),
+            (name, _) => UrlMailbox::Named(name),
+        };
+        let section = match url.section {
+            Some(section) => section.parse().ok()?,
+            None => Section::default(),
+        };
+        let (uid_validity, uid, partial) = (url.uid_validity, url.uid?, url.partial);
+        Some(Self { mailbox, uid_validity, uid, section, partial })
+    }
+
+    /// Opens the message.
+    ///
+    /// # Errors
+    /// The store failed. The inner error: the URL names nothing that the account has.
+    pub(super) fn open(
+        &self,
+        store: &dyn Store,
+        account: AccountId,
+    ) -> mailstore::Result<Result<UrlContents, UrlError>> {
+        match self.try_open(store, account) {
+            Err(mailstore::Error::NotFound(_) | mailstore::Error::NoSelect) => Ok(Err(UrlError::Bad)),
+            opened => opened,
+        }
+    }
+
+    fn try_open(
+        &self,
+        store: &dyn Store,
+        account: AccountId,
+    ) -> mailstore::Result<Result<UrlContents, UrlError>> {
+        let mailbox = match &self.mailbox {
+            UrlMailbox::Named(name) => store.mailbox(account, name)?.id,
+            UrlMailbox::Selected(mailbox) => *mailbox,
+        };
+        if let Some(expected) = self.uid_validity
+            && store.status(mailbox)?.uid_validity != expected
+        {
+            return Ok(Err(UrlError::Bad));
+        }
+        let columns = Columns::summary().with_structure().with_small_bodies();
+        let mut page = store.fetch_page(mailbox, &UidSet::one(self.uid), columns, 1)?;
+        let Some(mut message) = page.messages.pop() else { return Ok(Err(UrlError::Bad)) };
+        let source = match message.body.take() {
+            Some(body) => MessageContent::Memory(Bytes::from(body)),
+            None => MessageContent::File(store.open_content(message.content)?),
+        };
+        Ok(self.locate(&message, source).ok_or(UrlError::Bad))
+    }
+
+    fn locate(&self, message: &Message, source: MessageContent) -> Option<UrlContents> {
+        let root = message.structure.as_ref()?;
+        let everything = (0, None);
+        let (input, skip, left) = match root.locate(&self.section.path, &self.section.text)? {
+            SectionLocation::Range(range) => {
+                let (offset, length) = self.partial.unwrap_or(everything);
+                let range = clip(range, Some((offset, length.unwrap_or(u64::MAX))));
+                (TransformedRange::new(range, Transform::None), 0, range.len())
+            }
+            SectionLocation::Fields { header, names, subset } => {
+                let (offset, length) = self.partial.unwrap_or(everything);
+                let filter = Transform::Fields(HeaderFilter::new(names, subset));
+                let left = length.unwrap_or(u64::MAX).min(header.len());
+                (TransformedRange::new(header, filter), offset, left)
+            }
+        };
+        Some(UrlContents { source, input, skip, left })
+    }
+}
+
+/// The bytes that a URL names.
+#[derive(Debug)]
+pub(super) struct UrlContents {
+    source: MessageContent,
+    input: TransformedRange,
+    /// The bytes before those that `;PARTIAL=` names.
+    skip: u64,
+    /// The most bytes that are left.
+    left: u64,
+}
+
+impl UrlContents {
+    /// Returns the most bytes that are left. A section of header fields may have fewer.
+    pub(super) const fn at_most(&self) -> u64 {
+        self.left
+    }
+
+    /// Appends the next bytes to `out`. Returns false at the end.
+    ///
+    /// # Errors
+    /// The message cannot be read.
+    pub(super) fn step(&mut self, out: &mut Vec<u8>) -> mailstore::Result<bool> {
+        let start = out.len();
+        if self.left == 0 || !matches!(self.input.step(&self.source, out)?, Ok(true)) {
+            return Ok(false);
+        }
+        let added = out.len() - start;
+        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(added);
+        out.drain(start..start + skipped);
+        self.skip -= skipped as u64;
+        let kept = usize::try_from(self.left).unwrap_or(usize::MAX).min(added - skipped);
+        out.truncate(start + kept);
+        self.left -= kept as u64;
+        Ok(true)
+    }
+}
