@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "without_io/appends.rs"]
+mod appends;
 #[path = "without_io/objects.rs"]
 mod objects;
 mod pipe;

@@ -1,16 +1,12 @@
 //! APPEND with several messages, parts and URLs, and REPLACE, over every store.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod pipe;
-
 use std::path::Path;
 use std::sync::Arc;
 
-use mailserver::certificate::Authority;
-use mailserver::{Encryption, ListenerOptions, Options, ServerContext, Service, Settings};
+use super::pipe::Session;
+use super::start;
+use mailserver::{Options, ServerContext, Service, Settings};
 use mailstore::{MemoryStore, PasswordCost, SqliteStore, Store};
-use pipe::Session;
 
 /// Runs a test over SQLite and in memory. The account `ann` has the mailboxes INBOX and `Entwürfe & mehr`.
 fn with_stores(settings: &Settings, test: impl Fn(&Arc<ServerContext>, &dyn Store, &Path)) {
@@ -27,9 +23,7 @@ fn with_stores(settings: &Settings, test: impl Fn(&Arc<ServerContext>, &dyn Stor
 }
 
 fn session(context: &Arc<ServerContext>) -> Session {
-    let certificate = Authority::generate(&[], 1_800_000_000).unwrap().issue(&[], 1_800_000_000).unwrap();
-    let encryption = Encryption::DangerCleartext(certificate.tls().unwrap());
-    let mut session = Session::start(context, ListenerOptions::new(Service::Imap, encryption));
+    let mut session = start(context, Service::Imap);
     session.exchange("a LOGIN ann \"a password\"\r\n", "a OK");
     session.exchange("b SELECT INBOX\r\n", "b OK");
     session
