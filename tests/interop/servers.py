@@ -20,10 +20,41 @@ def greets(port, word=b""):
         return False
 
 
-class Dovecot:
-    """IMAP with STARTTLS and implicit TLS, LMTP, and SASL for Postfix. Users alice and bob, "password"."""
+FEATURES = """
+mail_plugins = $mail_plugins acl quota notify
+mail_attribute_dict = file:%h/attributes
+imap_metadata = yes
+mailbox_idle_check_interval = 1s
+imap_urlauth_host = localhost
+protocol imap {{
+  mail_plugins = $mail_plugins acl imap_acl quota imap_quota imap_zlib notify
+}}
+plugin {{
+  acl = vfile
+  quota = count:User quota
+  quota_vsizes = yes
+  quota_rule = *:storage=1G
+}}
+service imap-urlauth-login {{
+  unix_listener login/login-urlauth {{
+    mode = 0666
+  }}
+}}
+service imap-urlauth {{
+  unix_listener token-login/imap-urlauth {{
+    mode = 0666
+  }}
+}}
+"""
 
-    def __init__(self, bench, pair, users=("alice", "bob"), ssl="required"):
+
+class Dovecot:
+    """IMAP with STARTTLS and implicit TLS, LMTP, and SASL for Postfix. Users alice and bob, "password".
+
+    With `features` it also offers what Debian's build has as plugins: ACL, COMPRESS, METADATA, NOTIFY, QUOTA, URLAUTH.
+    """
+
+    def __init__(self, bench, pair, users=("alice", "bob"), ssl="required", features=False):
         self.imap, self.imaps, self.lmtp = free_port(), free_port(), free_port()
         folder = self.folder = bench.folder("dovecot")
         for name in ("run", "state", "home"):
@@ -101,7 +132,7 @@ service anvil {{
 """
         path = f"{folder}/dovecot.conf"
         with open(path, "w") as file:
-            file.write(configuration)
+            file.write(configuration + (FEATURES.format(folder=folder) if features else ""))
         self.process = bench.start("dovecot", ["dovecot", "-F", "-c", path])
         # It listens before its login processes answer.
         wait_for("dovecot", lambda: greets(self.imap, b"* OK ["), 20)
