@@ -55,6 +55,33 @@ fn imap_and_lmtp_sessions_run_without_sockets() {
     imap.exchange("e LOGOUT\r\n", "e OK");
 }
 
+#[test]
+fn header_names_may_be_literals() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut imap = start(&context(directory.path()), Service::Imap);
+    imap.exchange("a LOGIN ann \"a password\"\r\n", "a OK");
+    imap.exchange("b APPEND INBOX {15+}\r\nSubject: m\r\n\r\nx\r\n", "b OK");
+    imap.exchange("c SELECT INBOX\r\n", "c OK");
+    let command = "d FETCH 1 BODY.PEEK[HEADER.FIELDS ({7+}\r\nSubject {3+}\r\nA B)]\r\n";
+    let fetched = imap.exchange(command, "d OK");
+    let expected = "* 1 FETCH (BODY[HEADER.FIELDS (Subject \"A B\")] {14}\r\nSubject: m\r\n\r\n)\r\n";
+    assert!(fetched.contains(expected), "{fetched}");
+    let rejected = imap.exchange("e FETCH 1 BODY.PEEK[HEADER.FIELDS ({3+}\r\na\r\n)]\r\n", "e NO");
+    assert!(!rejected.contains("FETCH ("), "{rejected}");
+}
+
+#[test]
+fn a_pattern_that_is_not_modified_utf7_matches_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut imap = start(&context(directory.path()), Service::Imap);
+    imap.exchange("a LOGIN ann \"a password\"\r\n", "a OK");
+    for command in ["LIST \"\" &*", "LIST & *", "LSUB \"\" &*", "LSUB & *"] {
+        let listed = imap.exchange(&format!("b {command}\r\n"), "b ");
+        assert!(listed.starts_with("b OK"), "{command}: {listed}");
+    }
+    assert!(imap.exchange("c LIST \"\" (&* INBOX)\r\n", "c OK").starts_with("* LIST (\\HasNoChildren"));
+}
+
 /// Returns the capabilities in the table of the mail server's extensions.
 fn documented_capabilities() -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/extensions.md");

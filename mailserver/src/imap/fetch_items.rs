@@ -3,6 +3,8 @@
 //! Each section is kept under the name that the response uses and under the name that the store uses. This module
 //! reads no messages.
 
+use std::fmt::Write as _;
+
 use mailmime::SectionText;
 use mailstore::Columns;
 use proto_imap::types::{FetchAttribute, Partial, Section, SectionItem};
@@ -66,7 +68,7 @@ impl RequestedSection {
         let (path, text) = translate::section(section);
         let named = Self {
             item: section.item(),
-            spec: String::from_utf8_lossy(section.spec()).into_owned(),
+            spec: response_spec(section, &path, &text)?,
             path,
             text,
             partial: partial.map(|partial| (partial.offset, partial.length)),
@@ -160,6 +162,41 @@ impl FetchRequest {
         }
         columns
     }
+}
+
+/// Returns the section as the response names it. Field names that the client sent as literals become atoms or quoted
+/// strings. Returns `None` if a field name can be neither.
+fn response_spec(section: Section<'_>, path: &[u32], text: &SectionText) -> Option<String> {
+    if !section.spec().contains(&b'\n') {
+        return Some(String::from_utf8_lossy(section.spec()).into_owned());
+    }
+    let (word, names) = match text {
+        SectionText::HeaderFields(names) => ("HEADER.FIELDS", names),
+        SectionText::HeaderFieldsNot(names) => ("HEADER.FIELDS.NOT", names),
+        _ => return None,
+    };
+    let mut spec = String::new();
+    for number in path {
+        write!(spec, "{number}.").ok()?;
+    }
+    for (index, name) in names.iter().enumerate() {
+        if !name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return None;
+        }
+        if index == 0 {
+            spec.push_str(word);
+            spec.push_str(" (");
+        } else {
+            spec.push(' ');
+        }
+        if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            spec.push_str(name);
+        } else {
+            write!(spec, "\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")).ok()?;
+        }
+    }
+    spec.push(')');
+    Some(spec)
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use super::command_state::ListInProgress;
 use super::list_query::{DELIMITER, ListEntry, ListPosition, ListQuery, list_response, page};
 use super::metadata::{entry_name, write_metadata};
 use super::{
-    InProgress, Session, Turn, decode_name, mailbox, next_or_close, reply_bad, reply_invalid_name,
-    reply_limit, reply_ok, reply_store_error,
+    InProgress, Session, Turn, decode_name, mailbox, next_or_close, reply_bad, reply_limit, reply_ok,
+    reply_store_error,
 };
 
 /// The maximum number of entries of metadata that a LIST returns for each mailbox.
@@ -33,12 +33,14 @@ impl Session {
         arguments: ListCommand<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let Some(reference) = decode_name(arguments.reference, turn) else {
-            return reply_invalid_name(reply, turn);
+        // A reference or pattern that decodes to no text matches no name.
+        let (reference, patterns): (_, Vec<_>) = match decode_name(arguments.reference, turn) {
+            Some(reference) => (
+                reference,
+                arguments.patterns.iter().filter_map(|one| decode_name(one.as_mailbox(), turn)).collect(),
+            ),
+            None => (String::new(), Vec::new()),
         };
-        let patterns: Option<Vec<_>> =
-            arguments.patterns.iter().map(|pattern| decode_name(pattern.as_mailbox(), turn)).collect();
-        let Some(patterns) = patterns else { return reply_invalid_name(reply, turn) };
         let Ok(matcher) = matcher(&reference, &patterns) else {
             return reply_limit(reply, "too many patterns, or they are too long", turn);
         };
@@ -88,12 +90,13 @@ impl Session {
         arguments: LsubCommand<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let (Some(reference), Some(pattern)) =
-            (decode_name(arguments.reference, turn), decode_name(arguments.pattern.as_mailbox(), turn))
-        else {
-            return reply_invalid_name(reply, turn);
+        let decoded =
+            (decode_name(arguments.reference, turn), decode_name(arguments.pattern.as_mailbox(), turn));
+        let (reference, patterns) = match decoded {
+            (Some(reference), Some(pattern)) => (reference, vec![pattern]),
+            _ => (String::new(), Vec::new()),
         };
-        let Ok(patterns) = matcher(&reference, &[pattern]) else {
+        let Ok(patterns) = matcher(&reference, &patterns) else {
             return reply_limit(reply, "the pattern is too long", turn);
         };
         let query = ListQuery { patterns, subscribed: true, lsub: true, ..ListQuery::default() };
