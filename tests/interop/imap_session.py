@@ -12,7 +12,7 @@ class Account:
     """Where and as whom to log in."""
 
     def __init__(self, port, user, password):
-        self.port, self.user, self.password = port, user, password
+        self.port, self.user, self.password, self.renames = port, user, password, True
         self.context = ssl.create_default_context()
         self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
