@@ -554,3 +554,26 @@ fn a_server_answers_for_other_mailboxes_without_a_selected_one() {
     let line = "* ESEARCH (TAG \"c\" MAILBOX folder1 UIDVALIDITY 7) UID ALL 3:5\r\n";
     assert_eq!(String::from_utf8(tx.take()).unwrap(), line);
 }
+
+#[test]
+fn a_server_writes_a_page_of_a_result_in_pieces() {
+    let page = PartialRange::FromLast(NumberRange::new(1, 100));
+    let results = [SearchReturnData::Min(2)];
+    let head = EsearchResponse {
+        tag: Some(IString::from("c")),
+        mailbox: None,
+        uid_validity: None,
+        number_kind: NumberKind::Uids,
+        results: LazyList::new(&results),
+    };
+    for (pieces, numbers) in [(&[][..], "NIL"), (&[3..=5, 9..=9][..], "3:5,9"), (&[2..=2][..], "2")] {
+        let (mut server, mut tx, _reply) = serving("c UID SEARCH RETURN (PARTIAL -1:-100) ALL");
+        server.begin_search(&SearchForm::EsearchPage(head, page), &mut tx).unwrap();
+        for piece in pieces {
+            server.search_numbers(Numbers::new(&[piece.clone().into()]), &mut tx).unwrap();
+        }
+        server.finish_search(&[SearchReturnData::Count(4)], &mut tx).unwrap();
+        let line = format!("* ESEARCH (TAG \"c\") UID MIN 2 PARTIAL (-1:-100 {numbers}) COUNT 4\r\n");
+        assert_eq!(String::from_utf8(tx.take()).unwrap(), line);
+    }
+}

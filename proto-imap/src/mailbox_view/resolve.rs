@@ -6,7 +6,7 @@ use core::fmt;
 use proto_mail::error::ErrorDetails;
 
 use super::view::MailboxView;
-use crate::types::{NumberKind, NumberRange, SequenceSet};
+use crate::types::{NumberKind, NumberRange, PartialRange, SequenceSet};
 
 /// Up to this many ranges of sequence numbers, each is looked up on its own.
 const FEW_RANGES: usize = 32;
@@ -58,6 +58,50 @@ impl MailboxView {
             NumberKind::Uids => self.resolve_uids(set, limit),
             NumberKind::SequenceNumbers => Ok(self.uids_of_numbers(&self.resolve_numbers(set, limit)?)),
         }
+    }
+
+    /// Like [`resolve`](Self::resolve) with sequence numbers, but numbers beyond the last message name no messages.
+    ///
+    /// # Errors
+    /// [`ResolveError::TooManyRanges`]
+    pub fn resolve_existing(
+        &self,
+        set: SequenceSet<'_>,
+        limit: usize,
+    ) -> Result<Vec<NumberRange>, ResolveError> {
+        if set.is_saved() {
+            return self.resolve(set, NumberKind::SequenceNumbers, limit);
+        }
+        let numbers = set.resolve(self.exists());
+        if numbers.len() > limit {
+            return Err(ResolveError::TooManyRanges);
+        }
+        let numbers: Vec<NumberRange> = numbers.into_iter().map(NumberRange::from).collect();
+        Ok(self.uids_of_numbers(&numbers))
+    }
+
+    /// Returns the part of these ascending ranges of UIDs that is on a page of their messages (RFC 9394 §3.3), as ranges
+    /// that begin and end with a message.
+    #[must_use]
+    pub fn page(&self, uids: &[NumberRange], page: PartialRange) -> Vec<NumberRange> {
+        let before = |range: &NumberRange| self.uids.count_up_to(range.first().saturating_sub(1));
+        let count = |range: &NumberRange| self.uids.count_up_to(range.last()).saturating_sub(before(range));
+        let places = page.places(uids.iter().map(count).fold(0, u32::saturating_add));
+        let mut passed: u32 = 0;
+        let mut on_page = Vec::new();
+        for range in uids {
+            let (from, to) = (passed, passed.saturating_add(count(range)));
+            passed = to;
+            let (first, end) = (places.start.max(from), places.end.min(to));
+            if first >= end {
+                continue;
+            }
+            let uid = |place: u32| self.uids.nth(before(range).saturating_add(place - from));
+            if let (Some(first), Some(last)) = (uid(first), uid(end - 1)) {
+                on_page.push(NumberRange::new(first, last));
+            }
+        }
+        on_page
     }
 
     /// Returns the sequence numbers that a set names.
@@ -216,6 +260,38 @@ mod tests {
         let singles = (1..=1_000).filter_map(|number| view.uid(number * 2)).map(NumberRange::from);
         assert_eq!(found, singles.collect::<Vec<_>>());
         assert_eq!(view.resolve(set, NumberKind::SequenceNumbers, 999), Err(ResolveError::TooManyRanges));
+    }
+
+    #[test]
+    fn a_page_counts_the_messages_of_a_set() {
+        // 1, 2, 4, 5, 7, 8, ...
+        let view = MailboxView::new((1..=3_000).filter(|uid| uid % 3 != 0).collect::<UidBitmap>());
+        let ranges = [(1, 9), (12, 12), (30, 400), (2_999, 4_000)].map(|(a, b)| NumberRange::new(a, b));
+        let all: Vec<u32> = view.messages(ranges).map(|(_, uid)| uid).collect();
+        for (first, last) in [(1, 1), (1, 6), (3, 9), (6, 7), (200, 300), (1, u32::MAX), (254, 900)] {
+            let range = NumberRange::new(first, last);
+            let place = |number: u32| (number as usize).min(all.len());
+            let expected = &all[place(first - 1)..place(last)];
+            let of =
+                |page| -> Vec<u32> { view.messages(view.page(&ranges, page)).map(|(_, uid)| uid).collect() };
+            assert_eq!(of(PartialRange::FromFirst(range)), expected, "{range:?}");
+            let expected = &all[all.len() - place(last)..all.len() - place(first - 1)];
+            assert_eq!(of(PartialRange::FromLast(range)), expected, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn ignores_unused_numbers_where_they_are_allowed() {
+        let of = |set| {
+            let ranges = view().resolve_existing(SequenceSet::from_text(set).unwrap(), LIMIT).unwrap();
+            view().messages(ranges).map(|(number, _)| number).collect::<Vec<_>>()
+        };
+        assert_eq!(of("3:9"), [3, 4]);
+        assert_eq!(of("7,2,9:12"), [2]);
+        assert_eq!(of("*"), [4]);
+        let empty = MailboxView::default();
+        let all = SequenceSet::from_text("1:*,7").unwrap();
+        assert_eq!(empty.resolve_existing(all, LIMIT), Ok(Vec::new()));
     }
 
     #[test]

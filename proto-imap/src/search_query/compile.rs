@@ -70,12 +70,22 @@ impl From<ResolveError> for SearchQueryError {
     }
 }
 
+/// Whether sequence numbers must be in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UnusedNumbers {
+    /// They are an error.
+    Reject,
+    /// They name no messages.
+    Ignore,
+}
+
 /// Translates the keys of one search.
 pub(super) struct Compiler<'a> {
     view: &'a MailboxView,
     /// The current time, in seconds since 1970.
     now: i64,
     limits: &'a SearchLimits,
+    unused_numbers: UnusedNumbers,
     terms: SearchTerms,
     /// The number of keys so far, and the bytes of text in them.
     keys: usize,
@@ -83,8 +93,13 @@ pub(super) struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    pub(super) fn new(view: &'a MailboxView, now: i64, limits: &'a SearchLimits) -> Self {
-        Self { view, now, limits, terms: SearchTerms::default(), keys: 0, text_bytes: 0 }
+    pub(super) fn new(
+        view: &'a MailboxView,
+        now: i64,
+        limits: &'a SearchLimits,
+        unused_numbers: UnusedNumbers,
+    ) -> Self {
+        Self { view, now, limits, unused_numbers, terms: SearchTerms::default(), keys: 0, text_bytes: 0 }
     }
 
     /// Translates all keys. Returns the condition and the texts in it.
@@ -140,7 +155,12 @@ impl<'a> Compiler<'a> {
     }
 
     fn uids(&self, set: SequenceSet<'_>, kind: NumberKind) -> Result<Condition, SearchQueryError> {
-        Ok(Condition::Uids(self.view.resolve(set, kind, self.limits.ranges)?))
+        let limit = self.limits.ranges;
+        let uids = match (kind, self.unused_numbers) {
+            (NumberKind::SequenceNumbers, UnusedNumbers::Ignore) => self.view.resolve_existing(set, limit)?,
+            _ => self.view.resolve(set, kind, limit)?,
+        };
+        Ok(Condition::Uids(uids))
     }
 
     fn recent(&self) -> Condition {

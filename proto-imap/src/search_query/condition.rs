@@ -141,6 +141,19 @@ impl Condition {
         }
     }
 
+    /// Returns about how many bytes of memory the condition takes.
+    pub(super) fn memory(&self) -> usize {
+        let inner = match self {
+            Self::All(conditions) => conditions.iter().map(Self::memory).sum(),
+            Self::Or(conditions) => conditions.0.memory() + conditions.1.memory(),
+            Self::Not(condition) => condition.memory(),
+            Self::Uids(ranges) => ranges.len() * size_of::<NumberRange>(),
+            Self::Keyword(text) | Self::EmailId(text) | Self::ThreadId(text) => text.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + inner
+    }
+
     /// Returns whether the condition, or one in it, has this property.
     pub(super) fn any(&self, is: &dyn Fn(&Self) -> bool) -> bool {
         is(self)

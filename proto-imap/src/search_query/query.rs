@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::compile::{Compiler, SearchLimits, SearchQueryError};
+use super::compile::{Compiler, SearchLimits, SearchQueryError, UnusedNumbers};
 use super::condition::Condition;
 use super::message::MessagePart;
 use super::terms::SearchTerms;
@@ -37,7 +37,25 @@ impl SearchQuery {
         now: i64,
         limits: &SearchLimits,
     ) -> Result<Self, SearchQueryError> {
-        let (condition, terms) = Compiler::new(view, now, limits).compile(keys)?;
+        Self::compile(Compiler::new(view, now, limits, UnusedNumbers::Reject), keys)
+    }
+
+    /// Like [`new`](Self::new), for ESEARCH: sequence numbers beyond the end of the mailbox name no messages and are no
+    /// error (RFC 7377 §2).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), except [`SearchQueryError::NoSuchMessage`].
+    pub fn for_multi_search(
+        keys: LazyList<'_, SearchKey<'_>>,
+        view: &MailboxView,
+        now: i64,
+        limits: &SearchLimits,
+    ) -> Result<Self, SearchQueryError> {
+        Self::compile(Compiler::new(view, now, limits, UnusedNumbers::Ignore), keys)
+    }
+
+    fn compile(compiler: Compiler<'_>, keys: LazyList<'_, SearchKey<'_>>) -> Result<Self, SearchQueryError> {
+        let (condition, terms) = compiler.compile(keys)?;
         let condition = condition.cheap_first();
         let depends_on = |part| condition.any(&|one| one.is_test() && one.cost() == part);
         Ok(Self {
@@ -80,6 +98,12 @@ impl SearchQuery {
     #[must_use]
     pub fn has_mod_sequence(&self) -> bool {
         self.condition.any(&|one| matches!(one, Condition::ModSeq(_)))
+    }
+
+    /// Returns about how many bytes of memory the query takes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.condition.memory() + self.terms.memory()
     }
 
     pub(super) const fn condition(&self) -> &Condition {

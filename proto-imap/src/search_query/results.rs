@@ -73,6 +73,12 @@ impl SearchResults {
         &self.uids
     }
 
+    /// Returns the UIDs of the matches, without a copy.
+    #[must_use]
+    pub fn into_uids(self) -> UidBitmap {
+        self.uids
+    }
+
     /// Returns the match with the smallest UID.
     #[must_use]
     pub const fn first(&self) -> Option<SearchMatch> {

@@ -125,6 +125,13 @@ impl SearchTerms {
         Ok(())
     }
 
+    /// Returns about how many bytes of memory the texts and their automaton take.
+    pub(super) fn memory(&self) -> usize {
+        let texts: usize = self.texts.iter().map(|text| text.len() + size_of::<String>()).sum();
+        let terms = self.count * 4 * size_of::<usize>();
+        texts + terms + self.automaton.as_ref().map_or(0, Automaton::memory_usage)
+    }
+
     /// Returns the initial result, in which no term is found.
     pub(super) fn none_found(&self) -> FoundTerms {
         FoundTerms(alloc::vec![false; self.count])

@@ -269,7 +269,7 @@ impl<C: Channel> Server<C> {
         self.core.session()?.begin_search(form, tx)
     }
 
-    /// Writes the next numbers of the response. In an ESEARCH response they are the ALL result.
+    /// Writes the next numbers of the response. In an ESEARCH response they are the ALL or PARTIAL result.
     ///
     /// # Errors
     /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) if no such response was started.

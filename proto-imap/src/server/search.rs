@@ -9,9 +9,10 @@ use proto_mail::{Error, Misuse, SendBuffer};
 use super::session::Session;
 use super::unfinished::{Listing, Unfinished};
 use crate::numbers::encode::sequence_set;
+use crate::partial_range::write_partial_range;
 use crate::search::encode::{esearch_response, search, search_return_data};
 use crate::thread::encode::ThreadOrder;
-use crate::types::{EsearchResponse, Numbers, SearchResponse, SearchReturnData, Threads};
+use crate::types::{EsearchResponse, Numbers, PartialRange, SearchResponse, SearchReturnData, Threads};
 
 /// The form of a search's response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,15 +21,17 @@ pub enum SearchForm<'a> {
     Search,
     /// `SORT`: lists each number separately, in the order of the result.
     Sort,
-    /// `ESEARCH`, with the results that come before the numbers.
+    /// `ESEARCH`, with the results that come before the numbers. The numbers are those of `ALL`.
     Esearch(EsearchResponse<'a>),
+    /// `ESEARCH`, whose numbers are those of `PARTIAL`: this page of the result (RFC 9394).
+    EsearchPage(EsearchResponse<'a>, PartialRange),
 }
 
 impl Session {
     pub(super) fn begin_search(&mut self, form: &SearchForm<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.may_write()?;
         match form {
-            SearchForm::Esearch(head) => self.check_esearch(head)?,
+            SearchForm::Esearch(head) | SearchForm::EsearchPage(head, _) => self.check_esearch(head)?,
             SearchForm::Search | SearchForm::Sort if self.state.is_selected() => {}
             SearchForm::Search | SearchForm::Sort => return Err(Misuse::WrongState.into()),
         }
@@ -45,6 +48,10 @@ impl Session {
             SearchForm::Esearch(head) => {
                 esearch_response(head, tx);
                 Listing::SetBegin
+            }
+            SearchForm::EsearchPage(head, page) => {
+                esearch_response(head, tx);
+                Listing::PageBegin(*page)
             }
         };
         self.unfinished = Unfinished::Search(listing);
@@ -63,7 +70,12 @@ impl Session {
                 sequence_set(numbers, tx);
                 self.unfinished = Unfinished::Search(Listing::Set);
             }
-            Listing::Set => {
+            Listing::PageBegin(page) => {
+                begin_page(page, tx);
+                sequence_set(numbers, tx);
+                self.unfinished = Unfinished::Search(Listing::Page);
+            }
+            Listing::Set | Listing::Page => {
                 tx.put(b",");
                 sequence_set(numbers, tx);
             }
@@ -77,13 +89,21 @@ impl Session {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         let Unfinished::Search(listing) = self.unfinished else { return Err(Misuse::WrongState.into()) };
+        match listing {
+            Listing::PageBegin(page) => {
+                begin_page(page, tx);
+                tx.put(b"NIL)");
+            }
+            Listing::Page => tx.put(b")"),
+            Listing::Singles | Listing::SetBegin | Listing::Set => {}
+        }
         for result in results {
             match (listing, result) {
                 (Listing::Singles, SearchReturnData::ModSeq(value)) => {
                     search(&SearchResponse { numbers: Numbers::new(&[]), mod_sequence: Some(*value) }, tx);
                 }
                 (Listing::Singles, _) => {}
-                (Listing::SetBegin | Listing::Set, result) => search_return_data(result, tx),
+                (_, result) => search_return_data(result, tx),
             }
         }
         tx.put(b"\r\n");
@@ -123,4 +143,11 @@ impl Session {
             _ => Err(Misuse::WrongState.into()),
         }
     }
+}
+
+/// Writes what precedes the numbers of a page. `NIL` stands in their place if there are none.
+fn begin_page(page: PartialRange, tx: &mut SendBuffer) {
+    tx.put(b" PARTIAL (");
+    write_partial_range(page, tx);
+    tx.put(b" ");
 }

@@ -1,6 +1,7 @@
 //! The response that the application writes in parts, and how much of it was written.
 
 use crate::thread::encode::ThreadOrder;
+use crate::types::PartialRange;
 
 /// The response that is being written in parts, and how much of it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,4 +31,8 @@ pub(super) enum Listing {
     SetBegin,
     /// As a set that continues.
     Set,
+    /// As the set of a page; no number was written yet.
+    PageBegin(PartialRange),
+    /// As the set of a page, which continues.
+    Page,
 }

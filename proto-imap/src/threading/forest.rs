@@ -1,6 +1,7 @@
 //! Threads that are ready to be written.
 
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 
 use super::links::NONE;
 use crate::types::ThreadItem;
@@ -102,22 +103,32 @@ impl ThreadForest {
     /// have limits: where a thread branches more often, the messages below the last branch follow each other in one list.
     /// 256 is the limit of this crate's client.
     #[must_use]
-    pub const fn items(&self, nesting: usize) -> ForestItems<'_> {
-        ForestItems {
-            forest: self,
-            nesting,
-            next_root: 0,
-            levels: Vec::new(),
-            flat: Vec::new(),
-            step: Step::NextRoot,
-        }
+    pub const fn items(&self, nesting: usize) -> ForestItems<&Self> {
+        ForestItems::new(self, nesting)
+    }
+
+    /// Like [`items`](Self::items), with an iterator that owns the threads: for a response that is written in several
+    /// rounds of a loop.
+    #[must_use]
+    pub const fn into_items(self, nesting: usize) -> ForestItems<Self> {
+        ForestItems::new(self, nesting)
+    }
+
+    /// Returns how many bytes of memory the threads take.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        let words = self.numbers.capacity()
+            + self.roots.capacity()
+            + self.children.begins.capacity()
+            + self.children.all.capacity();
+        words * size_of::<u32>()
     }
 }
 
 /// An iterator over the items of a [`ThreadForest`]. It allocates as many entries as lists are open.
 #[derive(Debug, Clone)]
-pub struct ForestItems<'f> {
-    forest: &'f ThreadForest,
+pub struct ForestItems<F> {
+    forest: F,
     nesting: usize,
     next_root: usize,
     /// The siblings still to come, for each open list that has branches.
@@ -143,16 +154,16 @@ enum Step {
     NextFlat,
 }
 
-impl Iterator for ForestItems<'_> {
+impl<F: Borrow<ThreadForest>> Iterator for ForestItems<F> {
     type Item = ThreadItem;
 
     fn next(&mut self) -> Option<ThreadItem> {
         loop {
             match self.step {
                 Step::NextRoot => {
-                    let root = self.forest.roots.get(self.next_root)?;
+                    let root = *self.forest.borrow().roots.get(self.next_root)?;
                     self.next_root += 1;
-                    self.step = Step::Open(*root);
+                    self.step = Step::Open(root);
                 }
                 Step::Open(node) => {
                     self.step = Step::Message(node);
@@ -160,13 +171,13 @@ impl Iterator for ForestItems<'_> {
                 }
                 Step::Message(node) => {
                     self.step = Step::Below(node);
-                    let number = self.forest.numbers.get(node as usize).copied().unwrap_or(0);
+                    let number = self.forest.borrow().numbers.get(node as usize).copied().unwrap_or(0);
                     if number > 0 {
                         return Some(ThreadItem::Message(number));
                     }
                 }
                 Step::Below(node) => {
-                    let (begin, end) = self.forest.children.range(node);
+                    let (begin, end) = self.forest.borrow().children.range(node);
                     self.step = match end - begin {
                         _ if !self.flat.is_empty()
                             || (end - begin > 1 && self.levels.len() + 1 >= self.nesting) =>
@@ -213,8 +224,14 @@ impl Iterator for ForestItems<'_> {
     }
 }
 
-impl ForestItems<'_> {
+impl<F> ForestItems<F> {
+    const fn new(forest: F, nesting: usize) -> Self {
+        Self { forest, nesting, next_root: 0, levels: Vec::new(), flat: Vec::new(), step: Step::NextRoot }
+    }
+}
+
+impl<F: Borrow<ThreadForest>> ForestItems<F> {
     fn child(&self, at: u32) -> u32 {
-        self.forest.children.all.get(at as usize).copied().unwrap_or(NONE)
+        self.forest.borrow().children.all.get(at as usize).copied().unwrap_or(NONE)
     }
 }

@@ -37,6 +37,8 @@ impl Node {
 pub(super) struct Links {
     pub(super) nodes: Vec<Node>,
     by_id: BTreeMap<String, u32>,
+    /// The length of all identifiers.
+    id_bytes: usize,
     /// How many steps were taken to look for loops.
     steps: usize,
 }
@@ -61,13 +63,28 @@ impl Links {
         index
     }
 
+    fn insert_id(&mut self, id: String, index: u32) {
+        self.id_bytes += id.len();
+        self.by_id.insert(id, index);
+    }
+
+    /// Returns the number of identifiers.
+    pub(super) fn identifiers(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Returns the length of all identifiers.
+    pub(super) const fn identifier_bytes(&self) -> usize {
+        self.id_bytes
+    }
+
     /// Returns the message with this identifier, or a new dummy.
     pub(super) fn referred(&mut self, id: String) -> u32 {
         if let Some(index) = self.by_id.get(&id) {
             return *index;
         }
         let index = self.push(Node::DUMMY);
-        self.by_id.insert(id, index);
+        self.insert_id(id, index);
         index
     }
 
@@ -84,7 +101,7 @@ impl Links {
             };
         }
         let index = self.push(node);
-        self.by_id.insert(id, index);
+        self.insert_id(id, index);
         index
     }
 

@@ -41,15 +41,18 @@ pub struct ThreadLimits {
     pub references: usize,
     /// The maximum length of an identifier in bytes; a longer one is ignored. The default is 1,000.
     pub identifier: usize,
+    /// The maximum memory in bytes, as [`Threader::memory`] counts it. The default is no limit.
+    pub memory: usize,
 }
 
 impl Default for ThreadLimits {
     fn default() -> Self {
-        Self { messages: 4_000_000, references: 100, identifier: 1_000 }
+        Self { messages: 4_000_000, references: 100, identifier: 1_000, memory: usize::MAX }
     }
 }
 
-/// A THREAD has more messages than [`ThreadLimits::messages`]. The server answers `NO [LIMIT]`.
+/// A THREAD has more messages than [`ThreadLimits::messages`], or takes more memory than [`ThreadLimits::memory`]. The
+/// server answers `NO [LIMIT]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyMessages;
 
@@ -71,6 +74,8 @@ pub struct Threader {
     limits: ThreadLimits,
     links: Links,
     subjects: BTreeMap<String, u32>,
+    /// The length of all subjects.
+    subject_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +95,14 @@ impl Threader {
             ThreadAlgorithm::Refs => Algorithm::Refs,
             ThreadAlgorithm::Other(_) => return None,
         };
-        Some(Self { algorithm, collation, limits, links: Links::default(), subjects: BTreeMap::new() })
+        Some(Self {
+            algorithm,
+            collation,
+            limits,
+            links: Links::default(),
+            subjects: BTreeMap::new(),
+            subject_bytes: 0,
+        })
     }
 
     /// Adds a message. Messages must be added in the order of the mailbox.
@@ -104,6 +116,10 @@ impl Threader {
         if self.links.nodes.len().saturating_add(worst) > limit
             && self.links.nodes.len() + 1 + self.count_references(message) > limit
         {
+            return Err(TooManyMessages);
+        }
+        // The text of one message is small beside the limit: it may exceed it once.
+        if self.memory() > self.limits.memory {
             return Err(TooManyMessages);
         }
         let base = BaseSubject::new(message.subject);
@@ -152,7 +168,22 @@ impl Threader {
             return NONE;
         }
         let next = u32::try_from(self.subjects.len()).unwrap_or(NONE);
-        *self.subjects.entry(self.collation.key(base.text())).or_insert(next)
+        let key = self.collation.key(base.text());
+        self.subject_bytes += key.len() * usize::from(!self.subjects.contains_key(&key));
+        *self.subjects.entry(key).or_insert(next)
+    }
+
+    /// Returns about how many bytes of memory the messages take, with what [`finish`](Self::finish) needs in addition.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        /// An entry of a map: its key, its value, and its share of the allocations.
+        const ENTRY: usize = 64;
+        /// The working memory for each message when the threads are made, with twice the size of a growing list.
+        const NODE: usize = 2 * size_of::<Node>() + 64;
+        self.links.nodes.len() * NODE
+            + (self.links.identifiers() + self.subjects.len()) * ENTRY
+            + self.links.identifier_bytes()
+            + self.subject_bytes
     }
 
     /// Puts the messages into threads.
