@@ -19,6 +19,7 @@ mod login_queue;
 mod pending_result;
 mod recipients;
 pub mod scram_keys;
+mod search_memory;
 #[cfg(feature = "mio")]
 mod server;
 mod server_context;

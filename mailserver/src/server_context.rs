@@ -16,6 +16,7 @@ use super::faults::Faults;
 use super::host_name::HostName;
 use super::login_queue::LoginQueue;
 use super::recipients::{self, Recipients};
+use super::search_memory::SearchMemory;
 use super::settings::{MessageCallback, Options, Settings};
 use crate::error::Error;
 
@@ -33,6 +34,7 @@ pub struct ServerContext {
     pub(super) committer: Committer,
     pub(super) notifier: Arc<ChangeNotifier>,
     pub(super) recipients: Recipients,
+    pub(super) search_memory: Arc<SearchMemory>,
     /// The server's name in greetings and in Received.
     pub(super) name: String,
     pub(super) limits: RwLock<Arc<Limits>>,
@@ -76,6 +78,7 @@ impl ServerContext {
             any_login: options.any_login,
             committer,
             notifier,
+            search_memory: Arc::default(),
             name: host.map_or_else(recipients::machine_name, str::to_owned),
             limits: RwLock::new(Arc::new(settings.limits.clone())),
             checks_quota: AtomicBool::new(settings.quota != Quota::default()),

@@ -9,9 +9,8 @@ use std::time::Instant;
 use io_common::Next;
 use mailstore::{AccountId, Error, Flags, KeywordsInUse, MailboxId, Message, StoreMode, UidSet};
 use proto_imap::mailbox_view::UidBitmap;
-use proto_imap::search_query::SearchResults;
 use proto_imap::server::Reply;
-use proto_imap::types::{NumberKind, NumberRange, SearchReturnData, StoreResponse};
+use proto_imap::types::{NumberKind, StoreResponse};
 
 use super::fetch_items::FetchRequest;
 use super::fetch_producer::{BecameSeen, FetchProducer, Piece};
@@ -138,26 +137,6 @@ pub(super) struct ListInProgress {
     pub(super) reply: Reply,
     pub(super) query: Arc<ListQuery>,
     pub(super) position: ListPosition,
-}
-
-/// A search whose result is being written.
-pub(super) struct SearchInProgress {
-    pub(super) reply: Reply,
-    pub(super) numbering: NumberKind,
-    pub(super) form: NumberForm,
-    pub(super) found: SearchResults,
-    /// The next UID to write, if any.
-    pub(super) next: Option<u32>,
-    /// The last range, which the next UID may extend.
-    pub(super) open_range: Option<NumberRange>,
-    /// The results written after the numbers.
-    pub(super) tail: Vec<SearchReturnData<'static>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NumberForm {
-    Singles,
-    Ranges,
 }
 
 /// An IDLE command in progress.

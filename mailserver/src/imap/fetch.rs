@@ -41,7 +41,7 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
-        let uids = match selected.resolve(arguments.messages, numbering) {
+        let mut uids = match selected.resolve(arguments.messages, numbering) {
             Ok(uids) => uids,
             Err(error) => return reply_unresolved(reply, error, turn),
         };
@@ -63,6 +63,8 @@ impl Session {
                     changed_since = Some(modseq);
                     request.add(Item::ModSeq);
                 }
+                // The page is taken first, then CHANGEDSINCE selects messages of it (RFC 9394 §3.4).
+                FetchModifier::Partial(page) => uids = selected.page(&uids, page),
                 _ => return reply_bad(reply, "unsupported modifier", turn),
             }
         }

@@ -399,6 +399,7 @@ impl SelectProgress {
             watch,
             cursor: selection.cursor(),
             keywords: 0,
+            contexts: None,
         };
         OpenedMailbox { name, mailbox_id, selection, selected, first_unseen }
     }

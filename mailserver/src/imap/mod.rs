@@ -6,7 +6,9 @@
 //! | [`list`], [`list_query`] | LIST, LSUB, NAMESPACE |
 //! | [`fetch`], [`fetch_items`], [`fetch_producer`], [`section_reader`], [`previews`] | FETCH: a worker produces pieces, the session writes them |
 //! | [`store`], [`expunge`], [`copy_move`] | STORE; EXPUNGE; COPY and MOVE |
-//! | [`search_command`], [`search`], [`stored_message`] | SEARCH |
+//! | [`search_command`], [`search_returns`], [`search_response`] | SEARCH, SORT, THREAD: the commands and their responses |
+//! | [`search`], [`stored_message`], [`sort_collector`], [`thread_collector`] | the search of one mailbox, on a worker |
+//! | [`search_contexts`], [`multi_search`] | UPDATE and CANCELUPDATE; ESEARCH |
 //! | [`uid_windows`] | sets of UIDs, processed window by window |
 //! | [`quota`] | GETQUOTA, GETQUOTAROOT |
 //! | [`metadata`] | GETMETADATA, SETMETADATA |
@@ -37,14 +39,20 @@ mod list_query;
 mod mailbox;
 mod message_url;
 mod metadata;
+mod multi_search;
 mod previews;
 mod quota;
 mod replies;
 mod search;
 mod search_command;
+mod search_contexts;
+mod search_response;
+mod search_returns;
 mod section_reader;
+mod sort_collector;
 mod store;
 mod stored_message;
+mod thread_collector;
 mod translate;
 mod uid_windows;
 mod updates;
@@ -58,16 +66,19 @@ use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, Stor
 use proto_imap::mailbox_view::{MailboxView, ResolveError};
 use proto_imap::server::{CompressRequest, Event, Reply, Server};
 use proto_imap::types::{
-    Command, Condition, NumberKind, PlainCode, ResponseCode, SequenceSet, StatusResponse, Text, Untagged,
+    Command, Condition, NumberKind, NumberRange, PartialRange, PlainCode, ResponseCode, SequenceSet,
+    StatusResponse, Text, Untagged,
 };
 use proto_imap::{Access, Config};
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer};
 
 use self::append::{AppendInProgress, MessageArguments};
 use self::command_state::{
-    CopyUidInProgress, FetchInProgress, IdleInProgress, ListInProgress, SearchInProgress, StoreInProgress,
-    Subscription, Transfer,
+    CopyUidInProgress, FetchInProgress, IdleInProgress, ListInProgress, StoreInProgress, Subscription,
+    Transfer,
 };
+use self::search_contexts::{ContextChanges, Contexts};
+use self::search_response::{SearchInProgress, ThreadInProgress};
 use super::change_notifier::Watch;
 use super::compressed_sessions::CompressedSession;
 use super::failed_logins::LoginAttempt;
@@ -123,6 +134,7 @@ enum InProgress {
     List(Box<ListInProgress>),
     Search(Box<SearchInProgress>),
     Metadata(Box<MetadataInProgress>),
+    Thread(Box<ThreadInProgress>),
 }
 
 /// What to do once all changes are written.
@@ -141,6 +153,8 @@ struct PendingUpdates {
     recent_from: Option<u32>,
     /// Whether the mailbox was deleted, so that it has no messages any more.
     deleted: bool,
+    /// The changes of search results that this page causes.
+    contexts: ContextChanges,
     then: Continuation,
 }
 
@@ -154,12 +168,20 @@ struct Selected {
     cursor: ChangeCursor,
     /// The newest keyword that the client was told about.
     keywords: u32,
+    /// The search results that are kept up to date, if there are any.
+    contexts: Option<Box<Contexts>>,
 }
 
 impl Selected {
     /// Returns the UIDs that a set names. `$` is the saved result of a search.
     fn resolve(&self, set: SequenceSet<'_>, numbering: NumberKind) -> Result<UidSet, ResolveError> {
         self.view.resolve(set, numbering, SET_RANGES).map(uid_set)
+    }
+
+    /// Returns a page of these messages (RFC 9394 §3.3).
+    fn page(&self, uids: &UidSet, page: PartialRange) -> UidSet {
+        let ranges: Vec<NumberRange> = uids.ranges().iter().cloned().map(NumberRange::from).collect();
+        uid_set(self.view.page(&ranges, page))
     }
 }
 
@@ -171,8 +193,11 @@ pub(super) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
         "CATENATE",
         "CHILDREN",
         "CONDSTORE",
+        "CONTEXT=SEARCH",
+        "CONTEXT=SORT",
         "CREATE-SPECIAL-USE",
         "ESEARCH",
+        "ESORT",
         "ID",
         "LIST-EXTENDED",
         "LIST-METADATA",
@@ -181,8 +206,10 @@ pub(super) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
         "METADATA-SERVER",
         "MOVE",
         "MULTIAPPEND",
+        "MULTISEARCH",
         "NAMESPACE",
         "OBJECTID",
+        "PARTIAL",
         "PREVIEW",
         "QUOTA",
         "QUOTA=RES-MAILBOX",
@@ -191,8 +218,13 @@ pub(super) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
         "REPLACE",
         "SAVEDATE",
         "SEARCHRES",
+        "SORT",
+        "SORT=DISPLAY",
         "SPECIAL-USE",
         "STATUS=SIZE",
+        "THREAD=ORDEREDSUBJECT",
+        "THREAD=REFERENCES",
+        "THREAD=REFS",
         "UIDPLUS",
         "UNAUTHENTICATE",
         "UNSELECT",
@@ -324,8 +356,14 @@ impl Session {
             Command::Unselect => self.unselect(reply, turn),
             Command::Expunge => self.expunge(reply, None, turn),
             Command::UidExpunge(uids) => self.expunge(reply, Some(uids), turn),
-            Command::Search(arguments) => self.search(reply, arguments, NumberKind::SequenceNumbers, turn),
-            Command::UidSearch(arguments) => self.search(reply, arguments, NumberKind::Uids, turn),
+            Command::Search(_)
+            | Command::UidSearch(_)
+            | Command::Sort(_)
+            | Command::UidSort(_)
+            | Command::Thread(_)
+            | Command::UidThread(_)
+            | Command::Esearch(_)
+            | Command::CancelUpdate(_) => self.searching_command(account, reply, command, turn),
             Command::Fetch(arguments) => self.fetch(reply, arguments, NumberKind::SequenceNumbers, turn),
             Command::UidFetch(arguments) => self.fetch(reply, arguments, NumberKind::Uids, turn),
             Command::Store(arguments) => self.store(reply, arguments, NumberKind::SequenceNumbers, turn),
@@ -403,7 +441,8 @@ impl Session {
             | InProgress::CopyUid(_)
             | InProgress::List(_)
             | InProgress::Search(_)
-            | InProgress::Metadata(_) => Next::More,
+            | InProgress::Metadata(_)
+            | InProgress::Thread(_) => Next::More,
             InProgress::None | InProgress::Idle(_) => Next::Continue,
         }
     }
@@ -517,7 +556,8 @@ impl Handler<ImapServer> for Session {
             | InProgress::CopyUid(_)
             | InProgress::List(_)
             | InProgress::Search(_)
-            | InProgress::Metadata(_) => self.next_while_waiting(),
+            | InProgress::Metadata(_)
+            | InProgress::Thread(_) => self.next_while_waiting(),
         }
     }
 
@@ -539,6 +579,7 @@ impl Handler<ImapServer> for Session {
             InProgress::List(_) => self.continue_list(turn),
             InProgress::Search(_) => self.write_search(turn),
             InProgress::Metadata(_) => self.continue_metadata(turn),
+            InProgress::Thread(_) => self.write_threads(turn),
             _ => self.next_while_waiting(),
         }
     }

@@ -1,9 +1,10 @@
 //! The search engine: finds the messages that match a set of keys (RFC 9051 §6.4.4, WITHIN of RFC 5032).
 //!
 //! A search runs on a worker thread, slice by slice. The [`SearchQuery`] tests one message; this module decides which
-//! messages are read, and when.
+//! messages are read, and when. A [`Collector`] gets the matches of SORT and THREAD.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use io_common::Slice;
 use mailstore::{Columns, ContentId, MailboxId, Message, Store, UidSet};
@@ -11,9 +12,12 @@ use proto_imap::search_query::{
     MessagePart, MessageSearch, NeededMatches, SearchMatch, SearchQuery, SearchResults,
 };
 
+use super::sort_collector::{SortCollector, SortedMatches};
 use super::stored_message::{EmailIds, MessageReader, StoredMessage};
+use super::thread_collector::{NeededReferences, ThreadCollector, ThreadItemsLeft};
 use super::translate::uid_set;
 use super::uid_windows::{PendingUids, SPAN, intersection};
+use crate::search_memory::Reservation;
 
 /// The maximum number of messages in one page.
 const PAGE: usize = 500;
@@ -21,7 +25,7 @@ const PAGE: usize = 500;
 /// A running search: its results so far, and the remaining messages.
 pub(super) struct Search {
     mailbox: MailboxId,
-    query: SearchQuery,
+    query: Arc<SearchQuery>,
     email_ids: EmailIds,
     /// The content that all matches have, and the UIDs to search; `None` once it was looked up.
     content: Option<(ContentId, UidSet)>,
@@ -37,15 +41,35 @@ pub(super) struct Search {
     page: VecDeque<Message>,
     /// The message that is being tested.
     current: Option<Box<(StoredMessage, MessageSearch)>>,
-    found: Results,
+    collector: Collector,
+    matches: SearchResults,
+    unread: Unread,
+}
+
+/// What is done with the matches, besides keeping them as a set.
+#[derive(Debug)]
+pub(super) enum Collector {
+    /// Nothing: SEARCH.
+    Set,
+    Sort(Box<SortCollector>),
+    Thread(Box<ThreadCollector>),
 }
 
 /// The matching messages.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(super) struct Results {
     pub(super) matches: SearchResults,
+    pub(super) collected: Collected,
     /// The messages that could not be read. They never match.
     pub(super) unread: Unread,
+}
+
+/// What a [`Collector`] has made of the matches, and the memory that is reserved for it.
+#[derive(Debug)]
+pub(super) enum Collected {
+    Set,
+    Sorted(SortedMatches, Reservation),
+    Threads(Box<ThreadItemsLeft>, Reservation),
 }
 
 /// The messages that a search could not read.
@@ -78,9 +102,10 @@ impl Search {
     pub(super) fn new(
         mailbox: MailboxId,
         among: &UidSet,
-        query: SearchQuery,
+        query: Arc<SearchQuery>,
         email_ids: EmailIds,
         need: NeededMatches,
+        collector: Collector,
     ) -> Self {
         let mut among = match query.uids() {
             Some(uids) => intersection(among, &uid_set(uids)),
@@ -96,7 +121,7 @@ impl Search {
         }
         Self {
             mailbox,
-            columns: columns(&query),
+            columns: collector.columns(columns(&query)),
             query,
             email_ids,
             content,
@@ -108,13 +133,26 @@ impl Search {
             page_uids: UidSet::default(),
             page: VecDeque::new(),
             current: None,
-            found: Results::default(),
+            collector,
+            matches: SearchResults::default(),
+            unread: Unread::default(),
         }
     }
 
     /// Returns the results.
     pub(super) fn into_results(self) -> Results {
-        self.found
+        let collected = match self.collector {
+            Collector::Set => Collected::Set,
+            Collector::Sort(sort) => {
+                let (sorted, memory) = sort.into_sorted();
+                Collected::Sorted(sorted, memory)
+            }
+            Collector::Thread(thread) => {
+                let (items, memory) = thread.into_threads();
+                Collected::Threads(Box::new(items), memory)
+            }
+        };
+        Results { matches: self.matches, collected, unread: self.unread }
     }
 
     /// Searches until the slice is over. Returns true once the search is complete.
@@ -131,20 +169,21 @@ impl Search {
                 let matches = match search.step(&self.query, &mut reader) {
                     Ok(matches) => matches,
                     // An unreadable message matches neither a key nor its negation.
-                    Err(error) => self.found.unread.add(error).map(|()| Some(false))?,
+                    Err(error) => self.unread.add(error).map(|()| Some(false))?,
                 };
                 if let Some(matches) = matches {
-                    self.current = None;
                     if matches {
+                        self.collector.add(store, stored)?;
                         self.add_match(found);
                     }
+                    self.current = None;
                 }
             } else if let Some(message) = self.page.pop_front() {
                 self.current = Some(Box::new((StoredMessage::new(message), MessageSearch::new(&self.query))));
                 // This took no time: no need to check the slice.
                 continue;
             } else if !self.read_page(store)? {
-                return Ok(true);
+                return Ok(self.collector.finish(slice));
             }
             if slice.is_over() {
                 return Ok(false);
@@ -153,7 +192,7 @@ impl Search {
     }
 
     fn add_match(&mut self, found: SearchMatch) {
-        self.found.matches.add(found);
+        self.matches.add(found);
         match self.need {
             NeededMatches::First => self.stop(),
             // The first match is known. Find the last one from the end, down to the first.
@@ -177,8 +216,8 @@ impl Search {
         if self.window.is_empty() {
             // Within a window from the end, the last match is the result; earlier windows need not be searched.
             let is_found = match self.need {
-                NeededMatches::Last => self.found.matches.last().is_some(),
-                NeededMatches::FirstAndLast => self.backwards && self.found.matches.uids().len() > 1,
+                NeededMatches::Last => self.matches.last().is_some(),
+                NeededMatches::FirstAndLast => self.backwards && self.matches.uids().len() > 1,
                 NeededMatches::All | NeededMatches::First => false,
             };
             if is_found || self.pending.is_empty() {
@@ -196,6 +235,45 @@ impl Search {
         self.page_uids = std::mem::take(&mut self.window);
         self.window = page.next.map(|next| self.page_uids.starting_at(next)).unwrap_or_default();
         Ok(true)
+    }
+}
+
+impl Collector {
+    /// Adds the columns that the collector needs.
+    fn columns(&self, columns: Columns) -> Columns {
+        match self {
+            Self::Set => columns,
+            Self::Sort(sort) if !sort.needs_envelope() => columns,
+            Self::Sort(_) => columns.with_envelope(),
+            Self::Thread(thread) => match thread.references() {
+                NeededReferences::Yes => columns.with_envelope().with_structure().with_small_bodies(),
+                NeededReferences::No => columns.with_envelope(),
+            },
+        }
+    }
+
+    /// Adds a match.
+    fn add(&mut self, store: &dyn Store, stored: &mut StoredMessage) -> mailstore::Result<()> {
+        match self {
+            Self::Set => Ok(()),
+            Self::Sort(sort) => sort.add(&stored.message),
+            Self::Thread(thread) => {
+                let references = match thread.references() {
+                    // Without a readable header, the other fields decide.
+                    NeededReferences::Yes => stored.header_field(store, b"References").unwrap_or_default(),
+                    NeededReferences::No => String::new(),
+                };
+                thread.add(&stored.message, &references)
+            }
+        }
+    }
+
+    /// Completes the result until the slice is over. Returns true once it is complete.
+    fn finish(&mut self, slice: &Slice) -> bool {
+        match self {
+            Self::Set | Self::Thread(_) => true,
+            Self::Sort(sort) => sort.finish(slice),
+        }
     }
 }
 
@@ -249,7 +327,8 @@ pub(super) mod tests {
         }
 
         fn search(&self, key: SearchKey<'_>, need: NeededMatches) -> SearchResults {
-            let mut search = Search::new(self.mailbox, &UidSet::all(), query(key), Vec::new(), need);
+            let mut search =
+                Search::new(self.mailbox, &UidSet::all(), query(key), Vec::new(), need, Collector::Set);
             // Slices as short as possible.
             while !search.run(&self.store, &Slice::lasting(Duration::ZERO)).unwrap() {}
             search.into_results().matches
@@ -257,9 +336,10 @@ pub(super) mod tests {
     }
 
     /// Prepares a search of a mailbox with the UIDs 1 to 100, on day 20 since 1970.
-    pub(in super::super) fn query(key: SearchKey<'_>) -> SearchQuery {
+    pub(in super::super) fn query(key: SearchKey<'_>) -> Arc<SearchQuery> {
         let view = MailboxView::new((1..=100).collect::<UidBitmap>());
-        SearchQuery::new(LazyList::new(&[key]), &view, 20 * 86_400, &SearchLimits::default()).unwrap()
+        let limits = SearchLimits::default();
+        Arc::new(SearchQuery::new(LazyList::new(&[key]), &view, 20 * 86_400, &limits).unwrap())
     }
 
     pub(in super::super) const FIRST: &str = "From: =?utf-8?q?J=C3=B6rg?= <joerg@example.test>\nTo: ann@example.test\n\

@@ -1,114 +1,262 @@
-//! SEARCH and UID SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182): starts a [`search`], and writes the result as a SEARCH
-//! or ESEARCH response.
-//!
-//! [`search`]: super::search
+//! SEARCH, SORT and THREAD, by sequence numbers and by UIDs (RFC 9051 §6.4.4, RFC 4731, RFC 5182, RFC 5256, RFC 5267,
+//! RFC 9394): checks the command, and runs the [`search`](super::search). See
+//! [`search_response`](super::search_response) for the response.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use io_common::{JobStep, Next};
-use mailstore::UidSet;
-use proto_imap::mailbox_view::MailboxView;
-use proto_imap::search_query::{NeededMatches, SearchLimits, SearchMatch, SearchQuery, SearchQueryError};
-use proto_imap::server::{Reply, SearchForm};
-use proto_imap::types::SearchCommand;
+use mailstore::{AccountId, UidSet};
+use proto_imap::mailbox_view::UidBitmap;
+use proto_imap::search_query::{NeededMatches, SearchLimits, SearchQuery, SearchQueryError};
+use proto_imap::server::Reply;
+use proto_imap::sort_order::{Collation, SortOrder};
 use proto_imap::types::{
-    Condition, EsearchResponse, IString, LazyList, NumberKind, NumberRange, Numbers, PlainCode, ResponseCode,
-    SearchReturnData, SearchReturnOption, StatusResponse, Text, Untagged,
+    Command, Condition, IString, LazyList, NumberKind, ResponseCode, SearchCommand, SearchKey,
+    SearchReturnOption, SortCommand, SortKey, StatusResponse, Text, ThreadCommand,
 };
-use proto_mail::Error;
 
-use super::command_state::{NumberForm, SearchInProgress};
-use super::search::{Results, Search, Unread};
+use super::search::{Collector, Results, Search};
+use super::search_contexts::{ContextQuery, KeptUpToDate};
+use super::search_response::{AfterResponse, ResponseForm, ResponseKind};
+use super::search_returns::Returns;
+use super::sort_collector::SortCollector;
 use super::stored_message::EmailIds;
+use super::thread_collector::ThreadCollector;
 use super::translate::uid_set;
-use super::{
-    InProgress, Selected, Session, Turn, next_or_close, no_status, reply_bad, reply_limit, reply_ok,
-    reply_store_error, translate,
-};
+use super::{Session, Turn, next_or_close, reply_bad, reply_limit, reply_ok, reply_store_error, translate};
 
-/// The maximum number of numbers or ranges written at a time.
-const NUMBERS_PER_PIECE: usize = 2_048;
+/// Why a searching command was rejected.
+#[derive(Debug)]
+pub(super) enum RejectedSearch {
+    /// NO with the charsets that are supported.
+    Charset,
+    /// BAD with LIMIT.
+    Limit(SearchQueryError),
+    /// BAD.
+    Bad(String),
+}
 
-/// Once this many bytes of output are pending, no more numbers are written until the client reads.
-const HIGH_WATER: usize = 128 * 1024;
+impl From<SearchQueryError> for RejectedSearch {
+    fn from(error: SearchQueryError) -> Self {
+        match error {
+            SearchQueryError::TooLarge => Self::Limit(error),
+            error => Self::Bad(error.to_string()),
+        }
+    }
+}
 
-/// How long one session writes before it yields to the others.
-const WRITE_TIME: Duration = Duration::from_millis(4);
+/// Checks the charset of SEARCH or ESEARCH. After ENABLE UTF8=ACCEPT it is UTF-8 and must not be named (RFC 6855 §3).
+pub(super) fn check_optional_charset(
+    charset: Option<IString<'_>>,
+    turn: &Turn<'_, '_>,
+) -> Result<(), RejectedSearch> {
+    match charset {
+        None => Ok(()),
+        Some(_) if turn.machine.is_enabled("UTF8=ACCEPT") => {
+            Err(RejectedSearch::Bad("no charset may be named after ENABLE UTF8=ACCEPT".to_owned()))
+        }
+        Some(charset) => check_charset(charset),
+    }
+}
 
-/// The form of the response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct ResponseForm {
-    numbering: NumberKind,
-    /// The requested results; `None` for a SEARCH response.
-    returns: Option<Vec<SearchReturnOption>>,
-    tag: Option<Vec<u8>>,
-    modseq: bool,
+/// Checks the charset of a searching command.
+fn check_charset(charset: IString<'_>) -> Result<(), RejectedSearch> {
+    let known = [&b"UTF-8"[..], b"US-ASCII"];
+    if known.iter().any(|one| charset.eq_ignore_ascii_case(one)) {
+        Ok(())
+    } else {
+        Err(RejectedSearch::Charset)
+    }
+}
+
+/// Checks the options of RETURN, if there is one.
+pub(super) fn check_returns(
+    returns: Option<LazyList<'_, SearchReturnOption>>,
+) -> Result<Option<Returns>, RejectedSearch> {
+    let checked = returns.map(Returns::new).transpose();
+    checked.map_err(|reason| RejectedSearch::Bad(reason.to_owned()))
+}
+
+/// A searching command that was checked.
+struct CheckedSearch {
+    query: Arc<SearchQuery>,
+    kind: ResponseKind,
+    needed: NeededMatches,
+    collector: Collector,
+    /// The order of a SORT, if its result is kept up to date.
+    order: Option<SortOrder>,
 }
 
 impl Session {
-    pub(super) fn search(
+    /// Executes a command that searches, or ends the updates of a search.
+    pub(super) fn searching_command(
         &mut self,
+        account: AccountId,
+        reply: Reply,
+        command: Command<'_>,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        const NUMBERS: NumberKind = NumberKind::SequenceNumbers;
+        const UIDS: NumberKind = NumberKind::Uids;
+        match command {
+            Command::Search(arguments) => self.search(account, reply, arguments, NUMBERS, turn),
+            Command::UidSearch(arguments) => self.search(account, reply, arguments, UIDS, turn),
+            Command::Sort(arguments) => self.sort(account, reply, arguments, NUMBERS, turn),
+            Command::UidSort(arguments) => self.sort(account, reply, arguments, UIDS, turn),
+            Command::Thread(arguments) => self.thread(account, reply, arguments, NUMBERS, turn),
+            Command::UidThread(arguments) => self.thread(account, reply, arguments, UIDS, turn),
+            Command::Esearch(arguments) => self.esearch(account, reply, arguments, turn),
+            Command::CancelUpdate(arguments) => self.cancel_update(reply, arguments, turn),
+            _ => reply_bad(reply, "unsupported command", turn),
+        }
+    }
+
+    fn search(
+        &mut self,
+        account: AccountId,
         reply: Reply,
         arguments: SearchCommand<'_>,
         numbering: NumberKind,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
-        if arguments.charset.is_some() && turn.machine.is_enabled("UTF8=ACCEPT") {
-            // RFC 6855 §3: the charset is UTF-8.
-            return reply_bad(reply, "no charset may be named after ENABLE UTF8=ACCEPT", turn);
-        }
-        let known = |charset: IString<'_>| {
-            [&b"UTF-8"[..], b"US-ASCII"].iter().any(|one| charset.eq_ignore_ascii_case(one))
-        };
-        if arguments.charset.is_some_and(|charset| !known(charset)) {
-            let charsets = [IString::new(b"UTF-8"), IString::new(b"US-ASCII")];
-            let status = StatusResponse::new(Condition::No, Text::first_line("unsupported charset"))
-                .with_code(ResponseCode::BadCharset(LazyList::new(&charsets)));
-            return next_or_close(turn.machine.reply(reply, &status, turn.tx));
-        }
-        let now = translate::now().seconds;
-        let query = match SearchQuery::new(arguments.keys, &selected.view, now, &SearchLimits::default()) {
-            Ok(query) => query,
-            Err(error @ SearchQueryError::TooLarge) => return reply_limit(reply, &error.to_string(), turn),
-            Err(error) => return reply_bad(reply, &error.to_string(), turn),
-        };
-        let returns: Option<Vec<_>> = arguments.returns.map(|returns| returns.iter().collect());
-        let unknown = returns.iter().flatten().any(|wanted| {
-            !matches!(
-                wanted,
-                SearchReturnOption::Min
-                    | SearchReturnOption::Max
-                    | SearchReturnOption::All
-                    | SearchReturnOption::Count
-                    | SearchReturnOption::Save
-            )
+        let checked = check_returns(arguments.returns).and_then(|returns| {
+            check_optional_charset(arguments.charset, turn)?;
+            // IMAP4rev2 replaces the SEARCH response by ESEARCH (RFC 9051 Appendix E).
+            let returns = returns.or_else(|| turn.machine.is_enabled("IMAP4rev2").then(Returns::default));
+            let needed = returns.as_ref().map_or(NeededMatches::All, Returns::needed);
+            let kind = returns.map_or(ResponseKind::Search, ResponseKind::Esearch);
+            let query = self.query(arguments.keys)?;
+            Ok(CheckedSearch { query, kind, needed, collector: Collector::Set, order: None })
         });
-        if unknown {
-            return reply_bad(reply, "unsupported result option", turn);
-        }
-        // IMAP4rev2 replaces the SEARCH response by ESEARCH (RFC 9051 Appendix E).
-        let returns = returns.or_else(|| turn.machine.is_enabled("IMAP4rev2").then(Vec::new));
-        let modseq = query.has_mod_sequence();
-        let form = ResponseForm {
-            numbering,
-            returns,
-            tag: turn.machine.tag().map(|tag| tag.as_bytes().to_vec()),
-            modseq,
+        self.start_search(account, reply, checked, arguments.returns, numbering, turn)
+    }
+
+    fn sort(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        arguments: SortCommand<'_>,
+        numbering: NumberKind,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let checked = check_returns(arguments.returns).and_then(|returns| {
+            check_charset(arguments.charset)?;
+            let order = SortOrder::new(arguments.criteria, Collation::default())
+                .map_err(|error| RejectedSearch::Bad(error.to_string()))?;
+            if order.uses(SortKey::Relevancy) {
+                return Err(RejectedSearch::Bad("unsupported sort key".to_owned()));
+            }
+            let query = self.query(arguments.keys)?;
+            let needed = returns.clone().unwrap_or_default().needed_order();
+            let kept = returns.as_ref().is_some_and(|returns| returns.has(SearchReturnOption::Update));
+            let memory = self.context.search_memory.reserve(account);
+            let kept_order = kept.then(|| order.clone());
+            let collector = Collector::Sort(Box::new(SortCollector::new(order, needed, memory)));
+            let kind = returns.map_or(ResponseKind::Sort, ResponseKind::Esearch);
+            Ok(CheckedSearch { query, kind, needed: NeededMatches::All, collector, order: kept_order })
+        });
+        self.start_search(account, reply, checked, arguments.returns, numbering, turn)
+    }
+
+    fn thread(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        arguments: ThreadCommand<'_>,
+        numbering: NumberKind,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let checked = check_charset(arguments.charset).and_then(|()| {
+            let memory = self.context.search_memory.reserve(account);
+            let Some(collector) = ThreadCollector::new(arguments.algorithm, memory) else {
+                return Err(RejectedSearch::Bad("unsupported threading algorithm".to_owned()));
+            };
+            let query = self.query(arguments.keys)?;
+            let collector = Collector::Thread(Box::new(collector));
+            let kind = ResponseKind::Thread;
+            Ok(CheckedSearch { query, kind, needed: NeededMatches::All, collector, order: None })
+        });
+        self.start_search(account, reply, checked, None, numbering, turn)
+    }
+
+    /// Prepares a search of the selected mailbox.
+    fn query(&self, keys: LazyList<'_, SearchKey<'_>>) -> Result<Arc<SearchQuery>, RejectedSearch> {
+        let Some(selected) = &self.selected else {
+            return Err(RejectedSearch::Bad("select a mailbox first".to_owned()));
         };
-        let email_ids = self.resolve_email_ids(&query);
+        let now = translate::now().seconds;
+        let query = SearchQuery::new(keys, &selected.view, now, &SearchLimits::default())?;
+        Ok(Arc::new(query))
+    }
+
+    fn start_search(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        checked: Result<CheckedSearch, RejectedSearch>,
+        returns: Option<LazyList<'_, SearchReturnOption>>,
+        numbering: NumberKind,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let asks = |option| returns.is_some_and(|returns| returns.iter().any(|one| one == option));
+        let saves = SavesResult::new(asks(SearchReturnOption::Save));
+        let CheckedSearch { query, kind, needed, collector, order } = match checked {
+            Ok(checked) => checked,
+            Err(rejected) => return self.reject_search(reply, rejected, saves, turn),
+        };
+        let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
+        let tag = turn.machine.tag().map(|tag| tag.as_bytes().to_vec()).unwrap_or_default();
+        let email_ids = self.resolve_email_ids(account, &query);
+        let kept = if asks(SearchReturnOption::Update) {
+            let memory = self.context.search_memory.reserve(account);
+            let query = ContextQuery::new(&tag, numbering, &query, &email_ids, order, None);
+            match KeptUpToDate::check(selected, query, memory) {
+                Ok(kept) => Some(kept),
+                Err(reason) => return reply_bad(reply, reason, turn),
+            }
+        } else {
+            None
+        };
+        let modseq = query.has_mod_sequence();
+        let form = ResponseForm { numbering, kind, tag, mailbox: None, modseq };
         let among: UidSet = uid_set(selected.view.uid_range());
-        let needed = NeededMatches::of(form.returns.as_deref());
-        let search = Search::new(selected.mailbox, &among, query, email_ids, needed);
+        let search = Search::new(selected.mailbox, &among, query, email_ids, needed, collector);
         if modseq && let Err(error) = self.enable_condstore(turn) {
             return next_or_close(Err(error));
         }
-        self.run_search(reply, search, form, turn)
+        self.run_search(reply, search, form, kept, saves, turn)
+    }
+
+    /// Answers NO or BAD. After NO, a result that was to be saved is empty (RFC 5182 §2.1).
+    pub(super) fn reject_search(
+        &mut self,
+        reply: Reply,
+        rejected: RejectedSearch,
+        saves: SavesResult,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        match rejected {
+            RejectedSearch::Charset => {
+                self.clear_saved(saves);
+                let charsets = [IString::new(b"UTF-8"), IString::new(b"US-ASCII")];
+                let status = StatusResponse::new(Condition::No, Text::first_line("unsupported charset"))
+                    .with_code(ResponseCode::BadCharset(LazyList::new(&charsets)));
+                next_or_close(turn.machine.reply(reply, &status, turn.tx))
+            }
+            RejectedSearch::Limit(error) => reply_limit(reply, &error.to_string(), turn),
+            RejectedSearch::Bad(reason) => reply_bad(reply, &reason, turn),
+        }
+    }
+
+    fn clear_saved(&mut self, saves: SavesResult) {
+        if let (SavesResult::Yes, Some(selected)) = (saves, &mut self.selected) {
+            selected.view.save(UidBitmap::new());
+        }
     }
 
     /// Looks up the EMAILIDs of a query.
-    fn resolve_email_ids(&self, query: &SearchQuery) -> EmailIds {
-        let find = |id: &str| self.account.and_then(|account| self.context.store.find_email_id(account, id));
+    fn resolve_email_ids(&self, account: AccountId, query: &SearchQuery) -> EmailIds {
+        let find = |id: &str| self.context.store.find_email_id(account, id);
         query.email_ids().into_iter().map(|id| (id.to_owned(), find(id))).collect()
     }
 
@@ -117,6 +265,8 @@ impl Session {
         reply: Reply,
         search: Search,
         form: ResponseForm,
+        kept: Option<KeptUpToDate>,
+        saves: SavesResult,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let mut search = Some(search);
@@ -134,168 +284,51 @@ impl Session {
                 }
             },
             move |session, searched, turn| match searched {
-                Ok(found) => session.start_search_response(reply, found, &form, turn),
-                Err(mailstore::Error::NotFound(_)) => reply_ok(reply, "the mailbox was deleted", turn),
-                Err(error) => reply_store_error(reply, &error, turn),
+                Ok(found) => session.finish_search(reply, found, &form, kept, saves, turn),
+                Err(mailstore::Error::NotFound(_)) => {
+                    session.clear_saved(saves);
+                    reply_ok(reply, "the mailbox was deleted", turn)
+                }
+                Err(error) => {
+                    session.clear_saved(saves);
+                    reply_store_error(reply, &error, turn)
+                }
             },
         )
     }
 
-    fn start_search_response(
+    /// Saves the result and keeps it up to date, if the client asked for it, and writes the response.
+    fn finish_search(
         &mut self,
         reply: Reply,
         found: Results,
         form: &ResponseForm,
+        kept: Option<KeptUpToDate>,
+        saves: SavesResult,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(selected) = &mut self.selected else { return reply_ok(reply, "search completed", turn) };
-        if let Err(error) = warn_unread(found.unread, turn) {
+        if let (SavesResult::Yes, ResponseKind::Esearch(returns)) = (saves, &form.kind) {
+            selected.view.save(returns.saved(&found));
+        }
+        if let Some(kept) = kept
+            && let Err(error) = kept.begin(selected, &found, turn)
+        {
             return next_or_close(Err(error));
         }
-        let needed = NeededMatches::of(form.returns.as_deref());
-        if form.returns.as_ref().is_some_and(|returns| returns.contains(&SearchReturnOption::Save)) {
-            selected.view.save(found.matches.saved(needed));
-        }
-        let first = found.matches.uids().first();
-        let mod_sequence = form.modseq.then(|| found.matches.mod_sequence(needed)).flatten();
-        let mod_sequence = mod_sequence.map(SearchReturnData::ModSeq);
-        let mut progress = SearchInProgress {
-            reply,
-            numbering: form.numbering,
-            form: NumberForm::Singles,
-            found: found.matches,
-            next: first,
-            open_range: None,
-            tail: mod_sequence.into_iter().collect(),
-        };
-        let begun = match &form.returns {
-            None => turn.machine.begin_search(&SearchForm::Search, turn.tx),
-            Some(returns) if returns[..] == [SearchReturnOption::Save] => {
-                return self.finish_with_updates(progress.reply, "search completed", turn);
-            }
-            Some(returns) => {
-                let head = esearch_head(&mut progress, returns, &selected.view);
-                begin_esearch(form, &head, turn)
-            }
-        };
-        match begun {
-            Ok(()) => {
-                self.in_progress = InProgress::Search(Box::new(progress));
-                self.write_search(turn)
-            }
-            Err(error) => next_or_close(Err(error)),
-        }
-    }
-
-    /// Writes as many numbers as the client accepts.
-    pub(super) fn write_search(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        let (InProgress::Search(progress), Some(selected)) = (&mut self.in_progress, &self.selected) else {
-            return Next::Close;
-        };
-        let start = Instant::now();
-        while progress.next.is_some() {
-            if turn.tx.len() >= HIGH_WATER || start.elapsed() >= WRITE_TIME {
-                return Next::More;
-            }
-            let piece = progress.piece(selected);
-            if let Err(error) = turn.machine.search_numbers(Numbers::new(&piece), turn.tx) {
-                return next_or_close(Err(error));
-            }
-        }
-        match std::mem::replace(&mut self.in_progress, InProgress::None) {
-            InProgress::Search(progress) => match turn.machine.finish_search(&progress.tail, turn.tx) {
-                Ok(()) => self.finish_with_updates(progress.reply, "search completed", turn),
-                Err(error) => next_or_close(Err(error)),
-            },
-            _ => Next::Close,
-        }
+        self.start_search_response(AfterResponse::Completed(reply), found, form, turn)
     }
 }
 
-impl SearchInProgress {
-    /// Returns the next numbers, as ranges if the form allows them. Messages that this session has not been told about
-    /// are left out.
-    fn piece(&mut self, selected: &Selected) -> Vec<NumberRange> {
-        let mut piece: Vec<NumberRange> = self.open_range.take().into_iter().collect();
-        let Some(from) = self.next.take() else { return piece };
-        for (count, uid) in self.found.uids().iter_range(from..=u32::MAX).enumerate() {
-            if count >= NUMBERS_PER_PIECE {
-                self.next = Some(uid);
-                // The next UID may extend this range.
-                self.open_range = piece.pop();
-                break;
-            }
-            let number = match self.numbering {
-                NumberKind::Uids => uid,
-                NumberKind::SequenceNumbers => match selected.view.sequence_number(uid) {
-                    Some(number) => number,
-                    None => continue,
-                },
-            };
-            match piece.last_mut() {
-                Some(last)
-                    if self.form == NumberForm::Ranges && last.last().checked_add(1) == Some(number) =>
-                {
-                    *last = NumberRange::new(last.first(), number);
-                }
-                _ => piece.push(number.into()),
-            }
-        }
-        piece
-    }
+/// Whether the result becomes the value of `$`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SavesResult {
+    Yes,
+    No,
 }
 
-/// Reports messages that could not be read. An untagged NO is a warning: the command continues without them (RFC 9051
-/// §7.1.2).
-fn warn_unread(unread: Unread, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
-    if unread.count == 0 {
-        return Ok(());
+impl SavesResult {
+    pub(super) const fn new(asked: bool) -> Self {
+        if asked { Self::Yes } else { Self::No }
     }
-    let text = match unread.count {
-        1 => "1 message could not be read and was not searched".to_owned(),
-        count => format!("{count} messages could not be read and were not searched"),
-    };
-    turn.machine.data(&Untagged::Status(no_status(PlainCode::ServerBug, &text)), turn.tx)
-}
-
-/// Prepares an ESEARCH response of these results. Returns those that precede the numbers.
-fn esearch_head(
-    progress: &mut SearchInProgress,
-    returns: &[SearchReturnOption],
-    view: &MailboxView,
-) -> Vec<SearchReturnData<'static>> {
-    let asked = |wanted| returns.contains(&wanted);
-    progress.form = NumberForm::Ranges;
-    if !asked(SearchReturnOption::All) && !returns.is_empty() {
-        progress.next = None;
-    }
-    if asked(SearchReturnOption::Count) {
-        progress.tail.insert(0, SearchReturnData::Count(progress.found.uids().len()));
-    }
-    let number = |found: Option<SearchMatch>| {
-        let uid = found?.uid;
-        match progress.numbering {
-            NumberKind::Uids => Some(uid),
-            NumberKind::SequenceNumbers => view.sequence_number(uid),
-        }
-    };
-    let min = number(progress.found.first()).filter(|_| asked(SearchReturnOption::Min));
-    let max = number(progress.found.last()).filter(|_| asked(SearchReturnOption::Max));
-    min.map(SearchReturnData::Min).into_iter().chain(max.map(SearchReturnData::Max)).collect()
-}
-
-fn begin_esearch(
-    form: &ResponseForm,
-    head: &[SearchReturnData<'_>],
-    turn: &mut Turn<'_, '_>,
-) -> Result<(), Error> {
-    let tag = form.tag.as_deref().map(IString::new);
-    let esearch = EsearchResponse {
-        tag,
-        mailbox: None,
-        uid_validity: None,
-        number_kind: form.numbering,
-        results: LazyList::new(head),
-    };
-    turn.machine.begin_search(&SearchForm::Esearch(esearch), turn.tx)
 }

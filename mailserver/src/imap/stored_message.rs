@@ -144,6 +144,17 @@ impl StoredMessage {
         Ok(())
     }
 
+    /// Returns the unfolded value of the first header field with this name; empty if there is none.
+    pub(super) fn header_field(&mut self, store: &dyn Store, name: &[u8]) -> mailstore::Result<String> {
+        let Some(range) = self.message.structure.as_ref().map(|root| root.header) else {
+            return Ok(String::new());
+        };
+        let header = self.read_range(store, range, HEADER_LIMIT)?;
+        let mut fields = mailmime::HeaderFields::new(&header);
+        let found = fields.find(|field| field.name.eq_ignore_ascii_case(name));
+        Ok(found.map(|field| field.unfolded()).unwrap_or_default())
+    }
+
     /// Returns the text parts, including those of attached messages.
     fn text_parts(&self) -> TextParts {
         let mut rest = Vec::new();
@@ -249,8 +260,8 @@ mod tests {
     use proto_imap::search_query::NeededMatches;
     use proto_imap::types::{Date, IString, LazyList, LazyValue, SearchKey};
 
-    use super::super::search::Search;
     use super::super::search::tests::{FIRST, TestStore, query};
+    use super::super::search::{Collector, Search};
     use super::*;
 
     const DAY: i64 = 86_400;
@@ -371,7 +382,8 @@ mod tests {
         let text = format!("Subject: x\n\n{}", "hay\n".repeat(250_000));
         let store = TestStore::with(&[(&text, 0, 0)]);
         let query = query(body("needle"));
-        let mut search = Search::new(store.mailbox, &UidSet::all(), query, Vec::new(), NeededMatches::All);
+        let mut search =
+            Search::new(store.mailbox, &UidSet::all(), query, Vec::new(), NeededMatches::All, Collector::Set);
         let mut slices = 1;
         while !search.run(&store.store, &Slice::lasting(Duration::ZERO)).unwrap() {
             slices += 1;

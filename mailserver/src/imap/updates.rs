@@ -22,6 +22,7 @@ use proto_imap::types::FetchItem;
 use super::command_state::IdleInProgress;
 use super::keywords::new_keywords;
 use super::mailbox::write_update;
+use super::search_contexts::write_no_update;
 use super::translate::{self, Recency};
 use super::{
     Continuation, InProgress, PendingUpdates, Selected, Session, Turn, mailbox, next_or_close, reply_ok,
@@ -78,7 +79,7 @@ impl Session {
 
     fn read_changes(&mut self, then: Continuation, turn: &mut Turn<'_, '_>) -> Next {
         let Some(selected) = &mut self.selected else { return then(self, turn) };
-        selected.skip_own_changes();
+        selected.pass_own_changes();
         let (mailbox, cursor, keywords) = (selected.mailbox, selected.cursor, selected.keywords);
         let recent = selected.recent_access(turn);
         let expunges = turn.machine.expunges();
@@ -116,17 +117,24 @@ impl Session {
             return then(self, turn);
         }
         selected.cursor = found.changes.cursor;
-        self.updates = Some(Box::new(PendingUpdates {
-            keywords: found.keywords,
-            changes: found.changes,
-            vanished: 0,
-            changed: 0,
-            new_reported: false,
-            recent_from: found.recent_from,
-            deleted,
-            then,
-        }));
-        self.write_updates(turn)
+        if deleted {
+            selected.contexts = None;
+        }
+        let changes = Arc::clone(&found.changes);
+        self.update_contexts(&changes, turn, move |session, contexts, turn| {
+            session.updates = Some(Box::new(PendingUpdates {
+                keywords: found.keywords,
+                changes: found.changes,
+                vanished: 0,
+                changed: 0,
+                new_reported: false,
+                recent_from: found.recent_from,
+                deleted,
+                contexts,
+                then,
+            }));
+            session.write_updates(turn)
+        })
     }
 
     /// Writes as many changes as the client accepts.
@@ -245,6 +253,12 @@ impl PendingUpdates {
             mailbox::write_flags(selected, &keywords, turn)?;
             return Ok(true);
         }
+        if let Some(tag) = self.contexts.ended.pop_front() {
+            return write_no_update(&tag, turn).map(|()| true);
+        }
+        if let Some(removed) = self.contexts.removed.pop_front() {
+            return removed.write(selected, turn).map(|()| true);
+        }
         if self.deleted {
             let Some(update) = selected.view.expunge_last() else { return Ok(false) };
             return write_update(&update, turn).map(|()| true);
@@ -266,7 +280,10 @@ impl PendingUpdates {
             }
             return Ok(true);
         }
-        let Some(message) = self.changes.changed.get(self.changed) else { return Ok(false) };
+        let Some(message) = self.changes.changed.get(self.changed) else {
+            let Some(added) = self.contexts.added.pop_front() else { return Ok(false) };
+            return added.write(selected, turn).map(|()| true);
+        };
         self.changed += 1;
         if selected.view.is_own_change(message.modseq) {
             return Ok(true);
@@ -289,10 +306,11 @@ impl Selected {
         if self.view.is_recent(uid) { Recency::Recent } else { Recency::Old }
     }
 
-    /// Advances the cursor past the session's own changes that come next.
-    fn skip_own_changes(&mut self) {
+    /// Advances the cursor past the session's own changes that come next, unless they may affect a search result that is
+    /// kept up to date.
+    fn pass_own_changes(&mut self) {
         // A page that ended within the changes of one transaction continues there.
-        if self.cursor.flags.1 == u32::MAX {
+        if self.cursor.flags.1 == u32::MAX && self.contexts.is_none() {
             self.cursor.flags.0 = self.view.skip_own_changes(self.cursor.flags.0);
         }
         self.view.forget_own_changes(self.cursor.flags.0);

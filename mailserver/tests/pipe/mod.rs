@@ -115,18 +115,23 @@ impl Session {
 
     /// Sends bytes and returns what the server answers, until it has sent `end`.
     pub fn exchange(&mut self, bytes: &str, end: &str) -> String {
+        self.exchange_until(bytes, |answer| answer.contains(end))
+    }
+
+    /// Sends bytes and returns what the server answers, once it is complete.
+    pub fn exchange_until(&mut self, bytes: &str, is_complete: impl Fn(&str) -> bool) -> String {
         self.pipe.to_server.lock().unwrap().extend(bytes.as_bytes());
         self.task.ready(Readiness { readable: true, writable: true, ..Readiness::default() });
         let mut turn = self.turn(WakeReason::default());
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             let answer = String::from_utf8(self.pipe.from_server.lock().unwrap().clone()).unwrap();
-            if answer.contains(end) {
+            if is_complete(&answer) {
                 self.pipe.from_server.lock().unwrap().clear();
                 return answer;
             }
             let Turn::Waiting(next) = turn else { panic!("the session ended: {answer}") };
-            assert!(Instant::now() < until, "no {end} in {answer}");
+            assert!(Instant::now() < until, "not complete: {answer}");
             let wait = next.unwrap_or(until).min(until).saturating_duration_since(Instant::now());
             let woken = self.wakes.recv_timeout(wait).is_ok();
             turn = self.turn(WakeReason { woken, timer: !woken, ..WakeReason::default() });
