@@ -528,5 +528,6 @@ impl core::fmt::Debug for SendBuffer {
 mod compression;
 #[cfg(feature = "std")]
 mod io;
+mod rewrite;
 #[cfg(test)]
 mod tests;

@@ -227,6 +227,14 @@ impl SendTrace {
         }
     }
 
+    /// Forgets what is marked from this position on.
+    pub(crate) fn forget_marks(&mut self, from: u64) {
+        self.marks.retain(|(begin, ..)| *begin < from);
+        if let Some((_, end, _)) = self.marks.back_mut() {
+            *end = (*end).min(from);
+        }
+    }
+
     /// Traces these bytes, which were sent. The first one has the position `from`.
     pub(crate) fn sent(&mut self, mut from: u64, mut bytes: &[u8]) {
         while !bytes.is_empty() {

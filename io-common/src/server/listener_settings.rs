@@ -9,6 +9,7 @@ use std::{
 use proto_mail::Secure;
 
 use super::handler::{Handler, Peer};
+use super::output_filter::{FilterLayer, OutputFilterFactory};
 use crate::{
     address::Address, deadlines::Deadlines, protocol::traits::ServerProtocol, tls::server::TlsServerConfig,
     trace::record::Tracer,
@@ -44,6 +45,7 @@ impl ListenerTls {
 /// Cheap to clone; all clones are the same settings.
 pub struct ListenerSettings<P: ServerProtocol> {
     current: Arc<RwLock<Arc<SessionSettings<P>>>>,
+    output_filter: Option<OutputFilterFactory>,
 }
 
 /// The settings of one session.
@@ -60,7 +62,19 @@ pub struct SessionSettings<P: ServerProtocol> {
 impl<P: ServerProtocol> ListenerSettings<P> {
     /// Settings with the machine's configuration, TLS and time limits.
     pub fn new(config: P::Config, tls: ListenerTls, deadlines: Deadlines) -> Self {
-        Self { current: Arc::new(RwLock::new(Arc::new(SessionSettings { config, tls, deadlines }))) }
+        let current = Arc::new(RwLock::new(Arc::new(SessionSettings { config, tls, deadlines })));
+        Self { current, output_filter: None }
+    }
+
+    /// Has a filter change what each session sends. For tests of clients.
+    #[must_use]
+    pub fn output_filter(self, filter: Option<OutputFilterFactory>) -> Self {
+        Self { output_filter: filter, ..self }
+    }
+
+    /// Returns the filter for a new session.
+    pub(crate) fn new_filter(&self) -> Option<Box<FilterLayer>> {
+        self.output_filter.as_ref().map(|factory| Box::new(factory.make()))
     }
 
     /// Replaces the settings for new sessions: a renewed certificate for example. Whether TLS comes first is fixed when
@@ -88,7 +102,7 @@ impl<P: ServerProtocol> SessionSettings<P> {
 
 impl<P: ServerProtocol> Clone for ListenerSettings<P> {
     fn clone(&self) -> Self {
-        Self { current: Arc::clone(&self.current) }
+        Self { current: Arc::clone(&self.current), output_filter: self.output_filter.clone() }
     }
 }
 

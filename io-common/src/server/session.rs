@@ -100,6 +100,7 @@ impl<P: ServerProtocol, H: Handler<P>, S: Stream> Session<P, H, S> {
     ) -> Result<Self, Error> {
         let settings = listener.settings.current();
         let mut transport = Transport::new(socket, ProtocolPorts::of::<P>());
+        transport.filter_output(listener.settings.new_filter());
         if let Some(tracer) = &listener.tracer {
             transport.trace(tracer(), Role::Server, &peer.address, now);
         }

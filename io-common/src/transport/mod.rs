@@ -22,6 +22,7 @@ use crate::{
     address::Address,
     error::Error,
     protocol::ports::ProtocolPorts,
+    server::output_filter::FilterLayer,
     stream::{Readiness, Stream},
     tls::{certificate::Certificate, detect::DetectedProtocol, error::TlsError},
     trace::record::{ConnectionTrace, RecordItem, Role, Trace, TraceChannel},
@@ -62,6 +63,7 @@ pub struct Transport<S> {
     ports: ProtocolPorts,
     tls: Option<Box<Tls>>,
     compression: Option<Box<Compression>>,
+    filter: Option<Box<FilterLayer>>,
     /// What was received, for the machine.
     pub rx: RecvBuffer,
     /// What the machine sends.
@@ -90,6 +92,7 @@ impl<S: Stream> Transport<S> {
             ports,
             tls: None,
             compression: None,
+            filter: None,
             rx: RecvBuffer::new(),
             tx: SendBuffer::new(),
             cleartext_tail: SendBuffer::new(),
@@ -110,6 +113,18 @@ impl<S: Stream> Transport<S> {
         tracing.attach(&mut self.rx, &mut self.tx);
         tracing.record(TraceChannel::Cleartext, RecordItem::Connected(peer));
         self.trace = Some(Box::new(tracing));
+    }
+
+    /// Has a filter change what the machine sends. Call it before the machine uses the buffers.
+    pub(crate) fn filter_output(&mut self, filter: Option<Box<FilterLayer>>) {
+        self.filter = filter;
+    }
+
+    /// Filters what the machine has queued.
+    fn run_filter(&mut self) {
+        if let Some(filter) = &mut self.filter {
+            filter.run(&mut self.tx);
+        }
     }
 
     /// Records why the session ended.
@@ -322,6 +337,7 @@ impl<S: Stream> Transport<S> {
     /// # Errors
     /// The connection broke.
     pub fn transmit(&mut self) -> Result<(), Error> {
+        self.run_filter();
         self.start_compression();
         let sent = self.transmit_pending();
         self.take_trace();
@@ -380,6 +396,7 @@ impl<S: Stream> Transport<S> {
 
     /// Queues the closing alert of TLS, behind what is in `tx`.
     pub fn send_close_notify(&mut self) {
+        self.run_filter();
         let compressed = self.compress(OutputLimit::None);
         let Some(tls) = &mut self.tls else { return };
         let output = output(&mut self.compression, &mut self.tx);

@@ -70,7 +70,11 @@ impl<S: Stream> Transport<S> {
         connection.set_buffer_limit(Some(CIPHERTEXT_LIMIT));
         self.take_trace();
         self.rx = RecvBuffer::new();
+        self.run_filter();
         self.cleartext_tail = std::mem::take(&mut self.tx);
+        if let Some(filter) = &mut self.filter {
+            filter.restart();
+        }
         if let Some(trace) = &self.trace {
             trace.attach(&mut self.rx, &mut self.tx);
         }
