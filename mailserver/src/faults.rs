@@ -1,12 +1,13 @@
 //! Fault injection, for testing mail clients: rejections, delays and dropped connections.
 //!
-//! This module parses the options and draws the faults; see `smtp` for their effect. Random numbers depend only on
-//! the seed and the session's number, so that a failed test can be repeated.
+//! This module parses the options and draws the faults; see `smtp` and `imap` for their effect. Random numbers depend only
+//! on the seed and the session's number, so that a failed test can be repeated.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use proto_imap::types::CommandName;
 use proto_smtp::types::{Code, Severity};
 
 /// The maximum delay: no mail client waits longer.
@@ -31,6 +32,8 @@ pub enum Stage {
     Data,
     /// At the end of the message.
     Dot,
+    /// At a command of IMAP, also in its form with UIDs. [`CommandName::Login`] includes AUTHENTICATE.
+    Imap(CommandName),
 }
 
 impl Stage {
@@ -45,8 +48,9 @@ impl Stage {
         Self::Dot,
     ];
 
-    const fn name(self) -> &'static str {
-        match self {
+    fn name(self) -> String {
+        let name = match self {
+            Self::Imap(command) => return command.as_str().to_ascii_lowercase(),
             Self::Connect => "connect",
             Self::Ehlo => "ehlo",
             Self::StartTls => "starttls",
@@ -55,7 +59,8 @@ impl Stage {
             Self::Rcpt => "rcpt",
             Self::Data => "data",
             Self::Dot => "dot",
-        }
+        };
+        name.to_owned()
     }
 
     /// Returns the codes that a session can send at this stage; `None` if it can send all of them.
@@ -67,6 +72,20 @@ impl Stage {
         }
     }
 
+    /// Returns whether a session notices the stage. The state machine answers the other commands of IMAP by itself.
+    const fn is_possible(self) -> bool {
+        use CommandName::{Capability, Compress, Enable, Logout, StartTls};
+        !matches!(self, Self::Imap(Capability | Compress | Enable | Logout | StartTls))
+    }
+
+    /// Returns the stage that includes this one.
+    const fn canonical(self) -> Self {
+        Self::Imap(match self {
+            Self::Imap(command) => plain_command(command),
+            other => return other,
+        })
+    }
+
     const fn has_recipients(self) -> bool {
         matches!(self, Self::Rcpt | Self::Data | Self::Dot)
     }
@@ -76,21 +95,103 @@ impl FromStr for Stage {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|stage| stage.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
+        let is_named = |stage: &Self| stage.name().eq_ignore_ascii_case(text);
+        if let Some(stage) = Self::ALL.into_iter().find(is_named) {
+            return Ok(stage);
+        }
+        let mut commands = CommandName::ALL.iter().map(|command| Self::Imap(*command));
+        let imap = commands.find(is_named).filter(|stage| stage.is_possible()).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            format!("unknown stage {text:?}; expected one of {names}")
-        })
+            format!("unknown stage {text:?}; expected one of {names}, or a command of IMAP such as fetch")
+        });
+        imap.map(Self::canonical)
     }
 }
 
-/// A rejection. Parsed from `STAGE=CODE[:PROBABILITY][,RECIPIENT-PATTERN]`.
+/// Returns the command without UID; LOGIN for AUTHENTICATE.
+const fn plain_command(command: CommandName) -> CommandName {
+    match command {
+        CommandName::Authenticate => CommandName::Login,
+        CommandName::UidCopy => CommandName::Copy,
+        CommandName::UidExpunge => CommandName::Expunge,
+        CommandName::UidFetch => CommandName::Fetch,
+        CommandName::UidMove => CommandName::Move,
+        CommandName::UidReplace => CommandName::Replace,
+        CommandName::UidSearch => CommandName::Search,
+        CommandName::UidSort => CommandName::Sort,
+        CommandName::UidStore => CommandName::Store,
+        CommandName::UidThread => CommandName::Thread,
+        other => other,
+    }
+}
+
+/// A rejection. Parsed from `STAGE=CODE[:PROBABILITY][,RECIPIENT-PATTERN]`. For a command of IMAP the code is `NO`, `BAD` or
+/// `BYE`; the first two can have a response code: `fetch=NO[UNAVAILABLE]:0.1`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FailRule {
     stage: Stage,
-    code: Code,
+    failure: Failure,
     probability: f64,
     /// A pattern of recipients, with `*` and `?`; all recipients if `None`.
     recipients: Option<String>,
+}
+
+/// How a stage fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Failure {
+    Smtp(Code),
+    Imap(ImapFault),
+}
+
+/// A status of IMAP that a fault causes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ImapStatus {
+    /// BAD; otherwise NO.
+    pub(super) is_bad: bool,
+    /// The name of the response code.
+    pub(super) code: Option<String>,
+}
+
+impl ImapStatus {
+    pub(super) fn is_unavailable(&self) -> bool {
+        self.code.as_deref() == Some("UNAVAILABLE")
+    }
+}
+
+/// A drawn fault of IMAP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ImapFault {
+    /// Close the connection without a response.
+    Drop,
+    /// Answer with a status.
+    Status(ImapStatus),
+    /// Say BYE and close the connection.
+    Bye,
+}
+
+impl FromStr for ImapFault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let example = "for example fetch=NO[UNAVAILABLE]:0.1";
+        let (condition, code) = match text.split_once('[') {
+            None => (text, None),
+            Some((condition, code)) => {
+                let code = code.strip_suffix(']').unwrap_or_default();
+                let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+                if code.is_empty() || !code.bytes().all(is_name) {
+                    return Err(format!("expected a response code in brackets, {example}"));
+                }
+                (condition, Some(code.to_ascii_uppercase()))
+            }
+        };
+        match (condition.to_ascii_uppercase().as_str(), code) {
+            ("NO", code) => Ok(Self::Status(ImapStatus { is_bad: false, code })),
+            ("BAD", code) => Ok(Self::Status(ImapStatus { is_bad: true, code })),
+            ("BYE", None) => Ok(Self::Bye),
+            _ => Err(format!("expected NO, BAD or BYE, {example}")),
+        }
+    }
 }
 
 /// A delay. Parsed from `STAGE=DURATION[:PROBABILITY]`.
@@ -115,6 +216,9 @@ impl FromStr for FailRule {
         let example = "for example rcpt=450:0.3,*@example.test";
         let (stage, rest) = text.split_once('=').ok_or(format!("expected STAGE=CODE, {example}"))?;
         let stage: Stage = stage.parse()?;
+        if let Stage::Imap(command) = stage {
+            return Self::imap(command, rest);
+        }
         let (rest, recipients) = match rest.split_once(',') {
             Some((_, pattern)) if !stage.has_recipients() || pattern.is_empty() => {
                 return Err(format!("a pattern is possible with rcpt, data and dot only, {example}"));
@@ -131,8 +235,20 @@ impl FromStr for FailRule {
                 let codes: Vec<_> = codes.iter().map(u16::to_string).collect();
                 Err(format!("{} can fail with {} only", stage.name(), codes.join(" or ")))
             }
-            _ => Ok(Self { stage, code, probability, recipients }),
+            _ => Ok(Self { stage, failure: Failure::Smtp(code), probability, recipients }),
         }
+    }
+}
+
+impl FailRule {
+    /// Parses the rest of a rule for a command of IMAP.
+    fn imap(command: CommandName, rest: &str) -> Result<Self, String> {
+        if command == CommandName::Idle {
+            return Err("idle can be delayed and dropped only".to_owned());
+        }
+        let (fault, probability) = split_probability(rest)?;
+        let failure = Failure::Imap(fault.parse()?);
+        Ok(Self { stage: Stage::Imap(command), failure, probability, recipients: None })
     }
 }
 
@@ -211,6 +327,14 @@ impl Faults {
         self.fail.is_empty() && self.delay.is_empty() && self.drop.is_empty()
     }
 
+    /// Returns whether a fault concerns IMAP.
+    pub(super) fn has_imap_rules(&self) -> bool {
+        let stages = self.fail.iter().map(|fail| fail.stage);
+        let stages = stages.chain(self.delay.iter().map(|delay| delay.stage));
+        let mut stages = stages.chain(self.drop.iter().map(|drop| drop.stage));
+        stages.any(|stage| matches!(stage, Stage::Imap(_)))
+    }
+
     /// Returns the delay of every greeting. It is not zero if a fault is configured in place of the greeting.
     pub(super) fn greeting_delay(&self) -> Option<Duration> {
         let at_connect = |stage: Stage| stage == Stage::Connect;
@@ -218,6 +342,10 @@ impl Faults {
             || self.drop.iter().any(|drop| at_connect(drop.stage));
         let delay = self.delay.iter().find(|delay| at_connect(delay.stage)).map(|delay| delay.duration);
         delay.or_else(|| faulty.then_some(Duration::from_millis(1)))
+    }
+
+    fn draws_drop(&self, stage: Stage, random: &mut fastrand::Rng) -> bool {
+        self.drop.iter().filter(|drop| drop.stage == stage).any(|drop| random.f64() < drop.probability)
     }
 
     /// Returns the random numbers of a session.
@@ -250,9 +378,7 @@ impl FaultSampler<'_> {
     /// Draws the fault of a stage, for any of these recipients.
     pub(super) fn fault(&mut self, stage: Stage, recipients: &[&str]) -> Option<Fault> {
         let Self { faults, random } = self;
-        let dropped =
-            faults.drop.iter().filter(|drop| drop.stage == stage).any(|drop| random.f64() < drop.probability);
-        if dropped {
+        if faults.draws_drop(stage, random) {
             return Some(Fault::Drop);
         }
         let concerns = |fail: &FailRule| {
@@ -262,7 +388,29 @@ impl FaultSampler<'_> {
         };
         let failed =
             faults.fail.iter().filter(|fail| concerns(fail)).find(|fail| random.f64() < fail.probability);
-        failed.map(|fail| Fault::Fail(fail.code))
+        match failed?.failure {
+            Failure::Smtp(code) => Some(Fault::Fail(code)),
+            Failure::Imap(_) => None,
+        }
+    }
+
+    /// Draws the delay of a command of IMAP.
+    pub(super) fn imap_delay(&mut self, command: CommandName) -> Option<Duration> {
+        self.delay(Stage::Imap(plain_command(command)))
+    }
+
+    /// Draws the fault of a command of IMAP.
+    pub(super) fn imap_fault(&mut self, command: CommandName) -> Option<ImapFault> {
+        let stage = Stage::Imap(plain_command(command));
+        let Self { faults, random } = self;
+        if faults.draws_drop(stage, random) {
+            return Some(ImapFault::Drop);
+        }
+        let mut rules = faults.fail.iter().filter(|fail| fail.stage == stage);
+        match &rules.find(|fail| random.f64() < fail.probability)?.failure {
+            Failure::Imap(fault) => Some(fault.clone()),
+            Failure::Smtp(_) => None,
+        }
     }
 }
 
@@ -304,7 +452,8 @@ mod tests {
     #[test]
     fn parses_options() {
         let fail: FailRule = "rcpt=450:0.3,*@example.test".parse().unwrap();
-        assert_eq!((fail.stage, fail.code.get(), fail.probability), (Stage::Rcpt, 450, 0.3));
+        let code = Code::new(450).map(Failure::Smtp).unwrap();
+        assert_eq!((fail.stage, &fail.failure, fail.probability), (Stage::Rcpt, &code, 0.3));
         assert_eq!(fail.recipients.as_deref(), Some("*@example.test"));
         let delay: DelayRule = "dot=1s500ms".parse().unwrap();
         assert_eq!((delay.stage, delay.duration), (Stage::Dot, Duration::from_millis(1500)));
@@ -312,6 +461,45 @@ mod tests {
             "mail:0.5".parse::<DropRule>().unwrap(),
             DropRule { stage: Stage::Mail, probability: 0.5 }
         );
+    }
+
+    #[test]
+    fn parses_faults_of_imap_commands() {
+        let fault = |text: &str| text.parse::<FailRule>().map(|rule| (rule.stage, rule.failure));
+        let status = |is_bad, code: Option<&str>| {
+            let code = code.map(str::to_owned);
+            Failure::Imap(ImapFault::Status(ImapStatus { is_bad, code }))
+        };
+        let fetch = Stage::Imap(CommandName::Fetch);
+        assert_eq!(fault("fetch=NO[UNAVAILABLE]:0.1"), Ok((fetch, status(false, Some("UNAVAILABLE")))));
+        assert_eq!(fault("uid fetch=bad"), Ok((fetch, status(true, None))));
+        let login = Stage::Imap(CommandName::Login);
+        assert_eq!(fault("authenticate=BYE"), Ok((login, Failure::Imap(ImapFault::Bye))));
+        for (option, said) in [
+            ("fetch=450", "NO, BAD or BYE"),
+            ("fetch=NO[]", "in brackets"),
+            ("fetch=NO[A B]", "in brackets"),
+            ("fetch=BYE[X]", "NO, BAD or BYE"),
+            ("fetch=NO,*@x", "NO, BAD or BYE"),
+            ("idle=NO", "dropped only"),
+            ("capability=NO", "unknown stage"),
+        ] {
+            assert!(option.parse::<FailRule>().unwrap_err().contains(said), "{option}");
+        }
+        assert_eq!("idle".parse::<DropRule>().unwrap().stage, Stage::Imap(CommandName::Idle));
+        assert_eq!("search=2s".parse::<DelayRule>().unwrap().stage, Stage::Imap(CommandName::Search));
+    }
+
+    #[test]
+    fn faults_of_imap_concern_their_command_only() {
+        let mut faults = fails(&["fetch=NO[LIMIT]", "rcpt=550"]);
+        faults.drop.push("select".parse().unwrap());
+        assert!(faults.has_imap_rules() && !fails(&["rcpt=550"]).has_imap_rules());
+        let mut sampler = faults.sampler(faults.session_rng(1));
+        assert!(matches!(sampler.imap_fault(CommandName::UidFetch), Some(ImapFault::Status(_))));
+        assert_eq!(sampler.imap_fault(CommandName::Select), Some(ImapFault::Drop));
+        assert_eq!(sampler.imap_fault(CommandName::Store), None);
+        assert_eq!(sampler.imap_delay(CommandName::Fetch), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod change_notifier;
 mod committer;
 mod compressed_sessions;
 mod copies_to_undo;
+mod dialect;
 mod error;
 mod failed_logins;
 pub mod faults;
@@ -30,6 +31,7 @@ mod spool;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
+pub use dialect::Dialect;
 pub use error::Error;
 pub use failed_logins::FailedLoginLimits;
 pub use host_name::HostName;

@@ -10,8 +10,9 @@ use io_common::{
     Deadlines, ImapServer, ListenerSettings, ListenerTls, Peer, ServerProtocol, SmtpServer, TlsServerConfig,
     TrustedProxies,
 };
-use proto_smtp::Dialect;
+use proto_smtp::Dialect as SmtpDialect;
 
+use crate::dialect::Dialect;
 use crate::server_context::ServerContext;
 use crate::service::Service;
 use crate::settings::Settings;
@@ -108,7 +109,7 @@ impl ServerContext {
         let sessions_of = Arc::clone(self);
         match service {
             Service::Smtp | Service::Smtps | Service::Lmtp => {
-                let dialect = if service == Service::Lmtp { Dialect::Lmtp } else { Dialect::Smtp };
+                let dialect = if service == Service::Lmtp { SmtpDialect::Lmtp } else { SmtpDialect::Smtp };
                 let login = match service {
                     Service::Lmtp => LoginPolicy::Optional,
                     Service::Smtp if is_cleartext => LoginPolicy::Optional,
@@ -128,6 +129,7 @@ impl ServerContext {
                     (config, listener_tls(service, tls, is_cleartext), settings.deadlines.clone())
                 };
                 let (shared, settings) = shared::<ImapServer>(settings, encryption.tls(), configure);
+                let shared = shared.output_filter(self.dialect.map(Dialect::output_filter));
                 let handler = move |_: &Peer| imap::Session::new(Arc::clone(&sessions_of));
                 Listener { sessions: SessionFactory::new(shared, proxies, tracer, handler), settings }
             }

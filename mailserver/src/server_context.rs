@@ -11,6 +11,7 @@ use super::change_notifier::ChangeNotifier;
 use super::committer::Committer;
 use super::compressed_sessions::CompressedSessions;
 use super::copies_to_undo::CopiesToUndo;
+use super::dialect::Dialect;
 use super::failed_logins::FailedLogins;
 use super::faults::Faults;
 use super::host_name::HostName;
@@ -43,6 +44,8 @@ pub struct ServerContext {
     /// Whether Return-Path and Received are added to messages.
     pub(super) trace_fields: bool,
     pub(super) faults: Faults,
+    /// The server that IMAP sessions imitate.
+    pub(super) dialect: Option<Dialect>,
     pub(super) on_message: Option<MessageCallback>,
     pub(super) sessions: AtomicU64,
     pub(super) compressed_sessions: CompressedSessions,
@@ -84,6 +87,7 @@ impl ServerContext {
             checks_quota: AtomicBool::new(settings.quota != Quota::default()),
             trace_fields: options.trace_fields,
             faults: options.faults,
+            dialect: options.behave_like,
             on_message: options.on_message,
             sessions: AtomicU64::new(1),
             compressed_sessions: CompressedSessions::new(settings.compressed_sessions),

@@ -8,6 +8,7 @@ use io_common::{ConnectionLimits, Deadlines};
 use mailstore::{AccountId, Appended, Quota};
 use proto_mail::Limits;
 
+use crate::dialect::Dialect;
 use crate::failed_logins::FailedLoginLimits;
 use crate::faults::Faults;
 use crate::host_name::HostName;
@@ -63,6 +64,8 @@ pub struct Options {
     pub trace_fields: bool,
     /// Faults to inject, for tests of clients.
     pub faults: Faults,
+    /// The server that IMAP sessions imitate, for tests of clients.
+    pub behave_like: Option<Dialect>,
     /// The number of threads for the work of sessions on the store, at least 1. One account gets all but one of them. Default: 4.
     pub worker_threads: usize,
     /// Called for each message that was accepted by submission or LMTP.
@@ -77,6 +80,7 @@ impl Default for Options {
             any_login: None,
             trace_fields: false,
             faults: Faults::default(),
+            behave_like: None,
             worker_threads: 4,
             on_message: None,
         }

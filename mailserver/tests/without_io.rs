@@ -4,6 +4,10 @@
 
 #[path = "without_io/appends.rs"]
 mod appends;
+#[path = "without_io/dialects.rs"]
+mod dialects;
+#[path = "without_io/imap_faults.rs"]
+mod imap_faults;
 #[path = "without_io/objects.rs"]
 mod objects;
 mod pipe;

@@ -11,6 +11,7 @@ mod server;
 pub use error::Error;
 pub use fake_server::FakeServer;
 pub use io_common::{Security, Target, TlsClientConfig};
+pub use mailserver::Dialect;
 pub use message::{Attachment, Message};
 pub use proto_mail::Credentials;
 pub use script::ScriptError;

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use io_common::{Security, Target, TlsClientConfig};
 use mailserver::faults::Faults;
-use mailserver::{AcceptedMessage, Encryption, MessageCallback, Options, Service, Settings, scram_keys};
+use mailserver::{
+    AcceptedMessage, Dialect, Encryption, MessageCallback, Options, Service, Settings, scram_keys,
+};
 use mailstore::{
     Account, Accounts, Delivery, Flags, InternalDate, LoginKeys, MemoryStore, PasswordCost, Store,
 };
@@ -44,6 +46,7 @@ impl Inbox {
 pub struct ServerBuilder {
     accounts: Vec<(String, String)>,
     faults: Faults,
+    behave_like: Option<Dialect>,
     settings: Settings,
     rules: Vec<Result<(), String>>,
     is_cleartext: bool,
@@ -89,7 +92,8 @@ impl ServerBuilder {
     }
 
     /// Answers with a code at a stage of SMTP (`connect`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt`, `data`, `dot`), always
-    /// or with a probability, for all recipients or for some: `rcpt=450:0.3,*@example.test`.
+    /// or with a probability, for all recipients or for some: `rcpt=450:0.3,*@example.test`. A command of IMAP is answered
+    /// with NO, BAD or BYE: `fetch=NO[UNAVAILABLE]:0.1`.
     #[must_use]
     pub fn fault(mut self, rule: &str) -> Self {
         let rule = rule.parse().map(|rule| self.faults.fail.push(rule));
@@ -110,6 +114,13 @@ impl ServerBuilder {
     pub fn drop_connection(mut self, rule: &str) -> Self {
         let rule = rule.parse().map(|rule| self.faults.drop.push(rule));
         self.rules.push(rule);
+        self
+    }
+
+    /// Imitates another IMAP server, with its capabilities and the known defects of its responses.
+    #[must_use]
+    pub const fn behave_like(mut self, server: Dialect) -> Self {
+        self.behave_like = Some(server);
         self
     }
 
@@ -144,6 +155,7 @@ impl ServerBuilder {
         options.catch_all = self.catch_all.then_some(account.id);
         options.any_login = self.any_login.then_some(account.id);
         options.faults = self.faults;
+        options.behave_like = self.behave_like;
         options.worker_threads = 1;
         let (from, to) = (Arc::clone(&store), Arc::clone(&inbox));
         options.on_message = Some(MessageCallback::new(move |message| record(&from, &to, message)));
@@ -222,6 +234,7 @@ impl Server {
         ServerBuilder {
             accounts: Vec::new(),
             faults: Faults::default(),
+            behave_like: None,
             settings: Settings::default(),
             rules: Vec::new(),
             is_cleartext: false,

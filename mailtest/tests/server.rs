@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "server/dialects.rs"]
+mod dialects;
+
 use std::error::Error;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

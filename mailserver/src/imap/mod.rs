@@ -18,6 +18,7 @@
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
 //! | [`replies`] | responses that many commands share |
 //! | [`command_state`] | the state of commands in progress |
+//! | [`test_controls`] | injected faults, and the behaviour of imitated servers |
 //! | [`translate`] | conversion between the store's types and the protocol's |
 //!
 //! A handler never blocks. It hands a job to a worker together with a closure, and the closure runs when the result is
@@ -52,6 +53,7 @@ mod section_reader;
 mod sort_collector;
 mod store;
 mod stored_message;
+mod test_controls;
 mod thread_collector;
 mod translate;
 mod uid_windows;
@@ -93,6 +95,7 @@ use replies::{
     reply_invalid_name, reply_limit, reply_no, reply_no_with_code, reply_ok, reply_ok_with_code,
     reply_store_error, reply_unresolved, target_code_of,
 };
+use test_controls::TestControls;
 use translate::uid_set;
 
 /// The state machine under TLS. Every command that needs an account runs on this one.
@@ -121,6 +124,8 @@ pub(super) struct Session {
     attempt: Option<LoginAttempt>,
     /// Counts this session as a compressed one.
     compressed: Option<CompressedSession>,
+    /// Only if the server injects faults or imitates another one.
+    controls: Option<Box<TestControls>>,
 }
 
 /// A command that takes more than one step.
@@ -235,13 +240,15 @@ pub(super) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
     let append_limit = format!("APPENDLIMIT={}", limits.message.min(u32::MAX.into()));
     let compress = (settings.compressed_sessions > 0).then_some("COMPRESS=DEFLATE");
     let extensions = extensions.into_iter().chain(compress).map(str::to_owned).chain([append_limit]);
+    // An imitated server offers what both have.
+    let has = |name: &str| context.dialect.is_none_or(|dialect| dialect.has_capability(name));
     Arc::new(
         Config::default()
             .limits(limits.clone())
             .offered_mechanisms(login::mechanisms(context))
             .server_name(format!("{} Mailwire", context.name))
-            .extensions(extensions)
-            .enableable(["IMAP4rev2", "CONDSTORE", "UTF8=ACCEPT"]),
+            .extensions(extensions.filter(|name| has(name)))
+            .enableable(["IMAP4rev2", "CONDSTORE", "UTF8=ACCEPT"].into_iter().filter(|name| has(name))),
     )
 }
 
@@ -249,6 +256,7 @@ impl Session {
     pub(super) fn new(context: Arc<ServerContext>) -> Self {
         let number = context.number();
         Self {
+            controls: TestControls::new(&context, number),
             context,
             number,
             account: None,
@@ -510,24 +518,30 @@ impl Handler<ImapServer> for Session {
                 turn.machine.shutdown("too many rejected commands", turn.tx);
                 Next::Close
             }
+            Event::Command(command, reply) if self.controls.is_some() => {
+                self.tested_command(reply, command, turn)
+            }
             Event::Command(command, reply) => self.command(reply, command, turn),
-            Event::Auth(request) => self.start_login(request, turn),
+            Event::Auth(request) => self.tested_login(request, turn),
             Event::Append { mailbox, replaced, flags, date, form, size, offer } => {
                 let arguments = MessageArguments { flags, date, form, size };
-                self.begin_append(offer, mailbox, replaced, &arguments, turn)
+                match self.tested_append(offer, turn) {
+                    Ok(offer) => self.begin_append(offer, mailbox, replaced, &arguments, turn),
+                    Err(next) => next,
+                }
             }
             Event::AppendNext { flags, date, form, size, offer } => {
                 self.next_message(offer, &MessageArguments { flags, date, form, size }, turn)
             }
             Event::AppendPart { part, offer } => self.append_part(part, offer, turn),
             Event::AppendChunk(bytes) => self.append_chunk(bytes, turn),
-            Event::AppendEnd(reply) => self.end_append(reply, turn),
+            Event::AppendEnd(reply) => self.tested_append_end(reply, turn),
             Event::AppendAborted => {
                 self.in_progress = InProgress::None;
                 Next::Continue
             }
             Event::Compress(request) => self.compress(request, turn),
-            Event::Idle(reply) => self.begin_idle(reply, turn),
+            Event::Idle(reply) => self.tested_idle(reply, turn),
             Event::Done => self.end_idle(turn),
             Event::Closed => Next::Close,
             _ => Next::Continue,
@@ -542,6 +556,9 @@ impl Handler<ImapServer> for Session {
     ) -> Next {
         let MachineMut::Secure(machine) = machine else { return Next::Continue };
         let turn = &mut Turn { machine, tx, cx };
+        if let Some(next) = self.continue_held(turn) {
+            return next;
+        }
         if let Some(pending) = &mut self.pending {
             let Some(then) = pending.poll() else { return self.next_while_waiting() };
             self.pending = None;

@@ -18,7 +18,7 @@ use mailserver::{ListenerOptions, ServerContext, Settings};
 #[derive(Clone, Default)]
 pub struct Pipe {
     pub to_server: Arc<Mutex<VecDeque<u8>>>,
-    from_server: Arc<Mutex<Vec<u8>>>,
+    pub from_server: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Read for Pipe {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use io_mio::TrustedProxies;
 use mailserver::faults::{DelayRule, DropRule, FailRule, Faults};
-use mailserver::{HostName, Options};
+use mailserver::{Dialect, HostName, Options};
 use mailstore::Account;
 
 use crate::options::{OutputOptions, TraceOptions};
@@ -99,7 +99,8 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) danger_cleartext: bool,
     /// Test clients: answer with this code at a stage of SMTP or LMTP (connect, ehlo, starttls, auth, mail, rcpt,
-    /// data, dot), always or with a probability, for all recipients or for some: rcpt=450:0.3,*@example.test.
+    /// data, dot), always or with a probability, for all recipients or for some: rcpt=450:0.3,*@example.test. A command
+    /// of IMAP is answered with NO, BAD or BYE: fetch=NO[UNAVAILABLE]:0.1.
     #[arg(long, value_name = "STAGE=CODE[:PROBABILITY][,PATTERN]", help_heading = "Faults")]
     pub(crate) fail: Vec<FailRule>,
     /// Delay the answer at a stage: data=2s, rcpt=250ms:0.5.
@@ -111,6 +112,10 @@ pub(crate) struct ServeArgs {
     /// Seed the random faults, so that the same sessions get the same faults again.
     #[arg(long, value_name = "NUMBER", help_heading = "Faults")]
     pub(crate) seed: Option<u64>,
+    /// Test clients: imitate the IMAP server of this name, with its capabilities and the known defects of its responses:
+    /// exchange, gmail, icloud, yahoo, qq, coremail (163.com), dovecot, courier and others.
+    #[arg(long, value_name = "SERVER", help_heading = "Faults")]
+    pub(crate) behave_like: Option<Dialect>,
     #[command(flatten)]
     pub(crate) trace: TraceOptions,
     #[command(flatten)]
@@ -136,6 +141,7 @@ impl ServeArgs {
         options.any_login = account.filter(|_| self.any_login).map(|account| account.id);
         options.trace_fields = self.trace_fields;
         options.faults = self.faults();
+        options.behave_like = self.behave_like;
         options
     }
 
