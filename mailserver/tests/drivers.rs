@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "drivers/compression.rs"]
+mod compression;
 mod pipe;
 
 use std::io::{Read, Write};
@@ -48,10 +50,14 @@ fn certificate() -> IssuedCertificate {
 
 /// A server on an empty store. The folder keeps the store's files.
 fn context() -> (Arc<ServerContext>, tempfile::TempDir) {
+    context_with(&Settings::default())
+}
+
+fn context_with(settings: &Settings) -> (Arc<ServerContext>, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path()).unwrap();
     store.create_account("ann", b"a password").unwrap();
-    let context = ServerContext::new(Arc::new(store), &Settings::default(), Options::default()).unwrap();
+    let context = ServerContext::new(Arc::new(store), settings, Options::default()).unwrap();
     (context, directory)
 }
 
@@ -71,6 +77,8 @@ fn normalised(answers: &str) -> String {
         };
         let words: Vec<_> =
             line.split(' ')
+                .scan("", |before, word| Some((std::mem::replace(before, word), word)))
+                .map(|(before, word)| if before == "[MAILBOXID" { "(ID)]" } else { word })
                 .map(|word| {
                     if word.len() >= 9 && word.bytes().all(|byte| byte.is_ascii_digit()) { "N" } else { word }
                 })
@@ -105,33 +113,46 @@ fn over_tcp(address: SocketAddr, conversation: &[(&str, &str)]) -> String {
 }
 
 fn on_mio(service: Service, conversation: &[(&str, &str)]) -> String {
-    let (context, _directory) = context();
-    let listener = context.listener(&Settings::default(), options(service));
+    on_mio_with(&Settings::default(), service, |address| over_tcp(address, conversation))
+}
+
+/// Runs a client against a server on io-mio.
+fn on_mio_with<T>(settings: &Settings, service: Service, client: impl FnOnce(SocketAddr) -> T) -> T {
+    let (context, _directory) = context_with(settings);
+    let listener = context.listener(settings, options(service));
     let mut reactor = Reactor::new(Settings::default().connections).unwrap();
     let port = io_mio::BoundPort::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = port.address().as_socket_addr().unwrap();
     reactor.listen_with(port, listener.sessions).unwrap();
     let handle = reactor.handle();
     let thread = std::thread::spawn(move || reactor.run());
-    let answers = over_tcp(address, conversation);
+    let outcome = client(address);
     handle.shut_down(Duration::ZERO);
     thread.join().unwrap().unwrap();
-    answers
+    outcome
 }
 
 fn on_tokio(service: Service, conversation: &'static [(&str, &str)]) -> String {
-    let (context, _directory) = context();
-    let listener = context.listener(&Settings::default(), options(service));
+    on_tokio_with(&Settings::default(), service, |address| over_tcp(address, conversation))
+}
+
+/// Runs a client against a server on io-tokio.
+fn on_tokio_with<T: Send + 'static>(
+    settings: &Settings,
+    service: Service,
+    client: impl FnOnce(SocketAddr) -> T + Send + 'static,
+) -> T {
+    let (context, _directory) = context_with(settings);
+    let listener = context.listener(settings, options(service));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let port = io_tokio::server::BoundPort::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = port.address().as_socket_addr().unwrap();
         let mut server = io_tokio::Server::new(Settings::default().connections);
         server.listen_with(port, listener.sessions).unwrap();
-        let client = tokio::task::spawn_blocking(move || over_tcp(address, conversation));
-        let answers = client.await.unwrap();
+        let outcome = tokio::task::spawn_blocking(move || client(address)).await.unwrap();
         server.shut_down(Duration::ZERO).await;
-        answers
+        outcome
     })
 }
 

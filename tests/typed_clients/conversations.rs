@@ -76,6 +76,30 @@ conversations! {
         Ok(())
     }
 
+    fn imap_compressed(scene, results) {
+        let target = target(scene.server.imaps(), Security::ImplicitTls);
+        let mut imap = wait!(ImapClient::connect(&connector(scene), &target))?;
+        results.add("before the login", wait!(imap.compress()).map_err(|error| seen(&error)));
+        wait!(imap.login(&password("secret")))?;
+        wait!(imap.compress())?;
+        results.add("again", wait!(imap.compress()).map_err(|error| seen(&error)));
+        results.add("select", wait!(imap.select("INBOX"))?.exists);
+        // Noise that compresses badly, and a long run that compresses well.
+        let noise: String = (0..200_000_u32).map(|at| char::from(b'!' + (at.wrapping_mul(2_654_435_761) >> 25) as u8 % 90)).collect();
+        for body in [noise, "x".repeat(2_000_000)] {
+            let message = format!("Subject: large\r\n\r\n{body}\r\n");
+            let uid = wait!(imap.append("INBOX", message.clone()))?.unwrap().uid;
+            results.add("uid", uid);
+            let mut fetch = wait!(imap.uid_fetch(uid, &[FetchAttribute::peek(Section::FULL)]))?;
+            let mut text = String::new();
+            let Some(mut fetched) = wait!(fetch.next_body())? else { panic!("the message is gone") };
+            wait!(fetched.read_to_string(&mut text))?;
+            assert!(text == message, "{} bytes", text.len());
+        }
+        wait!(imap.logout())?;
+        Ok(())
+    }
+
     fn imap_fetch(scene, results) {
         let target = target(scene.server.imaps(), Security::ImplicitTls);
         let mut imap = wait!(ImapClient::connect(&connector(scene), &target))?;

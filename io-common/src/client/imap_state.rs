@@ -125,6 +125,21 @@ impl ImapState {
         Ok(id)
     }
 
+    /// Asks the server to compress the session.
+    ///
+    /// # Errors
+    /// Those of [`Client::compress`].
+    #[cfg(feature = "compression")]
+    pub fn send_compress(
+        &mut self,
+        client: &mut Client<proto_mail::Secure>,
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, ClientError> {
+        let id = client.compress(tx)?;
+        self.await_completion(id);
+        Ok(id)
+    }
+
     /// Sends APPEND for a message of `size` bytes.
     ///
     /// # Errors

@@ -3,7 +3,11 @@
 //! `tls_gate.rs` holds the switch from cleartext to TLS, `tls.rs` the TLS connection, and `compression.rs` the layer
 //! between TLS and the machine's buffers.
 
+#[cfg(feature = "compression")]
 pub mod compression;
+#[cfg(not(feature = "compression"))]
+#[path = "without_compression.rs"]
+mod compression;
 mod slices;
 mod tls;
 mod tls_gate;

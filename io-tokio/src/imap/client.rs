@@ -104,6 +104,18 @@ impl ImapClient<Secure> {
         let method = method.into();
         self.log_in(|client, tx| client.authenticate(method, credentials, tx)).await
     }
+
+    /// Compresses the session from now on (RFC 4978). An attacker who can make the server send text of his choice next to
+    /// a secret, and who sees the lengths of the packets, may learn the secret.
+    ///
+    /// # Errors
+    /// [`Error::Imap`] if the server refuses, and the session goes on without; those of [`Client::compress`]; the
+    /// connection or the session failed.
+    #[cfg(feature = "compression")]
+    pub async fn compress(&mut self) -> Result<(), Error> {
+        let id = self.session.start(|state, client, tx| state.send_compress(client, tx)).await?;
+        self.session.until(|event, state, _, _| state.completion(id, event)).await.map(drop)
+    }
 }
 
 impl ImapClient<Cleartext> {
