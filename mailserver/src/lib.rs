@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod account_notifier;
 #[cfg(feature = "certificates")]
 pub mod certificate;
 mod change_notifier;

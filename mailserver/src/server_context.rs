@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use io_common::{WorkerLimits, Workers};
-use mailstore::{AccountId, ChangeSubscription, Quota, Store};
+use mailstore::{AccountChange, AccountChangeSubscription, AccountId, ChangeSubscription, Quota, Store};
 use proto_mail::Limits;
 
+use super::account_notifier::AccountNotifier;
 use super::change_notifier::ChangeNotifier;
 use super::committer::Committer;
 use super::compressed_sessions::CompressedSessions;
@@ -34,6 +35,7 @@ pub struct ServerContext {
     pub(super) any_login: Option<AccountId>,
     pub(super) committer: Committer,
     pub(super) notifier: Arc<ChangeNotifier>,
+    pub(super) account_notifier: Arc<AccountNotifier>,
     pub(super) recipients: Recipients,
     pub(super) search_memory: Arc<SearchMemory>,
     /// The server's name in greetings and in Received.
@@ -52,6 +54,7 @@ pub struct ServerContext {
     /// Interrupted copies that no worker could undo.
     pub(super) copies_to_undo: Arc<CopiesToUndo>,
     pub(super) _subscription: ChangeSubscription,
+    pub(super) _account_subscription: AccountChangeSubscription,
 }
 
 impl ServerContext {
@@ -64,6 +67,12 @@ impl ServerContext {
         let notifier = Arc::new(ChangeNotifier::default());
         let told = Arc::clone(&notifier);
         let subscription = store.subscribe_changes(Arc::new(move |change| told.changed(change)));
+        let account_notifier = Arc::new(AccountNotifier::default());
+        let told = Arc::clone(&account_notifier);
+        let account_subscription =
+            store.subscribe_account_changes(Arc::new(move |account, change: &AccountChange| {
+                told.changed(account, change)
+            }));
         let copies_to_undo = Arc::new(CopiesToUndo::new(Arc::clone(&store)));
         let committer =
             Committer::start(Arc::clone(&store), Arc::clone(&copies_to_undo)).map_err(Error::Thread)?;
@@ -82,6 +91,7 @@ impl ServerContext {
             committer,
             notifier,
             search_memory: Arc::default(),
+            account_notifier,
             name: host.map_or_else(recipients::machine_name, str::to_owned),
             limits: RwLock::new(Arc::new(settings.limits.clone())),
             checks_quota: AtomicBool::new(settings.quota != Quota::default()),
@@ -94,6 +104,7 @@ impl ServerContext {
             copies_to_undo,
             store,
             _subscription: subscription,
+            _account_subscription: account_subscription,
         }))
     }
 

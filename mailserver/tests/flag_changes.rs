@@ -4,6 +4,8 @@
 
 #[path = "changes/metadata.rs"]
 mod metadata;
+#[path = "changes/notify.rs"]
+mod notify;
 mod pipe;
 #[path = "changes/quota.rs"]
 mod quota;

@@ -74,6 +74,15 @@ pub trait Store: Accounts {
         default_mailbox(self, account, name)
     }
 
+    /// Returns the mailbox with this identifier.
+    ///
+    /// # Errors
+    /// `NotFound` if it does not exist in this account.
+    fn mailbox_by_id(&self, account: AccountId, mailbox: MailboxId) -> Result<Mailbox> {
+        let found = self.list(account)?.into_iter().find(|found| found.id == mailbox);
+        found.ok_or(Error::NotFound("mailbox"))
+    }
+
     /// Creates a mailbox, and its missing parents. A trailing `/` is ignored (RFC 9051 §6.3.4). Names have at most
     /// [`NAME_LIMIT`](crate::NAME_LIMIT) bytes and [`LEVEL_LIMIT`](crate::LEVEL_LIMIT) levels.
     ///

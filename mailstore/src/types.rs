@@ -560,13 +560,15 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AccountChange {
-    /// Messages of a mailbox were added or removed, or have other flags.
+    /// Messages of a mailbox were added or removed.
     Messages(MailboxId),
+    /// Messages of a mailbox have other flags.
+    Flags(MailboxId),
     /// A mailbox was created, or a `\Noselect` one can be selected again. The text is its name.
     Created(String),
     /// The mailbox of this name was deleted.
     Deleted(String),
-    /// A mailbox was renamed. Each mailbox below it is reported as well.
+    /// A mailbox was renamed, and with it the mailboxes below it.
     Renamed {
         /// Its name before.
         from: String,

@@ -16,10 +16,11 @@ use super::fetch_items::FetchRequest;
 use super::fetch_producer::{BecameSeen, FetchProducer, Piece};
 use super::list_query::{ListPosition, ListQuery};
 use super::translate::Recency;
+use super::{Continuation, InProgress};
 
 /// A FETCH whose response is being written.
 pub(super) struct FetchInProgress {
-    pub(super) reply: Reply,
+    pub(super) end: FetchEnd,
     pub(super) request: Arc<FetchRequest>,
     /// `None` while it is on a worker.
     pub(super) producer: Option<Box<FetchProducer>>,
@@ -36,11 +37,21 @@ pub(super) struct FetchInProgress {
 
 impl FetchInProgress {
     pub(super) const fn next_while_waiting(&self) -> Next {
-        match self.state {
-            FetchState::Waiting => Next::Continue,
-            FetchState::Full => Next::More,
+        match (self.state, &self.end) {
+            (FetchState::Full, _) => Next::More,
+            (FetchState::Waiting, FetchEnd::Reply(_)) => Next::Continue,
+            // The client's next command waits.
+            (FetchState::Waiting, FetchEnd::Continue(..)) => Next::Pause,
         }
     }
+}
+
+/// What follows the last response of a FETCH.
+pub(super) enum FetchEnd {
+    /// The tagged response.
+    Reply(Reply),
+    /// What was in progress when new messages were reported, and how to continue (NOTIFY).
+    Continue(InProgress, Continuation),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

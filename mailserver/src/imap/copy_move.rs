@@ -285,7 +285,8 @@ impl Session {
 
     fn end_transfer(&mut self, copy_uid: CopyUidInProgress, turn: &mut Turn<'_, '_>) -> Next {
         let CopyUidInProgress { reply, outcome, .. } = copy_uid;
-        self.send_updates_then(turn, move |_, turn| match outcome {
+        let removes = matches!(outcome, TransferOutcome::Moved | TransferOutcome::Renamed);
+        let then = move |_: &mut Self, turn: &mut Turn<'_, '_>| match outcome {
             TransferOutcome::Copied => reply_ok(reply, "copy completed", turn),
             TransferOutcome::Moved => reply_ok(reply, "move completed", turn),
             TransferOutcome::Renamed => reply_ok(reply, "rename completed", turn),
@@ -293,7 +294,8 @@ impl Session {
                 let text = error.to_string();
                 next_or_close(turn.machine.reply(reply, &no_status(target_code_of(&error), &text), turn.tx))
             }
-        })
+        };
+        if removes { self.send_all_updates_then(turn, then) } else { self.send_updates_then(turn, then) }
     }
 }
 

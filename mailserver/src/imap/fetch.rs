@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
 use io_common::{JobStep, Next};
-use mailstore::Message;
+use mailstore::{Message, UidSet};
 use proto_imap::Access;
 use proto_imap::server::{FetchWriter, Reply};
 use proto_imap::types::{FetchCommand, FetchModifier};
 use proto_imap::types::{FetchItem, IString, LazyValue, NumberKind, PlainCode};
 use proto_mail::Error;
 
-use super::command_state::{FetchInProgress, FetchState, MessageWriter};
+use super::command_state::{FetchEnd, FetchInProgress, FetchState, MessageWriter};
 use super::fetch_items::{FetchRequest, Item, RejectedFetch};
 use super::fetch_producer::{BecameSeen, FetchProducer, Piece, SectionContent};
 use super::translate;
 use super::{
-    InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_bad, reply_limit, reply_no,
-    reply_store_error, reply_unresolved,
+    Continuation, InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_bad, reply_limit,
+    reply_no, reply_store_error, reply_unresolved,
 };
 
 /// Once this many bytes of output are pending, nothing more is written until the client reads.
@@ -79,8 +79,38 @@ impl Session {
         }
         let request = Arc::new(request);
         let producer = FetchProducer::new(mailbox, &uids, Arc::clone(&request), changed_since, keywords);
+        self.begin_fetch(FetchEnd::Reply(reply), request, producer, turn)
+    }
+
+    /// Returns what the client has asked for of new messages (RFC 5465 §5.2), then calls `then`.
+    pub(super) fn fetch_new(
+        &mut self,
+        uids: UidSet,
+        request: &FetchRequest,
+        then: Continuation,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let Some(selected) = &self.selected else { return then(self, turn) };
+        let mut request = request.clone();
+        if self.condstore && request.items.contains(&Item::Flags) {
+            request.add(Item::ModSeq);
+        }
+        let request = Arc::new(request);
+        let (mailbox, keywords) = (selected.mailbox, selected.keywords);
+        let producer = FetchProducer::new(mailbox, &uids, Arc::clone(&request), None, keywords);
+        let before = std::mem::replace(&mut self.in_progress, InProgress::None);
+        self.begin_fetch(FetchEnd::Continue(before, then), request, producer, turn)
+    }
+
+    fn begin_fetch(
+        &mut self,
+        end: FetchEnd,
+        request: Arc<FetchRequest>,
+        producer: FetchProducer,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
         self.in_progress = InProgress::Fetch(Box::new(FetchInProgress {
-            reply,
+            end,
             request,
             producer: Some(Box::new(producer)),
             pieces: VecDeque::new(),
@@ -162,7 +192,14 @@ impl Session {
             selected.watch.mark_changed();
         }
         match std::mem::replace(&mut self.in_progress, InProgress::None) {
-            InProgress::Fetch(fetch) => reply_store_error(fetch.reply, error, turn),
+            InProgress::Fetch(fetch) => match fetch.end {
+                FetchEnd::Reply(reply) => reply_store_error(reply, error, turn),
+                FetchEnd::Continue(before, then) => {
+                    tracing::info!(session = self.number, %error, "cannot read new messages");
+                    self.in_progress = before;
+                    then(self, turn)
+                }
+            },
             _ => Next::Close,
         }
     }
@@ -171,13 +208,19 @@ impl Session {
         let InProgress::Fetch(fetch) = std::mem::replace(&mut self.in_progress, InProgress::None) else {
             return Next::Close;
         };
-        let failed = fetch.producer.as_ref().and_then(|producer| producer.failed);
-        match failed {
-            Some(code) => reply_no(fetch.reply, code, "some messages could not be read", turn),
-            _ if fetch.undecodable => {
-                reply_no(fetch.reply, PlainCode::UnknownCte, "a part could not be decoded", turn)
+        let FetchInProgress { end, producer, undecodable, .. } = *fetch;
+        let reply = match end {
+            FetchEnd::Reply(reply) => reply,
+            FetchEnd::Continue(before, then) => {
+                self.in_progress = before;
+                return then(self, turn);
             }
-            None => self.finish_with_updates(fetch.reply, "fetch completed", turn),
+        };
+        let failed = producer.as_ref().and_then(|producer| producer.failed);
+        match failed {
+            Some(code) => reply_no(reply, code, "some messages could not be read", turn),
+            _ if undecodable => reply_no(reply, PlainCode::UnknownCte, "a part could not be decoded", turn),
+            None => self.finish_with_updates(reply, "fetch completed", turn),
         }
     }
 }

@@ -238,7 +238,7 @@ fn is_below(name: &str, level: &str) -> bool {
     name.strip_prefix(level).is_some_and(|rest| rest.starts_with(DELIMITER))
 }
 
-fn attributes(
+pub(super) fn attributes(
     mailbox: Option<&Mailbox>,
     subscribed: bool,
     query: &ListQuery,

@@ -89,6 +89,7 @@ impl Session {
             Access::ReadOnly => PlainCode::ReadOnly,
             Access::ReadWrite => PlainCode::ReadWrite,
         };
+        self.watch_selected();
         reply_ok_with_code(reply, ResponseCode::Plain(code), "select completed", turn)
     }
 

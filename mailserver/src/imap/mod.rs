@@ -14,9 +14,11 @@
 //! | [`metadata`] | GETMETADATA, SETMETADATA |
 //! | [`append`], [`complete_messages`], [`catenate`] | APPEND and REPLACE: messages, those that wait for others, parts |
 //! | [`message_url`] | the messages and parts that URLs name |
+//! | [`notify`], [`notify_settings`] | NOTIFY: changes of other mailboxes, and of the selected one between commands |
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
 //! | [`replies`] | responses that many commands share |
+//! | [`config`] | the capabilities that the server offers |
 //! | [`command_state`] | the state of commands in progress |
 //! | [`test_controls`] | injected faults, and the behaviour of imitated servers |
 //! | [`translate`] | conversion between the store's types and the protocol's |
@@ -28,6 +30,7 @@ mod append;
 mod catenate;
 mod command_state;
 mod complete_messages;
+mod config;
 mod copy_move;
 mod expunge;
 mod fetch;
@@ -41,6 +44,8 @@ mod mailbox;
 mod message_url;
 mod metadata;
 mod multi_search;
+mod notify;
+mod notify_settings;
 mod previews;
 mod quota;
 mod replies;
@@ -65,13 +70,13 @@ use io_common::{
     CloseReason, Context, Error, Handler, ImapServer, JobHandle, JobStep, MachineMut, Next, Slice,
 };
 use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, Store, UidSet};
+use proto_imap::Access;
 use proto_imap::mailbox_view::{MailboxView, ResolveError};
 use proto_imap::server::{CompressRequest, Event, Reply, Server};
 use proto_imap::types::{
     Command, Condition, NumberKind, NumberRange, PartialRange, PlainCode, ResponseCode, SequenceSet,
     StatusResponse, Text, Untagged,
 };
-use proto_imap::{Access, Config};
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer};
 
 use self::append::{AppendInProgress, MessageArguments};
@@ -81,15 +86,17 @@ use self::command_state::{
 };
 use self::search_contexts::{ContextChanges, Contexts};
 use self::search_response::{SearchInProgress, ThreadInProgress};
+use super::account_notifier::acting_for;
 use super::change_notifier::Watch;
 use super::compressed_sessions::CompressedSession;
 use super::failed_logins::LoginAttempt;
-use super::login::{self, LoginSession};
+use super::login::LoginSession;
 use super::login_queue::LoginAnswer;
 use super::pending_result::{self, PendingResult};
 use super::server_context::ServerContext;
-use super::settings::Settings;
+pub(super) use config::config;
 use metadata::MetadataInProgress;
+use notify::{AccountReports, NotifyInProgress};
 use replies::{
     decode_name, encoding, identify, identity, next_or_close, no_status, ok_status, reply_bad,
     reply_invalid_name, reply_limit, reply_no, reply_no_with_code, reply_ok, reply_ok_with_code,
@@ -126,6 +133,8 @@ pub(super) struct Session {
     compressed: Option<CompressedSession>,
     /// Only if the server injects faults or imitates another one.
     controls: Option<Box<TestControls>>,
+    /// What is reported of the account, once the client has asked for it.
+    account_reports: Option<Box<AccountReports>>,
 }
 
 /// A command that takes more than one step.
@@ -140,6 +149,9 @@ enum InProgress {
     Search(Box<SearchInProgress>),
     Metadata(Box<MetadataInProgress>),
     Thread(Box<ThreadInProgress>),
+    NotifyStatus(Box<NotifyInProgress>),
+    /// Changes are being reported between commands.
+    Notifying,
 }
 
 /// What to do once all changes are written.
@@ -190,68 +202,6 @@ impl Selected {
     }
 }
 
-/// Returns the configuration of the state machine.
-pub(super) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config> {
-    let limits = &settings.limits;
-    let extensions = [
-        "BINARY",
-        "CATENATE",
-        "CHILDREN",
-        "CONDSTORE",
-        "CONTEXT=SEARCH",
-        "CONTEXT=SORT",
-        "CREATE-SPECIAL-USE",
-        "ESEARCH",
-        "ESORT",
-        "ID",
-        "LIST-EXTENDED",
-        "LIST-METADATA",
-        "LIST-STATUS",
-        "METADATA",
-        "METADATA-SERVER",
-        "MOVE",
-        "MULTIAPPEND",
-        "MULTISEARCH",
-        "NAMESPACE",
-        "OBJECTID",
-        "PARTIAL",
-        "PREVIEW",
-        "QUOTA",
-        "QUOTA=RES-MAILBOX",
-        "QUOTA=RES-MESSAGE",
-        "QUOTA=RES-STORAGE",
-        "REPLACE",
-        "SAVEDATE",
-        "SEARCHRES",
-        "SORT",
-        "SORT=DISPLAY",
-        "SPECIAL-USE",
-        "STATUS=SIZE",
-        "THREAD=ORDEREDSUBJECT",
-        "THREAD=REFERENCES",
-        "THREAD=REFS",
-        "UIDPLUS",
-        "UNAUTHENTICATE",
-        "UNSELECT",
-        "UTF8=ACCEPT",
-        "WITHIN",
-    ];
-    // RFC 7889 §4: a number of 32 bits.
-    let append_limit = format!("APPENDLIMIT={}", limits.message.min(u32::MAX.into()));
-    let compress = (settings.compressed_sessions > 0).then_some("COMPRESS=DEFLATE");
-    let extensions = extensions.into_iter().chain(compress).map(str::to_owned).chain([append_limit]);
-    // An imitated server offers what both have.
-    let has = |name: &str| context.dialect.is_none_or(|dialect| dialect.has_capability(name));
-    Arc::new(
-        Config::default()
-            .limits(limits.clone())
-            .offered_mechanisms(login::mechanisms(context))
-            .server_name(format!("{} Mailwire", context.name))
-            .extensions(extensions.filter(|name| has(name)))
-            .enableable(["IMAP4rev2", "CONDSTORE", "UTF8=ACCEPT"].into_iter().filter(|name| has(name))),
-    )
-}
-
 impl Session {
     pub(super) fn new(context: Arc<ServerContext>) -> Self {
         let number = context.number();
@@ -267,6 +217,7 @@ impl Session {
             condstore: false,
             attempt: None,
             compressed: None,
+            account_reports: None,
         }
     }
 
@@ -278,8 +229,12 @@ impl Session {
         then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
     ) -> Next {
         let store = Arc::clone(&self.context.store);
+        let number = self.number;
         let group = pending_result::group(self.account, turn.cx);
-        let later = self.context.workers.run(group, turn.cx.session_handle(), move || job(&*store));
+        let later = self
+            .context
+            .workers
+            .run(group, turn.cx.session_handle(), move || acting_for(number, || job(&*store)));
         self.wait_for(later, then, turn)
     }
 
@@ -294,7 +249,8 @@ impl Session {
     ) -> Next {
         let store = Arc::clone(&self.context.store);
         let group = pending_result::group(self.account, turn.cx);
-        let job = move |slice: &Slice| job(&*store, slice);
+        let number = self.number;
+        let job = move |slice: &Slice| acting_for(number, || job(&*store, slice));
         let later = self.context.workers.run_in_slices(group, turn.cx.session_handle(), job);
         self.wait_for(later, then, turn)
     }
@@ -318,7 +274,7 @@ impl Session {
                 turn,
             ),
             // One change wakes all idle sessions, perhaps more than the queue can hold: they retry a little later.
-            Err(_) if matches!(self.in_progress, InProgress::Idle(_)) => {
+            Err(_) if matches!(self.in_progress, InProgress::Idle(_) | InProgress::Notifying) => {
                 then(self, Err(mailstore::Error::Busy), turn)
             }
             Err(_) => {
@@ -329,6 +285,7 @@ impl Session {
     }
 
     fn command(&mut self, reply: Reply, command: Command<'_>, turn: &mut Turn<'_, '_>) -> Next {
+        self.begin_command(turn);
         // These commands need no authentication (RFC 9051 §6.1, RFC 2971).
         match command {
             Command::Noop => return self.finish_with_updates(reply, "completed", turn),
@@ -356,6 +313,7 @@ impl Session {
             Command::Subscribe(name) => self.subscribe(account, reply, name, Subscription::Add, turn),
             Command::Unsubscribe(name) => self.subscribe(account, reply, name, Subscription::Remove, turn),
             Command::Status(arguments) => self.status(account, reply, arguments, turn),
+            Command::Notify(arguments) => self.notify(account, reply, &arguments, turn),
             Command::GetQuota(root) => self.get_quota(account, reply, root, turn),
             Command::GetQuotaRoot(name) => self.get_quota_root(account, reply, name, turn),
             Command::GetMetadata(arguments) => self.get_metadata(account, reply, arguments, turn),
@@ -397,6 +355,7 @@ impl Session {
     fn unauthenticate(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         (self.account, self.selected, self.condstore) = (None, None, false);
         tracing::info!(session = self.number, "imap logout without a disconnect");
+        self.account_reports = None;
         reply_ok(reply, "unauthenticated", turn)
     }
 
@@ -436,6 +395,24 @@ impl Session {
         refusals.bad >= errors || refusals.in_a_row >= errors.saturating_mul(REFUSED_IN_A_ROW)
     }
 
+    /// Continues after a wake-up: a result is available, or something has changed.
+    fn continue_woken(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        if let Some(next) = self.continue_held(turn) {
+            return next;
+        }
+        if let Some(pending) = &mut self.pending {
+            let Some(then) = pending.poll() else { return self.next_while_waiting() };
+            self.pending = None;
+            return then(self, turn);
+        }
+        match &mut self.in_progress {
+            InProgress::Append(_) => self.append_woken(turn),
+            InProgress::Idle(_) => self.update_idle(turn),
+            InProgress::None if self.updates.is_none() => self.notify_between_commands(turn),
+            _ => self.next_while_waiting(),
+        }
+    }
+
     /// Returns what the driver should do while the session is waiting.
     fn next_while_waiting(&self) -> Next {
         if self.updates.is_some() {
@@ -450,7 +427,9 @@ impl Session {
             | InProgress::List(_)
             | InProgress::Search(_)
             | InProgress::Metadata(_)
-            | InProgress::Thread(_) => Next::More,
+            | InProgress::Thread(_)
+            | InProgress::NotifyStatus(_) => Next::More,
+            InProgress::Notifying => Next::Pause,
             InProgress::None | InProgress::Idle(_) => Next::Continue,
         }
     }
@@ -556,26 +535,9 @@ impl Handler<ImapServer> for Session {
     ) -> Next {
         let MachineMut::Secure(machine) = machine else { return Next::Continue };
         let turn = &mut Turn { machine, tx, cx };
-        if let Some(next) = self.continue_held(turn) {
-            return next;
-        }
-        if let Some(pending) = &mut self.pending {
-            let Some(then) = pending.poll() else { return self.next_while_waiting() };
-            self.pending = None;
-            return then(self, turn);
-        }
-        match &mut self.in_progress {
-            InProgress::Append(_) => self.append_woken(turn),
-            InProgress::Idle(_) => self.update_idle(turn),
-            InProgress::None
-            | InProgress::Fetch(_)
-            | InProgress::Store(_)
-            | InProgress::CopyUid(_)
-            | InProgress::List(_)
-            | InProgress::Search(_)
-            | InProgress::Metadata(_)
-            | InProgress::Thread(_) => self.next_while_waiting(),
-        }
+        let next = self.continue_woken(turn);
+        self.schedule_notifications(turn);
+        next
     }
 
     fn drained(
@@ -597,6 +559,7 @@ impl Handler<ImapServer> for Session {
             InProgress::Search(_) => self.write_search(turn),
             InProgress::Metadata(_) => self.continue_metadata(turn),
             InProgress::Thread(_) => self.write_threads(turn),
+            InProgress::NotifyStatus(_) => self.continue_notify(turn),
             _ => self.next_while_waiting(),
         }
     }

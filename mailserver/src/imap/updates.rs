@@ -71,6 +71,29 @@ impl Session {
         turn: &mut Turn<'_, '_>,
         then: impl FnOnce(&mut Self, &mut Turn<'_, '_>) -> Next + Send + 'static,
     ) -> Next {
+        if self.has_account_events() {
+            return self
+                .report_account_then(turn, move |session, turn| session.send_selected_then(turn, then));
+        }
+        self.send_selected_then(turn, then)
+    }
+
+    /// Reports changes of the selected mailbox that the client wants, then calls `then`.
+    fn send_selected_then(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        then: impl FnOnce(&mut Self, &mut Turn<'_, '_>) -> Next + Send + 'static,
+    ) -> Next {
+        if self.reports_selected() { self.send_all_updates_then(turn, then) } else { then(self, turn) }
+    }
+
+    /// Reports changes of the selected mailbox even if the client has asked for none, then calls `then`. For messages that
+    /// the client itself has removed, and for NOTIFY.
+    pub(super) fn send_all_updates_then(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        then: impl FnOnce(&mut Self, &mut Turn<'_, '_>) -> Next + Send + 'static,
+    ) -> Next {
         match &self.selected {
             Some(selected) if selected.watch.take_changed() => self.read_changes(Box::new(then), turn),
             _ => then(self, turn),
@@ -97,6 +120,7 @@ impl Session {
         then: Continuation,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
+        let wants_flags = self.selected_events().is_none_or(|events| events.flags);
         let Some(selected) = &mut self.selected else { return then(self, turn) };
         let mut deleted = false;
         let found = match found {
@@ -114,9 +138,11 @@ impl Session {
         };
         if turn.machine.expunges() == Expunges::HeldBack && (deleted || !found.changes.vanished.is_empty()) {
             selected.watch.mark_changed();
+            self.hold_notifications_back();
             return then(self, turn);
         }
         selected.cursor = found.changes.cursor;
+        let changed = if wants_flags { 0 } else { found.changes.changed.len() };
         if deleted {
             selected.contexts = None;
         }
@@ -126,7 +152,7 @@ impl Session {
                 keywords: found.keywords,
                 changes: found.changes,
                 vanished: 0,
-                changed: 0,
+                changed,
                 new_reported: false,
                 recent_from: found.recent_from,
                 deleted,
@@ -157,15 +183,25 @@ impl Session {
         let (Some(updates), Some(selected)) = (self.updates.take(), &mut self.selected) else {
             return Next::Close;
         };
-        if updates.changes.more {
-            return self.read_changes(updates.then, turn);
-        }
         let Selected { view, watch, .. } = &mut **selected;
-        view.share(|uids| watch.share(uids));
-        (updates.then)(self, turn)
+        if !updates.changes.more {
+            view.share(|uids| watch.share(uids));
+        }
+        let PendingUpdates { changes, then, .. } = *updates;
+        let then: Continuation = match changes.more {
+            true => Box::new(move |session, turn| session.read_changes(then, turn)),
+            false => then,
+        };
+        match self.new_message_attributes() {
+            Some(request) if !changes.new.is_empty() => {
+                self.fetch_new(changes.new.iter().copied().collect(), &request, then, turn)
+            }
+            _ => then(self, turn),
+        }
     }
 
     pub(super) fn begin_idle(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        self.begin_command(turn);
         self.in_progress = InProgress::Idle(Box::new(IdleInProgress { reply, done: false, next: None }));
         if let Some(selected) = &self.selected {
             selected.watch.begin_idle();
@@ -179,17 +215,17 @@ impl Session {
         if self.pending.is_some() || self.updates.is_some() {
             return self.next_while_waiting();
         }
+        let has_changed = self.selected.as_ref().is_some_and(|selected| selected.watch.has_changed());
+        let has_updates = self.has_account_events() || has_changed && self.reports_selected();
         let InProgress::Idle(idling) = &mut self.in_progress else { return Next::Continue };
         if idling.done {
-            if let Some(selected) = &self.selected {
-                selected.watch.end_idle();
-            }
+            self.watch_selected();
             return match std::mem::replace(&mut self.in_progress, InProgress::None) {
                 InProgress::Idle(idling) => self.finish_with_updates(idling.reply, "idle completed", turn),
                 _ => Next::Close,
             };
         }
-        if !self.selected.as_ref().is_some_and(|selected| selected.watch.has_changed()) {
+        if !has_updates {
             return Next::Continue;
         }
         let now = turn.cx.now();

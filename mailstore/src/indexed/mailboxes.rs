@@ -7,7 +7,9 @@ use super::{messages, metadata};
 use crate::error::{Error, Result};
 use crate::mailbox_name::canonical;
 use crate::quota::check;
-use crate::types::{ContentId, Mailbox, MailboxId, NameSelection, Quota, SpecialUse, Subscription, UidSet};
+use crate::types::{
+    AccountChange, ContentId, Mailbox, MailboxId, NameSelection, Quota, SpecialUse, Subscription, UidSet,
+};
 use std::ops::{Bound, Range};
 use std::time::SystemTime;
 
@@ -106,6 +108,7 @@ pub(super) fn rename(tx: &mut Transaction<'_>, quota: &Quota, from: &str, to: &s
         let new = canonical(&format!("{to}/{}", name.get(below.len()..).unwrap_or_default()))?;
         tx.rename_mailbox(id, new)?;
     }
+    tx.note(AccountChange::Renamed { from: mailbox.name, to });
     Ok(())
 }
 

@@ -235,6 +235,10 @@ impl<S: Storage> Store for IndexedStore<S> {
         self.read(account, |state| mailboxes::find(state, name))?
     }
 
+    fn mailbox_by_id(&self, account: AccountId, mailbox: MailboxId) -> Result<Mailbox> {
+        self.read(account, |state| state.describe(mailbox).ok_or(Error::NotFound("mailbox")))?
+    }
+
     fn create_mailbox(
         &self,
         account: AccountId,

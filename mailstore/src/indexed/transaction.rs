@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::metadata::Annotated;
 use crate::types::{AccountChange, AccountId, ContentId, MailboxId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The changes of one call in one account.
@@ -154,7 +154,6 @@ impl<'s> Transaction<'s> {
         let old = mailbox.header.name.clone();
         rename(self.state, id, name);
         let header = self.state.mailboxes.get(&id).ok_or(Error::NotFound("mailbox"))?.header.clone();
-        self.note(AccountChange::Renamed { from: old.clone(), to: header.name.clone() });
         self.push(StorageChange::MailboxSet(self.account(), header), Opposite::RenameMailbox(id, old));
         Ok(())
     }
@@ -197,9 +196,22 @@ impl<'s> Transaction<'s> {
     /// Returns what subscribers are told of the account.
     fn take_notes(&mut self) -> Vec<(AccountId, AccountChange)> {
         let account = self.account();
-        let changed = changed_mailboxes(&self.changes).into_iter().filter(|(_, modseq)| *modseq > 0);
-        let messages = changed.map(|(mailbox, _)| AccountChange::Messages(mailbox));
-        std::mem::take(&mut self.notes).into_iter().chain(messages).map(|note| (account, note)).collect()
+        let (mut messages, mut flags) = (BTreeSet::new(), BTreeSet::new());
+        for change in &self.changes {
+            match change {
+                StorageChange::MessageAdded(mailbox, _) | StorageChange::MessageRemoved(mailbox, ..) => {
+                    messages.insert(*mailbox);
+                }
+                StorageChange::FlagsSet(mailbox, ..) => {
+                    flags.insert(*mailbox);
+                }
+                _ => {}
+            }
+        }
+        let notes = std::mem::take(&mut self.notes).into_iter();
+        let messages = messages.into_iter().map(AccountChange::Messages);
+        let flags = flags.into_iter().map(AccountChange::Flags);
+        notes.chain(messages).chain(flags).map(|note| (account, note)).collect()
     }
 
     /// Records the account itself. The caller adds it to the directory after the commit.

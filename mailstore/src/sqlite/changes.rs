@@ -86,7 +86,7 @@ pub(super) fn store_flags(
     }
     if !stored.changed.is_empty() {
         stored.modseq = Some(row.modseq);
-        row.save(tx, after_commit)?;
+        row.save_flags(tx, after_commit)?;
     }
     Ok(stored)
 }

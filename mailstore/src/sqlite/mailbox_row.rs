@@ -48,12 +48,22 @@ impl MailboxRow {
         Ok(uid)
     }
 
-    /// Writes the counters back and notifies subscribers after the commit.
+    /// Writes the counters back and notifies subscribers after the commit, because messages were added or removed.
     pub(super) fn save(&self, tx: &Connection, after_commit: &mut AfterCommit) -> Result<()> {
+        after_commit.note(self.account, AccountChange::Messages(self.id));
+        self.save_counters(tx, after_commit)
+    }
+
+    /// The same, because flags have changed.
+    pub(super) fn save_flags(&self, tx: &Connection, after_commit: &mut AfterCommit) -> Result<()> {
+        after_commit.note(self.account, AccountChange::Flags(self.id));
+        self.save_counters(tx, after_commit)
+    }
+
+    fn save_counters(&self, tx: &Connection, after_commit: &mut AfterCommit) -> Result<()> {
         tx.prepare_cached("UPDATE mailboxes SET uid_next = ?2, highest_modseq = ?3 WHERE id = ?1")?
             .execute((self.id.0, self.uid_next, self.modseq))?;
         after_commit.changed.insert(self.id, self.modseq);
-        after_commit.note(self.account, AccountChange::Messages(self.id));
         Ok(())
     }
 }

@@ -47,6 +47,14 @@ pub(super) fn find(tx: &Connection, account: AccountId, name: &str) -> Result<Ma
     lookup(tx, account, &name)?.ok_or(Error::NotFound("mailbox"))
 }
 
+/// Returns a mailbox of this account.
+pub(super) fn find_by_id(tx: &Connection, account: AccountId, mailbox: MailboxId) -> Result<Mailbox> {
+    let text = "SELECT name FROM mailboxes WHERE id = ?1 AND account = ?2 AND name >= char(2)";
+    let name: Option<String> =
+        tx.prepare_cached(text)?.query_row((mailbox.0, account.0), |row| row.get(0)).optional()?;
+    find(tx, account, &name.ok_or(Error::NotFound("mailbox"))?)
+}
+
 pub(super) fn create(
     tx: &Connection,
     after_commit: &mut AfterCommit,
@@ -164,8 +172,7 @@ pub(super) fn rename(
     update.execute((mailbox.id.0, &to))?;
     for (id, name) in children {
         let new = canonical(&format!("{to}/{}", name.get(below.len()..).unwrap_or_default()))?;
-        update.execute((id, &new))?;
-        after_commit.note(account, AccountChange::Renamed { from: name, to: new });
+        update.execute((id, new))?;
     }
     after_commit.note(account, AccountChange::Renamed { from: mailbox.name, to });
     Ok(())

@@ -12,6 +12,7 @@ mod files;
 mod group_commit;
 mod json_record;
 mod keywords;
+mod logins;
 mod mailbox_row;
 mod mailboxes;
 mod messages;

@@ -14,7 +14,6 @@ use super::writer::Writer;
 use super::{
     changes, keywords, mailboxes, messages, metadata, quota, remote, schema, unfetched, unfinished_copies,
 };
-use crate::accounts::Accounts;
 use crate::callback::{
     AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription, KeyMaker,
     Subscribers,
@@ -26,7 +25,7 @@ use crate::limits::WRITE_SLICE;
 use crate::lock::lock;
 use crate::metadata::{Annotated, MetadataChange, MetadataPage};
 use crate::object_id::ObjectIds;
-use crate::passwords::{LoginKeySource, PasswordCost, PasswordRecord, PasswordVerifier, check_account_name};
+use crate::passwords::{LoginKeySource, PasswordCost, PasswordVerifier};
 use crate::store::Store;
 use crate::sync_store::SyncStore;
 use crate::types::*;
@@ -52,8 +51,8 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Mutex<Vec<Connection>>,
     append_queue: AppendQueue,
-    passwords: PasswordVerifier,
-    login_keys: LoginKeySource,
+    pub(super) passwords: PasswordVerifier,
+    pub(super) login_keys: LoginKeySource,
     subscribers: Subscribers,
     quota: Mutex<Quota>,
     email_ids: ObjectIds,
@@ -136,7 +135,7 @@ impl SqliteStore {
     }
 
     /// Runs `work` in a read transaction, which sees a consistent snapshot.
-    fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let idle = lock(&self.readers).pop();
         let mut connection = match idle {
             Some(connection) => connection,
@@ -154,7 +153,10 @@ impl SqliteStore {
 
     /// Runs `work` in a write transaction, commits it, and runs what follows the commit. An error rolls everything
     /// back.
-    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>, &mut AfterCommit) -> Result<T>) -> Result<T> {
+    pub(super) fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>, &mut AfterCommit) -> Result<T>,
+    ) -> Result<T> {
         let mut writer = self.writer.lock();
         let mut after_commit = AfterCommit::default();
         let outcome = transact(&mut writer, &mut after_commit, work)?;
@@ -200,58 +202,6 @@ impl SqliteStore {
     }
 }
 
-impl Accounts for SqliteStore {
-    fn create_account(&self, name: &str, password: &[u8]) -> Result<Account> {
-        check_account_name(name)?;
-        let derived = PasswordRecord::derive(password, &self.login_keys, PasswordCost::Standard)?;
-        self.write(|tx, _| accounts::create(tx, name, &derived))
-    }
-
-    fn accounts(&self) -> Result<Vec<Account>> {
-        self.read(accounts::list)
-    }
-
-    fn account(&self, name: &str) -> Result<Option<Account>> {
-        self.read(|tx| Ok(accounts::find(tx, name)?.map(|stored| stored.account)))
-    }
-
-    fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()> {
-        let derived = PasswordRecord::derive(password, &self.login_keys, PasswordCost::Standard)?;
-        self.write(|tx, _| accounts::replace(tx, account, &derived))
-    }
-
-    fn verify_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>> {
-        let found = self.read(|tx| accounts::find(tx, name))?;
-        let verified = self.passwords.verify(found.as_ref(), password)?;
-        if let (Some(_), Some(stored)) = (verified, found)
-            && self.login_keys.is_some()
-            && !stored.has_keys
-        {
-            let keys = self.login_keys.derive(password, PasswordCost::Standard);
-            // The login succeeds even if the keys can't be stored now.
-            let _ = self.write(|tx, _| accounts::add_keys(tx, &stored, &keys));
-        }
-        Ok(verified)
-    }
-
-    fn verify_cached_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>> {
-        let found = self.read(|tx| accounts::find(tx, name))?;
-        Ok(found.and_then(|stored| self.passwords.recall(&stored, password)))
-    }
-
-    fn login_keys(&self, name: &str, kind: &str) -> Result<Option<String>> {
-        self.read(|tx| accounts::login_keys(tx, name, kind))
-    }
-
-    fn has_login_keys(&self) -> bool {
-        self.login_keys.is_some()
-    }
-
-    fn store_secret(&self) -> Result<Vec<u8>> {
-        self.read(|tx| accounts::store_secret(tx))
-    }
-}
-
 impl Store for SqliteStore {
     fn list(&self, account: AccountId) -> Result<Vec<Mailbox>> {
         self.read(|tx| mailboxes::list(tx, account, "", usize::MAX))
@@ -279,6 +229,10 @@ impl Store for SqliteStore {
 
     fn mailbox(&self, account: AccountId, name: &str) -> Result<Mailbox> {
         self.read(|tx| mailboxes::find(tx, account, name))
+    }
+
+    fn mailbox_by_id(&self, account: AccountId, mailbox: MailboxId) -> Result<Mailbox> {
+        self.read(|tx| mailboxes::find_by_id(tx, account, mailbox))
     }
 
     fn create_mailbox(
