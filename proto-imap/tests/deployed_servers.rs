@@ -7,6 +7,9 @@
     reason = "a test stops where something is wrong"
 )]
 
+mod common;
+
+use common::{client, config, converse};
 use proto_imap::parse::{Context, response};
 use proto_imap::types::Response;
 use serde_json::Value;
@@ -59,6 +62,40 @@ fn strict_and_tolerant_agree() {
             assert_eq!(response(&frame, &Context::strict()), response(&frame, &tolerant), "{}", row["id"]);
             assert_eq!(tolerant.repairs.total(), 0, "{}", row["id"]);
         }
+    }
+}
+
+/// Divides the input into pieces of pseudorandom sizes from 1 to 16.
+fn random_pieces(input: &[u8], seed: u32) -> Vec<&[u8]> {
+    let (mut rest, mut state) = (input, seed);
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let size = (state >> 28) as usize + 1;
+        let (piece, after) = rest.split_at(size.min(rest.len()));
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
+}
+
+/// A client reads each row alike in whatever pieces it arrives, and a row that it can't read costs only itself.
+#[test]
+fn rows_arrive_in_any_pieces_and_cost_only_themselves() {
+    for line in ROWS.lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let frame = unescape(row["bytes"].as_str().unwrap());
+        let greeting = b"* PREAUTH [CAPABILITY IMAP4rev1] hi\r\n";
+        let input = [greeting, &frame[..], b"* ID (\"name\" \"last\")\r\n"].concat();
+        let read = |pieces: Vec<&[u8]>| converse(client(config(), |_, _, _| {}).as_mut(), pieces, false);
+        let whole = read(vec![&input]);
+        let chunks = [1, 2, 3, 7, 16].map(|size| input.chunks(size).collect::<Vec<_>>());
+        for pieces in chunks.into_iter().chain((1..5).map(|seed| random_pieces(&input, seed))) {
+            assert_eq!(read(pieces), whole, "{}", row["id"]);
+        }
+        // A tagged response, a continuation request or BYE ends the session of a client without a command.
+        let is_data = frame.starts_with(b"*") && !frame.starts_with(b"* BYE") && row["id"] != "q056";
+        assert!(!is_data || whole.has("value: Some(\"last\")"), "{}: {whole:?}", row["id"]);
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::grammar::owned::{AnyList, Keeper, Owned, Shower, View};
 use crate::grammar::primitive::{byte, close, nil, open, sp, spaces_before_close, taken};
+use crate::grammar::repair::Repair;
 use crate::grammar::{Attempt, Context, Expected, Parsed, expected};
 use alloc::vec::Vec;
 use core::fmt;
@@ -211,7 +212,7 @@ impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for LazyValue<'i, T> {
     }
 }
 
-/// `"(" [pair *(SP pair)] ")" / nil`. *Tolerant*: spaces at either end.
+/// `"(" [pair *(SP pair)] ")" / nil`. *Tolerant*: spaces at either end; an empty string for no pairs.
 pub(crate) fn pairs<'i, T: Element<'i> + 'i, U>(
     i: &'i [u8],
     cx: &Context,
@@ -220,6 +221,9 @@ pub(crate) fn pairs<'i, T: Element<'i> + 'i, U>(
     let Ok((inner, ())) = open(i, cx) else {
         return match nil(i) {
             Ok((rest, ())) => Ok((rest, LazyList::EMPTY)),
+            Err(_) if i.starts_with(b"\"\"") && cx.repair(Repair::NilForValue) => {
+                Ok((i.get(2..).unwrap_or_default(), LazyList::EMPTY))
+            }
             Err(_) => expected(i, "a list of parameters"),
         };
     };
@@ -247,13 +251,18 @@ pub(crate) fn more<'i>(i: &'i [u8], cx: &Context) -> Result<Option<&'i [u8]>, no
     sp(rest, cx).map(|(rest, ())| Some(rest))
 }
 
-/// `"(" [item *(SP item)] ")"`. *Tolerant*: spaces at either end.
+/// `"(" [item *(SP item)] ")"`. *Tolerant*: spaces at either end; `NIL` for an empty list.
 pub(crate) fn list_of<'i, T: Element<'i> + 'i, U>(
     i: &'i [u8],
     cx: &Context,
     item: impl Fn(&'i [u8], &Context) -> Parsed<'i, U>,
 ) -> Parsed<'i, LazyList<'i, T>> {
-    let (inner, ()) = open(i, cx)?;
+    let (inner, ()) = match open(i, cx) {
+        Err(_) if nil(i).is_ok() && cx.repair(Repair::NilForValue) => {
+            return nil(i).map(|(rest, ())| (rest, LazyList::EMPTY));
+        }
+        opened => opened?,
+    };
     let mut rest = inner;
     if rest.first() != Some(&b')') {
         loop {

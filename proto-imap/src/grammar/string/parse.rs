@@ -8,12 +8,13 @@ use crate::grammar::primitive::{byte, close, lenient_atom, nil};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::{Escapes, IString};
 use crate::grammar::{Context, Parsed, expected};
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 /// `quoted = DQUOTE *QUOTED-CHAR DQUOTE`; bytes above 127 must be UTF-8.
 ///
-/// *Tolerant*: a double quote ends the string only if a space, `)`, `]` or a line end follows it; a backslash that
-/// escapes nothing is an ordinary character; LF, NUL and any bytes above 127 are allowed.
+/// *Tolerant*: a double quote ends the string only if a space, `)`, `]` or a line end follows it; after a quote inside the
+/// string, only if a value or the name of a FETCH item follows the space, or if it is the last quote of the line; a
+/// backslash that escapes nothing is an ordinary character; LF, NUL and any bytes above 127 are allowed.
 #[inline]
 pub(crate) fn quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
     match plain_quoted(i) {
@@ -80,16 +81,20 @@ fn odd_quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
     let [b'"', body @ ..] = i else { return expected(i, "a quoted string") };
     let mut at = 0;
     let mut escapes = Escapes::None;
+    let mut quotes = InnerQuotes::None;
     loop {
         at += plain_ascii(body.get(at..).unwrap_or_default());
         let Some((special, behind)) = body.get(at..).and_then(<[u8]>::split_first) else {
             return expected(i, "a closing quote");
         };
         match *special {
-            b'"' if !cx.is_tolerant() || ends_string(behind) => {
+            b'"' if !cx.is_tolerant() || (ends_string(behind) && quotes.allow_end(behind)) => {
                 return Ok((behind, finish_quoted(i, body.get(..at).unwrap_or_default(), escapes, cx)?));
             }
-            b'"' => cx.repairs.note(Repair::BareQuote),
+            b'"' => {
+                cx.repairs.note(Repair::BareQuote);
+                quotes = InnerQuotes::Some;
+            }
             b'\\' => match behind.split_first() {
                 Some((b'"', end)) if cx.is_salvaging() && ends_string(end) => {
                     cx.repairs.note(Repair::LoneBackslash);
@@ -116,6 +121,47 @@ fn odd_quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
         }
         at += 1;
     }
+}
+
+/// Whether a string has quotes that are not escaped.
+#[derive(Clone, Copy)]
+enum InnerQuotes {
+    None,
+    Some,
+}
+
+impl InnerQuotes {
+    /// Returns whether a quote before `behind` may end the string. A quoted word in the string ends like the string
+    /// itself, so that what follows decides.
+    fn allow_end(self, behind: &[u8]) -> bool {
+        matches!(self, Self::None) || begins_value(behind) || !has_quote(behind)
+    }
+}
+
+/// Returns whether the line has another quote.
+fn has_quote(behind: &[u8]) -> bool {
+    memchr2(b'"', b'\r', behind).is_some_and(|at| behind.get(at) == Some(&b'"'))
+}
+
+/// Returns whether a value, the name of a FETCH item or the end of the list or line follows a string.
+#[cold]
+fn begins_value(behind: &[u8]) -> bool {
+    const ITEMS: [&[u8]; 10] = [
+        b"BINARY",
+        b"BODY",
+        b"EMAILID",
+        b"ENVELOPE",
+        b"FLAGS",
+        b"INTERNALDATE",
+        b"MODSEQ",
+        b"RFC822",
+        b"UID ",
+        b"X-GM-",
+    ];
+    let Some(next) = behind.strip_prefix(b" ") else { return true };
+    nil(next).is_ok()
+        || ITEMS.iter().any(|item| next.starts_with(item))
+        || !matches!(next.first(), Some(first) if !matches!(first, b'"' | b'(' | b')' | b'{' | b'~' | b' ' | b'\r' | b'0'..=b'9'))
 }
 
 #[inline]
@@ -335,6 +381,8 @@ mod tests {
             (STRING, b"\"\xff\")", None, Some("\u{fffd}|)")),
             (STRING, br#""a"b" x"#, Some(r#"a|b" x"#), Some(r#"a"b| x"#)),
             (STRING, br#""a\b" x"#, None, Some(r"a\b| x")),
+            // A quoted word: what follows the quote decides.
+            (STRING, br#""a "b" c" NIL"#, Some(r#"a |b" c" NIL"#), Some(r#"a "b" c| NIL"#)),
             (STRING, b"\"a\nb\" x", None, Some("a\nb| x")),
             (STRING, b"\"a\r\nb\" x", None, None),
             (STRING, b"\"a\0b\" x", None, Some("a\0b| x")),
