@@ -235,3 +235,31 @@ fn sync_fetches_every_message_once() {
     let again = sync(&imap);
     assert_eq!((&again["imported"], &again["known"]), (&0.into(), &5.into()), "{again}");
 }
+
+/// Checks and syncs accounts of servers with known defects, which `serve` imitates.
+#[test]
+fn checks_and_syncs_imitated_servers() {
+    let message = "From: Ann <ann@example.test>, Bob <bob@example.test>\r\nSubject: two parts\r\n\
+        Message-ID: <\"a b\"@example.test>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+        --b\r\n\r\nhello\r\n--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<p>hello</p>\r\n--b--\r\n";
+    for dialect in ["coremail", "exchange", "qq", "yahoo", "yandex"] {
+        let served = RunningServer::start(&["--behave-like", dialect]);
+        let mailbox = format!("{}@localhost", served.user);
+        let (smtps, imaps) = (served.url("smtps"), served.url("imaps"));
+        for _ in 0..2 {
+            served.run(&["send", &smtps, "--from", &mailbox, "--to", &mailbox], message.as_bytes()).expect(0);
+        }
+        served.run(&["check", &imaps], b"").expect(0).shows(&["folders"]);
+        let kept = folder();
+        let into = kept.path().join("store");
+        let arguments = ["sync", &imaps, "--into", into.to_str().unwrap(), "--json"];
+        let first = served.run(&arguments, b"").expect(0).json();
+        assert_eq!(
+            (&first["status"], &first["imported"]),
+            (&"success".into(), &2.into()),
+            "{dialect}: {first}"
+        );
+        let again = served.run(&arguments, b"").expect(0).json();
+        assert_eq!((&again["imported"], &again["known"]), (&0.into(), &2.into()), "{dialect}: {again}");
+    }
+}
