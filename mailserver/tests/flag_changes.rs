@@ -7,6 +7,8 @@ mod metadata;
 #[path = "changes/notify.rs"]
 mod notify;
 mod pipe;
+#[path = "changes/qresync/mod.rs"]
+mod qresync;
 #[path = "changes/quota.rs"]
 mod quota;
 
@@ -39,10 +41,14 @@ fn append(store: &dyn Store, count: usize, size: usize) {
     }
 }
 
-fn login(context: &Arc<ServerContext>) -> Session {
+fn session(context: &Arc<ServerContext>) -> Session {
     let certificate = Authority::generate(&[], 1_800_000_000).unwrap().issue(&[], 1_800_000_000).unwrap();
     let encryption = Encryption::DangerCleartext(certificate.tls().unwrap());
-    let mut session = Session::start(context, ListenerOptions::new(Service::Imap, encryption));
+    Session::start(context, ListenerOptions::new(Service::Imap, encryption))
+}
+
+fn login(context: &Arc<ServerContext>) -> Session {
+    let mut session = session(context);
     session.exchange("a LOGIN ann \"a password\"\r\n", "a OK");
     session
 }
@@ -86,16 +92,11 @@ fn with_stores(test: impl Fn(&Arc<ServerContext>, &Arc<dyn Store>, &mut Session)
 
 /// Runs a test over SQLite and in memory: three messages, and two sessions that opened INBOX with these commands.
 fn with_two_sessions(commands: [&str; 2], test: impl Fn(&mut Session, &mut Session)) {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryStore::new().unwrap().with_password_cost(PasswordCost::Minimal).unwrap();
-    let stores: [Arc<dyn Store>; 2] =
-        [Arc::new(SqliteStore::open(directory.path()).unwrap()), Arc::new(memory)];
-    for store in stores {
-        let context = context(Arc::clone(&store));
-        append(&*store, 3, 10);
-        let [mut one, mut other] = commands.map(|command| select(&context, command));
+    with_stores(|context, store, _| {
+        append(&**store, 3, 10);
+        let [mut one, mut other] = commands.map(|command| select(context, command));
         test(&mut one, &mut other);
-    }
+    });
 }
 
 #[test]

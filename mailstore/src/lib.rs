@@ -66,6 +66,7 @@ mod metadata;
 mod object_id;
 mod passwords;
 mod quota;
+mod removals;
 pub mod scram_keys;
 #[cfg(feature = "sqlite")]
 mod sqlite;

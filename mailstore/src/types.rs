@@ -547,6 +547,15 @@ pub struct Changes {
     pub changed: Vec<MessageFlags>,
 }
 
+/// A page of the messages that were removed from a mailbox after a mod-sequence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removals {
+    /// Their UIDs, in the order of their removal.
+    pub uids: Vec<u32>,
+    /// Where to continue; `None` after the last page.
+    pub next: Option<(u64, u32)>,
+}
+
 /// Notifies of a change of a mailbox; [`changes_since`](crate::Store::changes_since) returns its details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {

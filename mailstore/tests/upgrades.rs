@@ -84,6 +84,24 @@ fn messages_of_version_5_have_no_saved_date() {
 }
 
 #[test]
+fn counts_removals_when_upgrading_from_version_5() {
+    let f = fixture();
+    (0..9).for_each(|_| drop(f.append(&[f.inbox], 30, &[]).unwrap()));
+    let before = f.store.status(f.inbox).unwrap().highest_modseq;
+    let which = Expunge::Exactly([2, 3, 7].into_iter().collect());
+    f.store.expunge(f.inbox, &which, 100).unwrap();
+    let Fixture { directory, store, inbox, .. } = f;
+    drop(store);
+    downgrade_to_5(directory.path());
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let removals = store.removals(inbox, (before, u32::MAX), 100).unwrap().unwrap();
+    assert_eq!(removals.uids, [2, 3, 7]);
+    let database = rusqlite::Connection::open(directory.path().join("mail.db")).unwrap();
+    let counted = database.query_row("SELECT sum(removals) FROM mailboxes", [], |row| row.get::<_, u32>(0));
+    assert_eq!(counted, Ok(3));
+}
+
+#[test]
 fn adds_metadata_when_upgrading_from_version_5() {
     let f = fixture();
     f.append(&[f.inbox], 30, &["\\Deleted"]).unwrap();

@@ -12,6 +12,7 @@ use proto_imap::mailbox_view::UidBitmap;
 use proto_imap::server::Reply;
 use proto_imap::types::{NumberKind, StoreResponse};
 
+use super::Selected;
 use super::fetch_items::FetchRequest;
 use super::fetch_producer::{BecameSeen, FetchProducer, Piece};
 use super::list_query::{ListPosition, ListQuery};
@@ -36,10 +37,32 @@ pub(super) struct FetchInProgress {
 }
 
 impl FetchInProgress {
+    /// Starts a FETCH of these messages.
+    pub(super) fn new(
+        end: FetchEnd,
+        (selected, uids): (&Selected, &UidSet),
+        request: FetchRequest,
+        changed_since: Option<u64>,
+    ) -> Box<Self> {
+        let request = Arc::new(request);
+        let (mailbox, keywords) = (selected.mailbox, selected.keywords);
+        let producer = FetchProducer::new(mailbox, uids, Arc::clone(&request), changed_since, keywords);
+        Box::new(Self {
+            end,
+            request,
+            producer: Some(Box::new(producer)),
+            pieces: VecDeque::new(),
+            complete: false,
+            message: None,
+            state: FetchState::Waiting,
+            undecodable: false,
+        })
+    }
+
     pub(super) const fn next_while_waiting(&self) -> Next {
         match (self.state, &self.end) {
             (FetchState::Full, _) => Next::More,
-            (FetchState::Waiting, FetchEnd::Reply(_)) => Next::Continue,
+            (FetchState::Waiting, FetchEnd::Reply(_) | FetchEnd::Select(_)) => Next::Continue,
             // The client's next command waits.
             (FetchState::Waiting, FetchEnd::Continue(..)) => Next::Pause,
         }
@@ -50,6 +73,8 @@ impl FetchInProgress {
 pub(super) enum FetchEnd {
     /// The tagged response.
     Reply(Reply),
+    /// The tagged response to SELECT or EXAMINE with QRESYNC.
+    Select(Reply),
     /// What was in progress when new messages were reported, and how to continue (NOTIFY).
     Continue(InProgress, Continuation),
 }

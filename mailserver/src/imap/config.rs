@@ -35,6 +35,7 @@ pub(crate) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
         "OBJECTID",
         "PARTIAL",
         "PREVIEW",
+        "QRESYNC",
         "QUOTA",
         "QUOTA=RES-MAILBOX",
         "QUOTA=RES-MESSAGE",
@@ -49,6 +50,7 @@ pub(crate) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
         "THREAD=ORDEREDSUBJECT",
         "THREAD=REFERENCES",
         "THREAD=REFS",
+        "UIDONLY",
         "UIDPLUS",
         "UNAUTHENTICATE",
         "UNSELECT",
@@ -61,7 +63,8 @@ pub(crate) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
     let extensions = extensions.into_iter().chain(compress).map(str::to_owned).chain([append_limit]);
     // An imitated server offers what both have.
     let has = |name: &str| context.dialect.is_none_or(|dialect| dialect.has_capability(name));
-    let enableable = ["IMAP4rev2", "CONDSTORE", "METADATA", "METADATA-SERVER", "UTF8=ACCEPT"];
+    let enableable =
+        ["IMAP4rev2", "CONDSTORE", "METADATA", "METADATA-SERVER", "QRESYNC", "UIDONLY", "UTF8=ACCEPT"];
     Arc::new(
         Config::default()
             .limits(limits.clone())

@@ -285,6 +285,9 @@ impl Session {
 
     fn end_transfer(&mut self, copy_uid: CopyUidInProgress, turn: &mut Turn<'_, '_>) -> Next {
         let CopyUidInProgress { reply, outcome, .. } = copy_uid;
+        if matches!(outcome, TransferOutcome::Moved) {
+            return self.finish_expunging(reply, "move completed", turn);
+        }
         let removes = matches!(outcome, TransferOutcome::Moved | TransferOutcome::Renamed);
         let then = move |_: &mut Self, turn: &mut Turn<'_, '_>| match outcome {
             TransferOutcome::Copied => reply_ok(reply, "copy completed", turn),

@@ -8,7 +8,7 @@ use proto_imap::Access;
 use proto_imap::server::Reply;
 use proto_imap::types::{NumberKind, PlainCode, SequenceSet};
 
-use super::{Session, Turn, reply_bad, reply_no, reply_ok, reply_store_error, reply_unresolved};
+use super::{Session, Turn, reply_bad, reply_no, reply_store_error, reply_unresolved};
 
 impl Session {
     pub(super) fn expunge(
@@ -29,9 +29,7 @@ impl Session {
         let mailbox = selected.mailbox;
         self.expunge_then(mailbox, uids, turn, |session, expunged, turn| match expunged {
             // The removed messages are reported like any other change.
-            Ok(()) => {
-                session.send_all_updates_then(turn, move |_, turn| reply_ok(reply, "expunge completed", turn))
-            }
+            Ok(()) => session.finish_expunging(reply, "expunge completed", turn),
             Err(error) => reply_store_error(reply, &error, turn),
         })
     }

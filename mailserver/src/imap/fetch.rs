@@ -4,7 +4,6 @@
 //! pending that the client must read first. Whatever is fetched, a session holds one batch of pieces and its pending
 //! output.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +16,10 @@ use proto_imap::types::{FetchCommand, FetchModifier};
 use proto_imap::types::{FetchItem, IString, LazyValue, NumberKind, PlainCode};
 use proto_mail::Error;
 
+use super::changed_since::{ChangedFetch, used_uids};
 use super::command_state::{FetchEnd, FetchInProgress, FetchState, MessageWriter};
 use super::fetch_items::{FetchRequest, Item, RejectedFetch};
-use super::fetch_producer::{BecameSeen, FetchProducer, Piece, SectionContent};
+use super::fetch_producer::{BecameSeen, Piece, SectionContent};
 use super::translate;
 use super::{
     Continuation, InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_bad, reply_limit,
@@ -52,11 +52,13 @@ impl Session {
                 return reply_no(reply, PlainCode::Cannot, "unsupported FETCH item", turn);
             }
         };
-        if numbering == NumberKind::Uids {
+        // UIDFETCH responses name the message by its UID anyway.
+        let names_uids = selected.named_by == NumberKind::SequenceNumbers;
+        if numbering == NumberKind::Uids && names_uids {
             request.add(Item::Uid);
         }
         request.sets_seen &= selected.access == Access::ReadWrite;
-        let mut changed_since = None;
+        let (mut changed_since, mut vanished_among) = (None, None);
         for modifier in arguments.modifiers.iter() {
             match modifier {
                 FetchModifier::ChangedSince(modseq) => {
@@ -65,10 +67,12 @@ impl Session {
                 }
                 // The page is taken first, then CHANGEDSINCE selects messages of it (RFC 9394 §3.4).
                 FetchModifier::Partial(page) => uids = selected.page(&uids, page),
+                FetchModifier::Vanished => {
+                    vanished_among = Some(used_uids(arguments.messages, selected.cursor.uid_next));
+                }
                 _ => return reply_bad(reply, "unsupported modifier", turn),
             }
         }
-        let (mailbox, keywords) = (selected.mailbox, selected.keywords);
         if request.items.contains(&Item::ModSeq)
             && let Err(error) = self.enable_condstore(turn)
         {
@@ -77,9 +81,17 @@ impl Session {
         if self.condstore && (request.sets_seen || request.items.contains(&Item::Flags)) {
             request.add(Item::ModSeq);
         }
-        let request = Arc::new(request);
-        let producer = FetchProducer::new(mailbox, &uids, Arc::clone(&request), changed_since, keywords);
-        self.begin_fetch(FetchEnd::Reply(reply), request, producer, turn)
+        // A response that reports `\Seen` (RFC 7162 §3.2.4).
+        if self.condstore && request.sets_seen && names_uids {
+            request.add(Item::Uid);
+        }
+        let end = FetchEnd::Reply(reply);
+        if let Some(since) = changed_since {
+            return self.fetch_changed(ChangedFetch { end, request, uids, since, vanished_among }, turn);
+        }
+        let Some(selected) = &self.selected else { return Next::Close };
+        self.in_progress = InProgress::Fetch(FetchInProgress::new(end, (selected, &uids), request, None));
+        self.write_fetch(turn)
     }
 
     /// Returns what the client has asked for of new messages (RFC 5465 §5.2), then calls `then`.
@@ -95,30 +107,9 @@ impl Session {
         if self.condstore && request.items.contains(&Item::Flags) {
             request.add(Item::ModSeq);
         }
-        let request = Arc::new(request);
-        let (mailbox, keywords) = (selected.mailbox, selected.keywords);
-        let producer = FetchProducer::new(mailbox, &uids, Arc::clone(&request), None, keywords);
         let before = std::mem::replace(&mut self.in_progress, InProgress::None);
-        self.begin_fetch(FetchEnd::Continue(before, then), request, producer, turn)
-    }
-
-    fn begin_fetch(
-        &mut self,
-        end: FetchEnd,
-        request: Arc<FetchRequest>,
-        producer: FetchProducer,
-        turn: &mut Turn<'_, '_>,
-    ) -> Next {
-        self.in_progress = InProgress::Fetch(Box::new(FetchInProgress {
-            end,
-            request,
-            producer: Some(Box::new(producer)),
-            pieces: VecDeque::new(),
-            complete: false,
-            message: None,
-            state: FetchState::Waiting,
-            undecodable: false,
-        }));
+        let end = FetchEnd::Continue(before, then);
+        self.in_progress = InProgress::Fetch(FetchInProgress::new(end, (selected, &uids), request, None));
         self.write_fetch(turn)
     }
 
@@ -192,15 +183,29 @@ impl Session {
             selected.watch.mark_changed();
         }
         match std::mem::replace(&mut self.in_progress, InProgress::None) {
-            InProgress::Fetch(fetch) => match fetch.end {
-                FetchEnd::Reply(reply) => reply_store_error(reply, error, turn),
-                FetchEnd::Continue(before, then) => {
-                    tracing::info!(session = self.number, %error, "cannot read new messages");
-                    self.in_progress = before;
-                    then(self, turn)
-                }
-            },
+            InProgress::Fetch(fetch) => self.reject_fetch(fetch.end, error, turn),
             _ => Next::Close,
+        }
+    }
+
+    /// Answers NO for an error of the store. A SELECT that fails selects no mailbox.
+    pub(super) fn reject_fetch(
+        &mut self,
+        end: FetchEnd,
+        error: &mailstore::Error,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        match end {
+            FetchEnd::Reply(reply) => reply_store_error(reply, error, turn),
+            FetchEnd::Select(reply) => {
+                self.selected = None;
+                reply_store_error(reply, error, turn)
+            }
+            FetchEnd::Continue(before, then) => {
+                tracing::info!(session = self.number, %error, "cannot read new messages");
+                self.in_progress = before;
+                then(self, turn)
+            }
         }
     }
 
@@ -211,6 +216,7 @@ impl Session {
         let FetchInProgress { end, producer, undecodable, .. } = *fetch;
         let reply = match end {
             FetchEnd::Reply(reply) => reply,
+            FetchEnd::Select(reply) => return self.end_select(reply, turn),
             FetchEnd::Continue(before, then) => {
                 self.in_progress = before;
                 return then(self, turn);
@@ -239,7 +245,7 @@ impl FetchInProgress {
         if let Piece::Message(message, became_seen) = piece {
             self.message = MessageWriter::new(message, became_seen, selected);
             let Some(message) = &mut self.message else { return Ok(()) };
-            let writer = turn.machine.fetch(message.sequence, turn.tx)?;
+            let writer = selected.begin_fetch(message.sequence, message.message.uid, turn)?;
             message.write_items(&self.request, arena, writer);
             return Ok(());
         }

@@ -10,19 +10,21 @@ use proto_imap::Access;
 use proto_imap::mailbox_view::{MailboxView, UidBitmap, ViewUpdate};
 use proto_imap::server::Reply;
 use proto_imap::types::{
-    Condition, Flag, IString, LazyList, MailboxName, MailboxStatus, PlainCode, ResponseCode, StatusItem,
-    StatusResponse, Text, Untagged,
+    Condition, Flag, IString, LazyList, MailboxName, MailboxStatus, NumberKind, PlainCode, ResponseCode,
+    StatusItem, StatusResponse, Text, Untagged,
 };
 use proto_imap::types::{
     CreateCommand, RenameCommand, SelectCommand, SelectParameter, StatusAttribute, StatusCommand,
 };
 
+use super::changed_since::KnownState;
 use super::command_state::{Subscription, Transfer};
+use super::fetch_items::Item;
 use super::list_query::list_response;
 use super::metadata::copy_metadata;
 use super::{
-    Selected, Session, Turn, decode_name, next_or_close, reply_bad, reply_invalid_name, reply_no, reply_ok,
-    reply_ok_with_code, reply_store_error,
+    Selected, Session, Turn, decode_name, named_by, next_or_close, reply_bad, reply_invalid_name, reply_no,
+    reply_ok, reply_ok_with_code, reply_store_error,
 };
 use crate::change_notifier::{ChangeNotifier, Watch};
 
@@ -38,10 +40,11 @@ impl Session {
         access: Access,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let mut condstore = false;
+        let (mut condstore, mut known) = (false, None);
         for parameter in arguments.parameters.iter() {
             match parameter {
                 SelectParameter::CondStore => condstore = true,
+                SelectParameter::QResync(state) => known = Some(KnownState::from(state)),
                 _ => return reply_bad(reply, "unsupported parameter", turn),
             }
         }
@@ -72,22 +75,46 @@ impl Session {
                 Err(error) => JobStep::Done(Err(error)),
             },
             move |session, opened, turn| match opened {
-                Ok(opened) => session.finish_select(reply, opened, turn),
+                Ok(opened) => session.finish_select(reply, opened, known, turn),
                 Err(error) => reply_store_error(reply, &error, turn),
             },
         )
     }
 
-    fn finish_select(&mut self, reply: Reply, opened: OpenedMailbox, turn: &mut Turn<'_, '_>) -> Next {
+    fn finish_select(
+        &mut self,
+        reply: Reply,
+        opened: OpenedMailbox,
+        known: Option<KnownState>,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
         let OpenedMailbox { name, mailbox_id, selection, selected, first_unseen } = opened;
         let selected = self.selected.insert(Box::new(selected));
+        selected.view.set_expunge_form(self.expunge_form);
+        selected.named_by = named_by(turn.machine);
         selected.watch.highest_modseq(selection.status.highest_modseq);
         if let Err(error) = write_select_data(selected, &selection, first_unseen, &name, &mailbox_id, turn) {
             return next_or_close(Err(error));
         }
-        let code = match selected.access {
-            Access::ReadOnly => PlainCode::ReadOnly,
-            Access::ReadWrite => PlainCode::ReadWrite,
+        let status = &selection.status;
+        let Some(known) = known.filter(|known| known.uid_validity == status.uid_validity) else {
+            return self.end_select(reply, turn);
+        };
+        let items = match selected.named_by {
+            NumberKind::Uids => vec![Item::Flags, Item::ModSeq],
+            NumberKind::SequenceNumbers => vec![Item::Uid, Item::Flags, Item::ModSeq],
+        };
+        match known.changes(reply, status, &selected.view, items) {
+            Ok(changes) => self.fetch_changed(changes, turn),
+            Err(reply) => self.end_select(reply, turn),
+        }
+    }
+
+    /// Answers OK to SELECT or EXAMINE.
+    pub(super) fn end_select(&self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        let code = match self.selected.as_ref().map(|selected| selected.access) {
+            Some(Access::ReadWrite) => PlainCode::ReadWrite,
+            _ => PlainCode::ReadOnly,
         };
         self.watch_selected();
         reply_ok_with_code(reply, ResponseCode::Plain(code), "select completed", turn)
@@ -401,6 +428,7 @@ impl SelectProgress {
             cursor: selection.cursor(),
             keywords: 0,
             contexts: None,
+            named_by: NumberKind::SequenceNumbers,
         };
         OpenedMailbox { name, mailbox_id, selection, selected, first_unseen }
     }
@@ -430,6 +458,8 @@ fn write_select_data(
         write(Untagged::List(list_response(&[], IString::new(&bytes), &[])))?;
     } else {
         write(Untagged::Recent(selected.view.recent().len()))?;
+        // UNSEEN has a sequence number.
+        let first_unseen = first_unseen.filter(|_| selected.named_by == NumberKind::SequenceNumbers);
         if let Some(first) = first_unseen.and_then(NonZeroU32::new) {
             write(ok_data(ResponseCode::Unseen(Some(first)), "first unseen message"))?;
         }

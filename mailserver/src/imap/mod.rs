@@ -5,6 +5,7 @@
 //! | [`mailbox`] | SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
 //! | [`list`], [`list_query`] | LIST, LSUB, NAMESPACE |
 //! | [`fetch`], [`fetch_items`], [`fetch_producer`], [`section_reader`], [`previews`] | FETCH: a worker produces pieces, the session writes them |
+//! | [`changed_since`] | the changes since a mod-sequence: CHANGEDSINCE, VANISHED, QRESYNC |
 //! | [`store`], [`expunge`], [`copy_move`] | STORE; EXPUNGE; COPY and MOVE |
 //! | [`search_command`], [`search_returns`], [`search_response`] | SEARCH, SORT, THREAD: the commands and their responses |
 //! | [`search`], [`stored_message`], [`sort_collector`], [`thread_collector`] | the search of one mailbox, on a worker |
@@ -28,6 +29,7 @@
 
 mod append;
 mod catenate;
+mod changed_since;
 mod command_state;
 mod complete_messages;
 mod config;
@@ -71,8 +73,8 @@ use io_common::{
 };
 use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, Store, UidSet};
 use proto_imap::Access;
-use proto_imap::mailbox_view::{MailboxView, ResolveError};
-use proto_imap::server::{CompressRequest, Event, Reply, Server};
+use proto_imap::mailbox_view::{ExpungeForm, MailboxView, ResolveError};
+use proto_imap::server::{CompressRequest, Event, FetchWriter, Reply, Server};
 use proto_imap::types::{
     Command, Condition, NumberKind, NumberRange, PartialRange, PlainCode, ResponseCode, SequenceSet,
     StatusResponse, Text, Untagged,
@@ -80,6 +82,7 @@ use proto_imap::types::{
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer};
 
 use self::append::{AppendInProgress, MessageArguments};
+use self::changed_since::VanishedInProgress;
 use self::command_state::{
     CopyUidInProgress, FetchInProgress, IdleInProgress, ListInProgress, StoreInProgress, Subscription,
     Transfer,
@@ -127,6 +130,8 @@ pub(super) struct Session {
     updates: Option<Box<PendingUpdates>>,
     /// Whether the client has enabled mod-sequences (CONDSTORE, RFC 7162 §3.1).
     condstore: bool,
+    /// How the client is told that messages are gone: VANISHED with QRESYNC or UIDONLY.
+    expunge_form: ExpungeForm,
     /// The authentication in progress.
     attempt: Option<LoginAttempt>,
     /// Counts this session as a compressed one.
@@ -152,6 +157,7 @@ enum InProgress {
     NotifyStatus(Box<NotifyInProgress>),
     /// Changes are being reported between commands.
     Notifying,
+    Vanished(Box<VanishedInProgress>),
 }
 
 /// What to do once all changes are written.
@@ -187,6 +193,8 @@ struct Selected {
     keywords: u32,
     /// The search results that are kept up to date, if there are any.
     contexts: Option<Box<Contexts>>,
+    /// How responses name messages: by their UIDs with UIDONLY (RFC 9586).
+    named_by: NumberKind,
 }
 
 impl Selected {
@@ -200,6 +208,29 @@ impl Selected {
         let ranges: Vec<NumberRange> = uids.ranges().iter().cloned().map(NumberRange::from).collect();
         uid_set(self.view.page(&ranges, page))
     }
+
+    /// Starts the response about a message: FETCH, or UIDFETCH if the client has enabled UIDONLY.
+    fn begin_fetch<'t>(
+        &self,
+        sequence: u32,
+        uid: u32,
+        turn: &'t mut Turn<'_, '_>,
+    ) -> Result<FetchWriter<'t>, proto_mail::Error> {
+        match self.named_by {
+            NumberKind::Uids => turn.machine.uid_fetch(uid, turn.tx),
+            NumberKind::SequenceNumbers => turn.machine.fetch(sequence, turn.tx),
+        }
+    }
+
+    /// Returns the mod-sequence up to which the client knows all changes.
+    fn known_modseq(&self) -> u64 {
+        self.cursor.flags.0.min(self.cursor.expunged.0)
+    }
+}
+
+/// Returns how responses name messages.
+fn named_by(machine: &Machine) -> NumberKind {
+    if machine.is_enabled("UIDONLY") { NumberKind::Uids } else { NumberKind::SequenceNumbers }
 }
 
 impl Session {
@@ -215,6 +246,7 @@ impl Session {
             in_progress: InProgress::None,
             updates: None,
             condstore: false,
+            expunge_form: ExpungeForm::default(),
             attempt: None,
             compressed: None,
             account_reports: None,
@@ -386,6 +418,19 @@ impl Session {
         turn.machine.data(&Untagged::Status(status), turn.tx)
     }
 
+    /// Notes which extensions the client has enabled that change how messages are reported.
+    fn note_enabled(&mut self, machine: &Machine) {
+        let by_uid = machine.is_enabled("UIDONLY");
+        self.expunge_form = match by_uid || machine.is_enabled("QRESYNC") {
+            true => ExpungeForm::Vanished,
+            false => ExpungeForm::Expunge,
+        };
+        if let Some(selected) = &mut self.selected {
+            selected.view.set_expunge_form(self.expunge_form);
+            selected.named_by = named_by(machine);
+        }
+    }
+
     /// Returns whether the server has rejected too many commands of this session: as many with BAD as the error limit,
     /// or [`REFUSED_IN_A_ROW`] times as many consecutive ones with NO. A client that looks for mailboxes that do not
     /// exist gets many NO responses, with successful commands in between.
@@ -428,7 +473,8 @@ impl Session {
             | InProgress::Search(_)
             | InProgress::Metadata(_)
             | InProgress::Thread(_)
-            | InProgress::NotifyStatus(_) => Next::More,
+            | InProgress::NotifyStatus(_)
+            | InProgress::Vanished(_) => Next::More,
             InProgress::Notifying => Next::Pause,
             InProgress::None | InProgress::Idle(_) => Next::Continue,
         }
@@ -492,6 +538,9 @@ impl Handler<ImapServer> for Session {
         cx: &mut Context<'_>,
     ) -> Next {
         let turn = &mut Turn { machine, tx, cx };
+        if !matches!(event, Event::AppendChunk(_)) {
+            self.note_enabled(turn.machine);
+        }
         match event {
             Event::Command(..) if self.is_refused_too_often(turn.machine) => {
                 turn.machine.shutdown("too many rejected commands", turn.tx);
@@ -560,6 +609,7 @@ impl Handler<ImapServer> for Session {
             InProgress::Metadata(_) => self.continue_metadata(turn),
             InProgress::Thread(_) => self.write_threads(turn),
             InProgress::NotifyStatus(_) => self.continue_notify(turn),
+            InProgress::Vanished(_) => self.write_vanished(turn),
             _ => self.next_while_waiting(),
         }
     }

@@ -176,11 +176,14 @@ impl Session {
             let Some(message) = progress.page.next() else { break };
             let Some(number) = selected.view.sequence_number(message.uid) else { continue };
             let form = progress.job.form;
-            let mut writer = match turn.machine.fetch(number, turn.tx) {
+            let mut writer = match selected.begin_fetch(number, message.uid, turn) {
                 Ok(writer) => writer,
                 Err(error) => return next_or_close(Err(error)),
             };
-            if form.numbering == NumberKind::Uids {
+            // With mod-sequences, the UID as well (RFC 7162 §3.2.4).
+            if (form.numbering == NumberKind::Uids || form.modseq)
+                && selected.named_by == NumberKind::SequenceNumbers
+            {
                 writer.item(&FetchItem::Uid(message.uid));
             }
             if form.modseq {

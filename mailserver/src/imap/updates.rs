@@ -16,8 +16,9 @@ use bumpalo::Bump;
 use io_common::Next;
 use mailstore::{ChangeCursor, Changes, KeywordsInUse, MailboxId, Store};
 use proto_imap::Access;
+use proto_imap::mailbox_view::ExpungeForm;
 use proto_imap::server::{Expunges, Reply};
-use proto_imap::types::FetchItem;
+use proto_imap::types::{FetchItem, NumberKind, ResponseCode};
 
 use super::command_state::IdleInProgress;
 use super::keywords::new_keywords;
@@ -26,6 +27,7 @@ use super::search_contexts::write_no_update;
 use super::translate::{self, Recency};
 use super::{
     Continuation, InProgress, PendingUpdates, Selected, Session, Turn, mailbox, next_or_close, reply_ok,
+    reply_ok_with_code,
 };
 use crate::change_notifier::ChangeNotifier;
 
@@ -42,6 +44,9 @@ pub(super) fn should_yield(before: usize, now: usize) -> bool {
 
 /// The maximum number of messages in a page of changes.
 const PAGE: usize = 250;
+
+/// The maximum number of ranges in the VANISHED responses of a deleted mailbox.
+const VANISHED_RANGES: usize = 1_000;
 
 /// The minimum time between two reads of changes while idle, so that changes in quick succession are reported
 /// together.
@@ -63,6 +68,22 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         self.send_updates_then(turn, move |_, turn| reply_ok(reply, text, turn))
+    }
+
+    /// Reports changes, then answers OK to a command that has expunged messages. With QRESYNC the response has the highest
+    /// mod-sequence of which the client knows all changes (RFC 7162 §3.2.7, RFC 6851 §4.4).
+    pub(super) fn finish_expunging(
+        &mut self,
+        reply: Reply,
+        text: &'static str,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        self.send_all_updates_then(turn, move |session, turn| match &session.selected {
+            Some(selected) if turn.machine.is_enabled("QRESYNC") => {
+                reply_ok_with_code(reply, ResponseCode::HighestModSeq(selected.known_modseq()), text, turn)
+            }
+            _ => reply_ok(reply, text, turn),
+        })
     }
 
     /// Reports changes, then calls `then`.
@@ -295,9 +316,19 @@ impl PendingUpdates {
         if let Some(removed) = self.contexts.removed.pop_front() {
             return removed.write(selected, turn).map(|()| true);
         }
+        let form = selected.view.expunge_form();
         if self.deleted {
-            let Some(update) = selected.view.expunge_last() else { return Ok(false) };
+            let update = match form {
+                ExpungeForm::Vanished => selected.view.vanish_first(VANISHED_RANGES),
+                ExpungeForm::Expunge => selected.view.expunge_last(),
+            };
+            let Some(update) = update else { return Ok(false) };
             return write_update(&update, turn).map(|()| true);
+        }
+        if form == ExpungeForm::Vanished && self.vanished < self.changes.vanished.len() {
+            self.vanished = self.changes.vanished.len();
+            let update = selected.view.vanish(self.changes.vanished.iter().copied());
+            return update.map_or(Ok(()), |update| write_update(&update, turn)).map(|()| true);
         }
         if let Some(&uid) = self.changes.vanished.get(self.vanished) {
             self.vanished += 1;
@@ -326,8 +357,10 @@ impl PendingUpdates {
         }
         let Some(number) = selected.view.sequence_number(message.uid) else { return Ok(true) };
         let recency = selected.recency(message.uid);
-        let mut writer = turn.machine.fetch(number, turn.tx)?;
-        writer.item(&FetchItem::Uid(message.uid));
+        let mut writer = selected.begin_fetch(number, message.uid, turn)?;
+        if selected.named_by == NumberKind::SequenceNumbers {
+            writer.item(&FetchItem::Uid(message.uid));
+        }
         if condstore {
             writer.item(&FetchItem::ModSeq(message.modseq));
         }

@@ -120,18 +120,23 @@ impl Session {
 
     /// Sends bytes and returns what the server answers, once it is complete.
     pub fn exchange_until(&mut self, bytes: &str, is_complete: impl Fn(&str) -> bool) -> String {
-        self.pipe.to_server.lock().unwrap().extend(bytes.as_bytes());
+        let answer = self.answer(bytes.as_bytes(), |answer| is_complete(&String::from_utf8_lossy(answer)));
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// Like [`exchange_until`](Self::exchange_until), for bytes that need not be text.
+    pub fn answer(&mut self, bytes: &[u8], is_complete: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        self.pipe.to_server.lock().unwrap().extend(bytes);
         self.task.ready(Readiness { readable: true, writable: true, ..Readiness::default() });
         let mut turn = self.turn(WakeReason::default());
         let until = Instant::now() + Duration::from_secs(20);
         loop {
-            let answer = String::from_utf8(self.pipe.from_server.lock().unwrap().clone()).unwrap();
-            if is_complete(&answer) {
-                self.pipe.from_server.lock().unwrap().clear();
-                return answer;
+            if is_complete(&self.pipe.from_server.lock().unwrap()) {
+                return std::mem::take(&mut *self.pipe.from_server.lock().unwrap());
             }
-            let Turn::Waiting(next) = turn else { panic!("the session ended: {answer}") };
-            assert!(Instant::now() < until, "not complete: {answer}");
+            let answer = || String::from_utf8_lossy(&self.pipe.from_server.lock().unwrap()).into_owned();
+            let Turn::Waiting(next) = turn else { panic!("the session ended: {}", answer()) };
+            assert!(Instant::now() < until, "not complete: {}", answer());
             let wait = next.unwrap_or(until).min(until).saturating_duration_since(Instant::now());
             let woken = self.wakes.recv_timeout(wait).is_ok();
             turn = self.turn(WakeReason { woken, timer: !woken, ..WakeReason::default() });

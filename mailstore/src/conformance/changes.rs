@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::fixture::{ALL, Fixture};
+use crate::error::Error;
 use crate::store::Store;
 use crate::types::*;
 use std::sync::{Arc, Mutex};
@@ -15,6 +16,7 @@ pub(super) const CASES: &[Case<dyn Store>] = &[
         needs: &[],
         run: any_old_cursor_leads_to_the_present,
     },
+    Case { name: "removals_are_known_or_the_store_says_so", needs: &[], run: removals_are_known },
     Case {
         name: "notifies_after_the_change_is_visible",
         needs: &[],
@@ -95,6 +97,44 @@ fn pages_of_changes_are_complete(f: &Fixture) {
         assert!(changed.iter().all(|message| message.flags.is_empty()));
         assert!(follow(f, &mut cursor, &mut known, limit).is_empty());
     }
+}
+
+/// Returns the messages that were removed after a mod-sequence, read in pages; `None` if the store does not know them.
+fn removed_since(f: &Fixture, modseq: u64, limit: usize) -> Option<Vec<u32>> {
+    let (mut after, mut removed) = ((modseq, u32::MAX), Vec::new());
+    loop {
+        let page = f.store.removals(f.inbox, after, limit).unwrap()?;
+        assert!(page.uids.len() <= limit);
+        removed.extend(page.uids);
+        let Some(next) = page.next else { return Some(removed) };
+        assert!(next > after, "the pages end");
+        after = next;
+    }
+}
+
+fn removals_are_known(f: &Fixture) {
+    f.append_many(9);
+    let modseq = || f.status(f.inbox).highest_modseq;
+    let before = modseq();
+    f.remove(f.inbox, [7]);
+    let between = modseq();
+    f.remove(f.inbox, [1, 2, 3]);
+    f.set_flags(f.inbox, &UidSet::all(), StoreMode::Add, &["\\Seen"]).unwrap();
+    f.remove(f.inbox, [9]);
+    for limit in [1, 2, ALL] {
+        let Some(removed) = removed_since(f, before, limit) else { return };
+        assert_eq!(removed, [7, 1, 2, 3, 9], "in pages of {limit}");
+        assert_eq!(removed_since(f, between, limit).unwrap(), [1, 2, 3, 9], "in pages of {limit}");
+        assert_eq!(removed_since(f, modseq(), limit).unwrap(), Vec::<u32>::new());
+        assert_eq!(removed_since(f, u64::MAX, limit).unwrap(), Vec::<u32>::new());
+    }
+    let other = f.create("other");
+    assert_eq!(
+        f.store.removals(other, (f.status(other).highest_modseq, u32::MAX), 1).unwrap(),
+        Some(Removals::default())
+    );
+    f.store.delete_mailbox(f.account, "other").unwrap();
+    assert!(matches!(f.store.removals(other, (1, u32::MAX), 1), Err(Error::NotFound(_))));
 }
 
 fn any_old_cursor_leads_to_the_present(f: &Fixture) {

@@ -5,9 +5,9 @@ use super::state::{Entry, MailboxState, State};
 use super::transaction::Transaction;
 use crate::error::Result;
 use crate::flags::Flags;
-use crate::limits::SCAN_LIMIT;
+use crate::removals::{first_absent, report_absent};
 use crate::types::{
-    ChangeCursor, ChangedFlags, Changes, MailboxId, MessageFlags, Quota, StoreMode, Stored, UidSet,
+    ChangeCursor, ChangedFlags, Changes, MailboxId, MessageFlags, Quota, Removals, StoreMode, Stored, UidSet,
 };
 
 /// A STORE.
@@ -97,7 +97,7 @@ pub(super) fn changes_since(
     let highest_modseq = mailbox.header.highest_modseq;
     let mut changes = Changes { cursor: *since, highest_modseq, ..Changes::default() };
     let limit = limit.max(1);
-    add_vanished(mailbox, limit, &mut changes);
+    add_vanished(mailbox, limit, &mut changes)?;
     add_changed(mailbox, since.uid_next, limit, &mut changes);
     let uid_next = mailbox.header.uid_next;
     if changes.cursor.uid_next < uid_next {
@@ -109,39 +109,42 @@ pub(super) fn changes_since(
     Ok(changes)
 }
 
-fn add_vanished(mailbox: &MailboxState, limit: usize, changes: &mut Changes) {
-    let forgotten = mailbox.forgotten;
-    if forgotten > 0 && changes.cursor.expunged < (forgotten, u32::MAX) {
-        // Some removals after the cursor are forgotten. Every UID that no message has is reported instead: a session
-        // ignores those that it does not know. The cursor stays at the forgotten mod-sequence until the last UID.
-        let start = match changes.cursor.expunged {
-            (modseq, uid) if modseq == forgotten => uid.saturating_add(1),
-            _ => 1,
-        };
-        let last = mailbox.header.uid_next.saturating_sub(1);
-        for (examined, uid) in (start..=last).enumerate() {
-            if changes.vanished.len() >= limit || examined >= SCAN_LIMIT {
-                changes.more = true;
-                return;
-            }
-            changes.cursor.expunged = (forgotten, uid);
-            if !mailbox.messages.contains_key(&uid) {
-                changes.vanished.push(uid);
-            }
+fn add_vanished(mailbox: &MailboxState, limit: usize, changes: &mut Changes) -> Result<()> {
+    if let Some(start) = first_absent(changes, mailbox.forgotten) {
+        let existing = mailbox.messages.range(start..).map(|(uid, _)| Ok(*uid));
+        if report_absent(changes, start, (mailbox.forgotten, mailbox.header.uid_next, limit), existing)? {
+            return Ok(());
         }
-        changes.cursor.expunged = (forgotten, u32::MAX);
     }
-    let Some(first) = successor(changes.cursor.expunged) else { return };
+    let Some(first) = successor(changes.cursor.expunged) else { return Ok(()) };
     for &(modseq, uid) in mailbox.removed.range(first..) {
         if changes.vanished.len() >= limit {
             changes.more = true;
-            return;
+            return Ok(());
         }
         changes.cursor.expunged = (modseq, uid);
         changes.vanished.push(uid);
     }
     let known = (mailbox.header.highest_modseq, u32::MAX);
     changes.cursor.expunged = changes.cursor.expunged.max(known);
+    Ok(())
+}
+
+pub(super) fn removals(
+    state: &State,
+    mailbox: MailboxId,
+    after: (u64, u32),
+    limit: usize,
+) -> Result<Option<Removals>> {
+    let mailbox = state.mailbox(mailbox)?;
+    if after.0 < mailbox.forgotten {
+        return Ok(None);
+    }
+    let Some(first) = successor(after) else { return Ok(Some(Removals::default())) };
+    let mut removed = mailbox.removed.range(first..);
+    let page: Vec<(u64, u32)> = removed.by_ref().take(limit.max(1)).copied().collect();
+    let next = page.last().copied().filter(|_| removed.next().is_some());
+    Ok(Some(Removals { uids: page.into_iter().map(|(_, uid)| uid).collect(), next }))
 }
 
 fn add_changed(mailbox: &MailboxState, known_below: u32, limit: usize, changes: &mut Changes) {

@@ -6,13 +6,11 @@ use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::keyword_table::KeywordTable;
 use crate::metadata::{Annotated, cost};
+use crate::removals::INDEXED_REMOVALS;
 use crate::types::{AccountId, ContentId, InternalDate, Mailbox, MailboxId, Status, Usage};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-
-/// The most removed messages of a mailbox that are remembered one by one.
-const REMOVAL_LIMIT: usize = 10_000;
 
 /// What the index holds of one account.
 pub(crate) struct State {
@@ -208,6 +206,8 @@ impl MailboxState {
     pub(crate) fn new(mut header: StoredMailbox) -> Self {
         let kept = header.first_recent_uid;
         header.first_recent_uid = if kept == 0 { header.uid_next } else { kept.min(header.uid_next) };
+        // Removals before the index was made are not known.
+        let forgotten = header.highest_modseq;
         Self {
             header,
             recent: 0,
@@ -218,7 +218,7 @@ impl MailboxState {
             messages: BTreeMap::new(),
             by_modseq: BTreeSet::new(),
             removed: BTreeSet::new(),
-            forgotten: 0,
+            forgotten,
             keywords: KeywordTable::default(),
             last_keywords: None,
         }
@@ -303,7 +303,7 @@ impl MailboxState {
     /// Remembers a removal. Forgets the oldest ones beyond the limit, whole mod-sequences at a time.
     pub(crate) fn note_removal(&mut self, uid: u32, modseq: u64) {
         self.removed.insert((modseq, uid));
-        if self.removed.len() <= REMOVAL_LIMIT {
+        if self.removed.len() <= INDEXED_REMOVALS {
             return;
         }
         if let Some(&(oldest, _)) = self.removed.first() {
@@ -371,11 +371,11 @@ mod tests {
     #[test]
     fn forgets_old_removals_by_mod_sequence() {
         let mut mailbox = MailboxState::new(StoredMailbox::new(MailboxId(1), "x"));
-        let count = u32::try_from(REMOVAL_LIMIT).unwrap();
+        let count = u32::try_from(INDEXED_REMOVALS).unwrap();
         (0..count).for_each(|uid| mailbox.note_removal(uid, u64::from(uid / 100 + 1)));
-        assert_eq!((mailbox.removed.len(), mailbox.forgotten), (REMOVAL_LIMIT, 0));
+        assert_eq!((mailbox.removed.len(), mailbox.forgotten), (INDEXED_REMOVALS, 0));
         mailbox.note_removal(count, u64::from(count / 100 + 1));
-        assert_eq!((mailbox.removed.len(), mailbox.forgotten), (REMOVAL_LIMIT - 99, 1));
+        assert_eq!((mailbox.removed.len(), mailbox.forgotten), (INDEXED_REMOVALS - 99, 1));
         assert_eq!(mailbox.removed.first(), Some(&(2, 100)));
     }
 }

@@ -534,6 +534,10 @@ impl<S: Storage> Store for IndexedStore<S> {
         self.read_mailbox(mailbox, |state| changes::changes_since(state, mailbox, since, limit))
     }
 
+    fn removals(&self, mailbox: MailboxId, after: (u64, u32), limit: usize) -> Result<Option<Removals>> {
+        self.read_mailbox(mailbox, |state| changes::removals(state, mailbox, after, limit))
+    }
+
     fn subscribe_changes(&self, callback: Arc<ChangeCallback>) -> ChangeSubscription {
         self.subscribers.add(callback)
     }

@@ -3,6 +3,7 @@
 use super::after_commit::AfterCommit;
 use super::keywords::Bits;
 use super::mailbox_row::MailboxRow;
+use super::removals;
 use crate::error::Result;
 use crate::flags::Flags;
 use crate::types::{
@@ -126,38 +127,10 @@ pub(super) fn changes_since(
     let mut row = MailboxRow::load(tx, mailbox)?;
     let mut changes = Changes { cursor: *since, highest_modseq: row.modseq, ..Changes::default() };
     let limit = limit.clamp(1, super::messages::ROWS_LIMIT);
-    add_vanished(tx, mailbox, row.modseq, limit, &mut changes)?;
+    removals::add(tx, &row, limit, &mut changes)?;
     add_changed(tx, &mut row, since.uid_next, limit, &mut changes)?;
     add_new(tx, mailbox, row.uid_next, limit, &mut changes)?;
     Ok(changes)
-}
-
-fn add_vanished(
-    tx: &Connection,
-    mailbox: MailboxId,
-    now: u64,
-    limit: usize,
-    changes: &mut Changes,
-) -> Result<()> {
-    let (modseq, uid) = changes.cursor.expunged;
-    if (modseq, uid) == (now, u32::MAX) {
-        return Ok(());
-    }
-    let mut statement = tx.prepare_cached(
-        "SELECT modseq, uid FROM expunged WHERE mailbox = ?1 AND (modseq, uid) > (?2, ?3)
-         ORDER BY modseq, uid LIMIT ?4",
-    )?;
-    let mut rows = statement.query((mailbox.0, modseq, uid, limit))?;
-    while let Some(row) = rows.next()? {
-        changes.cursor.expunged = (row.get(0)?, row.get(1)?);
-        changes.vanished.push(row.get(1)?);
-    }
-    if changes.vanished.len() < limit {
-        changes.cursor.expunged = (now, u32::MAX);
-    } else {
-        changes.more = true;
-    }
-    Ok(())
 }
 
 fn add_changed(

@@ -8,6 +8,7 @@ use super::files::open_body;
 use super::json_record;
 use super::mailbox_row::MailboxRow;
 use super::quota;
+use super::removals;
 use crate::content::Body;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
@@ -314,6 +315,7 @@ pub(super) fn remove(
         removed.push(uid);
     }
     if !removed.is_empty() {
+        removals::note(tx, mailbox, removed.len())?;
         row.save(tx, after_commit)?;
     }
     Ok(removed)

@@ -22,6 +22,7 @@ mod own_uploads;
 mod query_plans;
 mod quota;
 mod remote;
+mod removals;
 mod schema;
 mod store;
 mod unfetched;

@@ -288,6 +288,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     if found < 5 {
         transaction.execute_batch(super::unfinished_copies::TABLE)?;
     }
+    if found < 6 {
+        transaction.execute_batch(super::removals::COLUMNS)?;
+    }
     if found < 8 {
         transaction.execute_batch(METADATA)?;
     }

@@ -12,7 +12,8 @@ use super::mailbox_row::MailboxRow;
 use super::own_uploads::{append_own, seal_own};
 use super::writer::Writer;
 use super::{
-    changes, keywords, mailboxes, messages, metadata, quota, remote, schema, unfetched, unfinished_copies,
+    changes, keywords, mailboxes, messages, metadata, quota, remote, removals, schema, unfetched,
+    unfinished_copies,
 };
 use crate::callback::{
     AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription, KeyMaker,
@@ -482,6 +483,10 @@ impl Store for SqliteStore {
 
     fn changes_since(&self, mailbox: MailboxId, since: &ChangeCursor, limit: usize) -> Result<Changes> {
         self.read(|tx| changes::changes_since(tx, mailbox, since, limit))
+    }
+
+    fn removals(&self, mailbox: MailboxId, after: (u64, u32), limit: usize) -> Result<Option<Removals>> {
+        self.read(|tx| removals::since(tx, mailbox, after, limit))
     }
 
     fn subscribe_changes(&self, callback: Arc<ChangeCallback>) -> ChangeSubscription {

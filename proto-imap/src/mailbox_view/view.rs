@@ -145,6 +145,19 @@ impl MailboxView {
         Some(ViewUpdate::Vanished(gone.ranges().collect()))
     }
 
+    /// Removes the messages in the first ranges of consecutive UIDs, at most `ranges` of them. Returns one VANISHED for all of
+    /// these messages; `None` if there are none left. A server that removes all messages of a client that has enabled QRESYNC,
+    /// because the mailbox was deleted, calls this until it returns `None`.
+    #[must_use = "the client must be told"]
+    pub fn vanish_first(&mut self, ranges: usize) -> Option<ViewUpdate> {
+        let gone: Vec<NumberRange> = self.uids.ranges().take(ranges.max(1)).collect();
+        if gone.is_empty() {
+            return None;
+        }
+        self.remove_all(&gone.iter().copied().collect());
+        Some(ViewUpdate::Vanished(gone))
+    }
+
     pub(super) fn remove_all(&mut self, gone: &UidBitmap) {
         Arc::make_mut(&mut self.uids).subtract(gone);
         self.recent.subtract(gone);
@@ -276,6 +289,11 @@ mod tests {
         let ranges = Vec::from([3.into(), NumberRange::new(9, 10)]);
         assert_eq!(view.vanish([10, 9, 4, 3]), Some(ViewUpdate::Vanished(ranges)));
         assert_eq!(view.vanish([10]), None);
+        assert_eq!(view.append(11..=12), Some(ViewUpdate::Exists(2)));
+        assert_eq!(view.append([20]), Some(ViewUpdate::Exists(3)));
+        assert_eq!(view.vanish_first(1), Some(ViewUpdate::Vanished(Vec::from([NumberRange::new(11, 12)]))));
+        assert_eq!(view.vanish_first(1), Some(ViewUpdate::Vanished(Vec::from([20.into()]))));
+        assert_eq!(view.vanish_first(1), None);
         assert_eq!(view.exists(), 0);
     }
 

@@ -58,13 +58,12 @@ impl Resync {
 
     /// Returns the method with which the mailbox is selected.
     pub(super) fn best_method<C: Channel>(&self, client: &Client<C>) -> ResyncMethod {
-        let offers = |name| client.capabilities().is_some_and(|capabilities| capabilities.has(name));
         let is_known = self.known.uid_validity.is_some()
             && self.known.highest_mod_sequence.is_some_and(is_valid)
             && !self.known.uids.is_empty();
         match is_known {
-            true if offers(QRESYNC) && client.is_enabled(QRESYNC) => ResyncMethod::QResync,
-            true if offers("CONDSTORE") || offers(QRESYNC) => ResyncMethod::CondStore,
+            true if offers(client, QRESYNC) && client.is_enabled(QRESYNC) => ResyncMethod::QResync,
+            true if offers_mod_sequences(client) => ResyncMethod::CondStore,
             _ => ResyncMethod::Full,
         }
     }
@@ -76,21 +75,18 @@ impl Resync {
         tx: &mut SendBuffer,
     ) -> Result<(), ResyncError> {
         self.method = method;
-        let offers = |name| client.capabilities().is_some_and(|capabilities| capabilities.has(name));
         let has_mod_sequences = client.is_enabled(QRESYNC) || client.is_enabled("CONDSTORE");
-        let uids = enclosing_ranges(&self.known.uids);
         let parameter = match (method, self.known.uid_validity, self.known.highest_mod_sequence) {
             (ResyncMethod::QResync, Some(uid_validity), Some(mod_sequence)) => {
                 Some(SelectParameter::QResync(QResync {
                     uid_validity,
                     mod_sequence,
-                    known_uids: Some(SequenceSet::new(&uids)),
+                    // With known UIDs the server would not report new messages (RFC 7162 §3.2.5.1).
+                    known_uids: None,
                     known_pairs: None,
                 }))
             }
-            _ if !has_mod_sequences && (offers("CONDSTORE") || offers(QRESYNC)) => {
-                Some(SelectParameter::CondStore)
-            }
+            _ if !has_mod_sequences && offers_mod_sequences(client) => Some(SelectParameter::CondStore),
             _ => None,
         };
         let mut select = SelectCommand::new(self.mailbox.view());
@@ -180,14 +176,15 @@ impl Resync {
     ) -> Result<(), ResyncError> {
         self.method = ResyncMethod::Full;
         self.seen.clear();
-        let fetch = FetchCommand::new(SequenceSet::ALL, LazyList::new(self.attributes()));
+        let fetch = FetchCommand::new(SequenceSet::ALL, LazyList::new(self.attributes(client)));
         self.step = Step::FetchingAll(client.send(&Command::UidFetch(fetch), tx)?);
         Ok(())
     }
 
     /// Returns what to fetch of messages without CHANGEDSINCE, which implies MODSEQ.
-    fn attributes(&self) -> &'static [FetchAttribute<'static>] {
-        if self.selected.highest_mod_sequence().is_some() { FLAGS_AND_MODSEQ } else { FLAGS }
+    fn attributes<C: Channel>(&self, client: &Client<C>) -> &'static [FetchAttribute<'static>] {
+        let has_mod_sequences = self.selected.highest_mod_sequence().is_some();
+        if has_mod_sequences && offers_mod_sequences(client) { FLAGS_AND_MODSEQ } else { FLAGS }
     }
 
     /// Checks whether the number of messages is that of the server. If so, the vanished messages are known.
@@ -215,9 +212,8 @@ impl Resync {
     }
 
     fn search<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<(), ResyncError> {
-        let offers = |name| client.capabilities().is_some_and(|capabilities| capabilities.has(name));
         let mut search = SearchCommand::new(&[SearchKey::All]);
-        if offers("ESEARCH") || offers("IMAP4rev2") {
+        if offers(client, "ESEARCH") || offers(client, "IMAP4rev2") {
             search.returns = Some(LazyList::new(&[SearchReturnOption::All]));
         }
         self.step = Step::Searching(client.send(&Command::UidSearch(search), tx)?);
@@ -240,7 +236,7 @@ impl Resync {
             return Ok(());
         }
         let uids = enclosing_ranges(&not_shown);
-        let fetch = FetchCommand::new(SequenceSet::new(&uids), LazyList::new(self.attributes()));
+        let fetch = FetchCommand::new(SequenceSet::new(&uids), LazyList::new(self.attributes(client)));
         self.step = Step::FetchingFound(client.send(&Command::UidFetch(fetch), tx)?);
         Ok(())
     }
@@ -267,6 +263,14 @@ impl Resync {
         let (method, is_read_only) = (self.method, self.selected.is_read_only);
         self.events.push_back(ResyncEvent::Done(Box::new(ResyncedMailbox { mailbox, method, is_read_only })));
     }
+}
+
+fn offers<C: Channel>(client: &Client<C>, name: &str) -> bool {
+    client.capabilities().is_some_and(|capabilities| capabilities.has(name))
+}
+
+fn offers_mod_sequences<C: Channel>(client: &Client<C>) -> bool {
+    offers(client, "CONDSTORE") || offers(client, QRESYNC)
 }
 
 /// Returns the ranges of a set, or the range from its first UID to its last if there are too many.

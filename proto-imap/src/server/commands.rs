@@ -3,6 +3,8 @@
 //! The state is checked before the arguments: a command that is not allowed is rejected before its arguments or
 //! literals are parsed. A rejected command is discarded completely and never parsed as other commands.
 
+use alloc::sync::Arc;
+
 use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer, StartTlsRequest};
 
 use super::compression::Compression;
@@ -13,15 +15,18 @@ use super::session::{Found, Session, Turn};
 use crate::append::elements;
 use crate::client::Trust;
 use crate::frame::{self, FrameStep, LineEnd, LiteralHeader, Sync};
-use crate::parse;
+use crate::grammar::Expected;
+use crate::parse::{self, UnparsedCommand};
 use crate::required_capabilities::is_command_offered;
 use crate::state::{Allowed, Effect, State};
-use crate::types::Command;
-use crate::types::CommandName;
+use crate::types::{Command, CommandName, FetchModifier, SelectParameter};
 use crate::uid_only::{names_sequence_numbers, uses_sequence_numbers};
 
 /// The capability of RFC 9586.
 pub(super) const UID_ONLY: &str = "UIDONLY";
+
+/// The capability of RFC 7162 §3.2.
+pub(super) const QRESYNC: &str = "QRESYNC";
 
 const UIDS_ONLY: &str = "the client has enabled UIDONLY: use UIDs";
 
@@ -318,13 +323,15 @@ impl Session {
             Command::Enable(names) => {
                 tx.put(b"* ENABLED");
                 for name in names.iter() {
-                    let known = self.config.enableable.iter().find(|known| name.is(known));
+                    let config = Arc::clone(&self.config);
+                    let known = config.enableable.iter().find(|known| name.is(known));
                     let Some(known) = known else { continue };
                     tx.put(b" ");
                     tx.put(known.as_bytes());
-                    if !self.is_enabled(known) {
-                        self.enabled.extend_from_slice(known.as_bytes());
-                        self.enabled.push(b' ');
+                    self.enable(known);
+                    if known.eq_ignore_ascii_case(QRESYNC) {
+                        // RFC 7162 §3.2.3.
+                        self.enable("CONDSTORE");
                     }
                 }
                 tx.put(b"\r\n");
@@ -351,6 +358,26 @@ impl Session {
         Ok(Found::Silent)
     }
 
+    fn enable(&mut self, capability: &str) {
+        if !self.is_enabled(capability) {
+            self.enabled.extend_from_slice(capability.as_bytes());
+            self.enabled.push(b' ');
+        }
+    }
+
+    /// Returns whether a command has a parameter or modifier that is valid only after `ENABLE QRESYNC` (RFC 7162 §3.2.5,
+    /// §3.2.6).
+    fn needs_qresync(&self, command: &Command<'_>) -> bool {
+        let needs = match command {
+            Command::Select(select) | Command::Examine(select) => {
+                select.parameters.iter().any(|one| matches!(one, SelectParameter::QResync(_)))
+            }
+            Command::UidFetch(fetch) => fetch.modifiers.iter().any(|one| one == FetchModifier::Vanished),
+            _ => false,
+        };
+        needs && !self.is_enabled(QRESYNC)
+    }
+
     /// Parses a command for the application.
     pub(super) fn command<'i>(
         &mut self,
@@ -359,7 +386,14 @@ impl Session {
     ) -> Result<CoreEvent<'i>, Error> {
         self.reader.borrowed = bytes.len();
         self.command_ended();
-        match parse::command(bytes, &self.context) {
+        let parsed = match parse::command(bytes, &self.context) {
+            Ok((tag, command)) if self.needs_qresync(&command) => {
+                let error = Expected { rest: b"", what: "ENABLE QRESYNC before this parameter" };
+                Err(UnparsedCommand::new(bytes, Some(tag), nom::Err::Error(error)))
+            }
+            parsed => parsed,
+        };
+        match parsed {
             Ok((_, command)) => {
                 self.notify.begin(&command);
                 let name = command.name();

@@ -52,23 +52,29 @@ impl core::fmt::Debug for Counters {
     }
 }
 
-/// The number of messages that the client knows of.
+/// What the client knows of the selected mailbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct MessageCounts {
-    /// In the selected mailbox.
+    /// The number of messages in the selected mailbox.
     pub(super) selected: u32,
-    /// In the mailbox that SELECT or EXAMINE is about to select.
+    /// The number of messages in the mailbox that SELECT or EXAMINE is about to select.
     pub(super) selecting: u32,
+    /// Whether the selected mailbox has no mod-sequences (NOMODSEQ, RFC 7162 §3.1.2.2).
+    pub(super) selected_without_modseq: bool,
+    /// The same for the mailbox that is about to be selected.
+    pub(super) selecting_without_modseq: bool,
 }
 
 impl MessageCounts {
     /// Records that SELECT or EXAMINE has begun.
     pub(super) const fn begin_select(&mut self) {
         self.selecting = 0;
+        self.selecting_without_modseq = false;
     }
 
     /// Records that the mailbox was selected.
     pub(super) const fn select(&mut self) {
         self.selected = self.selecting;
+        self.selected_without_modseq = self.selecting_without_modseq;
     }
 }

@@ -5,13 +5,13 @@
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
-use super::commands::UID_ONLY;
+use super::commands::{QRESYNC, UID_ONLY};
 use super::expunges::Expunges;
 use super::session::{Session, Turn};
 use crate::encode;
 use crate::fetch::encode::can_be_written;
 use crate::state::Effect;
-use crate::types::{Condition, EsearchResponse, Response, Untagged, VanishedWhen};
+use crate::types::{Condition, EsearchResponse, PlainCode, Response, ResponseCode, Untagged, VanishedWhen};
 
 impl Session {
     /// Writes untagged data.
@@ -20,6 +20,9 @@ impl Session {
         self.check_data(data)?;
         if let Untagged::Status(status) = data {
             self.notify.sent(status);
+            if self.is_selecting() && status.code == Some(ResponseCode::Plain(PlainCode::NoModSeq)) {
+                self.messages.selecting_without_modseq = true;
+            }
         }
         encode::response(&Response::Untagged(*data), tx);
         Ok(())
@@ -28,9 +31,15 @@ impl Session {
     /// Checks that these data may be sent now, and counts messages.
     fn check_data(&mut self, data: &Untagged<'_>) -> Result<(), Error> {
         let authenticated = self.state.is_authenticated();
-        let uid_only = self.is_enabled(UID_ONLY);
         match data {
-            Untagged::Expunge(_) | Untagged::Fetch(_) if uid_only => return Err(Misuse::WrongState.into()),
+            Untagged::Fetch(_) if self.is_enabled(UID_ONLY) => return Err(Misuse::WrongState.into()),
+            Untagged::Expunge(_) if self.reports_vanished() => return Err(Misuse::WrongState.into()),
+            Untagged::Vanished { when: VanishedWhen::Now, .. } if !self.reports_vanished() => {
+                return Err(Misuse::WrongState.into());
+            }
+            Untagged::Vanished { when: VanishedWhen::Earlier, .. } if !self.is_enabled(QRESYNC) => {
+                return Err(Misuse::WrongState.into());
+            }
             Untagged::UidFetch { uid, items } => {
                 self.check_uid(*uid)?;
                 if !items.iter().any(|item| can_be_written(&item)) {
@@ -86,6 +95,19 @@ impl Session {
         Ok(())
     }
 
+    /// Returns whether messages that are gone are reported with VANISHED instead of EXPUNGE (RFC 7162 §3.2.10, RFC 9586).
+    fn reports_vanished(&self) -> bool {
+        let without_modseq = match self.is_selecting() {
+            true => self.messages.selecting_without_modseq,
+            false => self.messages.selected_without_modseq,
+        };
+        self.is_enabled(UID_ONLY) || self.is_enabled(QRESYNC) && !without_modseq
+    }
+
+    const fn is_selecting(&self) -> bool {
+        matches!(self.turn, Turn::Reply { effect: Effect::Select(_), .. })
+    }
+
     /// Checks an ESEARCH response. One that names its mailbox needs none selected (RFC 7377 §2.1).
     pub(super) const fn check_esearch(&self, found: &EsearchResponse<'_>) -> Result<(), Error> {
         let allowed = match found.mailbox {
@@ -97,7 +119,7 @@ impl Session {
 
     /// Returns the number of messages that the client knows of in the mailbox that is selected, or is being selected.
     const fn messages(&mut self) -> Option<&mut u32> {
-        if matches!(self.turn, Turn::Reply { effect: Effect::Select(_), .. }) {
+        if self.is_selecting() {
             return Some(&mut self.messages.selecting);
         }
         if self.state.is_selected() { Some(&mut self.messages.selected) } else { None }

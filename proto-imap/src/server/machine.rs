@@ -201,9 +201,12 @@ impl<C: Channel> Server<C> {
     /// EXISTS announces the number of messages in the mailbox, first while SELECT or EXAMINE is answered. From then
     /// on the machine counts: EXISTS adds messages, EXPUNGE and VANISHED remove them.
     ///
+    /// Once the client has enabled QRESYNC or UIDONLY, VANISHED takes the place of EXPUNGE (RFC 7162 §3.2.10). With QRESYNC
+    /// alone, a mailbox for which the application has sent NOMODSEQ while it was selected keeps EXPUNGE.
+    ///
     /// # Errors
     /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) for data about messages while no mailbox is selected or
-    /// being selected; for EXPUNGE and VANISHED when no command is in progress, or one that forbids them (FETCH, STORE,
+    /// being selected; for EXPUNGE where VANISHED has to be sent, and the reverse; for VANISHED (EARLIER) without QRESYNC; for EXPUNGE and VANISHED when no command is in progress, or one that forbids them (FETCH, STORE,
     /// SEARCH; RFC 9051 §7.5.1); for data about mailboxes before authentication; and for BYE and PREAUTH.
     /// [`Misuse::InvalidArgument`](proto_mail::Misuse::InvalidArgument) for a sequence number that the mailbox does not
     /// have, a lower EXISTS, and a FETCH response without items.
