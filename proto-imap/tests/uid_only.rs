@@ -171,6 +171,7 @@ impl Session {
 fn the_server_rejects_sequence_numbers_after_enable() {
     for line in NUMBERED {
         let mut session = Session::selected();
+        assert!(session.command("ENABLE QRESYNC").is_err());
         let reply = session.command(line).unwrap();
         session.answer(reply);
         assert_eq!(
@@ -182,7 +183,7 @@ fn the_server_rejects_sequence_numbers_after_enable() {
         assert!(session.server.state().is_selected(), "{line}");
     }
     let mut session = Session::selected();
-    assert!(session.command("ENABLE UIDONLY").is_err());
+    assert!(session.command("ENABLE UIDONLY QRESYNC").is_err());
     for line in UNNUMBERED {
         let reply = session.command(line).unwrap_or_else(|answer| panic!("{line}: {answer}"));
         session.answer(reply);
