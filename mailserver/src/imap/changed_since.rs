@@ -139,7 +139,7 @@ impl ChangesJob {
     }
 
     /// Returns the messages to fetch.
-    fn to_fetch(&mut self) -> UidSet {
+    fn take_uids(&mut self) -> UidSet {
         match self.read > CHANGED_LIMIT {
             true => std::mem::take(&mut self.uids),
             false => uid_set(self.changed.ranges()),
@@ -173,7 +173,7 @@ impl Session {
     fn start_changed(&mut self, fetch: ChangedFetch, mut job: ChangesJob, turn: &mut Turn<'_, '_>) -> Next {
         let Some(selected) = &self.selected else { return Next::Close };
         let ChangedFetch { end, request, since, .. } = fetch;
-        let fetch = FetchInProgress::new(end, (selected, &job.to_fetch()), request, Some(since));
+        let fetch = FetchInProgress::new(end, (selected, &job.take_uids()), request, Some(since));
         let Some(mut vanished) = job.vanished else {
             self.in_progress = InProgress::Fetch(fetch);
             return self.write_fetch(turn);

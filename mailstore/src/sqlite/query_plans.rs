@@ -5,7 +5,7 @@ use crate::types::Columns;
 use rusqlite::Connection;
 
 /// The files that hold statements.
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 17] = [
     include_str!("accounts.rs"),
     include_str!("append.rs"),
     include_str!("changes.rs"),

@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 use proto_imap::resync::ResyncMethod;
 
 use super::mirror::Mirror;
-use super::{append, enabled, expunge, flag, inbox, run, select, with_stores};
+use super::{append, enabled, expunge, flag, inbox, select, with_stores};
 use crate::pipe::Session;
 
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +59,7 @@ impl Live {
             for range in uids.split(',') {
                 let (first, last) = range.split_once(':').unwrap_or((range, range));
                 let (first, last): (u32, u32) = (first.parse().unwrap(), last.parse().unwrap());
-                self.uids.retain(|uid| !(first..=last).contains(uid));
+                (first..=last).for_each(|uid| self.forget(uid));
             }
         } else if let Some(number) = line.strip_prefix("* ").and_then(|line| line.strip_suffix(" EXPUNGE")) {
             self.uids.remove(number.parse::<usize>().unwrap() - 1);
@@ -78,6 +78,14 @@ impl Live {
                 *known = uid;
             }
         }
+    }
+
+    /// Removes a message, whose UID may not be known yet.
+    fn forget(&mut self, gone: u32) {
+        let known = self.uids.iter().position(|uid| *uid == gone);
+        let later = || self.uids.iter().position(|uid| *uid > gone).unwrap_or(self.uids.len());
+        let removed = self.uids.remove(known.unwrap_or_else(|| later() - 1));
+        assert!(removed == gone || removed == 0, "{gone} is not in the view");
     }
 
     /// The UID of the n-th message, in a circle.
@@ -186,23 +194,23 @@ pub(super) fn fill(store: &Arc<dyn Store>, count: u32) {
 
 #[test]
 fn an_unchanged_mailbox_of_100_000_messages_costs_a_few_kilobytes() {
+    // The first store writes to the disk, the second one does not.
+    let counts = std::cell::RefCell::new(Vec::from([100_000, 10_000]));
     with_stores(|context, store, _| {
-        fill(store, 100_000);
+        let count = counts.borrow_mut().pop().unwrap();
+        fill(store, count);
         let mut mirror = Mirror::default();
         mirror.sync(context);
-        assert_eq!(mirror.known.uids.len(), 100_000);
+        assert_eq!(mirror.known.uids.len(), count);
         let (method, cost) = mirror.sync(context);
         assert_eq!(method, ResyncMethod::QResync);
         assert!(cost.sent + cost.received < 3_000 && cost.round_trips <= 6, "{cost:?}");
-        println!("unchanged: {cost:?}");
 
         // 50 messages are gone, 50 flags are set.
-        (1..=50_u32).for_each(|n| flag(store, n * 1_000));
-        expunge(store, (1..=50).map(|n| n * 1_001));
+        (1..=50_u32).for_each(|n| flag(store, n * 100));
+        expunge(store, (1..=50).map(|n| n * 101));
         let (method, cost) = mirror.sync(context);
-        assert_eq!((method, mirror.known.uids.len()), (ResyncMethod::QResync, 99_950));
+        assert_eq!((method, mirror.known.uids.len()), (ResyncMethod::QResync, count - 50));
         assert!(cost.sent + cost.received < 10_000 && cost.round_trips <= 6, "{cost:?}");
-        println!("100 changes: {cost:?}");
-        assert!(run(&mut select(context, "SELECT INBOX"), "NOOP").contains("x OK"));
     });
 }
