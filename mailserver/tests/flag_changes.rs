@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "changes/acl.rs"]
+mod acl;
 #[path = "changes/metadata.rs"]
 mod metadata;
 #[path = "changes/notify.rs"]

@@ -15,6 +15,15 @@ pub trait Accounts: Send + Sync {
     /// Returns the account with this name, or `None`. Names are compared without regard to ASCII case.
     fn account(&self, name: &str) -> Result<Option<Account>>;
 
+    /// Returns the account with this identifier. The default looks through all of them.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    fn account_by_id(&self, account: AccountId) -> Result<Account> {
+        let found = self.accounts()?.into_iter().find(|found| found.id == account);
+        found.ok_or(Error::NotFound("account"))
+    }
+
     /// Returns the account if the password is correct, and `None` otherwise. An unknown name should take as long as a
     /// wrong password. The stores of this crate need tens of milliseconds of computation, and much less for a correct
     /// password that was verified before.

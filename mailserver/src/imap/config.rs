@@ -12,6 +12,7 @@ use crate::settings::Settings;
 pub(crate) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config> {
     let limits = &settings.limits;
     let extensions = [
+        "ACL",
         "BINARY",
         "CATENATE",
         "CHILDREN",
@@ -24,6 +25,7 @@ pub(crate) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
         "ID",
         "LIST-EXTENDED",
         "LIST-METADATA",
+        "LIST-MYRIGHTS",
         "LIST-STATUS",
         "METADATA",
         "METADATA-SERVER",
@@ -41,6 +43,7 @@ pub(crate) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
         "QUOTA=RES-MESSAGE",
         "QUOTA=RES-STORAGE",
         "REPLACE",
+        "RIGHTS=kxte",
         "SAVEDATE",
         "SEARCHRES",
         "SORT",

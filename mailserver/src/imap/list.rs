@@ -1,4 +1,4 @@
-//! LIST, LSUB and NAMESPACE (RFC 9051 §6.3.9, §6.3.10, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 9590).
+//! LIST, LSUB and NAMESPACE (RFC 9051 §6.3.9, §6.3.10, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 8440, RFC 9590).
 //!
 //! The response is written page by page, as the client reads it. See [`list_query`](super::list_query) for which names
 //! are listed.
@@ -14,6 +14,7 @@ use proto_imap::types::{
 };
 use proto_imap::types::{ListCommand, ListReturn, ListSelection, LsubCommand};
 
+use super::acl::write_my_rights;
 use super::command_state::ListInProgress;
 use super::list_query::{DELIMITER, ListEntry, ListPosition, ListQuery, list_response, page};
 use super::metadata::{entry_name, write_metadata};
@@ -58,6 +59,7 @@ impl Session {
         }
         for wanted in arguments.returns.iter() {
             match wanted {
+                ListReturn::MyRights => query.my_rights = true,
                 ListReturn::Status(attributes) => query.status = attributes.iter().collect(),
                 ListReturn::Metadata(entries) => {
                     query.metadata = entries.iter().take(METADATA_LIMIT + 1).map(entry_name).collect();
@@ -183,6 +185,9 @@ fn write_entry(
     let listed = list_response(&entry.attributes, IString::new(&bytes), extended);
     let data = if query.lsub { Untagged::Lsub(listed) } else { Untagged::List(listed) };
     turn.machine.data(&data, turn.tx)?;
+    if query.my_rights && !entry.attributes.contains(&MailboxAttribute::NonExistent) {
+        write_my_rights(&entry.name, turn)?;
+    }
     if let Some(status) = &entry.status {
         mailbox::write_status(&entry.name, status, &query.status, append_limit, turn)?;
     }

@@ -32,6 +32,8 @@ pub(super) struct ListQuery {
     pub(super) status: Vec<StatusAttribute>,
     /// The entries of metadata to return for each mailbox, in lower case.
     pub(super) metadata: Vec<String>,
+    /// Whether the rights to each mailbox are returned.
+    pub(super) my_rights: bool,
     /// Whether the command is LSUB.
     pub(super) lsub: bool,
 }

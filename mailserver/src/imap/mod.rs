@@ -13,6 +13,7 @@
 //! | [`uid_windows`] | sets of UIDs, processed window by window |
 //! | [`quota`] | GETQUOTA, GETQUOTAROOT |
 //! | [`metadata`] | GETMETADATA, SETMETADATA |
+//! | [`acl`] | GETACL, SETACL, DELETEACL, LISTRIGHTS, MYRIGHTS |
 //! | [`append`], [`complete_messages`], [`catenate`] | APPEND and REPLACE: messages, those that wait for others, parts |
 //! | [`message_url`] | the messages and parts that URLs name |
 //! | [`notify`], [`notify_settings`] | NOTIFY: changes of other mailboxes, and of the selected one between commands |
@@ -27,6 +28,7 @@
 //! A handler never blocks. It hands a job to a worker together with a closure, and the closure runs when the result is
 //! available.
 
+mod acl;
 mod append;
 mod catenate;
 mod changed_since;
@@ -346,6 +348,11 @@ impl Session {
             Command::Unsubscribe(name) => self.subscribe(account, reply, name, Subscription::Remove, turn),
             Command::Status(arguments) => self.status(account, reply, arguments, turn),
             Command::Notify(arguments) => self.notify(account, reply, &arguments, turn),
+            Command::GetAcl(name) => self.get_acl(account, reply, name, turn),
+            Command::MyRights(name) => self.my_rights(account, reply, name, turn),
+            Command::ListRights(arguments) => self.list_rights(account, reply, arguments, turn),
+            Command::SetAcl(arguments) => self.set_acl(account, reply, arguments, turn),
+            Command::DeleteAcl(arguments) => self.delete_acl(account, reply, arguments, turn),
             Command::GetQuota(root) => self.get_quota(account, reply, root, turn),
             Command::GetQuotaRoot(name) => self.get_quota_root(account, reply, name, turn),
             Command::GetMetadata(arguments) => self.get_metadata(account, reply, arguments, turn),

@@ -41,6 +41,8 @@ fn finds_accounts_in_any_case(f: &Fixture) {
     let found = f.store.account("Ann@Example.org").unwrap().unwrap();
     assert_eq!((found.id, found.name.as_str()), (f.account, "ann@example.org"));
     assert!(f.store.accounts().unwrap().contains(&found));
+    assert_eq!(f.store.account_by_id(f.account).unwrap(), found);
+    assert!(matches!(f.store.account_by_id(AccountId(-7)), Err(Error::NotFound(_))));
     assert_eq!(f.store.account("unknown").unwrap(), None);
 }
 

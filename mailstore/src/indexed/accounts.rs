@@ -115,6 +115,10 @@ impl<S: Storage> Accounts for IndexedStore<S> {
         Ok(self.directory.find(name).map(|found| found.account.clone()))
     }
 
+    fn account_by_id(&self, account: AccountId) -> Result<Account> {
+        Ok(self.directory.account(account)?.account.clone())
+    }
+
     fn create_account(&self, name: &str, password: &[u8]) -> Result<Account> {
         check_account_name(name)?;
         let derived = PasswordRecord::derive(password, &self.login_keys, self.cost)?;

@@ -47,6 +47,13 @@ pub(super) fn find(tx: &Connection, name: &str) -> Result<Option<LoginRecord>> {
         .optional()?)
 }
 
+/// Returns the account with this identifier.
+pub(super) fn find_by_id(tx: &Connection, account: AccountId) -> Result<Account> {
+    let text = "SELECT name FROM accounts WHERE id = ?1";
+    let name = tx.prepare_cached(text)?.query_row([account.0], |row| row.get(0)).optional()?;
+    Ok(Account { id: account, name: name.ok_or(Error::NotFound("account"))? })
+}
+
 /// Sets a new password and deletes the keys of the old one.
 pub(super) fn replace(tx: &Connection, account: AccountId, derived: &PasswordRecord) -> Result<()> {
     if tx.execute("UPDATE accounts SET verifier = ?2 WHERE id = ?1", (account.0, &derived.verifier))? == 0 {

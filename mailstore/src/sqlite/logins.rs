@@ -22,6 +22,10 @@ impl Accounts for SqliteStore {
         self.read(|tx| Ok(accounts::find(tx, name)?.map(|stored| stored.account)))
     }
 
+    fn account_by_id(&self, account: AccountId) -> Result<Account> {
+        self.read(|tx| accounts::find_by_id(tx, account))
+    }
+
     fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()> {
         let derived = PasswordRecord::derive(password, &self.login_keys, PasswordCost::Standard)?;
         self.write(|tx, _| accounts::replace(tx, account, &derived))
