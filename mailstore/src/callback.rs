@@ -1,7 +1,8 @@
 //! Callbacks that a caller gives to a store.
 
 use crate::lock::lock;
-use crate::types::{AccountChange, AccountId, Change, LoginKeys, MailboxId};
+use crate::metadata::Annotated;
+use crate::types::{AccountId, Change, LoginKeys, MailboxId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -18,6 +19,33 @@ impl std::fmt::Debug for ChangeSubscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ChangeSubscription")
     }
+}
+
+/// A change of an account that clients may be told of without having selected a mailbox (RFC 5465).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccountChange {
+    /// Messages of a mailbox were added or removed.
+    Messages(MailboxId),
+    /// Messages of a mailbox have other flags.
+    Flags(MailboxId),
+    /// A mailbox was created, or a `\Noselect` one can be selected again. The text is its name.
+    Created(String),
+    /// The mailbox of this name was deleted.
+    Deleted(String),
+    /// A mailbox was renamed, and with it the mailboxes below it.
+    Renamed {
+        /// Its name before.
+        from: String,
+        /// Its name now.
+        to: String,
+    },
+    /// A name was subscribed to.
+    Subscribed(String),
+    /// A subscription was removed.
+    Unsubscribed(String),
+    /// Entries with these names were set or removed.
+    Metadata(Annotated, Vec<String>),
 }
 
 /// A function that the store calls after a change of an account, once the change is durable. It runs on the thread that

@@ -78,7 +78,8 @@ mod upload_owner;
 
 pub use accounts::Accounts;
 pub use callback::{
-    AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription, KeyMaker,
+    AccountChange, AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription,
+    KeyMaker,
 };
 pub use content::{Body, SMALL_LIMIT, Upload};
 pub use error::{Error, Result};

@@ -4,7 +4,6 @@
 
 use crate::content::Upload;
 use crate::flags::Flags;
-use crate::metadata::Annotated;
 pub use crate::uid_set::UidSet;
 use mailmime::{Envelope, Part};
 use std::borrow::Cow;
@@ -563,33 +562,6 @@ pub struct Change {
     pub mailbox: MailboxId,
     /// Its highest mod-sequence; 0 if it was deleted.
     pub modseq: u64,
-}
-
-/// A change of an account that clients may be told of without having selected a mailbox (RFC 5465).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AccountChange {
-    /// Messages of a mailbox were added or removed.
-    Messages(MailboxId),
-    /// Messages of a mailbox have other flags.
-    Flags(MailboxId),
-    /// A mailbox was created, or a `\Noselect` one can be selected again. The text is its name.
-    Created(String),
-    /// The mailbox of this name was deleted.
-    Deleted(String),
-    /// A mailbox was renamed, and with it the mailboxes below it.
-    Renamed {
-        /// Its name before.
-        from: String,
-        /// Its name now.
-        to: String,
-    },
-    /// A name was subscribed to.
-    Subscribed(String),
-    /// A subscription was removed.
-    Unsubscribed(String),
-    /// Entries with these names were set or removed.
-    Metadata(Annotated, Vec<String>),
 }
 
 /// A message that was fetched from a remote mailbox.

@@ -173,7 +173,8 @@ impl Session {
     fn start_changed(&mut self, fetch: ChangedFetch, mut job: ChangesJob, turn: &mut Turn<'_, '_>) -> Next {
         let Some(selected) = &self.selected else { return Next::Close };
         let ChangedFetch { end, request, since, .. } = fetch;
-        let fetch = FetchInProgress::new(end, (selected, &job.take_uids()), request, Some(since));
+        let fetch =
+            FetchInProgress::new(end, (selected.fetch_source(), &job.take_uids()), request, Some(since));
         let Some(mut vanished) = job.vanished else {
             self.in_progress = InProgress::Fetch(fetch);
             return self.write_fetch(turn);

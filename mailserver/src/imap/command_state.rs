@@ -12,12 +12,10 @@ use proto_imap::mailbox_view::UidBitmap;
 use proto_imap::server::Reply;
 use proto_imap::types::{NumberKind, StoreResponse};
 
-use super::Selected;
 use super::fetch_items::FetchRequest;
 use super::fetch_producer::{BecameSeen, FetchProducer, Piece};
 use super::list_query::{ListPosition, ListQuery};
 use super::translate::Recency;
-use super::{Continuation, InProgress};
 
 /// A FETCH whose response is being written.
 pub(super) struct FetchInProgress {
@@ -40,12 +38,11 @@ impl FetchInProgress {
     /// Starts a FETCH of these messages.
     pub(super) fn new(
         end: FetchEnd,
-        (selected, uids): (&Selected, &UidSet),
+        ((mailbox, keywords), uids): ((MailboxId, u32), &UidSet),
         request: FetchRequest,
         changed_since: Option<u64>,
     ) -> Box<Self> {
         let request = Arc::new(request);
-        let (mailbox, keywords) = (selected.mailbox, selected.keywords);
         let producer = FetchProducer::new(mailbox, uids, Arc::clone(&request), changed_since, keywords);
         Box::new(Self {
             end,
@@ -64,7 +61,7 @@ impl FetchInProgress {
             (FetchState::Full, _) => Next::More,
             (FetchState::Waiting, FetchEnd::Reply(_) | FetchEnd::Select(_)) => Next::Continue,
             // The client's next command waits.
-            (FetchState::Waiting, FetchEnd::Continue(..)) => Next::Pause,
+            (FetchState::Waiting, FetchEnd::NewMessages) => Next::Pause,
         }
     }
 }
@@ -75,8 +72,8 @@ pub(super) enum FetchEnd {
     Reply(Reply),
     /// The tagged response to SELECT or EXAMINE with QRESYNC.
     Select(Reply),
-    /// What was in progress when new messages were reported, and how to continue (NOTIFY).
-    Continue(InProgress, Continuation),
+    /// What the session keeps for after it: new messages are reported without a command (NOTIFY).
+    NewMessages,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

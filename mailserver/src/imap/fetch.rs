@@ -22,8 +22,8 @@ use super::fetch_items::{FetchRequest, Item, RejectedFetch};
 use super::fetch_producer::{BecameSeen, Piece, SectionContent};
 use super::translate;
 use super::{
-    Continuation, InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_bad, reply_limit,
-    reply_no, reply_store_error, reply_unresolved,
+    AfterFetch, Continuation, InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_bad,
+    reply_limit, reply_no, reply_store_error, reply_unresolved,
 };
 
 /// Once this many bytes of output are pending, nothing more is written until the client reads.
@@ -90,7 +90,8 @@ impl Session {
             return self.fetch_changed(ChangedFetch { end, request, uids, since, vanished_among }, turn);
         }
         let Some(selected) = &self.selected else { return Next::Close };
-        self.in_progress = InProgress::Fetch(FetchInProgress::new(end, (selected, &uids), request, None));
+        self.in_progress =
+            InProgress::Fetch(FetchInProgress::new(end, (selected.fetch_source(), &uids), request, None));
         self.write_fetch(turn)
     }
 
@@ -108,8 +109,10 @@ impl Session {
             request.add(Item::ModSeq);
         }
         let before = std::mem::replace(&mut self.in_progress, InProgress::None);
-        let end = FetchEnd::Continue(before, then);
-        self.in_progress = InProgress::Fetch(FetchInProgress::new(end, (selected, &uids), request, None));
+        self.after_fetch = Some(Box::new(AfterFetch { before, then }));
+        let of = selected.fetch_source();
+        self.in_progress =
+            InProgress::Fetch(FetchInProgress::new(FetchEnd::NewMessages, (of, &uids), request, None));
         self.write_fetch(turn)
     }
 
@@ -201,12 +204,19 @@ impl Session {
                 self.selected = None;
                 reply_store_error(reply, error, turn)
             }
-            FetchEnd::Continue(before, then) => {
+            FetchEnd::NewMessages => {
                 tracing::info!(session = self.number, %error, "cannot read new messages");
-                self.in_progress = before;
-                then(self, turn)
+                self.continue_after_fetch(turn)
             }
         }
+    }
+
+    /// Continues what was in progress before new messages were fetched.
+    fn continue_after_fetch(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        let Some(after_fetch) = self.after_fetch.take() else { return Next::Close };
+        let AfterFetch { before, then } = *after_fetch;
+        self.in_progress = before;
+        then(self, turn)
     }
 
     fn end_fetch(&mut self, turn: &mut Turn<'_, '_>) -> Next {
@@ -217,10 +227,7 @@ impl Session {
         let reply = match end {
             FetchEnd::Reply(reply) => reply,
             FetchEnd::Select(reply) => return self.end_select(reply, turn),
-            FetchEnd::Continue(before, then) => {
-                self.in_progress = before;
-                return then(self, turn);
-            }
+            FetchEnd::NewMessages => return self.continue_after_fetch(turn),
         };
         let failed = producer.as_ref().and_then(|producer| producer.failed);
         match failed {

@@ -9,8 +9,6 @@ use mailstore::{AccountId, Annotated, Mailbox, NameSelection, Store, Subscriptio
 use proto_imap::list_matcher::{ListMatcher, parents};
 use proto_imap::types::{ExtendedItem, IString, LazyList, ListResponse, MailboxAttribute, StatusAttribute};
 
-use super::mailbox::MailboxCounters;
-
 /// The hierarchy delimiter.
 pub(super) const DELIMITER: char = '/';
 
@@ -52,6 +50,13 @@ pub(super) struct ListPage {
     pub(super) entries: Vec<ListEntry>,
     /// The start of the next page; `None` on the last page.
     pub(super) next: Option<ListPosition>,
+}
+
+/// What STATUS shows of a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MailboxCounters {
+    pub(super) status: mailstore::Status,
+    pub(super) mailbox_id: String,
 }
 
 /// The response for one mailbox.

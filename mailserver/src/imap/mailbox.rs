@@ -20,7 +20,7 @@ use proto_imap::types::{
 use super::changed_since::KnownState;
 use super::command_state::{Subscription, Transfer};
 use super::fetch_items::Item;
-use super::list_query::list_response;
+use super::list_query::{MailboxCounters, list_response};
 use super::metadata::copy_metadata;
 use super::{
     Selected, Session, Turn, decode_name, named_by, next_or_close, reply_bad, reply_invalid_name, reply_no,
@@ -302,13 +302,6 @@ impl Session {
             },
         )
     }
-}
-
-/// What STATUS shows of a mailbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct MailboxCounters {
-    pub(super) status: mailstore::Status,
-    pub(super) mailbox_id: String,
 }
 
 /// Writes a STATUS response.

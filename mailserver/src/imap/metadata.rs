@@ -5,64 +5,23 @@
 
 use std::sync::Arc;
 
-use io_common::{JobStep, Next, Slice};
+use io_common::{JobStep, Next};
 use mailstore::{
-    AccountId, Annotated, METADATA_ENTRY_LIMIT, METADATA_VALUE_LIMIT, MailboxId, MetadataChange,
-    MetadataEntry, Store,
+    AccountId, Annotated, METADATA_VALUE_LIMIT, MailboxId, MetadataChange, MetadataEntry, Store,
 };
 use proto_imap::server::Reply;
 use proto_imap::types::{
-    GetMetadataCommand, IString, LazyList, MailboxName, MetadataDepth, MetadataEntries, MetadataResponse,
-    PlainCode, ResponseCode, SetMetadataCommand, Untagged,
+    GetMetadataCommand, IString, LazyList, MailboxName, MetadataEntries, MetadataResponse, PlainCode,
+    ResponseCode, SetMetadataCommand, Untagged,
 };
 
+use super::metadata_query::{
+    ENTRIES_PER_COMMAND, MetadataInProgress, MetadataPage, MetadataPosition, MetadataQuery, annotated,
+};
 use super::{
     InProgress, Session, Turn, decode_name, encoding, next_or_close, reply_invalid_name, reply_limit,
     reply_no, reply_no_with_code, reply_ok_with_code, reply_store_error,
 };
-
-/// The maximum number of entries that one command names.
-const ENTRIES_PER_COMMAND: usize = METADATA_ENTRY_LIMIT as usize;
-
-/// A page is complete at this many bytes of names and values.
-const PAGE_BYTES: usize = 64 * 1024;
-
-/// What a GETMETADATA requests.
-pub(super) struct MetadataQuery {
-    account: AccountId,
-    /// The mailbox; empty for the server.
-    mailbox: String,
-    /// The names of the entries, in lower case.
-    entries: Vec<String>,
-    depth: MetadataDepth,
-    max_size: u64,
-}
-
-/// A GETMETADATA whose response is being written.
-pub(super) struct MetadataInProgress {
-    reply: Reply,
-    query: Arc<MetadataQuery>,
-    position: MetadataPosition,
-}
-
-/// The position at which the next page starts.
-#[derive(Debug, Clone, Default)]
-struct MetadataPosition {
-    /// The index of the named entry that is read next.
-    entry: usize,
-    /// The name at which to continue below that entry. `None`: with the entry itself.
-    below: Option<String>,
-    /// Whether something was found for that entry.
-    found: bool,
-    /// The length of the longest value that was left out, in bytes.
-    longest: u64,
-}
-
-/// One page of the response.
-struct Page {
-    entries: Vec<(String, Option<Vec<u8>>)>,
-    position: MetadataPosition,
-}
 
 impl Session {
     pub(super) fn get_metadata(
@@ -104,7 +63,7 @@ impl Session {
             turn,
             move |store, slice| JobStep::Done(asked.page(store, position.clone(), slice)),
             move |session, found, turn| {
-                let Page { entries, position } = match found {
+                let MetadataPage { entries, position } = match found {
                     Ok(page) => page,
                     Err(error) => return reply_store_error(reply, &error, turn),
                 };
@@ -163,82 +122,9 @@ impl Session {
     }
 }
 
-impl MetadataQuery {
-    /// Reads the entries after a position, as many as fit in a page and a slice. Reads at least one.
-    fn page(
-        &self,
-        store: &dyn Store,
-        mut position: MetadataPosition,
-        slice: &Slice,
-    ) -> mailstore::Result<Page> {
-        let of = annotated(store, self.account, &self.mailbox)?;
-        let (mut entries, mut bytes) = (Vec::new(), 0);
-        while let Some(name) = self.entries.get(position.entry) {
-            let (start, end) = match &position.below {
-                None => (name.clone(), format!("{name}\0")),
-                Some(start) => (start.clone(), format!("{}0", name)),
-            };
-            let read = store.metadata_page(self.account, of, &*start..&*end, self.max_size)?;
-            for entry in read.entries.into_iter().filter(|entry| self.is_selected(name, &entry.name)) {
-                position.found = true;
-                let MetadataEntry { name, size, value, .. } = entry;
-                match value {
-                    Some(value) => {
-                        bytes += name.len() + value.len();
-                        entries.push((name, Some(value)));
-                    }
-                    None => position.longest = position.longest.max(size),
-                }
-            }
-            self.advance(&mut position, read.next, &mut entries);
-            if bytes >= PAGE_BYTES || entries.len() >= ENTRIES_PER_COMMAND || slice.is_over() {
-                break;
-            }
-        }
-        Ok(Page { entries, position })
-    }
-
-    /// Returns whether an entry that was read for the entry `named` is close enough to it.
-    fn is_selected(&self, named: &str, found: &str) -> bool {
-        let below = found.strip_prefix(named).unwrap_or_default();
-        self.depth != MetadataDepth::One || below.matches('/').count() <= 1
-    }
-
-    /// Moves to what is read next. Reports a named entry for which nothing was found as `NIL`.
-    fn advance(
-        &self,
-        position: &mut MetadataPosition,
-        next: Option<String>,
-        entries: &mut Vec<(String, Option<Vec<u8>>)>,
-    ) {
-        let Some(name) = self.entries.get(position.entry) else { return };
-        let first_below = || format!("{}/", name);
-        let is_at_entry = position.below.is_none();
-        match next {
-            Some(next) => position.below = Some(next),
-            None if is_at_entry && self.depth != MetadataDepth::Zero => position.below = Some(first_below()),
-            None => {
-                if !position.found {
-                    entries.push((name.clone(), None));
-                }
-                position.entry += 1;
-                (position.below, position.found) = (None, false);
-            }
-        }
-    }
-}
-
 /// Returns the name of an entry in lower case.
 pub(super) fn entry_name(name: IString<'_>) -> String {
     name.to_str_lossy().to_ascii_lowercase()
-}
-
-/// Returns what the entries of a mailbox belong to; those of the server for an empty name.
-fn annotated(store: &dyn Store, account: AccountId, mailbox: &str) -> mailstore::Result<Annotated> {
-    match mailbox {
-        "" => Ok(Annotated::Server),
-        name => Ok(Annotated::Mailbox(store.mailbox(account, name)?.id)),
-    }
 }
 
 /// Copies the entries of INBOX to the mailbox that takes its messages (RFC 5464 §4.1).

@@ -12,7 +12,7 @@
 //! | [`search_contexts`], [`multi_search`] | UPDATE and CANCELUPDATE; ESEARCH |
 //! | [`uid_windows`] | sets of UIDs, processed window by window |
 //! | [`quota`] | GETQUOTA, GETQUOTAROOT |
-//! | [`metadata`] | GETMETADATA, SETMETADATA |
+//! | [`metadata`], [`metadata_query`] | GETMETADATA, SETMETADATA |
 //! | [`acl`] | GETACL, SETACL, DELETEACL, LISTRIGHTS, MYRIGHTS |
 //! | [`append`], [`complete_messages`], [`catenate`] | APPEND and REPLACE: messages, those that wait for others, parts |
 //! | [`message_url`] | the messages and parts that URLs name |
@@ -20,6 +20,7 @@
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
 //! | [`replies`] | responses that many commands share |
+//! | [`jobs`] | work on the store, on the threads of workers |
 //! | [`config`] | the capabilities that the server offers |
 //! | [`command_state`] | the state of commands in progress |
 //! | [`test_controls`] | injected faults, and the behaviour of imitated servers |
@@ -41,12 +42,14 @@ mod fetch;
 mod fetch_items;
 mod fetch_producer;
 mod given_flags;
+mod jobs;
 mod keywords;
 mod list;
 mod list_query;
 mod mailbox;
 mod message_url;
 mod metadata;
+mod metadata_query;
 mod multi_search;
 mod notify;
 mod notify_settings;
@@ -70,10 +73,8 @@ mod updates;
 
 use std::sync::Arc;
 
-use io_common::{
-    CloseReason, Context, Error, Handler, ImapServer, JobHandle, JobStep, MachineMut, Next, Slice,
-};
-use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, Store, UidSet};
+use io_common::{CloseReason, Context, Handler, ImapServer, MachineMut, Next};
+use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, UidSet};
 use proto_imap::Access;
 use proto_imap::mailbox_view::{ExpungeForm, MailboxView, ResolveError};
 use proto_imap::server::{CompressRequest, Event, FetchWriter, Reply, Server};
@@ -91,7 +92,6 @@ use self::command_state::{
 };
 use self::search_contexts::{ContextChanges, Contexts};
 use self::search_response::{SearchInProgress, ThreadInProgress};
-use super::account_notifier::acting_for;
 use super::change_notifier::Watch;
 use super::compressed_sessions::CompressedSession;
 use super::failed_logins::LoginAttempt;
@@ -100,8 +100,8 @@ use super::login_queue::LoginAnswer;
 use super::pending_result::{self, PendingResult};
 use super::server_context::ServerContext;
 pub(super) use config::config;
-use metadata::MetadataInProgress;
-use notify::{AccountReports, NotifyInProgress};
+use metadata_query::MetadataInProgress;
+use notify_settings::{AccountReports, NotifyInProgress};
 use replies::{
     decode_name, encoding, identify, identity, next_or_close, no_status, ok_status, reply_bad,
     reply_invalid_name, reply_limit, reply_no, reply_no_with_code, reply_ok, reply_ok_with_code,
@@ -140,6 +140,8 @@ pub(super) struct Session {
     compressed: Option<CompressedSession>,
     /// Only if the server injects faults or imitates another one.
     controls: Option<Box<TestControls>>,
+    /// What follows the FETCH responses for new messages (NOTIFY).
+    after_fetch: Option<Box<AfterFetch>>,
     /// What is reported of the account, once the client has asked for it.
     account_reports: Option<Box<AccountReports>>,
 }
@@ -164,6 +166,12 @@ enum InProgress {
 
 /// What to do once all changes are written.
 type Continuation = Box<dyn FnOnce(&mut Session, &mut Turn<'_, '_>) -> Next + Send>;
+
+/// What was in progress when new messages were fetched for NOTIFY, and how to continue.
+struct AfterFetch {
+    before: InProgress,
+    then: Continuation,
+}
 
 /// A page of changes that is being written.
 struct PendingUpdates {
@@ -200,6 +208,11 @@ struct Selected {
 }
 
 impl Selected {
+    /// Returns the mailbox, and the newest keyword that the client was told about, as a FETCH needs them.
+    const fn fetch_source(&self) -> (MailboxId, u32) {
+        (self.mailbox, self.keywords)
+    }
+
     /// Returns the UIDs that a set names. `$` is the saved result of a search.
     fn resolve(&self, set: SequenceSet<'_>, numbering: NumberKind) -> Result<UidSet, ResolveError> {
         self.view.resolve(set, numbering, SET_RANGES).map(uid_set)
@@ -251,70 +264,8 @@ impl Session {
             expunge_form: ExpungeForm::default(),
             attempt: None,
             compressed: None,
+            after_fetch: None,
             account_reports: None,
-        }
-    }
-
-    /// Runs a job of a few milliseconds on a worker, then calls `then` with its result.
-    fn run_job<T: Send + 'static>(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        job: impl FnOnce(&dyn Store) -> mailstore::Result<T> + Send + 'static,
-        then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
-    ) -> Next {
-        let store = Arc::clone(&self.context.store);
-        let number = self.number;
-        let group = pending_result::group(self.account, turn.cx);
-        let later = self
-            .context
-            .workers
-            .run(group, turn.cx.session_handle(), move || acting_for(number, || job(&*store)));
-        self.wait_for(later, then, turn)
-    }
-
-    /// Runs a longer job on a worker in slices, then calls `then` with its result. The job returns [`JobStep::More`]
-    /// when its slice is over and is called again after the jobs of other accounts and sessions. It is dropped when
-    /// the session ends.
-    fn run_in_slices<T: Send + 'static>(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        mut job: impl FnMut(&dyn Store, &Slice) -> JobStep<mailstore::Result<T>> + Send + 'static,
-        then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
-    ) -> Next {
-        let store = Arc::clone(&self.context.store);
-        let group = pending_result::group(self.account, turn.cx);
-        let number = self.number;
-        let job = move |slice: &Slice| acting_for(number, || job(&*store, slice));
-        let later = self.context.workers.run_in_slices(group, turn.cx.session_handle(), job);
-        self.wait_for(later, then, turn)
-    }
-
-    fn wait_for<T: Send + 'static>(
-        &mut self,
-        later: Result<JobHandle<mailstore::Result<T>>, Error>,
-        then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
-        turn: &mut Turn<'_, '_>,
-    ) -> Next {
-        match later {
-            Ok(later) => {
-                self.pending = Some(PendingResult::job(later, then));
-                // The state machine yields no further command until this one is answered.
-                Next::Continue
-            }
-            // Only this command fails.
-            Err(Error::GroupQueueFull) => then(
-                self,
-                Err(mailstore::Error::Limit("too many commands of this account are waiting")),
-                turn,
-            ),
-            // One change wakes all idle sessions, perhaps more than the queue can hold: they retry a little later.
-            Err(_) if matches!(self.in_progress, InProgress::Idle(_) | InProgress::Notifying) => {
-                then(self, Err(mailstore::Error::Busy), turn)
-            }
-            Err(_) => {
-                turn.machine.shutdown("the server is too busy: try again later", turn.tx);
-                Next::Close
-            }
         }
     }
 

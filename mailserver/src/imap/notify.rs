@@ -5,7 +5,7 @@
 //! they are written between commands, the session takes no command from the client.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use io_common::Next;
 use mailstore::{AccountChange, AccountId, Annotated, Error, Mailbox, MailboxId, NameSelection, Store};
@@ -16,14 +16,17 @@ use proto_imap::types::{
 };
 
 use super::fetch_items::{FetchRequest, RejectedFetch};
+use super::list_query::MailboxCounters;
 use super::list_query::{ListQuery, attributes, list_response};
-use super::mailbox::{MailboxCounters, write_status};
-use super::notify_settings::{NotifySettings, RejectedNotify, SUPPORTED_EVENTS, SelectedEvents};
+use super::mailbox::write_status;
+use super::notify_settings::{
+    AccountReports, NotifyInProgress, NotifySettings, RejectedNotify, SUPPORTED_EVENTS, SelectedEvents,
+};
 use super::{
     InProgress, Session, Turn, encoding, next_or_close, ok_status, reply_invalid_name, reply_no,
     reply_no_with_code, reply_ok, reply_store_error,
 };
-use crate::account_notifier::{AccountEvents, AccountWatch, Interests, MessageEvents};
+use crate::account_notifier::{AccountEvents, Interests, MessageEvents};
 
 /// The minimum time between two reports, so that changes in quick succession are reported together.
 const COALESCE: Duration = Duration::from_millis(50);
@@ -31,41 +34,11 @@ const COALESCE: Duration = Duration::from_millis(50);
 /// The number of mailboxes whose STATUS is read at a time.
 const STATUS_PAGE: usize = 64;
 
-/// What a session reports of its account outside the selected mailbox, and when.
-#[derive(Debug)]
-pub(super) struct AccountReports {
-    watch: AccountWatch,
-    /// What the client wants since its last NOTIFY; `None` before the first one.
-    settings: Option<Arc<NotifySettings>>,
-    /// Metadata that is reported because of ENABLE.
-    metadata: Interests,
-    /// The earliest time of the next report between commands.
-    next: Option<Instant>,
-    /// Changes of the selected mailbox wait for a command.
-    held_back: bool,
-}
-
-/// A NOTIFY whose STATUS responses are being written.
-pub(super) struct NotifyInProgress {
-    account: AccountId,
-    reply: Reply,
-    settings: Arc<NotifySettings>,
-    /// The last mailbox that was read.
-    after: String,
-}
-
 /// What is reported of a mailbox or of the server.
 enum Notification {
     Status(String, MailboxCounters, MessageEvents),
     List { name: String, mailbox: Option<Mailbox>, is_subscribed: bool, old_name: Option<String> },
     Metadata(String, Vec<String>),
-}
-
-impl AccountReports {
-    fn update_interests(&self) {
-        let wanted = self.settings.as_ref().map(|settings| settings.interests()).unwrap_or_default();
-        self.watch.set_interests(wanted.or(self.metadata));
-    }
 }
 
 impl Session {

@@ -1,12 +1,15 @@
-//! What a client has asked for with NOTIFY (RFC 5465): which events of which mailboxes.
+//! What a client has asked for with NOTIFY (RFC 5465): which events of which mailboxes; and how far a session has
+//! reported them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use mailstore::NAME_LIMIT;
+use mailstore::{AccountId, NAME_LIMIT};
+use proto_imap::server::Reply;
 use proto_imap::types::{EventGroup, MailboxFilter, MailboxName, NameEncoding, NotifyCommand, NotifyEvent};
 
 use super::fetch_items::{FetchRequest, RejectedFetch};
-use crate::account_notifier::Interests;
+use crate::account_notifier::{AccountWatch, Interests};
 
 /// The maximum number of names of mailboxes, and of groups, in one NOTIFY.
 const NAME_COUNT_LIMIT: usize = 500;
@@ -53,6 +56,36 @@ pub(super) struct SelectedEvents {
     pub(super) flags: bool,
     /// What is returned of each new message.
     pub(super) attributes: Option<Arc<FetchRequest>>,
+}
+
+/// What a session reports of its account outside the selected mailbox, and when.
+#[derive(Debug)]
+pub(super) struct AccountReports {
+    pub(super) watch: AccountWatch,
+    /// What the client wants since its last NOTIFY; `None` before the first one.
+    pub(super) settings: Option<Arc<NotifySettings>>,
+    /// Metadata that is reported because of ENABLE.
+    pub(super) metadata: Interests,
+    /// The earliest time of the next report between commands.
+    pub(super) next: Option<Instant>,
+    /// Changes of the selected mailbox wait for a command.
+    pub(super) held_back: bool,
+}
+
+/// A NOTIFY whose STATUS responses are being written.
+pub(super) struct NotifyInProgress {
+    pub(super) account: AccountId,
+    pub(super) reply: Reply,
+    pub(super) settings: Arc<NotifySettings>,
+    /// The last mailbox that was read.
+    pub(super) after: String,
+}
+
+impl AccountReports {
+    pub(super) fn update_interests(&self) {
+        let wanted = self.settings.as_ref().map(|settings| settings.interests()).unwrap_or_default();
+        self.watch.set_interests(wanted.or(self.metadata));
+    }
 }
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Rights as clients see them (RFC 4314, RFC 8440): the owner has all of them, and nobody else can be given any.
+//! Rights as clients see them (RFC 4314, RFC 8440): the owner has all of them, and no other identifier can be given any.
 
 use super::with_stores;
 use crate::pipe::Session;
@@ -40,7 +40,7 @@ fn the_owner_has_all_rights_and_keeps_them() {
 
 /// The answers do not say which accounts exist.
 #[test]
-fn nobody_else_can_be_given_rights() {
+fn no_other_identifier_can_be_given_rights() {
     with_stores(|_, store, session| {
         store.create_account("bob", b"a password").unwrap();
         let answers = |session: &mut Session, name: &str| {
@@ -53,7 +53,7 @@ fn nobody_else_can_be_given_rights() {
             answers.replace(name, "NAME")
         };
         let known = answers(session, "bob");
-        for name in ["nobody", "anyone", "-bob", "$team"] {
+        for name in ["carol", "anyone", "-bob", "$team"] {
             assert_eq!(answers(session, name), known, "{name}");
         }
     });

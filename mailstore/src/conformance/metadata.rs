@@ -2,6 +2,7 @@
 
 use super::case::{Case, Feature};
 use super::fixture::{Fixture, over};
+use crate::callback::AccountChange;
 use crate::error::Error;
 use crate::metadata::*;
 use crate::store::Store;

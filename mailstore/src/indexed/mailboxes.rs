@@ -4,12 +4,11 @@ use super::state::State;
 use super::storage::StoredMailbox;
 use super::transaction::Transaction;
 use super::{messages, metadata};
+use crate::callback::AccountChange;
 use crate::error::{Error, Result};
 use crate::mailbox_name::canonical;
 use crate::quota::check;
-use crate::types::{
-    AccountChange, ContentId, Mailbox, MailboxId, NameSelection, Quota, SpecialUse, Subscription, UidSet,
-};
+use crate::types::{ContentId, Mailbox, MailboxId, NameSelection, Quota, SpecialUse, Subscription, UidSet};
 use std::ops::{Bound, Range};
 use std::time::SystemTime;
 

@@ -2,10 +2,11 @@
 
 use super::state::State;
 use super::transaction::Transaction;
+use crate::callback::AccountChange;
 use crate::error::{Error, Result};
 use crate::metadata::{Annotated, MetadataChange, MetadataEntry, MetadataPage, check};
 use crate::quota::check_metadata;
-use crate::types::{AccountChange, MailboxId, Quota};
+use crate::types::{MailboxId, Quota};
 use std::ops::Range;
 
 pub(super) fn page(state: &State, of: Annotated, names: &Range<&str>, max_size: u64) -> Result<MetadataPage> {

@@ -5,10 +5,11 @@
 
 use super::state::{Entry, MailboxState, State};
 use super::storage::{StorageChange, StoredAccount, StoredMailbox, StoredMessage};
+use crate::callback::AccountChange;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::metadata::Annotated;
-use crate::types::{AccountChange, AccountId, ContentId, MailboxId};
+use crate::types::{AccountId, ContentId, MailboxId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! Write transactions, and the actions that wait for their commit.
 
+use crate::callback::AccountChange;
 use crate::error::Result;
-use crate::types::{AccountChange, AccountId, MailboxId};
+use crate::types::{AccountId, MailboxId};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::collections::BTreeMap;
 

@@ -2,8 +2,9 @@
 
 use super::after_commit::AfterCommit;
 use super::keywords::Keywords;
+use crate::callback::AccountChange;
 use crate::error::{Error, Result};
-use crate::types::{AccountChange, AccountId, MailboxId};
+use crate::types::{AccountId, MailboxId};
 use rusqlite::Connection;
 
 /// The columns of a mailbox that operations on its messages read and change.

@@ -6,11 +6,11 @@
 use super::after_commit::AfterCommit;
 use super::mailbox_row::MailboxRow;
 use super::{keywords, messages, quota};
+use crate::callback::AccountChange;
 use crate::error::{Error, Result};
 use crate::mailbox_name::canonical;
 use crate::types::{
-    AccountChange, AccountId, Mailbox, MailboxId, NameSelection, Quota, Selection, SpecialUse, Status,
-    Subscription, UidSet,
+    AccountId, Mailbox, MailboxId, NameSelection, Quota, Selection, SpecialUse, Status, Subscription, UidSet,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::ops::Range;

@@ -2,10 +2,11 @@
 
 use super::after_commit::AfterCommit;
 use super::quota;
+use crate::callback::AccountChange;
 use crate::error::{Error, Result};
 use crate::metadata::{Annotated, MetadataChange, MetadataEntry, MetadataPage, check};
 use crate::quota::check_metadata;
-use crate::types::{AccountChange, AccountId, Quota};
+use crate::types::{AccountId, Quota};
 use rusqlite::Connection;
 use std::ops::Range;
 
