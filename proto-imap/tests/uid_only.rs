@@ -12,8 +12,8 @@ use proto_imap::parse::{self, Context};
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::{
     Capability, CapabilityList, Command, Condition, FetchItem, FetchResponse, Flag, FlagList, LazyList,
-    MailboxName, NumberRange, Numbers, Response, Section, SelectCommand, StatusResponse, Text, Untagged,
-    VanishedWhen,
+    MailboxName, NumberRange, Numbers, PlainCode, Response, ResponseCode, Section, SelectCommand,
+    StatusResponse, Text, Untagged, VanishedWhen,
 };
 use proto_mail::{AuthVerdict, Error, Misuse, RecvBuffer, Secure, SendBuffer};
 
@@ -232,6 +232,45 @@ fn the_server_names_messages_by_their_uids_after_enable() {
         "* 700 UIDFETCH (FLAGS (\\Seen))\r\n* VANISHED 5\r\n* 701 UIDFETCH (FLAGS (\\Seen) BODY[] {3}\r\nabc)\r\n\
          * 702 UIDFETCH (BODY[] {2}\r\nxy)\r\nc OK x\r\n"
     );
+}
+
+#[test]
+fn vanished_takes_the_place_of_expunge_after_enable_qresync() {
+    const WRONG: Result<(), Error> = Err(Error::Misuse(Misuse::WrongState));
+    let gone = [NumberRange::new(5, 5)];
+    let vanished = |when| Untagged::Vanished { when, uids: Numbers::new(&gone) };
+    let mut session = Session::selected();
+    for line in ["SELECT INBOX (QRESYNC (1 1))", "UID FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)"] {
+        session.rx.extend(format!("c {line}\r\n").as_bytes());
+        let event = session.server.next_event(&mut session.rx, &mut session.tx).unwrap();
+        assert!(matches!(event, Some(Event::Unparsed(_))), "{event:?}");
+        assert!(session.sent().starts_with("c BAD "), "{line}");
+    }
+    let reply = session.command("NOOP").unwrap();
+    for when in [VanishedWhen::Now, VanishedWhen::Earlier] {
+        assert_eq!(session.server.data(&vanished(when), &mut session.tx), WRONG);
+    }
+    session.server.data(&Untagged::Expunge(1), &mut session.tx).unwrap();
+    session.answer(reply);
+    assert!(session.command("ENABLE QRESYNC").unwrap_err().starts_with("* ENABLED QRESYNC\r\n"));
+    assert!(session.server.is_enabled("CONDSTORE"), "QRESYNC implies CONDSTORE");
+    let reply = session.command("UID FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)").unwrap();
+    assert_eq!(session.server.data(&Untagged::Expunge(1), &mut session.tx), WRONG);
+    for when in [VanishedWhen::Earlier, VanishedWhen::Now] {
+        session.server.data(&vanished(when), &mut session.tx).unwrap();
+    }
+    session.answer(reply);
+    // A mailbox without mod-sequences keeps EXPUNGE.
+    let reply = session.command("SELECT INBOX (QRESYNC (1 1))").unwrap();
+    session.server.data(&Untagged::Exists(3), &mut session.tx).unwrap();
+    let code = ResponseCode::Plain(PlainCode::NoModSeq);
+    let status = StatusResponse::new(Condition::Ok, Text::first_line("x")).with_code(code);
+    session.server.data(&Untagged::Status(status), &mut session.tx).unwrap();
+    session.answer(reply);
+    let reply = session.command("NOOP").unwrap();
+    assert_eq!(session.server.data(&vanished(VanishedWhen::Now), &mut session.tx), WRONG);
+    session.server.data(&Untagged::Expunge(1), &mut session.tx).unwrap();
+    session.answer(reply);
 }
 
 proptest! {

@@ -1,8 +1,9 @@
 // The conversations. `wait!` awaits where the client is async.
 
 use io_common::{ErrorKind, Security};
+use proto_imap::resync::{KnownMailbox, Resync, ResyncEvent};
 use proto_imap::types::{
-    Command, FetchAttribute, Flag, FlagList, SearchKey, Section, SequenceSet, StatusAttribute, StoreAction,
+    Command, FetchAttribute, Flag, FlagList, MailboxName, SearchKey, Section, SequenceSet, StatusAttribute, StoreAction,
 };
 use proto_mail::Credentials;
 
@@ -240,6 +241,35 @@ conversations! {
         results.add("streamed", report.recipients()[0].to_string());
         results.add("over", wait!(smtp.noop()).is_err());
         assert_eq!(scene.server.messages().len(), messages + 2);
+        Ok(())
+    }
+
+    fn imap_resync(scene, results) {
+        let target = target(scene.server.imaps(), Security::ImplicitTls);
+        let mut imap = wait!(ImapClient::connect(&connector(scene), &target))?;
+        wait!(imap.login(&password("secret")))?;
+        let mut seen_events = Vec::new();
+        let resync = |known| Resync::select(MailboxName::INBOX, known);
+        let done = wait!(imap.resync(resync(KnownMailbox::default()), |event| seen_events.push(event)))?;
+        results.add("first", (seen_events.len(), &done.mailbox.uids, done.method));
+        let uid = done.mailbox.uids.first().unwrap();
+        wait!(imap.uid_store(uid, StoreAction::Add, FlagList::new(&[Flag::Flagged, Flag::Deleted])))?;
+        let mut changed = Vec::new();
+        let done = wait!(imap.resync(resync(done.mailbox), |event| changed.push(event)))?;
+        let is_changed = matches!(&changed[..], [ResyncEvent::Changed(message)] if message.uid == uid);
+        results.add("changed", (is_changed, done.method));
+        wait!(imap.expunge())?;
+        let mut vanished = Vec::new();
+        let done = wait!(imap.resync(resync(done.mailbox), |event| vanished.push(event)))?;
+        assert_eq!(vanished, [ResyncEvent::Vanished([uid].into_iter().collect())]);
+        results.add("vanished", (done.mailbox.uids.len(), done.method));
+        // Limits and rejections leave the session usable.
+        let limited = resync(KnownMailbox::default()).with_message_limit(0);
+        results.add("limit", wait!(imap.resync(limited, drop)).map(drop).map_err(|error| seen(&error)));
+        let missing = Resync::examine(MailboxName::new("missing"), KnownMailbox::default());
+        results.add("missing", wait!(imap.resync(missing, drop)).map(drop).map_err(|error| seen(&error)));
+        wait!(imap.noop())?;
+        wait!(imap.logout())?;
         Ok(())
     }
 

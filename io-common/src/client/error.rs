@@ -32,6 +32,8 @@ pub enum ClientError {
     Interrupted,
     /// The answer exceeds this limit, in bytes. The rest of it is skipped, and the session goes on.
     TooLarge(u64),
+    /// A mailbox has more messages than this limit, or the server says so. The session goes on.
+    TooManyMessages(u32),
     /// A value cannot be used: an address, for example. Nothing was sent.
     Invalid(String),
     /// A message was not delivered to every recipient.
@@ -65,7 +67,7 @@ impl ClientError {
                 None => ErrorKind::Unavailable,
             },
             Self::Imap(_) | Self::Smtp(_) | Self::Interrupted => ErrorKind::Unavailable,
-            Self::TooLarge(_) => ErrorKind::Protocol,
+            Self::TooLarge(_) | Self::TooManyMessages(_) => ErrorKind::Protocol,
             Self::Invalid(_) => ErrorKind::Config,
         }
     }
@@ -85,7 +87,7 @@ impl ClientError {
                 let recipients = &undelivered.recipients;
                 !recipients.is_empty() && recipients.iter().all(|one| one.outcome().is_retryable())
             }
-            Self::TooLarge(_) | Self::Invalid(_) | Self::ImapLogin(_) => false,
+            Self::TooLarge(_) | Self::TooManyMessages(_) | Self::Invalid(_) | Self::ImapLogin(_) => false,
         }
     }
 
@@ -159,6 +161,7 @@ impl fmt::Display for ClientError {
                 "the session is over: the program stopped in the middle of a message or of a large answer",
             ),
             Self::TooLarge(limit) => write!(f, "the server's answer exceeds {limit} bytes"),
+            Self::TooManyMessages(limit) => write!(f, "the mailbox has more than {limit} messages"),
             Self::Invalid(what) => f.write_str(what),
             Self::NotDelivered(undelivered) => undelivered.fmt(f),
         }

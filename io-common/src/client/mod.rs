@@ -16,6 +16,8 @@ mod fetch;
 mod imap_login;
 mod imap_state;
 mod message;
+#[cfg(feature = "resync")]
+mod resync;
 mod session_state;
 mod smtp_login;
 mod smtp_state;

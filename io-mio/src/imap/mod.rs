@@ -5,6 +5,8 @@ mod client;
 mod commands;
 mod fetch;
 mod idle;
+#[cfg(feature = "resync")]
+mod resync;
 
 pub use append::AppendWriter;
 pub use client::ImapClient;

@@ -151,6 +151,12 @@ impl Resync {
         self.select_by(self.best_method(client), client, tx)
     }
 
+    /// Returns the command whose completion is awaited; `None` before the start and at the end.
+    #[must_use]
+    pub const fn command(&self) -> Option<CommandId> {
+        self.step.command()
+    }
+
     /// Returns whether the resynchronisation is complete. [`ResyncEvent::Done`] has the result.
     #[must_use]
     pub fn is_done(&self) -> bool {

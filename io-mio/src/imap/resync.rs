@@ -1,0 +1,43 @@
+//! The resynchronisation of a mailbox (RFC 7162).
+
+use io_common::client::ClientError;
+use proto_imap::resync::{Resync, ResyncEvent, ResyncedMailbox};
+use proto_mail::Channel;
+
+use super::client::ImapClient;
+
+impl<C: Channel> ImapClient<C> {
+    /// Selects a mailbox and finds out what has changed in it since the client last saw it: by QRESYNC or CONDSTORE if the
+    /// server offers them, and from a list of all messages otherwise. Passes each difference to `found`, and returns the new
+    /// state, from which the next resynchronisation starts.
+    ///
+    /// ```no_run
+    /// use proto_imap::resync::{KnownMailbox, Resync, ResyncEvent};
+    /// use proto_imap::types::MailboxName;
+    ///
+    /// # fn example(imap: &mut io_mio::ImapClient, known: KnownMailbox) -> Result<KnownMailbox, io_mio::ClientError> {
+    /// let resync = Resync::select(MailboxName::INBOX, known);
+    /// let done = imap.resync(resync, |event| match event {
+    ///     ResyncEvent::Reset => println!("everything is new"),
+    ///     ResyncEvent::New(message) => println!("{} is new", message.uid),
+    ///     ResyncEvent::Changed(message) => println!("{} has {:?}", message.uid, message.flags),
+    ///     ResyncEvent::Vanished(uids) => println!("{uids:?} are gone"),
+    ///     _ => {}
+    /// })?;
+    /// # Ok(done.mailbox)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ClientError::Imap`] if the server rejects a command; [`ClientError::TooManyMessages`]; those of [`Resync::start`];
+    /// the connection or the session failed. What was passed to `found` before holds.
+    pub fn resync(
+        &mut self,
+        mut resync: Resync,
+        mut found: impl FnMut(ResyncEvent),
+    ) -> Result<ResyncedMailbox, ClientError> {
+        self.session.start(|state, client, tx| state.start_resync(&mut resync, client, tx))?;
+        self.session
+            .until(|event, state, client, tx| state.resync_step(&mut resync, &mut found, &event, client, tx))
+    }
+}
