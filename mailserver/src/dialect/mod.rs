@@ -116,6 +116,29 @@ impl Dialect {
         self.profile().behaviours.contains(&Behaviour::RejectsDescendingSets)
     }
 
+    fn profile(self) -> &'static Profile {
+        match self {
+            Self::Coremail => &profile::COREMAIL,
+            Self::Courier => &profile::COURIER,
+            Self::David => &profile::DAVID,
+            Self::DavMail => &profile::DAVMAIL,
+            Self::Domino => &profile::DOMINO,
+            Self::Dovecot => &profile::DOVECOT,
+            Self::Exchange => &profile::EXCHANGE,
+            Self::Gmail => &profile::GMAIL,
+            Self::ICloud => &profile::ICLOUD,
+            Self::MailRu => &profile::MAIL_RU,
+            Self::Migadu => &profile::MIGADU,
+            Self::ProtonBridge => &profile::PROTON_BRIDGE,
+            Self::Qq => &profile::QQ,
+            Self::SmarterMail => &profile::SMARTERMAIL,
+            Self::SurgeMail => &profile::SURGEMAIL,
+            Self::Yahoo => &profile::YAHOO,
+            Self::Yandex => &profile::YANDEX,
+            Self::Zoho => &profile::ZOHO,
+        }
+    }
+
     /// Returns what changes the output of sessions.
     pub(crate) fn output_filter(self) -> OutputFilterFactory {
         OutputFilterFactory::new(move || Box::new(Rewriter::new(self.profile())))

@@ -2,8 +2,6 @@
 //!
 //! The defects are publicly known from the bug reports and test data of mail clients. Newer versions of a server may not have them.
 
-use super::Dialect;
-
 /// What a server sends.
 #[derive(Debug)]
 pub(super) struct Profile {
@@ -132,32 +130,7 @@ impl Profile {
     }
 }
 
-impl Dialect {
-    pub(super) fn profile(self) -> &'static Profile {
-        match self {
-            Self::Coremail => &COREMAIL,
-            Self::Courier => &COURIER,
-            Self::David => &DAVID,
-            Self::DavMail => &DAVMAIL,
-            Self::Domino => &DOMINO,
-            Self::Dovecot => &DOVECOT,
-            Self::Exchange => &EXCHANGE,
-            Self::Gmail => &GMAIL,
-            Self::ICloud => &ICLOUD,
-            Self::MailRu => &MAIL_RU,
-            Self::Migadu => &MIGADU,
-            Self::ProtonBridge => &PROTON_BRIDGE,
-            Self::Qq => &QQ,
-            Self::SmarterMail => &SMARTERMAIL,
-            Self::SurgeMail => &SURGEMAIL,
-            Self::Yahoo => &YAHOO,
-            Self::Yandex => &YANDEX,
-            Self::Zoho => &ZOHO,
-        }
-    }
-}
-
-static COREMAIL: Profile = Profile {
+pub(super) static COREMAIL: Profile = Profile {
     name: "coremail",
     greeting: Greeting::Text("Coremail System IMap Server Ready(163com)"),
     id: &[("name", "Coremail Imap"), ("vendor", "Mailtech")],
@@ -166,7 +139,7 @@ static COREMAIL: Profile = Profile {
     behaviours: &[Behaviour::RequiresId],
 };
 
-static COURIER: Profile = Profile {
+pub(super) static COURIER: Profile = Profile {
     name: "courier",
     greeting: Greeting::WithCapabilities("Courier-IMAP ready."),
     id: &[("name", "Courier-IMAP")],
@@ -187,7 +160,7 @@ static COURIER: Profile = Profile {
     behaviours: &[],
 };
 
-static DAVID: Profile = Profile {
+pub(super) static DAVID: Profile = Profile {
     name: "david",
     greeting: Greeting::Text("IMAP4rev1 DavidServer ready"),
     id: &[],
@@ -196,7 +169,7 @@ static DAVID: Profile = Profile {
     behaviours: &[],
 };
 
-static DAVMAIL: Profile = Profile {
+pub(super) static DAVMAIL: Profile = Profile {
     name: "davmail",
     greeting: Greeting::WithCapabilities("IMAP4rev1 DavMail server ready"),
     id: &[],
@@ -205,7 +178,7 @@ static DAVMAIL: Profile = Profile {
     behaviours: &[],
 };
 
-static DOMINO: Profile = Profile {
+pub(super) static DOMINO: Profile = Profile {
     name: "domino",
     greeting: Greeting::Text("Domino IMAP4 Server ready"),
     id: &[],
@@ -214,7 +187,7 @@ static DOMINO: Profile = Profile {
     behaviours: &[],
 };
 
-static DOVECOT: Profile = Profile {
+pub(super) static DOVECOT: Profile = Profile {
     name: "dovecot",
     greeting: Greeting::WithCapabilities("Dovecot ready."),
     id: &[("name", "Dovecot")],
@@ -258,7 +231,7 @@ static DOVECOT: Profile = Profile {
     behaviours: &[],
 };
 
-static EXCHANGE: Profile = Profile {
+pub(super) static EXCHANGE: Profile = Profile {
     name: "exchange",
     greeting: Greeting::Text("The Microsoft Exchange IMAP4 service is ready. [TQBhAGkAbAB3AGkAcgBlAA==]"),
     id: &[("name", "Microsoft.Exchange.Imap4.Imap4Server")],
@@ -284,7 +257,7 @@ static EXCHANGE: Profile = Profile {
     behaviours: &[],
 };
 
-static GMAIL: Profile = Profile {
+pub(super) static GMAIL: Profile = Profile {
     name: "gmail",
     greeting: Greeting::Text("Gimap ready for requests"),
     id: &[("name", "GImap"), ("vendor", "Google, Inc.")],
@@ -311,7 +284,7 @@ static GMAIL: Profile = Profile {
     behaviours: &[],
 };
 
-static ICLOUD: Profile = Profile {
+pub(super) static ICLOUD: Profile = Profile {
     name: "icloud",
     greeting: Greeting::WithCapabilities("iSCREAM ready to rumble"),
     id: &[("name", "iCloud IMAP")],
@@ -332,7 +305,7 @@ static ICLOUD: Profile = Profile {
     behaviours: &[],
 };
 
-static MAIL_RU: Profile = Profile {
+pub(super) static MAIL_RU: Profile = Profile {
     name: "mail-ru",
     greeting: Greeting::Text("Welcome"),
     id: &[("name", "Mail.Ru")],
@@ -341,7 +314,7 @@ static MAIL_RU: Profile = Profile {
     behaviours: &[],
 };
 
-static MIGADU: Profile = Profile {
+pub(super) static MIGADU: Profile = Profile {
     name: "migadu",
     greeting: Greeting::WithCapabilities("Migadu ready."),
     id: &[],
@@ -350,7 +323,7 @@ static MIGADU: Profile = Profile {
     behaviours: &[],
 };
 
-static PROTON_BRIDGE: Profile = Profile {
+pub(super) static PROTON_BRIDGE: Profile = Profile {
     name: "proton-bridge",
     greeting: Greeting::WithCapabilities("Proton Mail Bridge ready"),
     id: &[("name", "Gluon"), ("vendor", "Proton AG")],
@@ -359,7 +332,7 @@ static PROTON_BRIDGE: Profile = Profile {
     behaviours: &[],
 };
 
-static QQ: Profile = Profile {
+pub(super) static QQ: Profile = Profile {
     name: "qq",
     greeting: Greeting::WithCapabilities("QQMail IMAP4Server ready"),
     id: &[("name", "QQMail")],
@@ -368,7 +341,7 @@ static QQ: Profile = Profile {
     behaviours: &[Behaviour::RejectsDescendingSets],
 };
 
-static SMARTERMAIL: Profile = Profile {
+pub(super) static SMARTERMAIL: Profile = Profile {
     name: "smartermail",
     greeting: Greeting::Text("IMAP4rev1 SmarterMail"),
     id: &[],
@@ -377,7 +350,7 @@ static SMARTERMAIL: Profile = Profile {
     behaviours: &[],
 };
 
-static SURGEMAIL: Profile = Profile {
+pub(super) static SURGEMAIL: Profile = Profile {
     name: "surgemail",
     greeting: Greeting::Text("IMAP SurgeMail"),
     id: &[],
@@ -386,7 +359,7 @@ static SURGEMAIL: Profile = Profile {
     behaviours: &[],
 };
 
-static YAHOO: Profile = Profile {
+pub(super) static YAHOO: Profile = Profile {
     name: "yahoo",
     greeting: Greeting::WithCapabilities("IMAP4rev1 Hello"),
     id: &[("name", "Yahoo! IMAP")],
@@ -419,7 +392,7 @@ static YAHOO: Profile = Profile {
     behaviours: &[],
 };
 
-static YANDEX: Profile = Profile {
+pub(super) static YANDEX: Profile = Profile {
     name: "yandex",
     greeting: Greeting::Text("Yandex IMAP4rev1 ready"),
     id: &[("name", "Yandex.Mail")],
@@ -438,7 +411,7 @@ static YANDEX: Profile = Profile {
     behaviours: &[],
 };
 
-static ZOHO: Profile = Profile {
+pub(super) static ZOHO: Profile = Profile {
     name: "zoho",
     greeting: Greeting::Text("Zoho IMAP Server ready"),
     id: &[],

@@ -23,7 +23,7 @@
 //! | [`jobs`] | work on the store, on the threads of workers |
 //! | [`config`] | the capabilities that the server offers |
 //! | [`command_state`] | the state of commands in progress |
-//! | [`test_controls`] | injected faults, and the behaviour of imitated servers |
+//! | [`test_controls`], [`test_state`] | injected faults, and the behaviour of imitated servers |
 //! | [`translate`] | conversion between the store's types and the protocol's |
 //!
 //! A handler never blocks. It hands a job to a worker together with a closure, and the closure runs when the result is
@@ -66,6 +66,7 @@ mod sort_collector;
 mod store;
 mod stored_message;
 mod test_controls;
+mod test_state;
 mod thread_collector;
 mod translate;
 mod uid_windows;
@@ -107,7 +108,7 @@ use replies::{
     reply_invalid_name, reply_limit, reply_no, reply_no_with_code, reply_ok, reply_ok_with_code,
     reply_store_error, reply_unresolved, target_code_of,
 };
-use test_controls::TestControls;
+use test_state::TestControls;
 use translate::uid_set;
 
 /// The state machine under TLS. Every command that needs an account runs on this one.

@@ -1,46 +1,20 @@
 //! What a session does on purpose so that a client can be tested: injected faults, and the behaviour of an imitated server.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use io_common::Next;
 use proto_imap::server::{LiteralOffer, Reply};
 use proto_imap::types::{
-    Command, CommandName, Condition, IString, Owned, PlainCode, ResponseCode, SequenceNumber, SequenceSet,
+    Command, CommandName, Condition, IString, PlainCode, ResponseCode, SequenceNumber, SequenceSet,
     StatusResponse, Text,
 };
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthRequest, AuthVerdict};
 
+use super::test_state::Held;
 use super::{Session, Turn, next_or_close, reply_bad, reply_no};
 use crate::faults::{ImapFault, ImapStatus};
 use crate::login::LoginSession;
-use crate::server_context::ServerContext;
-
-/// The state of a session for tests. Other sessions have none.
-pub(super) struct TestControls {
-    /// The random numbers for the session's faults.
-    random: fastrand::Rng,
-    /// Whether the client has sent ID.
-    identified: bool,
-    held: Option<(Instant, Held)>,
-}
-
-/// What is delayed.
-enum Held {
-    Command(Owned<Command<'static>>, Reply),
-    Idle(Reply),
-    Login(AuthRequest),
-    Append(Reply),
-}
-
-impl TestControls {
-    /// Returns the state for a new session, if the server has faults or imitates another one.
-    pub(super) fn new(context: &ServerContext, number: u64) -> Option<Box<Self>> {
-        let is_needed = context.dialect.is_some() || context.faults.has_imap_rules();
-        let new = || Self { random: context.faults.session_rng(number), identified: false, held: None };
-        is_needed.then(|| Box::new(new()))
-    }
-}
 
 impl Session {
     /// Draws the delay and the fault of a command.
