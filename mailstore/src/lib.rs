@@ -67,6 +67,7 @@ mod object_id;
 mod passwords;
 mod quota;
 mod removals;
+mod remote_types;
 pub mod scram_keys;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -96,6 +97,7 @@ pub use metadata::{
     MetadataEntry, MetadataPage,
 };
 pub use passwords::PasswordCost;
+pub use remote_types::*;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 pub use store::{REPLACED_MESSAGE, Store};

@@ -1,6 +1,7 @@
 //! The interface for programs that fetch mail from other servers into a store.
 
 use crate::error::Result;
+use crate::remote_types::*;
 use crate::store::Store;
 use crate::types::*;
 
@@ -32,6 +33,46 @@ pub trait SyncStore: Store {
     /// mailbox may have been deleted.
     fn remote_mailboxes(&self, remote: RemoteAccountId) -> Result<Vec<(String, MailboxId)>>;
 
+    /// Returns the remote mailboxes of an account and what is recorded of each, ordered by name. Names that start with NUL
+    /// and a digit are of mailboxes that lost their name to another one.
+    fn remote_folders(&self, remote: RemoteAccountId) -> Result<Vec<RemoteFolder>>;
+
+    /// Records the state of a remote mailbox after all of its changes were applied. Another UIDVALIDITY or local mailbox
+    /// ([`remote_mailbox`](Self::remote_mailbox)) resets the mod-sequence to 0.
+    fn set_remote_state(&self, remote: RemoteMailboxId, state: &RemoteState) -> Result<()>;
+
+    /// Changes the names of remote mailboxes, all or none; two may swap their names. A mailbox that has one of the new
+    /// names and is not renamed itself loses it, and is gone.
+    fn rename_remote_mailboxes(
+        &self,
+        remote: RemoteAccountId,
+        names: &[(RemoteMailboxId, String)],
+    ) -> Result<()>;
+
+    /// Returns at most `limit` records of these remote UIDs under the current UIDVALIDITY, ordered by UID, without those
+    /// marked as removed. Continue after the last one.
+    fn import_records(
+        &self,
+        remote: RemoteMailboxId,
+        uids: &UidSet,
+        limit: usize,
+    ) -> Result<Vec<ImportRecord>>;
+
+    /// Returns at most `limit` records under other UIDVALIDITY values, without those marked as removed. No message of the
+    /// current UIDVALIDITY has taken their place ([`ImportOutcome::Duplicate`]).
+    fn earlier_import_records(&self, remote: RemoteMailboxId, limit: usize) -> Result<Vec<ImportRecord>>;
+
+    /// Forgets records: their messages would be imported again. Ignores records that do not exist.
+    fn forget_imports(&self, remote: RemoteMailboxId, records: &[ImportRecord]) -> Result<()>;
+
+    /// Marks records: the remote server has removed these messages, and the local ones stay. Their UIDs are no longer
+    /// [known](Self::known_uids). If the message is imported again, the mark goes and the outcome is
+    /// [`ImportOutcome::Known`].
+    fn mark_imports_removed(&self, remote: RemoteMailboxId, records: &[ImportRecord]) -> Result<()>;
+
+    /// Sets the special use of a local mailbox.
+    fn set_special_use(&self, mailbox: MailboxId, special_use: Option<SpecialUse>) -> Result<()>;
+
     /// Records messages that could not be fetched, under the current UIDVALIDITY; at most 10,000 per mailbox.
     fn record_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()>;
 
@@ -41,7 +82,7 @@ pub trait SyncStore: Store {
     /// Removes the records of these unfetched messages, once they were fetched or are gone.
     fn forget_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()>;
 
-    /// Returns the remote UIDs that are recorded under the current UIDVALIDITY.
+    /// Returns the remote UIDs that are recorded under the current UIDVALIDITY and not marked as removed.
     fn known_uids(&self, remote: RemoteMailboxId) -> Result<UidSet>;
 
     /// Appends fetched messages and records their origin in one transaction. A sync that is interrupted continues

@@ -6,7 +6,7 @@
 mod support;
 
 use mailstore::*;
-use support::{downgrade, downgrade_to_5};
+use support::{downgrade, downgrade_to_5, downgrade_to_10};
 
 struct Fixture {
     directory: tempfile::TempDir,
@@ -117,6 +117,29 @@ fn adds_metadata_when_upgrading_from_version_5() {
     assert_eq!(store.usage(account).unwrap().bytes, before.bytes + 20);
     store.delete_mailbox(account, "Trash").unwrap();
     assert_eq!((store.usage(account).unwrap().bytes, store.usage(account).unwrap().metadata), (30, 0));
+}
+
+#[test]
+fn keeps_imported_messages_when_upgrading_from_version_10() {
+    let f = fixture();
+    let remote = f.store.remote_account(f.account, "imap:one").unwrap().id;
+    let mailbox = f.store.remote_mailbox(remote, "INBOX", f.inbox, 7).unwrap().id;
+    let mut upload = f.store.upload().unwrap();
+    upload.write(b"Subject: a\r\n\r\n").unwrap();
+    let (flags, internal_date) = (Flags::new(), InternalDate::default());
+    f.store.record_imports(mailbox, vec![RemoteMessage { uid: 5, upload, flags, internal_date }]).unwrap();
+    let state = RemoteState { highest_modseq: 9, ..RemoteState::default() };
+    f.store.set_remote_state(mailbox, &state).unwrap();
+    let Fixture { directory, store, inbox, .. } = f;
+    drop(store);
+    downgrade_to_10(directory.path());
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let record = ImportRecord { uid_validity: 7, uid: 5, local_uid: 1 };
+    assert_eq!(store.import_records(mailbox, &UidSet::all(), 9).unwrap(), [record]);
+    let folder = store.remote_folders(remote).unwrap().remove(0);
+    let name = "INBOX".to_owned();
+    let state = RemoteState::default();
+    assert_eq!(folder, RemoteFolder { id: mailbox, name, mailbox: inbox, uid_validity: 7, state });
 }
 
 #[test]

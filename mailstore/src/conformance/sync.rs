@@ -4,6 +4,7 @@ use super::case::Case;
 use super::fixture::{Fixture, over};
 use crate::error::Error;
 use crate::flags::Flags;
+use crate::remote_types::*;
 use crate::sync_store::SyncStore;
 use crate::types::*;
 
@@ -13,6 +14,10 @@ pub(super) const CASES: &[Case<dyn SyncStore>] = &[
     Case { name: "failed_import_records_nothing", needs: &[], run: failed_import_records_nothing },
     Case { name: "remembers_how_a_sync_ended", needs: &[], run: remembers_how_a_sync_ended },
     Case { name: "records_unfetched_messages_by_uidvalidity", needs: &[], run: records_unfetched_messages },
+    Case { name: "marks_and_forgets_imports", needs: &[], run: marks_and_forgets_imports },
+    Case { name: "remembers_the_state_of_remote_mailboxes", needs: &[], run: remembers_states },
+    Case { name: "renames_remote_mailboxes_together", needs: &[], run: renames_remote_mailboxes },
+    Case { name: "changes_the_special_use", needs: &[], run: changes_the_special_use },
     Case { name: "limits_remote_accounts", needs: &[], run: limits_remote_accounts },
 ];
 
@@ -132,4 +137,96 @@ fn limits_remote_accounts(f: &SyncFixture) {
     assert_eq!(f.store.usage(f.account).unwrap().remote_accounts, 2);
     let long = "x".repeat(crate::NAME_LIMIT + 1);
     assert!(matches!(f.store.remote_account(f.account, &long), Err(Error::Limit(_))));
+}
+
+fn marks_and_forgets_imports(f: &SyncFixture) {
+    let mailbox = remote(f, 7);
+    let texts = ["a", "b", "c", "d"];
+    f.store
+        .record_imports(mailbox, (1..).zip(texts).map(|(uid, text)| message(f, 10 * uid, text)).collect())
+        .unwrap();
+    let record = |uid: u32| ImportRecord { uid_validity: 7, uid, local_uid: uid / 10 };
+    let records = |uids: UidSet, limit| f.store.import_records(mailbox, &uids, limit).unwrap();
+    assert_eq!(records([10..=20, 30..=40].into_iter().collect(), 3), [record(10), record(20), record(30)]);
+    assert_eq!(records(UidSet::one(11), 3), []);
+    f.store.mark_imports_removed(mailbox, &[record(20), record(99)]).unwrap();
+    f.store.forget_imports(mailbox, &[record(30), ImportRecord { local_uid: 9, ..record(40) }]).unwrap();
+    assert_eq!(f.store.known_uids(mailbox).unwrap(), [10, 40].into_iter().collect());
+    assert_eq!(records(UidSet::all(), 9), [record(10), record(40)]);
+    let again = f.store.record_imports(mailbox, vec![message(f, 20, "b"), message(f, 30, "c")]).unwrap();
+    assert_eq!(again, [ImportOutcome::Known(2), ImportOutcome::Imported(5)]);
+    assert_eq!(f.store.known_uids(mailbox).unwrap(), [10, 20, 30, 40].into_iter().collect());
+    f.store.mark_imports_removed(mailbox, &[record(40)]).unwrap();
+    for validity in [8, 6] {
+        remote(f, validity);
+        assert!(f.store.known_uids(mailbox).unwrap().is_empty());
+        let earlier = f.store.earlier_import_records(mailbox, 2).unwrap();
+        assert_eq!(
+            earlier,
+            [record(10), record(20)],
+            "the marked one and those beyond the limit are left out"
+        );
+    }
+    f.store.record_imports(mailbox, vec![message(f, 1, "a"), message(f, 2, "d")]).unwrap();
+    let earlier: Vec<u32> =
+        f.store.earlier_import_records(mailbox, 9).unwrap().iter().map(|record| record.uid).collect();
+    assert_eq!(earlier, [20, 30], "the others were assigned to new UIDs");
+}
+
+fn remembers_states(f: &SyncFixture) {
+    let account = f.store.remote_account(f.account, "imaps://ann@other.example").unwrap().id;
+    let mailbox = remote(f, 7);
+    let folder = || f.store.remote_folders(account).unwrap().remove(0);
+    assert_eq!(folder().state, RemoteState::default());
+    let state = RemoteState {
+        object_id: Some("x-1".to_owned()),
+        highest_modseq: (1 << 63) - 1,
+        uid_next: u32::MAX,
+        messages: 3,
+        is_gone: false,
+    };
+    f.store.set_remote_state(mailbox, &state).unwrap();
+    remote(f, 7);
+    let found = folder();
+    assert_eq!((found.id, found.mailbox, found.uid_validity, &found.state), (mailbox, f.inbox, 7, &state));
+    remote(f, 8);
+    assert_eq!(folder().state, RemoteState { highest_modseq: 0, ..state.clone() }, "the UIDVALIDITY changed");
+    f.store.set_remote_state(mailbox, &RemoteState { is_gone: true, ..state.clone() }).unwrap();
+    assert!(folder().state.is_gone);
+    remote(f, 8);
+    assert_eq!(folder().state, state, "it is there again");
+    assert!(matches!(f.store.set_remote_state(RemoteMailboxId(99), &state), Err(Error::NotFound(_))));
+}
+
+fn renames_remote_mailboxes(f: &SyncFixture) {
+    let account = f.store.remote_account(f.account, "imap:one").unwrap().id;
+    let [a, b, c] = ["a", "b", "c"].map(|name| {
+        let mailbox = f.create(name);
+        f.store.remote_mailbox(account, name, mailbox, 7).unwrap().id
+    });
+    let names = || -> Vec<_> {
+        f.store.remote_folders(account).unwrap().into_iter().map(|folder| (folder.name, folder.id)).collect()
+    };
+    let rename = |names: &[(RemoteMailboxId, &str)]| {
+        let names: Vec<_> = names.iter().map(|(id, name)| (*id, (*name).to_owned())).collect();
+        f.store.rename_remote_mailboxes(account, &names)
+    };
+    rename(&[(a, "b"), (b, "a")]).unwrap();
+    assert_eq!(names(), [("a".to_owned(), b), ("b".to_owned(), a), ("c".to_owned(), c)]);
+    rename(&[(a, "c")]).unwrap();
+    assert_eq!(names()[1..], [("a".to_owned(), b), ("c".to_owned(), a)]);
+    let gone = f.store.remote_folders(account).unwrap().remove(0);
+    assert!(gone.id == c && gone.state.is_gone && gone.name.starts_with('\0'));
+    assert!(matches!(rename(&[(b, "d"), (RemoteMailboxId(99), "e")]), Err(Error::NotFound(_))));
+    assert_eq!(names()[1].0, "a", "all or none");
+}
+
+fn changes_the_special_use(f: &SyncFixture) {
+    let mailbox = f.create("Odd");
+    let special_use = || f.store.mailbox(f.account, "Odd").unwrap().special_use;
+    f.store.set_special_use(mailbox, Some(SpecialUse::Archive)).unwrap();
+    assert_eq!(special_use(), Some(SpecialUse::Archive));
+    f.store.set_special_use(mailbox, None).unwrap();
+    assert_eq!(special_use(), None);
+    assert!(matches!(f.store.set_special_use(MailboxId(999_999), None), Err(Error::NotFound(_))));
 }

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::limits::NAME_LIMIT;
 use crate::quota::check;
-use crate::types::{AccountId, ImportOutcome, InternalDate, Quota, RemoteAccount, Target};
+use crate::remote_types::{ImportOutcome, RemoteAccount};
+use crate::types::{AccountId, InternalDate, Quota, Target};
 use std::sync::Arc;
 
 /// A fetched message whose bytes are stored.
@@ -70,8 +71,12 @@ fn import_one(
 ) -> Result<ImportOutcome> {
     let mailbox = remote.mailbox;
     let key = (remote.uid_validity, import.uid);
-    if let Some(known) = remote.local_uid(import.uid) {
-        return Ok(ImportOutcome::Known(known));
+    if let Some(known) = remote.record(import.uid) {
+        if known.is_removed {
+            // The remote server has the message again.
+            replaced.push((key, remote.set(key, Some(RemoteRecord { is_removed: false, ..known }))));
+        }
+        return Ok(ImportOutcome::Known(known.uid));
     }
     // A message that was imported under another UIDVALIDITY is assigned to its new UID once, so that two equal messages
     // of a mailbox stay two.
@@ -89,7 +94,7 @@ fn import_one(
         }
     };
     if let ImportOutcome::Imported(uid) | ImportOutcome::Duplicate(uid) = outcome {
-        let record = RemoteRecord { mailbox, uid, digest: import.digest };
+        let record = RemoteRecord { mailbox, uid, digest: import.digest, is_removed: false };
         replaced.push((key, remote.set(key, Some(record))));
     }
     Ok(outcome)

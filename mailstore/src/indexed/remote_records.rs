@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::limits::UNFETCHED_LIMIT;
-use crate::types::{
-    AccountId, MailboxId, RemoteAccount, RemoteAccountId, RemoteMailbox, RemoteMailboxId, UidSet,
-};
+use crate::remote_types::{ImportRecord, RemoteAccount, RemoteFolder, RemoteMailbox, RemoteState};
+use crate::types::{AccountId, MailboxId, RemoteAccountId, RemoteMailboxId, UidSet};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, RangeBounds};
 
 /// The most equal messages of other UIDVALIDITY values that are examined for one import.
 const EQUAL_LIMIT: usize = 100;
@@ -35,6 +35,8 @@ pub(crate) struct RemoteRecord {
     pub(crate) mailbox: MailboxId,
     pub(crate) uid: u32,
     pub(crate) digest: Digest,
+    /// Whether the remote server has removed the message.
+    pub(crate) is_removed: bool,
 }
 
 pub(crate) struct RemoteMailboxState {
@@ -44,6 +46,7 @@ pub(crate) struct RemoteMailboxState {
     by_digest: BTreeMap<Digest, BTreeSet<RemoteKey>>,
     /// Messages under the current UIDVALIDITY that could not be fetched.
     unfetched: BTreeSet<u32>,
+    state: RemoteState,
 }
 
 fn position(id: i64) -> Option<usize> {
@@ -122,12 +125,17 @@ impl Remotes {
                 messages: BTreeMap::new(),
                 by_digest: BTreeMap::new(),
                 unfetched: BTreeSet::new(),
+                state: RemoteState::default(),
             });
         }
         let found = self.mailbox_mut(id)?;
         if found.uid_validity != uid_validity {
             found.unfetched.clear();
         }
+        if (found.mailbox, found.uid_validity) != (mailbox, uid_validity) {
+            found.state.highest_modseq = 0;
+        }
+        found.state.is_gone = false;
         (found.mailbox, found.uid_validity) = (mailbox, uid_validity);
         let known = u32::try_from(found.known().count()).unwrap_or(u32::MAX);
         Ok(RemoteMailbox { id, mailbox, uid_validity, known })
@@ -152,6 +160,54 @@ impl Remotes {
         let found = position(remote.0).and_then(|at| self.accounts.get(at));
         let names = found.into_iter().flat_map(|account| &account.names);
         names.filter_map(|(name, id)| Some((name.clone(), self.mailbox(*id).ok()?.mailbox))).collect()
+    }
+
+    /// Returns the remote mailboxes and their states, ordered by name.
+    pub(crate) fn folders(&self, remote: RemoteAccountId) -> Vec<RemoteFolder> {
+        let found = position(remote.0).and_then(|at| self.accounts.get(at));
+        let names = found.into_iter().flat_map(|account| &account.names);
+        let folder = |(name, id): (&String, &RemoteMailboxId)| {
+            let found = self.mailbox(*id).ok()?;
+            Some(RemoteFolder {
+                id: *id,
+                name: name.clone(),
+                mailbox: found.mailbox,
+                uid_validity: found.uid_validity,
+                state: found.state.clone(),
+            })
+        };
+        names.filter_map(folder).collect()
+    }
+
+    pub(crate) fn set_state(&mut self, remote: RemoteMailboxId, state: &RemoteState) -> Result<()> {
+        self.mailbox_mut(remote)?.state.clone_from(state);
+        Ok(())
+    }
+
+    /// Gives remote mailboxes other names.
+    pub(crate) fn rename(
+        &mut self,
+        remote: RemoteAccountId,
+        renamed: &[(RemoteMailboxId, String)],
+    ) -> Result<()> {
+        let names = &mut self.account_mut(remote)?.names;
+        let is_here = |id: &RemoteMailboxId| names.values().any(|known| known == id);
+        if !renamed.iter().all(|(id, _)| is_here(id)) {
+            return Err(Error::NotFound("remote mailbox"));
+        }
+        names.retain(|_, id| !renamed.iter().any(|(other, _)| other == id));
+        let mut detached = Vec::new();
+        for (id, name) in renamed {
+            if let Some(other) = names.insert(name.clone(), *id) {
+                names.insert(format!("\0{}", other.0), other);
+                detached.push(other);
+            }
+        }
+        for id in detached {
+            let state = &mut self.mailbox_mut(id)?.state;
+            (state.is_gone, state.highest_modseq) = (true, 0);
+        }
+        Ok(())
     }
 
     pub(crate) fn known_uids(&self, remote: RemoteMailboxId) -> Result<UidSet> {
@@ -183,7 +239,8 @@ impl RemoteMailboxState {
     /// Returns the UIDs that are recorded under the current UIDVALIDITY for the current local mailbox.
     fn known(&self) -> impl Iterator<Item = u32> {
         let current = self.messages.range((self.uid_validity, 0)..=(self.uid_validity, u32::MAX));
-        current.filter(|(_, record)| record.mailbox == self.mailbox).map(|((_, uid), _)| *uid)
+        let here = current.filter(|(_, record)| record.mailbox == self.mailbox && !record.is_removed);
+        here.map(|((_, uid), _)| *uid)
     }
 
     /// Replaces the record of a message and returns the old one.
@@ -207,10 +264,49 @@ impl RemoteMailboxState {
         old
     }
 
-    /// Returns the local UID of a message under the current UIDVALIDITY, if it is recorded for this local mailbox.
-    pub(crate) fn local_uid(&self, uid: u32) -> Option<u32> {
+    /// Returns the record of a message under the current UIDVALIDITY, if it is recorded for this local mailbox.
+    pub(crate) fn record(&self, uid: u32) -> Option<RemoteRecord> {
         let record = self.messages.get(&(self.uid_validity, uid))?;
-        (record.mailbox == self.mailbox).then_some(record.uid)
+        (record.mailbox == self.mailbox).then_some(*record)
+    }
+
+    /// Returns the records of this range of keys for the current local mailbox, without those marked as removed.
+    fn present(&self, keys: impl RangeBounds<RemoteKey>) -> impl Iterator<Item = ImportRecord> {
+        let here = self.messages.range(keys);
+        let here = here.filter(|(_, record)| record.mailbox == self.mailbox && !record.is_removed);
+        here.map(|((uid_validity, uid), record)| ImportRecord {
+            uid_validity: *uid_validity,
+            uid: *uid,
+            local_uid: record.uid,
+        })
+    }
+
+    pub(crate) fn import_records(&self, uids: &UidSet, limit: usize) -> Vec<ImportRecord> {
+        let validity = self.uid_validity;
+        let ranges = uids.ranges().iter().map(|range| (validity, *range.start())..=(validity, *range.end()));
+        ranges.flat_map(|keys| self.present(keys)).take(limit).collect()
+    }
+
+    pub(crate) fn earlier_import_records(&self, limit: usize) -> Vec<ImportRecord> {
+        let validity = self.uid_validity;
+        let later = (Bound::Excluded((validity, u32::MAX)), Bound::Unbounded);
+        self.present(..(validity, 0)).chain(self.present(later)).take(limit).collect()
+    }
+
+    /// Forgets a record, if it exists.
+    pub(crate) fn forget(&mut self, record: ImportRecord) {
+        let key = (record.uid_validity, record.uid);
+        if self.messages.get(&key).is_some_and(|found| found.uid == record.local_uid) {
+            self.set(key, None);
+        }
+    }
+
+    /// Marks the message of a record as removed, if the record exists.
+    pub(crate) fn mark_removed(&mut self, record: ImportRecord) {
+        let found = self.messages.get_mut(&(record.uid_validity, record.uid));
+        if let Some(found) = found.filter(|found| found.uid == record.local_uid) {
+            found.is_removed = true;
+        }
     }
 
     /// Returns the records of equal messages of other UIDVALIDITY values.

@@ -195,7 +195,7 @@ impl StoredMetadata {
 pub enum StorageChange {
     /// An account was created, or has another password or other keys.
     AccountSet(StoredAccount),
-    /// A mailbox was created or renamed, or is selectable again, or is so no longer.
+    /// A mailbox was created or renamed, is selectable again or no longer, or has another special use.
     MailboxSet(AccountId, StoredMailbox),
     /// A mailbox and its messages were removed.
     MailboxRemoved(MailboxId),

@@ -9,7 +9,7 @@ use crate::callback::AccountChange;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::metadata::Annotated;
-use crate::types::{AccountId, ContentId, MailboxId};
+use crate::types::{AccountId, ContentId, MailboxId, SpecialUse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -50,6 +50,7 @@ enum Opposite {
     ResetMailbox(Box<MailboxState>),
     RestoreMailbox(MailboxId),
     RenameMailbox(MailboxId, String),
+    RestoreSpecialUse(MailboxId, Option<SpecialUse>),
     Unsubscribe(String),
     Subscribe(String),
     SetMetadata(Annotated, String, Option<Arc<[u8]>>),
@@ -103,6 +104,11 @@ impl<'s> Transaction<'s> {
             }
             Opposite::RestoreMailbox(id) => restore_deleted(state, id),
             Opposite::RenameMailbox(id, name) => rename(state, id, name),
+            Opposite::RestoreSpecialUse(id, special_use) => {
+                if let Some(mailbox) = state.mailboxes.get_mut(&id) {
+                    mailbox.header.special_use = special_use;
+                }
+            }
             Opposite::Unsubscribe(name) => {
                 state.account.subscriptions.remove(&name);
             }
@@ -156,6 +162,14 @@ impl<'s> Transaction<'s> {
         rename(self.state, id, name);
         let header = self.state.mailboxes.get(&id).ok_or(Error::NotFound("mailbox"))?.header.clone();
         self.push(StorageChange::MailboxSet(self.account(), header), Opposite::RenameMailbox(id, old));
+        Ok(())
+    }
+
+    pub(crate) fn set_special_use(&mut self, id: MailboxId, special_use: Option<SpecialUse>) -> Result<()> {
+        let mailbox = self.state.mailboxes.get_mut(&id).ok_or(Error::NotFound("mailbox"))?;
+        let old = std::mem::replace(&mut mailbox.header.special_use, special_use);
+        let header = mailbox.header.clone();
+        self.push(StorageChange::MailboxSet(self.account(), header), Opposite::RestoreSpecialUse(id, old));
         Ok(())
     }
 

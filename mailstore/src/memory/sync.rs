@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::indexed::Storage;
 use crate::indexed::remote::{self, Import, Replaced};
 use crate::lock::lock;
+use crate::remote_types::*;
 use crate::store::Store;
 use crate::sync_store::SyncStore;
 use crate::types::*;
@@ -65,6 +66,53 @@ impl SyncStore for MemoryStore {
 
     fn remote_mailboxes(&self, remote: RemoteAccountId) -> Result<Vec<(String, MailboxId)>> {
         Ok(lock(&self.remotes).mailboxes(remote))
+    }
+
+    fn remote_folders(&self, remote: RemoteAccountId) -> Result<Vec<RemoteFolder>> {
+        Ok(lock(&self.remotes).folders(remote))
+    }
+
+    fn set_remote_state(&self, remote: RemoteMailboxId, state: &RemoteState) -> Result<()> {
+        lock(&self.remotes).set_state(remote, state)
+    }
+
+    fn rename_remote_mailboxes(
+        &self,
+        remote: RemoteAccountId,
+        names: &[(RemoteMailboxId, String)],
+    ) -> Result<()> {
+        lock(&self.remotes).rename(remote, names)
+    }
+
+    fn import_records(
+        &self,
+        remote: RemoteMailboxId,
+        uids: &UidSet,
+        limit: usize,
+    ) -> Result<Vec<ImportRecord>> {
+        Ok(lock(&self.remotes).mailbox(remote)?.import_records(uids, limit))
+    }
+
+    fn earlier_import_records(&self, remote: RemoteMailboxId, limit: usize) -> Result<Vec<ImportRecord>> {
+        Ok(lock(&self.remotes).mailbox(remote)?.earlier_import_records(limit))
+    }
+
+    fn forget_imports(&self, remote: RemoteMailboxId, records: &[ImportRecord]) -> Result<()> {
+        let mut remotes = lock(&self.remotes);
+        let remote = remotes.mailbox_mut(remote)?;
+        records.iter().for_each(|record| remote.forget(*record));
+        Ok(())
+    }
+
+    fn mark_imports_removed(&self, remote: RemoteMailboxId, records: &[ImportRecord]) -> Result<()> {
+        let mut remotes = lock(&self.remotes);
+        let remote = remotes.mailbox_mut(remote)?;
+        records.iter().for_each(|record| remote.mark_removed(*record));
+        Ok(())
+    }
+
+    fn set_special_use(&self, mailbox: MailboxId, special_use: Option<SpecialUse>) -> Result<()> {
+        self.write_mailbox(mailbox, |tx| tx.set_special_use(mailbox, special_use))
     }
 
     fn record_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {

@@ -23,6 +23,7 @@ mod query_plans;
 mod quota;
 mod remote;
 mod removals;
+mod remote_state;
 mod schema;
 mod store;
 mod unfetched;

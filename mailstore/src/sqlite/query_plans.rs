@@ -18,6 +18,7 @@ const SOURCES: [&str; 17] = [
     include_str!("quota.rs"),
     include_str!("remote.rs"),
     include_str!("removals.rs"),
+    include_str!("remote_state.rs"),
     include_str!("schema.rs"),
     include_str!("store.rs"),
     include_str!("unfetched.rs"),
@@ -49,6 +50,7 @@ const ALLOWED: [(&str, &str, &str); 14] = [
     ("DELETE FROM remote_unfetched", "SEARCH remote_unfetched", "there are at most 10,000 rows"),
     ("DELETE FROM login_keys", "SEARCH login_keys", "all keys of an account are deleted: a few"),
     ("SELECT id, url_key, last_sync_at", "SEARCH remote_accounts", "all remote accounts are the result"),
+    ("SELECT id, name, mailbox, uid_validity", "SEARCH remote_mailboxes", "all of them are the result"),
     ("SELECT name, mailbox FROM remote_mailboxes", "SEARCH remote_mailboxes", "all of them are the result"),
 ];
 

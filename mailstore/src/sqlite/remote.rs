@@ -10,10 +10,8 @@ use super::quota;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::limits::NAME_LIMIT;
-use crate::types::{
-    AccountId, ImportOutcome, InternalDate, MailboxId, Quota, RemoteAccount, RemoteAccountId, RemoteMailbox,
-    RemoteMailboxId, RemoteMessage, UidSet,
-};
+use crate::remote_types::{ImportOutcome, RemoteAccount, RemoteMailbox, RemoteMessage};
+use crate::types::{AccountId, InternalDate, MailboxId, Quota, RemoteAccountId, RemoteMailboxId, UidSet};
 use rusqlite::{Connection, OptionalExtension, Row};
 use sha2::{Digest, Sha256};
 
@@ -108,14 +106,16 @@ pub(super) fn mailbox(
     }
     let id = tx.query_row(
         "INSERT INTO remote_mailboxes (remote, name, mailbox, uid_validity) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (remote, name) DO UPDATE SET mailbox = excluded.mailbox, uid_validity = excluded.uid_validity
+         ON CONFLICT (remote, name) DO UPDATE SET mailbox = excluded.mailbox, uid_validity = excluded.uid_validity,
+             is_gone = 0, highest_modseq = CASE WHEN mailbox = excluded.mailbox
+                 AND uid_validity = excluded.uid_validity THEN highest_modseq ELSE 0 END
          RETURNING id",
         (remote.0, name, mailbox.0, uid_validity),
         |row| row.get(0),
     )?;
     let known = tx.query_row(
         "SELECT count(*) FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2
-            AND local_mailbox = ?3",
+            AND local_mailbox = ?3 AND is_removed = 0",
         (id, uid_validity, mailbox.0),
         |row| row.get(0),
     )?;
@@ -134,7 +134,7 @@ pub(super) fn known_uids(tx: &Connection, remote: RemoteMailboxId) -> Result<Uid
     let (mailbox, uid_validity) = load(tx, remote)?;
     let mut statement = tx.prepare_cached(
         "SELECT uid FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2 AND local_mailbox = ?3
-         ORDER BY uid",
+            AND is_removed = 0 ORDER BY uid",
     )?;
     let rows = statement.query_map((remote.0, uid_validity, mailbox.0), |row| row.get::<_, u32>(0))?;
     Ok(rows.collect::<rusqlite::Result<Vec<u32>>>()?.into_iter().collect())
@@ -208,6 +208,11 @@ fn find_existing(
         .query_row((remote.0, uid_validity, message.uid, mailbox.0), |row| row.get(0))
         .optional()?;
     if let Some(local) = known {
+        // The remote server has the message again.
+        tx.prepare_cached(
+            "UPDATE remote_messages SET is_removed = 0 WHERE remote_mailbox = ?1 AND uid_validity = ?2 AND uid = ?3",
+        )?
+        .execute((remote.0, uid_validity, message.uid))?;
         return Ok(Some(ImportOutcome::Known(local)));
     }
     // Search the rows below and above the current UIDVALIDITY, and not its own, which may be as many as there are

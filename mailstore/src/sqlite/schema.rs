@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The version that this program writes.
-const VERSION: i64 = 10;
+const VERSION: i64 = 11;
 
 /// The length of the store's secret, in bytes.
 const SECRET_LENGTH: usize = 32;
@@ -296,6 +296,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     }
     if found < 10 {
         transaction.execute_batch(SAVED_DATES)?;
+    }
+    if found < 11 {
+        transaction.execute_batch(super::remote_state::COLUMNS)?;
     }
     if found != VERSION {
         transaction.pragma_update(None, "user_version", VERSION)?;

@@ -12,7 +12,7 @@ use super::mailbox_row::MailboxRow;
 use super::own_uploads::{append_own, seal_own};
 use super::writer::Writer;
 use super::{
-    changes, keywords, mailboxes, messages, metadata, quota, remote, removals, schema, unfetched,
+    changes, keywords, mailboxes, messages, metadata, quota, remote, remote_state, removals, schema, unfetched,
     unfinished_copies,
 };
 use crate::callback::{
@@ -27,6 +27,7 @@ use crate::lock::lock;
 use crate::metadata::{Annotated, MetadataChange, MetadataPage};
 use crate::object_id::ObjectIds;
 use crate::passwords::{LoginKeySource, PasswordCost, PasswordVerifier};
+use crate::remote_types::*;
 use crate::store::Store;
 use crate::sync_store::SyncStore;
 use crate::types::*;
@@ -523,6 +524,47 @@ impl SyncStore for SqliteStore {
 
     fn remote_mailboxes(&self, remote: RemoteAccountId) -> Result<Vec<(String, MailboxId)>> {
         self.read(|tx| remote::mailboxes(tx, remote))
+    }
+
+    fn remote_folders(&self, remote: RemoteAccountId) -> Result<Vec<RemoteFolder>> {
+        self.read(|tx| remote_state::folders(tx, remote))
+    }
+
+    fn set_remote_state(&self, remote: RemoteMailboxId, state: &RemoteState) -> Result<()> {
+        self.write(|tx, _| remote_state::set(tx, remote, state))
+    }
+
+    fn rename_remote_mailboxes(
+        &self,
+        remote: RemoteAccountId,
+        names: &[(RemoteMailboxId, String)],
+    ) -> Result<()> {
+        self.write(|tx, _| remote_state::rename(tx, remote, names))
+    }
+
+    fn import_records(
+        &self,
+        remote: RemoteMailboxId,
+        uids: &UidSet,
+        limit: usize,
+    ) -> Result<Vec<ImportRecord>> {
+        self.read(|tx| remote_state::records(tx, remote, uids, limit))
+    }
+
+    fn earlier_import_records(&self, remote: RemoteMailboxId, limit: usize) -> Result<Vec<ImportRecord>> {
+        self.read(|tx| remote_state::earlier_records(tx, remote, limit))
+    }
+
+    fn forget_imports(&self, remote: RemoteMailboxId, records: &[ImportRecord]) -> Result<()> {
+        self.write(|tx, _| remote_state::forget(tx, remote, records))
+    }
+
+    fn mark_imports_removed(&self, remote: RemoteMailboxId, records: &[ImportRecord]) -> Result<()> {
+        self.write(|tx, _| remote_state::mark_removed(tx, remote, records))
+    }
+
+    fn set_special_use(&self, mailbox: MailboxId, special_use: Option<SpecialUse>) -> Result<()> {
+        self.write(|tx, _| remote_state::set_special_use(tx, mailbox, special_use))
     }
 
     fn record_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {

@@ -2,6 +2,17 @@
 
 use std::path::Path;
 
+/// Converts a database to version 10: removes what version 11 added.
+pub(crate) fn downgrade_to_10(directory: &Path) {
+    let database = rusqlite::Connection::open(directory.join("mail.db")).unwrap();
+    for column in ["object_id", "highest_modseq", "uid_next", "messages", "is_gone"] {
+        database.execute_batch(&format!("ALTER TABLE remote_mailboxes DROP COLUMN {column}")).unwrap();
+    }
+    database
+        .execute_batch("ALTER TABLE remote_messages DROP COLUMN is_removed; PRAGMA user_version = 10;")
+        .unwrap();
+}
+
 /// Removes what version 8 added.
 fn remove_metadata(database: &rusqlite::Connection) {
     let text = "DROP TRIGGER metadata_came; DROP TRIGGER metadata_went; DROP TABLE metadata;
@@ -13,6 +24,7 @@ fn remove_metadata(database: &rusqlite::Connection) {
 
 /// Converts a database to version 5: removes what later versions added.
 pub(crate) fn downgrade_to_5(directory: &Path) {
+    downgrade_to_10(directory);
     let database = rusqlite::Connection::open(directory.join("mail.db")).unwrap();
     remove_metadata(&database);
     database
