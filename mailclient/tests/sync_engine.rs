@@ -44,6 +44,7 @@ impl FakeServer {
         match verb {
             "AUTHENTICATE" => return Answer::Say(format!("{tag} OK [CAPABILITY IMAP4rev1] in\r\n")),
             "LIST" => out.push_str("* LIST () \"/\" INBOX\r\n"),
+            "LSUB" => out.push_str("* LSUB () \"/\" INBOX\r\n"),
             "EXAMINE" => out.push_str(&format!(
                 "* {} EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 99] x\r\n",
                 self.messages.len()
@@ -53,7 +54,7 @@ impl FakeServer {
                 for (at, uid) in self.messages.iter().enumerate().filter(|(_, uid)| has(words[2], **uid)) {
                     let number = at + 1;
                     if !wants_body {
-                        out.push_str(&format!("* {number} FETCH (UID {uid})\r\n"));
+                        out.push_str(&format!("* {number} FETCH (UID {uid} FLAGS (\\Seen))\r\n"));
                         continue;
                     }
                     if self.refused == Some(*uid) {

@@ -15,3 +15,8 @@ pub(crate) fn check_not_served(directory: &Path) -> Result<(), CommandError> {
     )
     .advise("use another directory with --into; the server's directory is unchanged"))
 }
+
+/// Returns whether the directory has a store.
+pub(crate) fn has_store(directory: &Path) -> bool {
+    directory.join("mail.db").exists()
+}

@@ -10,6 +10,7 @@
 
 mod diagnosis;
 mod limits;
+mod mirror;
 mod sync;
 
 use std::future::Future;

@@ -67,6 +67,7 @@ pub struct Endpoint {
     timeout: Option<Duration>,
     helo: Option<Domain<'static>>,
     client_id: ClientId,
+    hidden_capabilities: Vec<String>,
     proxy: Option<Proxy>,
     tracer: Option<Arc<Tracer>>,
 }
@@ -83,6 +84,7 @@ impl Endpoint {
             timeout: None,
             helo: None,
             client_id: ClientId::Omit,
+            hidden_capabilities: Vec::new(),
             proxy: None,
             tracer: None,
         }
@@ -129,6 +131,14 @@ impl Endpoint {
         self
     }
 
+    /// Ignores these capabilities of an IMAP server, for example because its implementation is known to be wrong. Default:
+    /// none. See [`Config::hide_capabilities`](proto_imap::Config::hide_capabilities).
+    #[must_use]
+    pub fn hide_capabilities<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.hidden_capabilities.extend(names.into_iter().map(Into::into));
+        self
+    }
+
     /// Connects through a proxy.
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
@@ -141,6 +151,12 @@ impl Endpoint {
     pub fn trace(mut self, tracer: impl Fn() -> Box<dyn Trace> + Send + Sync + 'static) -> Self {
         self.tracer = Some(Arc::new(tracer));
         self
+    }
+
+    /// Returns the configuration of the IMAP machine.
+    #[must_use]
+    pub fn imap_config(&self) -> proto_imap::Config {
+        proto_imap::Config::default().hide_capabilities(self.hidden_capabilities.iter().cloned())
     }
 
     /// Returns the URL.

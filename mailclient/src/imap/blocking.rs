@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use io_mio::{Connection, ConnectionEvent, Connector, ImapClientProtocol};
 use proto_imap::client::{Client, Event};
-use proto_imap::config::Config;
 use proto_imap::types::Command;
 use proto_mail::{Cleartext, Secure, SendBuffer};
 
@@ -64,14 +63,14 @@ pub trait ImapChannel: ClientChannel {
 impl ImapChannel for Secure {
     fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Error> {
         let connection =
-            connector.connect::<ImapClientProtocol>(&endpoint.target(), &Arc::new(Config::default()))?;
+            connector.connect::<ImapClientProtocol>(&endpoint.target(), &Arc::new(endpoint.imap_config()))?;
         Ok(Session::new(connection, endpoint))
     }
 }
 
 impl ImapChannel for Cleartext {
     fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Error> {
-        let config = Arc::new(Config::default().danger_cleartext());
+        let config = Arc::new(endpoint.imap_config().danger_cleartext());
         let connection =
             connector.danger_connect_cleartext::<ImapClientProtocol>(&endpoint.target(), &config)?;
         Ok(Session::new(connection, endpoint))

@@ -46,6 +46,11 @@ impl<R> Requesting<R> {
         Self { request, sent: None }
     }
 
+    /// Returns the request, to take what has come so far.
+    pub const fn request_mut(&mut self) -> &mut R {
+        &mut self.request
+    }
+
     /// Returns the request, which keeps what came before a failure.
     pub fn into_request(self) -> R {
         self.request

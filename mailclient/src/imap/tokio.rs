@@ -7,7 +7,6 @@ use std::time::Instant;
 use io_common::ImapClientProtocol;
 use io_tokio::{Connection, ConnectionEvent, Connector};
 use proto_imap::client::{Client, Event};
-use proto_imap::config::Config;
 use proto_imap::types::Command;
 use proto_mail::{Cleartext, Secure, SendBuffer};
 use tokio::time::{timeout, timeout_at};
@@ -72,15 +71,16 @@ pub trait ImapChannel: ClientChannel + Send {
 
 impl ImapChannel for Secure {
     async fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Error> {
-        let connection =
-            connector.connect::<ImapClientProtocol>(&endpoint.target(), &Arc::new(Config::default())).await?;
+        let connection = connector
+            .connect::<ImapClientProtocol>(&endpoint.target(), &Arc::new(endpoint.imap_config()))
+            .await?;
         Ok(Session::new(connection, endpoint))
     }
 }
 
 impl ImapChannel for Cleartext {
     async fn open(endpoint: &Endpoint, connector: &Connector) -> Result<Session<Self>, Error> {
-        let config = Arc::new(Config::default().danger_cleartext());
+        let config = Arc::new(endpoint.imap_config().danger_cleartext());
         let connection =
             connector.danger_connect_cleartext::<ImapClientProtocol>(&endpoint.target(), &config).await?;
         Ok(Session::new(connection, endpoint))

@@ -6,7 +6,8 @@ use io_mio::Connector;
 use mailstore::SyncStore;
 use proto_mail::{Cleartext, Secure};
 
-use super::engine::{SyncAction, SyncEnd, SyncEngine, SyncJob};
+use super::action::{SyncAction, SyncEnd, SyncJob};
+use super::engine::SyncEngine;
 use super::event::SyncEvent;
 use crate::blocking::StopCheck;
 use crate::endpoint::{CredentialSource, Encryption, Endpoint};

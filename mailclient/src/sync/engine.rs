@@ -8,21 +8,24 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailstore::{AccountId, RemoteAccountId};
+use mailstore::RemoteFolder;
 use proto_imap::client::{Client, Event};
-use proto_mail::{Credentials, SendBuffer};
+use proto_mail::{Channel, Credentials, SendBuffer};
 
+use super::account_listing::{AccountListing, ListAccount, StatusRun};
+use super::action::{SyncAction, SyncEnd, SyncJob};
 use super::event::SyncEvent;
-use super::folder_run::{FolderRun, FolderStep};
+use super::examine::{EnableQResync, ResyncMode};
+use super::folder_plan::{FolderPlan, FoldersRequest, Planned, PlannedFolder};
+use super::folder_run::{FolderRun, FolderSettings, FolderStep};
+use super::gone_folders::GoneFolders;
 use super::job::{Job, Outcome, StoreJob, StoreOutcome};
-use super::limits::{Limits, SyncLimits};
+use super::limits::Limits;
 use super::session_error::{SessionError, classify};
-use super::strategy::{FetchMissing, Strategy};
 use crate::channel::ClientChannel;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Hint};
-use crate::folder::Folder;
-use crate::imap::{ListFolders, LogIn, Requesting};
+use crate::imap::{LogIn, Requesting};
 use crate::login::Renewal;
 use crate::task::{Task, TaskStep};
 
@@ -33,67 +36,14 @@ const MAX_LOSSES_WITHOUT_PROGRESS: u32 = 10;
 /// How often to try to connect before the run ends.
 const CONNECT_ATTEMPTS: u32 = 3;
 
-/// What a sync needs next.
-#[derive(Debug)]
-pub enum SyncAction {
-    /// A new session: connect, read the credentials, and call [`SyncEngine::connected`] or
-    /// [`SyncEngine::connect_failed`]. The session before it is lost; drop it.
-    Connect,
-    /// Drive the session with the engine as the [`Task`], until it is done. If that fails, call
-    /// [`SyncEngine::session_failed`].
-    Drive,
-    /// The store's work: run the job, and call [`SyncEngine::stored`].
-    Store(StoreJob),
-    /// Wait for this time.
-    Wait(Duration),
-    /// The run is over.
-    Done(SyncEnd),
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SyncEnd {
-    /// All messages of all folders were fetched. Log out.
-    Complete,
-    /// All folders were handled, but not all messages were fetched. An event said which ones, and why: see
-    /// [`SyncEvent::is_failure`]. Log out.
-    Incomplete,
-    /// An error ended the run early. Close the connection without LOGOUT, which would first have to read all pending
-    /// responses. What was received is stored.
-    Stopped(Error),
-}
-
-/// Which account to sync, and how.
-#[derive(Debug)]
-pub struct SyncJob {
-    /// The local account that gets the messages.
-    pub account: AccountId,
-    /// The remote account in the store.
-    pub remote: RemoteAccountId,
-    /// The folders to sync, by name; all if empty.
-    pub folders: Vec<String>,
-    /// The limits.
-    pub limits: SyncLimits,
-    /// Which messages to request.
-    pub strategy: Arc<dyn Strategy>,
-}
-
-impl SyncJob {
-    /// Syncs all folders: every message that the store does not have.
-    #[must_use]
-    pub fn new(account: AccountId, remote: RemoteAccountId) -> Self {
-        let (folders, limits) = (Vec::new(), SyncLimits::default());
-        Self { account, remote, folders, limits, strategy: Arc::new(FetchMissing) }
-    }
-}
-
 /// The state of the session.
 enum SessionState {
     /// No session is open.
     None,
     /// It is connected and logs in.
     LoggingIn(Box<LogIn>),
+    /// It is logged in, and asks for QRESYNC.
+    Enabling(Requesting<EnableQResync>),
     /// It is logged in.
     Ready,
 }
@@ -101,11 +51,15 @@ enum SessionState {
 /// What the run does.
 enum State {
     /// Lists the folders.
-    Listing(Requesting<ListFolders>),
-    /// Waits for the store to name the folders.
-    Naming(Vec<Folder>),
+    Listing(Box<ListAccount>),
+    /// Requests the state of folders, which tells whether they are renamed ones.
+    Status(Box<StatusRun>),
+    /// Waits for the store to compare the folders with what it knows.
+    Planning,
     /// Syncs a folder.
     Folder(Box<FolderRun>),
+    /// The store concludes the folders that the server has deleted.
+    Gone(Box<GoneFolders>),
     /// Is over.
     Over(SyncEnd),
 }
@@ -122,8 +76,15 @@ pub struct SyncEngine {
     /// Whether ID was sent in this session.
     is_identified: bool,
     state: State,
-    /// The folders still to sync, with their local names.
-    folders: VecDeque<(Folder, String)>,
+    /// The folders still to sync.
+    folders: VecDeque<PlannedFolder>,
+    /// The folders that the server has deleted, with their local names.
+    gone: VecDeque<(RemoteFolder, String)>,
+    /// What the server of this session has to tell changes.
+    mode: ResyncMode,
+    /// Whether QRESYNC was enabled in this session.
+    has_enabled: bool,
+    has_esearch: bool,
     store_job: Option<Job>,
     pause: Option<Duration>,
     events: VecDeque<SyncEvent>,
@@ -149,8 +110,12 @@ impl SyncEngine {
             limits,
             session: SessionState::None,
             is_identified: false,
-            state: State::Listing(Requesting::new(ListFolders::default())),
+            state: State::Listing(Box::default()),
             folders: VecDeque::new(),
+            gone: VecDeque::new(),
+            mode: ResyncMode::default(),
+            has_enabled: false,
+            has_esearch: false,
             store_job: None,
             pause: None,
             events: VecDeque::new(),
@@ -179,7 +144,7 @@ impl SyncEngine {
         }
         match self.session {
             SessionState::None => SyncAction::Connect,
-            SessionState::LoggingIn(_) | SessionState::Ready => SyncAction::Drive,
+            SessionState::LoggingIn(_) | SessionState::Enabling(_) | SessionState::Ready => SyncAction::Drive,
         }
     }
 
@@ -202,7 +167,7 @@ impl SyncEngine {
         if !std::mem::replace(&mut self.has_connected, true) {
             self.events.push_back(SyncEvent::Connected);
         }
-        (self.failed_attempts, self.is_identified) = (0, false);
+        (self.failed_attempts, self.is_identified, self.has_enabled) = (0, false, false);
         let login = LogIn::new(&self.endpoint, credentials, Renewal::Possible);
         self.session = SessionState::LoggingIn(Box::new(login));
     }
@@ -231,33 +196,43 @@ impl SyncEngine {
 
     /// Decides what follows after the session failed, or a request in it.
     pub fn session_failed(&mut self, error: Error) {
-        if let SessionState::LoggingIn(_) = self.session {
-            return self.run_failed(error);
+        match (&self.session, classify(error.clone())) {
+            (SessionState::LoggingIn(_), _) => return self.run_failed(error),
+            // Without QRESYNC.
+            (SessionState::Enabling(_), SessionError::Request(_)) => {
+                self.mode = ResyncMode::CondStore;
+                self.session = SessionState::Ready;
+                return;
+            }
+            _ => {}
         }
         match &mut self.state {
             State::Listing(_) => self.listing_failed(error),
+            State::Status(_) => self.status_failed(error),
             State::Folder(folder) => {
                 let program = (!self.is_identified).then(|| self.endpoint.program());
                 let step = folder.failed(classify(error), program);
                 let _: TaskStep<()> = self.folder_step(step);
             }
-            State::Naming(_) | State::Over(_) => {}
+            State::Planning | State::Gone(_) | State::Over(_) => {}
         }
     }
 
     /// Continues with the result of a [`StoreJob`].
     pub fn stored(&mut self, outcome: StoreOutcome) {
         match (outcome.0, &mut self.state) {
-            (Outcome::Names(names), State::Naming(folders)) => {
-                let folders = std::mem::take(folders);
-                match names {
-                    Ok(names) => {
-                        self.folders = folders.into_iter().zip(names).collect();
-                        self.next_folder();
-                    }
-                    Err(error) => self.run_failed(error),
+            (Outcome::Folders(planned), State::Planning) => match planned {
+                Ok(Planned::Plan(plan)) => self.planned(plan),
+                Ok(Planned::NeedsStatus(request, folders)) => {
+                    self.state = State::Status(Box::new(StatusRun::new(request, folders)));
                 }
-            }
+                Err(error) => self.run_failed(error),
+            },
+            (outcome, State::Gone(gone)) => match gone.stored(outcome, &mut self.events) {
+                Ok(true) => {}
+                Ok(false) => self.state = State::Over(SyncEnd::Complete),
+                Err(error) => self.run_failed(error),
+            },
             (outcome, State::Folder(folder)) => {
                 let step = folder.stored(outcome);
                 let _: TaskStep<()> = self.folder_step(step);
@@ -266,30 +241,52 @@ impl SyncEngine {
         }
     }
 
-    fn logging_in(&mut self, step: TaskStep<crate::imap::ImapLogin>) -> TaskStep<()> {
+    fn logging_in<C: Channel>(
+        &mut self,
+        step: TaskStep<crate::imap::ImapLogin>,
+        client: &Client<C>,
+    ) -> TaskStep<()> {
         step.map(|login| {
             self.is_identified = login.identified;
+            let has = |name: &str| client.capabilities().is_some_and(|known| known.has(name));
+            self.has_esearch = has("ESEARCH") || has("IMAP4rev2");
+            self.mode = match (has("QRESYNC") && has("ENABLE"), has("CONDSTORE")) {
+                (true, _) => ResyncMode::QResync,
+                (false, true) => ResyncMode::CondStore,
+                (false, false) => ResyncMode::Full,
+            };
             self.session = SessionState::Ready;
+            if self.mode == ResyncMode::QResync && matches!(self.state, State::Folder(_)) {
+                self.session = SessionState::Enabling(Requesting::new(EnableQResync));
+            }
         })
     }
 
-    fn listing(&mut self, step: TaskStep<Vec<Folder>>) -> TaskStep<()> {
-        step.map(|folders| self.name_folders(folders))
+    fn enabled(&mut self, step: TaskStep<()>) -> TaskStep<()> {
+        step.map(|()| (self.session, self.has_enabled) = (SessionState::Ready, true))
+    }
+
+    fn listed(&mut self, step: TaskStep<()>) -> TaskStep<()> {
+        step.map(|()| {
+            if let State::Listing(list) = std::mem::replace(&mut self.state, State::Planning) {
+                self.plan_folders(list.into_listing());
+            }
+        })
     }
 
     fn listing_failed(&mut self, error: Error) {
-        let State::Listing(list) =
-            std::mem::replace(&mut self.state, State::Listing(Requesting::new(ListFolders::default())))
-        else {
+        let State::Listing(list) = std::mem::replace(&mut self.state, State::Listing(Box::default())) else {
             return;
         };
-        let folders = list.into_request().into_folders();
+        let listing = list.into_listing();
         match classify(error) {
             // The server lists too many folders: fetch those that came.
-            SessionError::Session(error) if error.kind() == ErrorKind::Protocol && !folders.is_empty() => {
+            SessionError::Session(error)
+                if error.kind() == ErrorKind::Protocol && !listing.folders.is_empty() =>
+            {
                 self.report_folder("(the list of folders)", error.clone());
                 match self.session_lost(&error) {
-                    Ok(()) => self.name_folders(folders),
+                    Ok(()) => self.plan_folders(AccountListing { is_complete: false, ..listing }),
                     Err(error) => self.run_failed(error),
                 }
             }
@@ -299,26 +296,63 @@ impl SyncEngine {
         }
     }
 
-    /// Asks the store for the local names of the folders that are wanted and valid.
-    fn name_folders(&mut self, folders: Vec<Folder>) {
-        for wanted in &self.job.folders {
-            if !folders.iter().any(|folder| folder.is_named(wanted)) {
-                let error = Error::new(ErrorKind::InvalidInput, format!("there is no folder {wanted}"));
-                return self.run_failed(error.with_hint(Hint::ListFolders));
+    /// Asks the store to compare the folders with what it knows.
+    fn plan_folders(&mut self, listing: AccountListing) {
+        self.state = State::Planning;
+        self.store_job = Some(Job::Folders(FoldersRequest {
+            account: self.job.account,
+            remote: self.job.remote,
+            listing,
+            wanted: std::mem::take(&mut self.job.folders),
+            is_dry_run: self.job.dry_run,
+            has_requested_status: false,
+        }));
+    }
+
+    fn status_known(&mut self, step: TaskStep<()>) -> TaskStep<()> {
+        step.map(|()| {
+            if let State::Status(run) = std::mem::replace(&mut self.state, State::Planning) {
+                self.store_job = Some(Job::Folders(run.into_request()));
             }
-        }
-        let only = std::mem::take(&mut self.job.folders);
-        let is_wanted = |folder: &Folder| only.is_empty() || only.iter().any(|name| folder.is_named(name));
-        let mut valid = Vec::new();
-        for folder in folders.into_iter().filter(|folder| folder.selectable && is_wanted(folder)) {
-            match folder.check_name() {
-                Ok(()) => valid.push(folder),
-                Err(error) => self.report_folder(&folder.name, error),
+        })
+    }
+
+    /// Goes on without the state of the folder that the server refused, or of all if the session is lost.
+    fn status_failed(&mut self, error: Error) {
+        let State::Status(run) = &mut self.state else { return };
+        match classify(error) {
+            SessionError::Request(_) => run.refused(),
+            SessionError::Session(error) => {
+                run.abandon();
+                if let Err(error) = self.session_lost(&error) {
+                    self.run_failed(error);
+                }
             }
+            SessionError::Run(error) => self.run_failed(error),
         }
-        let (account, remote) = (self.job.account, self.job.remote);
-        self.store_job = Some(Job::Names { account, remote, folders: valid.clone() });
-        self.state = State::Naming(valid);
+    }
+
+    fn planned(&mut self, plan: FolderPlan) {
+        let FolderPlan { folders, gone, renamed, failed } = plan;
+        self.events.extend(renamed.into_iter().map(|(from, to)| SyncEvent::FolderRenamed { from, to }));
+        for (name, error) in failed {
+            self.report_folder(&name, error);
+        }
+        (self.folders, self.gone) = (folders.into(), gone.into());
+        self.next_folder();
+    }
+
+    fn folder_settings(&self) -> FolderSettings {
+        FolderSettings {
+            account: self.job.account,
+            remote: self.job.remote,
+            max: self.limits.settings.folder_messages,
+            strategy: Arc::clone(&self.job.strategy),
+            removal: self.job.removal,
+            is_dry_run: self.job.dry_run,
+            mode: self.mode,
+            has_esearch: self.has_esearch,
+        }
     }
 
     fn report_folder(&mut self, name: &str, error: Error) {
@@ -327,23 +361,42 @@ impl SyncEngine {
     }
 
     fn next_folder(&mut self) {
-        self.state = match self.folders.pop_front() {
-            Some((folder, name)) => {
-                self.events.push_back(SyncEvent::FolderStarted { name: folder.name.clone() });
-                let (place, strategy) = ((self.job.account, self.job.remote), Arc::clone(&self.job.strategy));
-                let max = self.limits.settings.folder_messages;
-                State::Folder(Box::new(FolderRun::new(folder, name, place, max, strategy)))
+        while let Some(planned) = self.folders.pop_front() {
+            self.events.push_back(SyncEvent::FolderStarted { name: planned.folder.name.clone() });
+            if planned.is_unchanged {
+                let known = planned.status.map_or(0, |status| u64::from(status.messages));
+                self.events.extend([
+                    SyncEvent::Planned { missing: 0, known },
+                    SyncEvent::FolderCounted,
+                    SyncEvent::FolderDone,
+                ]);
+                continue;
             }
-            None => State::Over(SyncEnd::Complete),
+            self.state = State::Folder(Box::new(FolderRun::new(planned, self.folder_settings())));
+            if self.mode == ResyncMode::QResync
+                && !self.has_enabled
+                && matches!(self.session, SessionState::Ready)
+            {
+                self.session = SessionState::Enabling(Requesting::new(EnableQResync));
+            }
+            return;
+        }
+        let mut gone = GoneFolders::new(self.folder_settings(), std::mem::take(&mut self.gone));
+        self.state = if gone.begin(&mut self.events) {
+            State::Gone(Box::new(gone))
+        } else {
+            State::Over(SyncEnd::Complete)
         };
     }
 
     /// Moves the folder's job for the store, so that it is done before anything else.
     fn collect_job(&mut self) {
-        if self.store_job.is_none()
-            && let State::Folder(folder) = &mut self.state
-        {
-            self.store_job = folder.take_job();
+        if self.store_job.is_none() {
+            self.store_job = match &mut self.state {
+                State::Folder(folder) => folder.take_job(),
+                State::Gone(gone) => gone.take_job(),
+                _ => None,
+            };
         }
     }
 
@@ -441,7 +494,9 @@ impl SyncEngine {
                 let _: TaskStep<()> = self.folder_step(step);
             }
             State::Over(_) => {}
-            State::Listing(_) | State::Naming(_) => self.state = State::Over(SyncEnd::Stopped(error)),
+            State::Listing(_) | State::Status(_) | State::Planning | State::Gone(_) => {
+                self.state = State::Over(SyncEnd::Stopped(error));
+            }
         }
     }
 }
@@ -455,17 +510,25 @@ impl<C: ClientChannel> Task<Client<C>> for SyncEngine {
         match (&mut self.session, &mut self.state) {
             (SessionState::LoggingIn(login), _) => {
                 let step = login.ready(client, tx)?;
-                Ok(self.logging_in(step))
+                Ok(self.logging_in(step, client))
+            }
+            (SessionState::Enabling(enable), _) => {
+                let step = enable.ready(client, tx)?;
+                Ok(self.enabled(step))
             }
             (_, State::Listing(list)) => {
                 let step = list.ready(client, tx)?;
-                Ok(self.listing(step))
+                Ok(self.listed(step))
+            }
+            (_, State::Status(run)) => {
+                let step = run.ready(client, tx)?;
+                Ok(self.status_known(step))
             }
             (_, State::Folder(folder)) => {
                 let step = folder.ready(client, tx)?;
                 Ok(self.folder_step(step))
             }
-            (_, State::Naming(_) | State::Over(_)) => Ok(TaskStep::Done(())),
+            (_, State::Planning | State::Gone(_) | State::Over(_)) => Ok(TaskStep::Done(())),
         }
     }
 
@@ -478,17 +541,25 @@ impl<C: ClientChannel> Task<Client<C>> for SyncEngine {
         match (&mut self.session, &mut self.state) {
             (SessionState::LoggingIn(login), _) => {
                 let step = login.event(event, client, tx)?;
-                Ok(self.logging_in(step))
+                Ok(self.logging_in(step, client))
+            }
+            (SessionState::Enabling(enable), _) => {
+                let step = enable.event(event, client, tx)?;
+                Ok(self.enabled(step))
             }
             (_, State::Listing(list)) => {
                 let step = list.event(event, client, tx)?;
-                Ok(self.listing(step))
+                Ok(self.listed(step))
+            }
+            (_, State::Status(run)) => {
+                let step = run.event(event, client, tx)?;
+                Ok(self.status_known(step))
             }
             (_, State::Folder(folder)) => {
                 let step = folder.event(event, client, tx, &mut self.limits)?;
                 Ok(self.folder_step(step))
             }
-            (_, State::Naming(_) | State::Over(_)) => Ok(TaskStep::Waiting),
+            (_, State::Planning | State::Gone(_) | State::Over(_)) => Ok(TaskStep::Waiting),
         }
     }
 
@@ -500,7 +571,7 @@ impl<C: ClientChannel> Task<Client<C>> for SyncEngine {
     ) -> Result<TaskStep<()>, Error> {
         let SessionState::LoggingIn(login) = &mut self.session else { return Ok(TaskStep::Waiting) };
         let step = login.renewed(credentials, client, tx)?;
-        Ok(self.logging_in(step))
+        Ok(self.logging_in(step, client))
     }
 }
 

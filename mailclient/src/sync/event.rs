@@ -34,6 +34,23 @@ pub enum SyncEvent {
         /// Messages that an earlier run had fetched.
         known: u64,
     },
+    /// Local messages were changed as on the server. In a dry run, they would be.
+    Changed {
+        /// Messages whose flags or keywords differed.
+        flags: u64,
+        /// Messages that the server has removed; [`SyncJob::removal`](super::SyncJob::removal) says what happened to them.
+        removed: u64,
+    },
+    /// The server has renamed a folder. Comes before all folders.
+    FolderRenamed {
+        /// The name at the last sync, as text.
+        from: String,
+        /// The name now.
+        to: String,
+    },
+    /// The server has deleted a folder. Comes after all folders, between [`FolderStarted`](Self::FolderStarted) and
+    /// [`FolderDone`](Self::FolderDone).
+    FolderGone,
     /// One message could not be fetched.
     MessageFailed {
         /// Its UID.

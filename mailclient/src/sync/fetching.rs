@@ -4,11 +4,14 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use mailstore::{Flags, ImportOutcome, InternalDate, RemoteMailboxId, RemoteMessage, UidSet, Upload};
+use mailstore::{
+    Flags, ImportOutcome, InternalDate, MailboxId, RemoteMailboxId, RemoteMessage, UidSet, Upload,
+};
 use proto_imap::client::{CommandId, Event};
-use proto_imap::types::{Condition, FetchItem, FlagList, Section, StatusResponse};
+use proto_imap::types::{Condition, FetchItem, Section, StatusResponse};
 
 use super::event::SyncEvent;
+use super::flag_changes::local_flags;
 use super::job::Job;
 use super::limits::{Exceeded, Limits, MAX_UNREQUESTED};
 use super::listing::{check_uid_validity, expunged};
@@ -41,7 +44,8 @@ pub(super) struct OpenFetch {
 
 /// The requests for the messages of one folder.
 pub(super) struct Fetching {
-    remote: RemoteMailboxId,
+    /// The remote and the local mailbox.
+    place: (RemoteMailboxId, MailboxId),
     uid_validity: u32,
     pub(super) plan: Plan,
     /// The commands that are not complete, oldest first.
@@ -69,6 +73,8 @@ pub(super) struct Fetching {
     pub(super) unfetched: BTreeSet<u32>,
     /// The failure that ends the whole run.
     pub(super) fatal: Option<Error>,
+    /// Whether all requested messages have come, so far.
+    pub(super) is_complete: bool,
     /// Whether the server broke the protocol, so that a new session would not help with this folder.
     pub(super) ends_folder: bool,
     /// Work for the store that must be done before the next event.
@@ -100,9 +106,9 @@ struct Body {
 }
 
 impl Fetching {
-    pub(super) fn new(remote: RemoteMailboxId, uid_validity: u32, plan: Plan) -> Self {
+    pub(super) fn new(place: (RemoteMailboxId, MailboxId), uid_validity: u32, plan: Plan) -> Self {
         Self {
-            remote,
+            place,
             uid_validity,
             plan,
             open: VecDeque::new(),
@@ -120,6 +126,7 @@ impl Fetching {
             progress: 0,
             unfetched: BTreeSet::new(),
             fatal: None,
+            is_complete: true,
             ends_folder: false,
             job: None,
             events: VecDeque::new(),
@@ -350,12 +357,14 @@ impl Fetching {
 
     fn report_failed(&mut self, uid: u32, failure: &Error) {
         self.unfetched.insert(uid);
+        self.is_complete = false;
         self.events.push_back(SyncEvent::MessageFailed { uid, error: failure.clone() });
     }
 
     /// Reports that a number of messages failed.
     pub(super) fn count_failed(&mut self, count: u64, kind: ErrorKind, why: &str) {
         if count > 0 {
+            self.is_complete = false;
             self.events.push_back(SyncEvent::MessagesFailed { count, kind, why: why.to_owned() });
         }
     }
@@ -366,7 +375,8 @@ impl Fetching {
             return None;
         }
         self.batch_bytes = 0;
-        Some(Job::Import { remote: self.remote, messages: std::mem::take(&mut self.batch) })
+        let (remote, mailbox) = self.place;
+        Some(Job::Import { remote, mailbox, messages: std::mem::take(&mut self.batch) })
     }
 
     /// Reports what the store did with a batch.
@@ -387,13 +397,14 @@ impl Fetching {
     /// Reports what did not arrive. Returns the job that records which messages could not be fetched. `remembered` are
     /// those that an earlier run could not fetch.
     pub(super) fn finish(&mut self, remembered: &UidSet) -> Job {
+        self.is_complete &= self.absent.is_empty();
         self.events.push_back(SyncEvent::Absent {
             uids: std::mem::take(&mut self.absent),
             unparsed: self.unparsed,
             expunged: self.expunged,
         });
         let record: UidSet = self.unfetched.iter().copied().collect();
-        Job::Unfetched { remote: self.remote, forget: difference(remembered, &record), record }
+        Job::Unfetched { remote: self.place.0, forget: difference(remembered, &record), record }
     }
 }
 
@@ -415,17 +426,4 @@ impl Incoming {
             _ => {}
         }
     }
-}
-
-/// Returns the flags that the store supports, and drops the others.
-fn local_flags(list: &FlagList<'_>) -> Flags {
-    let mut flags = Flags::new();
-    for flag in list.iter() {
-        let name = String::from_utf8_lossy(flag.name()).into_owned();
-        let name = if flag.has_backslash() { format!("\\{name}") } else { name };
-        if !name.eq_ignore_ascii_case("\\Recent") {
-            let _ = flags.insert(&name);
-        }
-    }
-    flags
 }

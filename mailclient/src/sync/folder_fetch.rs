@@ -1,6 +1,6 @@
 //! The second half of a folder's sync: fetches the messages that the strategy selects, and concludes.
 
-use mailstore::{ImportOutcome, UidSet};
+use mailstore::{ImportOutcome, RemoteMailboxId, RemoteState, UidSet};
 use proto_imap::client::{Client, Event};
 use proto_imap::types::{Command, FetchAttribute, FetchCommand, LazyList, Section, SequenceSet};
 use proto_mail::{Channel, SendBuffer};
@@ -8,9 +8,10 @@ use proto_mail::{Channel, SendBuffer};
 use super::event::SyncEvent;
 use super::fetching::Fetching;
 use super::folder_run::{AfterOpen, FolderRun, FolderStep, Phase};
+use super::job::Job;
 use super::limits::Limits;
-use super::listing::Listed;
 use super::plan::{Plan, count, difference, sequence_set};
+use super::removal::{Removal, Removed};
 use super::session_error::SessionError;
 use super::strategy::{FolderView, Selection};
 use crate::error::{Error, ErrorKind};
@@ -25,20 +26,26 @@ impl FolderRun {
     // --- Fetching
 
     /// Plans the requests for the messages that the strategy selects.
-    pub(super) fn plan(&mut self, listed: Listed) -> FolderStep {
-        let (Some(prepared), Some(opened)) = (&self.prepared, self.opened) else { return FolderStep::Act };
-        self.listed = (listed.uids.count as u64, listed.expunged);
-        let uids = listed.uids.into_set();
-        let view = FolderView::new(&uids, &prepared.known, &prepared.unfetched, opened.highest_mod_seq);
-        let Selection { new, failed_before } = self.strategy.select(&view);
+    ///
+    /// `uids` are those on the server. `expunged` counts the messages that were removed during the listing.
+    pub(super) fn plan(&mut self, uids: &UidSet, expunged: u64) -> FolderStep {
+        let (Some(prepared), Some(opened)) = (&self.prepared, &self.opened) else { return FolderStep::Act };
+        self.listed = (count(uids), expunged);
+        self.is_listed = self.listed.0 + expunged >= u64::from(opened.exists);
+        if self.is_listed {
+            self.vanished = difference(&prepared.known, uids);
+        }
+        let view = FolderView::new(uids, &prepared.known, &prepared.unfetched, opened.highest_mod_seq);
+        let Selection { new, failed_before } = self.settings.strategy.select(&view);
         let missing = count(&new) + count(&failed_before);
-        let known = count(&uids).saturating_sub(missing);
+        let known = count(uids).saturating_sub(missing);
         self.events.push_back(SyncEvent::Planned { missing, known });
         // Only a few of the messages that failed before are requested again; the others stay remembered and are reported.
         let retried: UidSet = failed_before.ranges().iter().cloned().flatten().take(MAX_RETRIED).collect();
-        let plan = Plan::new(&new, &retried);
+        let plan = if self.settings.is_dry_run { Plan::default() } else { Plan::new(&new, &retried) };
         let is_done = plan.is_done();
-        let mut fetching = Fetching::new(prepared.remote, opened.uid_validity, plan);
+        let place = (prepared.remote, prepared.mailbox);
+        let mut fetching = Fetching::new(place, opened.uid_validity, plan);
         fetching.skipped(&difference(&failed_before, &retried));
         self.fetching = Some(fetching);
         if is_done {
@@ -167,9 +174,14 @@ impl FolderRun {
 
     /// Asks the store to record which messages could not be fetched.
     pub(super) fn record(&mut self) -> FolderStep {
-        if let (Some(fetching), Some(prepared)) = (&mut self.fetching, &self.prepared) {
-            self.job = Some(fetching.finish(&prepared.unfetched));
+        let (Some(fetching), Some(prepared)) = (&mut self.fetching, &self.prepared) else {
+            return FolderStep::Act;
+        };
+        let job = fetching.finish(&prepared.unfetched);
+        if self.settings.is_dry_run {
+            return self.recorded(Ok(()));
         }
+        self.job = Some(job);
         FolderStep::Act
     }
 
@@ -180,11 +192,79 @@ impl FolderRun {
         if let (Err(error), Some(fetching)) = (recorded, &mut self.fetching) {
             fetching.fatal = Some(error);
         }
-        self.conclude(result)
+        let has_failed = self.fetching.as_ref().is_none_or(|fetching| fetching.fatal.is_some());
+        if result.is_some() || has_failed || !self.is_listed {
+            return self.conclude(result);
+        }
+        self.remove_vanished()
+    }
+
+    // --- What the server has removed, and the folder's state
+
+    fn remove_vanished(&mut self) -> FolderStep {
+        let (Some(fetching), Some(prepared)) = (&self.fetching, &self.prepared) else {
+            return self.conclude(None);
+        };
+        let removal = Removal {
+            account: self.settings.account,
+            remote: prepared.remote,
+            mailbox: prepared.mailbox,
+            uids: std::mem::take(&mut self.vanished),
+            // A message that did not come may be one of them.
+            with_earlier: fetching.is_complete && prepared.mailbox.0 != 0,
+            policy: self.settings.removal,
+            is_dry_run: self.settings.is_dry_run,
+        };
+        self.phase = Phase::Concluding;
+        self.job = Some(Job::Remove(removal));
+        FolderStep::Act
+    }
+
+    pub(super) fn removed(&mut self, removed: Result<Removed, Error>) -> FolderStep {
+        let Removed { count, rest } = match removed {
+            Ok(removed) => removed,
+            Err(error) => return self.concluded(Err(error)),
+        };
+        self.changes.1 += count;
+        self.job = match (rest, self.state_to_record()) {
+            (Some(rest), _) => Some(Job::Remove(rest)),
+            (None, Some((remote, state))) => Some(Job::Record { remote, state }),
+            (None, None) => return self.concluded(Ok(())),
+        };
+        FolderStep::Act
+    }
+
+    /// Returns the folder's state. Its mod-sequence is 0 if a message did not come: the next run lists all.
+    fn state_to_record(&self) -> Option<(RemoteMailboxId, RemoteState)> {
+        let (fetching, prepared, opened) =
+            (self.fetching.as_ref()?, self.prepared.as_ref()?, self.opened.as_ref()?);
+        if self.settings.is_dry_run {
+            return None;
+        }
+        let mod_seq = opened.highest_mod_seq.filter(|_| fetching.is_complete);
+        let status = self.planned.status.as_ref();
+        let listed_id = status.and_then(|status| status.object_id.clone());
+        let state = RemoteState {
+            object_id: listed_id.or_else(|| opened.object_id.clone()),
+            highest_modseq: mod_seq.unwrap_or_default(),
+            uid_next: opened.uid_next.unwrap_or_default(),
+            messages: opened.exists,
+            is_gone: false,
+        };
+        Some((prepared.remote, state))
+    }
+
+    pub(super) fn concluded(&mut self, concluded: Result<(), Error>) -> FolderStep {
+        self.phase = Phase::Over;
+        self.conclude(concluded.err().map(SessionError::Run))
     }
 
     pub(super) fn conclude(&mut self, result: Option<SessionError>) -> FolderStep {
-        let (Some(fetching), Some(opened)) = (&mut self.fetching, self.opened) else {
+        let (flags, removed) = self.changes;
+        if flags + removed > 0 {
+            self.events.push_back(SyncEvent::Changed { flags, removed });
+        }
+        let (Some(fetching), Some(opened)) = (&mut self.fetching, &self.opened) else {
             return FolderStep::Ended(result);
         };
         // The server may have listed more messages than it counted, if it listed some twice.

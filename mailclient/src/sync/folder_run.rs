@@ -3,20 +3,23 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use mailstore::{AccountId, RemoteAccountId, SpecialUse};
+use mailstore::{AccountId, RemoteAccountId, UidSet};
 use proto_imap::client::{Client, Event};
 use proto_mail::{Channel, SendBuffer};
 
 use super::event::SyncEvent;
+use super::examine::{Examine, Opened, Resumed, ResyncMode};
 use super::fetching::Fetching;
+use super::flag_changes::FlagBatch;
+use super::folder_plan::PlannedFolder;
 use super::job::{Job, Outcome, Place, PrepareError, Prepared};
 use super::limits::Limits;
-use super::listing::{Examine, FetchUids, Listed, Opened, RangeQueue, SearchUids, uid_validity_changed};
+use super::listing::{FetchUids, Listed, RangeQueue, SearchUids, uid_validity_changed};
+use super::removal::RemovalPolicy;
 use super::session_error::SessionError;
 use super::strategy::Strategy;
 use crate::endpoint::ClientId;
-use crate::error::{Error, ErrorKind, SyncLimit};
-use crate::folder::Folder;
+use crate::error::Error;
 use crate::imap::{Identify, Requesting};
 use crate::task::{Task, TaskStep};
 
@@ -49,8 +52,8 @@ pub(super) enum AfterOpen {
 
 /// The listing in ranges of UIDs.
 pub(super) struct Ranges {
-    queue: RangeQueue,
-    listed: Listed,
+    pub(super) queue: RangeQueue,
+    pub(super) listed: Listed,
 }
 
 /// What the folder waits for.
@@ -81,23 +84,45 @@ pub(super) enum Phase {
     Finishing {
         result: Option<SessionError>,
     },
+    /// The store removes what the server has removed, and records the folder's state.
+    Concluding,
     Over,
+}
+
+/// How the account is synced.
+#[derive(Debug, Clone)]
+pub(super) struct FolderSettings {
+    pub(super) account: AccountId,
+    pub(super) remote: RemoteAccountId,
+    /// The most messages of a folder.
+    pub(super) max: u64,
+    pub(super) strategy: Arc<dyn Strategy>,
+    pub(super) removal: RemovalPolicy,
+    pub(super) is_dry_run: bool,
+    pub(super) mode: ResyncMode,
+    /// Whether the server has ESEARCH (RFC 4731).
+    pub(super) has_esearch: bool,
 }
 
 /// The sync of one folder.
 pub(super) struct FolderRun {
-    folder: Folder,
-    name: String,
-    account: AccountId,
-    remote_account: RemoteAccountId,
-    /// The most messages of a folder.
-    max: u64,
-    pub(super) strategy: Arc<dyn Strategy>,
+    pub(super) planned: PlannedFolder,
+    pub(super) settings: FolderSettings,
     pub(super) phase: Phase,
     pub(super) opened: Option<Opened>,
+    /// What QRESYNC told when the folder was opened.
+    pub(super) resumed: Option<Resumed>,
     pub(super) prepared: Option<Prepared>,
     /// How many messages were listed, and how many were removed during the listing.
     pub(super) listed: (u64, u64),
+    /// The messages that the server has removed.
+    pub(super) vanished: UidSet,
+    /// Whether all messages of the folder were listed, with their changes.
+    pub(super) is_listed: bool,
+    /// The flags to apply before anything else.
+    pub(super) flags: FlagBatch,
+    /// How many messages got other flags, and how many were removed.
+    pub(super) changes: (u64, u64),
     pub(super) fetching: Option<Fetching>,
     pub(super) losses: u32,
     pub(super) job: Option<Job>,
@@ -105,29 +130,26 @@ pub(super) struct FolderRun {
 }
 
 impl FolderRun {
-    pub(super) fn new(
-        folder: Folder,
-        name: String,
-        (account, remote_account): (AccountId, RemoteAccountId),
-        max: u64,
-        strategy: Arc<dyn Strategy>,
-    ) -> Self {
+    pub(super) fn new(planned: PlannedFolder, settings: FolderSettings) -> Self {
+        let known = planned.known.as_ref().filter(|known| !known.state.is_gone);
+        let since = known.map(|known| (known.uid_validity, known.state.highest_modseq));
         let phase = Phase::Examine {
-            task: Requesting::new(Examine::new(folder.clone())),
+            task: Requesting::new(Examine::new(planned.folder.clone(), settings.mode, since)),
             then: AfterOpen::Prepare,
             is_second: false,
         };
         Self {
-            folder,
-            name,
-            account,
-            remote_account,
-            max,
-            strategy,
+            planned,
+            settings,
             phase,
             opened: None,
+            resumed: None,
             prepared: None,
             listed: (0, 0),
+            vanished: UidSet::default(),
+            is_listed: false,
+            flags: FlagBatch::default(),
+            changes: (0, 0),
             fetching: None,
             losses: 0,
             job: None,
@@ -137,7 +159,8 @@ impl FolderRun {
 
     /// Returns the work for the store that must be done before anything else.
     pub(super) fn take_job(&mut self) -> Option<Job> {
-        self.job.take().or_else(|| self.fetching.as_mut().and_then(Fetching::take_job))
+        let flags = self.flags_job();
+        flags.or_else(|| self.job.take()).or_else(|| self.fetching.as_mut().and_then(Fetching::take_job))
     }
 
     /// Returns what to report next.
@@ -158,9 +181,11 @@ impl FolderRun {
             Phase::Search(task) => waiting(&task.ready(client, tx)?),
             Phase::Ranges { task, .. } => waiting(&task.ready(client, tx)?),
             Phase::Fetch => return self.request(client, tx),
-            Phase::Preparing | Phase::Committing(_) | Phase::Finishing { .. } | Phase::Over => {
-                FolderStep::Act
-            }
+            Phase::Preparing
+            | Phase::Committing(_)
+            | Phase::Finishing { .. }
+            | Phase::Concluding
+            | Phase::Over => FolderStep::Act,
         })
     }
 
@@ -183,7 +208,7 @@ impl FolderRun {
             },
             Phase::FetchAll(task) => match task.event(event, client, tx)? {
                 TaskStep::Done(()) => Ok(self.listed_all()),
-                step => Ok(waiting(&step)),
+                step => Ok(take_flags(task.request_mut(), &mut self.flags, &step)),
             },
             Phase::Search(task) => match task.event(event, client, tx)? {
                 TaskStep::Done(()) => Ok(self.searched()),
@@ -191,12 +216,14 @@ impl FolderRun {
             },
             Phase::Ranges { task, .. } => match task.event(event, client, tx)? {
                 TaskStep::Done(()) => Ok(self.range_ended(None)),
-                step => Ok(waiting(&step)),
+                step => Ok(take_flags(task.request_mut(), &mut self.flags, &step)),
             },
             Phase::Fetch => self.fetched(event, client, tx, limits),
-            Phase::Preparing | Phase::Committing(_) | Phase::Finishing { .. } | Phase::Over => {
-                Ok(FolderStep::Waiting)
-            }
+            Phase::Preparing
+            | Phase::Committing(_)
+            | Phase::Finishing { .. }
+            | Phase::Concluding
+            | Phase::Over => Ok(FolderStep::Waiting),
         }
     }
 
@@ -205,7 +232,15 @@ impl FolderRun {
     /// `program` is what ID says; it is `None` if ID was sent in this session.
     pub(super) fn failed(&mut self, error: SessionError, program: Option<&ClientId>) -> FolderStep {
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Examine { then, is_second, .. } => self.examine_failed(error, then, is_second, program),
+            Phase::Examine { task, then, is_second } => {
+                if task.into_request().resumes() && matches!(error, SessionError::Request(_)) {
+                    // Without QRESYNC.
+                    self.settings.mode = ResyncMode::Full;
+                    self.examine(then, is_second);
+                    return FolderStep::Act;
+                }
+                self.examine_failed(error, then, is_second, program)
+            }
             Phase::FetchAll(task) => {
                 let request = task.into_request();
                 let listed = Listed { expunged: request.listed.expunged, ..Listed::default() };
@@ -219,7 +254,11 @@ impl FolderRun {
             Phase::Ranges { task, queue, range } => self.range_failed(error, task, queue, range),
             Phase::Fetch => self.fetch_failed(error),
             Phase::Identify { .. } => self.end(Some(error)),
-            phase @ (Phase::Preparing | Phase::Committing(_) | Phase::Finishing { .. } | Phase::Over) => {
+            phase @ (Phase::Preparing
+            | Phase::Committing(_)
+            | Phase::Finishing { .. }
+            | Phase::Concluding
+            | Phase::Over) => {
                 self.phase = phase;
                 FolderStep::Act
             }
@@ -261,7 +300,16 @@ impl FolderRun {
             }
             Outcome::Imported(imports) => self.imported(imports),
             Outcome::Recorded(recorded) => self.recorded(recorded),
-            Outcome::Names(_) => FolderStep::Act,
+            Outcome::Flagged(flagged) => match flagged {
+                Ok(count) => {
+                    self.changes.0 += count;
+                    FolderStep::Act
+                }
+                Err(error) => self.end(Some(SessionError::Run(error))),
+            },
+            Outcome::Removed(removed) => self.removed(removed),
+            Outcome::Concluded(concluded) => self.concluded(concluded),
+            Outcome::Folders(_) => FolderStep::Act,
         }
     }
 
@@ -279,29 +327,33 @@ impl FolderRun {
         self.examine(then, false);
     }
 
-    fn examine(&mut self, then: AfterOpen, is_second: bool) {
-        let task = Requesting::new(Examine::new(self.folder.clone()));
+    pub(super) fn examine(&mut self, then: AfterOpen, is_second: bool) {
+        let task = Requesting::new(Examine::new(self.planned.folder.clone(), self.settings.mode, None));
         self.phase = Phase::Examine { task, then, is_second };
     }
 
-    fn examined(&mut self, opened: Opened) -> FolderStep {
+    fn examined(&mut self, (opened, resumed): (Opened, Option<Resumed>)) -> FolderStep {
         let Phase::Examine { then, .. } = std::mem::replace(&mut self.phase, Phase::Over) else {
             return FolderStep::Waiting;
         };
-        if let Some(before) = self.opened
+        if let Some(before) = &self.opened
             && before.uid_validity != opened.uid_validity
         {
             return self.end(Some(SessionError::Request(uid_validity_changed())));
         }
-        let opened = *self.opened.get_or_insert(opened);
+        let opened = self.opened.get_or_insert(opened).clone();
         match then {
             AfterOpen::Prepare => {
+                self.resumed = resumed;
                 let place = Place {
-                    account: self.account,
-                    remote: self.remote_account,
-                    key: self.folder.key(),
-                    name: self.name.clone(),
-                    special_use: self.folder.special_use.as_deref().and_then(SpecialUse::from_attribute),
+                    account: self.settings.account,
+                    remote: self.settings.remote,
+                    key: self.planned.folder.key(),
+                    name: self.planned.name.clone(),
+                    special_use: self.planned.special_use,
+                    subscribed: self.planned.subscribed,
+                    recorded: self.planned.known.clone(),
+                    is_dry_run: self.settings.is_dry_run,
                 };
                 self.job = Some(Job::Prepare { place, uid_validity: opened.uid_validity });
                 self.phase = Phase::Preparing;
@@ -344,131 +396,17 @@ impl FolderRun {
         }
         FolderStep::Act
     }
-
-    // --- Listing: with one FETCH, then with SEARCH, then with FETCH in ranges of UIDs
-
-    fn prepared(&mut self, prepared: Prepared) -> FolderStep {
-        let Some(opened) = self.opened else { return FolderStep::Act };
-        self.prepared = Some(prepared);
-        if opened.exists == 0 {
-            return self.plan(Listed::default());
-        }
-        if u64::from(opened.exists) > self.max {
-            let why = format!("the server counts {} messages, and the limit is {}", opened.exists, self.max);
-            let error = Error::new(ErrorKind::Unavailable, why).exceeding(SyncLimit::FolderMessages);
-            return self.end(Some(SessionError::Request(error.remote())));
-        }
-        let request = FetchUids { range: None, opened, max: self.max, listed: Listed::default() };
-        self.phase = Phase::FetchAll(Requesting::new(request));
-        FolderStep::Act
-    }
-
-    fn listed_all(&mut self) -> FolderStep {
-        match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::FetchAll(task) => self.plan(task.into_request().listed),
-            _ => FolderStep::Waiting,
-        }
-    }
-
-    fn search(&mut self, opened: Opened, listed: Listed) {
-        let request = SearchUids { first: 1, opened, max: self.max, listed };
-        self.phase = Phase::Search(Requesting::new(request));
-    }
-
-    fn searched(&mut self) -> FolderStep {
-        let (Phase::Search(task), Some(opened)) =
-            (std::mem::replace(&mut self.phase, Phase::Over), self.opened)
-        else {
-            return FolderStep::Waiting;
-        };
-        match task.into_request().next() {
-            Ok(next) => {
-                self.phase = Phase::Search(Requesting::new(next));
-                FolderStep::Act
-            }
-            Err(listed) if listed.is_complete(opened) => self.plan(listed),
-            Err(listed) => {
-                let ranges = self.ranges(listed.expunged);
-                self.next_range(ranges)
-            }
-        }
-    }
-
-    fn ranges(&self, expunged: u64) -> Ranges {
-        let listed = Listed { expunged, ..Listed::default() };
-        let opened = self.opened.unwrap_or(Opened::EMPTY);
-        Ranges { queue: RangeQueue::new(opened), listed }
-    }
-
-    /// Tries another way to list after a refusal, and after a lost connection.
-    fn list_failed(&mut self, error: SessionError, then: AfterOpen) -> FolderStep {
-        match (error, then, self.opened) {
-            (SessionError::Request(_), AfterOpen::Search(listed), Some(opened)) => {
-                self.search(opened, listed);
-                FolderStep::Act
-            }
-            (SessionError::Request(_), AfterOpen::Ranges(ranges), _) => self.next_range(ranges),
-            (SessionError::Session(error), then, _) if error.kind() == ErrorKind::Temporary => {
-                self.examine(then, false);
-                FolderStep::Lost { error, had_progress: false }
-            }
-            (error, ..) => self.end(Some(error)),
-        }
-    }
-
-    /// Requests the next range. A UID that cannot be listed alone counts as listed: the fetch shows whether it exists.
-    fn next_range(&mut self, ranges: Ranges) -> FolderStep {
-        let Ranges { mut queue, listed } = ranges;
-        let (Some(range), Some(opened)) = (queue.next(), self.opened) else { return self.plan(listed) };
-        let request = FetchUids { range: Some(range), opened, max: self.max, listed };
-        self.phase = Phase::Ranges { task: Requesting::new(request), queue, range };
-        FolderStep::Act
-    }
-
-    /// Adds the UID that could not be listed, if there is one, and goes on.
-    fn range_ended(&mut self, bad_uid: Option<u32>) -> FolderStep {
-        let Phase::Ranges { task, queue, .. } = std::mem::replace(&mut self.phase, Phase::Over) else {
-            return FolderStep::Waiting;
-        };
-        let mut listed = task.into_request().listed;
-        if let Some(uid) = bad_uid {
-            listed.uids.add(uid);
-        }
-        match self.next_range(Ranges { queue, listed }) {
-            FolderStep::Act => FolderStep::Progress,
-            step => step,
-        }
-    }
-
-    fn range_failed(
-        &mut self,
-        error: SessionError,
-        task: Requesting<FetchUids>,
-        mut queue: RangeQueue,
-        range: (u32, u32),
-    ) -> FolderStep {
-        match error {
-            SessionError::Request(_) => {
-                let bad_uid = queue.refused(range);
-                self.phase = Phase::Ranges { task, queue, range };
-                self.range_ended(bad_uid)
-            }
-            SessionError::Session(error) if error.kind() == ErrorKind::Temporary => {
-                let Some(bad_uid) = queue.lost(range) else {
-                    return self.end(Some(SessionError::Session(error)));
-                };
-                let mut listed = task.into_request().listed;
-                if let Some(uid) = bad_uid {
-                    listed.uids.add(uid);
-                }
-                self.examine(AfterOpen::Ranges(Ranges { queue, listed }), false);
-                FolderStep::Lost { error, had_progress: true }
-            }
-            error => self.end(Some(error)),
-        }
-    }
 }
 
 fn waiting<T>(step: &TaskStep<T>) -> FolderStep {
     if matches!(step, TaskStep::Useful) { FolderStep::Useful } else { FolderStep::Waiting }
+}
+
+/// Takes the flags that came, once they are a full batch.
+fn take_flags<T>(request: &mut FetchUids, flags: &mut FlagBatch, step: &TaskStep<T>) -> FolderStep {
+    if request.batch.is_full() {
+        *flags = std::mem::take(&mut request.batch);
+        return FolderStep::Act;
+    }
+    waiting(step)
 }

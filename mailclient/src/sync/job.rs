@@ -1,13 +1,15 @@
 //! The store's part of a sync: jobs that the engine asks for, and their results.
 
 use mailstore::{
-    AccountId, ImportOutcome, RemoteAccountId, RemoteMailboxId, RemoteMessage, SpecialUse, SyncStore, UidSet,
-    Upload,
+    AccountId, ImportOutcome, MailboxId, RemoteAccountId, RemoteFolder, RemoteMailboxId, RemoteMessage,
+    RemoteState, SpecialUse, SyncStore, UidSet, Upload,
 };
 
-use super::local_mailboxes::{find_or_create_mailbox, local_names};
+use super::flag_changes::FlagBatch;
+use super::folder_plan::{FoldersRequest, Planned, claim_special_use, set_subscription};
+use super::local_mailboxes::find_or_create_mailbox;
+use super::removal::{Removal, RemovalPolicy, Removed};
 use crate::error::Error;
-use crate::folder::Folder;
 
 /// Work for the store. [`run`](Self::run) blocks; a driver with an event loop runs it on a worker.
 #[derive(Debug)]
@@ -15,14 +17,22 @@ pub struct StoreJob(pub(super) Job);
 
 /// The kinds of jobs.
 pub(super) enum Job {
-    /// Finds the local names of folders.
-    Names { account: AccountId, remote: RemoteAccountId, folders: Vec<Folder> },
+    /// Compares the server's folders with the recorded ones.
+    Folders(FoldersRequest),
     /// Finds the local mailbox of a folder, and what is known of its messages.
     Prepare { place: Place, uid_validity: u32 },
     /// Adds bytes to a message. Without an upload, they are its first.
     Write { upload: Option<Box<Upload>>, bytes: Vec<u8> },
     /// Commits messages.
-    Import { remote: RemoteMailboxId, messages: Vec<RemoteMessage> },
+    Import { remote: RemoteMailboxId, mailbox: MailboxId, messages: Vec<RemoteMessage> },
+    /// Changes the flags of messages as on the server.
+    Flags { remote: RemoteMailboxId, mailbox: MailboxId, batch: FlagBatch, is_dry_run: bool },
+    /// Removes messages that the server has removed: one slice.
+    Remove(Removal),
+    /// Records the state of a folder.
+    Record { remote: RemoteMailboxId, state: RemoteState },
+    /// Concludes a folder that the server has deleted, after its messages.
+    Gone { account: AccountId, folder: RemoteFolder, name: String, policy: RemovalPolicy },
     /// Records which messages could not be fetched, and forgets others.
     Unfetched { remote: RemoteMailboxId, forget: UidSet, record: UidSet },
 }
@@ -30,7 +40,11 @@ pub(super) enum Job {
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Names { .. } => "Names",
+            Self::Folders(_) => "Folders",
+            Self::Flags { .. } => "Flags",
+            Self::Remove(_) => "Remove",
+            Self::Record { .. } => "Record",
+            Self::Gone { .. } => "Gone",
             Self::Prepare { .. } => "Prepare",
             Self::Write { .. } => "Write",
             Self::Import { .. } => "Import",
@@ -46,11 +60,16 @@ pub(super) struct Place {
     pub(super) key: String,
     pub(super) name: String,
     pub(super) special_use: Option<SpecialUse>,
+    pub(super) subscribed: Option<bool>,
+    /// What is recorded of the folder. A dry run uses it and creates nothing.
+    pub(super) recorded: Option<RemoteFolder>,
+    pub(super) is_dry_run: bool,
 }
 
 /// A folder's mailbox in the store.
 pub(super) struct Prepared {
     pub(super) remote: RemoteMailboxId,
+    pub(super) mailbox: MailboxId,
     pub(super) known: UidSet,
     pub(super) unfetched: UidSet,
 }
@@ -59,7 +78,11 @@ pub(super) struct Prepared {
 pub struct StoreOutcome(pub(super) Outcome);
 
 pub(super) enum Outcome {
-    Names(Result<Vec<String>, Error>),
+    Folders(Result<Planned, Error>),
+    Flagged(Result<u64, Error>),
+    Removed(Result<Removed, Error>),
+    /// The state of the folder is recorded, or the deleted folder is concluded.
+    Concluded(Result<(), Error>),
     Prepared(Result<Prepared, PrepareError>),
     Written(Result<Box<Upload>, Error>),
     Imported(Result<Vec<ImportOutcome>, Error>),
@@ -77,7 +100,10 @@ pub(super) enum PrepareError {
 impl std::fmt::Debug for StoreOutcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
-            Outcome::Names(_) => "Names",
+            Outcome::Folders(_) => "Folders",
+            Outcome::Flagged(_) => "Flagged",
+            Outcome::Removed(_) => "Removed",
+            Outcome::Concluded(_) => "Concluded",
             Outcome::Prepared(_) => "Prepared",
             Outcome::Written(_) => "Written",
             Outcome::Imported(_) => "Imported",
@@ -90,13 +116,21 @@ impl StoreJob {
     /// Does the work. Blocks.
     pub fn run(self, store: &dyn SyncStore) -> StoreOutcome {
         StoreOutcome(match self.0 {
-            Job::Names { account, remote, folders } => {
-                Outcome::Names(local_names(store, account, remote, &folders))
+            Job::Folders(request) => Outcome::Folders(request.plan(store)),
+            Job::Flags { remote, mailbox, batch, is_dry_run } => {
+                Outcome::Flagged(batch.apply(store, (remote, mailbox), is_dry_run))
+            }
+            Job::Remove(removal) => Outcome::Removed(removal.remove_slice(store)),
+            Job::Record { remote, state } => {
+                Outcome::Concluded(store.set_remote_state(remote, &state).map_err(Error::from))
+            }
+            Job::Gone { account, folder, name, policy } => {
+                Outcome::Concluded(conclude_gone(store, account, folder, &name, policy).map_err(Error::from))
             }
             Job::Prepare { place, uid_validity } => Outcome::Prepared(prepare(store, &place, uid_validity)),
             Job::Write { upload, bytes } => Outcome::Written(write(store, upload, &bytes)),
-            Job::Import { remote, messages } => {
-                Outcome::Imported(store.record_imports(remote, messages).map_err(Error::from))
+            Job::Import { remote, mailbox, messages } => {
+                Outcome::Imported(import(store, (remote, mailbox), messages))
             }
             Job::Unfetched { remote, forget, record } => {
                 let done = store.forget_unfetched(remote, &forget);
@@ -108,18 +142,102 @@ impl StoreJob {
 }
 
 fn prepare(store: &dyn SyncStore, place: &Place, uid_validity: u32) -> Result<Prepared, PrepareError> {
+    let failed = |error: mailstore::Error| PrepareError::Store(error.into());
+    if place.is_dry_run {
+        return prepare_dry_run(store, place, uid_validity).map_err(failed);
+    }
     let mailbox = find_or_create_mailbox(store, place.account, &place.name, place.special_use);
     let mailbox = mailbox.map_err(|error| match error {
-        error @ (mailstore::Error::Limit(_) | mailstore::Error::InvalidName(_)) => {
-            PrepareError::Folder(error.into())
-        }
+        error @ (mailstore::Error::Limit(_)
+        | mailstore::Error::InvalidName(_)
+        | mailstore::Error::OverQuota { .. }) => PrepareError::Folder(error.into()),
         error => PrepareError::Store(error.into()),
     })?;
-    let failed = |error: mailstore::Error| PrepareError::Store(error.into());
     let remote = store.remote_mailbox(place.remote, &place.key, mailbox, uid_validity).map_err(failed)?.id;
+    set_attributes(store, place).map_err(failed)?;
     let known = store.known_uids(remote).map_err(failed)?;
     let unfetched = store.unfetched(remote).map_err(failed)?;
-    Ok(Prepared { remote, known, unfetched })
+    Ok(Prepared { remote, mailbox, known, unfetched })
+}
+
+/// Gives the mailbox, which may be a new one, its special use and its subscription.
+fn set_attributes(store: &dyn SyncStore, place: &Place) -> Result<(), mailstore::Error> {
+    let mailbox = store.mailbox(place.account, &place.name)?;
+    if let Some(special_use) = place.special_use.filter(|wanted| mailbox.special_use != Some(*wanted)) {
+        claim_special_use(store, place.account, mailbox.id, special_use)?;
+    }
+    set_subscription(store, place.account, &mailbox, place.subscribed)
+}
+
+/// Finds what is known of a folder. Without a record nothing is, and the identifiers are those of no mailbox.
+fn prepare_dry_run(
+    store: &dyn SyncStore,
+    place: &Place,
+    uid_validity: u32,
+) -> Result<Prepared, mailstore::Error> {
+    let nothing = Prepared {
+        remote: RemoteMailboxId(0),
+        mailbox: MailboxId(0),
+        known: UidSet::default(),
+        unfetched: UidSet::default(),
+    };
+    let Some(recorded) = &place.recorded else { return Ok(nothing) };
+    if recorded.uid_validity != uid_validity || recorded.state.is_gone {
+        return Ok(nothing);
+    }
+    Ok(Prepared {
+        remote: recorded.id,
+        mailbox: recorded.mailbox,
+        known: store.known_uids(recorded.id)?,
+        unfetched: store.unfetched(recorded.id)?,
+    })
+}
+
+/// Commits messages. Those that were stored before get the server's flags.
+fn import(
+    store: &dyn SyncStore,
+    (remote, mailbox): (RemoteMailboxId, MailboxId),
+    messages: Vec<RemoteMessage>,
+) -> Result<Vec<ImportOutcome>, Error> {
+    let flags: Vec<_> = messages.iter().map(|message| (message.uid, message.flags.clone())).collect();
+    let outcomes = store.record_imports(remote, messages)?;
+    let mut stored_before = FlagBatch::default();
+    for ((uid, flags), outcome) in flags.into_iter().zip(&outcomes) {
+        if !matches!(outcome, ImportOutcome::Imported(_)) {
+            stored_before.add(uid, flags);
+        }
+    }
+    if !stored_before.is_empty() {
+        stored_before.apply(store, (remote, mailbox), false)?;
+    }
+    Ok(outcomes)
+}
+
+/// Deletes the local mailbox of a folder that the server has deleted, if the policy wants it and no message is left, and
+/// records that the folder is gone.
+fn conclude_gone(
+    store: &dyn SyncStore,
+    account: AccountId,
+    folder: RemoteFolder,
+    name: &str,
+    policy: RemovalPolicy,
+) -> Result<(), mailstore::Error> {
+    let is_deleted = match policy {
+        RemovalPolicy::Never => false,
+        RemovalPolicy::Trash | RemovalPolicy::Mirror => match store.status(folder.mailbox) {
+            Ok(status) => status.messages == 0 && name != "INBOX",
+            Err(mailstore::Error::NotFound(_) | mailstore::Error::NoSelect) => false,
+            Err(error) => return Err(error),
+        },
+    };
+    if is_deleted {
+        match store.unsubscribe(account, name).and_then(|()| store.delete_mailbox(account, name)) {
+            Ok(()) | Err(mailstore::Error::NotFound(_) | mailstore::Error::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let state = RemoteState { is_gone: true, highest_modseq: 0, ..folder.state };
+    store.set_remote_state(folder.id, &state)
 }
 
 fn write(store: &dyn SyncStore, upload: Option<Box<Upload>>, bytes: &[u8]) -> Result<Box<Upload>, Error> {

@@ -1,21 +1,23 @@
-//! Opens a remote folder and lists the UIDs of its messages.
+//! Lists the UIDs of an open remote folder, and the flags of known messages.
 //!
-//! One FETCH requests all UIDs. If the server refuses it or fails on it, SEARCH requests them in windows of sequence
+//! One FETCH requests all UIDs, or those that have changed since a mod-sequence (RFC 7162). If the server refuses it or fails on it, SEARCH requests them in windows of sequence
 //! numbers whose responses fit in a line. If that fails too, FETCH requests ranges of UIDs, which are split until the
 //! message that the server cannot list is isolated.
 
 use std::collections::VecDeque;
 
+use mailstore::Flags;
 use proto_imap::client::Event;
 use proto_imap::types::{
-    Command, FetchAttribute, FetchCommand, FetchItem, LazyList, ResponseCode, SearchCommand, SearchKey,
-    SearchPiece, SearchReturnData, SelectCommand, SequenceSet, Untagged,
+    Command, FetchAttribute, FetchCommand, FetchItem, FetchModifier, LazyList, ResponseCode, SearchCommand,
+    SearchKey, SearchPiece, SearchReturnData, SearchReturnOption, SequenceSet, Untagged, VanishedWhen,
 };
 
+use super::examine::Opened;
+use super::flag_changes::{FlagBatch, local_flags};
 use super::limits::MAX_UNREQUESTED;
 use super::plan::UidRanges;
 use crate::error::{Error, ErrorKind};
-use crate::folder::Folder;
 use crate::imap::Request;
 
 /// How many messages one SEARCH covers: its response stays far below the longest line.
@@ -31,71 +33,6 @@ const PARTS_AFTER_LOSS: u32 = 16;
 /// The most UID ranges that are kept for a folder.
 const MAX_UID_RANGES: usize = 1_000_000;
 
-/// A folder opened for reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Opened {
-    pub(super) uid_validity: u32,
-    pub(super) exists: u32,
-    /// The lower bound for the next message's UID, if the server sent it.
-    pub(super) uid_next: Option<u32>,
-    /// The highest mod-sequence, if the server has CONDSTORE (RFC 7162 §3.1.2.1).
-    pub(super) highest_mod_seq: Option<u64>,
-}
-
-impl Opened {
-    /// An empty folder.
-    pub(super) const EMPTY: Self = Self { uid_validity: 0, exists: 0, uid_next: None, highest_mod_seq: None };
-}
-
-/// Opens a folder for reading.
-#[derive(Debug)]
-pub(super) struct Examine {
-    folder: Folder,
-    uid_validity: Option<u32>,
-    uid_next: Option<u32>,
-    highest_mod_seq: Option<u64>,
-    exists: u32,
-}
-
-impl Examine {
-    pub(super) const fn new(folder: Folder) -> Self {
-        Self { folder, uid_validity: None, uid_next: None, highest_mod_seq: None, exists: 0 }
-    }
-}
-
-impl Request for Examine {
-    type Output = Opened;
-
-    fn with_command<T>(&self, send: impl FnOnce(&Command<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        send(&Command::Examine(SelectCommand::new(self.folder.mailbox())))
-    }
-
-    fn data(&mut self, event: Event<'_>) -> Result<bool, Error> {
-        match event {
-            Event::Status(status) => match status.code {
-                Some(ResponseCode::UidValidity(value)) => self.uid_validity = Some(value),
-                Some(ResponseCode::UidNext(value)) => self.uid_next = value.map(std::num::NonZeroU32::get),
-                Some(ResponseCode::HighestModSeq(value)) => self.highest_mod_seq = Some(value),
-                _ => {}
-            },
-            Event::Data(Untagged::Exists(count)) => self.exists = count,
-            _ => {}
-        }
-        Ok(false)
-    }
-
-    fn finish(&mut self) -> Result<Opened, Error> {
-        let uid_validity = self.uid_validity.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Unavailable,
-                "the server sends no UIDVALIDITY, so messages cannot be identified",
-            )
-        })?;
-        let (exists, uid_next) = (self.exists, self.uid_next);
-        Ok(Opened { uid_validity, exists, uid_next, highest_mod_seq: self.highest_mod_seq })
-    }
-}
-
 /// The messages of the open folder.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
@@ -106,7 +43,7 @@ pub(super) struct Listed {
 
 impl Listed {
     /// Whether all that the server said it has were named.
-    pub(super) fn is_complete(&self, opened: Opened) -> bool {
+    pub(super) fn is_complete(&self, opened: &Opened) -> bool {
         self.uids.count as u64 + self.expunged >= u64::from(opened.exists)
     }
 
@@ -114,7 +51,7 @@ impl Listed {
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`] if the server lists far more messages than it counted.
-    fn add(&mut self, uid: u32, (opened, max): (Opened, u64)) -> Result<(), Error> {
+    fn add(&mut self, uid: u32, (opened, max): (&Opened, u64)) -> Result<(), Error> {
         let max_by_count = u64::from(opened.exists).saturating_mul(2).saturating_add(MAX_UNREQUESTED as u64);
         if self.uids.count as u64 >= max_by_count.min(max) || self.uids.range_count() >= MAX_UID_RANGES {
             return Err(Error::new(
@@ -135,36 +72,87 @@ impl Listed {
     }
 }
 
+/// What FETCH requests of each message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The UIDs.
+    Uids,
+    /// The UIDs and flags.
+    Flags,
+    /// The UIDs and flags of the messages that have changed since this mod-sequence.
+    FlagsSince(u64),
+}
+
 /// Requests the UIDs in a range with FETCH, or all UIDs if there is no range.
 #[derive(Debug)]
 pub(super) struct FetchUids {
     pub(super) range: Option<(u32, u32)>,
+    pub(super) wanted: Wanted,
     pub(super) opened: Opened,
     /// The most messages of a folder.
     pub(super) max: u64,
     pub(super) listed: Listed,
+    /// The flags that came, which the caller takes when the batch is full.
+    pub(super) batch: FlagBatch,
+    message: (Option<u32>, Option<Flags>),
+}
+
+impl FetchUids {
+    pub(super) fn new(
+        range: Option<(u32, u32)>,
+        wanted: Wanted,
+        (opened, max): (Opened, u64),
+        listed: Listed,
+    ) -> Self {
+        let (batch, message) = (FlagBatch::default(), (None, None));
+        Self { range, wanted, opened, max, listed, batch, message }
+    }
 }
 
 impl Request for FetchUids {
     type Output = ();
 
     fn with_command<T>(&self, send: impl FnOnce(&Command<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        let attributes = [FetchAttribute::Uid];
+        let attributes = [FetchAttribute::Uid, FetchAttribute::Flags];
+        let attributes = match self.wanted {
+            Wanted::Uids => attributes.split_at(1).0,
+            Wanted::Flags | Wanted::FlagsSince(_) => &attributes,
+        };
+        let modifiers = match self.wanted {
+            Wanted::FlagsSince(mod_seq) => Some(FetchModifier::ChangedSince(mod_seq)),
+            Wanted::Uids | Wanted::Flags => None,
+        };
         let text = self.range.map(|(first, last)| format!("{first}:{last}"));
         let set = match &text {
             None => SequenceSet::ALL,
             Some(text) => SequenceSet::from_text(text)
                 .map_err(|_| Error::new(ErrorKind::Protocol, "the server's UIDs are not a valid set"))?,
         };
-        send(&Command::UidFetch(FetchCommand::new(set, LazyList::new(&attributes))))
+        let mut fetch = FetchCommand::new(set, LazyList::new(attributes));
+        fetch.modifiers = LazyList::new(modifiers.as_slice());
+        send(&Command::UidFetch(fetch))
     }
 
     fn data(&mut self, event: Event<'_>) -> Result<bool, Error> {
         check_uid_validity(&event, self.opened.uid_validity)?;
         self.listed.expunged += expunged(&event);
-        let Event::FetchItem(FetchItem::Uid(uid)) = event else { return Ok(false) };
-        self.listed.add(uid, (self.opened, self.max))?;
-        Ok(true)
+        match event {
+            Event::FetchStart { .. } => self.message = (None, None),
+            Event::FetchItem(FetchItem::Uid(uid)) => self.message.0 = Some(uid),
+            Event::FetchItem(FetchItem::Flags(flags)) if self.wanted != Wanted::Uids => {
+                self.message.1 = Some(local_flags(&flags));
+            }
+            Event::FetchEnd => {
+                let (Some(uid), flags) = std::mem::take(&mut self.message) else { return Ok(false) };
+                self.listed.add(uid, (&self.opened, self.max))?;
+                if let Some(flags) = flags {
+                    self.batch.add(uid, flags);
+                }
+                return Ok(true);
+            }
+            _ => {}
+        }
+        Ok(false)
     }
 
     fn finish(&mut self) -> Result<(), Error> {
@@ -176,6 +164,8 @@ impl Request for FetchUids {
 #[derive(Debug)]
 pub(super) struct SearchUids {
     pub(super) first: u32,
+    /// Whether the server has ESEARCH, whose response is short: then one search covers all messages.
+    pub(super) has_esearch: bool,
     pub(super) opened: Opened,
     /// The most messages of a folder.
     pub(super) max: u64,
@@ -184,6 +174,9 @@ pub(super) struct SearchUids {
 
 impl SearchUids {
     fn last(&self) -> u32 {
+        if self.has_esearch {
+            return self.opened.exists;
+        }
         self.first.saturating_add(SEARCH_WINDOW - 1).min(self.opened.exists)
     }
 
@@ -205,14 +198,19 @@ impl Request for SearchUids {
         let set = SequenceSet::from_text(&range).map_err(|_| {
             Error::new(ErrorKind::Protocol, "the server's message count is not a valid number")
         })?;
-        let keys = [SearchKey::Sequence(set)];
-        send(&Command::UidSearch(SearchCommand::new(&keys)))
+        let keys = [if self.has_esearch { SearchKey::All } else { SearchKey::Sequence(set) }];
+        let mut search = SearchCommand::new(&keys);
+        let returns = [SearchReturnOption::All];
+        if self.has_esearch {
+            search.returns = Some(LazyList::new(&returns));
+        }
+        send(&Command::UidSearch(search))
     }
 
     fn data(&mut self, event: Event<'_>) -> Result<bool, Error> {
         check_uid_validity(&event, self.opened.uid_validity)?;
         self.listed.expunged += expunged(&event);
-        let limits = (self.opened, self.max);
+        let limits = (&self.opened, self.max);
         match event {
             Event::Data(Untagged::Search(search)) => {
                 search.numbers.iter().try_for_each(|uid| self.listed.add(uid, limits))?;
@@ -250,7 +248,7 @@ pub(super) struct RangeQueue {
 
 impl RangeQueue {
     /// Covers all UIDs up to UIDNEXT, or up to the largest UID if the server sent no UIDNEXT.
-    pub(super) fn new(opened: Opened) -> Self {
+    pub(super) fn new(opened: &Opened) -> Self {
         let last = opened.uid_next.map_or(u32::MAX, |next| next.saturating_sub(1).max(1));
         Self {
             ranges: VecDeque::from([(1, last)]),
@@ -319,6 +317,9 @@ pub(super) fn uid_validity_changed() -> Error {
 pub(super) fn expunged(event: &Event<'_>) -> u64 {
     match event {
         Event::Data(Untagged::Expunge(_)) => 1,
+        Event::Data(Untagged::Vanished { when: VanishedWhen::Now, uids }) => {
+            uids.ranges().map(|range| u64::from(range.last() - range.first()) + 1).sum()
+        }
         _ => 0,
     }
 }
@@ -331,8 +332,8 @@ mod tests {
     fn isolates_the_uid_that_cannot_be_listed() {
         for (uid_next, bad) in [(Some(451), 5), (Some(451), 450), (None, 5), (Some(2), 1)] {
             for by_loss in [false, true] {
-                let mut queue =
-                    RangeQueue::new(Opened { uid_validity: 7, exists: 450, uid_next, highest_mod_seq: None });
+                let opened = Opened { uid_validity: 7, exists: 450, uid_next, ..Opened::default() };
+                let mut queue = RangeQueue::new(&opened);
                 let (mut reported, mut failed, mut covered) = (Vec::new(), 0, 0_u64);
                 while let Some(range) = queue.next() {
                     if !(range.0..=range.1).contains(&bad) {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use mailstore::{AccountId, MailboxId, RemoteAccountId, SpecialUse, Store, SyncStore};
 
+use super::removal::REMOVED_MAILBOX;
 use crate::endpoint::Url;
 use crate::error::Error;
 use crate::folder::Folder;
@@ -14,13 +15,19 @@ pub fn remote_account_key(url: &Url) -> String {
     format!("imap:{}@{}", url.user.as_deref().unwrap_or_default(), url.host)
 }
 
+/// Returns the name of the local account for a remote account.
+#[must_use]
+pub fn local_account_name(url: &Url) -> String {
+    format!("{}@{}", url.user.as_deref().unwrap_or_default(), url.host)
+}
+
 /// Returns the local account for a remote account, and creates it if needed. No client can log in to it: its password is
 /// random and not stored.
 ///
 /// # Errors
 /// The store failed.
 pub fn local_account(store: &dyn Store, url: &Url) -> Result<AccountId, Error> {
-    let name = format!("{}@{}", url.user.as_deref().unwrap_or_default(), url.host);
+    let name = local_account_name(url);
     if let Some(account) = store.account(&name)? {
         return Ok(account.id);
     }
@@ -43,7 +50,7 @@ fn random_password() -> String {
 
 /// Returns the preferred local name of a remote folder: `/` separates its levels, and `_` replaces characters that the
 /// store does not allow.
-fn preferred_name(folder: &Folder) -> String {
+pub(super) fn preferred_name(folder: &Folder) -> String {
     let name = match folder.delimiter {
         None => folder.name.replace('/', "_"),
         Some('/') => folder.name.clone(),
@@ -54,7 +61,8 @@ fn preferred_name(folder: &Folder) -> String {
     };
     let name: String = name.chars().map(allowed).collect();
     let levels: Vec<&str> = name.split('/').filter(|level| !level.is_empty()).collect();
-    if levels.is_empty() { "_".to_owned() } else { levels.join("/") }
+    let name = if levels.is_empty() { "_".to_owned() } else { levels.join("/") };
+    canonical(&name)
 }
 
 /// Returns the local name of each folder, in order. A folder that has a mailbox keeps its name. If two folders would get
@@ -75,23 +83,33 @@ pub fn local_names(
         .into_iter()
         .filter_map(|(key, mailbox)| Some((key, here.get(&mailbox)?.clone())))
         .collect();
-    Ok(unique_names(folders, &kept))
+    Ok(unique_names(folders, &kept, &[]))
 }
 
-fn unique_names(folders: &[Folder], kept: &HashMap<String, String>) -> Vec<String> {
-    // INBOX is case-insensitive, also as the first of several levels.
-    let canonical = |name: &str| match name.split_once('/') {
+/// Spells INBOX in capitals, which is case-insensitive, also as the first of several levels.
+fn canonical(name: &str) -> String {
+    match name.split_once('/') {
         Some((first, rest)) if first.eq_ignore_ascii_case("INBOX") => format!("INBOX/{rest}"),
         None if name.eq_ignore_ascii_case("INBOX") => "INBOX".to_owned(),
         _ => name.to_owned(),
-    };
-    let mut taken: HashSet<String> = kept.values().map(|name| canonical(name)).collect();
+    }
+}
+
+/// Returns the local name of each folder, in order. A folder in `kept` keeps its name, and no folder gets one of the
+/// `others`.
+pub(super) fn unique_names(
+    folders: &[Folder],
+    kept: &HashMap<String, String>,
+    others: &[String],
+) -> Vec<String> {
+    let mut taken: HashSet<String> = kept.values().chain(others).map(|name| canonical(name)).collect();
+    taken.insert(REMOVED_MAILBOX.to_owned());
     let mut numbers: HashMap<String, u32> = HashMap::new();
     let mut assign = |folder: &Folder| {
         if let Some(name) = kept.get(&folder.key()) {
             return name.clone();
         }
-        let wanted = canonical(&preferred_name(folder));
+        let wanted = preferred_name(folder);
         if taken.insert(wanted.clone()) {
             return wanted;
         }
@@ -184,15 +202,15 @@ mod tests {
             folder("Inbox/x", Some('/')),
             folder("INBOX/x", Some('/')),
         ];
-        let names = unique_names(&folders, &HashMap::new());
+        let names = unique_names(&folders, &HashMap::new(), &[]);
         let mut sorted = names.clone();
         sorted.sort();
         sorted.dedup();
         assert_eq!(sorted.len(), folders.len(), "{names:?}");
         assert_eq!(names[5], "INBOX", "{names:?}");
-        assert_eq!(unique_names(&folders, &HashMap::new()), names, "the next run finds the same");
+        assert_eq!(unique_names(&folders, &HashMap::new(), &[]), names, "the next run finds the same");
         let kept = HashMap::from([("a%".to_owned(), "a_".to_owned())]);
-        let names = unique_names(&folders, &kept);
+        let names = unique_names(&folders, &kept, &[]);
         assert_eq!((names[1].as_str(), names[2].as_str()), ("a_ (2)", "a_"));
     }
 

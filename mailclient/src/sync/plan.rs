@@ -128,6 +128,11 @@ pub(super) fn count(set: &UidSet) -> u64 {
     set.ranges().iter().map(|range| u64::from(range.end() - range.start()) + 1).sum()
 }
 
+/// Returns the UIDs of both sets.
+pub(super) fn union(a: &UidSet, b: &UidSet) -> UidSet {
+    a.ranges().iter().chain(b.ranges()).cloned().collect()
+}
+
 /// Returns the UIDs of `from` that are not in `minus`.
 pub(super) fn difference(from: &UidSet, minus: &UidSet) -> UidSet {
     let mut left = Vec::new();

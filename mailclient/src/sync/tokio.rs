@@ -11,7 +11,8 @@ use proto_mail::{Cleartext, Secure};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::engine::{SyncAction, SyncEnd, SyncEngine, SyncJob};
+use super::action::{SyncAction, SyncEnd, SyncJob};
+use super::engine::SyncEngine;
 use super::event::SyncEvent;
 use super::job::StoreJob;
 use crate::endpoint::{Encryption, Endpoint};

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::options::{ConnectionOptions, OutputOptions, UrlParser};
 use mailclient::endpoint::Url;
+use mailclient::sync::RemovalPolicy;
 
 /// The default of `--max-message`: the largest message to fetch, in bytes.
 const MAX_MESSAGE_BYTES: u64 = 512 << 20;
@@ -30,6 +31,12 @@ pub(crate) struct SyncArgs {
     /// Fetch only this folder. May be given several times.
     #[arg(long, value_name = "NAME")]
     pub(crate) folder: Vec<String>,
+    /// What to do here with messages and folders that the server has removed.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    pub(crate) delete: Delete,
+    /// Report what would be done, and change nothing here.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Skip messages larger than this. K, M and G stand for powers of 1024.
     #[arg(long, value_name = "BYTES", help_heading = LIMITS, default_value_t = MAX_MESSAGE_BYTES, value_parser = parse_bytes)]
     pub(crate) max_message: u64,
@@ -46,6 +53,28 @@ pub(crate) struct SyncArgs {
     pub(crate) connection: ConnectionOptions,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
+}
+
+/// The values of `--delete`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Delete {
+    /// Keep them. Messages get the keyword $RemovedFromServer.
+    #[default]
+    Never,
+    /// Move messages to the local folder "Removed from server", and delete folders that are empty then.
+    Trash,
+    /// Delete them.
+    Mirror,
+}
+
+impl From<Delete> for RemovalPolicy {
+    fn from(delete: Delete) -> Self {
+        match delete {
+            Delete::Never => Self::Never,
+            Delete::Trash => Self::Trash,
+            Delete::Mirror => Self::Mirror,
+        }
+    }
 }
 
 /// Parses a number of bytes: `1000`, `64K`, `512M`, `2G`.

@@ -1,4 +1,4 @@
-//! `sync`: fetches every message of an account once into a local store, with the engine of [`mailclient::sync`].
+//! `sync`: fetches an account into a local store and follows its changes, with the engine of [`mailclient::sync`].
 
 mod arguments;
 mod lock;
@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use io_mio::StageReport;
 use mailclient::blocking::StopCheck;
-use mailclient::sync::{self, SyncEnd, SyncJob, SyncLimits, local_account, remote_account_key};
-use mailstore::{SqliteStore, SyncStore};
+use mailclient::sync::{
+    self, SyncEnd, SyncJob, SyncLimits, local_account, local_account_name, remote_account_key,
+};
+use mailstore::{AccountId, Accounts, MemoryStore, RemoteAccountId, SqliteStore, SyncStore};
 
 pub(crate) use arguments::SyncArgs;
 
@@ -22,7 +24,7 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::store_directory;
 use progress::Progress;
-use report::SyncReport;
+use report::{DryRun, SyncReport};
 
 /// Runs the command.
 pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
@@ -32,14 +34,19 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
     store_directory::check_not_served(&arguments.into)?;
     let credentials = endpoint.credentials()?.ok_or_else(missing_user)?;
     let interrupt = Interrupt::install()?;
-    let store = SqliteStore::open(&arguments.into).map_err(|error| store_error(&arguments.into, &error))?;
-    let account = local_account(&store, &endpoint.url)?;
-    let _lock = lock::lock_account(&arguments.into, account, &interrupt, output)?;
-    let remote = store.remote_account(account, &remote_account_key(&endpoint.url))?.id;
+    let local = LocalAccount::open(arguments, &endpoint)?;
+    let store = &*local.store;
+    let _lock = match arguments.dry_run {
+        // It changes nothing that another run could meet.
+        true => None,
+        false => Some(lock::lock_account(&arguments.into, local.account, &interrupt, output)?),
+    };
     let connector = endpoint.connector(|_: &StageReport| {});
-    let mut job = SyncJob::new(account, remote);
+    let mut job = SyncJob::new(local.account, local.remote);
     job.folders.clone_from(&arguments.folder);
     job.limits = limits(arguments);
+    job.removal = arguments.delete.into();
+    job.dry_run = arguments.dry_run;
     let (checked, source) = (interrupt.clone(), endpoint.source(&credentials));
     let stop = StopCheck::new(move || Ok(checked.check()?));
     let mut progress = Progress::new(output, &interrupt);
@@ -47,14 +54,14 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
         Err(failure) => Some(failure),
         Ok(_) => {
             let mut record = |event| progress.record(event);
-            match sync::run(&endpoint.inner, &connector, &source, &store, job, &stop, &mut record) {
+            match sync::run(&endpoint.inner, &connector, &source, store, job, &stop, &mut record) {
                 SyncEnd::Stopped(error) => Some(error.into()),
                 // The report says what is missing.
                 _ => None,
             }
         }
     };
-    let folders = progress.into_reports();
+    let reports = progress.into_reports();
     // The signal decides the exit code.
     let stopped = stopped.map(|failure| match failure.exit_code {
         ExitCode::Interrupted => interrupt.check().err().unwrap_or(failure),
@@ -62,9 +69,11 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
     });
     let stopped = stopped.map(|failure| failure.at(&endpoint.url));
     let now = jiff::Timestamp::now();
-    let report = SyncReport::new(&endpoint, now, folders, stopped.as_ref());
+    let report = SyncReport::new(&endpoint, now, reports, DryRun(arguments.dry_run), stopped.as_ref());
     let error = report.storable_error(stopped.as_ref());
-    store.record_sync(remote, now.as_second(), report.status(), error.as_deref())?;
+    if !arguments.dry_run {
+        store.record_sync(local.remote, now.as_second(), report.status(), error.as_deref())?;
+    }
     if report.has_folders() || stopped.is_none() {
         report.show(output);
     }
@@ -76,6 +85,41 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
         }
         Some(failure) => Err(failure),
     }
+}
+
+/// The store, and the account in it.
+struct LocalAccount {
+    store: Box<dyn SyncStore>,
+    account: AccountId,
+    remote: RemoteAccountId,
+}
+
+impl LocalAccount {
+    /// Opens the store and creates what is missing. A dry run creates nothing: if there is no store or no such account, it
+    /// compares with an empty one in memory.
+    fn open(arguments: &SyncArgs, endpoint: &Endpoint) -> Result<Self, CommandError> {
+        let key = remote_account_key(&endpoint.url);
+        let directory = &arguments.into;
+        let store: Box<dyn SyncStore> = if arguments.dry_run && !is_known(directory, endpoint)? {
+            Box::new(MemoryStore::new()?)
+        } else {
+            Box::new(SqliteStore::open(directory).map_err(|error| store_error(directory, &error))?)
+        };
+        let account = local_account(&*store, &endpoint.url)?;
+        let remote = store.remote_account(account, &key)?.id;
+        Ok(Self { store, account, remote })
+    }
+}
+
+/// Returns whether the store in this directory has synced the account before.
+fn is_known(directory: &Path, endpoint: &Endpoint) -> Result<bool, CommandError> {
+    if !store_directory::has_store(directory) {
+        return Ok(false);
+    }
+    let store = SqliteStore::open(directory).map_err(|error| store_error(directory, &error))?;
+    let Some(account) = store.account(&local_account_name(&endpoint.url))? else { return Ok(false) };
+    let key = remote_account_key(&endpoint.url);
+    Ok(store.remote_accounts(account.id)?.iter().any(|remote| remote.url_key == key))
 }
 
 /// Returns the limits that the command line sets.

@@ -3,7 +3,7 @@
 use indicatif::ProgressBar;
 use mailclient::sync::SyncEvent;
 
-use super::report::FolderReport;
+use super::report::{FolderReport, RenamedFolder};
 use crate::interrupt::{Graceful, Interrupt};
 use crate::output::Output;
 
@@ -14,6 +14,8 @@ pub(super) struct Progress {
     /// Held once the first session is open: from then on, a signal stops the run cleanly.
     graceful: Option<Graceful>,
     reports: Vec<FolderReport>,
+    /// The folders that the server has renamed.
+    renamed: Vec<RenamedFolder>,
     /// The folder being synced, and its progress bar.
     current: FolderReport,
     bar: Option<ProgressBar>,
@@ -21,8 +23,15 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(output: Output, interrupt: &Interrupt) -> Self {
-        let (reports, current) = (Vec::new(), FolderReport::default());
-        Self { output, interrupt: interrupt.clone(), graceful: None, reports, current, bar: None }
+        Self {
+            output,
+            interrupt: interrupt.clone(),
+            graceful: None,
+            reports: Vec::new(),
+            renamed: Vec::new(),
+            current: FolderReport::default(),
+            bar: None,
+        }
     }
 
     /// Records an event.
@@ -32,7 +41,7 @@ impl Progress {
             SyncEvent::Connected => self.graceful = Some(self.interrupt.graceful()),
             SyncEvent::FolderStarted { name } => self.current = FolderReport::new(&name),
             SyncEvent::Planned { missing, known } => {
-                report.known = known;
+                (report.missing, report.known) = (missing, known);
                 self.bar = Some(self.output.progress(missing, &report.name));
             }
             SyncEvent::Received => {
@@ -45,6 +54,12 @@ impl Progress {
                 report.duplicates += duplicates;
                 report.known += known;
             }
+            SyncEvent::Changed { flags, removed } => {
+                report.changed += flags;
+                report.removed += removed;
+            }
+            SyncEvent::FolderRenamed { from, to } => self.renamed.push(RenamedFolder { from, to }),
+            SyncEvent::FolderGone => report.is_gone = true,
             SyncEvent::MessageFailed { uid, error } => report.message_failed(uid, &error.into()),
             SyncEvent::MessagesFailed { count, kind, why } => report.count_failed(count, kind.into(), &why),
             SyncEvent::Absent { uids, unparsed, expunged } => {
@@ -60,8 +75,8 @@ impl Progress {
         }
     }
 
-    /// Returns the reports of all folders that have begun.
-    pub(super) fn into_reports(self) -> Vec<FolderReport> {
-        self.reports
+    /// Returns the reports of all folders that have begun, and the renamed folders.
+    pub(super) fn into_reports(self) -> (Vec<FolderReport>, Vec<RenamedFolder>) {
+        (self.reports, self.renamed)
     }
 }

@@ -12,6 +12,10 @@ use crate::output::Output;
 /// The most failed messages that are listed for a folder. All are counted.
 const MAX_LISTED: usize = 100;
 
+/// Whether a run changed nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DryRun(pub(super) bool);
+
 /// The result of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct SyncReport {
@@ -23,7 +27,21 @@ pub(super) struct SyncReport {
     duplicates: u64,
     known: u64,
     failed: u64,
+    /// Messages whose flags changed.
+    changed: u64,
+    /// Messages that the server has removed.
+    removed: u64,
+    /// Whether nothing was changed here.
+    dry_run: bool,
+    renamed: Vec<RenamedFolder>,
     folders: Vec<FolderReport>,
+}
+
+/// A folder that the server has renamed.
+#[derive(Debug, Serialize)]
+pub(super) struct RenamedFolder {
+    pub(super) from: String,
+    pub(super) to: String,
 }
 
 /// The result for one folder.
@@ -36,6 +54,15 @@ pub(super) struct FolderReport {
     pub(super) duplicates: u64,
     /// Messages that an earlier run fetched.
     pub(super) known: u64,
+    /// Messages that were not here when the folder began.
+    pub(super) missing: u64,
+    /// Messages whose flags or keywords changed.
+    pub(super) changed: u64,
+    /// Messages that the server has removed.
+    pub(super) removed: u64,
+    /// Whether the server has deleted the folder.
+    #[serde(rename = "gone")]
+    pub(super) is_gone: bool,
     /// Messages that could not be fetched or parsed.
     pub(super) failed: u64,
     pub(super) error: Option<String>,
@@ -154,7 +181,8 @@ impl SyncReport {
     pub(super) fn new(
         endpoint: &Endpoint,
         at: jiff::Timestamp,
-        folders: Vec<FolderReport>,
+        (folders, renamed): (Vec<FolderReport>, Vec<RenamedFolder>),
+        dry_run: DryRun,
         stopped: Option<&CommandError>,
     ) -> Self {
         let sum = |count: fn(&FolderReport) -> u64| folders.iter().map(count).sum();
@@ -180,6 +208,10 @@ impl SyncReport {
             duplicates: sum(|folder| folder.duplicates),
             known: sum(|folder| folder.known),
             failed: sum(|folder| folder.failed),
+            changed: sum(|folder| folder.changed),
+            removed: sum(|folder| folder.removed),
+            dry_run: dry_run.0,
+            renamed,
             folders,
         }
     }
@@ -221,21 +253,35 @@ impl SyncReport {
     /// Prints the report.
     pub(super) fn show(&self, output: Output) {
         output.json(self);
-        for folder in &self.folders {
-            output.line(format!(
-                "{}: {} new, {} known{}",
-                folder.name,
-                folder.imported,
-                folder.known + folder.duplicates,
-                folder.error.as_ref().map(|error| format!("; {error}")).unwrap_or_default(),
-            ));
+        for RenamedFolder { from, to } in &self.renamed {
+            output.line(format!("{from} is now {to}"));
         }
-        output.line(format!(
-            "{}: {} new messages in {} folders",
-            self.status,
-            self.imported,
-            self.folders.len()
-        ));
+        for folder in &self.folders {
+            let new = if self.dry_run { folder.missing } else { folder.imported };
+            let mut line = format!("{}: {new} new, {} known", folder.name, folder.known + folder.duplicates);
+            if folder.changed > 0 {
+                line.push_str(&format!(", {} with new flags", folder.changed));
+            }
+            if folder.removed > 0 {
+                line.push_str(&format!(", {} removed by the server", folder.removed));
+            }
+            if folder.is_gone {
+                line.push_str(" (the server has deleted the folder)");
+            }
+            if let Some(error) = &folder.error {
+                line.push_str(&format!("; {error}"));
+            }
+            output.line(line);
+        }
+        let new =
+            if self.dry_run { self.folders.iter().map(|folder| folder.missing).sum() } else { self.imported };
+        let folders = self.folders.len();
+        if self.dry_run {
+            output
+                .line(format!("dry run: {new} messages to fetch in {folders} folders; nothing was changed"));
+        } else {
+            output.line(format!("{}: {new} new messages in {folders} folders", self.status));
+        }
     }
 }
 

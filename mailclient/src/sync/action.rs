@@ -1,0 +1,85 @@
+//! What to sync, what a run needs next, and how it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailstore::{AccountId, RemoteAccountId};
+
+#[cfg(doc)]
+use super::engine::SyncEngine;
+#[cfg(doc)]
+use super::event::SyncEvent;
+use super::job::StoreJob;
+use super::limits::SyncLimits;
+use super::removal::RemovalPolicy;
+use super::strategy::{FetchMissing, Strategy};
+use crate::error::Error;
+#[cfg(doc)]
+use crate::task::Task;
+
+/// What a sync needs next.
+#[derive(Debug)]
+pub enum SyncAction {
+    /// A new session: connect, read the credentials, and call [`SyncEngine::connected`] or
+    /// [`SyncEngine::connect_failed`]. The session before it is lost; drop it.
+    Connect,
+    /// Drive the session with the engine as the [`Task`], until it is done. If that fails, call
+    /// [`SyncEngine::session_failed`].
+    Drive,
+    /// The store's work: run the job, and call [`SyncEngine::stored`].
+    Store(StoreJob),
+    /// Wait for this time.
+    Wait(Duration),
+    /// The run is over.
+    Done(SyncEnd),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SyncEnd {
+    /// All messages of all folders were fetched. Log out.
+    Complete,
+    /// All folders were handled, but not all messages were fetched. An event said which ones, and why: see
+    /// [`SyncEvent::is_failure`]. Log out.
+    Incomplete,
+    /// An error ended the run early. Close the connection without LOGOUT, which would first have to read all pending
+    /// responses. What was received is stored.
+    Stopped(Error),
+}
+
+/// Which account to sync, and how.
+#[derive(Debug)]
+pub struct SyncJob {
+    /// The local account that gets the messages.
+    pub account: AccountId,
+    /// The remote account in the store.
+    pub remote: RemoteAccountId,
+    /// The folders to sync, by name; all if empty.
+    pub folders: Vec<String>,
+    /// The limits.
+    pub limits: SyncLimits,
+    /// Which messages to request.
+    pub strategy: Arc<dyn Strategy>,
+    /// What happens to local messages and mailboxes that the server has removed. Default: they stay.
+    pub removal: RemovalPolicy,
+    /// Whether to report only what would be done. Nothing is fetched, and the store does not change. Default: no.
+    pub dry_run: bool,
+}
+
+impl SyncJob {
+    /// Syncs all folders: fetches every message that the store does not have, and changes the others as on the server.
+    #[must_use]
+    pub fn new(account: AccountId, remote: RemoteAccountId) -> Self {
+        let (folders, limits) = (Vec::new(), SyncLimits::default());
+        Self {
+            account,
+            remote,
+            folders,
+            limits,
+            strategy: Arc::new(FetchMissing),
+            removal: RemovalPolicy::default(),
+            dry_run: false,
+        }
+    }
+}
