@@ -32,6 +32,11 @@ mod spool;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
+/// Searches a mailbox of a store without a session.
+pub mod search {
+    pub use crate::imap::local_search::{FoundMessages, SearchError, find_messages};
+}
+
 pub use dialect::Dialect;
 pub use error::Error;
 pub use failed_logins::FailedLoginLimits;

@@ -64,7 +64,7 @@ pub use crate::search::{
     ContextChange, EsearchResponse, NumberKind, RelevancyScore, SearchCommand, SearchResponse,
     SearchReturnData, SearchReturnOption,
 };
-pub use crate::search_key::{EntryKind, ModSeqEntry, SearchKey};
+pub use crate::search_key::{EntryKind, InvalidSearchKeys, ModSeqEntry, SearchKey};
 pub use crate::section::{InvalidSection, Section, SectionItem, SectionText};
 pub use crate::select::{QResync, SelectCommand, SelectParameter};
 pub use crate::sequence_set::{

@@ -46,6 +46,7 @@ mod jobs;
 mod keywords;
 mod list;
 mod list_query;
+pub(crate) mod local_search;
 mod mailbox;
 mod message_url;
 mod metadata;
