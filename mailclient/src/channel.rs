@@ -16,6 +16,15 @@ pub trait ClientChannel: Channel + Sized {
         tx: &mut SendBuffer,
     ) -> Result<(), proto_mail::Error>;
 
+    /// Asks for compression (RFC 4978). `None` on a channel that is never compressed.
+    ///
+    /// # Errors
+    /// The machine refuses.
+    fn start_compression(
+        client: &mut proto_imap::client::Client<Self>,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<proto_imap::client::CommandId>, proto_mail::Error>;
+
     /// Starts an SMTP login.
     ///
     /// # Errors
@@ -38,6 +47,13 @@ impl ClientChannel for Secure {
         client.authenticate(method, credentials, tx).map(drop)
     }
 
+    fn start_compression(
+        client: &mut proto_imap::client::Client<Self>,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<proto_imap::client::CommandId>, proto_mail::Error> {
+        client.compress(tx).map(Some)
+    }
+
     fn start_smtp_login(
         client: &mut proto_smtp::client::Client<Self>,
         credentials: Credentials,
@@ -56,6 +72,13 @@ impl ClientChannel for Cleartext {
         tx: &mut SendBuffer,
     ) -> Result<(), proto_mail::Error> {
         client.danger_cleartext_authenticate(method, credentials, tx).map(drop)
+    }
+
+    fn start_compression(
+        _: &mut proto_imap::client::Client<Self>,
+        _: &mut SendBuffer,
+    ) -> Result<Option<proto_imap::client::CommandId>, proto_mail::Error> {
+        Ok(None)
     }
 
     fn start_smtp_login(

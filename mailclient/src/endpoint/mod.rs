@@ -48,6 +48,9 @@ pub enum Encryption {
 /// Makes the trace of each connection.
 pub(crate) type Tracer = dyn Fn() -> Box<dyn Trace> + Send + Sync;
 
+/// How long IDLE lasts before the client checks all folders.
+const IDLE_TIME: Duration = Duration::from_secs(2 * 60);
+
 /// One server, and how to connect to it and log in. Cheap to clone.
 ///
 /// ```
@@ -156,7 +159,11 @@ impl Endpoint {
     /// Returns the configuration of the IMAP machine.
     #[must_use]
     pub fn imap_config(&self) -> proto_imap::Config {
-        proto_imap::Config::default().hide_capabilities(self.hidden_capabilities.iter().cloned())
+        let mut config =
+            proto_imap::Config::default().hide_capabilities(self.hidden_capabilities.iter().cloned());
+        // A session that waits for useful data ends later.
+        config.waits.idle = self.timeout.map_or(IDLE_TIME, |limit| limit.min(IDLE_TIME));
+        config
     }
 
     /// Returns the URL.

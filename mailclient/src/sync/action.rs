@@ -65,6 +65,14 @@ pub struct SyncJob {
     pub removal: RemovalPolicy,
     /// Whether to report only what would be done. Nothing is fetched, and the store does not change. Default: no.
     pub dry_run: bool,
+    /// Whether to follow the account after the first run, until the caller stops the sync. A change in INBOX, or in the
+    /// only folder, starts the next run at once by IDLE (RFC 2177); all folders are checked every two minutes. A lost
+    /// connection is opened again, with growing pauses. Default: no.
+    pub watch: bool,
+    /// Whether to compress the session (RFC 4978), if TLS protects it and the server can. Compression shows an
+    /// eavesdropper how similar parts of the mail are: see [`Client::compress`](proto_imap::client::Client::compress).
+    /// Default: no.
+    pub compress: bool,
 }
 
 impl SyncJob {
@@ -80,6 +88,8 @@ impl SyncJob {
             strategy: Arc::new(FetchMissing),
             removal: RemovalPolicy::default(),
             dry_run: false,
+            watch: false,
+            compress: false,
         }
     }
 }

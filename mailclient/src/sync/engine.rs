@@ -5,29 +5,30 @@
 //! without progress.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mailstore::RemoteFolder;
-use proto_imap::client::{Client, Event};
-use proto_mail::{Channel, Credentials, SendBuffer};
+use proto_imap::client::{Client, CommandId};
+use proto_mail::{Channel, Credentials};
 
-use super::account_listing::{AccountListing, ListAccount, StatusRun};
+use super::account_listing::{ListAccount, StatusRun};
 use super::action::{SyncAction, SyncEnd, SyncJob};
 use super::event::SyncEvent;
 use super::examine::{EnableQResync, ResyncMode};
-use super::folder_plan::{FolderPlan, FoldersRequest, Planned, PlannedFolder};
-use super::folder_run::{FolderRun, FolderSettings, FolderStep};
+use super::folder_plan::{Planned, PlannedFolder};
+use super::folder_run::{FolderRun, FolderStep};
 use super::gone_folders::GoneFolders;
 use super::job::{Job, Outcome, StoreJob, StoreOutcome};
 use super::limits::Limits;
+use super::reconnect::reconnect_pause;
 use super::session_error::{SessionError, classify};
-use crate::channel::ClientChannel;
+use super::watching::{Seen, Watching};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Hint};
+use crate::folder::Folder;
 use crate::imap::{LogIn, Requesting};
 use crate::login::Renewal;
-use crate::task::{Task, TaskStep};
+use crate::task::TaskStep;
 
 /// The most connections to lose in a run.
 const MAX_RUN_LOSSES: u32 = 200;
@@ -37,19 +38,29 @@ const MAX_LOSSES_WITHOUT_PROGRESS: u32 = 10;
 const CONNECT_ATTEMPTS: u32 = 3;
 
 /// The state of the session.
-enum SessionState {
+pub(super) enum SessionState {
     /// No session is open.
     None,
     /// It is connected and logs in.
     LoggingIn(Box<LogIn>),
+    /// It is logged in, and asks for compression.
+    Compressing(Option<CommandId>),
     /// It is logged in, and asks for QRESYNC.
     Enabling(Requesting<EnableQResync>),
     /// It is logged in.
     Ready,
 }
 
+/// The folder that is watched between two runs.
+#[derive(Debug)]
+pub(super) struct WatchedFolder {
+    pub(super) folder: Folder,
+    /// How the run has found it.
+    pub(super) seen: Option<Seen>,
+}
+
 /// What the run does.
-enum State {
+pub(super) enum State {
     /// Lists the folders.
     Listing(Box<ListAccount>),
     /// Requests the state of folders, which tells whether they are renamed ones.
@@ -60,6 +71,8 @@ enum State {
     Folder(Box<FolderRun>),
     /// The store concludes the folders that the server has deleted.
     Gone(Box<GoneFolders>),
+    /// Waits for changes.
+    Watching(Box<Watching>),
     /// Is over.
     Over(SyncEnd),
 }
@@ -69,41 +82,49 @@ enum State {
 /// Do what [`next_action`](Self::next_action) says until it is [`SyncAction::Done`], and report what
 /// [`take_event`](Self::take_event) returns.
 pub struct SyncEngine {
-    endpoint: Endpoint,
-    job: SyncJob,
-    limits: Limits,
-    session: SessionState,
+    pub(super) endpoint: Endpoint,
+    pub(super) job: SyncJob,
+    pub(super) limits: Limits,
+    pub(super) session: SessionState,
     /// Whether ID was sent in this session.
-    is_identified: bool,
-    state: State,
+    pub(super) is_identified: bool,
+    pub(super) state: State,
     /// The folders still to sync.
-    folders: VecDeque<PlannedFolder>,
+    pub(super) folders: VecDeque<PlannedFolder>,
     /// The folders that the server has deleted, with their local names.
-    gone: VecDeque<(RemoteFolder, String)>,
+    pub(super) gone: VecDeque<(RemoteFolder, String)>,
     /// What the server of this session has to tell changes.
-    mode: ResyncMode,
+    pub(super) mode: ResyncMode,
     /// Whether QRESYNC was enabled in this session.
-    has_enabled: bool,
-    has_esearch: bool,
-    store_job: Option<Job>,
-    pause: Option<Duration>,
-    events: VecDeque<SyncEvent>,
+    pub(super) has_enabled: bool,
+    pub(super) has_esearch: bool,
+    /// Whether a mailbox was selected in this session: QRESYNC can be enabled only before.
+    pub(super) has_selected: bool,
+    /// The folders that every run syncs, by name; all if empty.
+    pub(super) wanted: Vec<String>,
+    pub(super) watched: Option<WatchedFolder>,
+    /// Whether this run began because of a change that was missed before the wait.
+    pub(super) has_missed: bool,
+    pub(super) store_job: Option<Job>,
+    pub(super) pause: Option<Duration>,
+    pub(super) events: VecDeque<SyncEvent>,
     /// How often connecting has failed in a row.
-    failed_attempts: u32,
-    has_connected: bool,
+    pub(super) failed_attempts: u32,
+    pub(super) has_connected: bool,
+    pub(super) has_logged_in: bool,
     /// Whether an event said that messages are missing.
-    has_failures: bool,
+    pub(super) has_failures: bool,
     /// Connections lost in this run.
-    losses: u32,
+    pub(super) losses: u32,
     /// Connections lost since the last message.
-    losses_without_progress: u32,
+    pub(super) losses_without_progress: u32,
 }
 
 impl SyncEngine {
     /// A run that has not begun.
     #[must_use]
     pub fn new(endpoint: &Endpoint, job: SyncJob) -> Self {
-        let limits = Limits::new(job.limits.clone());
+        let (limits, wanted) = (Limits::new(job.limits.clone()), job.folders.clone());
         Self {
             endpoint: endpoint.clone(),
             job,
@@ -116,11 +137,16 @@ impl SyncEngine {
             mode: ResyncMode::default(),
             has_enabled: false,
             has_esearch: false,
+            has_selected: false,
+            wanted,
+            watched: None,
+            has_missed: false,
             store_job: None,
             pause: None,
             events: VecDeque::new(),
             failed_attempts: 0,
             has_connected: false,
+            has_logged_in: false,
             has_failures: false,
             losses: 0,
             losses_without_progress: 0,
@@ -144,7 +170,10 @@ impl SyncEngine {
         }
         match self.session {
             SessionState::None => SyncAction::Connect,
-            SessionState::LoggingIn(_) | SessionState::Enabling(_) | SessionState::Ready => SyncAction::Drive,
+            SessionState::LoggingIn(_)
+            | SessionState::Compressing(_)
+            | SessionState::Enabling(_)
+            | SessionState::Ready => SyncAction::Drive,
         }
     }
 
@@ -167,7 +196,8 @@ impl SyncEngine {
         if !std::mem::replace(&mut self.has_connected, true) {
             self.events.push_back(SyncEvent::Connected);
         }
-        (self.failed_attempts, self.is_identified, self.has_enabled) = (0, false, false);
+        (self.failed_attempts, self.is_identified) = (0, false);
+        (self.has_enabled, self.has_selected) = (false, false);
         let login = LogIn::new(&self.endpoint, credentials, Renewal::Possible);
         self.session = SessionState::LoggingIn(Box::new(login));
     }
@@ -176,6 +206,10 @@ impl SyncEngine {
     pub fn connect_failed(&mut self, error: Error) {
         self.failed_attempts += 1;
         let may_pass = matches!(error.kind(), ErrorKind::Temporary | ErrorKind::Unavailable);
+        if self.has_connected && may_pass && self.job.watch {
+            self.pause = Some(reconnect_pause(self.failed_attempts));
+            return;
+        }
         if self.has_connected && may_pass && self.failed_attempts < CONNECT_ATTEMPTS {
             self.pause = Some(Duration::from_millis(500) * self.failed_attempts);
             return;
@@ -197,7 +231,8 @@ impl SyncEngine {
     /// Decides what follows after the session failed, or a request in it.
     pub fn session_failed(&mut self, error: Error) {
         match (&self.session, classify(error.clone())) {
-            (SessionState::LoggingIn(_), _) => return self.run_failed(error),
+            (SessionState::LoggingIn(_), _) => return self.login_failed(error),
+            (SessionState::Compressing(_), SessionError::Request(_)) => return self.logged_in(),
             // Without QRESYNC.
             (SessionState::Enabling(_), SessionError::Request(_)) => {
                 self.mode = ResyncMode::CondStore;
@@ -214,6 +249,7 @@ impl SyncEngine {
                 let step = folder.failed(classify(error), program);
                 let _: TaskStep<()> = self.folder_step(step);
             }
+            State::Watching(_) => self.watch_failed(error),
             State::Planning | State::Gone(_) | State::Over(_) => {}
         }
     }
@@ -230,7 +266,7 @@ impl SyncEngine {
             },
             (outcome, State::Gone(gone)) => match gone.stored(outcome, &mut self.events) {
                 Ok(true) => {}
-                Ok(false) => self.state = State::Over(SyncEnd::Complete),
+                Ok(false) => self.run_complete(),
                 Err(error) => self.run_failed(error),
             },
             (outcome, State::Folder(folder)) => {
@@ -241,13 +277,14 @@ impl SyncEngine {
         }
     }
 
-    fn logging_in<C: Channel>(
+    pub(super) fn logging_in<C: Channel>(
         &mut self,
         step: TaskStep<crate::imap::ImapLogin>,
         client: &Client<C>,
     ) -> TaskStep<()> {
         step.map(|login| {
             self.is_identified = login.identified;
+            self.has_logged_in = true;
             let has = |name: &str| client.capabilities().is_some_and(|known| known.has(name));
             self.has_esearch = has("ESEARCH") || has("IMAP4rev2");
             self.mode = match (has("QRESYNC") && has("ENABLE"), has("CONDSTORE")) {
@@ -255,138 +292,36 @@ impl SyncEngine {
                 (false, true) => ResyncMode::CondStore,
                 (false, false) => ResyncMode::Full,
             };
-            self.session = SessionState::Ready;
-            if self.mode == ResyncMode::QResync && matches!(self.state, State::Folder(_)) {
-                self.session = SessionState::Enabling(Requesting::new(EnableQResync));
+            if self.job.compress && has("COMPRESS=DEFLATE") {
+                self.session = SessionState::Compressing(None);
+            } else {
+                self.logged_in();
             }
         })
     }
 
-    fn enabled(&mut self, step: TaskStep<()>) -> TaskStep<()> {
-        step.map(|()| (self.session, self.has_enabled) = (SessionState::Ready, true))
-    }
-
-    fn listed(&mut self, step: TaskStep<()>) -> TaskStep<()> {
-        step.map(|()| {
-            if let State::Listing(list) = std::mem::replace(&mut self.state, State::Planning) {
-                self.plan_folders(list.into_listing());
-            }
-        })
-    }
-
-    fn listing_failed(&mut self, error: Error) {
-        let State::Listing(list) = std::mem::replace(&mut self.state, State::Listing(Box::default())) else {
-            return;
-        };
-        let listing = list.into_listing();
-        match classify(error) {
-            // The server lists too many folders: fetch those that came.
-            SessionError::Session(error)
-                if error.kind() == ErrorKind::Protocol && !listing.folders.is_empty() =>
-            {
-                self.report_folder("(the list of folders)", error.clone());
-                match self.session_lost(&error) {
-                    Ok(()) => self.plan_folders(AccountListing { is_complete: false, ..listing }),
-                    Err(error) => self.run_failed(error),
-                }
-            }
-            SessionError::Request(error) | SessionError::Session(error) | SessionError::Run(error) => {
-                self.run_failed(error);
-            }
+    /// Goes on where the last session was lost.
+    pub(super) fn logged_in(&mut self) {
+        self.session = SessionState::Ready;
+        if self.mode == ResyncMode::QResync && matches!(self.state, State::Folder(_)) {
+            self.session = SessionState::Enabling(Requesting::new(EnableQResync));
         }
     }
 
-    /// Asks the store to compare the folders with what it knows.
-    fn plan_folders(&mut self, listing: AccountListing) {
-        self.state = State::Planning;
-        self.store_job = Some(Job::Folders(FoldersRequest {
-            account: self.job.account,
-            remote: self.job.remote,
-            listing,
-            wanted: std::mem::take(&mut self.job.folders),
-            is_dry_run: self.job.dry_run,
-            has_requested_status: false,
-        }));
-    }
-
-    fn status_known(&mut self, step: TaskStep<()>) -> TaskStep<()> {
-        step.map(|()| {
-            if let State::Status(run) = std::mem::replace(&mut self.state, State::Planning) {
-                self.store_job = Some(Job::Folders(run.into_request()));
-            }
-        })
-    }
-
-    /// Goes on without the state of the folder that the server refused, or of all if the session is lost.
-    fn status_failed(&mut self, error: Error) {
-        let State::Status(run) = &mut self.state else { return };
-        match classify(error) {
-            SessionError::Request(_) => run.refused(),
-            SessionError::Session(error) => {
-                run.abandon();
-                if let Err(error) = self.session_lost(&error) {
-                    self.run_failed(error);
-                }
-            }
-            SessionError::Run(error) => self.run_failed(error),
-        }
-    }
-
-    fn planned(&mut self, plan: FolderPlan) {
-        let FolderPlan { folders, gone, renamed, failed } = plan;
-        self.events.extend(renamed.into_iter().map(|(from, to)| SyncEvent::FolderRenamed { from, to }));
-        for (name, error) in failed {
-            self.report_folder(&name, error);
-        }
-        (self.folders, self.gone) = (folders.into(), gone.into());
-        self.next_folder();
-    }
-
-    fn folder_settings(&self) -> FolderSettings {
-        FolderSettings {
-            account: self.job.account,
-            remote: self.job.remote,
-            max: self.limits.settings.folder_messages,
-            strategy: Arc::clone(&self.job.strategy),
-            removal: self.job.removal,
-            is_dry_run: self.job.dry_run,
-            mode: self.mode,
-            has_esearch: self.has_esearch,
-        }
-    }
-
-    fn report_folder(&mut self, name: &str, error: Error) {
-        let started = SyncEvent::FolderStarted { name: name.to_owned() };
-        self.events.extend([started, SyncEvent::FolderFailed(error), SyncEvent::FolderDone]);
-    }
-
-    fn next_folder(&mut self) {
-        while let Some(planned) = self.folders.pop_front() {
-            self.events.push_back(SyncEvent::FolderStarted { name: planned.folder.name.clone() });
-            if planned.is_unchanged {
-                let known = planned.status.map_or(0, |status| u64::from(status.messages));
-                self.events.extend([
-                    SyncEvent::Planned { missing: 0, known },
-                    SyncEvent::FolderCounted,
-                    SyncEvent::FolderDone,
-                ]);
-                continue;
-            }
-            self.state = State::Folder(Box::new(FolderRun::new(planned, self.folder_settings())));
-            if self.mode == ResyncMode::QResync
-                && !self.has_enabled
-                && matches!(self.session, SessionState::Ready)
-            {
-                self.session = SessionState::Enabling(Requesting::new(EnableQResync));
-            }
-            return;
-        }
-        let mut gone = GoneFolders::new(self.folder_settings(), std::mem::take(&mut self.gone));
-        self.state = if gone.begin(&mut self.events) {
-            State::Gone(Box::new(gone))
+    /// Tries again while it watches; a wrong password ends it.
+    pub(super) fn login_failed(&mut self, error: Error) {
+        let may_pass = matches!(error.kind(), ErrorKind::Temporary | ErrorKind::Unavailable);
+        if self.job.watch && self.has_logged_in && may_pass {
+            self.session = SessionState::None;
+            self.failed_attempts += 1;
+            self.pause = Some(reconnect_pause(self.failed_attempts));
         } else {
-            State::Over(SyncEnd::Complete)
-        };
+            self.run_failed(error);
+        }
+    }
+
+    pub(super) fn enabled(&mut self, step: TaskStep<()>) -> TaskStep<()> {
+        step.map(|()| (self.session, self.has_enabled) = (SessionState::Ready, true))
     }
 
     /// Moves the folder's job for the store, so that it is done before anything else.
@@ -400,7 +335,7 @@ impl SyncEngine {
         }
     }
 
-    fn folder_step(&mut self, step: FolderStep) -> TaskStep<()> {
+    pub(super) fn folder_step(&mut self, step: FolderStep) -> TaskStep<()> {
         match step {
             FolderStep::Waiting => TaskStep::Waiting,
             FolderStep::Useful => TaskStep::Useful,
@@ -466,7 +401,7 @@ impl SyncEngine {
     ///
     /// # Errors
     /// Too many sessions were lost.
-    fn session_lost(&mut self, error: &Error) -> Result<(), Error> {
+    pub(super) fn session_lost(&mut self, error: &Error) -> Result<(), Error> {
         self.session = SessionState::None;
         self.losses += 1;
         self.losses_without_progress += 1;
@@ -487,91 +422,17 @@ impl SyncEngine {
     }
 
     /// Ends the run. A folder that has begun is concluded first: what it has received is stored.
-    fn run_failed(&mut self, error: Error) {
+    pub(super) fn run_failed(&mut self, error: Error) {
         match &mut self.state {
             State::Folder(folder) => {
                 let step = folder.end(Some(SessionError::Run(error)));
                 let _: TaskStep<()> = self.folder_step(step);
             }
             State::Over(_) => {}
-            State::Listing(_) | State::Status(_) | State::Planning | State::Gone(_) => {
+            State::Listing(_) | State::Status(_) | State::Planning | State::Gone(_) | State::Watching(_) => {
                 self.state = State::Over(SyncEnd::Stopped(error));
             }
         }
-    }
-}
-
-/// One [`Drive`](SyncAction::Drive): done when the engine needs something else. If a method fails, the session must end:
-/// pass the error to [`SyncEngine::session_failed`].
-impl<C: ClientChannel> Task<Client<C>> for SyncEngine {
-    type Output = ();
-
-    fn ready(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<TaskStep<()>, Error> {
-        match (&mut self.session, &mut self.state) {
-            (SessionState::LoggingIn(login), _) => {
-                let step = login.ready(client, tx)?;
-                Ok(self.logging_in(step, client))
-            }
-            (SessionState::Enabling(enable), _) => {
-                let step = enable.ready(client, tx)?;
-                Ok(self.enabled(step))
-            }
-            (_, State::Listing(list)) => {
-                let step = list.ready(client, tx)?;
-                Ok(self.listed(step))
-            }
-            (_, State::Status(run)) => {
-                let step = run.ready(client, tx)?;
-                Ok(self.status_known(step))
-            }
-            (_, State::Folder(folder)) => {
-                let step = folder.ready(client, tx)?;
-                Ok(self.folder_step(step))
-            }
-            (_, State::Planning | State::Gone(_) | State::Over(_)) => Ok(TaskStep::Done(())),
-        }
-    }
-
-    fn event(
-        &mut self,
-        event: Event<'_>,
-        client: &mut Client<C>,
-        tx: &mut SendBuffer,
-    ) -> Result<TaskStep<()>, Error> {
-        match (&mut self.session, &mut self.state) {
-            (SessionState::LoggingIn(login), _) => {
-                let step = login.event(event, client, tx)?;
-                Ok(self.logging_in(step, client))
-            }
-            (SessionState::Enabling(enable), _) => {
-                let step = enable.event(event, client, tx)?;
-                Ok(self.enabled(step))
-            }
-            (_, State::Listing(list)) => {
-                let step = list.event(event, client, tx)?;
-                Ok(self.listed(step))
-            }
-            (_, State::Status(run)) => {
-                let step = run.event(event, client, tx)?;
-                Ok(self.status_known(step))
-            }
-            (_, State::Folder(folder)) => {
-                let step = folder.event(event, client, tx, &mut self.limits)?;
-                Ok(self.folder_step(step))
-            }
-            (_, State::Planning | State::Gone(_) | State::Over(_)) => Ok(TaskStep::Waiting),
-        }
-    }
-
-    fn renewed(
-        &mut self,
-        credentials: Option<Credentials>,
-        client: &mut Client<C>,
-        tx: &mut SendBuffer,
-    ) -> Result<TaskStep<()>, Error> {
-        let SessionState::LoggingIn(login) = &mut self.session else { return Ok(TaskStep::Waiting) };
-        let step = login.renewed(credentials, client, tx)?;
-        Ok(self.logging_in(step, client))
     }
 }
 

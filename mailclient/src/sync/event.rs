@@ -51,6 +51,9 @@ pub enum SyncEvent {
     /// The server has deleted a folder. Comes after all folders, between [`FolderStarted`](Self::FolderStarted) and
     /// [`FolderDone`](Self::FolderDone).
     FolderGone,
+    /// The run is complete, and the engine waits for changes ([`SyncJob::watch`](super::SyncJob::watch)). The next run
+    /// follows.
+    Watching,
     /// One message could not be fetched.
     MessageFailed {
         /// Its UID.

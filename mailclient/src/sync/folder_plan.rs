@@ -160,6 +160,20 @@ impl FoldersRequest {
         // Parents first: their children are renamed with them.
         renamed.sort_by_key(|(listed, _)| listed.folder.wire_name.len());
         let mut here = mailboxes(store, self.account)?;
+        let leaving: HashSet<MailboxId> = matches
+            .unmatched(rows)
+            .chain(renamed.iter().map(|(_, row)| *row))
+            .map(|row| row.mailbox)
+            .collect();
+        for (listed, _) in &renamed {
+            let wanted = preferred_name(&listed.folder);
+            if let Some(other) =
+                here.values().find(|other| other.name == wanted && leaving.contains(&other.id))
+            {
+                self.make_room(store, &other.name, &here)?;
+                here = mailboxes(store, self.account)?;
+            }
+        }
         for (listed, row) in &renamed {
             let Some(mailbox) = here.get(&row.mailbox) else { continue };
             let wanted = preferred_name(&listed.folder);
@@ -168,7 +182,7 @@ impl FoldersRequest {
             }
             match store.rename_mailbox(self.account, &mailbox.name, &wanted) {
                 Ok(()) => here = mailboxes(store, self.account)?,
-                // The mailbox keeps its name: two may have swapped theirs.
+                // The mailbox keeps its name.
                 Err(
                     mailstore::Error::Exists(_)
                     | mailstore::Error::InvalidName(_)
@@ -181,6 +195,24 @@ impl FoldersRequest {
         let names: Vec<_> = renamed.iter().map(|(listed, row)| (row.id, listed.folder.key())).collect();
         store.rename_remote_mailboxes(self.remote, &names)?;
         Ok(shown)
+    }
+
+    /// Gives another name to a local mailbox that leaves its name anyway, or whose folder is gone.
+    fn make_room(
+        &self,
+        store: &dyn SyncStore,
+        name: &str,
+        here: &BTreeMap<MailboxId, Mailbox>,
+    ) -> Result<(), Error> {
+        let is_free = |name: &String| here.values().all(|mailbox| mailbox.name != *name);
+        let Some(free) = (2..=1000).map(|number| format!("{name} ({number})")).find(is_free) else {
+            return Ok(());
+        };
+        match store.rename_mailbox(self.account, name, &free) {
+            Err(error @ (mailstore::Error::Database(_) | mailstore::Error::Busy)) => Err(error.into()),
+            // The other mailbox keeps its name then.
+            _ => Ok(()),
+        }
     }
 
     /// Returns the local name of each folder: the present one, or a new one.

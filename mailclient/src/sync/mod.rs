@@ -23,6 +23,9 @@ mod action;
 #[cfg(feature = "mio")]
 mod blocking;
 mod engine;
+mod engine_account;
+mod engine_task;
+mod engine_watch;
 mod event;
 mod examine;
 mod fetching;
@@ -37,11 +40,13 @@ mod limits;
 mod listing;
 mod local_mailboxes;
 mod plan;
+mod reconnect;
 mod removal;
 mod session_error;
 mod strategy;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+mod watching;
 
 pub use action::{SyncAction, SyncEnd, SyncJob};
 #[cfg(feature = "mio")]
