@@ -10,10 +10,12 @@ mod config;
 mod credentials;
 mod decode;
 mod endpoint;
+mod export;
 mod folders;
 mod imap_url;
 mod interrupt;
 mod line_writer;
+mod local;
 mod memory;
 mod options;
 mod output;
@@ -32,7 +34,11 @@ use clap::{Parser, Subcommand};
 use crate::check::CheckArgs;
 use crate::command_error::CommandError;
 use crate::decode::DecodeArgs;
+use crate::export::ExportArgs;
 use crate::folders::FoldersArgs;
+use crate::local::list::ListArgs;
+use crate::local::search::SearchArgs;
+use crate::local::show::ShowArgs;
 use crate::options::OutputOptions;
 use crate::output::{ClosedOutput, Output};
 use crate::send::{SendArgs, SendmailArgs};
@@ -76,8 +82,16 @@ enum Command {
     Check(CheckArgs),
     /// List the folders of an account. With --into, create them in a local store, too.
     Folders(FoldersArgs),
-    /// Fetch every message of an account once into a local store.
-    Sync(SyncArgs),
+    /// Fetch an account into a local store, and follow its changes.
+    Sync(Box<SyncArgs>),
+    /// List the folders of a local store, or the messages of a folder.
+    List(ListArgs),
+    /// Show one message of a local store.
+    Show(ShowArgs),
+    /// Find messages in a local store.
+    Search(SearchArgs),
+    /// Write the messages of a local store as Maildirs, mbox files or single files.
+    Export(ExportArgs),
     /// Send a message built from options or read from standard input, or many messages from files.
     Send(Box<SendArgs>),
     /// Replace sendmail: accept its options, read a message from standard input, send it to the configured server.
@@ -95,6 +109,10 @@ impl Command {
             Self::Check(arguments) => arguments.output,
             Self::Folders(arguments) => arguments.output,
             Self::Sync(arguments) => arguments.output,
+            Self::List(arguments) => arguments.output,
+            Self::Show(arguments) => arguments.output,
+            Self::Search(arguments) => arguments.output,
+            Self::Export(arguments) => arguments.output,
             Self::Send(arguments) => arguments.output,
             Self::Sendmail(_) | Self::Decode(_) => OutputOptions::default(),
         }
@@ -104,8 +122,15 @@ impl Command {
     /// serving don't depend on a reader of the report.
     const fn on_closed_output(&self) -> ClosedOutput {
         match self {
-            Self::Check(_) | Self::Folders(_) | Self::Decode(_) => ClosedOutput::Exit,
-            Self::Serve(_) | Self::Sync(_) | Self::Send(_) | Self::Sendmail(_) => ClosedOutput::Continue,
+            Self::Check(_)
+            | Self::Folders(_)
+            | Self::List(_)
+            | Self::Show(_)
+            | Self::Search(_)
+            | Self::Decode(_) => ClosedOutput::Exit,
+            Self::Serve(_) | Self::Sync(_) | Self::Export(_) | Self::Send(_) | Self::Sendmail(_) => {
+                ClosedOutput::Continue
+            }
         }
     }
 
@@ -123,6 +148,10 @@ impl Command {
                 .map_err(|failure| failure.at(&arguments.url))
                 .and_then(|()| output::check_written()),
             Self::Sync(arguments) => sync::run(arguments).map_err(|failure| failure.at(&arguments.url)),
+            Self::List(arguments) => local::list::run(arguments).and_then(|()| output::check_written()),
+            Self::Show(arguments) => local::show::run(arguments).and_then(|()| output::check_written()),
+            Self::Search(arguments) => local::search::run(arguments).and_then(|()| output::check_written()),
+            Self::Export(arguments) => export::run(arguments),
             Self::Send(arguments) => send::run(arguments),
             Self::Sendmail(arguments) => send::run_sendmail(arguments),
             Self::Decode(arguments) => decode::run(arguments).and_then(|()| output::check_written()),

@@ -66,6 +66,12 @@ pub(crate) fn check_written() -> Result<(), CommandError> {
     }
 }
 
+/// Writes bytes to standard output as they are. The caller has made them safe for a terminal.
+pub(crate) fn write_stdout(bytes: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    record_write(stdout.write_all(bytes).and_then(|()| stdout.flush()));
+}
+
 /// Writes a line to standard error, and ignores failures.
 fn write_error_line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");

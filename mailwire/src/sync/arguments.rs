@@ -37,6 +37,13 @@ pub(crate) struct SyncArgs {
     /// Report what would be done, and change nothing here.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Stay, and follow the account until Ctrl-C or SIGTERM: INBOX at once, other folders within two minutes.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) watch: bool,
+    /// Compress the session, if the server can. An eavesdropper who can also send you mail may then learn parts of other
+    /// mail from the lengths of what he sees.
+    #[arg(long)]
+    pub(crate) compress: bool,
     /// Skip messages larger than this. K, M and G stand for powers of 1024.
     #[arg(long, value_name = "BYTES", help_heading = LIMITS, default_value_t = MAX_MESSAGE_BYTES, value_parser = parse_bytes)]
     pub(crate) max_message: u64,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use io_mio::StageReport;
 use mailclient::blocking::StopCheck;
 use mailclient::sync::{
-    self, SyncEnd, SyncJob, SyncLimits, local_account, local_account_name, remote_account_key,
+    self, SyncEnd, SyncEvent, SyncJob, SyncLimits, local_account, local_account_name, remote_account_key,
 };
 use mailstore::{AccountId, Accounts, MemoryStore, RemoteAccountId, SqliteStore, SyncStore};
 
@@ -47,43 +47,100 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
     job.limits = limits(arguments);
     job.removal = arguments.delete.into();
     job.dry_run = arguments.dry_run;
+    job.watch = arguments.watch;
+    job.compress = arguments.compress;
     let (checked, source) = (interrupt.clone(), endpoint.source(&credentials));
     let stop = StopCheck::new(move || Ok(checked.check()?));
-    let mut progress = Progress::new(output, &interrupt);
-    let stopped: Option<CommandError> = match endpoint.is_cleartext() {
-        Err(failure) => Some(failure),
-        Ok(_) => {
-            let mut record = |event| progress.record(event);
-            match sync::run(&endpoint.inner, &connector, &source, store, job, &stop, &mut record) {
-                SyncEnd::Stopped(error) => Some(error.into()),
-                // The report says what is missing.
-                _ => None,
-            }
-        }
+    let mut cycles = Cycles {
+        progress: Progress::new(output, &interrupt),
+        endpoint: &endpoint,
+        local: &local,
+        output,
+        is_dry_run: arguments.dry_run,
+        is_watching: false,
+        count: 0,
+        failure: None,
     };
-    let reports = progress.into_reports();
+    endpoint.is_cleartext()?;
+    let mut record = |event| cycles.record(event);
+    let stopped = match sync::run(&endpoint.inner, &connector, &source, store, job, &stop, &mut record) {
+        SyncEnd::Stopped(error) => Some(CommandError::from(error)),
+        // The report says what is missing.
+        _ => None,
+    };
+    if let Some(failure) = cycles.failure.take() {
+        return Err(failure);
+    }
     // The signal decides the exit code.
     let stopped = stopped.map(|failure| match failure.exit_code {
         ExitCode::Interrupted => interrupt.check().err().unwrap_or(failure),
         _ => failure,
     });
     let stopped = stopped.map(|failure| failure.at(&endpoint.url));
-    let now = jiff::Timestamp::now();
-    let report = SyncReport::new(&endpoint, now, reports, DryRun(arguments.dry_run), stopped.as_ref());
-    let error = report.storable_error(stopped.as_ref());
-    if !arguments.dry_run {
-        store.record_sync(local.remote, now.as_second(), report.status(), error.as_deref())?;
+    let is_signal =
+        |failure: &CommandError| matches!(failure.exit_code, ExitCode::Interrupted | ExitCode::Terminated);
+    if cycles.is_watching && stopped.as_ref().is_some_and(is_signal) {
+        // Everything is stored, and nothing was going on.
+        output.hint("stopped watching");
+        return Ok(());
     }
+    let report = cycles.report(stopped.as_ref())?;
     if report.has_folders() || stopped.is_none() {
         report.show(output);
     }
     match stopped.or_else(|| report.failure()) {
         None => Ok(()),
-        Some(failure) if matches!(failure.exit_code, ExitCode::Interrupted | ExitCode::Terminated) => {
+        Some(failure) if is_signal(&failure) => {
             let done = format!(": {} new messages are stored", report.imported);
             Err(failure.append(&done).advise("run the same command again: it continues where it stopped"))
         }
         Some(failure) => Err(failure),
+    }
+}
+
+/// The runs of one command: one, or with `--watch` one after each change.
+struct Cycles<'c> {
+    progress: Progress,
+    endpoint: &'c Endpoint,
+    local: &'c LocalAccount,
+    output: Output,
+    is_dry_run: bool,
+    /// Whether the last run is over, and the command waits for changes.
+    is_watching: bool,
+    /// How many runs are over.
+    count: u64,
+    /// Why the store could not record a run.
+    failure: Option<CommandError>,
+}
+
+impl Cycles<'_> {
+    fn record(&mut self, event: SyncEvent) {
+        self.is_watching = event == SyncEvent::Watching;
+        if !self.is_watching {
+            return self.progress.record(event);
+        }
+        match self.report(None) {
+            Ok(report) => {
+                if self.count == 0 || report.has_changes() {
+                    report.show(self.output);
+                }
+                self.count += 1;
+            }
+            Err(failure) => self.failure = Some(failure),
+        }
+    }
+
+    /// Sums up a run, and records it in the store. `stopped` is what ended it early.
+    fn report(&mut self, stopped: Option<&CommandError>) -> Result<SyncReport, CommandError> {
+        let now = jiff::Timestamp::now();
+        let reports = self.progress.take_reports();
+        let report = SyncReport::new(self.endpoint, now, reports, DryRun(self.is_dry_run), stopped);
+        let error = report.storable_error(stopped);
+        if !self.is_dry_run {
+            let (remote, at) = (self.local.remote, now.as_second());
+            self.local.store.record_sync(remote, at, report.status(), error.as_deref())?;
+        }
+        Ok(report)
     }
 }
 

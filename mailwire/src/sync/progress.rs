@@ -75,8 +75,8 @@ impl Progress {
         }
     }
 
-    /// Returns the reports of all folders that have begun, and the renamed folders.
-    pub(super) fn into_reports(self) -> (Vec<FolderReport>, Vec<RenamedFolder>) {
-        (self.reports, self.renamed)
+    /// Takes the reports of all folders that have begun, and the renamed folders.
+    pub(super) fn take_reports(&mut self) -> (Vec<FolderReport>, Vec<RenamedFolder>) {
+        (std::mem::take(&mut self.reports), std::mem::take(&mut self.renamed))
     }
 }

@@ -221,6 +221,14 @@ impl SyncReport {
         !self.folders.is_empty()
     }
 
+    /// Returns whether something changed or failed.
+    pub(super) fn has_changes(&self) -> bool {
+        let folder_changed = |folder: &FolderReport| folder.is_gone || folder.error.is_some();
+        self.imported + self.duplicates + self.changed + self.removed + self.failed > 0
+            || !self.renamed.is_empty()
+            || self.folders.iter().any(folder_changed)
+    }
+
     /// Returns the status of the run, as one word.
     pub(super) const fn status(&self) -> &'static str {
         self.status
