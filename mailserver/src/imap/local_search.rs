@@ -1,5 +1,6 @@
 //! Searches a mailbox of a store without a session, with the rules of SEARCH.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use io_common::Slice;
@@ -8,7 +9,7 @@ use proto_imap::mailbox_view::{MailboxView, UidBitmap};
 use proto_imap::search_query::{NeededMatches, SearchLimits, SearchQuery, SearchQueryError};
 use proto_imap::types::{LazyList, SearchKey};
 
-use super::search::Search;
+use super::search::{Collector, Search};
 use super::stored_message::EmailIds;
 use super::translate::uid_set;
 
@@ -77,7 +78,8 @@ pub fn find_messages(
     let find = |id: &str| store.find_email_id(account, id);
     let email_ids: EmailIds = query.email_ids().into_iter().map(|id| (id.to_owned(), find(id))).collect();
     let among = uid_set(view.uid_range());
-    let mut search = Search::new(mailbox, &among, query, email_ids, NeededMatches::All);
+    let query = Arc::new(query);
+    let mut search = Search::new(mailbox, &among, query, email_ids, NeededMatches::All, Collector::Set);
     while !search.run(store, &Slice::lasting(STEP))? {}
     let results = search.into_results();
     let uids = results.matches.uids().iter().collect();
