@@ -294,6 +294,11 @@ fn a_dry_run_reports_the_changes_and_makes_none() {
     (0..3).for_each(|_| remote.append(&inbox));
     for hidden in MODES {
         let local = Local::new(&server, hidden);
+        let mut first = local.job(RemovalPolicy::Mirror);
+        first.dry_run = true;
+        let (end, events) = local.run(first, &StopCheck::new(|| Ok(())));
+        assert_eq!(end, SyncEnd::Complete, "{events:?}");
+        assert!(local.contents().iter().all(|(.., messages)| messages.is_empty()));
         local.sync(RemovalPolicy::Mirror);
         let before = local.contents();
         remote.append(&inbox);

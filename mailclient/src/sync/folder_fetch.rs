@@ -205,13 +205,17 @@ impl FolderRun {
         let (Some(fetching), Some(prepared)) = (&self.fetching, &self.prepared) else {
             return self.conclude(None);
         };
+        // A dry run has no record of a new folder.
+        if prepared.is_new() {
+            return self.conclude(None);
+        }
         let removal = Removal {
             account: self.settings.account,
             remote: prepared.remote,
             mailbox: prepared.mailbox,
             uids: std::mem::take(&mut self.vanished),
             // A message that did not come may be one of them.
-            with_earlier: fetching.is_complete && prepared.mailbox.0 != 0,
+            with_earlier: fetching.is_complete,
             policy: self.settings.removal,
             is_dry_run: self.settings.is_dry_run,
         };

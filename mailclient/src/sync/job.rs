@@ -74,6 +74,19 @@ pub(super) struct Prepared {
     pub(super) unfetched: UidSet,
 }
 
+impl Prepared {
+    /// What a dry run knows of a new folder: nothing. The identifiers are those of no mailbox.
+    fn of_new_folder() -> Self {
+        let (known, unfetched) = (UidSet::default(), UidSet::default());
+        Self { remote: RemoteMailboxId(0), mailbox: MailboxId(0), known, unfetched }
+    }
+
+    /// Returns whether this is a new folder in a dry run.
+    pub(super) const fn is_new(&self) -> bool {
+        self.remote.0 == 0
+    }
+}
+
 /// The result of a [`StoreJob`].
 pub struct StoreOutcome(pub(super) Outcome);
 
@@ -169,22 +182,16 @@ fn set_attributes(store: &dyn SyncStore, place: &Place) -> Result<(), mailstore:
     set_subscription(store, place.account, &mailbox, place.subscribed)
 }
 
-/// Finds what is known of a folder. Without a record nothing is, and the identifiers are those of no mailbox.
+/// Finds what is known of a folder, and creates nothing.
 fn prepare_dry_run(
     store: &dyn SyncStore,
     place: &Place,
     uid_validity: u32,
 ) -> Result<Prepared, mailstore::Error> {
-    let nothing = Prepared {
-        remote: RemoteMailboxId(0),
-        mailbox: MailboxId(0),
-        known: UidSet::default(),
-        unfetched: UidSet::default(),
+    let recorded = place.recorded.as_ref().filter(|recorded| !recorded.state.is_gone);
+    let Some(recorded) = recorded.filter(|recorded| recorded.uid_validity == uid_validity) else {
+        return Ok(Prepared::of_new_folder());
     };
-    let Some(recorded) = &place.recorded else { return Ok(nothing) };
-    if recorded.uid_validity != uid_validity || recorded.state.is_gone {
-        return Ok(nothing);
-    }
     Ok(Prepared {
         remote: recorded.id,
         mailbox: recorded.mailbox,
