@@ -26,6 +26,7 @@ mod removals;
 mod remote_state;
 mod schema;
 mod store;
+mod sync;
 mod unfetched;
 mod unfinished_copies;
 mod writer;
