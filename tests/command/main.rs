@@ -9,6 +9,7 @@ mod abuse_limits;
 mod folders;
 mod harness;
 mod import;
+mod local_store;
 mod malicious_servers;
 mod process;
 mod readme_table;

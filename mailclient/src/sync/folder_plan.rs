@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use mailstore::{AccountId, Mailbox, MailboxId, RemoteAccountId, RemoteFolder, SpecialUse, SyncStore};
 
 use super::account_listing::{AccountListing, FolderStatus, ListedFolder};
-use super::local_mailboxes::{preferred_name, unique_names};
+use super::local_mailboxes::{hide_parents, missing_parents, preferred_name, unique_names};
 use crate::error::{Error, ErrorKind, Hint};
 use crate::folder::Folder;
 
@@ -180,8 +180,12 @@ impl FoldersRequest {
             if mailbox.name == wanted || mailbox.name == "INBOX" {
                 continue;
             }
+            let parents = missing_parents(store, self.account, &wanted)?;
             match store.rename_mailbox(self.account, &mailbox.name, &wanted) {
-                Ok(()) => here = mailboxes(store, self.account)?,
+                Ok(()) => {
+                    hide_parents(store, self.account, &parents)?;
+                    here = mailboxes(store, self.account)?;
+                }
                 // The mailbox keeps its name.
                 Err(
                     mailstore::Error::Exists(_)

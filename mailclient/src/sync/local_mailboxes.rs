@@ -152,11 +152,47 @@ pub fn find_or_create_mailbox(
     // Listing is slow for an account with many folders, so it is done only if needed.
     let taken = special_use.is_some()
         && store.list(account)?.iter().any(|mailbox| mailbox.special_use == special_use);
-    match store.create_mailbox(account, name, special_use.filter(|_| !taken)) {
+    let parents = missing_parents(store, account, name)?;
+    let created = match store.create_mailbox(account, name, special_use.filter(|_| !taken)) {
         // Another run has created it.
         Err(mailstore::Error::Exists(_)) => store.mailbox(account, name).map(|mailbox| mailbox.id),
         created => created,
+    }?;
+    hide_parents(store, account, &parents)?;
+    Ok(created)
+}
+
+/// Returns the names above a name that belong to no mailbox. Creating the mailbox, or renaming one to it, creates them.
+pub(super) fn missing_parents(
+    store: &dyn Store,
+    account: AccountId,
+    name: &str,
+) -> Result<Vec<String>, mailstore::Error> {
+    let mut missing = Vec::new();
+    for (at, _) in name.match_indices('/') {
+        let parent = name.get(..at).unwrap_or_default();
+        match store.mailbox(account, parent) {
+            Ok(_) => {}
+            Err(mailstore::Error::NotFound(_)) => missing.push(parent.to_owned()),
+            Err(error) => return Err(error),
+        }
     }
+    Ok(missing)
+}
+
+/// Makes mailboxes that were created only as parents `\Noselect`: no folder of the server has their messages.
+pub(super) fn hide_parents(
+    store: &dyn Store,
+    account: AccountId,
+    parents: &[String],
+) -> Result<(), mailstore::Error> {
+    for parent in parents {
+        match store.delete_mailbox(account, parent) {
+            Ok(()) | Err(mailstore::Error::NotFound(_) | mailstore::Error::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
