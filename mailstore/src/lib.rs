@@ -66,8 +66,8 @@ mod metadata;
 mod object_id;
 mod passwords;
 mod quota;
-mod removals;
 mod remote_types;
+mod removals;
 pub mod scram_keys;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -11,9 +11,7 @@ use super::group_commit::AppendQueue;
 use super::mailbox_row::MailboxRow;
 use super::own_uploads::{append_own, seal_own};
 use super::writer::Writer;
-use super::{
-    changes, keywords, mailboxes, messages, metadata, quota, removals, schema, unfinished_copies,
-};
+use super::{changes, keywords, mailboxes, messages, metadata, quota, removals, schema, unfinished_copies};
 use crate::callback::{
     AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription, KeyMaker,
     Subscribers,
