@@ -83,8 +83,9 @@ pub trait Store: Accounts {
         found.ok_or(Error::NotFound("mailbox"))
     }
 
-    /// Creates a mailbox, and its missing parents. A trailing `/` is ignored (RFC 9051 §6.3.4). Names have at most
-    /// [`NAME_LIMIT`](crate::NAME_LIMIT) bytes and [`LEVEL_LIMIT`](crate::LEVEL_LIMIT) levels.
+    /// Creates a mailbox. Its missing parents are created as `\Noselect`; creating one of them makes it selectable. A
+    /// trailing `/` is ignored (RFC 9051 §6.3.4). Names have at most [`NAME_LIMIT`](crate::NAME_LIMIT) bytes and
+    /// [`LEVEL_LIMIT`](crate::LEVEL_LIMIT) levels.
     ///
     /// # Errors
     /// `Exists`, `InvalidName`; `Limit` for a name that is too long or has too many levels.

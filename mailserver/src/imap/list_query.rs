@@ -341,7 +341,6 @@ mod tests {
             }
         }
         store.create_mailbox(account, "a/b", None).unwrap();
-        store.delete_mailbox(account, "a").unwrap();
         store.subscribe(account, "a/b").unwrap();
         store.subscribe(account, "gone/x").unwrap();
         let entries = pages(&store, account, &query, &Slice::lasting(Duration::from_secs(60)));

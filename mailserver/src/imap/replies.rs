@@ -112,7 +112,7 @@ fn code_of(error: &mailstore::Error) -> PlainCode {
 /// Like [`code_of`], for the destination mailbox of a message (RFC 9051 §6.3.12, §6.4.7).
 pub(super) fn target_code_of(error: &mailstore::Error) -> PlainCode {
     match error {
-        mailstore::Error::NotFound(_) => PlainCode::TryCreate,
+        mailstore::Error::NotFound(_) | mailstore::Error::NoSelect => PlainCode::TryCreate,
         error => code_of(error),
     }
 }

@@ -68,15 +68,24 @@ fn creates_missing_parents(f: &Fixture) {
     let last = f.create("Work/2026/Q1/");
     assert_eq!(f.store.mailbox(f.account, "Work/2026/Q1").unwrap().id, last);
     assert!(f.names().contains(&"Work/2026".to_owned()));
+    let parent = f.store.mailbox(f.account, "Work").unwrap();
+    assert!(parent.has_children && parent.no_select);
+    assert!(matches!(f.store.select(parent.id, Access::ReadOnly), Err(Error::NoSelect)));
+    // A parent that was created by itself can be selected, and has no messages.
+    let created = f.create("Work/2026");
+    assert_eq!(f.status(created).messages, 0);
     assert!(matches!(f.store.create_mailbox(f.account, "Work/2026", None), Err(Error::Exists(_))));
-    assert!(f.store.mailbox(f.account, "Work").unwrap().has_children);
     f.create("Work!");
     f.store.delete_mailbox(f.account, "Work/2026/Q1").unwrap();
     assert!(!f.store.mailbox(f.account, "Work/2026").unwrap().has_children);
+    f.store.delete_mailbox(f.account, "Work/2026").unwrap();
+    f.store.delete_mailbox(f.account, "Work").unwrap();
+    assert!(!f.names().contains(&"Work".to_owned()));
     assert!(matches!(f.store.delete_mailbox(f.account, "none"), Err(Error::NotFound(_))));
 }
 
 fn deleted_mailbox_with_children_stays(f: &Fixture) {
+    f.create("Work");
     f.create("Work/2026");
     let work = f.store.mailbox(f.account, "Work").unwrap().id;
     f.deliver(b"x", &[work], &[]).unwrap();

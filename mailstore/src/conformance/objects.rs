@@ -54,6 +54,7 @@ fn a_mailbox_id_is_never_used_again(f: &Fixture) {
         f.store.delete_mailbox(f.account, "work").unwrap();
     }
     // A mailbox whose children stay.
+    f.create("a");
     f.create("a/b");
     take("a");
     f.store.delete_mailbox(f.account, "a").unwrap();

@@ -157,10 +157,18 @@ fn create_parents(tx: &mut Transaction<'_>, quota: &Quota, name: &str) -> Result
     for (at, _) in name.match_indices('/') {
         let parent = name.get(..at).unwrap_or_default();
         if !tx.state.account.names.contains_key(parent) {
-            insert(tx, quota, parent.to_owned(), None)?;
+            check_count(tx, quota)?;
+            let header = new_header(tx.state, parent.to_owned())?;
+            tx.add_mailbox(StoredMailbox { no_select: true, ..header });
         }
     }
     Ok(())
+}
+
+/// Checks that the account may have another mailbox.
+fn check_count(tx: &Transaction<'_>, quota: &Quota) -> Result<()> {
+    let has = tx.state.account.names.len() as u64;
+    check(has, 1, quota.mailboxes, "the number of the account's mailboxes")
 }
 
 fn insert(
@@ -169,8 +177,7 @@ fn insert(
     name: String,
     special_use: Option<SpecialUse>,
 ) -> Result<MailboxId> {
-    let has = tx.state.account.names.len() as u64;
-    check(has, 1, quota.mailboxes, "the number of the account's mailboxes")?;
+    check_count(tx, quota)?;
     let header = StoredMailbox { special_use, ..new_header(tx.state, name)? };
     let id = header.id;
     tx.add_mailbox(header);

@@ -326,7 +326,8 @@ fn create_parents(
     for (at, _) in name.match_indices('/') {
         let parent = name.get(..at).unwrap_or_default();
         if lookup(tx, account, parent)?.is_none() {
-            insert(tx, quota, account, parent, None)?;
+            let id = insert(tx, quota, account, parent, None)?;
+            tx.execute("UPDATE mailboxes SET no_select = 1 WHERE id = ?1", [id.0])?;
             after_commit.note(account, AccountChange::Created(parent.to_owned()));
         }
     }
