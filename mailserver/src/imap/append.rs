@@ -15,6 +15,7 @@ use proto_imap::types::{
     ResponseCode, StatusResponse, Text, Untagged,
 };
 
+use super::binary_encoder::BinaryEncoder;
 use super::complete_messages::CompleteMessages;
 use super::given_flags::{RefusedFlag, given_flags};
 use super::{
@@ -46,7 +47,9 @@ pub(super) struct IncomingMessage {
     flags: Flags,
     internal_date: InternalDate,
     form: AppendForm,
-    /// The message contains a NUL: the rest is read and discarded.
+    /// Encodes the binary parts of a literal8.
+    encoder: Option<Box<BinaryEncoder>>,
+    /// The message contains a NUL that is not in a binary part: the rest is read and discarded.
     has_nul: bool,
 }
 
@@ -85,7 +88,8 @@ impl MessageArguments<'_> {
 impl MessageStart {
     fn receive(self) -> IncomingMessage {
         let Self { flags, internal_date, form, .. } = self;
-        IncomingMessage { spool: Spool::new(), flags, internal_date, form, has_nul: false }
+        let encoder = (form == AppendForm::Literal8).then(|| Box::new(BinaryEncoder::new()));
+        IncomingMessage { spool: Spool::new(), flags, internal_date, form, encoder, has_nul: false }
     }
 }
 
@@ -100,6 +104,15 @@ impl AppendInProgress {
     /// Returns the bytes of all messages so far.
     pub(super) fn bytes(&self) -> u64 {
         self.complete.bytes().saturating_add(self.current.spool.size())
+    }
+
+    /// Passes bytes of the current message on.
+    fn store_chunk(&mut self, bytes: &[u8], writer: &SpoolWriter<'_>) {
+        let current = &mut self.current;
+        current.has_nul |= memchr::memchr(0, bytes).is_some();
+        if !current.has_nul {
+            self.readiness = current.spool.push(bytes, writer);
+        }
     }
 
     /// Returns where the current message goes.
@@ -234,12 +247,15 @@ impl Session {
 
     pub(super) fn append_chunk(&mut self, bytes: &[u8], turn: &mut Turn<'_, '_>) -> Next {
         let InProgress::Append(append) = &mut self.in_progress else { return Next::Close };
-        append.current.has_nul |= memchr::memchr(0, bytes).is_some();
-        if append.current.has_nul {
-            return append.next_while_waiting();
-        }
         let writer = writer(&self.context, self.account, turn);
-        append.readiness = append.current.spool.push(bytes, &writer);
+        match &mut append.current.encoder {
+            Some(encoder) => {
+                let mut encoded = Vec::new();
+                encoder.push(bytes, &mut encoded);
+                append.store_chunk(&encoded, &writer);
+            }
+            None => append.store_chunk(bytes, &writer),
+        }
         append.next_while_waiting()
     }
 
@@ -262,6 +278,11 @@ impl Session {
     /// Handles the element behind the bytes that have arrived, once a worker has written them.
     pub(super) fn append_element(&mut self, next: NextElement, turn: &mut Turn<'_, '_>) -> Next {
         let InProgress::Append(append) = &mut self.in_progress else { return Next::Close };
+        if let Some(encoder) = append.current.encoder.take() {
+            let mut encoded = Vec::new();
+            encoder.finish(&mut encoded);
+            append.store_chunk(&encoded, &writer(&self.context, self.account, turn));
+        }
         if append.current.has_nul {
             return self.refuse_nul(next, turn);
         }
@@ -276,10 +297,11 @@ impl Session {
         }
     }
 
-    /// RFC 9051 §9: only a literal8 may contain NUL. This server keeps no binary content (RFC 3516 §4.4).
+    /// RFC 9051 §9: only a literal8 may contain NUL. This server encodes its binary parts, and keeps no other binary
+    /// content (RFC 3516 §4.4).
     fn refuse_nul(&mut self, next: NextElement, turn: &mut Turn<'_, '_>) -> Next {
         const BAD: &str = "the message contains a NUL, which a literal must not contain";
-        const NO: &str = "messages with NUL cannot be stored: encode them";
+        const NO: &str = "a NUL can be stored only in a part whose Content-Transfer-Encoding is binary";
         let InProgress::Append(append) = std::mem::replace(&mut self.in_progress, InProgress::None) else {
             return Next::Close;
         };

@@ -31,6 +31,7 @@
 
 mod acl;
 mod append;
+mod binary_encoder;
 mod catenate;
 mod changed_since;
 mod command_state;

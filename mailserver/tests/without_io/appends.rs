@@ -105,6 +105,22 @@ fn appends_all_messages_or_none() {
 }
 
 #[test]
+fn stores_binary_parts_of_a_literal8_in_base64() {
+    with_stores(&Settings::default(), |context, store, _| {
+        let mut session = session(context);
+        let binary = "Content-Transfer-Encoding: binary\r\n\r\na\0b";
+        let text = "Subject: text\r\n\r\nx";
+        let answer = run(&mut session, &format!("APPEND INBOX ~{} {}", literal(binary), literal(text)));
+        assert!(answer.contains("x OK [APPENDUID "), "{answer}");
+        assert_eq!(messages(store, "INBOX"), ["Content-Transfer-Encoding: base64\r\n\r\nYQBi", text]);
+        let fetched = run(&mut session, "FETCH 1 (BINARY.PEEK[1] BINARY.SIZE[1] RFC822.SIZE)");
+        assert!(fetched.contains("BINARY[1] ~{3}\r\na\0b BINARY.SIZE[1] 3 RFC822.SIZE 41"), "{fetched}");
+        let rejected = run(&mut session, &format!("APPEND INBOX {}", literal(binary)));
+        assert!(rejected.contains("x BAD"), "{rejected}");
+    });
+}
+
+#[test]
 fn many_messages_wait_without_memory_and_file_descriptors() {
     with_stores(&Settings::default(), |context, store, directory| {
         let mut session = session(context);
