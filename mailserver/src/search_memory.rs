@@ -143,6 +143,7 @@ mod tests {
         one.shrink_to(STEP + 1);
         third.grow_to(COMMAND - 3 * STEP).unwrap();
         drop((one, second, third, others));
-        assert_eq!((memory.lock().total, memory.lock().accounts.len()), (0, 0));
+        let left = memory.lock();
+        assert_eq!((left.total, left.accounts.len()), (0, 0));
     }
 }

@@ -256,7 +256,10 @@ impl Session {
         self.run_job(
             turn,
             move |store| match subscription {
-                Subscription::Add => store.subscribe(account, &name),
+                // RFC 9051 §6.3.7 allows the check; clients take OK as a sign that the mailbox exists.
+                Subscription::Add => {
+                    store.mailbox(account, &name).and_then(|_| store.subscribe(account, &name))
+                }
                 Subscription::Remove => store.unsubscribe(account, &name),
             },
             move |session, changed, turn| match changed {

@@ -192,7 +192,7 @@ fn query_of(
     view: &MailboxView,
     now: i64,
 ) -> Result<SearchQuery, SearchQueryError> {
-    SearchQuery::for_multi_search(keys, view, now, &SearchLimits::default())
+    SearchQuery::ignoring_unused_numbers(keys, view, now, &SearchLimits::default())
 }
 
 impl Session {

@@ -1,6 +1,6 @@
 //! GETQUOTA and GETQUOTAROOT (RFC 9208).
 //!
-//! All mailboxes of an account share one quota root, whose name is empty. SETQUOTA is not offered: quotas are settings of
+//! All mailboxes of an account share one quota root, "User quota". SETQUOTA is not offered: quotas are settings of
 //! the server.
 
 use io_common::Next;
@@ -12,8 +12,8 @@ use super::{
     Session, Turn, decode_name, encoding, next_or_close, reply_invalid_name, reply_no, reply_store_error,
 };
 
-/// The name of an account's quota root.
-const ROOT: IString<'static> = IString::EMPTY;
+/// The name of an account's quota root, which is the usual one of other servers: clients show it to users.
+const ROOT: IString<'static> = IString::new(b"User quota");
 
 /// The unit of STORAGE, in bytes (RFC 9208 §5.1).
 const STORAGE_UNIT: u64 = 1024;

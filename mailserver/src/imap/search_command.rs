@@ -185,7 +185,8 @@ impl Session {
             return Err(RejectedSearch::Bad("select a mailbox first".to_owned()));
         };
         let now = translate::now().seconds;
-        let query = SearchQuery::new(keys, &selected.view, now, &SearchLimits::default())?;
+        let query =
+            SearchQuery::ignoring_unused_numbers(keys, &selected.view, now, &SearchLimits::default())?;
         Ok(Arc::new(query))
     }
 

@@ -12,20 +12,28 @@ fn reports_usage_and_limits_of_the_account() {
             assert!(answer.split_ascii_whitespace().any(|offered| offered == word), "{answer}");
         }
         // Bytes are not limited by default.
-        let answer = session.exchange("d GETQUOTA \"\"\r\n", "d OK");
-        assert!(answer.contains("* QUOTA \"\" (MESSAGE 0 10000000 MAILBOX 6 10000)\r\n"), "{answer}");
+        let answer = session.exchange("d GETQUOTA \"User quota\"\r\n", "d OK");
+        assert!(
+            answer.contains("* QUOTA \"User quota\" (MESSAGE 0 10000000 MAILBOX 6 10000)\r\n"),
+            "{answer}"
+        );
         let mut quota = Quota::default();
         (quota.bytes, quota.messages, quota.mailboxes) = (5_000, 3, 8);
         store.set_quota(quota);
         super::append(&**store, 2, 1_000);
         let answer = session.exchange("e GETQUOTAROOT inbox\r\n", "e OK");
-        assert!(answer.contains("* QUOTAROOT INBOX \"\"\r\n"), "{answer}");
-        assert!(answer.contains("* QUOTA \"\" (STORAGE 2 5 MESSAGE 2 3 MAILBOX 6 8)\r\n"), "{answer}");
+        assert!(answer.contains("* QUOTAROOT INBOX \"User quota\"\r\n"), "{answer}");
         assert!(
-            session.exchange("f GETQUOTAROOT not/there\r\n", "f OK").contains("QUOTAROOT not/there \"\"")
+            answer.contains("* QUOTA \"User quota\" (STORAGE 2 5 MESSAGE 2 3 MAILBOX 6 8)\r\n"),
+            "{answer}"
+        );
+        assert!(
+            session
+                .exchange("f GETQUOTAROOT not/there\r\n", "f OK")
+                .contains("QUOTAROOT not/there \"User quota\"")
         );
         assert!(session.exchange("g GETQUOTA other\r\n", "g NO").contains("[NONEXISTENT]"));
-        session.exchange("h SETQUOTA \"\" (STORAGE 1)\r\n", "h BAD");
+        session.exchange("h SETQUOTA \"User quota\" (STORAGE 1)\r\n", "h BAD");
         assert_eq!(store.usage(account).unwrap().messages, 2);
     });
 }

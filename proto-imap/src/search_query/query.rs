@@ -40,12 +40,12 @@ impl SearchQuery {
         Self::compile(Compiler::new(view, now, limits, UnusedNumbers::Reject), keys)
     }
 
-    /// Like [`new`](Self::new), for ESEARCH: sequence numbers beyond the end of the mailbox name no messages and are no
-    /// error (RFC 7377 §2).
+    /// Like [`new`](Self::new), but sequence numbers beyond the end of the mailbox name no messages and are no error. ESEARCH
+    /// requires it (RFC 7377 §2), and clients expect it of SEARCH.
     ///
     /// # Errors
     /// As [`new`](Self::new), except [`SearchQueryError::NoSuchMessage`].
-    pub fn for_multi_search(
+    pub fn ignoring_unused_numbers(
         keys: LazyList<'_, SearchKey<'_>>,
         view: &MailboxView,
         now: i64,
