@@ -84,6 +84,8 @@ names! {
     Expunge = "EXPUNGE",
     /// `FETCH`
     Fetch = "FETCH",
+    /// `GENURLAUTH`
+    GenUrlAuth = "GENURLAUTH",
     /// `GETACL`
     GetAcl = "GETACL",
     /// `GETJMAPACCESS`
@@ -124,6 +126,8 @@ names! {
     Rename = "RENAME",
     /// `REPLACE`
     Replace = "REPLACE",
+    /// `RESETKEY`
+    ResetKey = "RESETKEY",
     /// `RLIST`
     Rlist = "RLIST",
     /// `RLSUB`
@@ -174,6 +178,8 @@ names! {
     Unselect = "UNSELECT",
     /// `UNSUBSCRIBE`
     Unsubscribe = "UNSUBSCRIBE",
+    /// `URLFETCH`
+    UrlFetch = "URLFETCH",
 }
 
 impl fmt::Display for CommandName {

@@ -119,6 +119,7 @@ mod thread;
 #[cfg(feature = "resync")]
 mod uid_bitmap;
 mod uid_only;
+mod url_auth;
 mod vanished;
 
 pub use config::{Config, NonSyncLiterals, SaslIr, Waits};

@@ -23,6 +23,7 @@ const REQUIRED_CAPABILITIES: &[(CommandName, AnyOf)] = &[
     (CommandName::DeleteAcl, ACL),
     (CommandName::Enable, &["ENABLE", "IMAP4rev2"]),
     (CommandName::Esearch, &["MULTISEARCH"]),
+    (CommandName::GenUrlAuth, URLAUTH),
     (CommandName::GetAcl, ACL),
     (CommandName::GetJmapAccess, &["JMAPACCESS"]),
     (CommandName::GetMetadata, METADATA),
@@ -37,6 +38,7 @@ const REQUIRED_CAPABILITIES: &[(CommandName, AnyOf)] = &[
     (CommandName::Namespace, &["NAMESPACE", "IMAP4rev2"]),
     (CommandName::Notify, &["NOTIFY"]),
     (CommandName::Replace, &["REPLACE"]),
+    (CommandName::ResetKey, URLAUTH),
     (CommandName::Rlist, &["MAILBOX-REFERRALS"]),
     (CommandName::Rlsub, &["MAILBOX-REFERRALS"]),
     (CommandName::SetAcl, ACL),
@@ -51,10 +53,12 @@ const REQUIRED_CAPABILITIES: &[(CommandName, AnyOf)] = &[
     (CommandName::UidThread, THREAD),
     (CommandName::Unauthenticate, &["UNAUTHENTICATE"]),
     (CommandName::Unselect, &["UNSELECT", "IMAP4rev2"]),
+    (CommandName::UrlFetch, URLAUTH),
 ];
 
 const ANNOTATE: AnyOf = &["ANNOTATE-EXPERIMENT-1"];
 const ACL: AnyOf = &["ACL"];
+const URLAUTH: AnyOf = &["URLAUTH"];
 const METADATA: AnyOf = &["METADATA", "METADATA-SERVER"];
 /// RFC 9208 §3.1 for any resource, or RFC 2087.
 const QUOTA: AnyOf = &["QUOTA=", "QUOTA"];
@@ -119,6 +123,9 @@ fn are_arguments_offered(command: &Command<'_>, check: &dyn Fn(AnyOf) -> bool) -
     match command {
         Command::Select(select) | Command::Examine(select) => is_select_offered(select, check),
         Command::Create(create) => create.special_use.is_empty() || check(&["CREATE-SPECIAL-USE"]),
+        Command::UrlFetch(items) => {
+            items.iter().all(|item| item.parameters.is_none()) || check(&["URLAUTH=BINARY"])
+        }
         Command::GetMetadata(get) => is_annotated(get.mailbox, check),
         Command::SetMetadata(set) => is_annotated(set.mailbox, check),
         Command::Notify(notify) => is_notify_offered(notify, check),

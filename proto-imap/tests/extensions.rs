@@ -49,6 +49,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("DELETEACL", " x y"),
     ("ENABLE", " X"),
     ("ESEARCH", " IN (personal) ALL"),
+    ("GENURLAUTH", " x INTERNAL"),
     ("GETACL", " x"),
     ("GETJMAPACCESS", ""),
     ("GETMETADATA", " \"\" /shared/x"),
@@ -63,6 +64,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("NAMESPACE", ""),
     ("NOTIFY", " NONE"),
     ("REPLACE", " 1 x {1+}\r\ny"),
+    ("RESETKEY", ""),
     ("RLIST", " \"\" *"),
     ("RLSUB", " \"\" *"),
     ("SETACL", " x y lr"),
@@ -77,6 +79,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("UID THREAD", " REFS UTF-8 ALL"),
     ("UNAUTHENTICATE", ""),
     ("UNSELECT", ""),
+    ("URLFETCH", " x"),
 ];
 
 /// The rows of the table of arguments: the first cell, a sample, and the capabilities that the sample needs beside those
@@ -123,6 +126,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
         "",
     ),
     ("FETCH `BINARY` and `BINARY.SIZE`", "FETCH 1 BINARY[1]", ""),
+    ("URLFETCH with parameters", "URLFETCH (x BINARY)", "URLAUTH"),
     ("FETCH `PARTIAL`", "UID FETCH 1 FLAGS (PARTIAL 1:2)", ""),
     ("FETCH `PREVIEW`", "FETCH 1 PREVIEW", ""),
     ("FETCH `ANNOTATION`, SELECT and EXAMINE `ANNOTATE`", "FETCH 1 (ANNOTATION (/comment value))", ""),

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
 mod common;
+#[path = "small_extensions/url_auth.rs"]
+mod url_auth;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

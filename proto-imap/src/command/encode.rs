@@ -70,6 +70,7 @@ impl<S: CommandSink> Writer<'_, S> {
             | Command::Expunge
             | Command::Raw(_) => return Ok(()),
             Command::Language(none) | Command::Comparator(none) if none.is_empty() => return Ok(()),
+            Command::ResetKey(reset) if reset.mailbox.is_none() => return self.reset_key(reset),
             _ => self.put(b" "),
         }
         match command {
@@ -90,6 +91,9 @@ impl<S: CommandSink> Writer<'_, S> {
             Command::Language(ranges) => self.strings("language", *ranges),
             Command::Comparator(order) => self.strings("comparator", *order),
             Command::Notify(notify) => self.notify(notify),
+            Command::GenUrlAuth(requests) => self.gen_url_auth(*requests),
+            Command::ResetKey(reset) => self.reset_key(reset),
+            Command::UrlFetch(items) => self.url_fetch(*items),
             Command::GetQuota(root) => self.astring("quota root", *root),
             Command::SetQuota(quota) => self.set_quota(quota),
             Command::GetMetadata(get) => self.get_metadata(get),

@@ -37,6 +37,7 @@ use crate::sort::SortCommand;
 use crate::status::StatusCommand;
 use crate::store::StoreCommand;
 use crate::thread::ThreadCommand;
+use crate::url_auth::{ResetKeyCommand, UrlFetchItem, UrlRequest};
 
 /// A command without its tag.
 ///
@@ -161,6 +162,12 @@ pub enum Command<'i> {
     ListRights(MailboxIdentifier<'i>),
     /// `MYRIGHTS` on a mailbox (RFC 4314 §3.5)
     MyRights(MailboxName<'i>),
+    /// `GENURLAUTH` (RFC 4467): the URLs that the server shall authorize; at least one.
+    GenUrlAuth(LazyList<'i, UrlRequest<'i>>),
+    /// `RESETKEY` (RFC 4467)
+    ResetKey(ResetKeyCommand<'i>),
+    /// `URLFETCH` (RFC 4467, RFC 5524): the URLs whose contents are requested; at least one.
+    UrlFetch(LazyList<'i, UrlFetchItem<'i>>),
     /// Any other command, as text.
     Raw(RawCommand<'i>),
 }
@@ -210,6 +217,9 @@ impl Command<'_> {
             Self::Move(_) => CommandName::Move,
             Self::UidMove(_) => CommandName::UidMove,
             Self::Language(_) => CommandName::Language,
+            Self::GenUrlAuth(_) => CommandName::GenUrlAuth,
+            Self::ResetKey(_) => CommandName::ResetKey,
+            Self::UrlFetch(_) => CommandName::UrlFetch,
             Self::Comparator(_) => CommandName::Comparator,
             Self::GetJmapAccess => CommandName::GetJmapAccess,
             Self::Rlist(_) => CommandName::Rlist,
@@ -230,4 +240,4 @@ impl Command<'_> {
     }
 }
 
-owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Esearch(a), Sort(a), UidSort(a), Thread(a), UidThread(a), CancelUpdate(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Language(a), Comparator(a), GetJmapAccess, Rlist(a), Rlsub(a), Notify(a), GetQuota(a), GetQuotaRoot(a), SetQuota(a), GetMetadata(a), SetMetadata(a), SetAcl(a), DeleteAcl(a), GetAcl(a), ListRights(a), MyRights(a), Raw(a) });
+owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Esearch(a), Sort(a), UidSort(a), Thread(a), UidThread(a), CancelUpdate(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Language(a), Comparator(a), GetJmapAccess, Rlist(a), Rlsub(a), Notify(a), GetQuota(a), GetQuotaRoot(a), SetQuota(a), GetMetadata(a), SetMetadata(a), SetAcl(a), DeleteAcl(a), GetAcl(a), ListRights(a), MyRights(a), GenUrlAuth(a), ResetKey(a), UrlFetch(a), Raw(a) });

@@ -28,6 +28,7 @@ use crate::status::parse::status;
 use crate::store::store;
 use crate::tag::Tag;
 use crate::thread::parse::thread;
+use crate::url_auth::parse::{gen_url_auth, reset_key, url_fetch};
 
 /// Parses a complete frame as a command: `command = tag SP (…) CRLF`.
 ///
@@ -71,6 +72,7 @@ fn named<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
         }
         CommandName::Comparator => both(language::arguments(rest, cx)?, Command::Comparator),
         CommandName::Language => both(language::arguments(rest, cx)?, Command::Language),
+        CommandName::ResetKey => both(reset_key(rest, cx)?, Command::ResetKey),
         CommandName::Other => return raw(rest, word, cx),
         _ if rest.first() != Some(&b' ') => return expected(rest, "a space and arguments"),
         _ => arguments(sp(rest, cx)?.0, name, cx)?,
@@ -90,6 +92,7 @@ fn arguments<'i>(i: &'i [u8], name: CommandName, cx: &Context) -> Parsed<'i, Com
         CommandName::Esearch => both(multi_search(i, cx)?, Command::Esearch),
         CommandName::Examine => both(select(i, cx)?, Command::Examine),
         CommandName::Fetch => both(fetch(i, Vanished::Refused, cx)?, Command::Fetch),
+        CommandName::GenUrlAuth => both(gen_url_auth(i, cx)?, Command::GenUrlAuth),
         CommandName::GetAcl => both(mailbox(i, cx)?, Command::GetAcl),
         CommandName::GetMetadata => both(get_metadata(i, cx)?, Command::GetMetadata),
         CommandName::GetQuota => both(astring(i, cx)?, Command::GetQuota),
@@ -123,6 +126,7 @@ fn arguments<'i>(i: &'i [u8], name: CommandName, cx: &Context) -> Parsed<'i, Com
         CommandName::UidStore => both(store(i, cx)?, Command::UidStore),
         CommandName::UidThread => both(thread(i, cx)?, Command::UidThread),
         CommandName::Unsubscribe => both(mailbox(i, cx)?, Command::Unsubscribe),
+        CommandName::UrlFetch => both(url_fetch(i, cx)?, Command::UrlFetch),
         _ => return expected(i, "a command that takes arguments"),
     })
 }

@@ -21,6 +21,7 @@ use crate::status_response::encode::{resp_cond, resp_text};
 use crate::status_response::{Condition, StatusResponse};
 use crate::tag::Tag;
 use crate::thread::encode::thread_response;
+use crate::url_auth::encode::{gen_url_auth_data, url_fetch_data};
 use crate::vanished::write_vanished;
 
 /// Writes a response. Writes nothing if the grammar cannot express it: a response that could not be parsed, or an
@@ -98,6 +99,8 @@ fn can_be_written(data: &Untagged<'_>) -> bool {
         }
         Untagged::Metadata(metadata) => crate::metadata::encode::can_be_written(metadata),
         Untagged::Language(tags) => !tags.is_empty(),
+        Untagged::GenUrlAuth(urls) => !urls.is_empty(),
+        Untagged::UrlFetch(data) => !data.is_empty(),
         Untagged::JmapAccess(url) => {
             url.raw().len() <= MAX_URL && url.iter().all(|byte| matches!(byte, b'!'..=b'~'))
         }
@@ -171,6 +174,14 @@ fn response_data<S: Sink + ?Sized>(data: &Untagged<'_>, out: &mut S) {
         Untagged::Language(tags) => {
             out.put(b"LANGUAGE ");
             write_language(*tags, out);
+        }
+        Untagged::GenUrlAuth(urls) => {
+            out.put(b"GENURLAUTH ");
+            gen_url_auth_data(*urls, out);
+        }
+        Untagged::UrlFetch(data) => {
+            out.put(b"URLFETCH ");
+            url_fetch_data(*data, out);
         }
         Untagged::Comparator(value) => {
             out.put(b"COMPARATOR ");

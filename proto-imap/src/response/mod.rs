@@ -23,6 +23,7 @@ use crate::status::MailboxStatus;
 use crate::status_response::{ResponseCode, StatusResponse, Text};
 use crate::tag::Tag;
 use crate::thread::ThreadResponse;
+use crate::url_auth::UrlData;
 use crate::vanished::VanishedWhen;
 
 /// One response.
@@ -125,6 +126,10 @@ pub enum Untagged<'i> {
     Comparator(ComparatorResponse<'i>),
     /// `JMAPACCESS` (RFC 9698): the URL of the session object for JMAP. The machine never opens it.
     JmapAccess(IString<'i>),
+    /// `GENURLAUTH` (RFC 4467): the URLs with their tokens, which are secret.
+    GenUrlAuth(LazyList<'i, IString<'i>>),
+    /// `URLFETCH` (RFC 4467, RFC 5524): the contents of URLs, as far as they fit into the limit of a response.
+    UrlFetch(LazyList<'i, UrlData<'i>>),
     /// An unknown response.
     Other {
         /// Its name, after the number if it has one: `7 CONVERTED`.
@@ -138,4 +143,4 @@ owned_enum!(Response { Continue(a), Untagged(a), Tagged { tag, status }, Unparse
 
 owned_struct!(ContinuationRequest { code, text });
 
-owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Thread(a), Esearch(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), UidFetch { uid, items }, Quota(a), QuotaRoot(a), Metadata(a), Acl(a), ListRights(a), MyRights(a), Language(a), Comparator(a), JmapAccess(a), Other { name, rest } });
+owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Thread(a), Esearch(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), UidFetch { uid, items }, Quota(a), QuotaRoot(a), Metadata(a), Acl(a), ListRights(a), MyRights(a), Language(a), Comparator(a), JmapAccess(a), GenUrlAuth(a), UrlFetch(a), Other { name, rest } });

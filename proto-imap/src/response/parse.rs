@@ -27,6 +27,7 @@ use crate::status_response::parse::{resp_cond, resp_text, text};
 use crate::status_response::{Condition, StatusResponse, Text};
 use crate::tag::tag;
 use crate::thread::parse::thread_response;
+use crate::url_auth::parse::{gen_url_auth_data, url_fetch_data};
 use crate::vanished::vanished;
 
 /// Parses one complete response: a line with its CRLF and all literals that it announces.
@@ -172,8 +173,10 @@ fn untagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
         8 if is(b"VANISHED") => {
             vanished(rest, cx).map(|(rest, (when, uids))| (rest, Untagged::Vanished { when, uids }))
         }
+        8 if is(b"URLFETCH") => argument(rest, cx, url_fetch_data, Untagged::UrlFetch),
         9 if is(b"NAMESPACE") => namespaces(rest, cx).map(|(rest, names)| (rest, Untagged::Namespace(names))),
         9 if is(b"QUOTAROOT") => argument(rest, cx, quota_root, Untagged::QuotaRoot),
+        10 if is(b"GENURLAUTH") => argument(rest, cx, gen_url_auth_data, Untagged::GenUrlAuth),
         10 if is(b"COMPARATOR") => argument(rest, cx, comparator_data, Untagged::Comparator),
         10 if is(b"JMAPACCESS") => argument(rest, cx, quoted, Untagged::JmapAccess),
         10 if is(b"LISTRIGHTS") => argument(rest, cx, list_rights, Untagged::ListRights),

@@ -126,7 +126,7 @@ impl Session {
             }
             Unfinished::FetchBegun(_) | Unfinished::UidFetchBegun(_) | Unfinished::FetchItems => Ok(()),
             Unfinished::Body(_) => Err(Misuse::WrongLength.into()),
-            Unfinished::Nothing | Unfinished::Search(_) | Unfinished::Thread(_) => {
+            Unfinished::Nothing | Unfinished::UrlData(_) | Unfinished::Search(_) | Unfinished::Thread(_) => {
                 Err(Misuse::WrongState.into())
             }
         }
@@ -134,9 +134,11 @@ impl Session {
 
     /// Writes the next bytes of the announced body.
     pub(super) fn write_body(&mut self, contents: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
-        let Unfinished::Body(left) = self.unfinished else { return Err(Misuse::WrongState.into()) };
-        let left = left.checked_sub(contents.len() as u64).ok_or(Misuse::WrongLength)?;
-        self.unfinished = Unfinished::Body(left);
+        let (Unfinished::Body(left) | Unfinished::UrlData(left)) = &mut self.unfinished else {
+            return Err(Misuse::WrongState.into());
+        };
+        *left = left.checked_sub(contents.len() as u64).ok_or(Misuse::WrongLength)?;
+        let left = *left;
         tx.put_payload(contents);
         Ok(left)
     }
@@ -149,6 +151,7 @@ impl Session {
             | Unfinished::UidFetchBegun(_)
             | Unfinished::FetchItems
             | Unfinished::Body(_)
+            | Unfinished::UrlData(_)
             | Unfinished::Search(_)
             | Unfinished::Thread(_) => Err(Error::Misuse(Misuse::WrongLength)),
         }

@@ -20,7 +20,9 @@ use super::search::SearchForm;
 use crate::client::Trust;
 use crate::config::Config;
 use crate::state::State;
-use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag, Threads, Untagged};
+use crate::types::{
+    IString, NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag, Threads, Untagged,
+};
 
 /// An IMAP server's side of one session: bytes in, events out; answers in, bytes out (RFC 9051).
 ///
@@ -241,7 +243,7 @@ impl<C: Channel> Server<C> {
         Ok(FetchWriter { session, tx })
     }
 
-    /// Writes the next bytes of a body that [`FetchWriter::stream_body`] has started. Returns how many are still
+    /// Writes the next bytes of a body that [`FetchWriter::stream_body`] or [`begin_url_data`](Self::begin_url_data) has started. Returns how many are still
     /// missing.
     ///
     /// # Errors
@@ -260,6 +262,26 @@ impl<C: Channel> Server<C> {
         let session = self.core.session()?;
         session.resume_fetch()?;
         Ok(FetchWriter { session, tx })
+    }
+
+    /// Starts a URLFETCH response for one URL whose contents are `size` bytes (RFC 4467). Write them with
+    /// [`write_body`](Self::write_body), now or in later rounds of the loop, and end with
+    /// [`finish_url_data`](Self::finish_url_data). [`data`](Self::data) writes contents that are in memory.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) before the login;
+    /// [`Misuse::WrongLength`](proto_mail::Misuse::WrongLength) if another response is not finished.
+    pub fn begin_url_data(&mut self, url: IString<'_>, size: u64, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.session()?.begin_url_data(url, size, tx)
+    }
+
+    /// Ends the URLFETCH response.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongLength`](proto_mail::Misuse::WrongLength) if bytes of the contents are missing;
+    /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) if no such response was started.
+    pub fn finish_url_data(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.session()?.finish_url_data(tx)
     }
 
     /// Starts a SEARCH, SORT or ESEARCH response. Its numbers are written in pieces, now or in later rounds of the loop.

@@ -26,6 +26,7 @@ mod session;
 mod starttls;
 mod tag;
 mod unfinished;
+mod url_data;
 
 pub use counters::Refusals;
 pub use event::{CompressRequest, Event, LiteralOffer, Reply};

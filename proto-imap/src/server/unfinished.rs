@@ -16,6 +16,8 @@ pub(super) enum Unfinished {
     FetchItems,
     /// A body in a FETCH response; this many of its bytes are missing.
     Body(u64),
+    /// The contents of a URL in a URLFETCH response; this many of its bytes are missing.
+    UrlData(u64),
     /// The numbers of a SEARCH or ESEARCH response.
     Search(Listing),
     /// The lists of a THREAD response.
