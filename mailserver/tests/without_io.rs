@@ -11,6 +11,8 @@ mod imap_faults;
 #[path = "without_io/objects.rs"]
 mod objects;
 mod pipe;
+#[path = "without_io/url_auth.rs"]
+mod url_auth;
 
 use std::sync::Arc;
 

@@ -57,6 +57,7 @@ pub(crate) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
         "UIDPLUS",
         "UNAUTHENTICATE",
         "UNSELECT",
+        "URLAUTH",
         "UTF8=ACCEPT",
         "WITHIN",
     ];

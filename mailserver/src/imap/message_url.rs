@@ -3,7 +3,7 @@
 //! A URL names a message of one account. It is resolved on a worker.
 
 use bytes::Bytes;
-use mailmime::{HeaderFilter, Section, SectionLocation};
+use mailmime::{ByteRange, HeaderFilter, Section, SectionLocation};
 use mailstore::{AccountId, Columns, MailboxId, Message, Store, UidSet};
 use proto_imap::types::ImapUrl;
 
@@ -94,20 +94,20 @@ impl MessageUrl {
     fn locate(&self, message: &Message, source: MessageContent) -> Option<UrlContents> {
         let root = message.structure.as_ref()?;
         let everything = (0, None);
-        let (input, skip, left) = match root.locate(&self.section.path, &self.section.text)? {
+        let (input, skip, left, is_filtered) = match root.locate(&self.section.path, &self.section.text)? {
             SectionLocation::Range(range) => {
                 let (offset, length) = self.partial.unwrap_or(everything);
                 let range = clip(range, Some((offset, length.unwrap_or(u64::MAX))));
-                (TransformedRange::new(range, Transform::None), 0, range.len())
+                (TransformedRange::new(range, Transform::None), 0, range.len(), false)
             }
             SectionLocation::Fields { header, names, subset } => {
                 let (offset, length) = self.partial.unwrap_or(everything);
                 let filter = Transform::Fields(HeaderFilter::new(names, subset));
                 let left = length.unwrap_or(u64::MAX).min(header.len());
-                (TransformedRange::new(header, filter), offset, left)
+                (TransformedRange::new(header, filter), offset, left, true)
             }
         };
-        Some(UrlContents { source, input, skip, left })
+        Some(UrlContents { source, input, skip, left, is_filtered })
     }
 }
 
@@ -120,12 +120,35 @@ pub(super) struct UrlContents {
     skip: u64,
     /// The most bytes that are left.
     left: u64,
+    /// Whether header fields are selected, so that there may be fewer bytes.
+    is_filtered: bool,
 }
 
 impl UrlContents {
     /// Returns the most bytes that are left. A section of header fields may have fewer.
     pub(super) const fn at_most(&self) -> u64 {
         self.left
+    }
+
+    /// Returns contents whose size is known: a section of header fields is read into memory. Returns `None` if it has
+    /// more than `limit` bytes.
+    ///
+    /// # Errors
+    /// The message cannot be read.
+    pub(super) fn measured(mut self, limit: usize) -> mailstore::Result<Option<Self>> {
+        if !self.is_filtered {
+            return Ok(Some(self));
+        }
+        let mut bytes = Vec::new();
+        while self.step(&mut bytes)? {
+            if bytes.len() > limit {
+                return Ok(None);
+            }
+        }
+        let range = ByteRange { start: 0, end: bytes.len() as u64 };
+        let input = TransformedRange::new(range, Transform::None);
+        let source = MessageContent::Memory(Bytes::from(bytes));
+        Ok(Some(Self { source, input, skip: 0, left: range.len(), is_filtered: false }))
     }
 
     /// Appends the next bytes to `out`. Returns false at the end.

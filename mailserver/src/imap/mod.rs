@@ -16,6 +16,8 @@
 //! | [`acl`] | GETACL, SETACL, DELETEACL, LISTRIGHTS, MYRIGHTS |
 //! | [`append`], [`complete_messages`], [`catenate`] | APPEND and REPLACE: messages, those that wait for others, parts |
 //! | [`message_url`] | the messages and parts that URLs name |
+//! | [`session_commands`] | UNAUTHENTICATE, COMPRESS, and what enables mod-sequences |
+//! | [`url_fetch`], [`url_token`] | GENURLAUTH, RESETKEY, URLFETCH |
 //! | [`notify`], [`notify_settings`] | NOTIFY: changes of other mailboxes, and of the selected one between commands |
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
@@ -64,6 +66,7 @@ mod search_contexts;
 mod search_response;
 mod search_returns;
 mod section_reader;
+mod session_commands;
 mod sort_collector;
 mod store;
 mod stored_message;
@@ -73,6 +76,8 @@ mod thread_collector;
 mod translate;
 mod uid_windows;
 mod updates;
+mod url_fetch;
+mod url_token;
 
 use std::sync::Arc;
 
@@ -80,10 +85,9 @@ use io_common::{CloseReason, Context, Handler, ImapServer, MachineMut, Next};
 use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, UidSet};
 use proto_imap::Access;
 use proto_imap::mailbox_view::{ExpungeForm, MailboxView, ResolveError};
-use proto_imap::server::{CompressRequest, Event, FetchWriter, Reply, Server};
+use proto_imap::server::{Event, FetchWriter, Reply, Server};
 use proto_imap::types::{
-    Command, Condition, NumberKind, NumberRange, PartialRange, PlainCode, ResponseCode, SequenceSet,
-    StatusResponse, Text, Untagged,
+    Command, Condition, NumberKind, NumberRange, PartialRange, PlainCode, SequenceSet, StatusResponse, Text,
 };
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer};
 
@@ -159,6 +163,7 @@ enum InProgress {
     CopyUid(Box<CopyUidInProgress>),
     List(Box<ListInProgress>),
     Search(Box<SearchInProgress>),
+    UrlFetch(Box<url_fetch::UrlFetchInProgress>),
     Metadata(Box<MetadataInProgress>),
     Thread(Box<ThreadInProgress>),
     NotifyStatus(Box<NotifyInProgress>),
@@ -339,44 +344,12 @@ impl Session {
             Command::UidMove(arguments) => {
                 self.copy(account, reply, arguments, NumberKind::Uids, Transfer::Move, turn)
             }
+            Command::GenUrlAuth(requests) => self.gen_url_auth(account, reply, requests, turn),
+            Command::ResetKey(arguments) => self.reset_key(account, reply, arguments, turn),
+            Command::UrlFetch(items) => self.url_fetch(reply, items, turn),
             Command::Unauthenticate => self.unauthenticate(reply, turn),
             _ => reply_bad(reply, "unsupported command", turn),
         }
-    }
-
-    /// Returns to the state before the login (RFC 8437).
-    fn unauthenticate(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-        (self.account, self.selected, self.condstore) = (None, None, false);
-        tracing::info!(session = self.number, "imap logout without a disconnect");
-        self.account_reports = None;
-        reply_ok(reply, "unauthenticated", turn)
-    }
-
-    /// Starts compression (RFC 4978), unless too many sessions are compressed: each takes much memory.
-    fn compress(&mut self, request: CompressRequest, turn: &mut Turn<'_, '_>) -> Next {
-        match CompressedSession::admit(&self.context) {
-            Some(compressed) => {
-                self.compressed = Some(compressed);
-                next_or_close(turn.machine.accept_compression(request, turn.tx))
-            }
-            None => {
-                let status = no_status(PlainCode::Unavailable, "too many sessions are compressed");
-                next_or_close(turn.machine.refuse_compression(request, &status, turn.tx))
-            }
-        }
-    }
-
-    /// Enables mod-sequences. If they were not enabled before and a mailbox is selected, reports the highest
-    /// mod-sequence (RFC 7162 §3.1).
-    fn enable_condstore(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), proto_mail::Error> {
-        if std::mem::replace(&mut self.condstore, true) {
-            return Ok(());
-        }
-        let Some(selected) = &self.selected else { return Ok(()) };
-        let highest = selected.watch.highest_modseq(selected.cursor.flags.0);
-        let code = ResponseCode::HighestModSeq(highest);
-        let status = ok_status("mod-sequences enabled").with_code(code);
-        turn.machine.data(&Untagged::Status(status), turn.tx)
     }
 
     /// Notes which extensions the client has enabled that change how messages are reported.
@@ -436,8 +409,9 @@ impl Session {
             | InProgress::Thread(_)
             | InProgress::NotifyStatus(_)
             | InProgress::Vanished(_) => Next::More,
+            InProgress::UrlFetch(_) if self.pending.is_none() => Next::More,
             InProgress::Notifying => Next::Pause,
-            InProgress::None | InProgress::Idle(_) => Next::Continue,
+            InProgress::None | InProgress::Idle(_) | InProgress::UrlFetch(_) => Next::Continue,
         }
     }
 }
@@ -567,6 +541,7 @@ impl Handler<ImapServer> for Session {
             InProgress::CopyUid(_) => self.write_copy_uid(turn),
             InProgress::List(_) => self.continue_list(turn),
             InProgress::Search(_) => self.write_search(turn),
+            InProgress::UrlFetch(_) => self.continue_url_fetch(turn),
             InProgress::Metadata(_) => self.continue_metadata(turn),
             InProgress::Thread(_) => self.write_threads(turn),
             InProgress::NotifyStatus(_) => self.continue_notify(turn),

@@ -81,7 +81,9 @@ fn metadata(item: &UrlMetadata<'_>, out: &mut (impl Sink + ?Sized)) {
         }
         UrlMetadata::BodyPartStructure(structure) => {
             out.put(b"(BODYPARTSTRUCTURE ");
-            body(structure, Detail::BodyStructure, out);
+            if let Some(structure) = structure.view() {
+                body(&structure, Detail::BodyStructure, out);
+            }
         }
     }
     out.put(b")");

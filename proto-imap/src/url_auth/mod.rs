@@ -6,8 +6,8 @@ pub(crate) mod encode;
 pub(crate) mod parse;
 
 use crate::body_structure::BodyStructure;
-use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::lazy_list::{LazyList, LazyValue};
 use crate::grammar::owned::{owned_enum, owned_struct};
 use crate::grammar::string::IString;
 use crate::mailbox_name::MailboxName;
@@ -96,7 +96,7 @@ pub enum UrlMetadata<'i> {
     /// `BINARY`: the decoded contents, which may contain NUL; `None` if their encoding is not known.
     Binary(Option<IString<'i>>),
     /// `BODYPARTSTRUCTURE`: the structure of the part.
-    BodyPartStructure(BodyStructure<'i>),
+    BodyPartStructure(LazyValue<'i, BodyStructure<'i>>),
 }
 
 impl Sealed for UrlRequest<'_> {}

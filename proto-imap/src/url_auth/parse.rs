@@ -1,7 +1,7 @@
 //! Parses the commands and responses of URLAUTH.
 
 use crate::body_structure::parse::body;
-use crate::grammar::lazy_list::{Element, LazyList, known_word};
+use crate::grammar::lazy_list::{Element, LazyList, LazyValue, known_word};
 use crate::grammar::primitive::{atom, byte, sp, taken, word};
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::{astring, nstring, nstring8};
@@ -127,8 +127,9 @@ fn url_data<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, UrlData<'i>> {
 fn url_metadata<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, UrlMetadata<'i>> {
     let (inside, ()) = byte(i, b'(', "an opening parenthesis")?;
     let (rest, metadata) = if let Ok((behind, ())) = word(inside, b"BODYPARTSTRUCTURE", "") {
-        let (rest, structure) = body(sp(behind, cx)?.0, cx)?;
-        (rest, UrlMetadata::BodyPartStructure(structure))
+        let (start, ()) = sp(behind, cx)?;
+        let (rest, _) = body(start, cx)?;
+        (rest, UrlMetadata::BodyPartStructure(LazyValue::wire(taken(start, rest), cx.attempt())))
     } else if let Ok((behind, ())) = word(inside, b"BINARY", "") {
         let (rest, contents) = nstring8(sp(behind, cx)?.0, cx)?;
         (rest, UrlMetadata::Binary(contents))
