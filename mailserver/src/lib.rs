@@ -29,6 +29,7 @@ mod service;
 mod settings;
 mod smtp;
 mod spool;
+mod text_indexer;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 

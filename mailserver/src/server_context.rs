@@ -20,6 +20,7 @@ use super::login_queue::LoginQueue;
 use super::recipients::{self, Recipients};
 use super::search_memory::SearchMemory;
 use super::settings::{MessageCallback, Options, Settings};
+use super::text_indexer::TextIndexer;
 use crate::error::Error;
 
 /// The maximum number of queued jobs: more than sessions can have, since each has at most two.
@@ -38,6 +39,7 @@ pub struct ServerContext {
     pub(super) account_notifier: Arc<AccountNotifier>,
     pub(super) recipients: Recipients,
     pub(super) search_memory: Arc<SearchMemory>,
+    pub(super) _indexer: Option<TextIndexer>,
     /// The server's name in greetings and in Received.
     pub(super) name: String,
     pub(super) limits: RwLock<Arc<Limits>>,
@@ -66,7 +68,15 @@ impl ServerContext {
         store.set_quota(settings.quota);
         let notifier = Arc::new(ChangeNotifier::default());
         let told = Arc::clone(&notifier);
-        let subscription = store.subscribe_changes(Arc::new(move |change| told.changed(change)));
+        let indexer =
+            if options.search_index { TextIndexer::start(&store).map_err(Error::Thread)? } else { None };
+        let watcher = indexer.as_ref().map(TextIndexer::watcher);
+        let subscription = store.subscribe_changes(Arc::new(move |change| {
+            told.changed(change);
+            if let Some(watcher) = &watcher {
+                watcher(change);
+            }
+        }));
         let account_notifier = Arc::new(AccountNotifier::default());
         let told = Arc::clone(&account_notifier);
         let account_subscription =
@@ -92,6 +102,7 @@ impl ServerContext {
             notifier,
             search_memory: Arc::default(),
             account_notifier,
+            _indexer: indexer,
             name: host.map_or_else(recipients::machine_name, str::to_owned),
             limits: RwLock::new(Arc::new(settings.limits.clone())),
             checks_quota: AtomicBool::new(settings.quota != Quota::default()),

@@ -68,6 +68,9 @@ pub struct Options {
     pub behave_like: Option<Dialect>,
     /// The number of threads for the work of sessions on the store, at least 1. One account gets all but one of them. Default: 4.
     pub worker_threads: usize,
+    /// Whether new messages are added to the store's index of texts, in the background, if it has one. Default: yes. Without
+    /// it, a search for a text reads the messages that the index does not contain.
+    pub search_index: bool,
     /// Called for each message that was accepted by submission or LMTP.
     pub on_message: Option<MessageCallback>,
 }
@@ -82,6 +85,7 @@ impl Default for Options {
             faults: Faults::default(),
             behave_like: None,
             worker_threads: 4,
+            search_index: true,
             on_message: None,
         }
     }

@@ -73,6 +73,7 @@ pub mod scram_keys;
 mod sqlite;
 mod store;
 mod sync_store;
+mod text_index;
 mod types;
 mod uid_set;
 mod upload_owner;
@@ -102,6 +103,7 @@ pub use remote_types::*;
 pub use sqlite::SqliteStore;
 pub use store::{REPLACED_MESSAGE, Store};
 pub use sync_store::SyncStore;
+pub use text_index::{TextIndex, TextIndexPosition, TextSignatures};
 pub use types::*;
 
 #[cfg(all(doctest, feature = "sqlite"))]

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::mailbox_name::canonical;
 use crate::metadata::{Annotated, MetadataChange, MetadataPage};
+use crate::text_index::TextIndex;
 use crate::types::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -287,6 +288,12 @@ pub trait Store: Accounts {
     /// Returns the UIDs of a mailbox's messages that have this content. The default reads the whole mailbox.
     fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {
         default_uids_of_content(self, mailbox, content)
+    }
+
+    /// Returns the index of the messages' texts; `None` if the store has none, as by default. Then a server reads the
+    /// messages when it searches for a text.
+    fn text_index(&self) -> Option<&dyn TextIndex> {
+        None
     }
 
     /// Changes flags of at most `limit` messages of the set. Continue at [`Stored::next`]. With `unchanged_since`,

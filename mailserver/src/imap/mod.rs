@@ -114,6 +114,7 @@ use replies::{
     reply_invalid_name, reply_limit, reply_no, reply_no_with_code, reply_ok, reply_ok_with_code,
     reply_store_error, reply_unresolved, target_code_of,
 };
+pub(super) use stored_message::text_signatures;
 use test_state::TestControls;
 use translate::uid_set;
 

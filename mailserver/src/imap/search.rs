@@ -3,7 +3,7 @@
 //! A search runs on a worker thread, slice by slice. The [`SearchQuery`] tests one message; this module decides which
 //! messages are read, and when. A [`Collector`] gets the matches of SORT and THREAD.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use io_common::Slice;
@@ -11,6 +11,7 @@ use mailstore::{Columns, ContentId, MailboxId, Message, Store, UidSet};
 use proto_imap::search_query::{
     MessagePart, MessageSearch, NeededMatches, SearchMatch, SearchQuery, SearchResults,
 };
+use proto_imap::types::NumberRange;
 
 use super::sort_collector::{SortCollector, SortedMatches};
 use super::stored_message::{EmailIds, MessageReader, StoredMessage};
@@ -27,8 +28,10 @@ pub(super) struct Search {
     mailbox: MailboxId,
     query: Arc<SearchQuery>,
     email_ids: EmailIds,
-    /// The content that all matches have, and the UIDs to search; `None` once it was looked up.
-    content: Option<(ContentId, UidSet)>,
+    /// The UIDs to search, until those that cannot match were left out.
+    among: Option<UidSet>,
+    /// The content that all matches have.
+    content: Option<ContentId>,
     columns: Columns,
     need: NeededMatches,
     pending: PendingUids,
@@ -114,7 +117,7 @@ impl Search {
         let mut content = None;
         if let Some(id) = query.email_id() {
             match email_ids.iter().find(|(known, _)| known == id) {
-                Some((_, Some(found))) => content = Some((*found, among.clone())),
+                Some((_, Some(found))) => content = Some(*found),
                 // No message can have this identifier.
                 _ => among = UidSet::default(),
             }
@@ -126,7 +129,8 @@ impl Search {
             email_ids,
             content,
             need,
-            pending: PendingUids::new(&among),
+            among: Some(among),
+            pending: PendingUids::default(),
             backwards: need == NeededMatches::Last,
             span: SPAN,
             window: UidSet::default(),
@@ -157,9 +161,8 @@ impl Search {
 
     /// Searches until the slice is over. Returns true once the search is complete.
     pub(super) fn run(&mut self, store: &dyn Store, slice: &Slice) -> mailstore::Result<bool> {
-        if let Some((content, among)) = self.content.take() {
-            let having = store.uids_of_content(self.mailbox, content)?;
-            self.pending = PendingUids::new(&intersection(&among, &having));
+        if let Some(among) = self.among.take() {
+            self.pending = PendingUids::new(&self.narrow(store, among)?);
         }
         loop {
             if let Some(current) = &mut self.current {
@@ -188,6 +191,35 @@ impl Search {
             if slice.is_over() {
                 return Ok(false);
             }
+        }
+    }
+
+    /// Leaves out messages that cannot match.
+    fn narrow(&self, store: &dyn Store, among: UidSet) -> mailstore::Result<UidSet> {
+        if let Some(content) = self.content {
+            return Ok(intersection(&among, &store.uids_of_content(self.mailbox, content)?));
+        }
+        let Some(index) = store.text_index().filter(|_| !among.is_empty()) else { return Ok(among) };
+        // TEXT is two keys with one text.
+        let mut known: HashMap<String, Option<Vec<NumberRange>>> = HashMap::new();
+        let candidates = self.query.candidates(&mut |text| {
+            if let Some(uids) = known.get(text) {
+                return Ok(uids.clone());
+            }
+            let uids = index.find(self.mailbox, text)?;
+            let ranges = uids.map(|uids| uids.ranges().iter().cloned().map(NumberRange::from).collect());
+            known.insert(text.to_owned(), Option::clone(&ranges));
+            Ok(ranges)
+        });
+        match candidates {
+            Ok(Some(candidates)) => Ok(intersection(&among, &uid_set(candidates))),
+            Ok(None) => Ok(among),
+            // The messages themselves are there.
+            Err(mailstore::Error::Corrupt(what)) => {
+                tracing::warn!(what, "cannot use the text index");
+                Ok(among)
+            }
+            Err(error) => Err(error),
         }
     }
 

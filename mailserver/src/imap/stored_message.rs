@@ -4,9 +4,9 @@
 //! message.
 
 use mailmime::{ByteRange, Part, TextDecoder, decode};
-use mailstore::{Body, ContentId, Flags, Message, Store};
+use mailstore::{Body, ContentId, Flags, Message, Store, TextSignatures};
 use proto_imap::search_query::{
-    MessagePart, ReadProgress, SearchDate, SearchTexts, SearchableMessage, TextScope,
+    MessagePart, ReadProgress, SearchDate, SearchTexts, SearchableMessage, TextScope, fold_text,
 };
 use proto_imap::types::Flag;
 
@@ -220,6 +220,26 @@ impl StoredMessage {
         }
         self.body.as_ref().map_or_else(|| Ok(Vec::new()), |body| body.read(range.start, length))
     }
+}
+
+/// Returns the signatures of everything in a message that a search can find.
+pub(crate) fn text_signatures(store: &dyn Store, message: Message) -> mailstore::Result<TextSignatures> {
+    let mut signatures = TextSignatures::default();
+    let mut stored = StoredMessage::new(message);
+    let mut reader = MessageReader { store, email_ids: &Vec::new(), stored: &mut stored };
+    for part in [MessagePart::Envelope, MessagePart::Header, MessagePart::Text] {
+        loop {
+            let mut collect = |text: &str| signatures.add(&fold_text(text));
+            let progress = reader.read(part, &mut SearchTexts::collecting(&mut collect))?;
+            if signatures.is_full() {
+                return Ok(signatures);
+            }
+            if progress == ReadProgress::Complete {
+                break;
+            }
+        }
+    }
+    Ok(signatures)
 }
 
 /// Formats an address as in a header field.

@@ -11,4 +11,5 @@ mod pipe;
 mod random_changes;
 mod results;
 mod sort;
+mod text_index;
 mod thread;

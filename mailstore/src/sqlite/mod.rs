@@ -27,6 +27,7 @@ mod removals;
 mod schema;
 mod store;
 mod sync;
+mod text_index;
 mod unfetched;
 mod unfinished_copies;
 mod writer;

@@ -294,6 +294,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     if found < 8 {
         transaction.execute_batch(METADATA)?;
     }
+    if found < 9 {
+        transaction.execute_batch(super::text_index::TABLES)?;
+    }
     if found < 10 {
         transaction.execute_batch(SAVED_DATES)?;
     }

@@ -25,6 +25,7 @@ use crate::metadata::{Annotated, MetadataChange, MetadataPage};
 use crate::object_id::ObjectIds;
 use crate::passwords::{LoginKeySource, PasswordCost, PasswordVerifier};
 use crate::store::Store;
+use crate::text_index::TextIndex;
 use crate::types::*;
 use crate::upload_owner::StoreId;
 use rusqlite::{Connection, Transaction};
@@ -163,7 +164,7 @@ impl SqliteStore {
     }
 
     /// Like [`write`](Self::write), but without waiting for the disk: for changes that may be lost with the power.
-    fn write_unsynced<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn write_unsynced<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let mut writer = self.writer.lock();
         writer.pragma_update(None, "synchronous", "NORMAL")?;
         let outcome = transact(&mut writer, &mut AfterCommit::default(), |tx, _| work(tx));
@@ -398,6 +399,10 @@ impl Store for SqliteStore {
 
     fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {
         self.read(|tx| messages::uids_of_content(tx, mailbox, content))
+    }
+
+    fn text_index(&self) -> Option<&dyn TextIndex> {
+        Some(self)
     }
 
     fn store_flags(

@@ -29,7 +29,8 @@ pub(crate) fn downgrade_to_5(directory: &Path) {
     remove_metadata(&database);
     database
         .execute_batch(
-            "ALTER TABLE messages DROP COLUMN saved; DROP TABLE previews; ALTER TABLE mailboxes DROP COLUMN removals;
+            "ALTER TABLE messages DROP COLUMN saved; DROP TABLE previews; DROP TABLE text_indexes;
+             DROP TABLE text_segments; DROP TABLE text_bits; ALTER TABLE mailboxes DROP COLUMN removals;
              ALTER TABLE mailboxes DROP COLUMN forgotten; PRAGMA user_version = 5;",
         )
         .unwrap();

@@ -69,6 +69,9 @@ pub(crate) struct ServeArgs {
     /// they were sent.
     #[arg(long)]
     pub(crate) trace_fields: bool,
+    /// Do not index the texts of messages. A search for a text then reads all messages of a mailbox.
+    #[arg(long)]
+    pub(crate) no_search_index: bool,
     /// Accept connections only from these proxies, each an address or a network. Every connection must begin with a
     /// header of the PROXY protocol, version 1 or 2. Does not apply to LMTP.
     #[arg(long, value_name = "NETWORK")]
@@ -140,6 +143,7 @@ impl ServeArgs {
         options.catch_all = account.filter(|_| self.catch_all).map(|account| account.id);
         options.any_login = account.filter(|_| self.any_login).map(|account| account.id);
         options.trace_fields = self.trace_fields;
+        options.search_index = !self.no_search_index;
         options.faults = self.faults();
         options.behave_like = self.behave_like;
         options

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::message::{MessagePart, SearchableMessage};
-use super::terms::{FoundTerms, TermId};
+use super::terms::{FoundTerms, SearchTerms, TermId};
 use crate::mailbox_view::resolve::merged;
 use crate::types::{Flag, Keyword, NumberRange};
 
@@ -179,6 +179,36 @@ impl Condition {
             }
             _ => None,
         }
+    }
+
+    /// Returns UIDs that contain every match, given those of the messages that may contain a text; `None` if any message
+    /// may match.
+    pub(super) fn candidates<E>(
+        &self,
+        terms: &SearchTerms,
+        find: &mut impl FnMut(&str) -> Result<Option<Vec<NumberRange>>, E>,
+    ) -> Result<Option<Vec<NumberRange>>, E> {
+        Ok(match self {
+            Self::Term(_, term) => match terms.text(*term) {
+                Some(text) => find(text)?,
+                None => None,
+            },
+            Self::All(conditions) => {
+                let mut all: Option<Vec<NumberRange>> = None;
+                for condition in conditions {
+                    let Some(one) = condition.candidates(terms, find)? else { continue };
+                    all = Some(all.map_or_else(|| one.clone(), |all| intersection(&all, &one)));
+                }
+                all
+            }
+            Self::Or(conditions) => {
+                let Some(mut both) = conditions.0.candidates(terms, find)? else { return Ok(None) };
+                let Some(other) = conditions.1.candidates(terms, find)? else { return Ok(None) };
+                both.extend(other);
+                Some(merged(both))
+            }
+            _ => None,
+        })
     }
 
     /// Returns the identifier that every match has; `None` if matches may have any.

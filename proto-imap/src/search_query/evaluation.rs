@@ -46,10 +46,9 @@ impl MessageSearch {
             // Everything was read.
             return Ok(Some(false));
         };
-        let mut texts =
-            SearchTexts { terms: query.terms(), found: &mut self.found, piece: &mut self.piece, news: false };
+        let mut texts = SearchTexts::new(query.terms(), &mut self.found, &mut self.piece);
         let progress = message.read(part, &mut texts)?;
-        self.news = texts.news;
+        self.news = texts.news();
         if progress == ReadProgress::Complete {
             (self.read, self.news) = (part, true);
         }

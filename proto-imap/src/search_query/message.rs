@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use core::fmt;
 
 use super::terms::{FoundTerms, SearchTerms, TextProgress, TextScope};
 use crate::types::{DateTime, Flag};
@@ -100,26 +101,74 @@ pub trait SearchableMessage {
     fn read(&mut self, part: MessagePart, texts: &mut SearchTexts<'_>) -> Result<ReadProgress, Self::Error>;
 }
 
-/// Takes the texts of a message and finds the search's terms in them.
-#[derive(Debug)]
-pub struct SearchTexts<'a> {
-    pub(super) terms: &'a SearchTerms,
-    pub(super) found: &'a mut FoundTerms,
-    pub(super) piece: &'a mut TextProgress,
-    /// Whether a new term was found.
-    pub(super) news: bool,
+/// Takes the texts of a message: finds the search's terms in them, or collects them.
+pub struct SearchTexts<'a>(Target<'a>);
+
+enum Target<'a> {
+    Search(TermSearch<'a>),
+    Collect(&'a mut dyn FnMut(&str)),
 }
 
-impl SearchTexts<'_> {
+/// The search for the terms of a query.
+struct TermSearch<'a> {
+    terms: &'a SearchTerms,
+    found: &'a mut FoundTerms,
+    piece: &'a mut TextProgress,
+    /// Whether a new term was found.
+    news: bool,
+}
+
+impl fmt::Debug for SearchTexts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SearchTexts").finish_non_exhaustive()
+    }
+}
+
+impl<'a> SearchTexts<'a> {
+    pub(super) const fn new(
+        terms: &'a SearchTerms,
+        found: &'a mut FoundTerms,
+        piece: &'a mut TextProgress,
+    ) -> Self {
+        Self(Target::Search(TermSearch { terms, found, piece, news: false }))
+    }
+
+    /// Collects every text in which a search could find something, for an index. A text may come in pieces.
+    ///
+    /// The index must find at least the messages that contain a term of [`SearchQuery::candidates`] after both were
+    /// [folded](fold_text).
+    ///
+    /// [`SearchQuery::candidates`]: super::SearchQuery::candidates
+    /// [folded]: super::fold_text
+    pub fn collecting(collect: &'a mut dyn FnMut(&str)) -> Self {
+        Self(Target::Collect(collect))
+    }
+
+    /// Returns whether a new term was found.
+    pub(super) const fn news(&self) -> bool {
+        match &self.0 {
+            Target::Search(search) => search.news,
+            Target::Collect(_) => false,
+        }
+    }
+
     /// Returns whether the query searches in this scope. Other texts need not be passed.
     #[must_use]
     pub fn wants(&self, scope: TextScope<'_>) -> bool {
-        self.terms.has(scope)
+        match &self.0 {
+            Target::Search(search) => search.terms.has(scope),
+            Target::Collect(_) => true,
+        }
     }
 
     /// Searches a whole text.
     pub fn text(&mut self, scope: TextScope<'_>, text: &str) {
-        self.news |= self.terms.read(scope, text, &mut TextProgress::default(), self.found);
+        match &mut self.0 {
+            Target::Search(search) => {
+                search.news |= search.terms.read(scope, text, &mut TextProgress::default(), search.found);
+            }
+            Target::Collect(collect) => collect(text),
+        }
     }
 
     /// Searches a header field, by its name and as a whole. `value` returns the decoded value; it is called only if the
@@ -140,11 +189,18 @@ impl SearchTexts<'_> {
 
     /// Searches the next piece of a text part of the body. A term is found across the pieces of one part.
     pub fn body_piece(&mut self, text: &str) {
-        self.news |= self.terms.read(TextScope::Body, text, self.piece, self.found);
+        match &mut self.0 {
+            Target::Search(search) => {
+                search.news |= search.terms.read(TextScope::Body, text, search.piece, search.found);
+            }
+            Target::Collect(collect) => collect(text),
+        }
     }
 
     /// Ends a text part of the body.
     pub fn end_body_part(&mut self) {
-        self.piece.restart();
+        if let Target::Search(search) = &mut self.0 {
+            search.piece.restart();
+        }
     }
 }

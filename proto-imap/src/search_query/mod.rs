@@ -71,4 +71,4 @@ pub use evaluation::MessageSearch;
 pub use message::{MessagePart, ReadProgress, SearchDate, SearchTexts, SearchableMessage};
 pub use query::SearchQuery;
 pub use results::{NeededMatches, SearchMatch, SearchResults};
-pub use terms::TextScope;
+pub use terms::{TextScope, fold_text};

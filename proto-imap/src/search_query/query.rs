@@ -80,6 +80,21 @@ impl SearchQuery {
         self.condition.uids()
     }
 
+    /// Returns ascending ranges of UIDs that contain every match, with the help of an index of texts; `None` if any
+    /// message may match. Other messages need not be tested.
+    ///
+    /// `find` returns the UIDs of all messages that may contain a text anywhere, [folded](super::fold_text), as ascending
+    /// ranges that neither overlap nor touch; `None` if the index does not know.
+    ///
+    /// # Errors
+    /// That of `find`.
+    pub fn candidates<E>(
+        &self,
+        find: &mut impl FnMut(&str) -> Result<Option<Vec<NumberRange>>, E>,
+    ) -> Result<Option<Vec<NumberRange>>, E> {
+        self.condition.candidates(&self.terms, find)
+    }
+
     /// Returns the EMAILID that every match has; `None` if matches may have any.
     #[must_use]
     pub fn email_id(&self) -> Option<&str> {

@@ -98,7 +98,7 @@ pub(super) struct TextProgress {
 impl SearchTerms {
     /// Adds a text to search for.
     pub(super) fn add(&mut self, scope: TextScope<'_>, text: &str) -> TermId {
-        let text = fold(text);
+        let text = fold_text(text);
         let next = self.count;
         let scope_terms = self.scopes.entry(scope.into()).or_default();
         let term = if text.is_empty() {
@@ -123,6 +123,13 @@ impl SearchTerms {
             self.automaton = Some(NFA::builder().dense_depth(1).build(&self.texts)?);
         }
         Ok(())
+    }
+
+    /// Returns the folded text of a term; `None` if it is empty.
+    pub(super) fn text(&self, term: TermId) -> Option<&str> {
+        let texts = self.scopes.values().flat_map(|scope| &scope.by_text);
+        let (number, _) = texts.into_iter().find(|(_, id)| **id == term)?;
+        self.texts.get(*number).map(String::as_str)
     }
 
     /// Returns about how many bytes of memory the texts and their automaton take.
@@ -198,7 +205,9 @@ impl TextProgress {
     }
 }
 
-fn fold(text: &str) -> String {
+/// Maps a text to the form in which a search compares it: without differences of case.
+#[must_use]
+pub fn fold_text(text: &str) -> String {
     text.chars().flat_map(folded).collect()
 }
 
