@@ -13,7 +13,15 @@ from imap_responses import Code, expand
 TOKEN = re.compile(
     r'\s*(?:(?P<open>\()|(?P<close>\))|(?P<code>\[(?=[A-Z]))|(?P<end>\])|"(?P<text>(?:[^"\\]|\\.)*)"|<<(?P<name>[\w-]+)>>'
     r"|(?P<atom>(?:BODY|BINARY(?:\.SIZE)?)\[[^\]]*\](?:<\d+>)?|[^\s()\[\]\"]+))", re.I)
+ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
 SET = re.compile(r"[0-9]+([:,][0-9]+)*")
+
+
+def unescaped(found):
+    """What an escape in a text is for."""
+    if found[1]:
+        return chr(int(found[1], 16))
+    return {"r": "\r", "n": "\n", "t": "\t"}.get(found[2], found[2])
 
 
 class Any:
@@ -52,8 +60,7 @@ def read_pattern(text, messages):
             done = stack.pop()
             stack[-1].append(done)
         elif kind == "text":
-            value = re.sub(r"\\(.)", lambda one: {"r": "\r", "n": "\n", "t": "\t"}.get(one[1], one[1]), found["text"])
-            stack[-1].append(value.encode())
+            stack[-1].append(ESCAPE.sub(unescaped, found["text"]).encode())
         elif kind == "name":
             stack[-1].append(messages[found["name"]])
         else:
@@ -125,9 +132,13 @@ def subset(pattern, value, bound):
 
 
 def esearch(pattern, value, bound):
-    """ESEARCH: the correlator is optional in the pattern; the order of the results is free."""
-    value = [one for one in value if not isinstance(one, list) or one[:1] != ["TAG"]]
-    value = [[*one[2:]] if isinstance(one, list) and one[:1] == ["TAG"] else one for one in value]
+    """ESEARCH: the pattern has a correlator only for its mailbox; the order of the results is free."""
+    there = value[0] if value and isinstance(value[0], list) else []
+    wanted = pattern[0] if pattern and isinstance(pattern[0], list) else []
+    if ("MAILBOX" in there) != bool(wanted) or not pairs(wanted, there, bound):
+        return False
+    value = value[1:] if there else value
+    pattern = pattern[1:] if wanted else pattern
     uid = "UID" in pattern
     if uid != ("UID" in [one for one in value if isinstance(one, str)]):
         return False

@@ -167,7 +167,7 @@ fn returns_the_results_of_esort() {
         // A number that no message has finds nothing.
         for command in ["SORT (SIZE) UTF-8 9", "THREAD REFERENCES UTF-8 9", "SEARCH 9", "SEARCH 9:12"] {
             let name = command.split(' ').next().unwrap_or_default();
-            assert_eq!(client.ok(command)[0], format!("* {name}"));
+            assert_eq!(client.one(command), format!("* {name}"), "{command}");
         }
         for (command, response) in [
             ("SORT (SIZE) KOI8-R ALL", "NO [BADCHARSET"),
