@@ -241,6 +241,7 @@ fn vanished_takes_the_place_of_expunge_after_enable_qresync() {
     let vanished = |when| Untagged::Vanished { when, uids: Numbers::new(&gone) };
     let mut session = Session::selected();
     for line in ["SELECT INBOX (QRESYNC (1 1))", "UID FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)"] {
+        session.sent();
         session.rx.extend(format!("c {line}\r\n").as_bytes());
         let event = session.server.next_event(&mut session.rx, &mut session.tx).unwrap();
         assert!(matches!(event, Some(Event::Unparsed(_))), "{event:?}");
