@@ -5,28 +5,22 @@ use std::time::Duration;
 
 use mailstore::{AccountId, RemoteAccountId};
 
-#[cfg(doc)]
-use super::engine::SyncEngine;
-#[cfg(doc)]
-use super::event::SyncEvent;
 use super::job::StoreJob;
 use super::limits::SyncLimits;
 use super::removal::RemovalPolicy;
 use super::strategy::{FetchMissing, Strategy};
 use crate::error::Error;
-#[cfg(doc)]
-use crate::task::Task;
 
 /// What a sync needs next.
 #[derive(Debug)]
 pub enum SyncAction {
-    /// A new session: connect, read the credentials, and call [`SyncEngine::connected`] or
-    /// [`SyncEngine::connect_failed`]. The session before it is lost; drop it.
+    /// A new session: connect, read the credentials, and call [`SyncEngine::connected`](super::SyncEngine::connected) or
+    /// [`SyncEngine::connect_failed`](super::SyncEngine::connect_failed). The session before it is lost; drop it.
     Connect,
-    /// Drive the session with the engine as the [`Task`], until it is done. If that fails, call
-    /// [`SyncEngine::session_failed`].
+    /// Drive the session with the engine as the [`Task`](crate::Task), until it is done. If that fails, call
+    /// [`SyncEngine::session_failed`](super::SyncEngine::session_failed).
     Drive,
-    /// The store's work: run the job, and call [`SyncEngine::stored`].
+    /// The store's work: run the job, and call [`SyncEngine::stored`](super::SyncEngine::stored).
     Store(StoreJob),
     /// Wait for this time.
     Wait(Duration),
@@ -41,7 +35,7 @@ pub enum SyncEnd {
     /// All messages of all folders were fetched. Log out.
     Complete,
     /// All folders were handled, but not all messages were fetched. An event said which ones, and why: see
-    /// [`SyncEvent::is_failure`]. Log out.
+    /// [`SyncEvent::is_failure`](super::SyncEvent::is_failure). Log out.
     Incomplete,
     /// An error ended the run early. Close the connection without LOGOUT, which would first have to read all pending
     /// responses. What was received is stored.

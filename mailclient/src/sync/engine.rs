@@ -11,7 +11,7 @@ use mailstore::RemoteFolder;
 use proto_imap::client::{Client, CommandId};
 use proto_mail::{Channel, Credentials};
 
-use super::account_listing::{ListAccount, StatusRun};
+use super::account_listing::ListAccount;
 use super::action::{SyncAction, SyncEnd, SyncJob};
 use super::event::SyncEvent;
 use super::examine::{EnableQResync, ResyncMode};
@@ -22,6 +22,7 @@ use super::job::{Job, Outcome, StoreJob, StoreOutcome};
 use super::limits::Limits;
 use super::reconnect::reconnect_pause;
 use super::session_error::{SessionError, classify};
+use super::status_run::StatusRun;
 use super::watching::{Seen, Watching};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Hint};

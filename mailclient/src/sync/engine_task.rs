@@ -3,14 +3,12 @@
 use proto_imap::client::{Client, Event};
 use proto_mail::{Credentials, SendBuffer};
 
-#[cfg(doc)]
-use super::action::SyncAction;
 use super::engine::{SessionState, State, SyncEngine};
 use crate::channel::ClientChannel;
 use crate::error::Error;
 use crate::task::{Task, TaskStep};
 
-/// One [`Drive`](SyncAction::Drive): done when the engine needs something else. If a method fails, the session must end:
+/// One [`Drive`](super::SyncAction::Drive): done when the engine needs something else. If a method fails, the session must end:
 /// pass the error to [`SyncEngine::session_failed`].
 impl<C: ClientChannel> Task<Client<C>> for SyncEngine {
     type Output = ();

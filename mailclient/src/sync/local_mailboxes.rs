@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use mailstore::{AccountId, MailboxId, RemoteAccountId, SpecialUse, Store, SyncStore};
 
-use super::removal::REMOVED_MAILBOX;
 use crate::endpoint::Url;
 use crate::error::Error;
 use crate::folder::Folder;
+
+/// The local mailbox that [`RemovalPolicy::Trash`](super::RemovalPolicy::Trash) moves messages to. No remote folder gets this name.
+pub const REMOVED_MAILBOX: &str = "Removed from server";
 
 /// Returns the key of a remote account in a store: its user and host. Port and TLS mode make no difference.
 #[must_use]

@@ -43,6 +43,7 @@ mod plan;
 mod reconnect;
 mod removal;
 mod session_error;
+mod status_run;
 mod strategy;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -56,8 +57,9 @@ pub use event::SyncEvent;
 pub use job::{StoreJob, StoreOutcome};
 pub use limits::SyncLimits;
 pub use local_mailboxes::{
-    find_or_create_mailbox, local_account, local_account_name, local_names, remote_account_key,
+    REMOVED_MAILBOX, find_or_create_mailbox, local_account, local_account_name, local_names,
+    remote_account_key,
 };
 pub use plan::sequence_set;
-pub use removal::{REMOVED_KEYWORD, REMOVED_MAILBOX, RemovalPolicy};
+pub use removal::{REMOVED_KEYWORD, RemovalPolicy};
 pub use strategy::{FetchMissing, FolderView, Selection, Strategy};

@@ -5,14 +5,11 @@
 
 use mailstore::{Expunge, Flags, ImportRecord, MailboxId, RemoteMailboxId, StoreMode, SyncStore, UidSet};
 
-use super::local_mailboxes::find_or_create_mailbox;
+use super::local_mailboxes::{REMOVED_MAILBOX, find_or_create_mailbox};
 use crate::error::Error;
 
 /// The keyword of a local message that the server has removed, under [`RemovalPolicy::Never`].
 pub const REMOVED_KEYWORD: &str = "$RemovedFromServer";
-
-/// The local mailbox that [`RemovalPolicy::Trash`] moves messages to. No remote folder gets this name.
-pub const REMOVED_MAILBOX: &str = "Removed from server";
 
 /// How many messages one job removes.
 const SLICE: usize = 500;
