@@ -91,7 +91,8 @@ impl MetadataQuery {
         self.depth != MetadataDepth::One || below.matches('/').count() <= 1
     }
 
-    /// Moves to what is read next. Reports a named entry for which nothing was found as `NIL`.
+    /// Moves to what is read next. Without DEPTH, a named entry that does not exist is reported as `NIL`; with DEPTH, only
+    /// what exists is (RFC 5464 §4.2.2).
     fn advance(
         &self,
         position: &mut MetadataPosition,
@@ -105,7 +106,7 @@ impl MetadataQuery {
             Some(next) => position.below = Some(next),
             None if is_at_entry && self.depth != MetadataDepth::Zero => position.below = Some(first_below()),
             None => {
-                if !position.found {
+                if !position.found && self.depth == MetadataDepth::Zero {
                     entries.push((name.clone(), None));
                 }
                 position.entry += 1;

@@ -65,7 +65,7 @@ fn examples_of_the_rfc() {
         );
         assert!(!answer.contains("/shared"), "{answer}");
         let answer = ok(session, "GETMETADATA (DEPTH infinity) INBOX /private/nothing");
-        assert!(answer.contains("* METADATA INBOX (/private/nothing NIL)"), "{answer}");
+        assert!(!answer.contains("METADATA"), "{answer}");
     });
 }
 
