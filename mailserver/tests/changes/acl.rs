@@ -76,7 +76,9 @@ fn refuses_unknown_rights_identifiers_and_mailboxes() {
 #[test]
 fn list_returns_rights() {
     with_stores(|_, _, session| {
-        ok(session, "SUBSCRIBE not/there");
+        for command in ["CREATE not/there", "SUBSCRIBE not/there", "DELETE not/there"] {
+            ok(session, command);
+        }
         let answer = ok(session, "LIST (SUBSCRIBED) \"\" (INBOX not/*) RETURN (MYRIGHTS)");
         let rights: Vec<&str> = answer.lines().filter(|line| line.starts_with("* MYRIGHTS")).collect();
         assert_eq!(rights, ["* MYRIGHTS INBOX lrswipkxteacd"]);
