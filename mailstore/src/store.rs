@@ -367,15 +367,10 @@ pub trait Store: Accounts {
     /// removed, `limit` new and `limit` changed messages.
     fn changes_since(&self, mailbox: MailboxId, since: &ChangeCursor, limit: usize) -> Result<Changes>;
 
-    /// Returns a page of at most `limit` messages (at least one) that were removed after a mod-sequence, for a client that
-    /// knows the mailbox from an earlier session (RFC 7162 §3.2.5). Begin with the mod-sequence and [`u32::MAX`], and
-    /// continue at [`Removals::next`].
-    ///
-    /// `None` if the store does not know all of them: the history of a mailbox is limited, to 100,000 removals in SQLite and
-    /// to the 10,000 removals since the start with an index in memory. Then any UID that no message has may have been
-    /// removed. So it is by default.
-    fn removals(&self, mailbox: MailboxId, after: (u64, u32), limit: usize) -> Result<Option<Removals>> {
-        let _ = (mailbox, after, limit);
+    /// Returns a page of at most `limit` messages that were removed after a mod-sequence (RFC 7162 §3.2.5). Begin with it
+    /// and [`u32::MAX`]. `None`, as by default, if the history is too short: it has 100,000 removals of a mailbox in SQLite,
+    /// and the 10,000 since the start with an index in memory. Any UID that no message has may then have been removed.
+    fn removals(&self, _: MailboxId, _after: (u64, u32), _limit: usize) -> Result<Option<Removals>> {
         Ok(None)
     }
 
