@@ -11,7 +11,7 @@ use proto_imap::types::{
 };
 
 use super::append::NextElement;
-use super::message_url::{MessageUrl, UrlContents, UrlError};
+use super::message_url::{MessageUrl, UrlContents, UrlError, is_this_server};
 use super::{InProgress, Session, Turn, next_or_close, no_status};
 use crate::spool::Spool;
 
@@ -154,7 +154,7 @@ fn own_url(text: &str, host: &str, selected: Option<MailboxId>) -> Option<(Optio
     }
     let user = match url.server.take() {
         None => None,
-        Some(server) if server.host.eq_ignore_ascii_case(host) => Some(server.user?),
+        Some(server) if is_this_server(&server.host, host) => Some(server.user?),
         Some(_) => return None,
     };
     Some((user, MessageUrl::new(url, selected)?))

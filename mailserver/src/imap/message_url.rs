@@ -36,6 +36,11 @@ pub(super) enum UrlError {
     TooLarge,
 }
 
+/// Returns whether a URL's host is this server: by its name, or as this machine.
+pub(super) fn is_this_server(host: &str, name: &str) -> bool {
+    [name, "localhost", "127.0.0.1", "[::1]"].iter().any(|one| host.eq_ignore_ascii_case(one))
+}
+
 impl MessageUrl {
     /// Interprets a URL that is relative to the selected mailbox, if there is one. Returns `None` if it names no message.
     pub(super) fn new(url: ImapUrl, selected: Option<MailboxId>) -> Option<Self> {

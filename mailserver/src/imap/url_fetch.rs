@@ -11,8 +11,8 @@ use io_common::{JobStep, Next};
 use mailstore::{AccountId, Annotated, Store};
 use proto_imap::server::Reply;
 use proto_imap::types::{
-    IString, LazyList, PlainCode, ResetKeyCommand, ResponseCode, Untagged, UrlContents as UrlAnswer, UrlData,
-    UrlFetchItem, UrlRequest,
+    IString, ImapUrl, LazyList, PlainCode, ResetKeyCommand, ResponseCode, Untagged, UrlContents as UrlAnswer,
+    UrlData, UrlFetchItem, UrlRequest,
 };
 
 use super::message_url::{MessageUrl, UrlContents};
@@ -68,7 +68,11 @@ impl Session {
             if !request.mechanism.eq_ignore_ascii_case(b"INTERNAL") {
                 return reply_bad(reply, "the only mechanism is INTERNAL", turn);
             }
-            urls.push(request.url.to_str_lossy().into_owned());
+            let url = request.url.to_str_lossy().into_owned();
+            if ImapUrl::parse(&url).is_err() {
+                return reply_bad(reply, "an argument is no IMAP URL", turn);
+            }
+            urls.push(url);
         }
         let context = Arc::clone(&self.context);
         self.run_job(

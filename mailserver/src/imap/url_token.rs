@@ -10,6 +10,8 @@ use mailstore::{AccountId, Annotated, Error, MailboxId, MetadataChange, Result, 
 use proto_imap::types::ImapUrl;
 use sha2::Sha256;
 
+use super::message_url::is_this_server;
+
 /// The only mechanism of RFC 4467.
 const INTERNAL: &str = "INTERNAL";
 
@@ -31,7 +33,7 @@ impl AuthorizedUrl {
     /// Finds the mailbox of a URL with an access. Returns `None` if it names no message of this server, or has expired.
     pub(super) fn find(text: &str, host: &str, now: i64, store: &dyn Store) -> Result<Option<Self>> {
         let Ok(url) = ImapUrl::parse(text) else { return Ok(None) };
-        let user = url.server.as_ref().filter(|server| server.host.eq_ignore_ascii_case(host));
+        let user = url.server.as_ref().filter(|server| is_this_server(&server.host, host));
         let Some(user) = user.and_then(|server| server.user.as_deref()) else { return Ok(None) };
         let expires = match url.authorization.as_ref().map(|found| found.expires.as_deref()) {
             None => return Ok(None),
