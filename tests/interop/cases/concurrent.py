@@ -160,9 +160,8 @@ class Actor:
             self.shared.growing(mailbox, "modseq", int(codes["HIGHESTMODSEQ"][0]), modseq)
         demand(done.code and done.code[0] == "READ-WRITE", f"{done}")
         if len(self.view):
+            # Messages that arrive meanwhile have no response.
             self.ok("UID FETCH 1:* (UID FLAGS BODY.PEEK[HEADER.FIELDS (X-NUMBER)])")
-            unknown = [number for number, uid in enumerate(self.view.uids(), 1) if uid is None]
-            demand(len(unknown) < 25, f"no response for {unknown}")
 
     def unselect(self):
         # CLOSE would remove messages without saying which.
