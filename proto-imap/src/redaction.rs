@@ -68,6 +68,16 @@ pub(crate) fn trace_frame(len: usize, rx: &mut RecvBuffer) {
     }
 }
 
+/// The responses whose arguments hold URLs with tokens (RFC 4467).
+const SECRET_RESPONSES: [&[u8]; 2] = [b"* GENURLAUTH ", b"* URLFETCH "];
+
+/// Returns how many bytes of a response may be shown.
+pub(crate) fn visible_response(response: &[u8]) -> usize {
+    let begins =
+        |name: &&[u8]| response.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name));
+    SECRET_RESPONSES.iter().copied().find(begins).map_or(response.len(), <[u8]>::len)
+}
+
 /// Traces a continuation request whose text is part of a SASL exchange.
 #[cold]
 pub(crate) fn trace_challenge(len: usize, rx: &mut RecvBuffer) {
@@ -86,6 +96,8 @@ fn visible_part(frame: &[u8], context: &Context) -> VisiblePart {
     let is_parsed = match name {
         CommandName::Other => return VisiblePart::Prefix(0, TraceKind::Unknown),
         CommandName::Login => return VisiblePart::Prefix(name_end, TraceKind::Secret),
+        // A URL with a token lets its bearer read the message (RFC 4467 §8).
+        CommandName::UrlFetch => return VisiblePart::Prefix(name_end, TraceKind::Secret),
         CommandName::Authenticate => {
             return VisiblePart::Prefix(name_end + mechanism_len(rest), TraceKind::Secret);
         }
@@ -135,6 +147,10 @@ mod tests {
             (b"a LOGIN {3}\r\nbob {7}\r\nhunter2\r\n", VisiblePart::Prefix(7, TraceKind::Secret)),
             (b"a AUTHENTICATE PLAIN AGEAaHVudGVyMg==\r\n", VisiblePart::Prefix(20, TraceKind::Secret)),
             (b"a AUTHENTICATE AGEAaHVudGVyMg==\r\n", VisiblePart::Prefix(14, TraceKind::Secret)),
+            (
+                b"a URLFETCH imap://x/;UID=1;URLAUTH=a:internal:hunter2\r\n",
+                VisiblePart::Prefix(10, TraceKind::Secret),
+            ),
             (b"AGEAaHVudGVyMg==\r\n", VisiblePart::Prefix(0, TraceKind::Unknown)),
             (b"bob hunter2\r\n", VisiblePart::Prefix(0, TraceKind::Unknown)),
             (b"a  LOGIN bob hunter2\r\n", VisiblePart::Prefix(0, TraceKind::Unknown)),

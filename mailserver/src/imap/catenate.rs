@@ -134,10 +134,14 @@ impl Session {
     }
 }
 
-/// Returns a URL as a response code can have it (RFC 4469 §5): other bytes are encoded, and a long one is cut.
+/// Returns a URL as a response code can have it (RFC 4469 §5): other bytes are encoded, and a long one is cut. So is one with
+/// a token, which a trace would show.
 fn url_in_code(url: &str) -> String {
+    const TOKEN: &str = ";URLAUTH=";
+    let shown_bytes =
+        url.as_bytes().windows(TOKEN.len()).position(|part| part.eq_ignore_ascii_case(TOKEN.as_bytes()));
     let mut shown = String::new();
-    for byte in url.bytes().take(URL_SHOWN) {
+    for byte in url.bytes().take(shown_bytes.unwrap_or(URL_SHOWN).min(URL_SHOWN)) {
         match byte {
             b'!'..=b'~' if byte != b']' => shown.push(byte.into()),
             _ => shown.push_str(&format!("%{byte:02X}")),

@@ -38,8 +38,16 @@ impl Session {
             return Err(Misuse::WrongState.into());
         }
         self.done(tx)?;
-        let command = OutgoingCommand::Application(Effect::of(name));
-        self.submit(id, command, OutgoingLine::public(bytes, pauses), tx);
+        let line = match name {
+            // A URL with a token lets its bearer read the message (RFC 4467 §8).
+            CommandName::UrlFetch => {
+                let name_end = memchr::memmem::find(&bytes, name.as_str().as_bytes())
+                    .map_or(0, |at| at + name.as_str().len());
+                OutgoingLine::secret(bytes, pauses, name_end)
+            }
+            _ => OutgoingLine::public(bytes, pauses),
+        };
+        self.submit(id, OutgoingCommand::Application(Effect::of(name)), line, tx);
         Ok(id)
     }
 

@@ -296,7 +296,13 @@ impl Session {
                 {
                     redaction::trace_line(*len, TraceKind::Unknown, rx);
                 } else {
-                    redaction::trace_frame(*len, rx);
+                    let shown = redaction::visible_response(bytes);
+                    if shown < *len {
+                        rx.trace_span(shown, TraceKind::Text);
+                        redaction::trace_line(*len, TraceKind::Secret, rx);
+                    } else {
+                        redaction::trace_frame(*len, rx);
+                    }
                 }
             }
             // These bytes show what is wrong with the server.

@@ -3,6 +3,9 @@
 //! The machine counts the messages that it has announced to the client. It rejects data about an unannounced message,
 //! or about messages while no mailbox is selected, as a mistake of the application.
 
+use alloc::vec::Vec;
+
+use proto_mail::trace::TraceKind;
 use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::commands::{QRESYNC, UID_ONLY};
@@ -10,6 +13,7 @@ use super::expunges::Expunges;
 use super::session::{Session, Turn};
 use crate::encode;
 use crate::fetch::encode::can_be_written;
+use crate::redaction;
 use crate::state::Effect;
 use crate::types::{Condition, EsearchResponse, PlainCode, Response, ResponseCode, Untagged, VanishedWhen};
 
@@ -24,7 +28,11 @@ impl Session {
                 self.messages.selecting_without_modseq = true;
             }
         }
-        encode::response(&Response::Untagged(*data), tx);
+        if matches!(data, Untagged::GenUrlAuth(_) | Untagged::UrlFetch(_)) {
+            put_secret_response(data, tx);
+        } else {
+            encode::response(&Response::Untagged(*data), tx);
+        }
         Ok(())
     }
 
@@ -161,4 +169,13 @@ impl Session {
             _ => Expunges::HeldBack,
         }
     }
+}
+
+/// Writes a response whose arguments a trace must not show.
+fn put_secret_response(data: &Untagged<'_>, tx: &mut SendBuffer) {
+    let mut bytes = Vec::new();
+    encode::response(&Response::Untagged(*data), &mut bytes);
+    let (shown, hidden) = bytes.split_at(redaction::visible_response(&bytes).min(bytes.len()));
+    tx.put(shown);
+    tx.put_as(hidden, TraceKind::Secret);
 }

@@ -1,5 +1,8 @@
 //! Writes the contents of a URL piece by piece (URLFETCH, RFC 4467).
 
+use alloc::vec::Vec;
+
+use proto_mail::trace::TraceKind;
 use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::session::Session;
@@ -20,7 +23,9 @@ impl Session {
             return Err(Misuse::WrongState.into());
         }
         tx.put(b"* URLFETCH ");
-        astring(url, tx);
+        let mut shown = Vec::new();
+        astring(url, &mut shown);
+        tx.put_as(&shown, TraceKind::Secret);
         tx.put(b" ");
         literal_header(size, tx);
         self.unfinished = Unfinished::UrlData(size);

@@ -11,6 +11,7 @@ use proto_imap::types::{
     Command, IString, LazyList, MailboxName, ResetKeyCommand, Response, Untagged, UrlContents, UrlData,
     UrlFetchItem, UrlMetadata, UrlParameter, UrlRequest,
 };
+use proto_mail::trace::TraceSpan;
 use proto_mail::{AuthVerdict, Misuse, RecvBuffer, Secure, SendBuffer};
 
 use super::common::ok;
@@ -167,4 +168,71 @@ fn the_server_writes_contents_piece_by_piece() {
     }
     let sent = tx.take();
     assert!(sent.starts_with(b"* URLFETCH x {5}\r\nab\0cd\r\nb OK "), "{}", sent.escape_ascii());
+}
+
+/// Formats a trace: secrets as `?`.
+fn shown(trace: Vec<TraceSpan>) -> String {
+    let shown = |span| match span {
+        TraceSpan::Text(text) => String::from_utf8(text).unwrap(),
+        TraceSpan::Secret(_) => "?".to_owned(),
+        other => format!("{other:?}"),
+    };
+    trace.into_iter().map(shown).collect()
+}
+
+#[test]
+fn traces_hide_urls_with_tokens() {
+    let mut talk = Talk::greeted("PREAUTH", "URLAUTH");
+    talk.rx.trace(1000);
+    talk.tx.trace(1000);
+    for url in ["x;URLAUTH=a:internal:91", "x \"y\";URLAUTH=a:internal:91", "x\r\n;URLAUTH=a:internal:91"] {
+        talk.send(&Command::UrlFetch(LazyList::new(&[UrlFetchItem::contents(IString::from(url))])));
+        let mut sent = talk.said();
+        if sent.ends_with("}\r\n") {
+            talk.hear("+ go\r\n").unwrap();
+            sent += &talk.said();
+        }
+        let traced = shown(talk.tx.take_trace());
+        assert!(sent.contains("internal:91") && !traced.contains("internal"), "{traced}");
+        assert!(traced.contains(" URLFETCH?"), "{traced}");
+        let _ = talk.rx.take_trace();
+        talk.hear(
+            "* URLFETCH x;URLAUTH=a:internal:91 {2}\r\nab\r\n* genurlauth y:internal:91\r\n* 3 EXISTS\r\n",
+        )
+        .unwrap();
+        assert_eq!(shown(talk.rx.take_trace()), "* URLFETCH ?\r\n* genurlauth ?\r\n* 3 EXISTS\r\n");
+        let id = traced.split(' ').next().unwrap().to_owned();
+        talk.hear(&format!("{id} OK done\r\n")).unwrap();
+        let _ = talk.rx.take_trace();
+    }
+
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let config = Config::default().extensions(["URLAUTH"]);
+    let mut server = Server::<Secure>::new(config, Secure::trusted_local(), &mut tx);
+    rx.trace(1000);
+    tx.trace(1000);
+    rx.extend(b"a LOGIN u p\r\nb URLFETCH {25+}\r\nx;URLAUTH=a:internal:9191\r\n");
+    let urls = [IString::from("x;URLAUTH=a:internal:91")];
+    while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
+        match event {
+            Event::Auth(request) => server.answer_auth(request, AuthVerdict::Accept, &mut tx).unwrap(),
+            Event::Command(_, reply) => {
+                server.begin_url_data(urls[0], 1, &mut tx).unwrap();
+                server.write_body(Bytes::from_static(b"c"), &mut tx).unwrap();
+                server.finish_url_data(&mut tx).unwrap();
+                server.data(&Untagged::GenUrlAuth(LazyList::new(&urls)), &mut tx).unwrap();
+                server.reply(reply, &ok("done"), &mut tx).unwrap();
+            }
+            event => panic!("{event:?}"),
+        }
+    }
+    let sent = tx.take();
+    assert!(sent.windows(11).any(|part| part == b"internal:91"));
+    let heard = shown(rx.take_trace());
+    assert!(heard.ends_with("b URLFETCH?\r\n") && !heard.contains("internal"), "{heard}");
+    let said = shown(tx.take_trace());
+    assert!(
+        said.contains("* URLFETCH ?") && said.contains("* GENURLAUTH ?") && !said.contains("internal"),
+        "{said}"
+    );
 }
