@@ -172,6 +172,8 @@ names! {
     UidStore = "UID STORE",
     /// `UID THREAD`
     UidThread = "UID THREAD",
+    /// `UIDBATCHES`
+    UidBatches = "UIDBATCHES",
     /// `UNAUTHENTICATE`
     Unauthenticate = "UNAUTHENTICATE",
     /// `UNSELECT`

@@ -117,6 +117,7 @@ mod store;
 mod tag;
 mod thread;
 #[cfg(feature = "resync")]
+mod uid_batches;
 mod uid_bitmap;
 mod uid_only;
 mod url_auth;

@@ -46,6 +46,7 @@ const REQUIRED_CAPABILITIES: &[(CommandName, AnyOf)] = &[
     (CommandName::SetQuota, &["QUOTASET"]),
     (CommandName::Sort, SORT),
     (CommandName::Thread, THREAD),
+    (CommandName::UidBatches, &["UIDBATCHES"]),
     (CommandName::UidExpunge, &["UIDPLUS", "IMAP4rev2"]),
     (CommandName::UidMove, &["MOVE", "IMAP4rev2"]),
     (CommandName::UidReplace, &["REPLACE"]),

@@ -169,6 +169,7 @@ impl Allowed {
             | Name::UidSort
             | Name::Thread
             | Name::UidThread
+            | Name::UidBatches
             | Name::CancelUpdate
             | Name::Fetch
             | Name::UidFetch

@@ -80,6 +80,7 @@ pub use crate::tag::{InvalidTag, Tag};
 pub use crate::thread::item::ThreadItem;
 pub use crate::thread::messages::{ThreadMessage, ThreadMessages};
 pub use crate::thread::{ThreadAlgorithm, ThreadCommand, ThreadItems, ThreadResponse, Threads};
+pub use crate::uid_batches::{UidBatchesCommand, UidBatchesResponse};
 pub use crate::url_auth::{
     ResetKeyCommand, UrlContents, UrlData, UrlFetchItem, UrlMetadata, UrlParameter, UrlRequest,
 };

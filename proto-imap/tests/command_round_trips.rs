@@ -18,8 +18,8 @@ use proto_imap::types::{
     SelectParameter, StatusCommand, StoreAction, StoreCommand, StoreResponse,
 };
 use proto_imap::types::{
-    CancelUpdateCommand, MailboxFilter, MultiSearchCommand, SortCommand, SortCriterion, SortDirection,
-    SortKey, ThreadAlgorithm, ThreadCommand,
+    CancelUpdateCommand, MailboxFilter, MultiSearchCommand, NumberRange, SortCommand, SortCriterion,
+    SortDirection, SortKey, ThreadAlgorithm, ThreadCommand, UidBatchesCommand,
 };
 use proto_imap::types::{
     Capability, Command, Date, DateTime, FetchAttribute, FetchModifier, Flag, IString, Keyword, LazyList,
@@ -474,6 +474,10 @@ fn command() -> impl Strategy<Value = Command<'static>> {
         (mailbox(), status_attributes())
             .prop_map(|(mailbox, attributes)| C::Status(StatusCommand { mailbox, attributes })),
         set().prop_map(C::UidExpunge),
+        (1_u32.., prop::option::of((1_u32.., 1_u32..))).prop_map(|(size, range)| {
+            let batches = range.map(|(first, last)| NumberRange::new(first, last));
+            C::UidBatches(UidBatchesCommand { size, batches })
+        }),
         (search(), any::<bool>()).prop_map(|(it, uid)| if uid { C::UidSearch(it) } else { C::Search(it) }),
         multi_search().prop_map(C::Esearch),
         (sort(), any::<bool>()).prop_map(|(it, uid)| if uid { C::UidSort(it) } else { C::Sort(it) }),

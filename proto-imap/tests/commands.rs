@@ -76,6 +76,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("E01 UID SORT RETURN (UPDATE COUNT PARTIAL 1:500) (REVERSE DATE) UTF-8 UNDELETED UNKEYWORD $Junk", r#"UidSort(SortCommand { returns: Some([Update, Count, Partial(FromFirst(NumberRange { first: 1, last: 500 }))]), criteria: [SortCriterion { key: Date, direction: Reverse }], charset: "UTF-8", keys: [Undeleted, Unkeyword($Junk)] })"#),
     ("A283 THREAD ORDEREDSUBJECT UTF-8 SINCE 5-MAR-2000", r#"Thread(ThreadCommand { algorithm: OrderedSubject, charset: "UTF-8", keys: [Since(Date { year: 2000, month: 3, day: 5 })] })"#),
     ("A284 UID thread references US-ASCII TEXT {4}\r\ngewp UID 1:*", r#"UidThread(ThreadCommand { algorithm: References, charset: "US-ASCII", keys: [Text("gewp"), Uid(1:*)] })"#),
+    ("A143 UIDBATCHES 2000", "UidBatches(UidBatchesCommand { size: 2000, batches: None })"),
+    ("A302 uidbatches 500 10:20", "UidBatches(UidBatchesCommand { size: 500, batches: Some(NumberRange { first: 10, last: 20 }) })"),
     ("A THREAD REFS UTF-8 ALL", r#"Thread(ThreadCommand { algorithm: Refs, charset: "UTF-8", keys: [All] })"#),
     ("A THREAD X-NEW UTF-8 ALL", r#"Thread(ThreadCommand { algorithm: Other("X-NEW"), charset: "UTF-8", keys: [All] })"#),
     (r#"B04 CANCELUPDATE "B01" "B02""#, r#"CancelUpdate(CancelUpdateCommand { tags: ["B01", "B02"] })"#),

@@ -72,6 +72,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("SETQUOTA", " x ()"),
     ("SORT", " (DATE) UTF-8 ALL"),
     ("THREAD", " REFS UTF-8 ALL"),
+    ("UIDBATCHES", " 500 1:3"),
     ("UID EXPUNGE", " 1"),
     ("UID MOVE", " 1 x"),
     ("UID REPLACE", " 1 x {1+}\r\ny"),

@@ -17,7 +17,7 @@ use proto_imap::types::{
     ListReturn, ListSelection, MailboxAttribute, MailboxFilter, MailboxName, MultiSearchCommand, NumberRange,
     PartialRange, QResync, RawCommand, RenameCommand, SearchCommand, SearchKey, SearchReturnOption, Section,
     SelectCommand, SelectParameter, SequenceSet, SortCommand, SortCriterion, SortKey, StatusAttribute,
-    StatusCommand, StoreAction, StoreCommand, ThreadAlgorithm, ThreadCommand,
+    StatusCommand, StoreAction, StoreCommand, ThreadAlgorithm, ThreadCommand, UidBatchesCommand,
 };
 use proto_mail::{AuthVerdict, Error, Misuse, Secure, SendBuffer};
 
@@ -79,6 +79,7 @@ fn the_client_sends_commands_only_where_they_are_offered() {
         (Command::UidMove(COPY), &["MOVE", "IMAP4rev2"]),
         (Command::Unselect, &["UNSELECT", "IMAP4rev2"]),
         (Command::UidExpunge(SequenceSet::ALL), &["UIDPLUS", "IMAP4rev2"]),
+        (Command::UidBatches(UidBatchesCommand::new(500)), &["UIDBATCHES"]),
         (Command::Sort(SORT), &["SORT"]),
         (Command::UidSort(SORT), &["SORT"]),
         (Command::Thread(thread(ThreadAlgorithm::OrderedSubject)), &["THREAD=ORDEREDSUBJECT"]),

@@ -1,5 +1,5 @@
-//! Small extensions in both roles: INPROGRESS, MESSAGELIMIT, JMAPACCESS, LANGUAGE, I18NLEVEL and MAILBOX-REFERRALS (RFC 2193,
-//! 5255, 9585, 9698, 9738); the capabilities that a client ignores, and raw commands
+//! Small extensions in both roles: INPROGRESS, MESSAGELIMIT, JMAPACCESS, LANGUAGE, I18NLEVEL, MAILBOX-REFERRALS and
+//! UIDBATCHES (RFC 2193, 5255, 9585, 9698, 9738, 10022); the capabilities that a client ignores, and raw commands
 //! with literals.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
@@ -21,7 +21,8 @@ use proto_imap::parse::{self, Context};
 use proto_imap::server::{Event, Server};
 use proto_imap::types::{
     Command, ComparatorResponse, Condition, IString, InvalidCommand, LazyList, LsubCommand, MailboxName,
-    Progress, RawCommand, Response, ResponseCode, StatusResponse, Tag, Text, Untagged,
+    NumberRange, Numbers, Progress, RawCommand, Response, ResponseCode, SelectCommand, StatusResponse, Tag,
+    Text, UidBatchesCommand, UidBatchesResponse, Untagged,
 };
 use proto_mail::{AuthVerdict, Error, Misuse, RecvBuffer, Secure, SendBuffer};
 
@@ -76,6 +77,12 @@ fn untagged() -> impl Strategy<Value = Untagged<'static>> {
             ComparatorResponse { active: IString::from(&*active.leak()), matching }
         )),
         "[!-~]{0,20}".prop_map(|url| Untagged::JmapAccess(IString::from(&*url.leak()))),
+        ("[ -~]{0,9}", prop::collection::vec((1_u32.., 1_u32..), 0..5)).prop_map(|(tag, ranges)| {
+            let ranges: Vec<_> =
+                ranges.into_iter().map(|(first, last)| NumberRange::new(first, last)).collect();
+            let batches = Numbers::new(ranges.leak());
+            Untagged::UidBatches(UidBatchesResponse { tag: IString::from(&*tag.leak()), batches })
+        }),
         code().prop_map(|code| {
             Untagged::Status(StatusResponse::new(Condition::Ok, Text::first_line("x")).with_code(code))
         }),
@@ -183,6 +190,29 @@ fn the_client_sends_what_the_server_offers_and_shows_the_answer() {
     }
     // The client follows no referral and opens no URL.
     assert_eq!(talk.said(), "");
+}
+
+#[test]
+fn a_client_gets_the_batches_of_the_selected_mailbox() {
+    let command = Command::UidBatches(UidBatchesCommand::new(500));
+    let mut talk = Talk::greeted("PREAUTH", "UIDBATCHES");
+    let refused = talk.client.send(&command, &mut talk.tx);
+    assert_eq!(refused, Err(Error::Misuse(Misuse::WrongState)), "no mailbox is selected");
+    talk.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)));
+    talk.said();
+    talk.hear("* 1201 EXISTS\r\nM1 OK x\r\n").unwrap();
+    talk.send(&command);
+    let batches = Some(NumberRange::new(201, 203));
+    talk.send(&Command::UidBatches(UidBatchesCommand { size: 100, batches }));
+    assert_eq!(talk.said(), "M2 UIDBATCHES 500\r\nM3 UIDBATCHES 100 201:203\r\n");
+    let events = talk
+        .hear(
+            "* UIDBATCHES (TAG \"M2\") 1201:702,701:202,201:1\r\nM2 OK x\r\nM3 NO [TOOFEW] at least 500\r\n",
+        )
+        .unwrap();
+    for shown in ["UidBatches", "[702..=1201, 202..=701, 1..=201]", "TooFew"] {
+        assert!(events.iter().any(|event| event.contains(shown)), "{shown} in {events:?}");
+    }
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub(crate) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
         "THREAD=ORDEREDSUBJECT",
         "THREAD=REFERENCES",
         "THREAD=REFS",
+        "UIDBATCHES",
         "UIDONLY",
         "UIDPLUS",
         "UNAUTHENTICATE",

@@ -74,6 +74,7 @@ mod test_controls;
 mod test_state;
 mod thread_collector;
 mod translate;
+mod uid_batches;
 mod uid_windows;
 mod updates;
 mod url_fetch;
@@ -331,6 +332,7 @@ impl Session {
             | Command::CancelUpdate(_) => self.searching_command(account, reply, command, turn),
             Command::Fetch(arguments) => self.fetch(reply, arguments, NumberKind::SequenceNumbers, turn),
             Command::UidFetch(arguments) => self.fetch(reply, arguments, NumberKind::Uids, turn),
+            Command::UidBatches(arguments) => self.uid_batches(reply, arguments, turn),
             Command::Store(arguments) => self.store(reply, arguments, NumberKind::SequenceNumbers, turn),
             Command::UidStore(arguments) => self.store(reply, arguments, NumberKind::Uids, turn),
             Command::Copy(arguments) => {

@@ -126,6 +126,9 @@ fn describe(tag: &str, command: &Command<'_>) -> Value {
         Command::Copy(copy) | Command::UidCopy(copy) | Command::Move(copy) | Command::UidMove(copy) => {
             json!({ "messages": set(&copy.messages), "mailbox": mailbox(&copy.mailbox) })
         }
+        Command::UidBatches(batches) => json!({
+            "size": batches.size, "batches": batches.batches.map(|range| [range.first(), range.last()]),
+        }),
         Command::UidExpunge(messages) => json!({ "messages": set(messages) }),
         Command::Search(search) | Command::UidSearch(search) => json!({
             "charset": search.charset.as_ref().map(|charset| charset.to_str_lossy().into_owned()),

@@ -103,6 +103,9 @@ fn describe(untagged: &Untagged<'_>) -> Value {
                 "results": results,
             })
         }
+        Untagged::UidBatches(found) => json!({
+            "event": "uidbatches", "tag": string(&found.tag), "uids": ranges(&found.batches),
+        }),
         Untagged::Exists(count) => json!({ "event": "exists", "count": count }),
         Untagged::Recent(count) => json!({ "event": "recent", "count": count }),
         Untagged::Expunge(sequence) => json!({ "event": "expunge", "sequence": sequence }),

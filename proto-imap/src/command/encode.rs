@@ -123,6 +123,7 @@ impl<S: CommandSink> Writer<'_, S> {
             Command::Esearch(search) => self.multi_search(search),
             Command::Sort(sort) | Command::UidSort(sort) => self.sort(sort),
             Command::Thread(thread) | Command::UidThread(thread) => self.thread(thread),
+            Command::UidBatches(batches) => self.uid_batches(batches),
             Command::CancelUpdate(cancel) => self.cancel_update(cancel),
             Command::Fetch(fetch) => {
                 if fetch.modifiers.iter().any(|modifier| modifier == FetchModifier::Vanished) {

@@ -37,6 +37,7 @@ use crate::sort::SortCommand;
 use crate::status::StatusCommand;
 use crate::store::StoreCommand;
 use crate::thread::ThreadCommand;
+use crate::uid_batches::UidBatchesCommand;
 use crate::url_auth::{ResetKeyCommand, UrlFetchItem, UrlRequest};
 
 /// A command without its tag.
@@ -140,6 +141,8 @@ pub enum Command<'i> {
     Rlist(LsubCommand<'i>),
     /// `RLSUB` (RFC 2193 §5.2): LSUB with mailboxes on other servers.
     Rlsub(LsubCommand<'i>),
+    /// `UIDBATCHES` (RFC 10022)
+    UidBatches(UidBatchesCommand),
     /// `NOTIFY` (RFC 5465)
     Notify(NotifyCommand<'i>),
     /// `GETQUOTA` of a quota root (RFC 9208 §4.1.1)
@@ -224,6 +227,7 @@ impl Command<'_> {
             Self::GetJmapAccess => CommandName::GetJmapAccess,
             Self::Rlist(_) => CommandName::Rlist,
             Self::Rlsub(_) => CommandName::Rlsub,
+            Self::UidBatches(_) => CommandName::UidBatches,
             Self::Notify(_) => CommandName::Notify,
             Self::GetQuota(_) => CommandName::GetQuota,
             Self::GetQuotaRoot(_) => CommandName::GetQuotaRoot,
@@ -240,4 +244,4 @@ impl Command<'_> {
     }
 }
 
-owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Esearch(a), Sort(a), UidSort(a), Thread(a), UidThread(a), CancelUpdate(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Language(a), Comparator(a), GetJmapAccess, Rlist(a), Rlsub(a), Notify(a), GetQuota(a), GetQuotaRoot(a), SetQuota(a), GetMetadata(a), SetMetadata(a), SetAcl(a), DeleteAcl(a), GetAcl(a), ListRights(a), MyRights(a), GenUrlAuth(a), ResetKey(a), UrlFetch(a), Raw(a) });
+owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Esearch(a), Sort(a), UidSort(a), Thread(a), UidThread(a), CancelUpdate(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Language(a), Comparator(a), GetJmapAccess, Rlist(a), Rlsub(a), UidBatches(a), Notify(a), GetQuota(a), GetQuotaRoot(a), SetQuota(a), GetMetadata(a), SetMetadata(a), SetAcl(a), DeleteAcl(a), GetAcl(a), ListRights(a), MyRights(a), GenUrlAuth(a), ResetKey(a), UrlFetch(a), Raw(a) });

@@ -28,6 +28,7 @@ use crate::status::parse::status;
 use crate::store::store;
 use crate::tag::Tag;
 use crate::thread::parse::thread;
+use crate::uid_batches::uid_batches;
 use crate::url_auth::parse::{gen_url_auth, reset_key, url_fetch};
 
 /// Parses a complete frame as a command: `command = tag SP (…) CRLF`.
@@ -117,6 +118,7 @@ fn arguments<'i>(i: &'i [u8], name: CommandName, cx: &Context) -> Parsed<'i, Com
         CommandName::Store => both(store(i, cx)?, Command::Store),
         CommandName::Subscribe => both(mailbox(i, cx)?, Command::Subscribe),
         CommandName::Thread => both(thread(i, cx)?, Command::Thread),
+        CommandName::UidBatches => both(uid_batches(i, cx)?, Command::UidBatches),
         CommandName::UidCopy => both(copy(i, cx)?, Command::UidCopy),
         CommandName::UidExpunge => both(sequence_set(i)?, Command::UidExpunge),
         CommandName::UidFetch => both(fetch(i, Vanished::Allowed, cx)?, Command::UidFetch),

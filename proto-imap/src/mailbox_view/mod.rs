@@ -41,6 +41,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod batches;
 mod flag_changes;
 mod own_changes;
 pub(crate) mod resolve;

@@ -21,6 +21,7 @@ use crate::status_response::encode::{resp_cond, resp_text};
 use crate::status_response::{Condition, StatusResponse};
 use crate::tag::Tag;
 use crate::thread::encode::thread_response;
+use crate::uid_batches::write_uid_batches;
 use crate::url_auth::encode::{gen_url_auth_data, url_fetch_data};
 use crate::vanished::write_vanished;
 
@@ -159,6 +160,10 @@ fn response_data<S: Sink + ?Sized>(data: &Untagged<'_>, out: &mut S) {
             thread_response(threads, out);
         }
         Untagged::Esearch(found) => esearch_response(found, out),
+        Untagged::UidBatches(batches) => {
+            out.put(b"UIDBATCHES");
+            write_uid_batches(batches, out);
+        }
         Untagged::Exists(value) => counted(*value, b" EXISTS", out),
         Untagged::Recent(value) => counted(*value, b" RECENT", out),
         Untagged::Expunge(value) => counted(*value, b" EXPUNGE", out),

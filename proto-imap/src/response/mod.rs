@@ -23,6 +23,7 @@ use crate::status::MailboxStatus;
 use crate::status_response::{ResponseCode, StatusResponse, Text};
 use crate::tag::Tag;
 use crate::thread::ThreadResponse;
+use crate::uid_batches::UidBatchesResponse;
 use crate::url_auth::UrlData;
 use crate::vanished::VanishedWhen;
 
@@ -86,6 +87,8 @@ pub enum Untagged<'i> {
     Thread(ThreadResponse<'i>),
     /// `ESEARCH`
     Esearch(EsearchResponse<'i>),
+    /// `UIDBATCHES` (RFC 10022), within the limit of a line.
+    UidBatches(UidBatchesResponse<'i>),
     /// `EXISTS`: the number of messages in the mailbox.
     Exists(u32),
     /// `RECENT`: the number of recent messages (RFC 3501).
@@ -143,4 +146,4 @@ owned_enum!(Response { Continue(a), Untagged(a), Tagged { tag, status }, Unparse
 
 owned_struct!(ContinuationRequest { code, text });
 
-owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Thread(a), Esearch(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), UidFetch { uid, items }, Quota(a), QuotaRoot(a), Metadata(a), Acl(a), ListRights(a), MyRights(a), Language(a), Comparator(a), JmapAccess(a), GenUrlAuth(a), UrlFetch(a), Other { name, rest } });
+owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Thread(a), Esearch(a), UidBatches(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), UidFetch { uid, items }, Quota(a), QuotaRoot(a), Metadata(a), Acl(a), ListRights(a), MyRights(a), Language(a), Comparator(a), JmapAccess(a), GenUrlAuth(a), UrlFetch(a), Other { name, rest } });

@@ -27,6 +27,7 @@ use crate::status_response::parse::{resp_cond, resp_text, text};
 use crate::status_response::{Condition, StatusResponse, Text};
 use crate::tag::tag;
 use crate::thread::parse::thread_response;
+use crate::uid_batches::uid_batches_response;
 use crate::url_auth::parse::{gen_url_auth_data, url_fetch_data};
 use crate::vanished::vanished;
 
@@ -180,6 +181,9 @@ fn untagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
         10 if is(b"COMPARATOR") => argument(rest, cx, comparator_data, Untagged::Comparator),
         10 if is(b"JMAPACCESS") => argument(rest, cx, quoted, Untagged::JmapAccess),
         10 if is(b"LISTRIGHTS") => argument(rest, cx, list_rights, Untagged::ListRights),
+        10 if is(b"UIDBATCHES") => {
+            uid_batches_response(rest, cx).map(|(rest, batches)| (rest, Untagged::UidBatches(batches)))
+        }
         10 if is(b"CAPABILITY") => {
             capabilities(rest, cx).map(|(rest, list)| (rest, Untagged::Capability(list)))
         }

@@ -83,7 +83,9 @@ impl Session {
             Untagged::Recent(_) | Untagged::Flags(_) => {
                 self.messages().ok_or(Misuse::WrongState)?;
             }
-            Untagged::Search(_) | Untagged::Sort(_) | Untagged::Thread(_) if !self.state.is_selected() => {
+            Untagged::Search(_) | Untagged::Sort(_) | Untagged::Thread(_) | Untagged::UidBatches(_)
+                if !self.state.is_selected() =>
+            {
                 return Err(Misuse::WrongState.into());
             }
             Untagged::Esearch(found) => self.check_esearch(found)?,

@@ -246,6 +246,10 @@ codes! {
     NoModSeq = "NOMODSEQ",
     /// The message is too large.
     TooBig = "TOOBIG",
+    /// A batch of UIDBATCHES is too small (RFC 10022).
+    TooFew = "TOOFEW",
+    /// The batches of UIDBATCHES have too many messages (RFC 10022).
+    TooMany = "TOOMANY",
     /// The special-use attribute cannot be assigned.
     UseAttr = "USEATTR",
     /// Compression is already active.

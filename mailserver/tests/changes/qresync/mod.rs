@@ -1,5 +1,6 @@
-//! QRESYNC (RFC 7162 §3.2) and UIDONLY (RFC 9586), over every store.
+//! QRESYNC (RFC 7162 §3.2), UIDONLY (RFC 9586) and UIDBATCHES (RFC 10022), over every store.
 
+mod batches;
 mod mirror;
 mod random;
 
