@@ -59,6 +59,7 @@ pub(crate) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
         "UNAUTHENTICATE",
         "UNSELECT",
         "URLAUTH",
+        "URLAUTH=BINARY",
         "UTF8=ACCEPT",
         "WITHIN",
     ];

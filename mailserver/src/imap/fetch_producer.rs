@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use io_common::Slice;
-use mailmime::{HeaderFilter, Part, SectionLocation, TransferDecoder};
+use mailmime::{HeaderFilter, Part, SectionLocation};
 use mailstore::{Flags, KeywordsInUse, MailboxId, Message, Store, StoreMode, UidSet};
 use proto_imap::types::PlainCode;
 
@@ -430,13 +430,10 @@ fn plan(root: Option<&Part>, section_name: &RequestedSection) -> SectionPlan {
         let Some(part) = root.part(&section_name.path) else {
             return SectionPlan::Content(SectionContent::Missing);
         };
-        if part.is_multipart() {
-            return SectionPlan::Range(part.body);
-        }
-        return match TransferDecoder::new(&part.encoding) {
+        return match Transform::decoding(part) {
             None => SectionPlan::Content(SectionContent::UnknownEncoding),
-            Some(decoder) if decoder.is_identity() => SectionPlan::Range(part.body),
-            Some(decoder) => SectionPlan::Counted(part.body, Transform::Decode(decoder)),
+            Some(Transform::None) => SectionPlan::Range(part.body),
+            Some(transform) => SectionPlan::Counted(part.body, transform),
         };
     }
     match root.locate(&section_name.path, &section_name.text) {

@@ -3,11 +3,13 @@
 //! A URL names a message of one account. It is resolved on a worker.
 
 use bytes::Bytes;
-use mailmime::{ByteRange, HeaderFilter, Section, SectionLocation};
+use mailmime::{ByteRange, HeaderFilter, Part, Section, SectionLocation, SectionText};
 use mailstore::{AccountId, Columns, MailboxId, Message, Store, UidSet};
 use proto_imap::types::ImapUrl;
 
-use super::section_reader::{MessageContent, Transform, TransformedRange, clip};
+use super::section_reader::{
+    InvalidEncoding, MessageContent, SizeCounter, Transform, TransformedRange, clip,
+};
 
 /// The mailbox of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +59,7 @@ impl MessageUrl {
         Some(Self { mailbox, uid_validity, uid, section, partial })
     }
 
-    /// Opens the message.
+    /// Opens the contents.
     ///
     /// # Errors
     /// The store failed. The inner error: the URL names nothing that the account has.
@@ -66,6 +68,19 @@ impl MessageUrl {
         store: &dyn Store,
         account: AccountId,
     ) -> mailstore::Result<Result<UrlContents, UrlError>> {
+        let opened = self.open_message(store, account)?;
+        Ok(opened.and_then(|opened| self.stored(opened).ok_or(UrlError::Bad)))
+    }
+
+    /// Opens the message.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(super) fn open_message(
+        &self,
+        store: &dyn Store,
+        account: AccountId,
+    ) -> mailstore::Result<Result<OpenMessage, UrlError>> {
         match self.try_open(store, account) {
             Err(mailstore::Error::NotFound(_) | mailstore::Error::NoSelect) => Ok(Err(UrlError::Bad)),
             opened => opened,
@@ -76,7 +91,7 @@ impl MessageUrl {
         &self,
         store: &dyn Store,
         account: AccountId,
-    ) -> mailstore::Result<Result<UrlContents, UrlError>> {
+    ) -> mailstore::Result<Result<OpenMessage, UrlError>> {
         let mailbox = match &self.mailbox {
             UrlMailbox::Named(name) => store.mailbox(account, name)?.id,
             UrlMailbox::Selected(mailbox) => *mailbox,
@@ -93,10 +108,19 @@ impl MessageUrl {
             Some(body) => MessageContent::Memory(Bytes::from(body)),
             None => MessageContent::File(store.open_content(message.content)?),
         };
-        Ok(self.locate(&message, source).ok_or(UrlError::Bad))
+        Ok(Ok(OpenMessage { message, source }))
     }
 
-    fn locate(&self, message: &Message, source: MessageContent) -> Option<UrlContents> {
+    /// Returns the part that has the section. Returns `None` if there is none.
+    pub(super) fn part<'m>(&self, opened: &'m OpenMessage) -> Option<&'m Part> {
+        let root = opened.message.structure.as_ref()?;
+        root.locate(&self.section.path, &self.section.text)?;
+        root.part(&self.section.path)
+    }
+
+    /// Returns the contents as they are stored. Returns `None` if the message has no such section.
+    pub(super) fn stored(&self, opened: OpenMessage) -> Option<UrlContents> {
+        let OpenMessage { message, source } = opened;
         let root = message.structure.as_ref()?;
         let everything = (0, None);
         let (input, skip, left, is_filtered) = match root.locate(&self.section.path, &self.section.text)? {
@@ -113,6 +137,73 @@ impl MessageUrl {
             }
         };
         Some(UrlContents { source, input, skip, left, is_filtered })
+    }
+
+    /// Returns the contents without their content transfer encoding. Only the body of a part has one; other sections, and
+    /// a whole message, stay as they are stored. Returns `None` if the message has no such section.
+    pub(super) fn decoded(&self, opened: OpenMessage) -> Option<DecodedContents> {
+        let root = opened.message.structure.as_ref()?;
+        let part = match (&self.section.text, &*self.section.path) {
+            (SectionText::Text, []) => Some(root),
+            (SectionText::Text, path) => Some(&root.part(path)?.message.as_deref()?.root),
+            (SectionText::Whole, path @ [_, ..]) => Some(root.part(path)?),
+            _ => None,
+        };
+        let Some(part) = part else { return self.stored(opened).map(DecodedContents::Stored) };
+        match Transform::decoding(part) {
+            None => Some(DecodedContents::UnknownEncoding),
+            Some(Transform::None) => self.stored(opened).map(DecodedContents::Stored),
+            Some(transform) => {
+                let input = TransformedRange::new(part.body, transform.clone());
+                let counter = SizeCounter::new(part.body, transform);
+                let (source, partial) = (opened.source, self.partial);
+                Some(DecodedContents::Encoded(Box::new(EncodedContents { source, input, counter, partial })))
+            }
+        }
+    }
+}
+
+/// A message that a URL names.
+#[derive(Debug)]
+pub(super) struct OpenMessage {
+    message: Message,
+    source: MessageContent,
+}
+
+/// The contents of a URL without their content transfer encoding.
+#[derive(Debug)]
+pub(super) enum DecodedContents {
+    /// They have none.
+    Stored(UrlContents),
+    UnknownEncoding,
+    /// They are counted first.
+    Encoded(Box<EncodedContents>),
+}
+
+/// Encoded contents of a URL while their decoded bytes are counted.
+#[derive(Debug)]
+pub(super) struct EncodedContents {
+    source: MessageContent,
+    input: TransformedRange,
+    counter: SizeCounter,
+    partial: Option<(u64, Option<u64>)>,
+}
+
+impl EncodedContents {
+    /// Counts a little further. Returns `None` while there is more to count, and then the number of decoded bytes.
+    ///
+    /// # Errors
+    /// The message cannot be read.
+    pub(super) fn step(&mut self) -> mailstore::Result<Option<Result<u64, InvalidEncoding>>> {
+        let counted = self.counter.step(&self.source)?;
+        Ok(counted.map(|counted| counted.map(|counted| counted.size)))
+    }
+
+    /// Returns the decoded contents, of which `size` bytes were counted. `;PARTIAL=` selects from the decoded bytes.
+    pub(super) fn into_contents(self, size: u64) -> UrlContents {
+        let (skip, length) = self.partial.unwrap_or((0, None));
+        let range = clip(ByteRange { start: 0, end: size }, Some((skip, length.unwrap_or(u64::MAX))));
+        UrlContents { source: self.source, input: self.input, skip, left: range.len(), is_filtered: false }
     }
 }
 

@@ -17,7 +17,7 @@
 //! | [`append`], [`complete_messages`], [`catenate`] | APPEND and REPLACE: messages, those that wait for others, parts |
 //! | [`message_url`] | the messages and parts that URLs name |
 //! | [`session_commands`] | UNAUTHENTICATE, COMPRESS, and what enables mod-sequences |
-//! | [`url_fetch`], [`url_token`] | GENURLAUTH, RESETKEY, URLFETCH |
+//! | [`url_fetch`], [`url_reader`], [`url_token`] | GENURLAUTH, RESETKEY, URLFETCH |
 //! | [`notify`], [`notify_settings`] | NOTIFY: changes of other mailboxes, and of the selected one between commands |
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
@@ -78,6 +78,7 @@ mod uid_batches;
 mod uid_windows;
 mod updates;
 mod url_fetch;
+mod url_reader;
 mod url_token;
 
 use std::sync::Arc;

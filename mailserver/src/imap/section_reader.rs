@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mailmime::{ByteRange, HeaderFilter, TransferDecoder};
+use mailmime::{ByteRange, HeaderFilter, Part, TransferDecoder};
 use mailstore::Body;
 
 /// The number of bytes read from a message at a time.
@@ -59,6 +59,15 @@ pub(super) enum Transform {
 pub(super) struct InvalidEncoding;
 
 impl Transform {
+    /// Returns the transform that decodes the body of a part. Returns `None` if its transfer encoding is not known.
+    pub(super) fn decoding(part: &Part) -> Option<Self> {
+        if part.is_multipart() {
+            return Some(Self::None);
+        }
+        let decoder = TransferDecoder::new(&part.encoding)?;
+        Some(if decoder.is_identity() { Self::None } else { Self::Decode(decoder) })
+    }
+
     fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidEncoding> {
         match self {
             Self::None => out.extend_from_slice(piece),

@@ -1,21 +1,23 @@
-//! GENURLAUTH, RESETKEY and URLFETCH (RFC 4467).
+//! GENURLAUTH, RESETKEY and URLFETCH (RFC 4467, RFC 5524).
 //!
-//! A worker checks a URL and reads its contents. The session writes them until so much output is pending that the client
-//! must read first.
+//! A worker checks a URL and reads its contents with a [`UrlReader`]. The session writes them until so much output is
+//! pending that the client must read first.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use io_common::{JobStep, Next};
+use bumpalo::Bump;
+use io_common::Next;
 use mailstore::{AccountId, Annotated, Store};
 use proto_imap::server::Reply;
 use proto_imap::types::{
-    IString, ImapUrl, LazyList, PlainCode, ResetKeyCommand, ResponseCode, Untagged, UrlContents as UrlAnswer,
-    UrlData, UrlFetchItem, UrlRequest,
+    IString, ImapUrl, LazyList, LazyValue, PlainCode, ResetKeyCommand, ResponseCode, Untagged,
+    UrlContents as UrlAnswer, UrlData, UrlFetchItem, UrlMetadata, UrlParameter, UrlRequest,
 };
+use proto_mail::Error;
 
-use super::message_url::{MessageUrl, UrlContents};
+use super::message_url::UrlContents;
+use super::url_reader::{OpenUrl, RequestedUrl, UrlPiece, UrlReader};
 use super::url_token::{self, AuthorizedUrl};
 use super::{
     InProgress, Session, Turn, decode_name, next_or_close, reply_bad, reply_invalid_name, reply_limit,
@@ -29,27 +31,12 @@ const URL_LIMIT: usize = 100;
 /// Once this many bytes of output are pending, nothing more is written until the client reads.
 const HIGH_WATER: usize = 128 * 1024;
 
-/// The bytes that a worker reads before the session writes them.
-const BATCH: usize = 128 * 1024;
-
-/// The most bytes of selected header fields, which are read before their size is announced.
-const FIELDS_LIMIT: usize = 256 * 1024;
-
 /// A URLFETCH whose answers are being written.
 pub(super) struct UrlFetchInProgress {
     reply: Reply,
-    urls: VecDeque<String>,
+    urls: VecDeque<RequestedUrl>,
     /// The contents that are being written; `None` between two URLs, or while they are on a worker.
     current: Option<UrlContents>,
-}
-
-/// What a worker has read.
-enum UrlPiece {
-    /// The URL is not valid.
-    Invalid,
-    /// The size of the contents, which follow.
-    Start(UrlContents),
-    Bytes(UrlContents, Bytes),
 }
 
 impl Session {
@@ -143,13 +130,17 @@ impl Session {
     ) -> Next {
         let mut urls = VecDeque::new();
         for item in items {
-            if item.parameters.is_some() {
-                return reply_bad(reply, "URLAUTH=BINARY is not offered", turn);
-            }
             if urls.len() >= URL_LIMIT {
                 return reply_limit(reply, "too many URLs in one command", turn);
             }
-            urls.push_back(item.url.to_str_lossy().into_owned());
+            let Some(requested) = RequestedUrl::new(&item) else {
+                return reply_bad(
+                    reply,
+                    "a parameter is repeated, or both BODY and BINARY are requested",
+                    turn,
+                );
+            };
+            urls.push_back(requested);
         }
         self.in_progress = InProgress::UrlFetch(Box::new(UrlFetchInProgress { reply, urls, current: None }));
         self.continue_url_fetch(turn)
@@ -166,32 +157,28 @@ impl Session {
         if turn.tx.len() >= HIGH_WATER {
             return Next::More;
         }
-        let url = fetch.urls.front().cloned();
-        let current = fetch.current.take();
-        let (Some(url), context) = (url, Arc::clone(&self.context)) else { return self.end_url_fetch(turn) };
-        let mut current = Some(current);
+        let Some(url) = fetch.urls.front() else { return self.end_url_fetch(turn) };
+        let mut reader = match fetch.current.take() {
+            Some(contents) => UrlReader::Contents(contents),
+            None => UrlReader::open(url.clone(), Arc::clone(&self.context), account),
+        };
         self.run_in_slices(
             turn,
-            move |store, _| match current.take() {
-                Some(Some(contents)) => JobStep::Done(read(contents)),
-                _ => JobStep::Done(start(&url, &context, account, store)),
-            },
+            move |store, slice| reader.run(store, slice),
             |session, piece, turn| session.write_url_piece(piece, turn),
         )
     }
 
     fn write_url_piece(&mut self, piece: mailstore::Result<UrlPiece>, turn: &mut Turn<'_, '_>) -> Next {
         let InProgress::UrlFetch(fetch) = &mut self.in_progress else { return Next::Close };
-        let Some(url) = fetch.urls.front() else { return Next::Close };
-        let url = IString::from(url.as_str());
+        let Some(requested) = fetch.urls.front() else { return Next::Close };
+        let url = IString::from(requested.url.as_str());
         let (written, left) = match piece {
             Ok(UrlPiece::Invalid) => {
                 let data = [UrlData { url, contents: UrlAnswer::Simple(None) }];
                 (turn.machine.data(&Untagged::UrlFetch(LazyList::new(&data)), turn.tx), None)
             }
-            Ok(UrlPiece::Start(contents)) => {
-                (turn.machine.begin_url_data(url, contents.at_most(), turn.tx), Some(contents))
-            }
+            Ok(UrlPiece::Start(opened)) => (begin(requested, &opened, turn), opened.contents),
             Ok(UrlPiece::Bytes(contents, bytes)) => {
                 (turn.machine.write_body(bytes, turn.tx).map(|_| ()), Some(contents))
             }
@@ -202,8 +189,10 @@ impl Session {
             }
         };
         let written = written.and_then(|()| match &left {
-            Some(contents) if contents.at_most() == 0 => turn.machine.finish_url_data(turn.tx),
-            _ => Ok(()),
+            Some(contents) if contents.at_most() > 0 => Ok(()),
+            Some(_) if requested.parameters.is_some() => turn.machine.finish_url_metadata(turn.tx),
+            Some(_) => turn.machine.finish_url_data(turn.tx),
+            None => Ok(()),
         });
         fetch.current = left.filter(|contents| contents.at_most() > 0);
         if fetch.current.is_none() {
@@ -221,6 +210,41 @@ impl Session {
             _ => Next::Close,
         }
     }
+}
+
+/// Starts the answer for a URL, and writes all of it if no contents follow.
+fn begin(requested: &RequestedUrl, opened: &OpenUrl, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
+    let url = IString::from(requested.url.as_str());
+    let size = opened.contents.as_ref().map(UrlContents::at_most);
+    let (arena, mut items) = (Bump::new(), Vec::new());
+    if let Some(part) = &opened.structure {
+        let structure = arena.alloc(translate::structure(&arena, part));
+        items.push(UrlMetadata::BodyPartStructure(LazyValue::new(structure)));
+    }
+    let contents = match (requested.parameters, size) {
+        (None, Some(size)) => return turn.machine.begin_url_data(url, size, turn.tx),
+        (None, None) => UrlAnswer::Simple(None),
+        (Some(parameters), Some(size)) => {
+            let contents = parameters.contents.unwrap_or(UrlParameter::Body);
+            let before = LazyList::new(&items);
+            return turn.machine.begin_url_metadata(url, before, contents, size, turn.tx);
+        }
+        (Some(parameters), None) => {
+            match parameters.contents {
+                Some(UrlParameter::Binary) => items.push(UrlMetadata::Binary(None)),
+                Some(_) => items.push(UrlMetadata::Body(None)),
+                None => {}
+            }
+            // The grammar has no empty list of items. An empty string says that the URL is valid.
+            let is_check = items.is_empty();
+            if is_check {
+                UrlAnswer::Simple(Some(IString::EMPTY))
+            } else {
+                UrlAnswer::Extended(LazyList::new(&items))
+            }
+        }
+    };
+    turn.machine.data(&Untagged::UrlFetch(LazyList::new(&[UrlData { url, contents }])), turn.tx)
 }
 
 /// Authorizes a URL of this account. Returns `None` if it is not valid.
@@ -244,34 +268,4 @@ fn authorize(
         }
         _ => Ok(None),
     }
-}
-
-/// Opens the contents of a URL, if its token is authentic and this user may read it.
-fn start(
-    text: &str,
-    context: &ServerContext,
-    account: AccountId,
-    store: &dyn Store,
-) -> mailstore::Result<UrlPiece> {
-    let Some(found) = AuthorizedUrl::find(text, &context.name, translate::now().seconds, store)? else {
-        return Ok(UrlPiece::Invalid);
-    };
-    if !found.is_authentic(text, store)? || !found.allows(account, store)? {
-        return Ok(UrlPiece::Invalid);
-    }
-    let owner = found.owner;
-    let Some(url) = MessageUrl::new(found.url, None) else { return Ok(UrlPiece::Invalid) };
-    match url.open(store, owner)? {
-        Ok(contents) => Ok(contents.measured(FIELDS_LIMIT)?.map_or(UrlPiece::Invalid, UrlPiece::Start)),
-        Err(_) => Ok(UrlPiece::Invalid),
-    }
-}
-
-fn read(mut contents: UrlContents) -> mailstore::Result<UrlPiece> {
-    let mut bytes = Vec::new();
-    while bytes.len() < BATCH && contents.step(&mut bytes)? {}
-    if bytes.is_empty() {
-        return Err(mailstore::Error::Corrupt("a message, which changed while it was read,"));
-    }
-    Ok(UrlPiece::Bytes(contents, Bytes::from(bytes)))
 }

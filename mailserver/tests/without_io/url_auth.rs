@@ -1,4 +1,4 @@
-//! GENURLAUTH, URLFETCH and RESETKEY (RFC 4467), over every store.
+//! GENURLAUTH, URLFETCH and RESETKEY (RFC 4467, RFC 5524), over every store.
 
 use std::sync::Arc;
 
@@ -118,4 +118,111 @@ fn a_url_with_a_token_shows_its_part_only_to_whom_it_allows() {
 /// Adds a date to a URL whose token was made without it.
 fn authorized_unchecked(url: &str) -> String {
     url.replace(";URLAUTH", ";EXPIRE=2999-01-01T00:00:00Z;URLAUTH")
+}
+
+/// A message with parts in several encodings, and text of 150,000 bytes in quoted-printable as part 4.
+fn encoded_message() -> String {
+    let part = |kind: &str, encoding: &str, body: &str| {
+        format!("--b\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{body}\r\n")
+    };
+    let inner = "Subject: inner\r\nContent-Transfer-Encoding: base64\r\n\r\naW5uZXI=";
+    let large = "=7A".repeat(150_000);
+    [
+        "Subject: outer\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n",
+        &part("application/octet-stream", "base64", "AAECAwQ="),
+        &part("application/octet-stream", "x-unknown", "odd"),
+        &part("message/rfc822", "7bit", inner),
+        &part("text/plain", "quoted-printable", &large),
+        &part("application/octet-stream", "base64", "not base64!"),
+        "--b--\r\n",
+    ]
+    .concat()
+}
+
+#[test]
+fn an_extended_urlfetch_returns_parts_decoded_or_stored_and_their_structure() {
+    with_sessions(|ann, bob, host| {
+        let message = encoded_message();
+        run(ann, &format!("APPEND INBOX {{{}+}}\r\n{message}", message.len()));
+        let mut fetch = |place: &str, parameters: &str| {
+            let url = authorized(ann, &format!("imap://ann@{host}/INBOX/;UID=1{place};URLAUTH=authuser"));
+            let answer = run(bob, &format!("URLFETCH (\"{url}\"{parameters})"));
+            let start = answer.split_once("* URLFETCH ").map_or(&*answer, |(_, rest)| rest);
+            start
+                .strip_prefix(&url)
+                .or_else(|| start.strip_prefix(&format!("\"{url}\"")))
+                .unwrap_or(start)
+                .to_owned()
+        };
+        let ok = "\r\nx OK";
+        let structure =
+            "(BODYPARTSTRUCTURE (\"application\" \"octet-stream\" NIL NIL NIL \"base64\" 8 NIL NIL NIL NIL))";
+        for (place, parameters, expected) in [
+            ("/;SECTION=1", " BODY", " (BODY {8}\r\nAAECAwQ=)".to_owned()),
+            ("/;SECTION=1", " BINARY", " (BINARY ~{5}\r\n\0\u{1}\u{2}\u{3}\u{4})".to_owned()),
+            ("/;SECTION=1", " bodypartstructure", format!(" {structure}")),
+            (
+                "/;SECTION=1",
+                " BINARY BODYPARTSTRUCTURE",
+                format!(" {structure} (BINARY ~{{5}}\r\n\0\u{1}\u{2}\u{3}\u{4})"),
+            ),
+            // Only the validity of the URL is requested.
+            ("/;SECTION=1", "", " \"\"".to_owned()),
+            // A range of the decoded bytes, and one that is empty.
+            ("/;SECTION=1/;PARTIAL=1.2", " BINARY", " (BINARY ~{2}\r\n\u{1}\u{2})".to_owned()),
+            ("/;SECTION=1/;PARTIAL=9.2", " BINARY", " (BINARY ~{0}\r\n)".to_owned()),
+            ("/;SECTION=4/;PARTIAL=149990", " BINARY", format!(" (BINARY ~{{10}}\r\n{})", "z".repeat(10))),
+            ("/;SECTION=4", " BINARY", format!(" (BINARY ~{{150000}}\r\n{})", "z".repeat(150_000))),
+            // Encodings that are unknown or not valid.
+            ("/;SECTION=2", " BINARY", " (BINARY NIL)".to_owned()),
+            ("/;SECTION=2", " BODY", " (BODY {3}\r\nodd)".to_owned()),
+            ("/;SECTION=5", " BINARY", " (BINARY NIL)".to_owned()),
+            // The text of an enclosed message has its encoding. Its header has none.
+            ("/;SECTION=3.TEXT", " BINARY", " (BINARY ~{5}\r\ninner)".to_owned()),
+            (
+                "/;SECTION=3.HEADER.FIELDS%20(Subject)",
+                " BINARY",
+                " (BINARY ~{18}\r\nSubject: inner\r\n\r\n)".to_owned(),
+            ),
+            ("", " BINARY", format!(" (BINARY ~{{{}}}\r\n{message})", message.len())),
+            // There is no such part.
+            ("/;SECTION=6", " BINARY", " NIL".to_owned()),
+            ("/;SECTION=6", " BODYPARTSTRUCTURE", " NIL".to_owned()),
+        ] {
+            let answer = fetch(place, parameters);
+            let shown: String = answer.chars().take(300).collect();
+            assert!(answer.starts_with(&format!("{expected}{ok}")), "{place}{parameters}: {shown}");
+        }
+        let whole = fetch("", " BODYPARTSTRUCTURE BODY");
+        assert!(whole.starts_with(" (BODYPARTSTRUCTURE ((\"application\""), "{whole:.300}");
+        assert!(whole.contains(&format!(") (BODY {{{}}}\r\n{message}){ok}", message.len())));
+        for parameters in [" BODY BINARY", " BINARY BINARY", " BODYPARTSTRUCTURE BODYPARTSTRUCTURE", " BOGUS"]
+        {
+            let answer = fetch("/;SECTION=1", parameters);
+            assert!(answer.contains("x BAD") && !answer.contains("* URLFETCH"), "{parameters}: {answer}");
+        }
+    });
+}
+
+#[test]
+fn an_extended_urlfetch_checks_tokens_and_mixes_forms() {
+    with_sessions(|ann, bob, host| {
+        let message = encoded_message();
+        run(ann, &format!("APPEND INBOX {{{}+}}\r\n{message}", message.len()));
+        let url = authorized(ann, &format!("imap://ann@{host}/INBOX/;UID=1/;SECTION=1;URLAUTH=user+bob"));
+        let answer = run(ann, &format!("URLFETCH (\"{url}\" BODY BODYPARTSTRUCTURE)"));
+        assert!(answer.contains(" NIL\r\nx OK"), "it is for bob only: {answer}");
+        let answer =
+            run(bob, &format!("URLFETCH \"{url}\" (\"{url}0\" BINARY) (\"{url}\" BINARY) (\"{url}0\")"));
+        let forms = [
+            "{8}\r\nAAECAwQ=\r\n",
+            " NIL\r\n",
+            " (BINARY ~{5}\r\n\0\u{1}\u{2}\u{3}\u{4})\r\n",
+            " NIL\r\nx OK",
+        ];
+        let mut rest = &*answer;
+        for form in forms {
+            rest = rest.split_once(form).unwrap_or_else(|| panic!("{form:?} in {answer:?}")).1;
+        }
+    });
 }

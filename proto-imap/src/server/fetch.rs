@@ -126,15 +126,19 @@ impl Session {
             }
             Unfinished::FetchBegun(_) | Unfinished::UidFetchBegun(_) | Unfinished::FetchItems => Ok(()),
             Unfinished::Body(_) => Err(Misuse::WrongLength.into()),
-            Unfinished::Nothing | Unfinished::UrlData(_) | Unfinished::Search(_) | Unfinished::Thread(_) => {
-                Err(Misuse::WrongState.into())
-            }
+            Unfinished::Nothing
+            | Unfinished::UrlData(_)
+            | Unfinished::UrlMetadata(_)
+            | Unfinished::Search(_)
+            | Unfinished::Thread(_) => Err(Misuse::WrongState.into()),
         }
     }
 
     /// Writes the next bytes of the announced body.
     pub(super) fn write_body(&mut self, contents: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
-        let (Unfinished::Body(left) | Unfinished::UrlData(left)) = &mut self.unfinished else {
+        let (Unfinished::Body(left) | Unfinished::UrlData(left) | Unfinished::UrlMetadata(left)) =
+            &mut self.unfinished
+        else {
             return Err(Misuse::WrongState.into());
         };
         *left = left.checked_sub(contents.len() as u64).ok_or(Misuse::WrongLength)?;
@@ -152,6 +156,7 @@ impl Session {
             | Unfinished::FetchItems
             | Unfinished::Body(_)
             | Unfinished::UrlData(_)
+            | Unfinished::UrlMetadata(_)
             | Unfinished::Search(_)
             | Unfinished::Thread(_) => Err(Error::Misuse(Misuse::WrongLength)),
         }

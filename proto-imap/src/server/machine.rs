@@ -21,7 +21,8 @@ use crate::client::Trust;
 use crate::config::Config;
 use crate::state::State;
 use crate::types::{
-    IString, NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag, Threads, Untagged,
+    IString, LazyList, NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag, Threads, Untagged,
+    UrlMetadata, UrlParameter,
 };
 
 /// An IMAP server's side of one session: bytes in, events out; answers in, bytes out (RFC 9051).
@@ -243,8 +244,8 @@ impl<C: Channel> Server<C> {
         Ok(FetchWriter { session, tx })
     }
 
-    /// Writes the next bytes of a body that [`FetchWriter::stream_body`] or [`begin_url_data`](Self::begin_url_data) has started. Returns how many are still
-    /// missing.
+    /// Writes the next bytes of a body that [`FetchWriter::stream_body`], [`begin_url_data`](Self::begin_url_data) or
+    /// [`begin_url_metadata`](Self::begin_url_metadata) has started. Returns how many are still missing.
     ///
     /// # Errors
     /// [`Misuse::WrongLength`](proto_mail::Misuse::WrongLength) if there are more bytes than announced: none of them is
@@ -282,6 +283,36 @@ impl<C: Channel> Server<C> {
     /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) if no such response was started.
     pub fn finish_url_data(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.session()?.finish_url_data(tx)
+    }
+
+    /// Starts the answer for one URL of an extended URLFETCH whose contents are `size` bytes (RFC 5524): the items in
+    /// `before`, and then the contents as stored or decoded. Decoded contents are a literal8. Write them with
+    /// [`write_body`](Self::write_body), now or in later rounds of the loop, and end with
+    /// [`finish_url_metadata`](Self::finish_url_metadata). [`data`](Self::data) writes an answer without contents.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) before the login;
+    /// [`Misuse::WrongLength`](proto_mail::Misuse::WrongLength) if another response is not finished;
+    /// [`Misuse::InvalidArgument`](proto_mail::Misuse::InvalidArgument) if `contents` is neither
+    /// [`UrlParameter::Body`] nor [`UrlParameter::Binary`].
+    pub fn begin_url_metadata(
+        &mut self,
+        url: IString<'_>,
+        before: LazyList<'_, UrlMetadata<'_>>,
+        contents: UrlParameter,
+        size: u64,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.core.session()?.begin_url_metadata(url, before, contents, size, tx)
+    }
+
+    /// Ends the answer for one URL of an extended URLFETCH.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongLength`](proto_mail::Misuse::WrongLength) if bytes of the contents are missing;
+    /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) if no such answer was started.
+    pub fn finish_url_metadata(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.session()?.finish_url_metadata(tx)
     }
 
     /// Starts a SEARCH, SORT or ESEARCH response. Its numbers are written in pieces, now or in later rounds of the loop.

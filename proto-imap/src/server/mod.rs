@@ -27,6 +27,7 @@ mod starttls;
 mod tag;
 mod unfinished;
 mod url_data;
+mod url_metadata;
 
 pub use counters::Refusals;
 pub use event::{CompressRequest, Event, LiteralOffer, Reply};

@@ -18,6 +18,8 @@ pub(super) enum Unfinished {
     Body(u64),
     /// The contents of a URL in a URLFETCH response; this many of its bytes are missing.
     UrlData(u64),
+    /// The contents of a URL in the answer to an extended URLFETCH; this many of their bytes are missing.
+    UrlMetadata(u64),
     /// The numbers of a SEARCH or ESEARCH response.
     Search(Listing),
     /// The lists of a THREAD response.

@@ -5,8 +5,10 @@ use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::sink::{Sink, separated};
 use crate::grammar::string::IString;
-use crate::grammar::string::encode::{astring, nstring, nstring8};
-use crate::url_auth::{ResetKeyCommand, UrlContents, UrlData, UrlFetchItem, UrlMetadata, UrlRequest};
+use crate::grammar::string::encode::{astring, literal_header, nstring, nstring8};
+use crate::url_auth::{
+    ResetKeyCommand, UrlContents, UrlData, UrlFetchItem, UrlMetadata, UrlParameter, UrlRequest,
+};
 
 impl<S: CommandSink> Writer<'_, S> {
     /// `url-rump SP mechanism *(SP url-rump SP mechanism)`
@@ -67,6 +69,23 @@ pub(crate) fn url_fetch_data(data: LazyList<'_, UrlData<'_>>, out: &mut (impl Si
             UrlContents::Extended(items) => separated(items, out, |item, out| metadata(&item, out)),
         }
     });
+}
+
+/// The items in `before`, and an item with `size` bytes that the caller writes. It ends with a closing parenthesis.
+pub(crate) fn begin_contents(
+    before: LazyList<'_, UrlMetadata<'_>>,
+    contents: UrlParameter,
+    size: u64,
+    out: &mut (impl Sink + ?Sized),
+) {
+    for item in before {
+        out.put(b" ");
+        metadata(&item, out);
+    }
+    out.put(b" (");
+    out.put(contents.name());
+    out.put(if contents == UrlParameter::Binary { b" ~".as_slice() } else { b" " });
+    literal_header(size, out);
 }
 
 fn metadata(item: &UrlMetadata<'_>, out: &mut (impl Sink + ?Sized)) {

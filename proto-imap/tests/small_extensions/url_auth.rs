@@ -236,3 +236,44 @@ fn traces_hide_urls_with_tokens() {
         "{said}"
     );
 }
+
+#[test]
+fn the_server_writes_the_contents_of_an_extended_urlfetch_piece_by_piece() {
+    let mut tx = SendBuffer::new();
+    let config = Config::default().extensions(["URLAUTH", "URLAUTH=BINARY"]);
+    let mut server = Server::<Secure>::new(config, Secure::trusted_local(), &mut tx);
+    let mut rx = RecvBuffer::new();
+    tx.trace(1000);
+    let (url, none) = (IString::from("x"), LazyList::EMPTY);
+    let early = server.begin_url_metadata(url, none, UrlParameter::Body, 3, &mut tx);
+    assert_eq!(early.unwrap_err(), Misuse::WrongState.into());
+    rx.extend(b"a LOGIN u p\r\nb URLFETCH (x BINARY BODYPARTSTRUCTURE) (x BODY)\r\n");
+    while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
+        match event {
+            Event::Auth(request) => server.answer_auth(request, AuthVerdict::Accept, &mut tx).unwrap(),
+            Event::Command(Command::UrlFetch(_), reply) => {
+                let _ = tx.take();
+                assert_eq!(server.finish_url_metadata(&mut tx).unwrap_err(), Misuse::WrongState.into());
+                let wrong = server.begin_url_metadata(url, none, UrlParameter::BodyPartStructure, 3, &mut tx);
+                assert_eq!(wrong.unwrap_err(), Misuse::InvalidArgument.into());
+                let before = [UrlMetadata::Body(None)];
+                let before = LazyList::new(&before);
+                server.begin_url_metadata(url, before, UrlParameter::Binary, 2, &mut tx).unwrap();
+                assert_eq!(server.write_body(Bytes::from_static(b"\0"), &mut tx).unwrap(), 1);
+                assert_eq!(server.finish_url_metadata(&mut tx).unwrap_err(), Misuse::WrongLength.into());
+                assert_eq!(server.finish_url_data(&mut tx).unwrap_err(), Misuse::WrongState.into());
+                assert_eq!(server.write_body(Bytes::from_static(b"\n"), &mut tx).unwrap(), 0);
+                server.finish_url_metadata(&mut tx).unwrap();
+                server.begin_url_metadata(url, none, UrlParameter::Body, 0, &mut tx).unwrap();
+                server.finish_url_metadata(&mut tx).unwrap();
+                server.reply(reply, &ok("done"), &mut tx).unwrap();
+            }
+            event => panic!("{event:?}"),
+        }
+    }
+    let sent = tx.take();
+    let expected = b"* URLFETCH x (BODY NIL) (BINARY ~{2}\r\n\0\n)\r\n* URLFETCH x (BODY {0}\r\n)\r\nb OK ";
+    assert!(sent.starts_with(expected), "{}", sent.escape_ascii());
+    let said = shown(tx.take_trace());
+    assert!(said.contains("* URLFETCH ? (BODY NIL) (BINARY ~{2}\r\n"), "{said}");
+}

@@ -15,7 +15,7 @@ from imap_session import Account, Closed, Session
 from servers import Dovecot, Served
 
 # Capabilities that `serve` does not offer.
-NOT_OFFERED = {"URLAUTH=BINARY"}
+NOT_OFFERED = set()
 SCRIPTS = os.path.join(os.path.dirname(__file__), "..", "conformance")
 ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|[rnt\\])")
 VARIABLE = re.compile(r"\{([a-z]\w*(?:[+-]\d+)?)\}")
