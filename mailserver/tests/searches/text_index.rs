@@ -60,7 +60,8 @@ impl Random {
         if self.below(4) == 0 {
             header.push_str(&format!("X-Odd: {}\n folded {}\n", self.word(), self.word()));
         }
-        let body = match self.below(8) {
+        let kind = if number % 100 == 2 { 8 } else { self.below(8) };
+        let body = match kind {
             0 => {
                 header
                     .push_str("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n");
@@ -68,7 +69,7 @@ impl Random {
             }
             1 => format!("{}{}", "padding \n".repeat(self.below(500)), self.words(9)),
             // Too long for the index.
-            2 if number % 100 == 2 => {
+            8 => {
                 let noise = (0..12_000).map(|_| format!("{:x} ", self.below(1 << 40)));
                 format!("{}{}", noise.collect::<String>(), self.words(3))
             }
