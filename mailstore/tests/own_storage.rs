@@ -88,6 +88,7 @@ fn storage_that_keeps_everything_has_it_at_the_next_start() {
     let store = over(journal.clone());
     let account = store.create_account("ann", b"secret").unwrap().id;
     let inbox = store.mailbox(account, "INBOX").unwrap().id;
+    store.create_mailbox(account, "work", None).unwrap();
     let work = store.create_mailbox(account, "work/2026", None).unwrap();
     for n in 0..10 {
         deliver(&store, inbox, format!("Subject: {n}\r\n\r\n{n}").as_bytes(), &["\\Seen", "Later"]).unwrap();
@@ -126,6 +127,7 @@ fn nothing_changes_when_the_storage_cant_record() {
     let account = store.create_account("ann", b"secret").unwrap().id;
     let inbox = store.mailbox(account, "INBOX").unwrap().id;
     let work = store.create_mailbox(account, "work/2026", None).unwrap();
+    store.create_mailbox(account, "gone", None).unwrap();
     store.create_mailbox(account, "gone/child", None).unwrap();
     store.delete_mailbox(account, "gone").unwrap();
     annotate(&store, account, Annotated::Mailbox(work), "/private/comment", b"text").unwrap();

@@ -15,7 +15,7 @@ fn with_settings(settings: &str, options: &[&'static str]) -> (RunningServer, te
 
 #[test]
 fn imap_enforces_quotas() {
-    let settings = "quota-messages = 3\nquota-bytes = 1000\nquota-mailboxes = 7\nquota-subscriptions = 7\nquota-keywords = 2";
+    let settings = "quota-messages = 3\nquota-bytes = 1000\nquota-mailboxes = 7\nquota-subscriptions = 6\nquota-keywords = 2";
     let (server, _directory) = with_settings(settings, &[]);
     let mut imap = server.imap();
     let refused = |connection: &mut Connection, command: &str| {
@@ -37,8 +37,9 @@ fn imap_enforces_quotas() {
     refused(&mut imap, "RENAME one two/three");
     imap.ok("DELETE one");
     imap.ok("CREATE two");
+    refused(&mut imap, "SUBSCRIBE two");
+    imap.ok("UNSUBSCRIBE Sent");
     imap.ok("SUBSCRIBE two");
-    refused(&mut imap, "SUBSCRIBE three");
     imap.ok("STORE 1 +FLAGS (one two)");
     refused(&mut imap, "STORE 1 +FLAGS (three)");
     refused(&mut imap, "APPEND Trash (a b c) {10}");
