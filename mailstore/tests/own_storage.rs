@@ -126,6 +126,7 @@ fn nothing_changes_when_the_storage_cant_record() {
     let store = over(journal.clone());
     let account = store.create_account("ann", b"secret").unwrap().id;
     let inbox = store.mailbox(account, "INBOX").unwrap().id;
+    store.create_mailbox(account, "work", None).unwrap();
     let work = store.create_mailbox(account, "work/2026", None).unwrap();
     store.create_mailbox(account, "gone", None).unwrap();
     store.create_mailbox(account, "gone/child", None).unwrap();

@@ -9,7 +9,7 @@ use proto_mail::{Channel, SendBuffer};
 
 use super::machine::{QRESYNC, Resync, Step};
 use super::selected::{SelectedMailbox, is_valid};
-use super::{KnownMailbox, ResyncError, ResyncEvent, ResyncMethod, ResyncedMailbox, UidBitmap};
+use super::types::{KnownMailbox, ResyncError, ResyncEvent, ResyncMethod, ResyncedMailbox};
 use crate::client::Client;
 use crate::state::Access;
 use crate::types::{
@@ -17,6 +17,7 @@ use crate::types::{
     SearchCommand, SearchKey, SearchReturnOption, SelectCommand, SelectParameter, SequenceRange, SequenceSet,
     StatusResponse,
 };
+use crate::uid_bitmap::UidBitmap;
 
 /// The maximum number of ranges of UIDs in a command. A set with more is replaced by the range that encloses it.
 const RANGES: usize = 64;

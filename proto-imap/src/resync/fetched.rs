@@ -1,6 +1,6 @@
 //! The data of one message, collected from a FETCH response.
 
-use super::ResyncedMessage;
+use super::types::ResyncedMessage;
 use crate::types::{FetchItem, FlagList, Owned};
 
 /// The items of a message that have arrived so far.

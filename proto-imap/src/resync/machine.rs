@@ -6,13 +6,14 @@ use proto_mail::{Channel, Misuse, SendBuffer};
 
 use super::fetched::{Fetched, FetchedMessage};
 use super::selected::SelectedMailbox;
-use super::{KnownMailbox, ResyncError, ResyncEvent, ResyncMethod, UidBitmap};
+use super::types::{KnownMailbox, ResyncError, ResyncEvent, ResyncMethod};
 use crate::client::{Client, CommandId, Event};
 use crate::state::{Access, State};
 use crate::types::{
     Capability, Command, LazyList, MailboxName, Numbers, Owned, SearchPiece, SearchReturnData,
     StatusResponse, Untagged, VanishedWhen,
 };
+use crate::uid_bitmap::UidBitmap;
 
 /// The default of [`Resync::with_message_limit`].
 const MESSAGE_LIMIT: u32 = 10_000_000;

@@ -29,22 +29,6 @@ impl core::fmt::Display for InvalidSearchKeys {
 
 impl core::error::Error for InvalidSearchKeys {}
 
-impl<'i> SearchKey<'i> {
-    /// Parses search keys from text, as in a SEARCH command: `UNSEEN FROM ann SUBJECT "two words"`.
-    ///
-    /// # Errors
-    /// [`InvalidSearchKeys`] if the text is not a list of search keys.
-    pub fn parse_list(text: &'i str) -> Result<LazyList<'i, Self>, InvalidSearchKeys> {
-        let at = |rest: &[u8]| InvalidSearchKeys { offset: text.len().saturating_sub(rest.len()) };
-        match parse::search_program(text.as_bytes(), &crate::grammar::Context::strict()) {
-            Ok(([], keys)) => Ok(keys),
-            Ok((rest, _)) => Err(at(rest)),
-            Err(nom::Err::Error(error) | nom::Err::Failure(error)) => Err(at(error.rest)),
-            Err(nom::Err::Incomplete(_)) => Err(at(b"")),
-        }
-    }
-}
-
 /// One condition that a message must meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

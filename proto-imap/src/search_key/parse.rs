@@ -12,9 +12,24 @@ use crate::grammar::string::IString;
 use crate::grammar::string::parse::astring;
 use crate::grammar::string::parse::quoted;
 use crate::grammar::{Attempt, Context, MAX_DEPTH, Parsed, expected};
-use crate::search_key::EntryKind;
-use crate::search_key::{ModSeqEntry, SearchKey};
+use crate::search_key::{EntryKind, InvalidSearchKeys, ModSeqEntry, SearchKey};
 use crate::sequence_set::{SequenceSet, sequence_set};
+
+impl<'i> SearchKey<'i> {
+    /// Parses search keys from text, as in a SEARCH command: `UNSEEN FROM ann SUBJECT "two words"`.
+    ///
+    /// # Errors
+    /// [`InvalidSearchKeys`] if the text is not a list of search keys.
+    pub fn parse_list(text: &'i str) -> Result<LazyList<'i, Self>, InvalidSearchKeys> {
+        let at = |rest: &[u8]| InvalidSearchKeys { offset: text.len().saturating_sub(rest.len()) };
+        match search_program(text.as_bytes(), &Context::strict()) {
+            Ok(([], keys)) => Ok(keys),
+            Ok((rest, _)) => Err(at(rest)),
+            Err(nom::Err::Error(error) | nom::Err::Failure(error)) => Err(at(error.rest)),
+            Err(nom::Err::Incomplete(_)) => Err(at(b"")),
+        }
+    }
+}
 
 /// `search-key *(SP search-key)`, up to the line end. The keys are nested at most [`MAX_DEPTH`] deep.
 pub(crate) fn search_program<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, LazyList<'i, SearchKey<'i>>> {
