@@ -22,3 +22,6 @@ pub(crate) const SCAN_LIMIT: usize = 20_000;
 
 /// The most unfetched messages of one remote mailbox that are recorded.
 pub(crate) const UNFETCHED_LIMIT: usize = 10_000;
+
+/// The most rows that one statement may return.
+pub(crate) const ROWS_LIMIT: usize = 1 << 30;

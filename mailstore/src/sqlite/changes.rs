@@ -126,7 +126,7 @@ pub(super) fn changes_since(
 ) -> Result<Changes> {
     let mut row = MailboxRow::load(tx, mailbox)?;
     let mut changes = Changes { cursor: *since, highest_modseq: row.modseq, ..Changes::default() };
-    let limit = limit.clamp(1, super::messages::ROWS_LIMIT);
+    let limit = limit.clamp(1, crate::limits::ROWS_LIMIT);
     removals::add(tx, &row, limit, &mut changes)?;
     add_changed(tx, &mut row, since.uid_next, limit, &mut changes)?;
     add_new(tx, mailbox, row.uid_next, limit, &mut changes)?;

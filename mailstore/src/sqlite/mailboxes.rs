@@ -29,7 +29,7 @@ const AFTER_DELETED_NAMES: &str = "\u{1}\u{7f}";
 pub(super) fn list(tx: &Connection, account: AccountId, after: &str, limit: usize) -> Result<Vec<Mailbox>> {
     let after = after.max(AFTER_DELETED_NAMES);
     let mut statement = tx.prepare_cached(&list_query())?;
-    let rows = statement.query_map((account.0, after, limit.min(messages::ROWS_LIMIT)), read_mailbox)?;
+    let rows = statement.query_map((account.0, after, limit.min(crate::limits::ROWS_LIMIT)), read_mailbox)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -223,7 +223,7 @@ pub(super) fn subscriptions(
          FROM subscriptions s LEFT JOIN mailboxes m ON m.account = s.account AND m.name = s.name
          WHERE s.account = ?1 AND s.name > ?2 ORDER BY s.name LIMIT ?3",
     )?;
-    let rows = statement.query_map((account.0, after, limit.min(messages::ROWS_LIMIT)), |row| {
+    let rows = statement.query_map((account.0, after, limit.min(crate::limits::ROWS_LIMIT)), |row| {
         let name: String = row.get(0)?;
         let mailbox = match row.get(1)? {
             None => None,

@@ -3,16 +3,16 @@
 //! Copies share their content. It is freed together with the last message that refers to it.
 
 use super::after_commit::AfterCommit;
-use super::append::NewMessage;
 use super::files::open_body;
 use super::json_record;
 use super::mailbox_row::MailboxRow;
+use super::new_message::NewMessage;
 use super::quota;
 use super::removals;
 use crate::content::Body;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
-use crate::limits::{PAGE_LIMIT, RANGE_LIMIT, SCAN_LIMIT};
+use crate::limits::{PAGE_LIMIT, RANGE_LIMIT, ROWS_LIMIT, SCAN_LIMIT};
 use crate::types::{
     Columns, ContentId, Copied, Expunge, Expunged, InternalDate, MailboxId, Message, Page, Quota, UidPage,
     UidSet,
@@ -30,9 +30,6 @@ const _: () = assert!(RECORD_LIMIT > Limits::DEFAULT.record, "a record that is w
 const COPY_PAGE: usize = 1_000;
 
 const SUMMARY: &str = "m.uid, m.modseq, m.flags, m.keyword_bits, m.seconds, m.offset_minutes, m.sent, m.size, m.content, m.saved";
-
-/// The most rows that one statement may return.
-pub(super) const ROWS_LIMIT: usize = 1 << 30;
 
 /// Returns at most `limit` UIDs in `from..below`.
 pub(super) fn uid_page(

@@ -17,6 +17,7 @@ mod mailbox_row;
 mod mailboxes;
 mod messages;
 mod metadata;
+mod new_message;
 mod own_uploads;
 #[cfg(test)]
 mod query_plans;

@@ -3,9 +3,10 @@
 //! Independent of the protocol that fetched them. A message is recorded in the transaction that appends it.
 
 use super::after_commit::AfterCommit;
-use super::append::{NewMessage, insert_content};
+use super::append::insert_content;
 use super::files::{SealedUpload, seal};
 use super::mailbox_row::MailboxRow;
+use super::new_message::NewMessage;
 use super::quota;
 use crate::error::{Error, Result};
 use crate::flags::Flags;

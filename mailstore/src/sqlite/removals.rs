@@ -64,7 +64,7 @@ pub(super) fn since(
     }
     // No mod-sequence of the mailbox is higher, and SQLite has no numbers above 2^63.
     let after = after.min((row.modseq, u32::MAX));
-    let limit = limit.clamp(1, super::messages::ROWS_LIMIT);
+    let limit = limit.clamp(1, crate::limits::ROWS_LIMIT);
     let mut page = removed_after(tx, mailbox, after, limit)?;
     let has_more = page.len() > limit;
     page.truncate(limit);

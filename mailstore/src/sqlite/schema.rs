@@ -246,6 +246,33 @@ CREATE TRIGGER deleted_flag AFTER UPDATE OF flags ON messages WHEN old.flags & 8
 END;
 ";
 
+/// Version 9 added the text index. `below` is the first UID that is not indexed; `bits` has 8 bitmaps of the signatures in a
+/// segment, `uids` the UID of each signature in 4 bytes.
+const TEXT_INDEX: &str = "
+CREATE TABLE IF NOT EXISTS text_indexes (
+    mailbox INTEGER PRIMARY KEY,
+    below INTEGER NOT NULL,
+    segments INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS text_segments (
+    mailbox INTEGER NOT NULL,
+    segment INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    uids BLOB NOT NULL,
+    PRIMARY KEY (mailbox, segment)
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS text_bits (
+    mailbox INTEGER NOT NULL,
+    bucket INTEGER NOT NULL,
+    segment INTEGER NOT NULL,
+    bits BLOB NOT NULL,
+    PRIMARY KEY (mailbox, bucket, segment)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Version 10 added the time at which a message was saved in its mailbox, which is unknown for earlier messages, and the
 /// previews of messages.
 const SAVED_DATES: &str = "
@@ -295,7 +322,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
         transaction.execute_batch(METADATA)?;
     }
     if found < 9 {
-        transaction.execute_batch(super::text_index::TABLES)?;
+        transaction.execute_batch(TEXT_INDEX)?;
     }
     if found < 10 {
         transaction.execute_batch(SAVED_DATES)?;

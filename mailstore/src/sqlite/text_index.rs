@@ -12,33 +12,6 @@ use rusqlite::{Connection, OptionalExtension};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Version 9 added the text index. `below` is the first UID that is not indexed; `bits` has 8 bitmaps of the signatures in a
-/// segment, `uids` the UID of each signature in 4 bytes.
-pub(super) const TABLES: &str = "
-CREATE TABLE IF NOT EXISTS text_indexes (
-    mailbox INTEGER PRIMARY KEY,
-    below INTEGER NOT NULL,
-    segments INTEGER NOT NULL
-) STRICT;
-
-CREATE TABLE IF NOT EXISTS text_segments (
-    mailbox INTEGER NOT NULL,
-    segment INTEGER NOT NULL,
-    first INTEGER NOT NULL,
-    last INTEGER NOT NULL,
-    uids BLOB NOT NULL,
-    PRIMARY KEY (mailbox, segment)
-) STRICT;
-
-CREATE TABLE IF NOT EXISTS text_bits (
-    mailbox INTEGER NOT NULL,
-    bucket INTEGER NOT NULL,
-    segment INTEGER NOT NULL,
-    bits BLOB NOT NULL,
-    PRIMARY KEY (mailbox, bucket, segment)
-) STRICT, WITHOUT ROWID;
-";
-
 /// The most signatures of a segment.
 const SEGMENT: usize = 512;
 

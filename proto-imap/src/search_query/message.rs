@@ -136,7 +136,7 @@ impl<'a> SearchTexts<'a> {
     /// Collects every text in which a search could find something, for an index. A text may come in pieces.
     ///
     /// The index must find at least the messages that contain a term of [`SearchQuery::candidates`] after both were
-    /// [folded](fold_text).
+    /// [folded].
     ///
     /// [`SearchQuery::candidates`]: super::SearchQuery::candidates
     /// [folded]: super::fold_text
