@@ -16,6 +16,9 @@ use super::imap::text_signatures;
 /// The number of messages in a batch.
 const BATCH: usize = 256;
 
+/// The most batches of one mailbox that are added before the other mailboxes have their turn.
+const BATCHES: usize = 16;
+
 /// The fewest messages that are added when their mailbox has not changed for [`QUIET`]. So many are read quickly.
 const FEWEST: usize = 16;
 
@@ -197,7 +200,7 @@ impl Shared {
         }
     }
 
-    /// Adds the messages of a mailbox, as many as there are batches. Returns false when the thread is to end.
+    /// Adds messages of a mailbox, up to [`BATCHES`] batches. Returns false when the thread is to end.
     fn add_messages(
         &self,
         store: &dyn Store,
@@ -207,20 +210,19 @@ impl Shared {
     ) -> bool {
         let is_quiet = last_change.elapsed() >= QUIET;
         let fewest = if is_quiet { FEWEST } else { BATCH };
-        let is_complete = loop {
+        let mut is_complete = false;
+        for _ in 0..BATCHES {
             let begin = Instant::now();
             match add_batch(store, index, mailbox, fewest) {
                 // Sessions come first: the thread works half of the time at most.
                 Ok(Added::Batch) if !self.pause(begin.elapsed()) => return false,
-                Ok(Added::Batch) => {}
-                Ok(Added::Nothing) => break is_quiet,
-                Err(Error::NotFound(_) | Error::NoSelect) => break true,
-                Err(error) => {
-                    tracing::info!(%error, "cannot index messages yet");
-                    break false;
-                }
+                Ok(Added::Batch) => continue,
+                Ok(Added::Nothing) => is_complete = is_quiet,
+                Err(Error::NotFound(_) | Error::NoSelect) => is_complete = true,
+                Err(error) => tracing::info!(%error, "cannot index messages yet"),
             }
-        };
+            break;
+        }
         let mut work = self.lock();
         if is_complete && work.changed.get(&mailbox) == Some(&last_change) {
             work.changed.remove(&mailbox);
