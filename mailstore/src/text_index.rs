@@ -53,6 +53,7 @@ const OVERLAP: usize = 64;
 const LIMIT: usize = 32;
 
 /// The most sequences of a string that are looked up.
+#[cfg(feature = "sqlite")]
 const LOOKUPS: usize = 12;
 
 /// The shortest string that can be looked up, in bytes.
