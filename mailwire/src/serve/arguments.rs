@@ -103,7 +103,7 @@ pub(crate) struct ServeArgs {
     pub(crate) danger_cleartext: bool,
     /// Test clients: answer with this code at a stage of SMTP or LMTP (connect, ehlo, starttls, auth, mail, rcpt,
     /// data, dot), always or with a probability, for all recipients or for some: rcpt=450:0.3,*@example.test. A command
-    /// of IMAP is answered with NO, BAD or BYE: fetch=NO[UNAVAILABLE]:0.1.
+    /// of IMAP is answered with NO, BAD or BYE, which can have a response code in brackets: fetch=NO:0.1.
     #[arg(long, value_name = "STAGE=CODE[:PROBABILITY][,PATTERN]", help_heading = "Faults")]
     pub(crate) fail: Vec<FailRule>,
     /// Delay the answer at a stage: data=2s, rcpt=250ms:0.5.
