@@ -3,8 +3,9 @@
 //! A message is framed first ([`frame`](crate::frame)) and parsed once. Nothing is allocated or copied: values borrow
 //! from the input.
 
-pub use crate::append::elements::{AppendStart, append_start, is_append_payload};
+pub use crate::append::elements::{AppendElement, AppendStart, append_start, is_append_payload};
 pub use crate::append::parse::append_prefix;
+pub use crate::append::reader::{AppendElements, ParsedElement};
 pub use crate::authenticate::{Authentication, authentication};
 pub use crate::command::parse::command;
 pub use crate::command_name::{UnparsedCommand, command_name, no_arguments};

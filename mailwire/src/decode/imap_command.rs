@@ -4,33 +4,32 @@ use proto_imap::encode::{self, CommandBuffer, LiteralMode, Options};
 use proto_imap::parse;
 use proto_imap::parse::Authentication;
 use proto_imap::types::{
-    Command, CommandName, FetchAttribute, LazyList, MailboxName, NameEncoding, RawCommand, ReplacedMessage,
-    SearchKey, SequenceSet, Tag,
+    Command, CommandName, FetchAttribute, LazyList, RawCommand, SearchKey, SequenceSet, Tag,
 };
 use proto_imap::types::{FetchCommand, ListCommand, ListReturn, SearchCommand, StoreAction};
 use serde_json::{Value, json};
 
 use super::arguments::Strictness;
-use super::imap_frame::{Quotes, announced, context, repairs, split_message, with_repairs};
-use super::lines::{text, unparsed};
+use super::imap_append::append;
+use super::imap_frame::{Quotes, context, repairs, split_message, unparsed_command, with_repairs};
+use super::imap_values::mailbox_name;
+use super::lines::text;
 
-/// Decodes commands and the messages of APPEND.
+/// Decodes commands.
 pub(super) fn commands(mut input: &[u8], strictness: Strictness, show: &mut impl FnMut(Value)) {
     let cx = context(strictness);
     while !input.is_empty() {
         let (frame, rest) = split_message(input, |line| !parse::is_append_payload(line), Quotes::End);
+        if let Ok((_, name, _)) = parse::command_name(frame)
+            && matches!(name, CommandName::Append | CommandName::Replace | CommandName::UidReplace)
+        {
+            input = append(input, frame, name, &cx, show);
+            continue;
+        }
         input = rest;
         cx.repairs.begin();
         let event = decode(frame, &cx);
-        let is_append = ["append", "replace", "uid replace"].iter().any(|name| event["event"] == *name);
         show(with_repairs(event, repairs(&cx)));
-        if let Some(size) = announced(frame).filter(|_| is_append) {
-            let taken = size.min(input.len());
-            show(json!({ "event": "message", "octets": taken, "repairs": [] }));
-            // The line end after the message ends the command.
-            input = &input[taken..];
-            input = input.strip_prefix(b"\r\n").or_else(|| input.strip_prefix(b"\n")).unwrap_or(input);
-        }
     }
 }
 
@@ -38,16 +37,9 @@ fn decode(frame: &[u8], cx: &parse::Context) -> Value {
     if matches!(frame.trim_ascii(), done if done.eq_ignore_ascii_case(b"DONE")) {
         return json!({ "event": "done" });
     }
-    let bad = |error: parse::UnparsedCommand<'_>| {
-        let mut event = unparsed(error.offset, error.expected, error.found);
-        if let Value::Object(fields) = &mut event {
-            fields.insert("tag".to_owned(), json!(error.tag.map(|tag| tag.as_str().to_owned())));
-        }
-        event
-    };
     let (tag, name, _) = match parse::command_name(frame) {
         Ok(named) => named,
-        Err(error) => return bad(error),
+        Err(error) => return unparsed_command(error),
     };
     match name {
         // The arguments are secret.
@@ -60,35 +52,15 @@ fn decode(frame: &[u8], cx: &parse::Context) -> Value {
                     _ => None,
                 },
             }),
-            Err(error) => bad(error),
+            Err(error) => unparsed_command(error),
         },
         CommandName::StartTls => match parse::no_arguments(frame, cx) {
             Ok(_) => json!({ "event": "starttls", "tag": tag.as_str() }),
-            Err(error) => bad(error),
+            Err(error) => unparsed_command(error),
         },
-        CommandName::Append | CommandName::Replace | CommandName::UidReplace => {
-            match parse::append_start(frame, cx) {
-                Ok((_, start)) => {
-                    let mut value = json!({
-                        "event": name.as_str().to_ascii_lowercase(),
-                        "tag": tag.as_str(),
-                        "mailbox": mailbox(&start.mailbox),
-                        "flags": start.flags.iter().map(|flag| flag.to_string()).collect::<Vec<_>>(),
-                        "date": start.date.map(|date| date.timestamp()),
-                        "size": start.announced.map(|announced| announced.size),
-                    });
-                    if let (Some(replaced), Some(object)) = (start.replaced, value.as_object_mut()) {
-                        let (ReplacedMessage::Sequence(number) | ReplacedMessage::Uid(number)) = replaced;
-                        object.insert("message".to_owned(), number.into());
-                    }
-                    value
-                }
-                Err(error) => bad(error),
-            }
-        }
         _ => match parse::command(frame, cx) {
             Ok((_, command)) => describe(tag.as_str(), &command),
-            Err(error) => bad(error),
+            Err(error) => unparsed_command(error),
         },
     }
 }
@@ -96,18 +68,22 @@ fn decode(frame: &[u8], cx: &parse::Context) -> Value {
 fn describe(tag: &str, command: &Command<'_>) -> Value {
     let event = command.name().as_str().to_ascii_lowercase();
     let mut value = match command {
-        Command::Select(select) | Command::Examine(select) => json!({ "mailbox": mailbox(&select.mailbox) }),
-        Command::Create(create) => json!({ "mailbox": mailbox(&create.mailbox) }),
-        Command::Delete(name) | Command::Subscribe(name) | Command::Unsubscribe(name) => {
-            json!({ "mailbox": mailbox(name) })
+        Command::Select(select) | Command::Examine(select) => {
+            json!({ "mailbox": mailbox_name(&select.mailbox) })
         }
-        Command::Rename(rename) => json!({ "from": mailbox(&rename.from), "to": mailbox(&rename.to) }),
+        Command::Create(create) => json!({ "mailbox": mailbox_name(&create.mailbox) }),
+        Command::Delete(name) | Command::Subscribe(name) | Command::Unsubscribe(name) => {
+            json!({ "mailbox": mailbox_name(name) })
+        }
+        Command::Rename(rename) => {
+            json!({ "from": mailbox_name(&rename.from), "to": mailbox_name(&rename.to) })
+        }
         Command::List(list) => list_fields(list),
         Command::Lsub(lsub) => json!({
-            "reference": mailbox(&lsub.reference), "pattern": mailbox(&lsub.pattern.as_mailbox()),
+            "reference": mailbox_name(&lsub.reference), "pattern": mailbox_name(&lsub.pattern.as_mailbox()),
         }),
         Command::Status(status) => json!({
-            "mailbox": mailbox(&status.mailbox),
+            "mailbox": mailbox_name(&status.mailbox),
             "attributes": status.attributes.iter().map(|one| one.as_str().to_ascii_lowercase()).collect::<Vec<_>>(),
         }),
         Command::Fetch(fetch) | Command::UidFetch(fetch) => json!({
@@ -124,7 +100,7 @@ fn describe(tag: &str, command: &Command<'_>) -> Value {
             "flags": store.flags.iter().map(|flag| flag.to_string()).collect::<Vec<_>>(),
         }),
         Command::Copy(copy) | Command::UidCopy(copy) | Command::Move(copy) | Command::UidMove(copy) => {
-            json!({ "messages": set(&copy.messages), "mailbox": mailbox(&copy.mailbox) })
+            json!({ "messages": set(&copy.messages), "mailbox": mailbox_name(&copy.mailbox) })
         }
         Command::UidBatches(batches) => json!({
             "size": batches.size, "batches": batches.batches.map(|range| [range.first(), range.last()]),
@@ -149,8 +125,8 @@ fn describe(tag: &str, command: &Command<'_>) -> Value {
 
 fn list_fields(list: &ListCommand<'_>) -> Value {
     json!({
-        "reference": mailbox(&list.reference),
-        "patterns": list.patterns.iter().map(|pattern| mailbox(&pattern.as_mailbox())).collect::<Vec<_>>(),
+        "reference": mailbox_name(&list.reference),
+        "patterns": list.patterns.iter().map(|pattern| mailbox_name(&pattern.as_mailbox())).collect::<Vec<_>>(),
         "selection": list.selection.iter().map(|one| one.as_str().to_ascii_lowercase()).collect::<Vec<_>>(),
         "returns": list.returns.iter().map(|one| list_return(&one)).collect::<Vec<_>>(),
     })
@@ -202,10 +178,6 @@ fn encoded_after(command: &Command<'_>, prefix: &str) -> String {
         Some(arguments) if is_encoded => arguments.to_owned(),
         _ => "other".to_owned(),
     }
-}
-
-fn mailbox(name: &MailboxName<'_>) -> String {
-    name.to_str_lossy(NameEncoding::ModifiedUtf7).into_owned()
 }
 
 fn set(messages: &SequenceSet<'_>) -> String {
@@ -268,5 +240,80 @@ mod tests {
                 "{shown}"
             );
         }
+    }
+
+    /// The name of each event, and its size, length, URL or tag.
+    fn outline(input: &[u8]) -> Vec<String> {
+        let events = decoded(input);
+        let shown = events.iter().map(|event| {
+            let keys = ["size", "octets", "url", "tag"].iter().map(|key| &event[*key]);
+            let value = keys.into_iter().find(|value| !value.is_null()).unwrap_or(&Value::Null);
+            format!("{} {value}", event["event"].as_str().unwrap())
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn shows_every_message_of_a_multiappend() {
+        let input = b"a APPEND x (\\Seen) {5}\r\nhello (\\Flagged) \" 7-Feb-1994 21:52:25 -0800\" {7+}\r\n\
+            b NOOP\r ~{2}\r\n\0\0 UTF8 (~{1}\r\n.)\r\nc NOOP\r\n";
+        let expected = [
+            "append 5",
+            "message 5",
+            "append 7",
+            "message 7",
+            "append 2",
+            "message 2",
+            "append 1",
+            "message 1",
+            "noop \"c\"",
+        ];
+        assert_eq!(outline(input), expected);
+        let events = decoded(input);
+        assert_eq!((&events[0]["flags"], &events[2]["flags"]), (&json!(["\\Seen"]), &json!(["\\Flagged"])));
+        assert_eq!((&events[2]["mailbox"], &events[2]["date"]), (&json!("x"), &json!(760_686_745)));
+        for event in &events {
+            assert_eq!(event["repairs"], json!([]));
+        }
+    }
+
+    #[test]
+    fn shows_the_parts_of_catenate() {
+        let input = b"a APPEND x CATENATE (URL \"/a/;UID=1\" TEXT {8}\r\nb NOOP\r\n URL {5}\r\n/y/z~ UTF8 (~{3}\r\nabc))\
+            (\\Seen) CATENATE (TEXT {1}\r\n.)\r\nc REPLACE 4 x CATENATE (URL u)\r\nd NOOP\r\n";
+        // A space is missing before the second message.
+        assert_eq!(outline(input)[5..7], ["unparsed null", "replace \"c\""]);
+        let input = String::from_utf8(input.to_vec()).unwrap().replace("))(", ")) (");
+        let expected = [
+            "append \"a\"",
+            "part \"/a/;UID=1\"",
+            "part 8",
+            "part \"/y/z~\"",
+            "part 3",
+            "append \"a\"",
+            "part 1",
+            "replace \"c\"",
+            "part \"u\"",
+            "noop \"d\"",
+        ];
+        assert_eq!(outline(input.as_bytes()), expected);
+    }
+
+    #[test]
+    fn never_shows_the_token_of_a_url() {
+        let shown =
+            decoded(b"a APPEND x CATENATE (URL imap://h/a/;UID=1;urlauth=user+b:INTERNAL:5ec2e7)\r\n");
+        assert_eq!(shown[1]["url"], "imap://h/a/;UID=1;urlauth=user+b");
+    }
+
+    #[test]
+    fn continues_after_a_broken_or_truncated_message() {
+        let expected = ["append 2", "message 2", "unparsed null", "noop \"b\""];
+        assert_eq!(outline(b"a APPEND x {2}\r\nhi (\\Seen {3}\r\nxyz\r\nb NOOP\r\n"), expected);
+        assert_eq!(outline(b"a APPEND x {2}\r\nhi junk {3}\r\nxyz\r\nb NOOP\r\n"), expected);
+        assert_eq!(outline(b"a APPEND x {9}\r\nhi"), ["append 9", "message 2"]);
+        assert_eq!(outline(b"a APPEND x {2}\r\nhi\nb NOOP\r\n")[2..], ["noop \"b\""]);
+        assert_eq!(outline(b"a APPEND x {2}\r\nhib NOOP\r\n")[2..], ["noop \"b\""]);
+        assert_eq!(outline(b"a APPEND x CATENATE (URL\r\nb NOOP\r\n")[1..], ["unparsed null", "noop \"b\""]);
     }
 }

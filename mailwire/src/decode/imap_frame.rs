@@ -1,9 +1,10 @@
 //! Splits IMAP input into complete messages with their literals, and adds repairs to events.
 
-use proto_imap::parse::Context;
+use proto_imap::parse::{self, Context};
 use serde_json::{Value, json};
 
 use super::arguments::Strictness;
+use super::lines::unparsed;
 
 /// Whether a quoted string may contain a bare line feed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ fn is_in_quotes(line: &[u8]) -> bool {
 }
 
 /// Returns the size in `{n}`, `{n+}` or `~{n}` at the end of a line.
-pub(super) fn announced(line: &[u8]) -> Option<usize> {
+fn announced(line: &[u8]) -> Option<usize> {
     let line = line.strip_suffix(b"\n")?;
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let inner = line.strip_suffix(b"}")?;
@@ -72,6 +73,15 @@ pub(super) fn announced(line: &[u8]) -> Option<usize> {
     let digits =
         inner.get(open + 1..).filter(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))?;
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Returns the event for a command that cannot be parsed.
+pub(super) fn unparsed_command(error: parse::UnparsedCommand<'_>) -> Value {
+    let mut event = unparsed(error.offset, error.expected, error.found);
+    if let Value::Object(fields) = &mut event {
+        fields.insert("tag".to_owned(), json!(error.tag.map(|tag| tag.as_str().to_owned())));
+    }
+    event
 }
 
 /// Returns the names of the repairs that the last message needed.

@@ -2,16 +2,17 @@
 
 use proto_imap::parse;
 use proto_imap::types::{
-    Address, AnnotationAccess, AnnotationAttribute, AnnotationEntries, AnnotationEntry, BodyExtension,
-    BodyStructure, ContextChange, DateTime, Envelope, FetchItem, IString, LazyList, ListResponse,
-    MailboxName, MailboxStatus, MetadataEntries, NameEncoding, NumberKind, Numbers, Parameters, PartContent,
-    Response, ResponseCode, SearchReturnData, Section, SectionItem, StatusItem, StatusResponse,
-    ThreadMessage, Untagged, VanishedWhen,
+    Address, AnnotationAttribute, AnnotationEntries, AnnotationEntry, BodyExtension, BodyStructure,
+    ContextChange, DateTime, Envelope, FetchItem, LazyList, ListResponse, MailboxStatus, MetadataEntries,
+    NumberKind, Parameters, PartContent, Response, SearchReturnData, Section, SectionItem, StatusItem,
+    StatusResponse, ThreadMessage, Untagged, VanishedWhen,
 };
 use serde_json::{Map, Value, json};
 
 use super::arguments::Strictness;
 use super::imap_frame::{Quotes, context, repairs, split_message, with_repairs};
+use super::imap_response_code::code;
+use super::imap_values::{mailbox, numbers, optional, ranges, string, strings};
 use super::lines::{text, unparsed};
 
 /// Decodes responses.
@@ -292,14 +293,6 @@ fn fetch_item(item: &FetchItem<'_>) -> (String, Value) {
     (name.to_owned(), value)
 }
 
-fn annotation_access(access: AnnotationAccess) -> Value {
-    match access {
-        AnnotationAccess::None => json!("NONE"),
-        AnnotationAccess::ReadOnly => json!("READ-ONLY"),
-        AnnotationAccess::MaxSize(size) => json!(size),
-    }
-}
-
 fn annotations(entries: &AnnotationEntries<'_>) -> Value {
     match entries {
         AnnotationEntries::Values(entries) => {
@@ -407,89 +400,6 @@ fn extension(extension: &BodyExtension<'_>) -> Value {
 
 fn parameters(parameters: &Parameters<'_>) -> Map<String, Value> {
     parameters.iter().map(|parameter| (string(&parameter.name), json!(string(&parameter.value)))).collect()
-}
-
-fn code(code: &ResponseCode<'_>) -> Value {
-    match code {
-        ResponseCode::Plain(plain) => json!({ "name": plain.as_str() }),
-        ResponseCode::AppendUid { uid_validity, uids } => {
-            json!({ "name": "APPENDUID", "uidvalidity": uid_validity, "uids": ranges(uids) })
-        }
-        ResponseCode::BadCharset(charsets) => {
-            json!({ "name": "BADCHARSET", "charsets": charsets.iter().map(|one| string(&one)).collect::<Vec<_>>() })
-        }
-        ResponseCode::Capability(list) => {
-            json!({ "name": "CAPABILITY", "capabilities": strings(list.iter()) })
-        }
-        ResponseCode::CopyUid { uid_validity, source, target } => json!({
-            "name": "COPYUID", "uidvalidity": uid_validity, "source": ranges(source), "target": ranges(target),
-        }),
-        ResponseCode::HighestModSeq(value) => json!({ "name": "HIGHESTMODSEQ", "value": value }),
-        ResponseCode::MailboxId(id) => json!({ "name": "MAILBOXID", "value": string(id) }),
-        ResponseCode::AnnotateTooBig => json!({ "name": "ANNOTATE TOOBIG" }),
-        ResponseCode::AnnotateTooMany => json!({ "name": "ANNOTATE TOOMANY" }),
-        ResponseCode::Annotations(support) => {
-            json!({ "name": "ANNOTATIONS", "no_private": support.no_private, "value": annotation_access(support.access) })
-        }
-        ResponseCode::MetadataLongEntries(value) => json!({ "name": "METADATA LONGENTRIES", "value": value }),
-        ResponseCode::MetadataMaxSize(value) => json!({ "name": "METADATA MAXSIZE", "value": value }),
-        ResponseCode::Modified(set) => json!({ "name": "MODIFIED", "set": ranges(set) }),
-        ResponseCode::PermanentFlags(flags) => {
-            json!({ "name": "PERMANENTFLAGS", "flags": strings(flags.iter()) })
-        }
-        ResponseCode::Referral(url) => json!({ "name": "REFERRAL", "value": string(url) }),
-        ResponseCode::UidNext(value) => {
-            json!({ "name": "UIDNEXT", "value": value.map_or(0, std::num::NonZero::get) })
-        }
-        ResponseCode::UidValidity(value) => json!({ "name": "UIDVALIDITY", "value": value }),
-        ResponseCode::Unseen(value) => {
-            json!({ "name": "UNSEEN", "value": value.map_or(0, std::num::NonZero::get) })
-        }
-        ResponseCode::BadUrl(url) => json!({ "name": "BADURL", "value": string(url) }),
-        ResponseCode::NoUpdate(tag) => json!({ "name": "NOUPDATE", "value": string(tag) }),
-        ResponseCode::UndefinedFilter(filter) => {
-            json!({ "name": "UNDEFINED-FILTER", "value": string(filter) })
-        }
-        ResponseCode::Other { name, argument } => {
-            json!({ "name": string(name), "value": optional(argument.as_ref()) })
-        }
-        ResponseCode::BadEvent(events) => {
-            json!({ "name": "BADEVENT", "value": events.iter().map(|event| string(&event)).collect::<Vec<_>>() })
-        }
-        ResponseCode::InProgress(progress) => json!({
-            "name": "INPROGRESS", "tag": optional(progress.tag.as_ref()), "done": progress.done, "goal": progress.goal,
-        }),
-        ResponseCode::MessageLimit { limit, lowest_uid } => {
-            json!({ "name": "MESSAGELIMIT", "value": limit, "lowest_uid": lowest_uid })
-        }
-        code => json!({ "name": code.name() }),
-    }
-}
-
-fn string(value: &IString<'_>) -> String {
-    value.to_str_lossy().into_owned()
-}
-
-fn optional(value: Option<&IString<'_>>) -> Value {
-    value.map_or(Value::Null, |value| json!(string(value)))
-}
-
-fn mailbox(name: &IString<'_>) -> String {
-    MailboxName::from_bytes(&name.as_bytes()).to_str_lossy(NameEncoding::ModifiedUtf7).into_owned()
-}
-
-fn strings<T: std::fmt::Display>(values: impl Iterator<Item = T>) -> Vec<String> {
-    values.map(|value| value.to_string()).collect()
-}
-
-/// Formats numbers as ranges. One range may cover four billion numbers.
-fn ranges(numbers: &Numbers<'_>) -> Vec<Value> {
-    numbers.ranges().map(|range| json!([range.first(), range.last()])).collect()
-}
-
-/// Returns the numbers of a SEARCH response.
-fn numbers(numbers: &Numbers<'_>) -> Vec<u32> {
-    numbers.iter().take(10_000_000).collect()
 }
 
 #[cfg(test)]

@@ -3,9 +3,12 @@
 //! A line shows what was parsed and the repairs that this needed. Of credentials it shows only the length.
 
 mod arguments;
+mod imap_append;
 mod imap_command;
 mod imap_frame;
 mod imap_response;
+mod imap_response_code;
+mod imap_values;
 mod lines;
 mod smtp;
 

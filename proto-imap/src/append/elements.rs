@@ -43,9 +43,17 @@ impl Place {
 
 /// One element. If it announces a literal, the line ends there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AppendElement<'i> {
+#[non_exhaustive]
+pub enum AppendElement<'i> {
     /// A message begins.
-    Message { flags: FlagList<'i>, date: Option<DateTime>, form: AppendForm },
+    Message {
+        /// Its flags.
+        flags: FlagList<'i>,
+        /// Its internal date; `None` means now.
+        date: Option<DateTime>,
+        /// How it is sent.
+        form: AppendForm,
+    },
     /// A part of the message begins.
     Part(CatenatePart<'i>),
     /// The command ends.

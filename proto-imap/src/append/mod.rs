@@ -8,6 +8,7 @@
 pub(crate) mod elements;
 pub(crate) mod encode;
 pub(crate) mod parse;
+pub(crate) mod reader;
 
 use crate::date_time::DateTime;
 use crate::flags::FlagList;
