@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::server_context::ServerContext;
-
 /// The number of compressed sessions, and its limit.
 #[derive(Debug)]
 pub(super) struct CompressedSessions {
@@ -24,21 +22,20 @@ impl CompressedSessions {
 }
 
 /// A session that is counted as compressed until this is dropped.
-pub(super) struct CompressedSession(Arc<ServerContext>);
+pub(super) struct CompressedSession(Arc<CompressedSessions>);
 
 impl CompressedSession {
     /// Counts a session. Returns `None` if the limit is reached.
-    pub(super) fn admit(context: &Arc<ServerContext>) -> Option<Self> {
-        let CompressedSessions { now, limit } = &context.compressed_sessions;
-        let limit = limit.load(Ordering::Relaxed);
-        let admit = |sessions: usize| (sessions < limit).then_some(sessions + 1);
-        now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).ok()?;
-        Some(Self(Arc::clone(context)))
+    pub(super) fn admit(sessions: &Arc<CompressedSessions>) -> Option<Self> {
+        let limit = sessions.limit.load(Ordering::Relaxed);
+        let admit = |now: usize| (now < limit).then_some(now + 1);
+        sessions.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).ok()?;
+        Some(Self(Arc::clone(sessions)))
     }
 }
 
 impl Drop for CompressedSession {
     fn drop(&mut self) {
-        self.0.compressed_sessions.now.fetch_sub(1, Ordering::Relaxed);
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -52,7 +52,7 @@ pub struct ServerContext {
     pub(super) dialect: Option<Dialect>,
     pub(super) on_message: Option<MessageCallback>,
     pub(super) sessions: AtomicU64,
-    pub(super) compressed_sessions: CompressedSessions,
+    pub(super) compressed_sessions: Arc<CompressedSessions>,
     /// Interrupted copies that no worker could undo.
     pub(super) copies_to_undo: Arc<CopiesToUndo>,
     pub(super) _subscription: ChangeSubscription,
@@ -111,7 +111,7 @@ impl ServerContext {
             dialect: options.behave_like,
             on_message: options.on_message,
             sessions: AtomicU64::new(1),
-            compressed_sessions: CompressedSessions::new(settings.compressed_sessions),
+            compressed_sessions: Arc::new(CompressedSessions::new(settings.compressed_sessions)),
             copies_to_undo,
             store,
             _subscription: subscription,

@@ -18,7 +18,7 @@ impl Session {
 
     /// Starts compression (RFC 4978), unless too many sessions are compressed: each takes much memory.
     pub(super) fn compress(&mut self, request: CompressRequest, turn: &mut Turn<'_, '_>) -> Next {
-        match CompressedSession::admit(&self.context) {
+        match CompressedSession::admit(&self.context.compressed_sessions) {
             Some(compressed) => {
                 self.compressed = Some(compressed);
                 next_or_close(turn.machine.accept_compression(request, turn.tx))

@@ -6,7 +6,7 @@ use std::path::Path;
 use mailstore::{Columns, UidSet};
 
 use super::output_file::{OutputFile, create_levels};
-use super::{Exported, Source};
+use super::source::{Exported, Source};
 use crate::command_error::CommandError;
 use crate::local::mailbox_reader::{for_each_message, for_each_piece};
 

@@ -9,17 +9,18 @@ mod file_names;
 mod maildir;
 mod mbox;
 mod output_file;
+mod source;
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use mailstore::Store;
 
 use crate::command_error::{CommandError, ExitCode};
 use crate::interrupt::Interrupt;
 use crate::local::store_options::StoreOptions;
 use crate::options::OutputOptions;
 use crate::output::Output;
+use source::{Exported, Source};
 
 /// The arguments of `mailwire export`.
 #[derive(Debug, Args)]
@@ -48,15 +49,6 @@ pub(crate) enum Format {
     Mbox,
     /// A directory for each folder, with an .eml file for each message. Flags are not exported.
     Eml,
-}
-
-/// How many messages of a folder were written, and how many were there already.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Exported {
-    written: u64,
-    present: u64,
-    /// Messages that could not be read.
-    failed: u64,
 }
 
 /// Runs the command.
@@ -88,27 +80,4 @@ pub(crate) fn run(arguments: &ExportArgs) -> Result<(), CommandError> {
         return Err(CommandError::new(ExitCode::Data, what).advise("sync the account again"));
     }
     Ok(())
-}
-
-/// A folder of the store.
-struct Source<'s> {
-    store: &'s dyn Store,
-    mailbox: mailstore::MailboxId,
-    /// Its UIDVALIDITY, which is part of the names.
-    validity: u32,
-    interrupt: &'s Interrupt,
-}
-
-impl Source<'_> {
-    /// Opens the bytes of a message. `None` if they cannot be read; another message can.
-    fn open(&self, message: &mailstore::Message) -> Result<Option<mailstore::Body>, CommandError> {
-        self.interrupt.check()?;
-        match self.store.open_content(message.content) {
-            Ok(body) => Ok(Some(body)),
-            Err(mailstore::Error::NotFound(_) | mailstore::Error::Corrupt(_) | mailstore::Error::Io(_)) => {
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
 }
