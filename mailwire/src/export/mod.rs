@@ -14,6 +14,7 @@ mod source;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use mailstore::Store;
 
 use crate::command_error::{CommandError, ExitCode};
 use crate::interrupt::Interrupt;
