@@ -24,4 +24,5 @@ pub(crate) const SCAN_LIMIT: usize = 20_000;
 pub(crate) const UNFETCHED_LIMIT: usize = 10_000;
 
 /// The most rows that one statement may return.
+#[cfg(feature = "sqlite")]
 pub(crate) const ROWS_LIMIT: usize = 1 << 30;

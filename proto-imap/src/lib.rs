@@ -116,8 +116,8 @@ mod status_response;
 mod store;
 mod tag;
 mod thread;
-#[cfg(feature = "resync")]
 mod uid_batches;
+#[cfg(feature = "resync")]
 mod uid_bitmap;
 mod uid_only;
 mod url_auth;

@@ -200,7 +200,9 @@ fn catenates_parts_of_own_messages() {
                 &mut session,
                 &format!("APPEND INBOX CATENATE (TEXT {} URL \"{url}\" URL \";UID=1\")", literal("x")),
             );
-            let shown = if url.is_empty() { "x NO ".to_owned() } else { format!("x NO [BADURL {url}] ") };
+            // A token is not repeated.
+            let (shown, _) = url.split_once(";URLAUTH=").unwrap_or((&url, ""));
+            let shown = if url.is_empty() { "x NO ".to_owned() } else { format!("x NO [BADURL {shown}] ") };
             assert!(answer.contains(&shown), "{url}: {answer}");
         }
         let odd = format!("x\u{1}]\u{e4}{}", "y".repeat(3000));
