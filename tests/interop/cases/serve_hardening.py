@@ -79,7 +79,7 @@ class HardeningCases:
 
     def login_before_tls(self):
         said = self.tools.plain("imap", [b"a CAPABILITY\r\n", b"b LOGIN u {1+}\r\np\r\n", b"c LOGIN u {1}\r\n", b"d AUTHENTICATE PLAIN\r\n", b"e NOOP\r\n"])
-        check(b"LOGINDISABLED" in said and b"AUTH=" not in said, f"offered in cleartext: {said!r}")
+        check(b"LOGINDISABLED" in said and b" AUTH=" not in said, f"offered in cleartext: {said!r}")
         check(said.count(b"[PRIVACYREQUIRED]") == 3, f"not refused: {said!r}")
         check(b"\n+ " not in said and b"e OK" in said, f"a password was asked for: {said!r}")
 
