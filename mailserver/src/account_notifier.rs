@@ -24,7 +24,7 @@ thread_local! {
     static ACTING: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Runs `work` on behalf of a session, which is not told of the changes that `work` makes.
+/// Runs `work` for a session. The changes that `work` makes are not reported to this session.
 pub(super) fn acting_for<T>(session: u64, work: impl FnOnce() -> T) -> T {
     /// Ends the work for the session, also if it panics.
     struct End;
@@ -46,7 +46,7 @@ pub(super) struct AccountNotifier {
     accounts: Mutex<BTreeMap<AccountId, Vec<Arc<WatchState>>>>,
 }
 
-/// The kinds of changes that a session wants to be told of.
+/// The kinds of changes that are reported to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Interests {
     pub(super) messages: bool,
@@ -188,7 +188,7 @@ impl AccountNotifier {
 }
 
 impl AccountWatch {
-    /// Replaces what the session wants to be told of.
+    /// Replaces the kinds of changes that are reported to the session.
     pub(super) fn set_interests(&self, interests: Interests) {
         lock(&self.state.watched).0 = interests;
     }

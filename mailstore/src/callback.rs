@@ -21,7 +21,7 @@ impl std::fmt::Debug for ChangeSubscription {
     }
 }
 
-/// A change of an account that clients may be told of without having selected a mailbox (RFC 5465).
+/// A change of an account that is reported to clients without a selected mailbox, too (RFC 5465).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AccountChange {

@@ -111,7 +111,7 @@ impl MessageUrl {
         Ok(Ok(OpenMessage { message, source }))
     }
 
-    /// Returns the part that has the section. Returns `None` if there is none.
+    /// Returns the part that has the section, or `None` if no part has it.
     pub(super) fn part<'m>(&self, opened: &'m OpenMessage) -> Option<&'m Part> {
         let root = opened.message.structure.as_ref()?;
         root.locate(&self.section.path, &self.section.text)?;

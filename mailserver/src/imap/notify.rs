@@ -355,7 +355,7 @@ fn reject(reply: Reply, error: RejectedNotify, turn: &mut Turn<'_, '_>) -> Next 
     }
 }
 
-/// Reads the STATUS of the mailboxes after a name whose messages the client wants to be told of. Also returns the name
+/// Reads the STATUS of the mailboxes after a name whose new messages are reported to the client. Also returns the name
 /// after which to continue.
 fn status_page(
     store: &dyn Store,

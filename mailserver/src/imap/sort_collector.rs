@@ -210,7 +210,7 @@ fn sort_text(message: &Message, key: SortKey) -> Option<String> {
     }
 }
 
-/// Returns the decoded subject; empty if there is none.
+/// Returns the decoded subject. It is empty if the message has no subject.
 pub(super) fn subject_text(message: &Message) -> String {
     let subject = message.envelope.as_ref().and_then(|envelope| envelope.subject.as_deref());
     subject.map(|subject| decode::encoded_words(subject.as_bytes())).unwrap_or_default()

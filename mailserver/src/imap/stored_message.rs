@@ -144,7 +144,7 @@ impl StoredMessage {
         Ok(())
     }
 
-    /// Returns the unfolded value of the first header field with this name; empty if there is none.
+    /// Returns the unfolded value of the first header field with this name. It is empty if the header has no such field.
     pub(super) fn header_field(&mut self, store: &dyn Store, name: &[u8]) -> mailstore::Result<String> {
         let Some(range) = self.message.structure.as_ref().map(|root| root.header) else {
             return Ok(String::new());

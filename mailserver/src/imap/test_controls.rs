@@ -112,7 +112,7 @@ impl Session {
         next_or_close(turn.machine.answer_auth(request, verdict, turn.tx))
     }
 
-    /// Draws the fault of APPEND. Returns the offer if there is none.
+    /// Draws the fault of APPEND. Returns the offer if APPEND does not fail.
     pub(super) fn tested_append(
         &mut self,
         offer: LiteralOffer,

@@ -54,7 +54,7 @@ impl AuthorizedUrl {
         }
     }
 
-    /// Returns whether a user may read the URL: anybody who has logged in, or only a certain user. `submit+` is for
+    /// Returns whether a user may read the URL: every user who has logged in, or only a certain user. `submit+` is for
     /// submission servers, which do not log in here.
     pub(super) fn allows(&self, account: AccountId, store: &dyn Store) -> Result<bool> {
         let Some(authorization) = &self.url.authorization else { return Ok(false) };

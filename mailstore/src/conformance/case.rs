@@ -22,7 +22,7 @@ pub enum Feature {
     UnfinishedCopies,
     /// Messages record when they were saved in their mailbox.
     SavedDates,
-    /// Mailboxes and the server have metadata, and subscribers are told of changes of an account.
+    /// Mailboxes and the server have metadata, and subscribers receive the changes of an account.
     Metadata,
 }
 

@@ -1,4 +1,4 @@
-//! Metadata of mailboxes and of the server, and what subscribers are told of an account.
+//! Metadata of mailboxes and of the server, and the changes of an account that subscribers receive.
 
 use super::case::{Case, Feature};
 use super::fixture::{Fixture, over};

@@ -20,7 +20,7 @@ pub(crate) struct Transaction<'s> {
     opposites: Vec<Opposite>,
     /// Contents of removed messages, by the number of opposites when they were freed.
     freed: Vec<(usize, ContentId)>,
-    /// What subscribers are told of the account, besides changed messages.
+    /// The changes of the account that subscribers receive, besides changed messages.
     notes: Vec<AccountChange>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct AfterCommit {
     pub(crate) freed: Vec<ContentId>,
     /// The changed mailboxes with their mod-sequences, of which subscribers are notified.
     pub(crate) changed: BTreeMap<MailboxId, u64>,
-    /// What subscribers are told of accounts.
+    /// The changes of accounts that subscribers receive.
     pub(crate) account_changes: Vec<(AccountId, AccountChange)>,
     /// The mailboxes that exist now, with their accounts, and those that are gone.
     pub(crate) mailboxes: Vec<(MailboxId, Option<AccountId>)>,
@@ -81,7 +81,7 @@ impl<'s> Transaction<'s> {
         self.freed.retain(|(at, _)| *at < mark.opposites);
     }
 
-    /// Notes what subscribers are told of the account after the commit.
+    /// Notes a change of the account that subscribers receive after the commit.
     pub(crate) fn note(&mut self, change: AccountChange) {
         self.notes.push(change);
     }
@@ -208,7 +208,7 @@ impl<'s> Transaction<'s> {
         }
     }
 
-    /// Returns what subscribers are told of the account.
+    /// Returns the changes of the account that subscribers receive.
     fn take_notes(&mut self) -> Vec<(AccountId, AccountChange)> {
         let account = self.account();
         let (mut messages, mut flags) = (BTreeSet::new(), BTreeSet::new());

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub(super) struct AfterCommit {
     /// The changed mailboxes with their mod-sequences, of which subscribers are notified.
     pub(super) changed: BTreeMap<MailboxId, u64>,
-    /// What subscribers are told of accounts.
+    /// The changes of accounts that subscribers receive.
     pub(super) account_changes: Vec<(AccountId, AccountChange)>,
     /// Files of content that no row names any more, which are deleted.
     pub(super) freed_files: Vec<String>,
