@@ -69,7 +69,8 @@ pub(crate) struct ServeArgs {
     /// they were sent.
     #[arg(long)]
     pub(crate) trace_fields: bool,
-    /// Do not index the texts of messages. A search for a text then reads all messages of a mailbox.
+    /// Do not add new messages to the index of texts. A search for a text then reads all messages that the index does not
+    /// contain.
     #[arg(long)]
     pub(crate) no_search_index: bool,
     /// Accept connections only from these proxies, each an address or a network. Every connection must begin with a
