@@ -91,13 +91,13 @@ fn fill_by_imap(target: &Target<'_>, number: usize, refusals: &Refusals) -> io::
     let mut imap = session(target)?;
     for round in 0..TRIES {
         overquota(&imap.append_to("INBOX", b"Subject: x\r\n\r\nx\r\n")?.status);
-        for command in [
-            format!("CREATE box-{number}-{round}"),
-            format!("SUBSCRIBE name-{number}-{round}"),
-            format!("STORE 1 +FLAGS (word-{number}-{round})"),
-        ] {
-            overquota(&imap.ask(&command)?.status);
+        let created = imap.ask(&format!("CREATE box-{number}-{round}"))?.status;
+        overquota(&created);
+        // Only a mailbox that exists can be subscribed to; the account may have more of those than subscriptions.
+        if created.starts_with("OK") {
+            overquota(&imap.ask(&format!("SUBSCRIBE box-{number}-{round}"))?.status);
         }
+        overquota(&imap.ask(&format!("STORE 1 +FLAGS (word-{number}-{round})"))?.status);
         // Too many BAD or NO in a row end a session.
         imap.ask("NOOP")?.ok()?;
     }
