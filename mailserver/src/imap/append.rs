@@ -5,17 +5,15 @@
 //! [`catenate`](super::catenate) has the parts of CATENATE.
 
 use io_common::Next;
-use mailstore::{
-    AccountId, Appended, Delivery, Flags, InternalDate, MailboxId, REPLACED_MESSAGE, Store, Target, Upload,
-};
+use mailstore::{AccountId, Appended, Delivery, MailboxId, REPLACED_MESSAGE, Store, Target, Upload};
 use proto_imap::Access;
 use proto_imap::server::{LiteralOffer, Reply};
 use proto_imap::types::{
-    AppendForm, Condition, DateTime, FlagList, MailboxName, NumberRange, Numbers, PlainCode, ReplacedMessage,
-    ResponseCode, StatusResponse, Text, Untagged,
+    AppendForm, Condition, MailboxName, NumberRange, Numbers, PlainCode, ReplacedMessage, ResponseCode,
+    StatusResponse, Text, Untagged,
 };
 
-use super::binary_encoder::BinaryEncoder;
+use super::append_state::{AppendInProgress, MessageArguments, MessageStart, NextElement, TOTAL_FACTOR};
 use super::complete_messages::CompleteMessages;
 use super::given_flags::{RefusedFlag, given_flags};
 use super::{
@@ -24,111 +22,12 @@ use super::{
 };
 use crate::pending_result::{self, PendingResult};
 use crate::server_context::ServerContext;
-use crate::spool::{Readiness, Spool, SpoolWriter};
-
-/// The bytes of all messages of one APPEND, as a multiple of the limit of one message.
-const TOTAL_FACTOR: u64 = 4;
-
-/// An APPEND or REPLACE whose messages are being received.
-pub(super) struct AppendInProgress {
-    pub(super) mailbox: MailboxId,
-    /// The message of the selected mailbox that is removed when the command succeeds.
-    replaced: Option<(MailboxId, u32)>,
-    complete: CompleteMessages,
-    pub(super) current: IncomingMessage,
-    readiness: Readiness,
-    /// What to do once the worker has written the bytes that have arrived.
-    next: Option<NextElement>,
-}
-
-/// A message that is being received.
-pub(super) struct IncomingMessage {
-    pub(super) spool: Spool,
-    flags: Flags,
-    internal_date: InternalDate,
-    form: AppendForm,
-    /// Encodes the binary parts of a literal8.
-    encoder: Option<Box<BinaryEncoder>>,
-    /// The message contains a NUL that is not in a binary part: the rest is read and discarded.
-    has_nul: bool,
-}
-
-/// The element of the command that follows the bytes that have arrived.
-pub(super) enum NextElement {
-    /// Another message, of this size.
-    Message(Box<MessageStart>, LiteralOffer),
-    /// A URL of CATENATE.
-    Url(String, LiteralOffer),
-    End(Reply),
-}
-
-/// The arguments of a message.
-pub(super) struct MessageStart {
-    flags: Flags,
-    internal_date: InternalDate,
-    form: AppendForm,
-    size: u64,
-}
-
-/// The arguments of a message, as the client sends them.
-pub(super) struct MessageArguments<'i> {
-    pub(super) flags: FlagList<'i>,
-    pub(super) date: Option<DateTime>,
-    pub(super) form: AppendForm,
-    pub(super) size: u64,
-}
+use crate::spool::{Readiness, SpoolWriter};
 
 impl MessageArguments<'_> {
     fn start(&self) -> Result<MessageStart, RefusedFlag> {
         let internal_date = self.date.map_or_else(translate::now, translate::internal_date);
         Ok(MessageStart { flags: given_flags(self.flags)?, internal_date, form: self.form, size: self.size })
-    }
-}
-
-impl MessageStart {
-    fn receive(self) -> IncomingMessage {
-        let Self { flags, internal_date, form, .. } = self;
-        let encoder = (form == AppendForm::Literal8).then(|| Box::new(BinaryEncoder::new()));
-        IncomingMessage { spool: Spool::new(), flags, internal_date, form, encoder, has_nul: false }
-    }
-}
-
-impl AppendInProgress {
-    pub(super) const fn next_while_waiting(&self) -> Next {
-        match (self.readiness, &self.next) {
-            (Readiness::Wait, None) => Next::Pause,
-            _ => Next::Continue,
-        }
-    }
-
-    /// Returns the bytes of all messages so far.
-    pub(super) fn bytes(&self) -> u64 {
-        self.complete.bytes().saturating_add(self.current.spool.size())
-    }
-
-    /// Passes bytes of the current message on.
-    fn store_chunk(&mut self, bytes: &[u8], writer: &SpoolWriter<'_>) {
-        let current = &mut self.current;
-        current.has_nul |= memchr::memchr(0, bytes).is_some();
-        if !current.has_nul {
-            self.readiness = current.spool.push(bytes, writer);
-        }
-    }
-
-    /// Returns where the current message goes.
-    fn target(&self) -> Target {
-        let IncomingMessage { flags, internal_date, .. } = &self.current;
-        Target { mailbox: self.mailbox, flags: flags.clone(), internal_date: *internal_date }
-    }
-
-    /// Returns why this many more bytes of the current message are rejected.
-    pub(super) fn too_large(&self, more: u64, limit: u64) -> Option<StatusResponse<'static>> {
-        if self.current.spool.size().saturating_add(more) > limit {
-            return Some(no_status(PlainCode::TooBig, "the message is larger than this server accepts"));
-        }
-        let total = self.bytes().saturating_add(more);
-        (total > limit.saturating_mul(TOTAL_FACTOR))
-            .then(|| no_status(PlainCode::Limit, "the messages of the command are too large together"))
     }
 }
 

@@ -10,7 +10,7 @@ use proto_imap::types::{
     CatenatePart, Condition, IString, ImapUrl, PlainCode, ResponseCode, StatusResponse, Text,
 };
 
-use super::append::NextElement;
+use super::append_state::NextElement;
 use super::message_url::{MessageUrl, UrlContents, UrlError, is_this_server};
 use super::{InProgress, Session, Turn, next_or_close, no_status};
 use crate::spool::Spool;

@@ -15,7 +15,9 @@ use proto_imap::types::{NumberKind, StoreResponse};
 use super::fetch_items::FetchRequest;
 use super::fetch_producer::{BecameSeen, FetchProducer, Piece};
 use super::list_query::{ListPosition, ListQuery};
+use super::message_url::UrlContents;
 use super::translate::Recency;
+use super::url_reader::RequestedUrl;
 
 /// A FETCH whose response is being written.
 pub(super) struct FetchInProgress {
@@ -186,4 +188,12 @@ pub(super) struct IdleInProgress {
 pub(super) enum Subscription {
     Add,
     Remove,
+}
+
+/// A URLFETCH whose answers are being written.
+pub(super) struct UrlFetchInProgress {
+    pub(super) reply: Reply,
+    pub(super) urls: VecDeque<RequestedUrl>,
+    /// The contents that are being written; `None` between two URLs, or while they are on a worker.
+    pub(super) current: Option<UrlContents>,
 }

@@ -15,8 +15,8 @@ use proto_imap::types::CopyCommand;
 use proto_imap::types::{NumberKind, NumberRange, Numbers, PlainCode, ResponseCode, Untagged};
 
 use super::command_state::{CopyUidInProgress, Transfer, TransferOutcome};
+use super::output_limits::should_yield;
 use super::translate::uid_set;
-use super::updates::should_yield;
 use super::{
     InProgress, Session, Turn, decode_name, next_or_close, no_status, ok_status, reply_bad,
     reply_invalid_name, reply_no, reply_ok, reply_ok_with_code, reply_unresolved, target_code_of,

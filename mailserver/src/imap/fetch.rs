@@ -16,18 +16,17 @@ use proto_imap::types::{FetchCommand, FetchModifier};
 use proto_imap::types::{FetchItem, IString, LazyValue, NumberKind, PlainCode};
 use proto_mail::Error;
 
-use super::changed_since::{ChangedFetch, used_uids};
+use super::changed_messages::ChangedFetch;
+use super::changed_since::used_uids;
 use super::command_state::{FetchEnd, FetchInProgress, FetchState, MessageWriter};
 use super::fetch_items::{FetchRequest, Item, RejectedFetch};
 use super::fetch_producer::{BecameSeen, Piece, SectionContent};
+use super::output_limits::HIGH_WATER;
 use super::translate;
 use super::{
     AfterFetch, Continuation, InProgress, Selected, Session, Turn, mailbox, next_or_close, reply_bad,
     reply_limit, reply_no, reply_store_error, reply_unresolved,
 };
-
-/// Once this many bytes of output are pending, nothing more is written until the client reads.
-const HIGH_WATER: usize = 128 * 1024;
 
 /// How long one session writes before it yields to the others.
 const WRITE_TIME: Duration = Duration::from_millis(4);

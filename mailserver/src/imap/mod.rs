@@ -5,22 +5,24 @@
 //! | [`mailbox`] | SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
 //! | [`list`], [`list_query`] | LIST, LSUB, NAMESPACE |
 //! | [`fetch`], [`fetch_items`], [`fetch_producer`], [`section_reader`], [`previews`] | FETCH: a worker produces pieces, the session writes them |
-//! | [`changed_since`] | the changes since a mod-sequence: CHANGEDSINCE, VANISHED, QRESYNC |
+//! | [`changed_since`], [`changed_messages`] | the changes since a mod-sequence: CHANGEDSINCE, VANISHED, QRESYNC |
 //! | [`store`], [`expunge`], [`copy_move`] | STORE; EXPUNGE; COPY and MOVE |
-//! | [`search_command`], [`search_returns`], [`search_response`] | SEARCH, SORT, THREAD: the commands and their responses |
+//! | [`search_command`], [`search_returns`], [`search_response`], [`search_progress`] | SEARCH, SORT, THREAD: the commands and their responses |
 //! | [`search`], [`stored_message`], [`sort_collector`], [`thread_collector`] | the search of one mailbox, on a worker |
-//! | [`search_contexts`], [`multi_search`] | UPDATE and CANCELUPDATE; ESEARCH |
+//! | [`search_contexts`], [`kept_results`], [`context_update`] | UPDATE and CANCELUPDATE |
+//! | [`multi_search`], [`multi_search_job`] | ESEARCH |
 //! | [`uid_windows`] | sets of UIDs, processed window by window |
 //! | [`quota`] | GETQUOTA, GETQUOTAROOT |
 //! | [`metadata`], [`metadata_query`] | GETMETADATA, SETMETADATA |
 //! | [`acl`] | GETACL, SETACL, DELETEACL, LISTRIGHTS, MYRIGHTS |
-//! | [`append`], [`complete_messages`], [`catenate`] | APPEND and REPLACE: messages, those that wait for others, parts |
+//! | [`append`], [`append_state`], [`complete_messages`], [`catenate`] | APPEND and REPLACE: messages, those that wait for others, parts |
 //! | [`message_url`] | the messages and parts that URLs name |
 //! | [`session_commands`] | UNAUTHENTICATE, COMPRESS, and what enables mod-sequences |
 //! | [`url_fetch`], [`url_reader`], [`url_token`] | GENURLAUTH, RESETKEY, URLFETCH |
 //! | [`notify`], [`notify_settings`] | NOTIFY: changes of other mailboxes, and of the selected one between commands |
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
+//! | [`output_limits`] | how much a session writes before it waits |
 //! | [`replies`] | responses that many commands share |
 //! | [`jobs`] | work on the store, on the threads of workers |
 //! | [`config`] | the capabilities that the server offers |
@@ -33,12 +35,15 @@
 
 mod acl;
 mod append;
+mod append_state;
 mod binary_encoder;
 mod catenate;
+mod changed_messages;
 mod changed_since;
 mod command_state;
 mod complete_messages;
 mod config;
+mod context_update;
 mod copy_move;
 mod expunge;
 mod fetch;
@@ -46,6 +51,7 @@ mod fetch_items;
 mod fetch_producer;
 mod given_flags;
 mod jobs;
+mod kept_results;
 mod keywords;
 mod list;
 mod list_query;
@@ -55,14 +61,17 @@ mod message_url;
 mod metadata;
 mod metadata_query;
 mod multi_search;
+mod multi_search_job;
 mod notify;
 mod notify_settings;
+mod output_limits;
 mod previews;
 mod quota;
 mod replies;
 mod search;
 mod search_command;
 mod search_contexts;
+mod search_progress;
 mod search_response;
 mod search_returns;
 mod section_reader;
@@ -93,14 +102,14 @@ use proto_imap::types::{
 };
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer};
 
-use self::append::{AppendInProgress, MessageArguments};
-use self::changed_since::VanishedInProgress;
+use self::append_state::{AppendInProgress, MessageArguments};
+use self::changed_messages::VanishedInProgress;
 use self::command_state::{
     CopyUidInProgress, FetchInProgress, IdleInProgress, ListInProgress, StoreInProgress, Subscription,
-    Transfer,
+    Transfer, UrlFetchInProgress,
 };
-use self::search_contexts::{ContextChanges, Contexts};
-use self::search_response::{SearchInProgress, ThreadInProgress};
+use self::kept_results::{ContextChanges, Contexts};
+use self::search_progress::{SearchInProgress, ThreadInProgress};
 use super::change_notifier::Watch;
 use super::compressed_sessions::CompressedSession;
 use super::failed_logins::LoginAttempt;
@@ -166,7 +175,7 @@ enum InProgress {
     CopyUid(Box<CopyUidInProgress>),
     List(Box<ListInProgress>),
     Search(Box<SearchInProgress>),
-    UrlFetch(Box<url_fetch::UrlFetchInProgress>),
+    UrlFetch(Box<UrlFetchInProgress>),
     Metadata(Box<MetadataInProgress>),
     Thread(Box<ThreadInProgress>),
     NotifyStatus(Box<NotifyInProgress>),

@@ -15,10 +15,11 @@ use proto_imap::types::{
     SearchReturnOption, SortCommand, SortKey, StatusResponse, Text, ThreadCommand,
 };
 
+use super::kept_results::ContextQuery;
 use super::search::{Collector, Results, Search};
-use super::search_contexts::{ContextQuery, KeptUpToDate};
-use super::search_response::{AfterResponse, ResponseForm, ResponseKind};
-use super::search_returns::Returns;
+use super::search_contexts::KeptUpToDate;
+use super::search_progress::{AfterResponse, ResponseForm, ResponseKind};
+use super::search_returns::{Returns, SavesResult};
 use super::sort_collector::SortCollector;
 use super::stored_message::EmailIds;
 use super::thread_collector::ThreadCollector;
@@ -318,18 +319,5 @@ impl Session {
             return next_or_close(Err(error));
         }
         self.start_search_response(AfterResponse::Completed(reply), found, form, turn)
-    }
-}
-
-/// Whether the result becomes the value of `$`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SavesResult {
-    Yes,
-    No,
-}
-
-impl SavesResult {
-    pub(super) const fn new(asked: bool) -> Self {
-        if asked { Self::Yes } else { Self::No }
     }
 }

@@ -4,114 +4,24 @@
 use std::time::{Duration, Instant};
 
 use io_common::Next;
-use proto_imap::mailbox_view::UidBitmap;
 use proto_imap::search_query::SearchMatch;
-use proto_imap::server::{Reply, SearchForm};
+use proto_imap::server::SearchForm;
 use proto_imap::types::{
-    EsearchResponse, IString, LazyList, NumberKind, NumberRange, Numbers, PlainCode, SearchReturnData,
-    SearchReturnOption, ThreadItem, Threads, Untagged,
+    EsearchResponse, IString, LazyList, NumberKind, Numbers, PlainCode, SearchReturnData, SearchReturnOption,
+    Threads, Untagged,
 };
 use proto_mail::Error;
 
-use super::multi_search::MultiSearch;
+use super::output_limits::HIGH_WATER;
 use super::search::{Collected, Results, Unread};
+use super::search_progress::{
+    AfterResponse, NumberForm, NumbersLeft, ResponseForm, ResponseKind, SearchInProgress, ThreadInProgress,
+};
 use super::search_returns::{Listed, Returns};
-use super::thread_collector::ThreadItemsLeft;
-use super::{InProgress, Selected, Session, Turn, next_or_close, no_status};
-use crate::search_memory::Reservation;
-
-/// The maximum number of numbers, ranges or thread items written at a time.
-const PER_PIECE: usize = 2_048;
-
-/// Once this many bytes of output are pending, nothing more is written until the client reads.
-const HIGH_WATER: usize = 128 * 1024;
+use super::{InProgress, Session, Turn, next_or_close, no_status};
 
 /// How long one session writes before it yields to the others.
 const WRITE_TIME: Duration = Duration::from_millis(4);
-
-/// The form of the response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ResponseForm {
-    pub(super) numbering: NumberKind,
-    pub(super) kind: ResponseKind,
-    pub(super) tag: Vec<u8>,
-    /// The mailbox that was searched, if the response names it (RFC 7377 §2.1).
-    pub(super) mailbox: Option<MailboxCorrelator>,
-    /// Whether the highest mod-sequence is a part of the response.
-    pub(super) modseq: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ResponseKind {
-    Search,
-    Sort,
-    Esearch(Returns),
-    Thread,
-}
-
-/// A mailbox in an ESEARCH response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct MailboxCorrelator {
-    /// The name, as the client's encoding has it.
-    pub(super) name: Vec<u8>,
-    pub(super) uid_validity: u32,
-}
-
-/// What follows the response.
-#[derive(Debug)]
-pub(super) enum AfterResponse {
-    /// The tagged OK.
-    Completed(Reply),
-    /// The search of the next mailbox.
-    NextMailbox(Reply, Box<MultiSearch>),
-}
-
-/// A search whose result is being written.
-#[derive(Debug)]
-pub(super) struct SearchInProgress {
-    then: AfterResponse,
-    numbering: NumberKind,
-    form: NumberForm,
-    numbers: NumbersLeft,
-    /// The last range, which the next number may extend.
-    open_range: Option<NumberRange>,
-    /// The results written after the numbers.
-    tail: Vec<SearchReturnData<'static>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NumberForm {
-    Singles,
-    Ranges,
-}
-
-/// The UIDs that are still to be written.
-#[derive(Debug)]
-enum NumbersLeft {
-    None,
-    /// In the order of the mailbox: this many from `next` on.
-    Set {
-        uids: UidBitmap,
-        next: Option<u32>,
-        left: u32,
-    },
-    /// In another order.
-    List {
-        uids: std::vec::IntoIter<u32>,
-        left: usize,
-        _memory: Reservation,
-    },
-}
-
-/// Threads that are being written.
-#[derive(Debug)]
-pub(super) struct ThreadInProgress {
-    reply: Reply,
-    numbering: NumberKind,
-    items: Box<ThreadItemsLeft>,
-    is_complete: bool,
-    _memory: Reservation,
-}
 
 impl Session {
     /// Starts to write a result.
@@ -219,7 +129,7 @@ impl Session {
             if turn.tx.len() >= HIGH_WATER || start.elapsed() >= WRITE_TIME {
                 return Next::More;
             }
-            let piece = progress.piece(self.selected.as_deref());
+            let piece = progress.piece(self.selected.as_ref().map(|selected| &selected.view));
             if let Err(error) = turn.machine.search_numbers(Numbers::new(&piece), turn.tx) {
                 return next_or_close(Err(error));
             }
@@ -274,7 +184,7 @@ impl Session {
             if turn.tx.len() >= HIGH_WATER || start.elapsed() >= WRITE_TIME {
                 return Next::More;
             }
-            let piece = progress.piece(selected);
+            let piece = progress.piece(&selected.view);
             if let Err(error) = turn.machine.thread_items(Threads::new(&piece), turn.tx) {
                 return next_or_close(Err(error));
             }
@@ -286,109 +196,6 @@ impl Session {
             },
             _ => Next::Close,
         }
-    }
-}
-
-impl NumbersLeft {
-    fn new(found: Results, listed: Listed) -> Self {
-        let count = found.matches.uids().len();
-        let places = match listed {
-            Listed::Nothing => return Self::None,
-            Listed::All => 0..count,
-            Listed::Page(page) => page.places(count),
-        };
-        match found.collected {
-            Collected::Sorted(sorted, memory) => {
-                let mut uids = sorted.uids.into_iter();
-                if let Some(before) = places.start.checked_sub(1) {
-                    uids.nth(before as usize);
-                }
-                Self::List { uids, left: places.len(), _memory: memory }
-            }
-            Collected::Set | Collected::Threads(..) => {
-                let uids = found.matches.into_uids();
-                Self::Set {
-                    next: uids.nth(places.start),
-                    left: places.end.saturating_sub(places.start),
-                    uids,
-                }
-            }
-        }
-    }
-
-    const fn is_empty(&self) -> bool {
-        match self {
-            Self::None => true,
-            Self::Set { next, left, .. } => next.is_none() || *left == 0,
-            Self::List { left, .. } => *left == 0,
-        }
-    }
-
-    /// Takes the next UIDs, at most [`PER_PIECE`].
-    fn take(&mut self) -> Vec<u32> {
-        match self {
-            Self::None => Vec::new(),
-            Self::Set { uids, next, left } => {
-                let Some(first) = *next else { return Vec::new() };
-                let mut rest = uids.iter_range(first..=u32::MAX);
-                let taken: Vec<u32> = rest.by_ref().take(PER_PIECE.min(*left as usize)).collect();
-                *next = rest.next();
-                *left = left.saturating_sub(u32::try_from(taken.len()).unwrap_or(u32::MAX));
-                taken
-            }
-            Self::List { uids, left, .. } => {
-                let taken: Vec<u32> = uids.take(PER_PIECE.min(*left)).collect();
-                *left = if taken.is_empty() { 0 } else { left.saturating_sub(taken.len()) };
-                taken
-            }
-        }
-    }
-}
-
-impl SearchInProgress {
-    /// Returns the next numbers, as ranges if the form allows them. Messages that this session has not been told about
-    /// are left out.
-    fn piece(&mut self, selected: Option<&Selected>) -> Vec<NumberRange> {
-        let mut piece: Vec<NumberRange> = self.open_range.take().into_iter().collect();
-        for uid in self.numbers.take() {
-            let number = match self.numbering {
-                NumberKind::Uids => Some(uid),
-                NumberKind::SequenceNumbers => {
-                    selected.and_then(|selected| selected.view.sequence_number(uid))
-                }
-            };
-            let Some(number) = number else { continue };
-            match piece.last_mut() {
-                Some(last)
-                    if self.form == NumberForm::Ranges && last.last().checked_add(1) == Some(number) =>
-                {
-                    *last = NumberRange::new(last.first(), number);
-                }
-                _ => piece.push(number.into()),
-            }
-        }
-        if self.form == NumberForm::Ranges && !self.numbers.is_empty() {
-            // The next number may extend this range.
-            self.open_range = piece.pop();
-        }
-        piece
-    }
-}
-
-impl ThreadInProgress {
-    /// Returns the next items. The view has not changed since the search began, so it has every message.
-    fn piece(&mut self, selected: &Selected) -> Vec<ThreadItem> {
-        let piece: Vec<ThreadItem> = self.items.by_ref().take(PER_PIECE).collect();
-        self.is_complete = piece.len() < PER_PIECE;
-        let number = |uid: u32| match self.numbering {
-            NumberKind::Uids => Some(uid),
-            NumberKind::SequenceNumbers => selected.view.sequence_number(uid),
-        };
-        let item = |item| match item {
-            ThreadItem::Message(uid) => number(uid).map(ThreadItem::Message),
-            other => Some(other),
-        };
-        piece.into_iter().filter_map(item).collect()
     }
 }
 

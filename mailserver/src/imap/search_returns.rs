@@ -20,6 +20,19 @@ pub(super) enum Listed {
     Page(PartialRange),
 }
 
+/// Whether the result becomes the value of `$`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SavesResult {
+    Yes,
+    No,
+}
+
+impl SavesResult {
+    pub(super) const fn new(asked: bool) -> Self {
+        if asked { Self::Yes } else { Self::No }
+    }
+}
+
 impl Returns {
     /// Checks the options. Returns why they were rejected.
     pub(super) fn new(options: LazyList<'_, SearchReturnOption>) -> Result<Self, &'static str> {

@@ -18,7 +18,7 @@ use proto_imap::types::{StoreCommand, StoreResponse};
 use super::command_state::{StoreForm, StoreInProgress, StoreJob, StoredMessageFlags};
 use super::given_flags::given_flags;
 use super::keywords::new_keywords;
-use super::updates::should_yield;
+use super::output_limits::should_yield;
 use super::{
     InProgress, Session, Turn, mailbox, next_or_close, reply_bad, reply_no, reply_ok, reply_ok_with_code,
     reply_store_error, reply_unresolved, translate,

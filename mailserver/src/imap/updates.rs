@@ -23,6 +23,7 @@ use proto_imap::types::{FetchItem, NumberKind, ResponseCode};
 use super::command_state::IdleInProgress;
 use super::keywords::new_keywords;
 use super::mailbox::write_update;
+use super::output_limits::should_yield;
 use super::search_contexts::write_no_update;
 use super::translate::{self, Recency};
 use super::{
@@ -30,17 +31,6 @@ use super::{
     reply_ok_with_code,
 };
 use crate::change_notifier::ChangeNotifier;
-
-/// Once this many bytes of output are pending, no more changes are written until the client reads.
-const HIGH_WATER: usize = 128 * 1024;
-
-/// The number of bytes that a session writes before it yields to the others.
-const BYTES_PER_TURN: usize = 32 * 1024;
-
-/// Returns whether enough was written for now, given the pending output before and now.
-pub(super) fn should_yield(before: usize, now: usize) -> bool {
-    now >= HIGH_WATER || now.saturating_sub(before) >= BYTES_PER_TURN
-}
 
 /// The maximum number of messages in a page of changes.
 const PAGE: usize = 250;

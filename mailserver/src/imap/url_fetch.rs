@@ -16,7 +16,9 @@ use proto_imap::types::{
 };
 use proto_mail::Error;
 
+use super::command_state::UrlFetchInProgress;
 use super::message_url::UrlContents;
+use super::output_limits::HIGH_WATER;
 use super::url_reader::{OpenUrl, RequestedUrl, UrlPiece, UrlReader};
 use super::url_token::{self, AuthorizedUrl};
 use super::{
@@ -27,17 +29,6 @@ use crate::server_context::ServerContext;
 
 /// The most URLs in one command.
 const URL_LIMIT: usize = 100;
-
-/// Once this many bytes of output are pending, nothing more is written until the client reads.
-const HIGH_WATER: usize = 128 * 1024;
-
-/// A URLFETCH whose answers are being written.
-pub(super) struct UrlFetchInProgress {
-    reply: Reply,
-    urls: VecDeque<RequestedUrl>,
-    /// The contents that are being written; `None` between two URLs, or while they are on a worker.
-    current: Option<UrlContents>,
-}
 
 impl Session {
     pub(super) fn gen_url_auth(
