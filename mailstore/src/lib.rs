@@ -51,6 +51,7 @@
 
 mod accounts;
 mod callback;
+mod client_accounts;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod content;
@@ -82,6 +83,11 @@ pub use accounts::Accounts;
 pub use callback::{
     AccountChange, AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription,
     KeyMaker,
+};
+pub use client_accounts::{
+    CLIENT_ACCOUNT_LIMIT, CLIENT_ACCOUNT_NAME_LIMIT, CLIENT_ACCOUNT_SETTINGS_LIMIT,
+    CLIENT_ACCOUNT_TEXT_LIMIT, ClientAccount, ClientAccountStore, ClientSync, Reseal,
+    SEALED_SECRET_COUNT_LIMIT, SEALED_SECRET_LIMIT, SealedSecret, SecretChange, SecretKeyRecord,
 };
 pub use content::{Body, SMALL_LIMIT, Upload};
 pub use error::{Error, Result};

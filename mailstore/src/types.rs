@@ -29,6 +29,8 @@ identifier! {
     RemoteAccountId;
     /// Identifies a mailbox of a remote account.
     RemoteMailboxId;
+    /// Identifies an account of a mail client. Never reused.
+    ClientAccountId;
 }
 
 /// An account: a login name and its mailboxes.

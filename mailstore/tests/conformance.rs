@@ -13,6 +13,7 @@ fn memory() -> MemoryStore {
 fn memory_store_conforms() {
     conformance::run_all(|| Arc::new(memory())).assert_passed();
     conformance::run_sync(|| Arc::new(memory())).assert_passed();
+    conformance::run_client_accounts(|| Arc::new(memory())).assert_passed();
 }
 
 #[cfg(feature = "sqlite")]
@@ -27,6 +28,7 @@ fn sqlite_store_conforms() {
     };
     conformance::run_all(|| open()).assert_passed();
     conformance::run_sync(|| open()).assert_passed();
+    conformance::run_client_accounts(&open).assert_passed();
 }
 
 /// A store that implements the required methods only.

@@ -6,7 +6,7 @@
 mod support;
 
 use mailstore::*;
-use support::{downgrade, downgrade_to_5, downgrade_to_10};
+use support::{downgrade, downgrade_to_5, downgrade_to_10, downgrade_to_14};
 
 struct Fixture {
     directory: tempfile::TempDir,
@@ -199,4 +199,16 @@ fn imports_equal_messages_in_linear_time() {
     // Under another UIDVALIDITY each message is assigned once.
     import(8, 1, 4_500);
     assert_eq!(f.store.status(f.inbox).unwrap().messages, 4_500);
+}
+
+#[test]
+fn adds_client_accounts_when_upgrading_from_version_14() {
+    let Fixture { directory, store, account, .. } = fixture();
+    drop(store);
+    downgrade_to_14(directory.path());
+    let store = SqliteStore::open(directory.path()).unwrap();
+    assert_eq!(store.accounts().unwrap()[0].id, account);
+    assert!(store.client_accounts().unwrap().is_empty() && store.secret_key().unwrap().is_none());
+    let added = store.add_client_account("ann", "{}", "unset").unwrap();
+    assert_eq!(store.client_account("ann").unwrap().unwrap().id, added);
 }

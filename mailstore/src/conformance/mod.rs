@@ -18,6 +18,7 @@
 mod accounts;
 mod case;
 mod changes;
+mod client_accounts;
 mod copies;
 mod fixture;
 mod flags;
@@ -31,6 +32,7 @@ mod threads;
 
 pub use case::Feature;
 
+use crate::client_accounts::ClientAccountStore;
 use crate::store::Store;
 use crate::sync_store::SyncStore;
 use case::Case;
@@ -94,6 +96,11 @@ pub fn run(features: &[Feature], open: impl Fn() -> Arc<dyn Store>) -> Report {
 /// Runs the cases about messages that were fetched from other servers.
 pub fn run_sync(open: impl Fn() -> Arc<dyn SyncStore>) -> Report {
     run_cases(sync::CASES, &Feature::ALL, open)
+}
+
+/// Runs the cases about the accounts of a mail client.
+pub fn run_client_accounts<S: Store + ClientAccountStore + 'static>(open: impl Fn() -> Arc<S>) -> Report {
+    run_cases(&client_accounts::cases::<S>(), &Feature::ALL, open)
 }
 
 fn run_cases<'c, S: Store + ?Sized + 'static>(

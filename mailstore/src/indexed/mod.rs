@@ -7,6 +7,7 @@
 mod access;
 mod accounts;
 mod changes;
+pub(crate) mod client_accounts;
 mod content;
 mod directory;
 mod fair_lock;

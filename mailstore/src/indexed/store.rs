@@ -3,6 +3,7 @@
 //! Bytes of messages are read and written without a lock.
 
 use super::changes::{self, FlagChange};
+use super::client_accounts::ClientAccounts;
 use super::content::Content;
 use super::directory::Directory;
 use super::remote_records::Remotes;
@@ -44,6 +45,8 @@ pub struct IndexedStore<S> {
     pub(super) directory: Directory,
     /// What was fetched from remote servers. Locked before an account, never after it.
     pub(crate) remotes: Mutex<Remotes>,
+    /// The accounts of a client.
+    pub(crate) client_accounts: Mutex<ClientAccounts>,
     unfinished_copies: Mutex<UnfinishedCopies>,
     pub(super) passwords: PasswordVerifier,
     pub(super) cost: PasswordCost,
@@ -100,6 +103,7 @@ impl<S: Storage> IndexedStore<S> {
             storage,
             directory: Directory::default(),
             remotes: Mutex::default(),
+            client_accounts: Mutex::default(),
             unfinished_copies: Mutex::default(),
             passwords: PasswordVerifier::new(PasswordCost::Standard)?,
             cost: PasswordCost::Standard,

@@ -1,6 +1,7 @@
 //! A store in memory: [`MemoryStore`].
 
 mod budget;
+mod client_accounts;
 mod storage;
 mod sync;
 

@@ -7,6 +7,8 @@ mod accounts;
 mod after_commit;
 mod append;
 mod changes;
+mod client_account_store;
+mod client_accounts;
 mod errors;
 mod files;
 mod group_commit;

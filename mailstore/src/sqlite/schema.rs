@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The version that this program writes.
-const VERSION: i64 = 11;
+const VERSION: i64 = 15;
 
 /// The length of the store's secret, in bytes.
 const SECRET_LENGTH: usize = 32;
@@ -329,6 +329,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     }
     if found < 11 {
         transaction.execute_batch(super::remote_state::COLUMNS)?;
+    }
+    if found < 15 {
+        transaction.execute_batch(super::client_accounts::TABLES)?;
     }
     if found != VERSION {
         transaction.pragma_update(None, "user_version", VERSION)?;

@@ -172,6 +172,20 @@ impl SqliteStore {
         outcome
     }
 
+    /// Like [`write`](Self::write), for secrets: overwrites what it deletes, and then the log, so that neither keeps an earlier
+    /// value. The log keeps it if another process is reading at that moment, until the next checkpoint.
+    pub(super) fn write_erasing<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut writer = self.writer.lock();
+        writer.pragma_update(None, "secure_delete", "ON")?;
+        let outcome = transact(&mut writer, &mut AfterCommit::default(), |tx, _| work(tx));
+        // The change is committed, whatever becomes of these.
+        let _ = writer.pragma_update(None, "secure_delete", "OFF");
+        if outcome.is_ok() {
+            let _ = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+        }
+        outcome
+    }
+
     fn run_after_commit(&self, after_commit: AfterCommit) {
         for name in after_commit.freed_files {
             // No row names the file any more. If this fails, the next start deletes it.

@@ -2,8 +2,17 @@
 
 use std::path::Path;
 
-/// Converts a database to version 10: removes what version 11 added.
+/// Converts a database to version 14: removes what version 15 added.
+pub(crate) fn downgrade_to_14(directory: &Path) {
+    let database = rusqlite::Connection::open(directory.join("mail.db")).unwrap();
+    let text = "DROP TABLE client_secrets; DROP TABLE client_accounts; DROP TABLE client_secret_key;
+        PRAGMA user_version = 14;";
+    database.execute_batch(text).unwrap();
+}
+
+/// Converts a database to version 10: removes what later versions added.
 pub(crate) fn downgrade_to_10(directory: &Path) {
+    downgrade_to_14(directory);
     let database = rusqlite::Connection::open(directory.join("mail.db")).unwrap();
     for column in ["object_id", "highest_modseq", "uid_next", "messages", "is_gone"] {
         database.execute_batch(&format!("ALTER TABLE remote_mailboxes DROP COLUMN {column}")).unwrap();
