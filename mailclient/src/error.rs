@@ -124,11 +124,12 @@ pub struct Error {
     hint: Option<Hint>,
     reply: Option<Box<ServerReply>>,
     /// What happened without the server's text, if that is in `message`.
-    own_text: Option<String>,
+    own_text: Option<Box<str>>,
     origin: Origin,
     /// The host and port of the server involved.
     host_port: Option<Box<(String, u16)>>,
     limit: Option<SyncLimit>,
+    code: Option<&'static str>,
     is_retryable: bool,
     /// Whether the connection closed unexpectedly.
     is_closed: bool,
@@ -154,6 +155,7 @@ impl Error {
             origin: Origin::Local,
             host_port: None,
             limit: None,
+            code: None,
             is_retryable: matches!(kind, ErrorKind::Temporary),
             is_closed: false,
         }
@@ -163,7 +165,7 @@ impl Error {
     #[must_use]
     pub fn refused(kind: ErrorKind, what: &str, reply: ServerReply) -> Self {
         Self {
-            own_text: Some(what.to_owned()),
+            own_text: Some(what.into()),
             origin: Origin::Remote,
             ..Self { reply: Some(Box::new(reply.clone())), ..Self::new(kind, format!("{what}: {reply}")) }
         }
@@ -230,6 +232,19 @@ impl Error {
         self
     }
 
+    /// Returns a code for programs that says more than the kind, such as `email_encryption_key_missing`, if there is one.
+    #[must_use]
+    pub const fn code(&self) -> Option<&'static str> {
+        self.code
+    }
+
+    /// Sets the code.
+    #[must_use]
+    pub const fn with_code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
     /// Returns whether a server or the network was involved.
     #[must_use]
     pub fn is_remote(&self) -> bool {
@@ -260,7 +275,7 @@ impl Error {
         let Some(own) = &self.own_text else { return self.message.clone() };
         match self.reply().and_then(known_code) {
             Some(code) => format!("{own} ({code})"),
-            None => own.clone(),
+            None => own.clone().into(),
         }
     }
 

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "accounts")]
+pub mod account;
 #[cfg(feature = "mio")]
 pub mod blocking;
 mod channel;

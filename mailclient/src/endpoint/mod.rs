@@ -16,6 +16,8 @@ use crate::error::{Error, ErrorKind, Hint};
 
 pub use credentials::CredentialSource;
 pub use trust::Trust;
+#[cfg(feature = "accounts")]
+pub(crate) use url::default_port;
 pub use url::{Protocol, TlsMode, Url, UrlError};
 
 /// Whether to send the program's name and version to an IMAP server after the login (ID, RFC 2971).

@@ -102,7 +102,8 @@ impl Url {
     }
 }
 
-const fn default_port(protocol: Protocol, tls: TlsMode) -> u16 {
+/// Returns the usual port.
+pub(crate) const fn default_port(protocol: Protocol, tls: TlsMode) -> u16 {
     match (protocol, tls) {
         (Protocol::Imap, TlsMode::Implicit) => 993,
         (Protocol::Imap, TlsMode::StartTls) => 143,
