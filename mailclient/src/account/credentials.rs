@@ -3,8 +3,8 @@
 use proto_mail::{Credentials, Secret};
 
 use super::error::AccountError;
-use super::seal::SecretField;
-use super::settings::Account;
+use super::secret::SecretField;
+use super::settings::{Account, AuthMode};
 use super::store::AccountStore;
 use crate::endpoint::{CredentialSource, Protocol};
 use crate::error::{Error, ErrorKind};
@@ -34,7 +34,7 @@ impl AccountCredentials {
     /// The secret that the account logs in with.
     const fn field(&self) -> SecretField {
         match self.account.settings.auth_mode {
-            super::AuthMode::Password => SecretField::Password,
+            AuthMode::Password => SecretField::Password,
             _ => SecretField::AccessToken,
         }
     }

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use super::form::InvalidFields;
-use super::key::KEY_VARIABLE;
-use super::seal::SecretField;
+use super::field_error::InvalidFields;
+use super::secret::{KEY_BYTES, KEY_VARIABLE, SecretField};
 use crate::error::{Error, ErrorKind};
 
 /// Why an operation on accounts failed. Holds no secret.
@@ -45,7 +44,7 @@ pub enum AccountError {
 pub enum KeyProblem {
     /// It is not base64 (RFC 4648 §4).
     Alphabet,
-    /// It has this many bytes instead of [`KEY_BYTES`](super::KEY_BYTES).
+    /// It has this many bytes instead of [`KEY_BYTES`].
     Length(usize),
     /// Other users can read or change the file: its path and its mode.
     Permissions(String, u32),
@@ -110,7 +109,7 @@ impl fmt::Display for KeyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Alphabet => f.write_str("it is not base64"),
-            Self::Length(length) => write!(f, "it has {length} bytes instead of {}", super::KEY_BYTES),
+            Self::Length(length) => write!(f, "it has {length} bytes instead of {KEY_BYTES}"),
             Self::Permissions(path, mode) => write!(f, "{path}: other users can read it (mode {mode:04o})"),
             Self::File(path, why) => write!(f, "{path}: {why}"),
         }

@@ -1,10 +1,9 @@
 //! [`AccountForm`]: what a user has entered, and the check of all of its fields.
 
-use std::fmt;
-
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 
 use super::address::{check_address, check_endpoint, check_host, check_text, check_user};
+use super::field_error::{FieldError, InvalidFields};
 use super::settings::{AccountSettings, AuthMode, IDENTITY_LIMIT, Identity, OAuthProvider, ServerSettings};
 use crate::endpoint::{Protocol, TlsMode, default_port};
 
@@ -48,37 +47,6 @@ pub struct ServerForm {
     /// The user who logs in. Default: the address.
     pub user: String,
 }
-
-/// A field and what is wrong with it. Displays as `imap.host: is missing`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FieldError {
-    /// The field, as in JSON: `imap.host`, `identities[0].address`.
-    pub field: String,
-    /// What is wrong. Does not quote the value.
-    pub problem: String,
-}
-
-/// The errors of all invalid fields. Never empty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct InvalidFields(pub Vec<FieldError>);
-
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.problem)
-    }
-}
-
-impl fmt::Display for InvalidFields {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
-            write!(f, "{}{error}", if index == 0 { "" } else { "; " })?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for InvalidFields {}
 
 impl AccountForm {
     /// Checks all fields, and returns the name and the settings of the account.

@@ -9,12 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use proto_mail::Secret;
 
 use super::error::{AccountError, KeyProblem};
-
-/// The environment variable that holds the key, in base64.
-pub const KEY_VARIABLE: &str = "EMAIL_ENCRYPTION_KEY";
-
-/// The length of a key, in bytes.
-pub const KEY_BYTES: usize = 32;
+use super::secret::{KEY_BYTES, KEY_VARIABLE};
 
 /// The most bytes of a key file.
 const KEY_FILE_LIMIT: u64 = 1024;

@@ -7,9 +7,11 @@
 mod address;
 mod credentials;
 mod error;
+mod field_error;
 mod form;
 mod key;
 mod seal;
+mod secret;
 mod settings;
 mod store;
 #[cfg(test)]
@@ -17,10 +19,11 @@ mod store_tests;
 
 pub use credentials::AccountCredentials;
 pub use error::{AccountError, KeyProblem};
-pub use form::{AccountForm, FieldError, InvalidFields, ServerForm};
-pub use key::{EncryptionKey, KEY_BYTES, KEY_VARIABLE};
+pub use field_error::{FieldError, InvalidFields};
+pub use form::{AccountForm, ServerForm};
+pub use key::EncryptionKey;
 pub use mailstore::ClientAccountId as AccountId;
-pub use seal::{SECRET_LIMIT, SecretField};
+pub use secret::{KEY_BYTES, KEY_VARIABLE, SECRET_LIMIT, SecretField};
 pub use settings::{
     Account, AccountSettings, AccountState, AuthMode, IDENTITY_LIMIT, Identity, OAuthProvider,
     ServerSettings, SyncReport, SyncStatus,

@@ -4,8 +4,6 @@
 //! associated data binds it to its account, its field and its key number. The plaintext is padded, so that its length does not show
 //! that of a password.
 
-use std::fmt;
-
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use mailstore::{ClientAccountId, SealedSecret, SecretKeyRecord};
@@ -13,9 +11,7 @@ use proto_mail::Secret;
 
 use super::error::AccountError;
 use super::key::EncryptionKey;
-
-/// The most bytes of a secret.
-pub const SECRET_LIMIT: usize = 64 * 1024;
+use super::secret::{SECRET_LIMIT, SecretField};
 
 /// The version of the format.
 const VERSION: u8 = 1;
@@ -24,51 +20,6 @@ const NONCE_BYTES: usize = 24;
 
 /// The padded length of a plaintext is a multiple of this.
 const PADDING_BYTES: usize = 64;
-
-/// Which secret of an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum SecretField {
-    /// The password.
-    Password,
-    /// The refresh token (RFC 6749 §1.5).
-    RefreshToken,
-    /// The access token (RFC 6749 §1.4), in a format of the caller's choice.
-    AccessToken,
-    /// The secret of the OAuth client, for a provider of the user's own.
-    ClientSecret,
-}
-
-impl SecretField {
-    /// All fields.
-    pub const ALL: [Self; 4] = [Self::Password, Self::RefreshToken, Self::AccessToken, Self::ClientSecret];
-
-    /// Returns the name in the store.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Password => "password",
-            Self::RefreshToken => "refresh_token",
-            Self::AccessToken => "access_token",
-            Self::ClientSecret => "client_secret",
-        }
-    }
-
-    pub(super) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.name() == name)
-    }
-}
-
-impl fmt::Display for SecretField {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Password => "password",
-            Self::RefreshToken => "refresh token",
-            Self::AccessToken => "access token",
-            Self::ClientSecret => "client secret",
-        })
-    }
-}
 
 /// A key and its number.
 pub(super) struct Cipher<'k> {

@@ -7,7 +7,8 @@ use proto_mail::Secret;
 
 use super::error::AccountError;
 use super::key::EncryptionKey;
-use super::seal::{Cipher, SecretField};
+use super::seal::Cipher;
+use super::secret::SecretField;
 use super::settings::{Account, AccountSettings, AccountState, SyncReport, SyncStatus};
 
 /// The most bytes of an error that is recorded with a report.
