@@ -45,6 +45,7 @@ pub(crate) fn config(context: &ServerContext, settings: &Settings) -> Arc<Config
         "REPLACE",
         "RIGHTS=kxte",
         "SAVEDATE",
+        "SEARCH=FUZZY",
         "SEARCHRES",
         "SORT",
         "SORT=DISPLAY",

@@ -11,6 +11,7 @@ use mailstore::{Changes, Columns, MailboxId, Store, UidSet};
 use proto_imap::mailbox_view::UidBitmap;
 use proto_imap::search_query::{ContextResult, NeededMatches};
 use proto_imap::sort_order::{SortEntry, SortOrder};
+use proto_imap::types::RelevancyScore;
 
 use super::kept_results::{ContextChangeKind, ContextChanges, ContextResponse, Contexts};
 use super::search::{Collector, Search};
@@ -199,5 +200,8 @@ fn entry_of(
     let columns = if needs_envelope(order) { columns.with_envelope() } else { columns };
     let uids: UidSet = [uid..=uid].into_iter().collect();
     let page = store.fetch_page(mailbox, &uids, columns, 1)?;
-    Ok(page.messages.first().map(|message| order.entry(&SortFields::new(message, order))))
+    Ok(page
+        .messages
+        .first()
+        .map(|message| order.entry(&SortFields::new(message, RelevancyScore::BEST, order))))
 }

@@ -8,7 +8,7 @@
 //! | [`changed_since`], [`changed_messages`] | the changes since a mod-sequence: CHANGEDSINCE, VANISHED, QRESYNC |
 //! | [`store`], [`expunge`], [`copy_move`] | STORE; EXPUNGE; COPY and MOVE |
 //! | [`search_command`], [`search_returns`], [`search_response`], [`search_progress`] | SEARCH, SORT, THREAD: the commands and their responses |
-//! | [`search`], [`stored_message`], [`sort_collector`], [`thread_collector`] | the search of one mailbox, on a worker |
+//! | [`search`], [`stored_message`], [`scores`], [`sort_collector`], [`thread_collector`] | the search of one mailbox, on a worker |
 //! | [`search_contexts`], [`kept_results`], [`context_update`] | UPDATE and CANCELUPDATE |
 //! | [`multi_search`], [`multi_search_job`] | ESEARCH |
 //! | [`uid_windows`] | sets of UIDs, processed window by window |
@@ -68,6 +68,7 @@ mod output_limits;
 mod previews;
 mod quota;
 mod replies;
+mod scores;
 mod search;
 mod search_command;
 mod search_contexts;

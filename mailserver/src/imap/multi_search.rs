@@ -4,6 +4,7 @@
 //! the next one is searched, so a session holds one result at a time.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use io_common::{JobStep, Next};
 use mailstore::AccountId;
@@ -39,8 +40,9 @@ impl Session {
             check_optional_charset(arguments.search.charset, turn)?;
             let empty = MailboxView::default();
             let view = selected.as_ref().map_or(&empty, |(_, view)| view);
-            let query = query_of(arguments.search.keys, view, now)?;
-            Ok((returns.unwrap_or_default(), query.has_mod_sequence()))
+            let returns = returns.unwrap_or_default();
+            let query = returns.scores().prepare(query_of(arguments.search.keys, view, now)?)?;
+            Ok((returns, query.has_mod_sequence()))
         });
         let (returns, modseq) = match checked {
             Ok(checked) => checked,
@@ -54,6 +56,7 @@ impl Session {
         }
         let search = MultiSearch {
             account,
+            memory: Arc::clone(&self.context.search_memory),
             needs_view: needs_view(arguments.search.keys),
             command: arguments.search.into_owned(),
             returns,

@@ -15,6 +15,7 @@ use super::search::{Collector, Results, Search};
 use super::search_returns::{Returns, SavesResult};
 use super::stored_message::EmailIds;
 use super::translate::uid_set;
+use crate::search_memory::SearchMemory;
 
 /// The mailboxes that are read at a time.
 const MAILBOX_PAGE: usize = 128;
@@ -25,6 +26,7 @@ pub(super) const UID_PAGE: usize = 5_000;
 /// A search in several mailboxes.
 pub(super) struct MultiSearch {
     pub(super) account: AccountId,
+    pub(super) memory: Arc<SearchMemory>,
     pub(super) command: Owned<SearchCommand<'static>>,
     pub(super) returns: Returns,
     pub(super) tag: Vec<u8>,
@@ -305,12 +307,14 @@ impl MultiSearch {
         among: &UidSet,
     ) -> mailstore::Result<Step> {
         let query = query_of(self.command.view().keys, view, self.now);
-        let query = Arc::new(query.map_err(|_| mailstore::Error::Limit("the search keys are too large"))?);
+        let query = query.map_err(|_| mailstore::Error::Limit("the search keys are too large"))?;
+        let scores = self.returns.scores();
+        let query = Arc::new(scores.prepare(query).map_err(mailstore::Error::Limit)?);
         let find = |id: &str| store.find_email_id(self.account, id);
         let email_ids: EmailIds = query.email_ids().into_iter().map(|id| (id.to_owned(), find(id))).collect();
         let needed = self.returns.needed();
-        let search =
-            Search::new(mailbox, among, Arc::clone(&query), email_ids.clone(), needed, Collector::Set);
+        let collector = Collector::for_search(scores, || self.memory.reserve(self.account));
+        let search = Search::new(mailbox, among, Arc::clone(&query), email_ids.clone(), needed, collector);
         Ok(Step::Search { search: Box::new(search), query, email_ids })
     }
 }

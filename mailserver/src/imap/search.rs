@@ -11,8 +11,9 @@ use mailstore::{Columns, ContentId, MailboxId, Message, Store, UidSet};
 use proto_imap::search_query::{
     MessagePart, MessageSearch, NeededMatches, SearchMatch, SearchQuery, SearchResults,
 };
-use proto_imap::types::NumberRange;
+use proto_imap::types::{NumberRange, RelevancyScore};
 
+use super::scores::{NeededScores, Scores};
 use super::sort_collector::{SortCollector, SortedMatches};
 use super::stored_message::{EmailIds, MessageReader, StoredMessage};
 use super::thread_collector::{NeededReferences, ThreadCollector, ThreadItemsLeft};
@@ -54,6 +55,8 @@ pub(super) struct Search {
 pub(super) enum Collector {
     /// Nothing: SEARCH.
     Set,
+    /// Their scores are kept: SEARCH with RELEVANCY. Only a search for all matches finds them in the order of the mailbox.
+    Scores(Box<Scores>),
     Sort(Box<SortCollector>),
     Thread(Box<ThreadCollector>),
 }
@@ -71,6 +74,7 @@ pub(super) struct Results {
 #[derive(Debug)]
 pub(super) enum Collected {
     Set,
+    Scores(Box<Scores>),
     Sorted(SortedMatches, Reservation),
     Threads(Box<ThreadItemsLeft>, Reservation),
 }
@@ -147,6 +151,7 @@ impl Search {
     pub(super) fn into_results(self) -> Results {
         let collected = match self.collector {
             Collector::Set => Collected::Set,
+            Collector::Scores(scores) => Collected::Scores(scores),
             Collector::Sort(sort) => {
                 let (sorted, memory) = sort.into_sorted();
                 Collected::Sorted(sorted, memory)
@@ -176,7 +181,8 @@ impl Search {
                 };
                 if let Some(matches) = matches {
                     if matches {
-                        self.collector.add(store, stored)?;
+                        let score = search.relevancy(&self.query, &reader);
+                        self.collector.add(store, stored, score)?;
                         self.add_match(found);
                     }
                     self.current = None;
@@ -271,10 +277,18 @@ impl Search {
 }
 
 impl Collector {
+    /// Returns the collector of a SEARCH.
+    pub(super) fn for_search(scores: NeededScores, memory: impl FnOnce() -> Reservation) -> Self {
+        match scores {
+            NeededScores::No => Self::Set,
+            NeededScores::Yes => Self::Scores(Box::new(Scores::new(memory()))),
+        }
+    }
+
     /// Adds the columns that the collector needs.
     fn columns(&self, columns: Columns) -> Columns {
         match self {
-            Self::Set => columns,
+            Self::Set | Self::Scores(_) => columns,
             Self::Sort(sort) if !sort.needs_envelope() => columns,
             Self::Sort(_) => columns.with_envelope(),
             Self::Thread(thread) => match thread.references() {
@@ -285,10 +299,16 @@ impl Collector {
     }
 
     /// Adds a match.
-    fn add(&mut self, store: &dyn Store, stored: &mut StoredMessage) -> mailstore::Result<()> {
+    fn add(
+        &mut self,
+        store: &dyn Store,
+        stored: &mut StoredMessage,
+        score: RelevancyScore,
+    ) -> mailstore::Result<()> {
         match self {
             Self::Set => Ok(()),
-            Self::Sort(sort) => sort.add(&stored.message),
+            Self::Scores(scores) => scores.add(score),
+            Self::Sort(sort) => sort.add(&stored.message, score),
             Self::Thread(thread) => {
                 let references = match thread.references() {
                     // Without a readable header, the other fields decide.
@@ -303,7 +323,7 @@ impl Collector {
     /// Completes the result until the slice is over. Returns true once it is complete.
     fn finish(&mut self, slice: &Slice) -> bool {
         match self {
-            Self::Set | Self::Thread(_) => true,
+            Self::Set | Self::Scores(_) | Self::Thread(_) => true,
             Self::Sort(sort) => sort.finish(slice),
         }
     }

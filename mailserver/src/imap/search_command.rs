@@ -16,6 +16,7 @@ use proto_imap::types::{
 };
 
 use super::kept_results::ContextQuery;
+use super::scores::NeededScores;
 use super::search::{Collector, Results, Search};
 use super::search_contexts::KeptUpToDate;
 use super::search_progress::{AfterResponse, ResponseForm, ResponseKind};
@@ -35,6 +36,12 @@ pub(super) enum RejectedSearch {
     Limit(SearchQueryError),
     /// BAD.
     Bad(String),
+}
+
+impl From<&'static str> for RejectedSearch {
+    fn from(reason: &'static str) -> Self {
+        Self::Bad(reason.to_owned())
+    }
 }
 
 impl From<SearchQueryError> for RejectedSearch {
@@ -74,8 +81,7 @@ fn check_charset(charset: IString<'_>) -> Result<(), RejectedSearch> {
 pub(super) fn check_returns(
     returns: Option<LazyList<'_, SearchReturnOption>>,
 ) -> Result<Option<Returns>, RejectedSearch> {
-    let checked = returns.map(Returns::new).transpose();
-    checked.map_err(|reason| RejectedSearch::Bad(reason.to_owned()))
+    Ok(returns.map(Returns::new).transpose()?)
 }
 
 /// A searching command that was checked.
@@ -125,9 +131,11 @@ impl Session {
             // IMAP4rev2 replaces the SEARCH response by ESEARCH (RFC 9051 Appendix E).
             let returns = returns.or_else(|| turn.machine.is_enabled("IMAP4rev2").then(Returns::default));
             let needed = returns.as_ref().map_or(NeededMatches::All, Returns::needed);
+            let scores = returns.as_ref().map_or(NeededScores::No, Returns::scores);
             let kind = returns.map_or(ResponseKind::Search, ResponseKind::Esearch);
-            let query = self.query(arguments.keys)?;
-            Ok(CheckedSearch { query, kind, needed, collector: Collector::Set, order: None })
+            let query = self.query(arguments.keys, scores)?;
+            let collector = Collector::for_search(scores, || self.context.search_memory.reserve(account));
+            Ok(CheckedSearch { query, kind, needed, collector, order: None })
         });
         self.start_search(account, reply, checked, arguments.returns, numbering, turn)
     }
@@ -144,15 +152,14 @@ impl Session {
             check_charset(arguments.charset)?;
             let order = SortOrder::new(arguments.criteria, Collation::default())
                 .map_err(|error| RejectedSearch::Bad(error.to_string()))?;
-            if order.uses(SortKey::Relevancy) {
-                return Err(RejectedSearch::Bad("unsupported sort key".to_owned()));
-            }
-            let query = self.query(arguments.keys)?;
             let needed = returns.clone().unwrap_or_default().needed_order();
+            let scores = returns.as_ref().map_or(NeededScores::No, Returns::scores);
+            let uses_scores = order.uses(SortKey::Relevancy) || scores == NeededScores::Yes;
+            let query = self.query(arguments.keys, NeededScores::new(uses_scores))?;
             let kept = returns.as_ref().is_some_and(|returns| returns.has(SearchReturnOption::Update));
             let memory = self.context.search_memory.reserve(account);
             let kept_order = kept.then(|| order.clone());
-            let collector = Collector::Sort(Box::new(SortCollector::new(order, needed, memory)));
+            let collector = Collector::Sort(Box::new(SortCollector::new(order, needed, scores, memory)));
             let kind = returns.map_or(ResponseKind::Sort, ResponseKind::Esearch);
             Ok(CheckedSearch { query, kind, needed: NeededMatches::All, collector, order: kept_order })
         });
@@ -172,7 +179,7 @@ impl Session {
             let Some(collector) = ThreadCollector::new(arguments.algorithm, memory) else {
                 return Err(RejectedSearch::Bad("unsupported threading algorithm".to_owned()));
             };
-            let query = self.query(arguments.keys)?;
+            let query = self.query(arguments.keys, NeededScores::No)?;
             let collector = Collector::Thread(Box::new(collector));
             let kind = ResponseKind::Thread;
             Ok(CheckedSearch { query, kind, needed: NeededMatches::All, collector, order: None })
@@ -181,14 +188,18 @@ impl Session {
     }
 
     /// Prepares a search of the selected mailbox.
-    fn query(&self, keys: LazyList<'_, SearchKey<'_>>) -> Result<Arc<SearchQuery>, RejectedSearch> {
+    fn query(
+        &self,
+        keys: LazyList<'_, SearchKey<'_>>,
+        scores: NeededScores,
+    ) -> Result<Arc<SearchQuery>, RejectedSearch> {
         let Some(selected) = &self.selected else {
             return Err(RejectedSearch::Bad("select a mailbox first".to_owned()));
         };
         let now = translate::now().seconds;
         let query =
             SearchQuery::ignoring_unused_numbers(keys, &selected.view, now, &SearchLimits::default())?;
-        Ok(Arc::new(query))
+        Ok(Arc::new(scores.prepare(query)?))
     }
 
     fn start_search(

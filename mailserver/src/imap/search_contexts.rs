@@ -11,7 +11,7 @@ use proto_imap::search_query::{ContextLimits, ContextResult, NoContext, SearchCo
 use proto_imap::server::Reply;
 use proto_imap::types::{
     CancelUpdateCommand, Condition, ContextChange, EsearchResponse, IString, LazyList, NumberKind,
-    NumberRange, Numbers, ResponseCode, SearchReturnData, StatusResponse, Text, Untagged,
+    NumberRange, Numbers, ResponseCode, SearchReturnData, SortKey, StatusResponse, Text, Untagged,
 };
 
 use super::context_update::ContextUpdate;
@@ -52,9 +52,13 @@ impl KeptUpToDate {
         turn: &mut Turn<'_, '_>,
     ) -> Result<(), proto_mail::Error> {
         let Self { query, memory } = self;
+        // The score of a message is not kept, so a new one has no place in this order.
+        if query.order.as_ref().is_some_and(|order| order.uses(SortKey::Relevancy)) {
+            return write_no_update(&query.tag, turn);
+        }
         let result = match &found.collected {
             Collected::Sorted(sorted, _) => ContextResult::Sorted(sorted.uids.clone()),
-            Collected::Set | Collected::Threads(..) => {
+            Collected::Set | Collected::Scores(_) | Collected::Threads(..) => {
                 ContextResult::MailboxOrder(found.matches.uids().clone())
             }
         };

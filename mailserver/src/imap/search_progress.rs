@@ -2,9 +2,10 @@
 
 use proto_imap::mailbox_view::{MailboxView, UidBitmap};
 use proto_imap::server::Reply;
-use proto_imap::types::{NumberKind, NumberRange, SearchReturnData, ThreadItem};
+use proto_imap::types::{NumberKind, NumberRange, RelevancyScore, SearchReturnData, ThreadItem};
 
 use super::multi_search_job::MultiSearch;
+use super::scores::ScoresLeft;
 use super::search::{Collected, Results};
 use super::search_returns::{Listed, Returns};
 use super::thread_collector::ThreadItemsLeft;
@@ -59,7 +60,9 @@ pub(super) struct SearchInProgress {
     pub(super) numbers: NumbersLeft,
     /// The last range, which the next number may extend.
     pub(super) open_range: Option<NumberRange>,
-    /// The results written after the numbers.
+    /// The scores written after the numbers.
+    pub(super) scores: Option<ScoresLeft>,
+    /// The results written after the numbers and the scores.
     pub(super) tail: Vec<SearchReturnData<'static>>,
 }
 
@@ -97,14 +100,39 @@ pub(super) struct ThreadInProgress {
     pub(super) _memory: Reservation,
 }
 
-impl NumbersLeft {
-    pub(super) fn new(found: Results, listed: Listed) -> Self {
-        let count = found.matches.uids().len();
-        let places = match listed {
-            Listed::Nothing => return Self::None,
+impl Results {
+    /// Returns the places of the listed messages in the result.
+    fn places(&self, listed: Listed) -> std::ops::Range<u32> {
+        let count = self.matches.uids().len();
+        match listed {
+            Listed::Nothing => 0..0,
             Listed::All => 0..count,
             Listed::Page(page) => page.places(count),
-        };
+        }
+    }
+
+    /// Takes the scores of the listed messages.
+    pub(super) fn take_scores(&mut self, listed: Listed) -> Option<ScoresLeft> {
+        let places = self.places(listed);
+        if let Collected::Sorted(sorted, _) = &mut self.collected {
+            return Some(ScoresLeft::new(std::mem::take(&mut sorted.scores), None, places));
+        }
+        match std::mem::replace(&mut self.collected, Collected::Set) {
+            Collected::Scores(scores) => Some(ScoresLeft::of(*scores, places)),
+            other => {
+                self.collected = other;
+                None
+            }
+        }
+    }
+}
+
+impl NumbersLeft {
+    pub(super) fn new(found: Results, listed: Listed) -> Self {
+        if listed == Listed::Nothing {
+            return Self::None;
+        }
+        let places = found.places(listed);
         match found.collected {
             Collected::Sorted(sorted, memory) => {
                 let mut uids = sorted.uids.into_iter();
@@ -113,7 +141,7 @@ impl NumbersLeft {
                 }
                 Self::List { uids, left: places.len(), _memory: memory }
             }
-            Collected::Set | Collected::Threads(..) => {
+            Collected::Set | Collected::Scores(_) | Collected::Threads(..) => {
                 let uids = found.matches.into_uids();
                 Self::Set {
                     next: uids.nth(places.start),
@@ -154,6 +182,11 @@ impl NumbersLeft {
 }
 
 impl SearchInProgress {
+    /// Takes the next scores. Returns `None` at the end.
+    pub(super) fn next_scores(&mut self) -> Option<Vec<RelevancyScore>> {
+        self.scores.as_mut().map(|scores| scores.take(PER_PIECE)).filter(|piece| !piece.is_empty())
+    }
+
     /// Returns the next numbers, as ranges if the form allows them. Messages that this session has not been told about
     /// are left out.
     pub(super) fn piece(&mut self, view: Option<&MailboxView>) -> Vec<NumberRange> {

@@ -66,6 +66,7 @@ impl Session {
             form: NumberForm::Singles,
             numbers: NumbersLeft::new(found, Listed::All),
             open_range: None,
+            scores: None,
             tail,
         }));
         turn.machine.begin_search(&begin, turn.tx)
@@ -74,7 +75,7 @@ impl Session {
     fn begin_esearch(
         &mut self,
         then: AfterResponse,
-        found: Results,
+        mut found: Results,
         form: &ResponseForm,
         returns: &Returns,
         turn: &mut Turn<'_, '_>,
@@ -106,12 +107,14 @@ impl Session {
             results: LazyList::new(&head),
         };
         let listed = returns.listed();
+        let scores = asked(SearchReturnOption::Relevancy).then(|| found.take_scores(listed)).flatten();
         self.in_progress = InProgress::Search(Box::new(SearchInProgress {
             then,
             numbering: form.numbering,
             form: NumberForm::Ranges,
             numbers: NumbersLeft::new(found, listed),
             open_range: None,
+            scores,
             tail,
         }));
         let begin = match listed {
@@ -132,6 +135,14 @@ impl Session {
             let piece = progress.piece(self.selected.as_ref().map(|selected| &selected.view));
             if let Err(error) = turn.machine.search_numbers(Numbers::new(&piece), turn.tx) {
                 return next_or_close(Err(error));
+            }
+        }
+        while let Some(piece) = progress.next_scores() {
+            if let Err(error) = turn.machine.search_scores(&piece, turn.tx) {
+                return next_or_close(Err(error));
+            }
+            if turn.tx.len() >= HIGH_WATER || start.elapsed() >= WRITE_TIME {
+                return Next::More;
             }
         }
         match std::mem::replace(&mut self.in_progress, InProgress::None) {

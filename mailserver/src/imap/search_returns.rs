@@ -5,6 +5,7 @@ use proto_imap::mailbox_view::UidBitmap;
 use proto_imap::search_query::{NeededMatches, SearchMatch};
 use proto_imap::types::{LazyList, PartialRange, SearchReturnOption};
 
+use super::scores::NeededScores;
 use super::search::{Collected, Results};
 use super::sort_collector::NeededOrder;
 
@@ -36,12 +37,11 @@ impl SavesResult {
 impl Returns {
     /// Checks the options. Returns why they were rejected.
     pub(super) fn new(options: LazyList<'_, SearchReturnOption>) -> Result<Self, &'static str> {
-        use SearchReturnOption::{All, Context, Count, Max, Min, Partial, Save, Update};
+        use SearchReturnOption::{All, Context, Count, Max, Min, Partial, Relevancy, Save, Update};
         let options: Vec<_> = options.iter().collect();
-        if !options
-            .iter()
-            .all(|option| matches!(option, All | Context | Count | Max | Min | Partial(_) | Save | Update))
-        {
+        if !options.iter().all(|option| {
+            matches!(option, All | Context | Count | Max | Min | Partial(_) | Relevancy | Save | Update)
+        }) {
             return Err("unsupported result option");
         }
         // RFC 9394 §3.1.
@@ -64,7 +64,12 @@ impl Returns {
         match page {
             Some(page) => Listed::Page(page),
             None if self.has(SearchReturnOption::All) => Listed::All,
-            None if self.0.iter().all(|option| *option == SearchReturnOption::Context) => Listed::All,
+            None if self.0.iter().all(|option| {
+                matches!(option, SearchReturnOption::Context | SearchReturnOption::Relevancy)
+            }) =>
+            {
+                Listed::All
+            }
             None => Listed::Nothing,
         }
     }
@@ -74,6 +79,11 @@ impl Returns {
         use SearchReturnOption::{Context, Save, Update};
         self.listed() == Listed::Nothing
             && self.0.iter().all(|option| matches!(option, Save | Update | Context))
+    }
+
+    /// Returns whether the response has scores.
+    pub(super) fn scores(&self) -> NeededScores {
+        NeededScores::new(self.has(SearchReturnOption::Relevancy))
     }
 
     /// Returns which matches a SEARCH needs to find.
@@ -125,7 +135,7 @@ impl Results {
     pub(super) fn first(&self) -> Option<SearchMatch> {
         match &self.collected {
             Collected::Sorted(sorted, _) => sorted.first,
-            Collected::Set | Collected::Threads(..) => self.matches.first(),
+            Collected::Set | Collected::Scores(_) | Collected::Threads(..) => self.matches.first(),
         }
     }
 
@@ -133,7 +143,7 @@ impl Results {
     pub(super) fn last(&self) -> Option<SearchMatch> {
         match &self.collected {
             Collected::Sorted(sorted, _) => sorted.last,
-            Collected::Set | Collected::Threads(..) => self.matches.last(),
+            Collected::Set | Collected::Scores(_) | Collected::Threads(..) => self.matches.last(),
         }
     }
 
@@ -144,7 +154,7 @@ impl Results {
         let (skipped, count) = (places.start as usize, places.len());
         match &self.collected {
             Collected::Sorted(sorted, _) => Box::new(sorted.uids.iter().copied().skip(skipped).take(count)),
-            Collected::Set | Collected::Threads(..) => match uids.nth(places.start) {
+            Collected::Set | Collected::Scores(_) | Collected::Threads(..) => match uids.nth(places.start) {
                 Some(first) => Box::new(uids.iter_range(first..=u32::MAX).take(count)),
                 None => Box::new(std::iter::empty()),
             },
@@ -198,19 +208,21 @@ mod tests {
 
     #[test]
     fn rejects_two_lists_of_numbers() {
-        use SearchReturnOption::{All, Min, Partial, Relevancy};
+        use SearchReturnOption::{All, Min, Partial};
         let page = Partial(PartialRange::FromFirst(NumberRange::new(1, 2)));
-        for options in [&[All, page][..], &[page, Min, page], &[All, All], &[Relevancy]] {
+        for options in [&[All, page][..], &[page, Min, page], &[All, All]] {
             assert!(Returns::new(LazyList::new(options)).is_err(), "{options:?}");
         }
     }
 
     #[test]
     fn only_saved_and_updated_results_are_not_listed() {
-        use SearchReturnOption::{All, Context, Count, Save, Update};
+        use SearchReturnOption::{All, Context, Count, Relevancy, Save, Update};
         for (options, listed, silent) in [
             (&[][..], Listed::All, false),
             (&[Context], Listed::All, false),
+            (&[Relevancy], Listed::All, false),
+            (&[Relevancy, Count], Listed::Nothing, false),
             (&[Save], Listed::Nothing, true),
             (&[Update, Context], Listed::Nothing, true),
             (&[Update, Count], Listed::Nothing, false),

@@ -11,8 +11,9 @@ use mailmime::{Address, decode};
 use mailstore::Message;
 use proto_imap::search_query::SearchMatch;
 use proto_imap::sort_order::{SortEntry, SortOrder, SortableMessage};
-use proto_imap::types::SortKey;
+use proto_imap::types::{RelevancyScore, SortKey};
 
+use super::scores::NeededScores;
 use crate::search_memory::Reservation;
 
 /// The number of entries that are sorted at a time.
@@ -47,6 +48,8 @@ pub(super) struct SortCollector {
     memory: Reservation,
     sorted: SortedMatches,
     ends: Option<(Ended, Ended)>,
+    /// The scores of all matches in the order of the mailbox, if the response has them.
+    scores: Option<Vec<(u32, RelevancyScore)>>,
 }
 
 /// An entry at one end of the order, with the mod-sequence of its message.
@@ -57,12 +60,19 @@ type Ended = (SortEntry, u64);
 pub(super) struct SortedMatches {
     /// Their UIDs; empty if only the ends were needed.
     pub(super) uids: Vec<u32>,
+    /// How well they match, if the response says so.
+    pub(super) scores: Vec<RelevancyScore>,
     pub(super) first: Option<SearchMatch>,
     pub(super) last: Option<SearchMatch>,
 }
 
 impl SortCollector {
-    pub(super) const fn new(order: SortOrder, needed: NeededOrder, memory: Reservation) -> Self {
+    pub(super) fn new(
+        order: SortOrder,
+        needed: NeededOrder,
+        scores: NeededScores,
+        memory: Reservation,
+    ) -> Self {
         Self {
             order,
             needed,
@@ -71,8 +81,9 @@ impl SortCollector {
             heads: None,
             bytes: 0,
             memory,
-            sorted: SortedMatches { uids: Vec::new(), first: None, last: None },
+            sorted: SortedMatches::default(),
             ends: None,
+            scores: (scores == NeededScores::Yes).then(Vec::new),
         }
     }
 
@@ -82,14 +93,18 @@ impl SortCollector {
     }
 
     /// Adds a message.
-    pub(super) fn add(&mut self, message: &Message) -> mailstore::Result<()> {
-        let entry = self.order.entry(&SortFields::new(message, &self.order));
+    pub(super) fn add(&mut self, message: &Message, score: RelevancyScore) -> mailstore::Result<()> {
+        let entry = self.order.entry(&SortFields::new(message, score, &self.order));
         self.add_end(&entry, message.modseq);
         if self.needed == NeededOrder::Ends {
             return Ok(());
         }
         // The sorted UIDs exist beside the entries until the end.
         self.bytes += entry.memory() + ENTRY + 2 * size_of::<u32>();
+        if let Some(scores) = &mut self.scores {
+            scores.push((message.uid, score));
+            self.bytes += 2 * size_of::<(u32, RelevancyScore)>() + 2;
+        }
         self.memory.grow_to(self.bytes)?;
         self.run.push(entry);
         if self.run.len() >= RUN {
@@ -128,7 +143,14 @@ impl SortCollector {
             }
         };
         while let Some(Reverse((entry, run))) = heads.pop() {
-            self.sorted.uids.push(entry.sequence());
+            let uid = entry.sequence();
+            self.sorted.uids.push(uid);
+            if let Some(scores) = &self.scores
+                && let Ok(place) = scores.binary_search_by_key(&uid, |(uid, _)| *uid)
+                && let Some((_, score)) = scores.get(place)
+            {
+                self.sorted.scores.push(*score);
+            }
             if let Some(next) = self.runs.get_mut(run).and_then(Iterator::next) {
                 heads.push(Reverse((next, run)));
             }
@@ -148,7 +170,7 @@ impl SortCollector {
             };
             (sorted.first, sorted.last) = (found(&first), found(&last));
         }
-        memory.shrink_to(sorted.uids.capacity() * size_of::<u32>());
+        memory.shrink_to(sorted.uids.capacity() * size_of::<u32>() + sorted.scores.capacity());
         (sorted, memory)
     }
 }
@@ -156,14 +178,15 @@ impl SortCollector {
 /// What a message is sorted by: its attributes, and the texts that the order uses.
 pub(super) struct SortFields<'m> {
     message: &'m Message,
+    score: RelevancyScore,
     texts: Vec<(SortKey, String)>,
 }
 
 impl<'m> SortFields<'m> {
-    pub(super) fn new(message: &'m Message, order: &SortOrder) -> Self {
+    pub(super) fn new(message: &'m Message, score: RelevancyScore, order: &SortOrder) -> Self {
         let texts = SortKey::ALL.iter().filter(|key| order.uses(**key));
         let texts = texts.filter_map(|key| Some((*key, sort_text(message, *key)?))).collect();
-        Self { message, texts }
+        Self { message, score, texts }
     }
 }
 
@@ -182,6 +205,10 @@ impl SortableMessage for SortFields<'_> {
 
     fn size(&self) -> u64 {
         self.message.size
+    }
+
+    fn relevancy(&self) -> u8 {
+        self.score.value()
     }
 
     fn text(&self, key: SortKey) -> &str {

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "the modules of the test use these")]
 
 mod contexts;
+mod fuzzy;
 mod mailbox;
 mod many_mailboxes;
 #[path = "../pipe/mod.rs"]

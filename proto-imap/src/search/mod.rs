@@ -121,6 +121,9 @@ pub struct ContextChange<'i> {
 pub struct RelevancyScore(u8);
 
 impl RelevancyScore {
+    /// The highest score.
+    pub const BEST: Self = Self(100);
+
     /// Creates a score; `None` if it is not between 1 and 100.
     #[must_use]
     pub const fn new(score: u8) -> Option<Self> {

@@ -7,6 +7,7 @@ use core::fmt;
 use proto_mail::error::ErrorDetails;
 
 use super::condition::{Condition, Days};
+use super::fuzzy::{TextWord, search_words};
 use super::message::MessagePart;
 use super::terms::{SearchTerms, TextScope};
 use crate::mailbox_view::{MailboxView, ResolveError};
@@ -24,13 +25,15 @@ pub struct SearchLimits {
     pub text: usize,
     /// The maximum length of all texts together in bytes. The default is 16 KiB.
     pub texts: usize,
+    /// The maximum number of different words that FUZZY matches approximately. The default is 32.
+    pub words: usize,
     /// The maximum number of ranges of one sequence set. The default is 1,048,576; only `$` can have so many.
     pub ranges: usize,
 }
 
 impl Default for SearchLimits {
     fn default() -> Self {
-        Self { keys: 1_000, depth: 32, text: 4 * 1024, texts: 16 * 1024, ranges: 1 << 20 }
+        Self { keys: 1_000, depth: 32, text: 4 * 1024, texts: 16 * 1024, words: 32, ranges: 1 << 20 }
     }
 }
 
@@ -79,6 +82,14 @@ pub(super) enum UnusedNumbers {
     Ignore,
 }
 
+/// How texts are matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Matching {
+    Exact,
+    /// Within FUZZY, and not within NOT there.
+    Fuzzy,
+}
+
 /// Translates the keys of one search.
 pub(super) struct Compiler<'a> {
     view: &'a MailboxView,
@@ -86,6 +97,7 @@ pub(super) struct Compiler<'a> {
     now: i64,
     limits: &'a SearchLimits,
     unused_numbers: UnusedNumbers,
+    matching: Matching,
     terms: SearchTerms,
     /// The number of keys so far, and the bytes of text in them.
     keys: usize,
@@ -99,7 +111,16 @@ impl<'a> Compiler<'a> {
         limits: &'a SearchLimits,
         unused_numbers: UnusedNumbers,
     ) -> Self {
-        Self { view, now, limits, unused_numbers, terms: SearchTerms::default(), keys: 0, text_bytes: 0 }
+        Self {
+            view,
+            now,
+            limits,
+            unused_numbers,
+            matching: Matching::Exact,
+            terms: SearchTerms::default(),
+            keys: 0,
+            text_bytes: 0,
+        }
     }
 
     /// Translates all keys. Returns the condition and the texts in it.
@@ -127,12 +148,15 @@ impl<'a> Compiler<'a> {
             return Err(SearchQueryError::TooLarge);
         }
         Ok(match key {
-            SearchKey::Not(key) => self.inner(key.view(), depth)?.not(),
+            // What a negated key finds is left out: an approximate match would leave out too much.
+            SearchKey::Not(key) => self.matching(Matching::Exact, key.view(), depth)?.not(),
             SearchKey::Or(one, other) => {
                 let one = self.inner(one.view(), depth)?;
                 Condition::Or(Box::new((one, self.inner(other.view(), depth)?)))
             }
-            SearchKey::Fuzzy(key) => self.inner(key.view(), depth)?,
+            SearchKey::Fuzzy(key) => {
+                Condition::Fuzzy(Box::new(self.matching(Matching::Fuzzy, key.view(), depth)?))
+            }
             SearchKey::And(keys) => self.all(keys, depth + 1)?,
             SearchKey::Sequence(set) => self.uids(set, NumberKind::SequenceNumbers)?,
             SearchKey::Uid(set) => self.uids(set, NumberKind::Uids)?,
@@ -154,6 +178,19 @@ impl<'a> Compiler<'a> {
         self.key(key.ok_or(SearchQueryError::Unsupported)?, depth + 1)
     }
 
+    /// Translates a key in which texts are matched like this.
+    fn matching(
+        &mut self,
+        matching: Matching,
+        key: Option<SearchKey<'_>>,
+        depth: usize,
+    ) -> Result<Condition, SearchQueryError> {
+        let before = core::mem::replace(&mut self.matching, matching);
+        let condition = self.inner(key, depth);
+        self.matching = before;
+        condition
+    }
+
     fn uids(&self, set: SequenceSet<'_>, kind: NumberKind) -> Result<Condition, SearchQueryError> {
         let limit = self.limits.ranges;
         let uids = match (kind, self.unused_numbers) {
@@ -173,35 +210,58 @@ impl<'a> Compiler<'a> {
 
     /// Translates a key with a text.
     fn text(&mut self, key: SearchKey<'_>) -> Result<Condition, SearchQueryError> {
-        Ok(match key {
-            SearchKey::From(text) => self.term(MessagePart::Envelope, TextScope::From, text)?,
-            SearchKey::To(text) => self.term(MessagePart::Envelope, TextScope::To, text)?,
-            SearchKey::Cc(text) => self.term(MessagePart::Envelope, TextScope::Cc, text)?,
-            SearchKey::Bcc(text) => self.term(MessagePart::Envelope, TextScope::Bcc, text)?,
-            SearchKey::Subject(text) => self.term(MessagePart::Envelope, TextScope::Subject, text)?,
+        match key {
+            SearchKey::From(text) => self.term(&[(MessagePart::Envelope, TextScope::From)], text),
+            SearchKey::To(text) => self.term(&[(MessagePart::Envelope, TextScope::To)], text),
+            SearchKey::Cc(text) => self.term(&[(MessagePart::Envelope, TextScope::Cc)], text),
+            SearchKey::Bcc(text) => self.term(&[(MessagePart::Envelope, TextScope::Bcc)], text),
+            SearchKey::Subject(text) => self.term(&[(MessagePart::Envelope, TextScope::Subject)], text),
             SearchKey::Header { name, text } => {
                 self.count_text(name)?;
-                let name = name.to_str_lossy();
-                self.term(MessagePart::Header, TextScope::Field(&name), text)?
+                self.term(&[(MessagePart::Header, TextScope::Field(&name.to_str_lossy()))], text)
             }
-            SearchKey::Body(text) => self.term(MessagePart::Text, TextScope::Body, text)?,
-            SearchKey::Text(text) => {
-                let header = self.term(MessagePart::Header, TextScope::Header, text)?;
-                let body = self.terms.add(TextScope::Body, &text.to_str_lossy());
-                Condition::Or(Box::new((header, Condition::Term(MessagePart::Text, body))))
-            }
-            _ => return Err(SearchQueryError::Unsupported),
-        })
+            SearchKey::Body(text) => self.term(&[(MessagePart::Text, TextScope::Body)], text),
+            SearchKey::Text(text) => self.term(
+                &[(MessagePart::Header, TextScope::Header), (MessagePart::Text, TextScope::Body)],
+                text,
+            ),
+            _ => Err(SearchQueryError::Unsupported),
+        }
     }
 
+    /// Translates a text that occurs in one of these places: exactly, or if the search is fuzzy with all of its words.
     fn term(
         &mut self,
-        part: MessagePart,
-        scope: TextScope<'_>,
+        places: &[(MessagePart, TextScope<'_>)],
         text: IString<'_>,
     ) -> Result<Condition, SearchQueryError> {
         self.count_text(text)?;
-        Ok(Condition::Term(part, self.terms.add(scope, &text.to_str_lossy())))
+        let text = text.to_str_lossy();
+        let exact = self.exact(places, &text);
+        if self.matching == Matching::Exact {
+            return Ok(exact);
+        }
+        let mut all = Vec::new();
+        for word in search_words(&text) {
+            all.push(match word {
+                TextWord::Exact(word) => self.exact(places, &word),
+                TextWord::Approximate(word) => {
+                    Condition::either(places.iter().map(|(part, scope)| {
+                        Condition::Word(*part, self.terms.add_word(*scope, word.clone()))
+                    }))
+                }
+            });
+            if all.len() > self.limits.words || self.terms.word_count() > self.limits.words {
+                return Err(SearchQueryError::TooLarge);
+            }
+        }
+        Ok(if all.is_empty() { exact } else { Condition::either([exact, Condition::All(all)]) })
+    }
+
+    fn exact(&mut self, places: &[(MessagePart, TextScope<'_>)], text: &str) -> Condition {
+        Condition::either(
+            places.iter().map(|(part, scope)| Condition::Term(*part, self.terms.add(*scope, text))),
+        )
     }
 
     fn count_text(&mut self, text: IString<'_>) -> Result<(), SearchQueryError> {

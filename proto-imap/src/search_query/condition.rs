@@ -4,8 +4,9 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::fuzzy::WordMatch;
 use super::message::{MessagePart, SearchableMessage};
-use super::terms::{FoundTerms, SearchTerms, TermId};
+use super::terms::{FoundTerms, SearchTerms, TermId, WordId};
 use crate::mailbox_view::resolve::merged;
 use crate::types::{Flag, Keyword, NumberRange};
 
@@ -37,6 +38,10 @@ pub(super) enum Condition {
     ThreadId(String),
     /// A term that occurs in this part of the message.
     Term(MessagePart, TermId),
+    /// A word that occurs in this part of the message approximately.
+    Word(MessagePart, WordId),
+    /// A condition that messages meet more or less well.
+    Fuzzy(Box<Self>),
 }
 
 /// A condition on a day, counted since 1970.
@@ -66,9 +71,15 @@ impl Condition {
         Self::Keyword(String::from_utf8_lossy(keyword.as_bytes()).into_owned())
     }
 
+    /// Returns a condition that is met if one of these is.
+    pub(super) fn either(conditions: impl IntoIterator<Item = Self>) -> Self {
+        let either = conditions.into_iter().reduce(|one, other| Self::Or(Box::new((one, other))));
+        either.unwrap_or_else(|| Self::All(Vec::new()).not())
+    }
+
     /// Returns whether the condition contains no other conditions.
     pub(super) const fn is_test(&self) -> bool {
-        !matches!(self, Self::All(_) | Self::Or(_) | Self::Not(_))
+        !matches!(self, Self::All(_) | Self::Or(_) | Self::Not(_) | Self::Fuzzy(_))
     }
 
     /// Returns whether the message meets the condition, or `None` if the parts read so far do not decide it. The
@@ -103,6 +114,9 @@ impl Condition {
                 }
             }
             Self::Not(condition) => condition.holds(message, read, found).map(|holds| !holds),
+            Self::Fuzzy(condition) => condition.holds(message, read, found),
+            Self::Word(_, word) if found.word(*word) > WordMatch::None => Some(true),
+            Self::Word(part, _) => (read >= *part).then_some(false),
             Self::Term(_, term) if found.contains(*term) => Some(true),
             Self::Term(part, _) => (read >= *part).then_some(false),
             Self::SentDay(_) if read < MessagePart::Envelope => None,
@@ -134,9 +148,9 @@ impl Condition {
                 conditions.iter().map(Self::cost).max().unwrap_or(MessagePart::Attributes)
             }
             Self::Or(conditions) => conditions.0.cost().max(conditions.1.cost()),
-            Self::Not(condition) => condition.cost(),
+            Self::Not(condition) | Self::Fuzzy(condition) => condition.cost(),
             Self::SentDay(_) => MessagePart::Envelope,
-            Self::Term(part, _) => *part,
+            Self::Term(part, _) | Self::Word(part, _) => *part,
             _ => MessagePart::Attributes,
         }
     }
@@ -146,7 +160,7 @@ impl Condition {
         let inner = match self {
             Self::All(conditions) => conditions.iter().map(Self::memory).sum(),
             Self::Or(conditions) => conditions.0.memory() + conditions.1.memory(),
-            Self::Not(condition) => condition.memory(),
+            Self::Not(condition) | Self::Fuzzy(condition) => condition.memory(),
             Self::Uids(ranges) => ranges.len() * size_of::<NumberRange>(),
             Self::Keyword(text) | Self::EmailId(text) | Self::ThreadId(text) => text.len(),
             _ => 0,
@@ -160,15 +174,56 @@ impl Condition {
             || match self {
                 Self::All(conditions) => conditions.iter().any(|condition| condition.any(is)),
                 Self::Or(conditions) => conditions.0.any(is) || conditions.1.any(is),
-                Self::Not(condition) => condition.any(is),
+                Self::Not(condition) | Self::Fuzzy(condition) => condition.any(is),
                 _ => false,
             }
+    }
+
+    /// Returns how well a message that meets the condition matches its fuzzy parts, from 1 to 100; `None` if it meets none.
+    ///
+    /// Several keys count equally, and of two in an OR the better one. A text counts 100 if it occurs as a whole, and
+    /// otherwise as its words do on average, a little less in the body.
+    pub(super) fn relevancy(
+        &self,
+        message: &impl SearchableMessage,
+        read: MessagePart,
+        found: &FoundTerms,
+    ) -> Option<u32> {
+        match self {
+            Self::All(conditions) => {
+                average(conditions.iter().map(|one| one.relevancy(message, read, found)))
+            }
+            Self::Or(conditions) => {
+                conditions.0.relevancy(message, read, found).max(conditions.1.relevancy(message, read, found))
+            }
+            Self::Fuzzy(condition) if condition.holds(message, read, found) == Some(true) => {
+                Some(condition.score(message, read, found).clamp(1, 100))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns how well a part of a fuzzy condition is met: 0 to 100.
+    fn score(&self, message: &impl SearchableMessage, read: MessagePart, found: &FoundTerms) -> u32 {
+        match self {
+            Self::All(conditions) => {
+                average(conditions.iter().map(|one| Some(one.score(message, read, found)))).unwrap_or(100)
+            }
+            Self::Or(conditions) => {
+                conditions.0.score(message, read, found).max(conditions.1.score(message, read, found))
+            }
+            Self::Fuzzy(condition) => condition.score(message, read, found),
+            Self::Word(MessagePart::Text, word) => found.word(*word).score() * 4 / 5,
+            Self::Word(_, word) => found.word(*word).score(),
+            other => 100 * u32::from(other.holds(message, read, found) == Some(true)),
+        }
     }
 
     /// Returns UIDs that contain every match; `None` if any message may match.
     pub(super) fn uids(&self) -> Option<Vec<NumberRange>> {
         match self {
             Self::Uids(uids) => Some(uids.clone()),
+            Self::Fuzzy(condition) => condition.uids(),
             Self::All(conditions) => {
                 conditions.iter().filter_map(Self::uids).reduce(|one, other| intersection(&one, &other))
             }
@@ -193,6 +248,7 @@ impl Condition {
                 Some(text) => find(text)?,
                 None => None,
             },
+            Self::Fuzzy(condition) => condition.candidates(terms, find)?,
             Self::All(conditions) => {
                 let mut all: Option<Vec<NumberRange>> = None;
                 for condition in conditions {
@@ -229,7 +285,7 @@ impl Condition {
                 conditions.0.collect_email_ids(ids);
                 conditions.1.collect_email_ids(ids);
             }
-            Self::Not(condition) => condition.collect_email_ids(ids),
+            Self::Not(condition) | Self::Fuzzy(condition) => condition.collect_email_ids(ids),
             _ => {}
         }
     }
@@ -247,9 +303,16 @@ impl Condition {
                 Self::Or(Box::new(if a.cost() <= b.cost() { (a, b) } else { (b, a) }))
             }
             Self::Not(condition) => condition.cheap_first().not(),
+            Self::Fuzzy(condition) => Self::Fuzzy(Box::new(condition.cheap_first())),
             other => other,
         }
     }
+}
+
+/// Returns the average of the scores, rounded down; `None` if there are none.
+fn average(scores: impl Iterator<Item = Option<u32>>) -> Option<u32> {
+    let (sum, count) = scores.flatten().fold((0, 0), |(sum, count), score| (sum + score, count + 1));
+    u32::checked_div(sum, count)
 }
 
 /// Returns whether a number is in ascending ranges.

@@ -3,6 +3,10 @@
 use super::message::{MessagePart, ReadProgress, SearchTexts, SearchableMessage};
 use super::query::SearchQuery;
 use super::terms::{FoundTerms, TextProgress};
+use crate::types::RelevancyScore;
+
+/// The score of a message that cannot match better.
+const BEST: RelevancyScore = RelevancyScore::BEST;
 
 /// The search of one message: which parts were read, and which terms were found in them.
 #[derive(Debug)]
@@ -37,15 +41,19 @@ impl MessageSearch {
         query: &SearchQuery,
         message: &mut M,
     ) -> Result<Option<bool>, M::Error> {
-        if core::mem::take(&mut self.news)
-            && let Some(holds) = query.condition().holds(message, self.read, &self.found)
+        let holds = if core::mem::take(&mut self.news) {
+            query.condition().holds(message, self.read, &self.found)
+        } else {
+            None
+        };
+        let part = query.part_after(self.read);
+        if let Some(holds) = holds
+            && (!holds || part.is_none() || !query.is_scored() || self.relevancy(query, message) == BEST)
         {
             return Ok(Some(holds));
         }
-        let Some(part) = query.part_after(self.read) else {
-            // Everything was read.
-            return Ok(Some(false));
-        };
+        // Everything was read.
+        let Some(part) = part else { return Ok(Some(false)) };
         let mut texts = SearchTexts::new(query.terms(), &mut self.found, &mut self.piece);
         let progress = message.read(part, &mut texts)?;
         self.news = texts.news();
@@ -53,6 +61,14 @@ impl MessageSearch {
             (self.read, self.news) = (part, true);
         }
         Ok(None)
+    }
+
+    /// Returns how well a message matches, after [`step`](Self::step) has returned true (RFC 6203 §4). It is the highest score
+    /// for a query without FUZZY. Without [`SearchQuery::with_scores`], better matches in parts that were not read are not
+    /// considered.
+    pub fn relevancy(&self, query: &SearchQuery, message: &impl SearchableMessage) -> RelevancyScore {
+        let score = query.condition().relevancy(message, self.read, &self.found);
+        score.and_then(|score| RelevancyScore::new(u8::try_from(score).ok()?)).unwrap_or(BEST)
     }
 }
 

@@ -359,3 +359,77 @@ proptest! {
         });
     }
 }
+
+/// Returns the score of a message that matches; `None` if it does not match.
+fn relevancy(keys: &str) -> Option<u8> {
+    let query =
+        compile(&SearchKey::parse_list(keys).unwrap().iter().collect::<Vec<_>>()).unwrap().with_scores();
+    let (mut mail, mut search) = (Mail::default(), MessageSearch::new(&query));
+    loop {
+        let Ok(step) = search.step(&query, &mut mail);
+        match step {
+            Some(true) => return Some(search.relevancy(&query, &mail).value()),
+            Some(false) => return None,
+            None => {}
+        }
+    }
+}
+
+#[test]
+fn fuzzy_texts_match_by_their_words() {
+    for (keys, expected) in [
+        ("FUZZY SUBJECT \"on friday\"", Some(100)),
+        ("FUZZY SUBJECT \"friday lunch\"", Some(90)),
+        ("FUZZY SUBJECT \"fri lunch\"", Some(80)),
+        ("FUZZY SUBJECT \"fridya\"", Some(40)),
+        ("FUZZY SUBJECT \"fridya lunch\"", Some(65)),
+        ("FUZZY SUBJECT \"saturday lunch\"", None),
+        ("FUZZY SUBJECT \"\"", Some(100)),
+        ("FUZZY SUBJECT \"--\"", None),
+        ("FUZZY FROM \"anne\"", Some(40)),
+        ("FUZZY HEADER from \"example-ann\"", Some(90)),
+        ("FUZZY BODY \"noon meet\"", Some(72)),
+        // One word is in the header, the other one in the body.
+        ("FUZZY TEXT \"noon lunch\"", Some(81)),
+        ("FUZZY TEXT \"nooon\"", Some(32)),
+        ("FUZZY SEEN", Some(100)),
+        ("FUZZY UNSEEN", None),
+        ("FUZZY NOT SUBJECT fridya", Some(100)),
+        ("NOT FUZZY SUBJECT fridya", None),
+        ("NOT FUZZY SUBJECT xyz", Some(100)),
+        ("SUBJECT lunch FUZZY SUBJECT fridya", Some(40)),
+        ("FUZZY (SEEN SUBJECT fridya)", Some(70)),
+        ("OR FUZZY SUBJECT fridya FUZZY SUBJECT fri", Some(100)),
+        ("SUBJECT lunch", Some(100)),
+    ] {
+        assert_eq!(relevancy(keys), expected, "{keys}");
+    }
+}
+
+#[test]
+fn a_score_does_not_depend_on_the_order_of_words() {
+    for body in ["fridya friday", "friday fridya", "friday"] {
+        let key = SearchKey::Body(text("friday x"));
+        let query = compile(&[SearchKey::Fuzzy(LazyValue::new(&key))]).unwrap().with_scores();
+        let mut mail = Mail { body: alloc::format!("x {body}"), ..Mail::default() };
+        let mut search = MessageSearch::new(&query);
+        let Ok(matches) = loop {
+            match search.step(&query, &mut mail) {
+                Ok(None) => {}
+                step => break step,
+            }
+        };
+        assert_eq!((matches, search.relevancy(&query, &mail).value()), (Some(true), 72), "{body}");
+    }
+}
+
+#[test]
+fn limits_the_words_of_fuzzy_texts() {
+    let words = |count: usize| (0..count).map(|number| alloc::format!("w{number} ")).collect::<String>();
+    for (count, error) in [(32, None), (33, Some(SearchQueryError::TooLarge))] {
+        let words = words(count);
+        let subject = SearchKey::Subject(text(&words));
+        let key = SearchKey::Fuzzy(LazyValue::new(&subject));
+        assert_eq!(compile(&[key]).err(), error, "{count}");
+    }
+}

@@ -165,7 +165,9 @@ impl<'a> SearchTexts<'a> {
     pub fn text(&mut self, scope: TextScope<'_>, text: &str) {
         match &mut self.0 {
             Target::Search(search) => {
-                search.news |= search.terms.read(scope, text, &mut TextProgress::default(), search.found);
+                let mut whole = TextProgress::default();
+                search.news |= search.terms.read(scope, text, &mut whole, search.found);
+                search.news |= search.terms.end(scope, &mut whole, search.found);
             }
             Target::Collect(collect) => collect(text),
         }
@@ -200,7 +202,7 @@ impl<'a> SearchTexts<'a> {
     /// Ends a text part of the body.
     pub fn end_body_part(&mut self) {
         if let Target::Search(search) = &mut self.0 {
-            search.piece.restart();
+            search.news |= search.terms.end(TextScope::Body, search.piece, search.found);
         }
     }
 }

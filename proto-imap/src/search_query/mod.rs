@@ -1,4 +1,4 @@
-//! Searches: which messages match the keys of a SEARCH (RFC 9051 §6.4.4, RFC 4731, 5032, 5182, 7162, 8474). For authors
+//! Searches: which messages match the keys of a SEARCH (RFC 9051 §6.4.4, RFC 4731, 5032, 5182, 6203, 7162, 8474). For authors
 //! of servers.
 //!
 //! [`SearchContexts`] holds the results that a client wants to be kept up to date (RFC 5267).
@@ -60,6 +60,7 @@ mod contexts;
 mod evaluation;
 #[cfg(test)]
 mod evaluation_tests;
+mod fuzzy;
 mod message;
 mod query;
 mod results;

@@ -21,13 +21,19 @@ pub struct SearchQuery {
     envelope: bool,
     header: bool,
     text: bool,
+    /// Whether the search finds out how well each message matches.
+    scores: bool,
 }
 
 impl SearchQuery {
     /// Prepares a search for the messages that match all keys.
     ///
     /// Sequence numbers, `$` and recent messages are those of `view` at this moment. `now` is the current time in
-    /// seconds since 1970-01-01 in UTC, for OLDER and YOUNGER (RFC 5032). FUZZY keys are searched exactly.
+    /// seconds since 1970-01-01 in UTC, for OLDER and YOUNGER (RFC 5032).
+    ///
+    /// A text of a FUZZY key (RFC 6203) matches exactly, or if all of its words occur in any order. A word also finds words
+    /// that begin with it, and those with one typing error if it has four letters or more; case and diacritics are ignored.
+    /// Keys without a text, and keys in a NOT within FUZZY, match exactly.
     ///
     /// # Errors
     /// A key is not supported, names a message that does not exist, or exceeds the limits.
@@ -54,6 +60,26 @@ impl SearchQuery {
         Self::compile(Compiler::new(view, now, limits, UnusedNumbers::Ignore), keys)
     }
 
+    /// Finds out how well each message matches, as [`MessageSearch::relevancy`] returns it. The search then reads all parts of
+    /// a message that may improve its score.
+    ///
+    /// [`MessageSearch::relevancy`]: super::MessageSearch::relevancy
+    #[must_use]
+    pub fn with_scores(mut self) -> Self {
+        self.scores = self.is_fuzzy();
+        self
+    }
+
+    /// Returns whether a key is FUZZY. RELEVANCY requires it (RFC 6203 §4).
+    #[must_use]
+    pub fn is_fuzzy(&self) -> bool {
+        self.condition.any(&|one| matches!(one, Condition::Fuzzy(_)))
+    }
+
+    pub(super) const fn is_scored(&self) -> bool {
+        self.scores
+    }
+
     fn compile(compiler: Compiler<'_>, keys: LazyList<'_, SearchKey<'_>>) -> Result<Self, SearchQueryError> {
         let (condition, terms) = compiler.compile(keys)?;
         let condition = condition.cheap_first();
@@ -62,6 +88,7 @@ impl SearchQuery {
             envelope: depends_on(MessagePart::Envelope),
             header: depends_on(MessagePart::Header),
             text: depends_on(MessagePart::Text),
+            scores: false,
             condition,
             terms,
         })

@@ -15,6 +15,8 @@ use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, BuildError};
 
+use super::fuzzy::{ScopedWords, SearchWord, WordMatch, WordReader};
+
 /// The part of a message in which a text is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextScope<'a> {
@@ -67,6 +69,9 @@ impl From<TextScope<'_>> for Scope {
 /// Identifies one text in one scope.
 pub(super) type TermId = usize;
 
+/// Identifies one word in one scope that is matched approximately.
+pub(super) type WordId = usize;
+
 /// All texts of a search.
 #[derive(Debug, Default)]
 pub(super) struct SearchTerms {
@@ -75,6 +80,8 @@ pub(super) struct SearchTerms {
     /// For each scope, the texts searched there.
     scopes: BTreeMap<Scope, ScopeTerms>,
     count: usize,
+    /// The words that are matched approximately. Each scope of one has a text, too.
+    words: ScopedWords<Scope>,
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +92,10 @@ struct ScopeTerms {
 
 /// The terms that were found.
 #[derive(Debug, Clone)]
-pub(super) struct FoundTerms(Vec<bool>);
+pub(super) struct FoundTerms {
+    terms: Vec<bool>,
+    words: Vec<WordMatch>,
+}
 
 /// The progress within one text.
 #[derive(Debug, Default)]
@@ -93,6 +103,7 @@ pub(super) struct TextProgress {
     state: Option<StateID>,
     /// The matching states of the automaton that were already recorded.
     recorded: BTreeSet<StateID>,
+    word: WordReader,
 }
 
 impl SearchTerms {
@@ -112,6 +123,16 @@ impl SearchTerms {
         };
         self.count = self.count.max(term + 1);
         term
+    }
+
+    /// Adds a word that is matched approximately.
+    pub(super) fn add_word(&mut self, scope: TextScope<'_>, word: SearchWord) -> WordId {
+        self.words.add(scope.into(), word)
+    }
+
+    /// Returns the number of words that are matched approximately.
+    pub(super) fn word_count(&self) -> usize {
+        self.words.len()
     }
 
     /// Builds the automaton, once all texts are added.
@@ -136,12 +157,15 @@ impl SearchTerms {
     pub(super) fn memory(&self) -> usize {
         let texts: usize = self.texts.iter().map(|text| text.len() + size_of::<String>()).sum();
         let terms = self.count * 4 * size_of::<usize>();
-        texts + terms + self.automaton.as_ref().map_or(0, Automaton::memory_usage)
+        texts + terms + self.words.memory() + self.automaton.as_ref().map_or(0, Automaton::memory_usage)
     }
 
     /// Returns the initial result, in which no term is found.
     pub(super) fn none_found(&self) -> FoundTerms {
-        FoundTerms(alloc::vec![false; self.count])
+        FoundTerms {
+            terms: alloc::vec![false; self.count],
+            words: alloc::vec![WordMatch::None; self.words.len()],
+        }
     }
 
     pub(super) fn has(&self, scope: TextScope<'_>) -> bool {
@@ -161,8 +185,12 @@ impl SearchTerms {
         progress: &mut TextProgress,
         found: &mut FoundTerms,
     ) -> bool {
-        let Some(scope_terms) = self.scopes.get(&scope.into()) else { return false };
+        let scope = scope.into();
+        let Some(scope_terms) = self.scopes.get(&scope) else { return false };
         let mut news = Self::record_text(scope_terms, found);
+        if !self.words.is_empty() {
+            progress.word.read(text, &mut |word| news |= self.words.compare(&scope, word, &mut found.words));
+        }
         let Some(automaton) = &self.automaton else { return news };
         let Ok(start) = automaton.start_state(Anchored::No) else { return news };
         let mut state = progress.state.unwrap_or(start);
@@ -185,23 +213,37 @@ impl SearchTerms {
         progress.state = Some(state);
         news
     }
+
+    /// Ends a text: its last word is complete. Returns true if a new word was found.
+    pub(super) fn end(
+        &self,
+        scope: TextScope<'_>,
+        progress: &mut TextProgress,
+        found: &mut FoundTerms,
+    ) -> bool {
+        let mut news = false;
+        if !self.words.is_empty() {
+            let scope = scope.into();
+            progress.word.end(&mut |word| news |= self.words.compare(&scope, word, &mut found.words));
+        }
+        progress.state = None;
+        news
+    }
 }
 
 impl FoundTerms {
     pub(super) fn contains(&self, term: TermId) -> bool {
-        self.0.get(term).copied().unwrap_or(false)
+        self.terms.get(term).copied().unwrap_or(false)
+    }
+
+    /// Returns how well a word was found.
+    pub(super) fn word(&self, word: WordId) -> WordMatch {
+        self.words.get(word).copied().unwrap_or_default()
     }
 
     /// Records a term. Returns true if it is new.
     fn record(&mut self, term: TermId) -> bool {
-        self.0.get_mut(term).is_some_and(|found| !core::mem::replace(found, true))
-    }
-}
-
-impl TextProgress {
-    /// Starts a new text of the same scope.
-    pub(super) fn restart(&mut self) {
-        self.state = None;
+        self.terms.get_mut(term).is_some_and(|found| !core::mem::replace(found, true))
     }
 }
 
@@ -248,7 +290,7 @@ mod tests {
         terms.build().unwrap();
         let (mut found, mut progress) = (terms.none_found(), TextProgress::default());
         terms.read(TextScope::Body, "a", &mut progress, &mut found);
-        progress.restart();
+        terms.end(TextScope::Body, &mut progress, &mut found);
         assert!(!terms.read(TextScope::Body, "b", &mut progress, &mut found));
         assert!(!found.contains(term));
     }

@@ -21,8 +21,8 @@ use crate::client::Trust;
 use crate::config::Config;
 use crate::state::State;
 use crate::types::{
-    IString, LazyList, NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag, Threads, Untagged,
-    UrlMetadata, UrlParameter,
+    IString, LazyList, NameEncoding, Numbers, RelevancyScore, SearchReturnData, StatusResponse, Tag, Threads,
+    Untagged, UrlMetadata, UrlParameter,
 };
 
 /// An IMAP server's side of one session: bytes in, events out; answers in, bytes out (RFC 9051).
@@ -331,6 +331,15 @@ impl<C: Channel> Server<C> {
     /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) if no such response was started.
     pub fn search_numbers(&mut self, numbers: Numbers<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.session()?.search_numbers(numbers, tx)
+    }
+
+    /// Writes the next scores of RELEVANCY in an ESEARCH response: one for each number, in their order, after all numbers
+    /// (RFC 6203 §4).
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`](proto_mail::Misuse::WrongState) if no such response was started.
+    pub fn search_scores(&mut self, scores: &[RelevancyScore], tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.session()?.search_scores(scores, tx)
     }
 
     /// Ends the response. `results` follow the numbers; a SEARCH response allows only MODSEQ.

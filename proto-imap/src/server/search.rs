@@ -8,11 +8,14 @@ use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::session::Session;
 use super::unfinished::{Listing, Unfinished};
+use crate::grammar::sink::number;
 use crate::numbers::encode::sequence_set;
 use crate::partial_range::write_partial_range;
 use crate::search::encode::{esearch_response, search, search_return_data};
 use crate::thread::encode::ThreadOrder;
-use crate::types::{EsearchResponse, Numbers, PartialRange, SearchResponse, SearchReturnData, Threads};
+use crate::types::{
+    EsearchResponse, Numbers, PartialRange, RelevancyScore, SearchResponse, SearchReturnData, Threads,
+};
 
 /// The form of a search's response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +82,31 @@ impl Session {
                 tx.put(b",");
                 sequence_set(numbers, tx);
             }
+            Listing::Scores => return Err(Misuse::WrongState.into()),
+        }
+        Ok(())
+    }
+
+    pub(super) fn search_scores(
+        &mut self,
+        scores: &[RelevancyScore],
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        let Unfinished::Search(listing) = self.unfinished else { return Err(Misuse::WrongState.into()) };
+        if listing == Listing::Singles {
+            return Err(Misuse::WrongState.into());
+        }
+        let mut scores = scores.iter();
+        if listing != Listing::Scores {
+            let Some(first) = scores.next() else { return Ok(()) };
+            end_page(listing, tx);
+            tx.put(b" RELEVANCY (");
+            number(first.value().into(), tx);
+            self.unfinished = Unfinished::Search(Listing::Scores);
+        }
+        for score in scores {
+            tx.put(b" ");
+            number(score.value().into(), tx);
         }
         Ok(())
     }
@@ -89,13 +117,9 @@ impl Session {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         let Unfinished::Search(listing) = self.unfinished else { return Err(Misuse::WrongState.into()) };
-        match listing {
-            Listing::PageBegin(page) => {
-                begin_page(page, tx);
-                tx.put(b"NIL)");
-            }
-            Listing::Page => tx.put(b")"),
-            Listing::Singles | Listing::SetBegin | Listing::Set => {}
+        end_page(listing, tx);
+        if listing == Listing::Scores {
+            tx.put(b")");
         }
         for result in results {
             match (listing, result) {
@@ -142,6 +166,18 @@ impl Session {
             Unfinished::Thread(_) => Err(Misuse::InvalidArgument.into()),
             _ => Err(Misuse::WrongState.into()),
         }
+    }
+}
+
+/// Writes what follows the numbers of a page, if the listing is one.
+fn end_page(listing: Listing, tx: &mut SendBuffer) {
+    match listing {
+        Listing::PageBegin(page) => {
+            begin_page(page, tx);
+            tx.put(b"NIL)");
+        }
+        Listing::Page => tx.put(b")"),
+        Listing::Singles | Listing::SetBegin | Listing::Set | Listing::Scores => {}
     }
 }
 

@@ -39,4 +39,6 @@ pub(super) enum Listing {
     PageBegin(PartialRange),
     /// As the set of a page, which continues.
     Page,
+    /// The numbers are complete; their scores are being written.
+    Scores,
 }
