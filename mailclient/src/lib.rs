@@ -15,6 +15,9 @@ mod error;
 mod folder;
 pub mod imap;
 pub mod login;
+#[cfg(feature = "oauth")]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
+pub mod oauth;
 pub mod refusal;
 mod refusal_error;
 mod server_reply;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod authorization;
 mod certificates;
 mod error;
 mod fake_server;
@@ -8,6 +9,10 @@ mod message;
 mod script;
 mod server;
 
+pub use authorization::{
+    AuthorizationCounts, AuthorizationServer, AuthorizationServerBuilder, DeviceDecision, Misbehaviour, Page,
+    Rotation,
+};
 pub use error::Error;
 pub use fake_server::FakeServer;
 pub use io_common::{Security, Target, TlsClientConfig};
