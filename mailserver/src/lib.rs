@@ -49,4 +49,4 @@ pub use mailstore;
 pub use server::{Server, ServerBuilder, ServerHandle};
 pub use server_context::ServerContext;
 pub use service::Service;
-pub use settings::{AcceptedMessage, MessageCallback, Options, Settings};
+pub use settings::{AcceptedMessage, MessageCallback, Options, Settings, TokenCheck, TokenVerdict};

@@ -18,16 +18,19 @@ use super::login_queue::{CostlyStep, LoginAnswer, PendingLogin, QuickStep};
 use super::pending_result::{PendingResult, Turn};
 use super::scram_keys;
 use super::server_context::ServerContext;
+use super::settings::{TokenCheck, TokenVerdict};
 
-/// Returns the offered mechanisms. SCRAM proves that both sides know the password. It is left out if every login is
+/// Returns the offered mechanisms. Those with tokens are offered if the program checks tokens. SCRAM proves that both sides know the password. It is left out if every login is
 /// accepted, and if the store keeps no keys for it.
 pub(super) fn mechanisms(context: &ServerContext) -> Mechanisms {
     let scram =
         [Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::ScramSha1Plus, Mechanism::ScramSha1];
+    let tokens = [Mechanism::OAuthBearer, Mechanism::XOAuth2];
     scram
         .into_iter()
         .filter(|_| context.any_login.is_none() && context.store.has_login_keys())
         .chain([Mechanism::Plain, Mechanism::Login])
+        .chain(tokens.into_iter().filter(|_| context.token_check.is_some()))
         .collect()
 }
 
@@ -97,7 +100,12 @@ impl ServerContext {
             _ => new,
         };
         *attempt = Some(current);
-        let (quick, costly) = steps(&self.store, request, self.any_login).ok_or(LoginAnswer::REJECT)?;
+        let (quick, costly) = match (request.question(), &self.token_check) {
+            (AuthQuestion::Verify(Credentials::Bearer { username, token }), Some(check)) => {
+                token_steps(&self.store, check, username, token)
+            }
+            _ => steps(&self.store, request, self.any_login).ok_or(LoginAnswer::REJECT)?,
+        };
         let history = self.failed_logins.history(&current, cx.now());
         self.logins
             .submit(&current, history, cx.session_handle(), quick, costly)
@@ -127,7 +135,9 @@ impl ServerContext {
 /// Returns the user name in a question; empty if it contains none.
 fn username(question: &AuthQuestion) -> &str {
     match question {
-        AuthQuestion::Verify(Credentials::Password { username, .. })
+        AuthQuestion::Verify(
+            Credentials::Password { username, .. } | Credentials::Bearer { username, .. },
+        )
         | AuthQuestion::Keys { username, .. }
         | AuthQuestion::Authorize { username, .. } => username,
         _ => "",
@@ -179,6 +189,25 @@ pub(super) fn steps(
         }
         _ => None,
     }
+}
+
+/// Returns the two steps that check a token. Both run apart from the sessions.
+fn token_steps(
+    store: &Arc<dyn Store>,
+    check: &TokenCheck,
+    username: &str,
+    token: &Secret<String>,
+) -> (QuickStep, CostlyStep) {
+    let (store, check) = (Arc::clone(store), check.clone());
+    let (username, token) = (username.to_owned(), Secret::new(token.expose().clone()));
+    let costly = move || match check.check(&username, token.expose()) {
+        TokenVerdict::Account(name) => {
+            LoginAnswer::of(store.account(&name).map(|found| found.map(|account| account.id)))
+        }
+        TokenVerdict::Rejected => LoginAnswer::REJECT,
+        TokenVerdict::Unavailable => LoginAnswer::UNAVAILABLE,
+    };
+    (Box::new(|| None), Box::new(costly))
 }
 
 /// Verifies a password. The SCRAM keys reveal a wrong one at a tenth of the cost of the password hash.

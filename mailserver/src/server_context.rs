@@ -19,7 +19,7 @@ use super::host_name::HostName;
 use super::login_queue::LoginQueue;
 use super::recipients::{self, Recipients};
 use super::search_memory::SearchMemory;
-use super::settings::{MessageCallback, Options, Settings};
+use super::settings::{MessageCallback, Options, Settings, TokenCheck};
 use super::text_indexer::TextIndexer;
 use crate::error::Error;
 
@@ -34,6 +34,7 @@ pub struct ServerContext {
     pub(super) failed_logins: FailedLogins,
     /// The account of `--any-login`, into which every login leads.
     pub(super) any_login: Option<AccountId>,
+    pub(super) token_check: Option<TokenCheck>,
     pub(super) committer: Committer,
     pub(super) notifier: Arc<ChangeNotifier>,
     pub(super) account_notifier: Arc<AccountNotifier>,
@@ -98,6 +99,7 @@ impl ServerContext {
             logins: LoginQueue::start().map_err(Error::Thread)?,
             failed_logins: FailedLogins::new(settings.failed_logins.clone()),
             any_login: options.any_login,
+            token_check: options.token_check,
             committer,
             notifier,
             search_memory: Arc::default(),

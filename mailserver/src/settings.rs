@@ -60,6 +60,8 @@ pub struct Options {
     pub catch_all: Option<AccountId>,
     /// Accepts any name and password, and logs in to this account. For tests.
     pub any_login: Option<AccountId>,
+    /// Checks access tokens. With this, OAUTHBEARER and XOAUTH2 are offered.
+    pub token_check: Option<TokenCheck>,
     /// Adds Return-Path and Received to messages. Without this, messages are stored byte for byte as they were sent.
     pub trace_fields: bool,
     /// Faults to inject, for tests of clients.
@@ -81,6 +83,7 @@ impl Default for Options {
             names: Vec::new(),
             catch_all: None,
             any_login: None,
+            token_check: None,
             trace_fields: false,
             faults: Faults::default(),
             behave_like: None,
@@ -88,6 +91,44 @@ impl Default for Options {
             search_index: true,
             on_message: None,
         }
+    }
+}
+
+/// What a [`TokenCheck`] decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenVerdict {
+    /// The token is valid for the account with this name.
+    Account(String),
+    /// The token is not valid, has expired, or belongs to another user.
+    Rejected,
+    /// The token cannot be checked now. The client may try again later.
+    Unavailable,
+}
+
+/// A function that checks an access token (RFC 6750) of a login by OAUTHBEARER (RFC 7628) or XOAUTH2. It gets the name that
+/// the client gave, which may be empty, and the token. It must compare tokens in constant time, or by a hash.
+///
+/// It runs on the threads that check passwords, so it may take some milliseconds; a slow call delays the logins of others. If it
+/// panics, the login fails.
+#[derive(Clone)]
+pub struct TokenCheck(Arc<dyn Fn(&str, &str) -> TokenVerdict + Send + Sync>);
+
+impl TokenCheck {
+    /// Wraps a function.
+    pub fn new(check: impl Fn(&str, &str) -> TokenVerdict + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+
+    /// Checks a token.
+    pub(crate) fn check(&self, username: &str, token: &str) -> TokenVerdict {
+        (self.0)(username, token)
+    }
+}
+
+impl std::fmt::Debug for TokenCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenCheck")
     }
 }
 

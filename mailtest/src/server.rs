@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use io_common::{Security, Target, TlsClientConfig};
 use mailserver::faults::Faults;
 use mailserver::{
-    AcceptedMessage, Dialect, Encryption, MessageCallback, Options, Service, Settings, scram_keys,
+    AcceptedMessage, Dialect, Encryption, MessageCallback, Options, Service, Settings, TokenCheck,
+    TokenVerdict, scram_keys,
 };
 use mailstore::{
     Account, Accounts, Delivery, Flags, InternalDate, LoginKeys, MemoryStore, PasswordCost, Store,
@@ -18,6 +19,7 @@ use mailstore::{
 use proto_mail::Credentials;
 use tempfile::NamedTempFile;
 
+use crate::authorization::AuthorizationServer;
 use crate::certificates::certificates;
 use crate::error::Error;
 use crate::message::Message;
@@ -51,6 +53,7 @@ pub struct ServerBuilder {
     rules: Vec<Result<(), String>>,
     is_cleartext: bool,
     any_login: bool,
+    token_check: Option<TokenCheck>,
     catch_all: bool,
 }
 
@@ -66,6 +69,17 @@ impl ServerBuilder {
     #[must_use]
     pub const fn accept_any_login(mut self) -> Self {
         self.any_login = true;
+        self
+    }
+
+    /// Offers OAUTHBEARER and XOAUTH2, and accepts the access tokens that this authorization server has issued, for logins to
+    /// each account.
+    #[must_use]
+    pub fn accept_tokens_of(mut self, server: &AuthorizationServer) -> Self {
+        let is_valid = server.token_check();
+        self.token_check = Some(TokenCheck::new(move |username, token| {
+            if is_valid(token) { TokenVerdict::Account(username.to_owned()) } else { TokenVerdict::Rejected }
+        }));
         self
     }
 
@@ -154,6 +168,7 @@ impl ServerBuilder {
         let mut options = Options::default();
         options.catch_all = self.catch_all.then_some(account.id);
         options.any_login = self.any_login.then_some(account.id);
+        options.token_check = self.token_check;
         options.faults = self.faults;
         options.behave_like = self.behave_like;
         options.worker_threads = 1;
@@ -239,6 +254,7 @@ impl Server {
             rules: Vec::new(),
             is_cleartext: false,
             any_login: false,
+            token_check: None,
             catch_all: true,
         }
     }

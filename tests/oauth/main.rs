@@ -4,6 +4,7 @@
 
 mod consent;
 mod device;
+mod mail;
 mod refresh;
 mod setup;
 mod token_endpoint;

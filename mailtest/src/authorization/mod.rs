@@ -91,7 +91,8 @@ impl AuthorizationServerBuilder {
 /// the authorization URL is redirected with a code. [`browse`](Self::browse) is a browser that does so.
 ///
 /// Access and refresh tokens are random. Refresh tokens are rotated: one that was used before revokes the whole consent.
-/// [`misbehave`](Self::misbehave) makes the next answers wrong.
+/// [`misbehave`](Self::misbehave) makes the next answers wrong. A mail server accepts the tokens with
+/// [`ServerBuilder::accept_tokens_of`](crate::ServerBuilder::accept_tokens_of).
 ///
 /// ```
 /// let server = mailtest::AuthorizationServer::start()?;
