@@ -112,7 +112,10 @@ pub enum TokenVerdict {
 /// It runs on the threads that check passwords, so it may take some milliseconds; a slow call delays the logins of others. If it
 /// panics, the login fails.
 #[derive(Clone)]
-pub struct TokenCheck(Arc<dyn Fn(&str, &str) -> TokenVerdict + Send + Sync>);
+pub struct TokenCheck(Arc<CheckToken>);
+
+/// Checks the token of a user.
+type CheckToken = dyn Fn(&str, &str) -> TokenVerdict + Send + Sync;
 
 impl TokenCheck {
     /// Wraps a function.
