@@ -143,6 +143,27 @@ fn keeps_imported_messages_when_upgrading_from_version_10() {
 }
 
 #[test]
+fn indexes_texts_again_when_upgrading_from_version_10() {
+    let Fixture { directory, store, inbox, .. } = {
+        let f = fixture();
+        f.append(&[f.inbox], 30, &[]).unwrap();
+        f
+    };
+    let mut texts = TextSignatures::default();
+    texts.add("some text");
+    let index = store.text_index().unwrap();
+    index.add(inbox, 1..2, &[(1, texts)]).unwrap();
+    assert_eq!(index.indexed_below(inbox).unwrap(), 2);
+    assert!(!index.find(inbox, "other").unwrap().unwrap().contains(1));
+    drop(store);
+    downgrade_to_10(directory.path());
+    let store = SqliteStore::open(directory.path()).unwrap();
+    let index = store.text_index().unwrap();
+    assert_eq!(index.indexed_below(inbox).unwrap(), 1);
+    assert!(index.find(inbox, "other").unwrap().is_none_or(|found| found.contains(1)));
+}
+
+#[test]
 fn email_ids_are_the_same_after_reopening() {
     let f = fixture();
     let content = f.append(&[f.inbox], 5, &[]).unwrap()[0].content;

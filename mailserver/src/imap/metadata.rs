@@ -15,6 +15,7 @@ use proto_imap::types::{
     ResponseCode, SetMetadataCommand, Untagged,
 };
 
+use super::filters::{FILTER_LIMIT, FilterFault, check_filter};
 use super::metadata_query::{
     ENTRIES_PER_COMMAND, MetadataInProgress, MetadataPage, MetadataPosition, MetadataQuery, annotated,
 };
@@ -100,7 +101,20 @@ impl Session {
                 let code = ResponseCode::MetadataMaxSize(METADATA_VALUE_LIMIT as u32);
                 return reply_no_with_code(reply, code, "the value is too long", turn);
             }
-            changes.push(MetadataChange { name: entry_name(entry.name), value });
+            let name = entry_name(entry.name);
+            if let Some(value) = value.as_ref().filter(|_| mailbox.is_empty()) {
+                match check_filter(&name, value) {
+                    Err(FilterFault::TooLong) => {
+                        let code = ResponseCode::MetadataMaxSize(FILTER_LIMIT as u32);
+                        return reply_no_with_code(reply, code, "the filter is too long", turn);
+                    }
+                    Err(FilterFault::Invalid(reason)) => {
+                        return reply_no(reply, PlainCode::Cannot, reason, turn);
+                    }
+                    Ok(()) => {}
+                }
+            }
+            changes.push(MetadataChange { name, value });
         }
         let is_shared = |change: &MetadataChange| change.name.starts_with("/shared/");
         if mailbox.is_empty() && changes.iter().any(is_shared) {

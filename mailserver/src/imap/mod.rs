@@ -20,6 +20,7 @@
 //! | [`session_commands`] | UNAUTHENTICATE, COMPRESS, and what enables mod-sequences |
 //! | [`url_fetch`], [`url_reader`], [`url_token`] | GENURLAUTH, RESETKEY, URLFETCH |
 //! | [`notify`], [`notify_settings`] | NOTIFY: changes of other mailboxes, and of the selected one between commands |
+//! | [`language`], [`filters`] | LANGUAGE and COMPARATOR; FILTER |
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
 //! | [`output_limits`] | how much a session writes before it waits |
@@ -49,10 +50,12 @@ mod expunge;
 mod fetch;
 mod fetch_items;
 mod fetch_producer;
+mod filters;
 mod given_flags;
 mod jobs;
 mod kept_results;
 mod keywords;
+mod language;
 mod list;
 mod list_query;
 pub(crate) mod local_search;
@@ -67,6 +70,7 @@ mod notify_settings;
 mod output_limits;
 mod previews;
 mod quota;
+mod rejected_search;
 mod replies;
 mod scores;
 mod search;
@@ -98,6 +102,7 @@ use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, UidS
 use proto_imap::Access;
 use proto_imap::mailbox_view::{ExpungeForm, MailboxView, ResolveError};
 use proto_imap::server::{Event, FetchWriter, Reply, Server};
+use proto_imap::sort_order::Collation;
 use proto_imap::types::{
     Command, Condition, NumberKind, NumberRange, PartialRange, PlainCode, SequenceSet, StatusResponse, Text,
 };
@@ -119,6 +124,7 @@ use super::login_queue::LoginAnswer;
 use super::pending_result::{self, PendingResult};
 use super::server_context::ServerContext;
 pub(super) use config::config;
+use language::answer_language;
 use metadata_query::MetadataInProgress;
 use notify_settings::{AccountReports, NotifyInProgress};
 use replies::{
@@ -152,6 +158,8 @@ pub(super) struct Session {
     updates: Option<Box<PendingUpdates>>,
     /// Whether the client has enabled mod-sequences (CONDSTORE, RFC 7162 §3.1).
     condstore: bool,
+    /// How SEARCH, SORT and THREAD compare texts (RFC 5255 §4.7).
+    comparator: Collation,
     /// How the client is told that messages are gone: VANISHED with QRESYNC or UIDONLY.
     expunge_form: ExpungeForm,
     /// The authentication in progress.
@@ -282,6 +290,7 @@ impl Session {
             in_progress: InProgress::None,
             updates: None,
             condstore: false,
+            comparator: Collation::default(),
             expunge_form: ExpungeForm::default(),
             attempt: None,
             compressed: None,
@@ -296,6 +305,7 @@ impl Session {
         match command {
             Command::Noop => return self.finish_with_updates(reply, "completed", turn),
             Command::Id(_) => return identify(reply, turn),
+            Command::Language(ranges) => return answer_language(reply, ranges, turn.machine, turn.tx),
             _ => {}
         }
         let Some(account) = self.account else {
@@ -329,6 +339,7 @@ impl Session {
             Command::GetQuotaRoot(name) => self.get_quota_root(account, reply, name, turn),
             Command::GetMetadata(arguments) => self.get_metadata(account, reply, arguments, turn),
             Command::SetMetadata(arguments) => self.set_metadata(account, reply, arguments, turn),
+            Command::Comparator(patterns) => self.comparator(reply, patterns, turn),
             Command::Close => self.close(reply, turn),
             Command::Unselect => self.unselect(reply, turn),
             Command::Expunge => self.expunge(reply, None, turn),
@@ -470,6 +481,7 @@ impl Handler<ImapServer> for Session {
                     .data(&identity(), tx)
                     .and_then(|()| machine.reply(reply, &ok_status("completed"), tx)),
             ),
+            Event::Command(Command::Language(ranges), reply) => answer_language(reply, ranges, machine, tx),
             Event::Command(_, reply) => next_or_close(machine.reply(
                 reply,
                 &StatusResponse::new(Condition::Bad, Text::first_line("start TLS first")),

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use io_common::{JobStep, Next};
 use mailstore::AccountId;
 use proto_imap::mailbox_view::MailboxView;
+use proto_imap::search_query::{SearchFilters, SearchQuery};
 use proto_imap::server::Reply;
 use proto_imap::types::{MailboxName, MultiSearchCommand, NumberKind, SearchReturnOption};
 
 use super::kept_results::ContextQuery;
-use super::multi_search_job::{Found, MultiSearch, Progress, Sources, needs_view, query_of};
+use super::multi_search_job::{Found, MultiSearch, Progress, Sources, needs_view, search_options};
 use super::search_command::{check_optional_charset, check_returns};
 use super::search_contexts::KeptUpToDate;
 use super::search_progress::{AfterResponse, MailboxCorrelator, ResponseForm, ResponseKind};
@@ -28,6 +29,7 @@ impl Session {
         account: AccountId,
         reply: Reply,
         arguments: MultiSearchCommand<'_>,
+        filters: &SearchFilters,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let selected = self.selected.as_ref().map(|selected| (selected.mailbox, selected.view.clone()));
@@ -41,7 +43,9 @@ impl Session {
             let empty = MailboxView::default();
             let view = selected.as_ref().map_or(&empty, |(_, view)| view);
             let returns = returns.unwrap_or_default();
-            let query = returns.scores().prepare(query_of(arguments.search.keys, view, now)?)?;
+            let options = search_options(self.comparator, filters);
+            let query = SearchQuery::with_options(arguments.search.keys, view, now, &options)?;
+            let query = returns.scores().prepare(query)?;
             Ok((returns, query.has_mod_sequence()))
         });
         let (returns, modseq) = match checked {
@@ -59,6 +63,8 @@ impl Session {
             memory: Arc::clone(&self.context.search_memory),
             needs_view: needs_view(arguments.search.keys),
             command: arguments.search.into_owned(),
+            comparator: self.comparator,
+            filters: filters.clone(),
             returns,
             tag: turn.machine.tag().map(|tag| tag.as_bytes().to_vec()).unwrap_or_default(),
             saves,

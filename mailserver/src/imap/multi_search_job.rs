@@ -7,7 +7,8 @@ use std::sync::Arc;
 use io_common::Slice;
 use mailstore::{AccountId, Mailbox, MailboxId, Store, UidSet};
 use proto_imap::mailbox_view::{MailboxView, UidBitmap};
-use proto_imap::search_query::{SearchLimits, SearchQuery, SearchQueryError};
+use proto_imap::search_query::{SearchFilters, SearchOptions, SearchQuery, UnusedNumbers};
+use proto_imap::sort_order::Collation;
 use proto_imap::types::{LazyList, MailboxFilter, NameEncoding, Owned, SearchCommand, SearchKey};
 
 use super::list_query::DELIMITER;
@@ -28,6 +29,8 @@ pub(super) struct MultiSearch {
     pub(super) account: AccountId,
     pub(super) memory: Arc<SearchMemory>,
     pub(super) command: Owned<SearchCommand<'static>>,
+    pub(super) comparator: Collation,
+    pub(super) filters: SearchFilters,
     pub(super) returns: Returns,
     pub(super) tag: Vec<u8>,
     pub(super) saves: SavesResult,
@@ -164,7 +167,7 @@ fn canonical(name: &str) -> String {
 pub(super) fn needs_view(keys: LazyList<'_, SearchKey<'_>>) -> bool {
     fn is_relative(key: &SearchKey<'_>) -> bool {
         match key {
-            SearchKey::Sequence(_) | SearchKey::Uid(_) => true,
+            SearchKey::Sequence(_) | SearchKey::Uid(_) | SearchKey::Filter(_) => true,
             SearchKey::Not(key) | SearchKey::Fuzzy(key) => key.view().is_some_and(|key| is_relative(&key)),
             SearchKey::Or(one, other) => {
                 [one, other].iter().any(|key| key.view().is_some_and(|key| is_relative(&key)))
@@ -176,13 +179,9 @@ pub(super) fn needs_view(keys: LazyList<'_, SearchKey<'_>>) -> bool {
     keys.iter().any(|key| is_relative(&key))
 }
 
-/// Returns the query of a mailbox with this view.
-pub(super) fn query_of(
-    keys: LazyList<'_, SearchKey<'_>>,
-    view: &MailboxView,
-    now: i64,
-) -> Result<SearchQuery, SearchQueryError> {
-    SearchQuery::ignoring_unused_numbers(keys, view, now, &SearchLimits::default())
+/// Returns the options of a search.
+pub(super) fn search_options(comparator: Collation, filters: &SearchFilters) -> SearchOptions<'_> {
+    SearchOptions::default().collation(comparator).unused_numbers(UnusedNumbers::Ignore).filters(filters)
 }
 
 /// How far a search in several mailboxes has come.
@@ -299,6 +298,10 @@ impl MultiSearch {
         Ok(())
     }
 
+    fn options(&self) -> SearchOptions<'_> {
+        search_options(self.comparator, &self.filters)
+    }
+
     fn search(
         &self,
         store: &dyn Store,
@@ -306,7 +309,7 @@ impl MultiSearch {
         view: &MailboxView,
         among: &UidSet,
     ) -> mailstore::Result<Step> {
-        let query = query_of(self.command.view().keys, view, self.now);
+        let query = SearchQuery::with_options(self.command.view().keys, view, self.now, &self.options());
         let query = query.map_err(|_| mailstore::Error::Limit("the search keys are too large"))?;
         let scores = self.returns.scores();
         let query = Arc::new(scores.prepare(query).map_err(mailstore::Error::Limit)?);

@@ -7,15 +7,18 @@ use std::sync::Arc;
 use io_common::{JobStep, Next};
 use mailstore::{AccountId, UidSet};
 use proto_imap::mailbox_view::UidBitmap;
-use proto_imap::search_query::{NeededMatches, SearchLimits, SearchQuery, SearchQueryError};
+use proto_imap::search_query::{NeededMatches, SearchFilters, SearchQuery};
 use proto_imap::server::Reply;
-use proto_imap::sort_order::{Collation, SortOrder};
+use proto_imap::sort_order::SortOrder;
 use proto_imap::types::{
-    Command, Condition, IString, LazyList, NumberKind, ResponseCode, SearchCommand, SearchKey,
+    Command, Condition, IString, LazyList, NumberKind, PlainCode, ResponseCode, SearchCommand, SearchKey,
     SearchReturnOption, SortCommand, SortKey, StatusResponse, Text, ThreadCommand,
 };
 
+use super::filters::uses_filters;
 use super::kept_results::ContextQuery;
+use super::multi_search_job::search_options;
+use super::rejected_search::{RejectedSearch, check_charset};
 use super::scores::NeededScores;
 use super::search::{Collector, Results, Search};
 use super::search_contexts::KeptUpToDate;
@@ -25,33 +28,10 @@ use super::sort_collector::SortCollector;
 use super::stored_message::EmailIds;
 use super::thread_collector::ThreadCollector;
 use super::translate::uid_set;
-use super::{Session, Turn, next_or_close, reply_bad, reply_limit, reply_ok, reply_store_error, translate};
-
-/// Why a searching command was rejected.
-#[derive(Debug)]
-pub(super) enum RejectedSearch {
-    /// NO with the charsets that are supported.
-    Charset,
-    /// BAD with LIMIT.
-    Limit(SearchQueryError),
-    /// BAD.
-    Bad(String),
-}
-
-impl From<&'static str> for RejectedSearch {
-    fn from(reason: &'static str) -> Self {
-        Self::Bad(reason.to_owned())
-    }
-}
-
-impl From<SearchQueryError> for RejectedSearch {
-    fn from(error: SearchQueryError) -> Self {
-        match error {
-            SearchQueryError::TooLarge => Self::Limit(error),
-            error => Self::Bad(error.to_string()),
-        }
-    }
-}
+use super::{
+    Session, Turn, next_or_close, reply_bad, reply_limit, reply_no, reply_no_with_code, reply_ok,
+    reply_store_error, translate,
+};
 
 /// Checks the charset of SEARCH or ESEARCH. After ENABLE UTF8=ACCEPT it is UTF-8 and must not be named (RFC 6855 §3).
 pub(super) fn check_optional_charset(
@@ -64,16 +44,6 @@ pub(super) fn check_optional_charset(
             Err(RejectedSearch::Bad("no charset may be named after ENABLE UTF8=ACCEPT".to_owned()))
         }
         Some(charset) => check_charset(charset),
-    }
-}
-
-/// Checks the charset of a searching command.
-fn check_charset(charset: IString<'_>) -> Result<(), RejectedSearch> {
-    let known = [&b"UTF-8"[..], b"US-ASCII"];
-    if known.iter().any(|one| charset.eq_ignore_ascii_case(one)) {
-        Ok(())
-    } else {
-        Err(RejectedSearch::Charset)
     }
 }
 
@@ -103,27 +73,46 @@ impl Session {
         command: Command<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
+        if uses_filters(&command) {
+            return self.search_with_filters(account, reply, command, turn);
+        }
+        self.search(account, reply, command, &SearchFilters::default(), turn)
+    }
+
+    /// Executes a command that searches, with the filters that it names.
+    pub(super) fn search(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        command: Command<'_>,
+        filters: &SearchFilters,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
         const NUMBERS: NumberKind = NumberKind::SequenceNumbers;
         const UIDS: NumberKind = NumberKind::Uids;
         match command {
-            Command::Search(arguments) => self.search(account, reply, arguments, NUMBERS, turn),
-            Command::UidSearch(arguments) => self.search(account, reply, arguments, UIDS, turn),
-            Command::Sort(arguments) => self.sort(account, reply, arguments, NUMBERS, turn),
-            Command::UidSort(arguments) => self.sort(account, reply, arguments, UIDS, turn),
-            Command::Thread(arguments) => self.thread(account, reply, arguments, NUMBERS, turn),
-            Command::UidThread(arguments) => self.thread(account, reply, arguments, UIDS, turn),
-            Command::Esearch(arguments) => self.esearch(account, reply, arguments, turn),
+            Command::Search(arguments) => {
+                self.plain_search((account, reply), arguments, NUMBERS, filters, turn)
+            }
+            Command::UidSearch(arguments) => {
+                self.plain_search((account, reply), arguments, UIDS, filters, turn)
+            }
+            Command::Sort(arguments) => self.sort((account, reply), arguments, NUMBERS, filters, turn),
+            Command::UidSort(arguments) => self.sort((account, reply), arguments, UIDS, filters, turn),
+            Command::Thread(arguments) => self.thread((account, reply), arguments, NUMBERS, filters, turn),
+            Command::UidThread(arguments) => self.thread((account, reply), arguments, UIDS, filters, turn),
+            Command::Esearch(arguments) => self.esearch(account, reply, arguments, filters, turn),
             Command::CancelUpdate(arguments) => self.cancel_update(reply, arguments, turn),
             _ => reply_bad(reply, "unsupported command", turn),
         }
     }
 
-    fn search(
+    fn plain_search(
         &mut self,
-        account: AccountId,
-        reply: Reply,
+        (account, reply): (AccountId, Reply),
         arguments: SearchCommand<'_>,
         numbering: NumberKind,
+        filters: &SearchFilters,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let checked = check_returns(arguments.returns).and_then(|returns| {
@@ -133,7 +122,7 @@ impl Session {
             let needed = returns.as_ref().map_or(NeededMatches::All, Returns::needed);
             let scores = returns.as_ref().map_or(NeededScores::No, Returns::scores);
             let kind = returns.map_or(ResponseKind::Search, ResponseKind::Esearch);
-            let query = self.query(arguments.keys, scores)?;
+            let query = self.query(arguments.keys, scores, filters)?;
             let collector = Collector::for_search(scores, || self.context.search_memory.reserve(account));
             Ok(CheckedSearch { query, kind, needed, collector, order: None })
         });
@@ -142,20 +131,20 @@ impl Session {
 
     fn sort(
         &mut self,
-        account: AccountId,
-        reply: Reply,
+        (account, reply): (AccountId, Reply),
         arguments: SortCommand<'_>,
         numbering: NumberKind,
+        filters: &SearchFilters,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let checked = check_returns(arguments.returns).and_then(|returns| {
             check_charset(arguments.charset)?;
-            let order = SortOrder::new(arguments.criteria, Collation::default())
+            let order = SortOrder::new(arguments.criteria, self.comparator)
                 .map_err(|error| RejectedSearch::Bad(error.to_string()))?;
             let needed = returns.clone().unwrap_or_default().needed_order();
             let scores = returns.as_ref().map_or(NeededScores::No, Returns::scores);
             let uses_scores = order.uses(SortKey::Relevancy) || scores == NeededScores::Yes;
-            let query = self.query(arguments.keys, NeededScores::new(uses_scores))?;
+            let query = self.query(arguments.keys, NeededScores::new(uses_scores), filters)?;
             let kept = returns.as_ref().is_some_and(|returns| returns.has(SearchReturnOption::Update));
             let memory = self.context.search_memory.reserve(account);
             let kept_order = kept.then(|| order.clone());
@@ -168,18 +157,18 @@ impl Session {
 
     fn thread(
         &mut self,
-        account: AccountId,
-        reply: Reply,
+        (account, reply): (AccountId, Reply),
         arguments: ThreadCommand<'_>,
         numbering: NumberKind,
+        filters: &SearchFilters,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let checked = check_charset(arguments.charset).and_then(|()| {
             let memory = self.context.search_memory.reserve(account);
-            let Some(collector) = ThreadCollector::new(arguments.algorithm, memory) else {
+            let Some(collector) = ThreadCollector::new(arguments.algorithm, self.comparator, memory) else {
                 return Err(RejectedSearch::Bad("unsupported threading algorithm".to_owned()));
             };
-            let query = self.query(arguments.keys, NeededScores::No)?;
+            let query = self.query(arguments.keys, NeededScores::No, filters)?;
             let collector = Collector::Thread(Box::new(collector));
             let kind = ResponseKind::Thread;
             Ok(CheckedSearch { query, kind, needed: NeededMatches::All, collector, order: None })
@@ -192,13 +181,14 @@ impl Session {
         &self,
         keys: LazyList<'_, SearchKey<'_>>,
         scores: NeededScores,
+        filters: &SearchFilters,
     ) -> Result<Arc<SearchQuery>, RejectedSearch> {
         let Some(selected) = &self.selected else {
             return Err(RejectedSearch::Bad("select a mailbox first".to_owned()));
         };
         let now = translate::now().seconds;
-        let query =
-            SearchQuery::ignoring_unused_numbers(keys, &selected.view, now, &SearchLimits::default())?;
+        let options = search_options(self.comparator, filters);
+        let query = SearchQuery::with_options(keys, &selected.view, now, &options)?;
         Ok(Arc::new(scores.prepare(query)?))
     }
 
@@ -249,14 +239,25 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         match rejected {
-            RejectedSearch::Charset => {
-                self.clear_saved(saves);
+            RejectedSearch::Charset(condition) => {
+                if condition == Condition::No {
+                    self.clear_saved(saves);
+                }
                 let charsets = [IString::new(b"UTF-8"), IString::new(b"US-ASCII")];
-                let status = StatusResponse::new(Condition::No, Text::first_line("unsupported charset"))
+                let status = StatusResponse::new(condition, Text::first_line("unsupported charset"))
                     .with_code(ResponseCode::BadCharset(LazyList::new(&charsets)));
                 next_or_close(turn.machine.reply(reply, &status, turn.tx))
             }
             RejectedSearch::Limit(error) => reply_limit(reply, &error.to_string(), turn),
+            RejectedSearch::UndefinedFilter(name) => {
+                self.clear_saved(saves);
+                let code = ResponseCode::UndefinedFilter(IString::from(&*name));
+                reply_no_with_code(reply, code, "no such filter", turn)
+            }
+            RejectedSearch::TooManyFilters => {
+                self.clear_saved(saves);
+                reply_no(reply, PlainCode::Limit, "too many filters", turn)
+            }
             RejectedSearch::Bad(reason) => reply_bad(reply, &reason, turn),
         }
     }

@@ -2,6 +2,7 @@
 
 use io_common::Next;
 use proto_imap::server::{CompressRequest, Reply};
+use proto_imap::sort_order::Collation;
 use proto_imap::types::{PlainCode, ResponseCode, Untagged};
 
 use super::{ExpungeForm, Session, Turn, next_or_close, no_status, ok_status, reply_ok};
@@ -11,6 +12,7 @@ impl Session {
     /// Returns to the state before the login (RFC 8437).
     pub(super) fn unauthenticate(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         (self.account, self.selected, self.condstore) = (None, None, false);
+        self.comparator = Collation::default();
         tracing::info!(session = self.number, "imap logout without a disconnect");
         (self.account_reports, self.expunge_form) = (None, ExpungeForm::Expunge);
         reply_ok(reply, "unauthenticated", turn)

@@ -34,12 +34,16 @@ pub(super) type ThreadItemsLeft = ForestItems<ThreadForest>;
 
 impl ThreadCollector {
     /// Creates a collector; `None` if the algorithm is not known.
-    pub(super) fn new(algorithm: ThreadAlgorithm<'_>, memory: Reservation) -> Option<Self> {
+    pub(super) fn new(
+        algorithm: ThreadAlgorithm<'_>,
+        comparator: Collation,
+        memory: Reservation,
+    ) -> Option<Self> {
         let references = match algorithm {
             ThreadAlgorithm::OrderedSubject => NeededReferences::No,
             _ => NeededReferences::Yes,
         };
-        let threader = Threader::new(algorithm, Collation::default(), ThreadLimits::default())?;
+        let threader = Threader::new(algorithm, comparator, ThreadLimits::default())?;
         Some(Self { threader, references, memory })
     }
 

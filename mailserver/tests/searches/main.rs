@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "the modules of the test use these")]
 
+mod comparators;
 mod contexts;
+mod filters;
 mod fuzzy;
 mod mailbox;
 mod many_mailboxes;

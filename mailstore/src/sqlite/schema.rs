@@ -284,6 +284,13 @@ CREATE TABLE previews (
 ) STRICT;
 ";
 
+/// Version 14 folds the texts of the index as `i;unicode-casemap` does, so they are indexed again.
+const FOLDED_TEXTS: &str = "
+DELETE FROM text_bits;
+DELETE FROM text_segments;
+DELETE FROM text_indexes;
+";
+
 /// Opens the database for writing and brings its schema up to date.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let mut connection = connect(path)?;
@@ -329,6 +336,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     }
     if found < 11 {
         transaction.execute_batch(super::remote_state::COLUMNS)?;
+    }
+    if found < 14 {
+        transaction.execute_batch(FOLDED_TEXTS)?;
     }
     if found < 15 {
         transaction.execute_batch(super::client_accounts::TABLES)?;

@@ -7,10 +7,12 @@ use core::fmt;
 use proto_mail::error::ErrorDetails;
 
 use super::condition::{Condition, Days};
+use super::filters::SearchFilters;
 use super::fuzzy::{TextWord, search_words};
 use super::message::MessagePart;
 use super::terms::{SearchTerms, TextScope};
 use crate::mailbox_view::{MailboxView, ResolveError};
+use crate::sort_order::Collation;
 use crate::types::{Date, Flag, IString, LazyList, NumberKind, SearchKey, SequenceSet};
 
 /// The limits of one search.
@@ -45,8 +47,8 @@ pub enum SearchQueryError {
     NoSuchMessage,
     /// There are too many keys or ranges, or their texts are too long. The server answers NO or BAD with `LIMIT`.
     TooLarge,
-    /// A key is not supported: those for save dates (RFC 8514), stored filters (RFC 5466) and those of Gmail. The server
-    /// answers BAD.
+    /// A key is not supported: those of Gmail, and filters that [`SearchOptions::filters`] does not have. The server answers
+    /// BAD.
     Unsupported,
 }
 
@@ -74,12 +76,58 @@ impl From<ResolveError> for SearchQueryError {
 }
 
 /// Whether sequence numbers must be in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UnusedNumbers {
-    /// They are an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnusedNumbers {
+    /// Numbers beyond the end of the mailbox are an error.
+    #[default]
     Reject,
     /// They name no messages.
     Ignore,
+}
+
+/// How a search is prepared.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct SearchOptions<'a> {
+    /// The limits.
+    pub limits: SearchLimits,
+    /// How texts are compared: the active comparator (RFC 5255 §4.2). The default is `i;unicode-casemap`.
+    pub collation: Collation,
+    /// Whether sequence numbers must be in use.
+    pub unused_numbers: UnusedNumbers,
+    /// The filters that FILTER may name; `None` if the server has none. The keys of one are a group: `NOT FILTER x` matches
+    /// what does not match all of them.
+    pub filters: Option<&'a SearchFilters>,
+}
+
+impl<'a> SearchOptions<'a> {
+    /// Returns the options with this comparator.
+    #[must_use]
+    pub const fn collation(mut self, collation: Collation) -> Self {
+        self.collation = collation;
+        self
+    }
+
+    /// Returns the options with these limits.
+    #[must_use]
+    pub const fn limits(mut self, limits: SearchLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Returns the options for numbers that are not in use.
+    #[must_use]
+    pub const fn unused_numbers(mut self, unused_numbers: UnusedNumbers) -> Self {
+        self.unused_numbers = unused_numbers;
+        self
+    }
+
+    /// Returns the options with these filters.
+    #[must_use]
+    pub const fn filters(mut self, filters: &'a SearchFilters) -> Self {
+        self.filters = Some(filters);
+        self
+    }
 }
 
 /// How texts are matched.
@@ -95,8 +143,7 @@ pub(super) struct Compiler<'a> {
     view: &'a MailboxView,
     /// The current time, in seconds since 1970.
     now: i64,
-    limits: &'a SearchLimits,
-    unused_numbers: UnusedNumbers,
+    options: SearchOptions<'a>,
     matching: Matching,
     terms: SearchTerms,
     /// The number of keys so far, and the bytes of text in them.
@@ -105,19 +152,13 @@ pub(super) struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    pub(super) fn new(
-        view: &'a MailboxView,
-        now: i64,
-        limits: &'a SearchLimits,
-        unused_numbers: UnusedNumbers,
-    ) -> Self {
+    pub(super) fn new(view: &'a MailboxView, now: i64, options: SearchOptions<'a>) -> Self {
         Self {
             view,
             now,
-            limits,
-            unused_numbers,
+            options,
             matching: Matching::Exact,
-            terms: SearchTerms::default(),
+            terms: SearchTerms::new(options.collation),
             keys: 0,
             text_bytes: 0,
         }
@@ -144,7 +185,7 @@ impl<'a> Compiler<'a> {
 
     fn key(&mut self, key: SearchKey<'_>, depth: usize) -> Result<Condition, SearchQueryError> {
         self.keys += 1;
-        if depth > self.limits.depth || self.keys > self.limits.keys {
+        if depth > self.options.limits.depth || self.keys > self.options.limits.keys {
             return Err(SearchQueryError::TooLarge);
         }
         Ok(match key {
@@ -158,6 +199,11 @@ impl<'a> Compiler<'a> {
                 Condition::Fuzzy(Box::new(self.matching(Matching::Fuzzy, key.view(), depth)?))
             }
             SearchKey::And(keys) => self.all(keys, depth + 1)?,
+            SearchKey::Filter(name) => {
+                let filters = self.options.filters.ok_or(SearchQueryError::Unsupported)?;
+                let keys = filters.keys(&name.to_str_lossy()).ok_or(SearchQueryError::Unsupported)?;
+                self.all(keys, depth + 1)?
+            }
             SearchKey::Sequence(set) => self.uids(set, NumberKind::SequenceNumbers)?,
             SearchKey::Uid(set) => self.uids(set, NumberKind::Uids)?,
             SearchKey::Recent => self.recent(),
@@ -192,8 +238,8 @@ impl<'a> Compiler<'a> {
     }
 
     fn uids(&self, set: SequenceSet<'_>, kind: NumberKind) -> Result<Condition, SearchQueryError> {
-        let limit = self.limits.ranges;
-        let uids = match (kind, self.unused_numbers) {
+        let limit = self.options.limits.ranges;
+        let uids = match (kind, self.options.unused_numbers) {
             (NumberKind::SequenceNumbers, UnusedNumbers::Ignore) => self.view.resolve_existing(set, limit)?,
             _ => self.view.resolve(set, kind, limit)?,
         };
@@ -251,7 +297,7 @@ impl<'a> Compiler<'a> {
                     }))
                 }
             });
-            if all.len() > self.limits.words || self.terms.word_count() > self.limits.words {
+            if all.len() > self.options.limits.words || self.terms.word_count() > self.options.limits.words {
                 return Err(SearchQueryError::TooLarge);
             }
         }
@@ -267,7 +313,7 @@ impl<'a> Compiler<'a> {
     fn count_text(&mut self, text: IString<'_>) -> Result<(), SearchQueryError> {
         let length = text.to_str_lossy().len();
         self.text_bytes = self.text_bytes.saturating_add(length);
-        if length > self.limits.text || self.text_bytes > self.limits.texts {
+        if length > self.options.limits.text || self.text_bytes > self.options.limits.texts {
             return Err(SearchQueryError::TooLarge);
         }
         Ok(())

@@ -244,8 +244,8 @@ impl Condition {
         find: &mut impl FnMut(&str) -> Result<Option<Vec<NumberRange>>, E>,
     ) -> Result<Option<Vec<NumberRange>>, E> {
         Ok(match self {
-            Self::Term(_, term) => match terms.text(*term) {
-                Some(text) => find(text)?,
+            Self::Term(_, term) => match terms.index_text(*term) {
+                Some(text) => find(&text)?,
                 None => None,
             },
             Self::Fuzzy(condition) => condition.candidates(terms, find)?,

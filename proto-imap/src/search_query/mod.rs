@@ -1,4 +1,4 @@
-//! Searches: which messages match the keys of a SEARCH (RFC 9051 §6.4.4, RFC 4731, 5032, 5182, 6203, 7162, 8474). For authors
+//! Searches: which messages match the keys of a SEARCH (RFC 9051 §6.4.4, RFC 4731, 5032, 5182, 5255, 5466, 6203, 7162, 8474). For authors
 //! of servers.
 //!
 //! [`SearchContexts`] holds the results that a client wants to be kept up to date (RFC 5267).
@@ -60,15 +60,17 @@ mod contexts;
 mod evaluation;
 #[cfg(test)]
 mod evaluation_tests;
+mod filters;
 mod fuzzy;
 mod message;
 mod query;
 mod results;
 mod terms;
 
-pub use compile::{SearchLimits, SearchQueryError};
+pub use compile::{SearchLimits, SearchOptions, SearchQueryError, UnusedNumbers};
 pub use contexts::{ContextDifference, ContextLimits, ContextResult, ContextRun, NoContext, SearchContexts};
 pub use evaluation::MessageSearch;
+pub use filters::{FilterError, SearchFilters};
 pub use message::{MessagePart, ReadProgress, SearchDate, SearchTexts, SearchableMessage};
 pub use query::SearchQuery;
 pub use results::{NeededMatches, SearchMatch, SearchResults};

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::compile::{Compiler, SearchLimits, SearchQueryError, UnusedNumbers};
+use super::compile::{Compiler, SearchLimits, SearchOptions, SearchQueryError, UnusedNumbers};
 use super::condition::Condition;
 use super::message::MessagePart;
 use super::terms::SearchTerms;
@@ -43,7 +43,7 @@ impl SearchQuery {
         now: i64,
         limits: &SearchLimits,
     ) -> Result<Self, SearchQueryError> {
-        Self::compile(Compiler::new(view, now, limits, UnusedNumbers::Reject), keys)
+        Self::with_options(keys, view, now, &SearchOptions::default().limits(*limits))
     }
 
     /// Like [`new`](Self::new), but sequence numbers beyond the end of the mailbox name no messages and are no error. ESEARCH
@@ -57,7 +57,21 @@ impl SearchQuery {
         now: i64,
         limits: &SearchLimits,
     ) -> Result<Self, SearchQueryError> {
-        Self::compile(Compiler::new(view, now, limits, UnusedNumbers::Ignore), keys)
+        let options = SearchOptions::default().limits(*limits).unused_numbers(UnusedNumbers::Ignore);
+        Self::with_options(keys, view, now, &options)
+    }
+
+    /// Like [`new`](Self::new), with these options.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_options(
+        keys: LazyList<'_, SearchKey<'_>>,
+        view: &MailboxView,
+        now: i64,
+        options: &SearchOptions<'_>,
+    ) -> Result<Self, SearchQueryError> {
+        Self::compile(Compiler::new(view, now, *options), keys)
     }
 
     /// Finds out how well each message matches, as [`MessageSearch::relevancy`] returns it. The search then reads all parts of
@@ -110,8 +124,8 @@ impl SearchQuery {
     /// Returns ascending ranges of UIDs that contain every match, with the help of an index of texts; `None` if any
     /// message may match. Other messages need not be tested.
     ///
-    /// `find` returns the UIDs of all messages that may contain a text anywhere, [folded](super::fold_text), as ascending
-    /// ranges that neither overlap nor touch; `None` if the index does not know.
+    /// `find` returns the UIDs of all messages that may contain a text anywhere, [folded](super::fold_text) as the message's
+    /// texts were, as ascending ranges that neither overlap nor touch; `None` if the index does not know.
     ///
     /// # Errors
     /// That of `find`.

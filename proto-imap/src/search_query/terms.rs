@@ -3,10 +3,10 @@
 //! Each text of a message is decoded once and read once, however many keys a search has. All search texts form one
 //! Aho-Corasick automaton, which reads a text piece by piece.
 //!
-//! Text is compared without regard to case: each character is mapped to lower case, and the Greek final sigma to the
-//! regular one.
+//! Texts are compared in a [`Collation`]. An index of texts always has the folding of the default one: a text that contains
+//! another one in any collation contains it there, because each character is folded on its own.
 
-use alloc::borrow::ToOwned;
+use alloc::borrow::{Cow, ToOwned};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,6 +14,8 @@ use alloc::vec::Vec;
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, BuildError};
+
+use crate::sort_order::{Collation, fold_character};
 
 use super::fuzzy::{ScopedWords, SearchWord, WordMatch, WordReader};
 
@@ -75,6 +77,7 @@ pub(super) type WordId = usize;
 /// All texts of a search.
 #[derive(Debug, Default)]
 pub(super) struct SearchTerms {
+    collation: Collation,
     automaton: Option<NFA>,
     texts: Vec<String>,
     /// For each scope, the texts searched there.
@@ -107,9 +110,13 @@ pub(super) struct TextProgress {
 }
 
 impl SearchTerms {
+    pub(super) fn new(collation: Collation) -> Self {
+        Self { collation, ..Self::default() }
+    }
+
     /// Adds a text to search for.
     pub(super) fn add(&mut self, scope: TextScope<'_>, text: &str) -> TermId {
-        let text = fold_text(text);
+        let text = self.collation.fold(text);
         let next = self.count;
         let scope_terms = self.scopes.entry(scope.into()).or_default();
         let term = if text.is_empty() {
@@ -146,11 +153,15 @@ impl SearchTerms {
         Ok(())
     }
 
-    /// Returns the folded text of a term; `None` if it is empty.
-    pub(super) fn text(&self, term: TermId) -> Option<&str> {
+    /// Returns the text of a term, folded as in an index; `None` if it is empty.
+    pub(super) fn index_text(&self, term: TermId) -> Option<Cow<'_, str>> {
         let texts = self.scopes.values().flat_map(|scope| &scope.by_text);
         let (number, _) = texts.into_iter().find(|(_, id)| **id == term)?;
-        self.texts.get(*number).map(String::as_str)
+        let text = self.texts.get(*number)?;
+        Some(match self.collation {
+            Collation::UnicodeCasemap => Cow::Borrowed(text),
+            _ => Cow::Owned(fold_text(text)),
+        })
     }
 
     /// Returns about how many bytes of memory the texts and their automaton take.
@@ -203,11 +214,18 @@ impl SearchTerms {
                 }
             }
         };
-        for character in text.chars() {
-            if character.is_ascii() {
-                step(character.to_ascii_lowercase() as u8);
-            } else {
-                folded(character).for_each(|one| one.encode_utf8(&mut [0; 4]).bytes().for_each(&mut step));
+        match self.collation {
+            Collation::Octet => text.bytes().for_each(step),
+            Collation::AsciiCasemap => text.bytes().for_each(|byte| step(byte.to_ascii_lowercase())),
+            Collation::UnicodeCasemap => {
+                for character in text.chars() {
+                    if character.is_ascii() {
+                        step(character.to_ascii_lowercase() as u8);
+                    } else {
+                        let mut put = |one: char| one.encode_utf8(&mut [0; 4]).bytes().for_each(&mut step);
+                        fold_character(character, &mut put);
+                    }
+                }
             }
         }
         progress.state = Some(state);
@@ -247,14 +265,11 @@ impl FoundTerms {
     }
 }
 
-/// Maps a text to the form in which a search compares it: without differences of case.
+/// Maps a text to the form in which a search compares it by default: without differences of case, and decomposed
+/// (`i;unicode-casemap`).
 #[must_use]
 pub fn fold_text(text: &str) -> String {
-    text.chars().flat_map(folded).collect()
-}
-
-fn folded(character: char) -> impl Iterator<Item = char> {
-    character.to_lowercase().map(|one| if one == 'ς' { 'σ' } else { one })
+    Collation::UnicodeCasemap.fold(text)
 }
 
 #[cfg(test)]

@@ -39,4 +39,5 @@ mod entry;
 
 pub use base_subject::BaseSubject;
 pub use collation::Collation;
+pub(crate) use collation::fold_character;
 pub use entry::{SortEntry, SortOrder, SortableMessage, TooManyCriteria};
