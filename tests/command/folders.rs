@@ -111,6 +111,7 @@ impl Mail {
                 };
             }
         } else if let Some(uids) = said.strip_prefix("UID SEARCH ") {
+            let uids = if uids == "ALL" { "1:*" } else { uids };
             let found: Vec<String> = set(uids, count(open).unwrap_or(0)).iter().map(u32::to_string).collect();
             answer = format!("* SEARCH {}\r\n", found.join(" "));
         }

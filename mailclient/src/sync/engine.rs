@@ -14,7 +14,7 @@ use proto_mail::{Channel, Credentials};
 use super::account_listing::ListAccount;
 use super::action::{SyncAction, SyncEnd, SyncJob};
 use super::event::SyncEvent;
-use super::examine::{EnableQResync, ResyncMode};
+use super::examine::EnableQResync;
 use super::folder_plan::{Planned, PlannedFolder};
 use super::folder_run::{FolderRun, FolderStep};
 use super::gone_folders::GoneFolders;
@@ -94,11 +94,8 @@ pub struct SyncEngine {
     pub(super) folders: VecDeque<PlannedFolder>,
     /// The folders that the server has deleted, with their local names.
     pub(super) gone: VecDeque<(RemoteFolder, String)>,
-    /// What the server of this session has to tell changes.
-    pub(super) mode: ResyncMode,
-    /// Whether QRESYNC was enabled in this session.
-    pub(super) has_enabled: bool,
-    pub(super) has_esearch: bool,
+    /// Whether the server of this session has QRESYNC, and it was not enabled yet.
+    pub(super) can_enable: bool,
     /// Whether a mailbox was selected in this session: QRESYNC can be enabled only before.
     pub(super) has_selected: bool,
     /// The folders that every run syncs, by name; all if empty.
@@ -135,9 +132,7 @@ impl SyncEngine {
             state: State::Listing(Box::default()),
             folders: VecDeque::new(),
             gone: VecDeque::new(),
-            mode: ResyncMode::default(),
-            has_enabled: false,
-            has_esearch: false,
+            can_enable: false,
             has_selected: false,
             wanted,
             watched: None,
@@ -198,7 +193,7 @@ impl SyncEngine {
             self.events.push_back(SyncEvent::Connected);
         }
         (self.failed_attempts, self.is_identified) = (0, false);
-        (self.has_enabled, self.has_selected) = (false, false);
+        (self.can_enable, self.has_selected) = (false, false);
         let login = LogIn::new(&self.endpoint, credentials, Renewal::Possible);
         self.session = SessionState::LoggingIn(Box::new(login));
     }
@@ -236,7 +231,6 @@ impl SyncEngine {
             (SessionState::Compressing(_), SessionError::Request(_)) => return self.logged_in(),
             // Without QRESYNC.
             (SessionState::Enabling(_), SessionError::Request(_)) => {
-                self.mode = ResyncMode::CondStore;
                 self.session = SessionState::Ready;
                 return;
             }
@@ -287,12 +281,7 @@ impl SyncEngine {
             self.is_identified = login.identified;
             self.has_logged_in = true;
             let has = |name: &str| client.capabilities().is_some_and(|known| known.has(name));
-            self.has_esearch = has("ESEARCH") || has("IMAP4rev2");
-            self.mode = match (has("QRESYNC") && has("ENABLE"), has("CONDSTORE")) {
-                (true, _) => ResyncMode::QResync,
-                (false, true) => ResyncMode::CondStore,
-                (false, false) => ResyncMode::Full,
-            };
+            self.can_enable = has("QRESYNC") && (has("ENABLE") || has("IMAP4rev2"));
             if self.job.compress && has("COMPRESS=DEFLATE") {
                 self.session = SessionState::Compressing(None);
             } else {
@@ -304,8 +293,8 @@ impl SyncEngine {
     /// Goes on where the last session was lost.
     pub(super) fn logged_in(&mut self) {
         self.session = SessionState::Ready;
-        if self.mode == ResyncMode::QResync && matches!(self.state, State::Folder(_)) {
-            self.session = SessionState::Enabling(Requesting::new(EnableQResync));
+        if matches!(self.state, State::Folder(_)) {
+            self.select_next();
         }
     }
 
@@ -322,7 +311,7 @@ impl SyncEngine {
     }
 
     pub(super) fn enabled(&mut self, step: TaskStep<()>) -> TaskStep<()> {
-        step.map(|()| (self.session, self.has_enabled) = (SessionState::Ready, true))
+        step.map(|()| self.session = SessionState::Ready)
     }
 
     /// Moves the folder's job for the store, so that it is done before anything else.
@@ -343,10 +332,6 @@ impl SyncEngine {
             FolderStep::Act => TaskStep::Done(()),
             FolderStep::Identified => {
                 self.is_identified = true;
-                TaskStep::Done(())
-            }
-            FolderStep::Progress => {
-                self.losses_without_progress = 0;
                 TaskStep::Done(())
             }
             FolderStep::Lost { error, had_progress } => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::account_listing::AccountListing;
 use super::engine::{SessionState, State, SyncEngine};
 use super::event::SyncEvent;
-use super::examine::{EnableQResync, ResyncMode};
+use super::examine::EnableQResync;
 use super::folder_plan::{FolderPlan, FoldersRequest};
 use super::folder_run::{FolderRun, FolderSettings};
 use super::gone_folders::GoneFolders;
@@ -116,8 +116,6 @@ impl SyncEngine {
             strategy: Arc::clone(&self.job.strategy),
             removal: self.job.removal,
             is_dry_run: self.job.dry_run,
-            mode: self.mode,
-            has_esearch: self.has_esearch,
         }
     }
 
@@ -138,8 +136,7 @@ impl SyncEngine {
                 ]);
                 continue;
             }
-            self.enable_qresync();
-            self.has_selected = true;
+            self.select_next();
             self.state = State::Folder(Box::new(FolderRun::new(planned, self.folder_settings())));
             return;
         }
@@ -151,14 +148,10 @@ impl SyncEngine {
         };
     }
 
-    /// Asks for QRESYNC before the first mailbox of the session is selected.
-    pub(super) fn enable_qresync(&mut self) {
-        if self.mode != ResyncMode::QResync || self.has_enabled {
-            return;
-        }
-        if self.has_selected {
-            self.mode = ResyncMode::CondStore;
-        } else if matches!(self.session, SessionState::Ready) {
+    /// Notes that a mailbox is selected next. Asks for QRESYNC before the first one of the session.
+    pub(super) fn select_next(&mut self) {
+        let is_first = !std::mem::replace(&mut self.has_selected, true);
+        if std::mem::take(&mut self.can_enable) && is_first && matches!(self.session, SessionState::Ready) {
             self.session = SessionState::Enabling(Requesting::new(EnableQResync));
         }
     }

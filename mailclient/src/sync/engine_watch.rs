@@ -26,8 +26,7 @@ impl SyncEngine {
         let watching = Watching::new(watched.folder.clone(), watched.seen.take());
         self.events.push_back(SyncEvent::Watching);
         (self.losses, self.losses_without_progress) = (0, 0);
-        self.enable_qresync();
-        self.has_selected = true;
+        self.select_next();
         self.state = State::Watching(Box::new(watching));
     }
 

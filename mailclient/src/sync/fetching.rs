@@ -11,10 +11,10 @@ use proto_imap::client::{CommandId, Event};
 use proto_imap::types::{Condition, FetchItem, Section, StatusResponse};
 
 use super::event::SyncEvent;
+use super::examine::{check_uid_validity, expunged};
 use super::flag_changes::local_flags;
 use super::job::Job;
 use super::limits::{Exceeded, Limits, MAX_UNREQUESTED};
-use super::listing::{check_uid_validity, expunged};
 use super::plan::{Plan, difference};
 use crate::error::{Error, ErrorKind};
 use crate::refusal_error::imap_command_error;

@@ -1,5 +1,7 @@
 //! The second half of a folder's sync: fetches the messages that the strategy selects, and concludes.
 
+use std::num::NonZeroU32;
+
 use mailstore::{ImportOutcome, RemoteMailboxId, RemoteState, UidSet};
 use proto_imap::client::{Client, Event};
 use proto_imap::types::{Command, FetchAttribute, FetchCommand, LazyList, Section, SequenceSet};
@@ -7,7 +9,7 @@ use proto_mail::{Channel, SendBuffer};
 
 use super::event::SyncEvent;
 use super::fetching::Fetching;
-use super::folder_run::{AfterOpen, FolderRun, FolderStep, Phase};
+use super::folder_run::{FolderRun, FolderStep, Phase};
 use super::job::Job;
 use super::limits::Limits;
 use super::plan::{Plan, count, difference, sequence_set};
@@ -27,15 +29,15 @@ impl FolderRun {
 
     /// Plans the requests for the messages that the strategy selects.
     ///
-    /// `uids` are those on the server. `expunged` counts the messages that were removed during the listing.
-    pub(super) fn plan(&mut self, uids: &UidSet, expunged: u64) -> FolderStep {
+    /// `uids` are those on the server.
+    pub(super) fn plan(&mut self, uids: &UidSet) -> FolderStep {
+        let uid_validity = self.uid_validity();
+        self.is_listed = self.unlisted() == 0;
         let (Some(prepared), Some(opened)) = (&self.prepared, &self.opened) else { return FolderStep::Act };
-        self.listed = (count(uids), expunged);
-        self.is_listed = self.listed.0 + expunged >= u64::from(opened.exists);
         if self.is_listed {
             self.vanished = difference(&prepared.known, uids);
         }
-        let view = FolderView::new(uids, &prepared.known, &prepared.unfetched, opened.highest_mod_seq);
+        let view = FolderView::new(uids, &prepared.known, &prepared.unfetched, opened.highest_mod_sequence);
         let Selection { new, failed_before } = self.settings.strategy.select(&view);
         let missing = count(&new) + count(&failed_before);
         let known = count(uids).saturating_sub(missing);
@@ -45,7 +47,7 @@ impl FolderRun {
         let plan = if self.settings.is_dry_run { Plan::default() } else { Plan::new(&new, &retried) };
         let is_done = plan.is_done();
         let place = (prepared.remote, prepared.mailbox);
-        let mut fetching = Fetching::new(place, opened.uid_validity, plan);
+        let mut fetching = Fetching::new(place, uid_validity.unwrap_or_default(), plan);
         fetching.skipped(&difference(&failed_before, &retried));
         self.fetching = Some(fetching);
         if is_done {
@@ -145,7 +147,7 @@ impl FolderRun {
         if fetching.plan.is_done() {
             let _: FolderStep = self.end(None);
         } else {
-            self.reopen(AfterOpen::Fetch);
+            self.reopen();
         }
         FolderStep::Lost { error, had_progress }
     }
@@ -240,18 +242,18 @@ impl FolderRun {
 
     /// Returns the folder's state. Its mod-sequence is 0 if a message did not come: the next run lists all.
     fn state_to_record(&self) -> Option<(RemoteMailboxId, RemoteState)> {
-        let (fetching, prepared, opened) =
-            (self.fetching.as_ref()?, self.prepared.as_ref()?, self.opened.as_ref()?);
+        let (fetching, prepared) = (self.fetching.as_ref()?, self.prepared.as_ref()?);
+        let (opened, done) = (self.opened.as_ref()?, self.resynced.as_ref()?);
         if self.settings.is_dry_run {
             return None;
         }
-        let mod_seq = opened.highest_mod_seq.filter(|_| fetching.is_complete);
+        let mod_seq = done.mailbox.highest_mod_sequence.filter(|_| fetching.is_complete);
         let status = self.planned.status.as_ref();
         let listed_id = status.and_then(|status| status.object_id.clone());
         let state = RemoteState {
-            object_id: listed_id.or_else(|| opened.object_id.clone()),
+            object_id: listed_id.or_else(|| opened.mailbox_id.clone()),
             highest_modseq: mod_seq.unwrap_or_default(),
-            uid_next: opened.uid_next.unwrap_or_default(),
+            uid_next: done.mailbox.uid_next.map_or(0, NonZeroU32::get),
             messages: opened.exists,
             is_gone: false,
         };
@@ -268,12 +270,9 @@ impl FolderRun {
         if flags + removed > 0 {
             self.events.push_back(SyncEvent::Changed { flags, removed });
         }
-        let (Some(fetching), Some(opened)) = (&mut self.fetching, &self.opened) else {
-            return FolderStep::Ended(result);
-        };
-        // The server may have listed more messages than it counted, if it listed some twice.
-        let (listed, expunged) = self.listed;
-        let unlisted = u64::from(opened.exists).saturating_sub(expunged + fetching.expunged + listed);
+        let unlisted = self.unlisted();
+        let Some(fetching) = &mut self.fetching else { return FolderStep::Ended(result) };
+        let unlisted = unlisted.saturating_sub(fetching.expunged);
         let fatal = fetching.fatal.take();
         let why =
             format!("{unlisted} messages did not arrive: the server counts them but does not list them");

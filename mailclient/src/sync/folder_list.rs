@@ -1,210 +1,230 @@
-//! The first half of a folder's sync: learns which messages the server has, and which of them have changed.
-//!
-//! With QRESYNC the response to EXAMINE tells it, with CONDSTORE a FETCH of the changed messages, and otherwise a FETCH of
-//! all UIDs and flags. The changes count only if they explain the number of messages that the server has; otherwise the UIDs
-//! are listed.
+//! The first half of a folder's sync: opens the folder, and learns which messages the server has and which of them have
+//! changed. [`Resync`] does it, from what the store knows.
+
+use std::num::NonZeroU32;
 
 use mailstore::UidSet;
+use proto_imap::client::{Client, Event};
+use proto_imap::resync::{AfterLoss, KnownMailbox, NewMessages, Resync, ResyncError, ResyncEvent, UidBitmap};
+use proto_imap::types::{NumberRange, Untagged};
+use proto_mail::{Channel, SendBuffer};
 
-use super::examine::{Opened, ResyncMode};
-use super::flag_changes::FlagBatch;
-use super::folder_run::{AfterOpen, FolderRun, FolderStep, Phase, Ranges};
-use super::job::{Job, Prepared};
-use super::listing::{FetchUids, Listed, RangeQueue, SearchUids, Wanted};
-use super::plan::{count, difference, union};
+use super::examine::{no_uid_validity, uid_validity_changed};
+use super::flag_changes::local_flags;
+use super::folder_run::{AfterOpen, FolderRun, FolderStep, Phase};
+use super::job::{Job, KnownMessages, Place, Prepared};
+use super::plan::union;
 use super::session_error::SessionError;
+use crate::endpoint::ClientId;
 use crate::error::{Error, ErrorKind, SyncLimit};
-use crate::imap::Requesting;
+use crate::imap::Identify;
+use crate::refusal_error::imap_command_error;
 
 impl FolderRun {
-    // --- Listing: with one FETCH, then with SEARCH, then with FETCH in ranges of UIDs
+    /// Begins to list the folder. `known` are the messages of an earlier sync.
+    pub(super) fn resync(&mut self, known: KnownMessages) {
+        let mailbox = self.planned.folder.mailbox();
+        let limit = u32::try_from(self.settings.max).unwrap_or(u32::MAX);
+        let resync = Resync::examine(mailbox, self.known_mailbox(&known))
+            .with_message_limit(limit)
+            .with_new_messages(NewMessages::UidsOnly);
+        self.known = known;
+        self.phase = Phase::Resyncing { resync: Box::new(resync), is_started: false };
+    }
 
-    pub(super) fn prepared(&mut self, prepared: Prepared) -> FolderStep {
-        let Some(opened) = self.opened.clone() else { return FolderStep::Act };
-        let has_known = !prepared.known.is_empty();
-        let resumed = self.resumed.take();
-        self.prepared = Some(prepared);
-        if opened.exists == 0 {
-            return self.plan(&UidSet::default(), 0);
+    fn known_mailbox(&self, known: &KnownMessages) -> KnownMailbox {
+        let mut mailbox = KnownMailbox::default();
+        if let Some(recorded) = self.planned.recorded() {
+            mailbox.uid_validity = NonZeroU32::new(recorded.uid_validity);
+            mailbox.uid_next = NonZeroU32::new(recorded.state.uid_next);
+            mailbox.highest_mod_sequence = Some(recorded.state.highest_modseq).filter(|value| *value != 0);
+            mailbox.uids = bitmap(&union(&known.stored, &known.unfetched));
         }
-        let max = self.settings.max;
-        if u64::from(opened.exists) > max {
-            let why = format!("the server counts {} messages, and the limit is {max}", opened.exists);
-            let error = Error::new(ErrorKind::Unavailable, why).exceeding(SyncLimit::FolderMessages);
-            return self.end(Some(SessionError::Request(error.remote())));
-        }
-        if let Some((vanished, changed)) = resumed.and_then(super::examine::Resumed::into_changes) {
-            let uids: UidSet = changed.iter().map(|(uid, _)| *uid).collect();
-            if let Some(present) = self.present(&opened, &uids, &vanished) {
-                let mut flags = FlagBatch::default();
-                changed.into_iter().for_each(|(uid, set)| flags.add(uid, set));
-                self.flags = flags;
-                return self.plan(&present, 0);
+        mailbox
+    }
+
+    /// Passes an event to the resynchronisation.
+    pub(super) fn resync_event<C: Channel>(
+        &mut self,
+        event: &Event<'_>,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<FolderStep, Error> {
+        let Phase::Resyncing { resync, .. } = &mut self.phase else { return Ok(FolderStep::Waiting) };
+        let taken = resync.take(event, client, tx);
+        while let Some(found) = resync.next_event() {
+            self.has_progress = true;
+            match found {
+                ResyncEvent::Changed(message) => {
+                    self.flags.add(message.uid, local_flags(&message.flags.view()));
+                }
+                ResyncEvent::Done(done) => self.resynced = Some(done),
+                _ => {}
             }
         }
-        let wanted = match self.recorded_mod_seq(&opened) {
-            Some(mod_seq) => Wanted::FlagsSince(mod_seq),
-            None if has_known => Wanted::Flags,
-            None => Wanted::Uids,
+        let is_opened = match (&self.opened, resync.opened()) {
+            (None, Some(opened)) => {
+                self.opened = Some(opened);
+                true
+            }
+            _ => false,
         };
-        let request = FetchUids::new(None, wanted, (opened, max), Listed::default());
-        self.phase = Phase::FetchAll(Requesting::new(request));
-        FolderStep::Act
-    }
-
-    /// Returns the mod-sequence up to which all changes are applied, if the server can tell what has changed since.
-    fn recorded_mod_seq(&self, opened: &Opened) -> Option<u64> {
-        let known = self.planned.known.as_ref()?;
-        let recorded = known.state.highest_modseq;
-        let is_valid = recorded != 0
-            && opened.highest_mod_seq.is_some_and(|now| now >= recorded)
-            && known.uid_validity == opened.uid_validity
-            && self.settings.mode >= ResyncMode::CondStore;
-        is_valid.then_some(recorded)
-    }
-
-    /// Returns the messages that the server has, by those that were known, those that have changed and those that were
-    /// removed. `None` if they are not as many as the server counts.
-    fn present(&self, opened: &Opened, changed: &UidSet, vanished: &UidSet) -> Option<UidSet> {
-        let prepared = self.prepared.as_ref()?;
-        let present = union(&union(&prepared.known, &prepared.unfetched), changed);
-        let present = difference(&present, vanished);
-        (count(&present) == u64::from(opened.exists)).then_some(present)
-    }
-
-    pub(super) fn listed_all(&mut self) -> FolderStep {
-        let (Phase::FetchAll(task), Some(opened)) =
-            (std::mem::replace(&mut self.phase, Phase::Over), self.opened.clone())
-        else {
-            return FolderStep::Waiting;
-        };
-        let FetchUids { wanted, listed, batch, .. } = task.into_request();
-        self.flags = batch;
-        let Listed { uids, expunged } = listed;
-        let uids = uids.into_set();
-        match wanted {
-            Wanted::Uids | Wanted::Flags => self.plan(&uids, expunged),
-            Wanted::FlagsSince(_) => match self.present(&opened, &uids, &UidSet::default()) {
-                Some(present) => self.plan(&present, 0),
-                // Some were removed: a listing shows which.
-                None => {
-                    self.search(opened, Listed::default());
-                    FolderStep::Act
-                }
-            },
+        if let Err(error) = taken {
+            return self.resync_failed(error);
         }
+        if is_opened {
+            self.prepare()?;
+        }
+        if self.resynced.is_some() {
+            self.phase = Phase::Preparing;
+            return Ok(self.plan_if_prepared());
+        }
+        let is_busy = is_opened || self.flags.is_full();
+        Ok(match is_useful(event) {
+            _ if is_busy => FolderStep::Act,
+            true => FolderStep::Useful,
+            false => FolderStep::Waiting,
+        })
     }
 
-    pub(super) fn search(&mut self, opened: Opened, listed: Listed) {
-        let (max, has_esearch) = (self.settings.max, self.settings.has_esearch);
-        let request = SearchUids { first: 1, has_esearch, opened, max, listed };
-        self.phase = Phase::Search(Requesting::new(request));
+    /// Asks the store for the folder's mailbox.
+    fn prepare(&mut self) -> Result<(), Error> {
+        let uid_validity = self.uid_validity().ok_or_else(no_uid_validity)?;
+        let place = Place {
+            account: self.settings.account,
+            remote: self.settings.remote,
+            key: self.planned.folder.key(),
+            name: self.planned.name.clone(),
+            special_use: self.planned.special_use,
+            subscribed: self.planned.subscribed,
+            recorded: self.planned.known.clone(),
+            known: std::mem::take(&mut self.known),
+            is_dry_run: self.settings.is_dry_run,
+        };
+        self.job = Some(Job::Prepare { place, uid_validity });
+        Ok(())
+    }
+
+    pub(super) fn prepared(&mut self, prepared: Prepared) -> FolderStep {
+        self.prepared = Some(prepared);
+        self.plan_if_prepared()
+    }
+
+    /// Goes on once the messages are listed and the store has prepared the mailbox.
+    fn plan_if_prepared(&mut self) -> FolderStep {
+        match (&self.prepared, &self.resynced) {
+            (Some(_), Some(done)) => {
+                let uids = uid_set(&done.mailbox.uids);
+                self.plan(&uids)
+            }
+            _ => FolderStep::Act,
+        }
     }
 
     /// Returns the job that applies the flags that came.
     pub(super) fn flags_job(&mut self) -> Option<Job> {
-        let prepared = self.prepared.as_ref()?;
-        if self.flags.is_empty() {
+        let is_due = self.flags.is_full() || !matches!(self.phase, Phase::Resyncing { .. });
+        if self.flags.is_empty() || !is_due {
             return None;
         }
+        // Flags come from a mailbox that is recorded, maybe before it is prepared.
+        let recorded = self.planned.recorded().map(|recorded| (recorded.id, recorded.mailbox));
+        let prepared = self.prepared.as_ref().map(|prepared| (prepared.remote, prepared.mailbox));
+        let (remote, mailbox) = prepared.or(recorded)?;
         let batch = std::mem::take(&mut self.flags);
-        let (remote, mailbox) = (prepared.remote, prepared.mailbox);
         Some(Job::Flags { remote, mailbox, batch, is_dry_run: self.settings.is_dry_run })
     }
 
-    pub(super) fn searched(&mut self) -> FolderStep {
-        let (Phase::Search(task), Some(opened)) =
-            (std::mem::replace(&mut self.phase, Phase::Over), self.opened.clone())
-        else {
-            return FolderStep::Waiting;
-        };
-        match task.into_request().next() {
-            Ok(next) => {
-                self.phase = Phase::Search(Requesting::new(next));
-                FolderStep::Act
+    fn resync_failed(&mut self, error: ResyncError) -> Result<FolderStep, Error> {
+        let exists = self.opened.as_ref().map_or(0, |opened| opened.exists);
+        let max = self.settings.max;
+        match error {
+            ResyncError::Rejected(status) => {
+                Err(imap_command_error(&status.view(), "the server refused EXAMINE"))
             }
-            Err(listed) if listed.is_complete(&opened) => self.plan(&listed.uids.into_set(), listed.expunged),
-            Err(listed) => {
-                let ranges = self.ranges(listed.expunged);
-                self.next_range(ranges)
+            ResyncError::TooManyMessages { .. } => {
+                let why = format!("the server counts {exists} messages, and the limit is {max}");
+                let error = Error::new(ErrorKind::Unavailable, why).exceeding(SyncLimit::FolderMessages);
+                // Without a command in progress, the session can go on.
+                match u64::from(exists) > max {
+                    true => Ok(self.end(Some(SessionError::Request(error.remote())))),
+                    false => Err(error.remote()),
+                }
             }
+            ResyncError::MoreThanCounted { exists } => {
+                let why = format!("the server counts {exists} messages but lists more than twice as many");
+                Err(Error::new(ErrorKind::Protocol, why).remote())
+            }
+            ResyncError::UidValidityChanged => Err(uid_validity_changed()),
+            ResyncError::Machine(error) => Err(error.into()),
+            other => Err(Error::new(ErrorKind::Protocol, other.to_string()).remote()),
         }
     }
 
-    pub(super) fn ranges(&self, expunged: u64) -> Ranges {
-        let listed = Listed { expunged, ..Listed::default() };
-        let opened = self.opened.clone().unwrap_or_default();
-        Ranges { queue: RangeQueue::new(&opened), listed }
-    }
-
-    /// Tries another way to list after a refusal, and after a lost connection.
-    pub(super) fn list_failed(&mut self, error: SessionError, then: AfterOpen) -> FolderStep {
-        match (error, then, self.opened.clone()) {
-            (SessionError::Request(_), AfterOpen::Search(listed), Some(opened)) => {
-                self.search(opened, listed);
-                FolderStep::Act
-            }
-            (SessionError::Request(_), AfterOpen::Ranges(ranges), _) => self.next_range(ranges),
-            (SessionError::Session(error), then, _) if error.kind() == ErrorKind::Temporary => {
-                self.examine(then, false);
-                FolderStep::Lost { error, had_progress: false }
-            }
-            (error, ..) => self.end(Some(error)),
-        }
-    }
-
-    /// Requests the next range. A UID that cannot be listed alone counts as listed: the fetch shows whether it exists.
-    pub(super) fn next_range(&mut self, ranges: Ranges) -> FolderStep {
-        let Ranges { mut queue, listed } = ranges;
-        let (Some(range), Some(opened)) = (queue.next(), self.opened.clone()) else {
-            return self.plan(&listed.uids.into_set(), listed.expunged);
-        };
-        let request = FetchUids::new(Some(range), Wanted::Flags, (opened, self.settings.max), listed);
-        self.phase = Phase::Ranges { task: Requesting::new(request), queue, range };
-        FolderStep::Act
-    }
-
-    /// Adds the UID that could not be listed, if there is one, and goes on.
-    pub(super) fn range_ended(&mut self, bad_uid: Option<u32>) -> FolderStep {
-        let Phase::Ranges { task, queue, .. } = std::mem::replace(&mut self.phase, Phase::Over) else {
-            return FolderStep::Waiting;
-        };
-        let FetchUids { mut listed, batch, .. } = task.into_request();
-        self.flags = batch;
-        if let Some(uid) = bad_uid {
-            listed.uids.add(uid);
-        }
-        match self.next_range(Ranges { queue, listed }) {
-            FolderStep::Act => FolderStep::Progress,
-            step => step,
-        }
-    }
-
-    pub(super) fn range_failed(
+    /// Decides what follows after the session failed while the folder was opened or listed. `program` is what ID says; it
+    /// is `None` if ID was sent: some servers require it.
+    pub(super) fn resync_lost(
         &mut self,
+        mut resync: Box<Resync>,
         error: SessionError,
-        task: Requesting<FetchUids>,
-        mut queue: RangeQueue,
-        range: (u32, u32),
+        program: Option<&ClientId>,
     ) -> FolderStep {
         match error {
-            SessionError::Request(_) => {
-                let bad_uid = queue.refused(range);
-                self.phase = Phase::Ranges { task, queue, range };
-                self.range_ended(bad_uid)
-            }
-            SessionError::Session(error) if error.kind() == ErrorKind::Temporary => {
-                let Some(bad_uid) = queue.lost(range) else {
-                    return self.end(Some(SessionError::Session(error)));
-                };
-                let mut listed = task.into_request().listed;
-                if let Some(uid) = bad_uid {
-                    listed.uids.add(uid);
+            SessionError::Request(error) if self.opened.is_none() => match program.and_then(Identify::new) {
+                Some(task) => {
+                    self.phase = Phase::Identify { task, then: AfterOpen::Resync(resync) };
+                    FolderStep::Identified
                 }
-                self.examine(AfterOpen::Ranges(Ranges { queue, listed }), false);
-                FolderStep::Lost { error, had_progress: true }
-            }
+                None => self.end(Some(SessionError::Request(error))),
+            },
+            SessionError::Session(error) if self.may_restart(&error) => match resync.connection_lost() {
+                AfterLoss::Stop => self.end(Some(SessionError::Session(error))),
+                after => {
+                    let had_progress =
+                        std::mem::take(&mut self.has_progress) || after == AfterLoss::RestartNarrowed;
+                    self.phase = Phase::Resyncing { resync, is_started: false };
+                    FolderStep::Lost { error, had_progress }
+                }
+            },
             error => self.end(Some(error)),
         }
     }
+
+    /// Returns whether another session may help.
+    fn may_restart(&self, error: &Error) -> bool {
+        match self.opened {
+            Some(_) => error.kind() == ErrorKind::Temporary,
+            None => error.is_closed_connection(),
+        }
+    }
+
+    pub(super) fn uid_validity(&self) -> Option<u32> {
+        Some(self.opened.as_ref()?.uid_validity?.get())
+    }
+
+    /// Returns how many messages the server counts and did not list.
+    pub(super) fn unlisted(&self) -> u64 {
+        self.resynced.as_ref().map_or(0, |done| u64::from(done.unlisted))
+    }
+}
+
+/// Returns whether an event brings a listing further. The resynchronisation limits how many there are.
+const fn is_useful(event: &Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::FetchEnd
+            | Event::SearchStart(_)
+            | Event::SearchPiece(_)
+            | Event::SearchEnd
+            | Event::Data(Untagged::Search(_) | Untagged::Esearch(_))
+            | Event::Completed { .. }
+    )
+}
+
+fn bitmap(uids: &UidSet) -> UidBitmap {
+    uids.ranges().iter().map(|range| NumberRange::new(*range.start(), *range.end())).collect()
+}
+
+fn uid_set(uids: &UidBitmap) -> UidSet {
+    uids.ranges().map(|range| range.first()..=range.last()).collect()
 }

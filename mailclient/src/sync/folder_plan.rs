@@ -46,6 +46,13 @@ pub(super) struct PlannedFolder {
     pub(super) is_unchanged: bool,
 }
 
+impl PlannedFolder {
+    /// Returns what is recorded of the folder, unless the record is that of a deleted one.
+    pub(super) fn recorded(&self) -> Option<&RemoteFolder> {
+        self.known.as_ref().filter(|known| !known.state.is_gone)
+    }
+}
+
 /// The result of the comparison.
 #[derive(Debug, Default)]
 pub(super) struct FolderPlan {

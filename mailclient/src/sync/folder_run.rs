@@ -1,25 +1,25 @@
-//! The sync of one folder as a state machine: opens it, lists its messages, and fetches the missing ones.
+//! The sync of one folder as a state machine: loads what is known of it, lists its messages, and fetches the missing ones.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use mailstore::{AccountId, RemoteAccountId, UidSet};
 use proto_imap::client::{Client, Event};
+use proto_imap::resync::{OpenedMailbox, Resync, ResyncError, ResyncedMailbox};
 use proto_mail::{Channel, SendBuffer};
 
 use super::event::SyncEvent;
-use super::examine::{Examine, Opened, Resumed, ResyncMode};
+use super::examine::{Examine, Opened, uid_validity_changed};
 use super::fetching::Fetching;
 use super::flag_changes::FlagBatch;
 use super::folder_plan::PlannedFolder;
-use super::job::{Job, Outcome, Place, PrepareError, Prepared};
+use super::job::{Job, KnownMessages, Outcome, PrepareError, Prepared};
 use super::limits::Limits;
-use super::listing::{FetchUids, Listed, RangeQueue, SearchUids, uid_validity_changed};
 use super::removal::RemovalPolicy;
 use super::session_error::SessionError;
 use super::strategy::Strategy;
 use crate::endpoint::ClientId;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::imap::{Identify, Requesting};
 use crate::task::{Task, TaskStep};
 
@@ -33,50 +33,43 @@ pub(super) enum FolderStep {
     Act,
     /// As `Act`; ID is sent now.
     Identified,
-    /// As `Act`; something was listed, so lost connections in a row are counted anew.
-    Progress,
     /// A new session: this one is lost.
     Lost { error: Error, had_progress: bool },
     /// Nothing: the folder is done.
     Ended(Option<SessionError>),
 }
 
-/// What follows when the folder is open.
+/// What follows after ID.
 pub(super) enum AfterOpen {
-    /// Nothing is known of the folder yet.
-    Prepare,
-    Search(Listed),
-    Ranges(Ranges),
-    Fetch,
-}
-
-/// The listing in ranges of UIDs.
-pub(super) struct Ranges {
-    pub(super) queue: RangeQueue,
-    pub(super) listed: Listed,
+    /// The folder is opened and listed.
+    Resync(Box<Resync>),
+    /// The folder is opened again, to fetch more messages.
+    Fetch {
+        /// Whether a session was lost in this attempt.
+        is_second: bool,
+    },
 }
 
 /// What the folder waits for.
 pub(super) enum Phase {
+    /// The store loads what is known of the folder.
+    Loading,
+    /// The folder is opened and listed. Meanwhile, the store prepares the mailbox.
+    Resyncing {
+        resync: Box<Resync>,
+        is_started: bool,
+    },
+    /// The folder is opened again in a new session, to fetch more messages.
     Examine {
         task: Requesting<Examine>,
-        then: AfterOpen,
         is_second: bool,
     },
     Identify {
         task: Identify,
         then: AfterOpen,
-        is_second: bool,
     },
     /// The store prepares the mailbox.
     Preparing,
-    FetchAll(Requesting<FetchUids>),
-    Search(Requesting<SearchUids>),
-    Ranges {
-        task: Requesting<FetchUids>,
-        queue: RangeQueue,
-        range: (u32, u32),
-    },
     Fetch,
     /// The store commits what came before the session failed.
     Committing(Error),
@@ -99,9 +92,6 @@ pub(super) struct FolderSettings {
     pub(super) strategy: Arc<dyn Strategy>,
     pub(super) removal: RemovalPolicy,
     pub(super) is_dry_run: bool,
-    pub(super) mode: ResyncMode,
-    /// Whether the server has ESEARCH (RFC 4731).
-    pub(super) has_esearch: bool,
 }
 
 /// The sync of one folder.
@@ -109,12 +99,14 @@ pub(super) struct FolderRun {
     pub(super) planned: PlannedFolder,
     pub(super) settings: FolderSettings,
     pub(super) phase: Phase,
-    pub(super) opened: Option<Opened>,
-    /// What QRESYNC told when the folder was opened.
-    pub(super) resumed: Option<Resumed>,
+    /// The messages of an earlier sync, until the store prepares the mailbox.
+    pub(super) known: KnownMessages,
+    pub(super) opened: Option<OpenedMailbox>,
+    /// Which messages the server has.
+    pub(super) resynced: Option<Box<ResyncedMailbox>>,
     pub(super) prepared: Option<Prepared>,
-    /// How many messages were listed, and how many were removed during the listing.
-    pub(super) listed: (u64, u64),
+    /// Whether something was listed since the last lost session.
+    pub(super) has_progress: bool,
     /// The messages that the server has removed.
     pub(super) vanished: UidSet,
     /// Whether all messages of the folder were listed, with their changes.
@@ -131,30 +123,29 @@ pub(super) struct FolderRun {
 
 impl FolderRun {
     pub(super) fn new(planned: PlannedFolder, settings: FolderSettings) -> Self {
-        let known = planned.known.as_ref().filter(|known| !known.state.is_gone);
-        let since = known.map(|known| (known.uid_validity, known.state.highest_modseq));
-        let phase = Phase::Examine {
-            task: Requesting::new(Examine::new(planned.folder.clone(), settings.mode, since)),
-            then: AfterOpen::Prepare,
-            is_second: false,
-        };
-        Self {
+        let job = planned.recorded().map(|recorded| Job::Load { remote: recorded.id });
+        let mut run = Self {
             planned,
             settings,
-            phase,
+            phase: Phase::Loading,
+            known: KnownMessages::default(),
             opened: None,
-            resumed: None,
+            resynced: None,
             prepared: None,
-            listed: (0, 0),
+            has_progress: false,
             vanished: UidSet::default(),
             is_listed: false,
             flags: FlagBatch::default(),
             changes: (0, 0),
             fetching: None,
             losses: 0,
-            job: None,
+            job,
             events: VecDeque::new(),
+        };
+        if run.job.is_none() {
+            run.resync(KnownMessages::default());
         }
+        run
     }
 
     /// Returns the work for the store that must be done before anything else.
@@ -175,13 +166,17 @@ impl FolderRun {
         tx: &mut SendBuffer,
     ) -> Result<FolderStep, Error> {
         Ok(match &mut self.phase {
+            Phase::Resyncing { resync, is_started } => {
+                if !std::mem::replace(is_started, true) {
+                    resync.start(client, tx).map_err(start_error)?;
+                }
+                FolderStep::Waiting
+            }
             Phase::Examine { task, .. } => waiting(&task.ready(client, tx)?),
             Phase::Identify { task, .. } => waiting(&task.ready(client, tx)?),
-            Phase::FetchAll(task) => waiting(&task.ready(client, tx)?),
-            Phase::Search(task) => waiting(&task.ready(client, tx)?),
-            Phase::Ranges { task, .. } => waiting(&task.ready(client, tx)?),
             Phase::Fetch => return self.request(client, tx),
-            Phase::Preparing
+            Phase::Loading
+            | Phase::Preparing
             | Phase::Committing(_)
             | Phase::Finishing { .. }
             | Phase::Concluding
@@ -198,28 +193,18 @@ impl FolderRun {
         limits: &mut Limits,
     ) -> Result<FolderStep, Error> {
         match &mut self.phase {
+            Phase::Resyncing { .. } => self.resync_event(&event, client, tx),
             Phase::Examine { task, .. } => match task.event(event, client, tx)? {
-                TaskStep::Done(opened) => Ok(self.examined(opened)),
+                TaskStep::Done(opened) => Ok(self.examined(&opened)),
                 step => Ok(waiting(&step)),
             },
             Phase::Identify { task, .. } => match task.event(event, client, tx)? {
                 TaskStep::Done(()) => Ok(self.identified()),
                 step => Ok(waiting(&step)),
             },
-            Phase::FetchAll(task) => match task.event(event, client, tx)? {
-                TaskStep::Done(()) => Ok(self.listed_all()),
-                step => Ok(take_flags(task.request_mut(), &mut self.flags, &step)),
-            },
-            Phase::Search(task) => match task.event(event, client, tx)? {
-                TaskStep::Done(()) => Ok(self.searched()),
-                step => Ok(waiting(&step)),
-            },
-            Phase::Ranges { task, .. } => match task.event(event, client, tx)? {
-                TaskStep::Done(()) => Ok(self.range_ended(None)),
-                step => Ok(take_flags(task.request_mut(), &mut self.flags, &step)),
-            },
             Phase::Fetch => self.fetched(event, client, tx, limits),
-            Phase::Preparing
+            Phase::Loading
+            | Phase::Preparing
             | Phase::Committing(_)
             | Phase::Finishing { .. }
             | Phase::Concluding
@@ -232,29 +217,12 @@ impl FolderRun {
     /// `program` is what ID says; it is `None` if ID was sent in this session.
     pub(super) fn failed(&mut self, error: SessionError, program: Option<&ClientId>) -> FolderStep {
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Examine { task, then, is_second } => {
-                if task.into_request().resumes() && matches!(error, SessionError::Request(_)) {
-                    // Without QRESYNC.
-                    self.settings.mode = ResyncMode::Full;
-                    self.examine(then, is_second);
-                    return FolderStep::Act;
-                }
-                self.examine_failed(error, then, is_second, program)
-            }
-            Phase::FetchAll(task) => {
-                let request = task.into_request();
-                let listed = Listed { expunged: request.listed.expunged, ..Listed::default() };
-                self.list_failed(error, AfterOpen::Search(listed))
-            }
-            Phase::Search(task) => {
-                let listed = task.into_request().listed;
-                let ranges = self.ranges(listed.expunged);
-                self.list_failed(error, AfterOpen::Ranges(ranges))
-            }
-            Phase::Ranges { task, queue, range } => self.range_failed(error, task, queue, range),
+            Phase::Resyncing { resync, .. } => self.resync_lost(resync, error, program),
+            Phase::Examine { is_second, .. } => self.examine_failed(error, is_second, program),
             Phase::Fetch => self.fetch_failed(error),
             Phase::Identify { .. } => self.end(Some(error)),
-            phase @ (Phase::Preparing
+            phase @ (Phase::Loading
+            | Phase::Preparing
             | Phase::Committing(_)
             | Phase::Finishing { .. }
             | Phase::Concluding
@@ -289,6 +257,11 @@ impl FolderRun {
     /// Continues with the result of a job.
     pub(super) fn stored(&mut self, outcome: Outcome) -> FolderStep {
         match outcome {
+            Outcome::Loaded(Ok(known)) => {
+                self.resync(known);
+                FolderStep::Act
+            }
+            Outcome::Loaded(Err(error)) => self.end(Some(SessionError::Run(error))),
             Outcome::Prepared(Ok(prepared)) => self.prepared(prepared),
             Outcome::Prepared(Err(PrepareError::Folder(error))) => {
                 self.end(Some(SessionError::Request(error)))
@@ -320,48 +293,23 @@ impl FolderRun {
         }
     }
 
-    // --- Opening
+    // --- Opening again
 
-    /// Opens the folder again, in a new session.
-    pub(super) fn reopen(&mut self, then: AfterOpen) {
-        self.examine(then, false);
+    /// Opens the folder again in a new session, to fetch more messages.
+    pub(super) fn reopen(&mut self) {
+        self.examine(false);
     }
 
-    pub(super) fn examine(&mut self, then: AfterOpen, is_second: bool) {
-        let task = Requesting::new(Examine::new(self.planned.folder.clone(), self.settings.mode, None));
-        self.phase = Phase::Examine { task, then, is_second };
+    fn examine(&mut self, is_second: bool) {
+        let task = Requesting::new(Examine::new(self.planned.folder.clone()));
+        self.phase = Phase::Examine { task, is_second };
     }
 
-    fn examined(&mut self, (opened, resumed): (Opened, Option<Resumed>)) -> FolderStep {
-        let Phase::Examine { then, .. } = std::mem::replace(&mut self.phase, Phase::Over) else {
-            return FolderStep::Waiting;
-        };
-        if let Some(before) = &self.opened
-            && before.uid_validity != opened.uid_validity
-        {
+    fn examined(&mut self, opened: &Opened) -> FolderStep {
+        if self.uid_validity() != Some(opened.uid_validity) {
             return self.end(Some(SessionError::Request(uid_validity_changed())));
         }
-        let opened = self.opened.get_or_insert(opened).clone();
-        match then {
-            AfterOpen::Prepare => {
-                self.resumed = resumed;
-                let place = Place {
-                    account: self.settings.account,
-                    remote: self.settings.remote,
-                    key: self.planned.folder.key(),
-                    name: self.planned.name.clone(),
-                    special_use: self.planned.special_use,
-                    subscribed: self.planned.subscribed,
-                    recorded: self.planned.known.clone(),
-                    is_dry_run: self.settings.is_dry_run,
-                };
-                self.job = Some(Job::Prepare { place, uid_validity: opened.uid_validity });
-                self.phase = Phase::Preparing;
-            }
-            AfterOpen::Search(listed) => self.search(opened, listed),
-            AfterOpen::Ranges(ranges) => return self.next_range(ranges),
-            AfterOpen::Fetch => self.phase = Phase::Fetch,
-        }
+        self.phase = Phase::Fetch;
         FolderStep::Act
     }
 
@@ -370,20 +318,19 @@ impl FolderRun {
     fn examine_failed(
         &mut self,
         error: SessionError,
-        then: AfterOpen,
         is_second: bool,
         program: Option<&ClientId>,
     ) -> FolderStep {
         match error {
             SessionError::Request(error) => match program.and_then(Identify::new) {
                 Some(task) => {
-                    self.phase = Phase::Identify { task, then, is_second };
+                    self.phase = Phase::Identify { task, then: AfterOpen::Fetch { is_second } };
                     FolderStep::Identified
                 }
                 None => self.end(Some(SessionError::Request(error))),
             },
             SessionError::Session(error) if error.is_closed_connection() && !is_second => {
-                self.examine(then, true);
+                self.examine(true);
                 FolderStep::Lost { error, had_progress: false }
             }
             error => self.end(Some(error)),
@@ -391,22 +338,24 @@ impl FolderRun {
     }
 
     fn identified(&mut self) -> FolderStep {
-        if let Phase::Identify { then, is_second, .. } = std::mem::replace(&mut self.phase, Phase::Over) {
-            self.examine(then, is_second);
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Identify { then: AfterOpen::Resync(resync), .. } => {
+                self.phase = Phase::Resyncing { resync, is_started: false };
+            }
+            Phase::Identify { then: AfterOpen::Fetch { is_second }, .. } => self.examine(is_second),
+            phase => self.phase = phase,
         }
         FolderStep::Act
     }
 }
 
-fn waiting<T>(step: &TaskStep<T>) -> FolderStep {
-    if matches!(step, TaskStep::Useful) { FolderStep::Useful } else { FolderStep::Waiting }
+fn start_error(error: ResyncError) -> Error {
+    match error {
+        ResyncError::Machine(error) => error.into(),
+        other => Error::new(ErrorKind::Protocol, other.to_string()),
+    }
 }
 
-/// Takes the flags that came, once they are a full batch.
-fn take_flags<T>(request: &mut FetchUids, flags: &mut FlagBatch, step: &TaskStep<T>) -> FolderStep {
-    if request.batch.is_full() {
-        *flags = std::mem::take(&mut request.batch);
-        return FolderStep::Act;
-    }
-    waiting(step)
+fn waiting<T>(step: &TaskStep<T>) -> FolderStep {
+    if matches!(step, TaskStep::Useful) { FolderStep::Useful } else { FolderStep::Waiting }
 }

@@ -19,6 +19,8 @@ pub struct StoreJob(pub(super) Job);
 pub(super) enum Job {
     /// Compares the server's folders with the recorded ones.
     Folders(FoldersRequest),
+    /// Loads what is known of a folder's messages.
+    Load { remote: RemoteMailboxId },
     /// Finds the local mailbox of a folder, and what is known of its messages.
     Prepare { place: Place, uid_validity: u32 },
     /// Adds bytes to a message. Without an upload, they are its first.
@@ -45,6 +47,7 @@ impl std::fmt::Debug for Job {
             Self::Remove(_) => "Remove",
             Self::Record { .. } => "Record",
             Self::Gone { .. } => "Gone",
+            Self::Load { .. } => "Load",
             Self::Prepare { .. } => "Prepare",
             Self::Write { .. } => "Write",
             Self::Import { .. } => "Import",
@@ -63,7 +66,24 @@ pub(super) struct Place {
     pub(super) subscribed: Option<bool>,
     /// What is recorded of the folder. A dry run uses it and creates nothing.
     pub(super) recorded: Option<RemoteFolder>,
+    /// The messages of the recorded folder, if it is not gone.
+    pub(super) known: KnownMessages,
     pub(super) is_dry_run: bool,
+}
+
+/// What is known of a folder's messages, by their remote UIDs.
+#[derive(Debug, Default)]
+pub(super) struct KnownMessages {
+    /// Those that earlier runs have stored.
+    pub(super) stored: UidSet,
+    /// Those that an earlier run could not fetch.
+    pub(super) unfetched: UidSet,
+}
+
+impl KnownMessages {
+    fn load(store: &dyn SyncStore, remote: RemoteMailboxId) -> Result<Self, mailstore::Error> {
+        Ok(Self { stored: store.known_uids(remote)?, unfetched: store.unfetched(remote)? })
+    }
 }
 
 /// A folder's mailbox in the store.
@@ -92,6 +112,7 @@ pub struct StoreOutcome(pub(super) Outcome);
 
 pub(super) enum Outcome {
     Folders(Result<Planned, Error>),
+    Loaded(Result<KnownMessages, Error>),
     Flagged(Result<u64, Error>),
     Removed(Result<Removed, Error>),
     /// The state of the folder is recorded, or the deleted folder is concluded.
@@ -114,6 +135,7 @@ impl std::fmt::Debug for StoreOutcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
             Outcome::Folders(_) => "Folders",
+            Outcome::Loaded(_) => "Loaded",
             Outcome::Flagged(_) => "Flagged",
             Outcome::Removed(_) => "Removed",
             Outcome::Concluded(_) => "Concluded",
@@ -140,7 +162,8 @@ impl StoreJob {
             Job::Gone { account, folder, name, policy } => {
                 Outcome::Concluded(conclude_gone(store, account, folder, &name, policy).map_err(Error::from))
             }
-            Job::Prepare { place, uid_validity } => Outcome::Prepared(prepare(store, &place, uid_validity)),
+            Job::Load { remote } => Outcome::Loaded(KnownMessages::load(store, remote).map_err(Error::from)),
+            Job::Prepare { place, uid_validity } => Outcome::Prepared(prepare(store, place, uid_validity)),
             Job::Write { upload, bytes } => Outcome::Written(write(store, upload, &bytes)),
             Job::Import { remote, mailbox, messages } => {
                 Outcome::Imported(import(store, (remote, mailbox), messages))
@@ -154,10 +177,10 @@ impl StoreJob {
     }
 }
 
-fn prepare(store: &dyn SyncStore, place: &Place, uid_validity: u32) -> Result<Prepared, PrepareError> {
+fn prepare(store: &dyn SyncStore, place: Place, uid_validity: u32) -> Result<Prepared, PrepareError> {
     let failed = |error: mailstore::Error| PrepareError::Store(error.into());
     if place.is_dry_run {
-        return prepare_dry_run(store, place, uid_validity).map_err(failed);
+        return Ok(prepare_dry_run(place, uid_validity));
     }
     let mailbox = find_or_create_mailbox(store, place.account, &place.name, place.special_use);
     let mailbox = mailbox.map_err(|error| match error {
@@ -167,10 +190,16 @@ fn prepare(store: &dyn SyncStore, place: &Place, uid_validity: u32) -> Result<Pr
         error => PrepareError::Store(error.into()),
     })?;
     let remote = store.remote_mailbox(place.remote, &place.key, mailbox, uid_validity).map_err(failed)?.id;
-    set_attributes(store, place).map_err(failed)?;
-    let known = store.known_uids(remote).map_err(failed)?;
-    let unfetched = store.unfetched(remote).map_err(failed)?;
-    Ok(Prepared { remote, mailbox, known, unfetched })
+    set_attributes(store, &place).map_err(failed)?;
+    let is_loaded = place.recorded.as_ref().is_some_and(|recorded| {
+        (recorded.id, recorded.mailbox, recorded.uid_validity) == (remote, mailbox, uid_validity)
+            && !recorded.state.is_gone
+    });
+    let known = match is_loaded {
+        true => place.known,
+        false => KnownMessages::load(store, remote).map_err(failed)?,
+    };
+    Ok(Prepared { remote, mailbox, known: known.stored, unfetched: known.unfetched })
 }
 
 /// Gives the mailbox, which may be a new one, its special use and its subscription.
@@ -183,21 +212,17 @@ fn set_attributes(store: &dyn SyncStore, place: &Place) -> Result<(), mailstore:
 }
 
 /// Finds what is known of a folder, and creates nothing.
-fn prepare_dry_run(
-    store: &dyn SyncStore,
-    place: &Place,
-    uid_validity: u32,
-) -> Result<Prepared, mailstore::Error> {
+fn prepare_dry_run(place: Place, uid_validity: u32) -> Prepared {
     let recorded = place.recorded.as_ref().filter(|recorded| !recorded.state.is_gone);
     let Some(recorded) = recorded.filter(|recorded| recorded.uid_validity == uid_validity) else {
-        return Ok(Prepared::of_new_folder());
+        return Prepared::of_new_folder();
     };
-    Ok(Prepared {
+    Prepared {
         remote: recorded.id,
         mailbox: recorded.mailbox,
-        known: store.known_uids(recorded.id)?,
-        unfetched: store.unfetched(recorded.id)?,
-    })
+        known: place.known.stored,
+        unfetched: place.known.unfetched,
+    }
 }
 
 /// Commits messages. Those that were stored before get the server's flags.

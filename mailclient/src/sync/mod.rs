@@ -37,7 +37,6 @@ mod folder_run;
 mod gone_folders;
 mod job;
 mod limits;
-mod listing;
 mod local_mailboxes;
 mod plan;
 mod reconnect;

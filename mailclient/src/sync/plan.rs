@@ -182,35 +182,6 @@ pub fn sequence_set(uids: &[u32]) -> String {
     parts.join(",")
 }
 
-/// A list of UIDs as ranges. Its memory grows with the number of gaps, not with the number of UIDs.
-#[derive(Debug, Default)]
-pub(super) struct UidRanges {
-    ranges: Vec<RangeInclusive<u32>>,
-    /// How many UIDs were added.
-    pub(super) count: usize,
-}
-
-impl UidRanges {
-    /// Adds a UID.
-    pub(super) fn add(&mut self, uid: u32) {
-        self.count += 1;
-        match self.ranges.last_mut() {
-            Some(last) if last.end().checked_add(1) == Some(uid) => *last = *last.start()..=uid,
-            _ => self.ranges.push(uid..=uid),
-        }
-    }
-
-    /// Returns the number of ranges.
-    pub(super) fn range_count(&self) -> usize {
-        self.ranges.len()
-    }
-
-    /// Converts the list into a set.
-    pub(super) fn into_set(self) -> UidSet {
-        self.ranges.into_iter().collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,14 +207,6 @@ mod tests {
         assert_eq!(difference(&all, &UidSet::all()).ranges(), []);
         assert_eq!(difference(&set(&[5..=6]), &set(&[5..=5])).ranges(), [6..=6]);
         assert_eq!(count(&all), 22);
-    }
-
-    #[test]
-    fn uid_ranges_grow_with_the_gaps_only() {
-        let mut uids = UidRanges::default();
-        (1..=100_000).chain([200_000]).for_each(|uid| uids.add(uid));
-        assert_eq!((uids.ranges.len(), uids.count), (2, 100_001));
-        assert_eq!(uids.into_set().ranges(), [1..=100_000, 200_000..=200_000]);
     }
 
     /// Simulates a server that cannot send `bad`. Returns the number of failures, the messages fetched, and the messages

@@ -5,7 +5,7 @@ use proto_imap::client::{Client, CommandId, Event};
 use proto_imap::types::{Condition, Untagged};
 use proto_mail::{Channel, SendBuffer};
 
-use super::examine::{Examine, Opened, ResyncMode};
+use super::examine::{Examine, Opened};
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::imap::Requesting;
@@ -52,7 +52,7 @@ pub(super) struct Watching {
 
 impl Watching {
     pub(super) fn new(folder: Folder, seen: Option<Seen>) -> Self {
-        let examine = Some(Requesting::new(Examine::new(folder, ResyncMode::Full, None)));
+        let examine = Some(Requesting::new(Examine::new(folder)));
         Self { examine, seen, idle: None }
     }
 
@@ -87,7 +87,7 @@ impl<C: Channel> Task<Client<C>> for Watching {
         tx: &mut SendBuffer,
     ) -> Result<TaskStep<WatchEnd>, Error> {
         if let Some(examine) = &mut self.examine {
-            let TaskStep::Done((opened, _)) = examine.event(event, client, tx)? else {
+            let TaskStep::Done(opened) = examine.event(event, client, tx)? else {
                 return Ok(TaskStep::Waiting);
             };
             self.examine = None;

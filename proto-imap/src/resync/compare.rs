@@ -7,7 +7,8 @@ use core::num::NonZeroU32;
 
 use proto_mail::{Channel, SendBuffer};
 
-use super::machine::{QRESYNC, Resync, Step};
+use super::machine::{AfterSelect, QRESYNC, Resync, Step};
+use super::ranges::RangeQueue;
 use super::selected::{SelectedMailbox, is_valid};
 use super::types::{KnownMailbox, ResyncError, ResyncEvent, ResyncMethod, ResyncedMailbox};
 use crate::client::Client;
@@ -22,6 +23,7 @@ use crate::uid_bitmap::UidBitmap;
 /// The maximum number of ranges of UIDs in a command. A set with more is replaced by the range that encloses it.
 const RANGES: usize = 64;
 
+const UID: &[FetchAttribute<'static>] = &[FetchAttribute::Uid];
 const FLAGS: &[FetchAttribute<'static>] = &[FetchAttribute::Uid, FetchAttribute::Flags];
 const FLAGS_AND_MODSEQ: &[FetchAttribute<'static>] =
     &[FetchAttribute::Uid, FetchAttribute::Flags, FetchAttribute::ModSeq];
@@ -39,31 +41,73 @@ impl Resync {
             (Step::Enabling(_), _) => self.select_by(self.best_method(client), client, tx),
             (Step::Selecting(_), Condition::Ok) => {
                 self.selected.take(status);
-                self.compare(client, tx)
+                self.select_completed(client, tx)
             }
-            (Step::Selecting(_), Condition::Bad) if self.method == ResyncMethod::QResync => {
+            (Step::Selecting(_), _) if self.method == ResyncMethod::QResync => {
                 self.forget_responses();
                 self.select_by(ResyncMethod::CondStore, client, tx)
             }
+            (Step::Selecting(_), _) => {
+                self.forget_responses();
+                Err(ResyncError::Rejected(Box::new(status.into_owned())))
+            }
             (Step::FetchingChanges(_), Condition::Ok) => self.check(client, tx),
-            (Step::FetchingChanges(_), Condition::Bad) => self.fetch_all(client, tx),
-            (Step::FetchingAll(_), Condition::Ok) => self.check_all(client, tx),
+            (Step::FetchingChanges(_), _) => self.fetch_all(client, tx),
+            (Step::FetchingAll(_), Condition::Ok) => {
+                self.has_fetched_all = true;
+                self.check_all(client, tx)
+            }
+            (Step::FetchingAll(_), _) => self.search(client, tx),
             (Step::Searching(_), Condition::Ok) => self.compare_found(client, tx),
-            (Step::FetchingFound(_), Condition::Ok) => {
+            (Step::Searching(_) | Step::FetchingFound(_), condition) if condition != Condition::Ok => {
+                self.ranges = Some(self.ranges_to_fetch());
+                self.fetch_ranges(client, tx)
+            }
+            (Step::FetchingFound(_), _) => {
+                self.mark_unreadable();
                 self.finish();
                 Ok(())
             }
-            _ => Err(ResyncError::Rejected(Box::new(status.into_owned()))),
+            (Step::FetchingRange(..), Condition::Ok) => self.fetch_ranges(client, tx),
+            (Step::FetchingRange(_, range), _) => self.range_rejected(range, client, tx),
+            (Step::New | Step::Searching(_) | Step::Done, _) => Ok(()),
+        }
+    }
+
+    /// Goes on when the mailbox is selected.
+    fn select_completed<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), ResyncError> {
+        self.has_lost_select = false;
+        match &self.first {
+            Some(first) if first.uid_validity != self.selected.uid_validity => {
+                return Err(ResyncError::UidValidityChanged);
+            }
+            Some(_) => {}
+            None => self.first = Some(self.selected.clone()),
+        }
+        if self.selected.exists.is_some_and(|exists| exists > self.message_limit) {
+            return Err(self.too_many());
+        }
+        match self.after_select {
+            AfterSelect::Compare => self.compare(client, tx),
+            AfterSelect::Search => self.search(client, tx),
+            AfterSelect::Ranges => self.fetch_ranges(client, tx),
         }
     }
 
     /// Returns the method with which the mailbox is selected.
     pub(super) fn best_method<C: Channel>(&self, client: &Client<C>) -> ResyncMethod {
-        let is_known = self.known.uid_validity.is_some()
+        let is_known = self.after_select == AfterSelect::Compare
+            && self.known.uid_validity.is_some()
             && self.known.highest_mod_sequence.is_some_and(is_valid)
             && !self.known.uids.is_empty();
         match is_known {
-            true if offers(client, QRESYNC) && client.is_enabled(QRESYNC) => ResyncMethod::QResync,
+            true if !self.has_lost_select && offers(client, QRESYNC) && client.is_enabled(QRESYNC) => {
+                ResyncMethod::QResync
+            }
             true if offers_mod_sequences(client) => ResyncMethod::CondStore,
             _ => ResyncMethod::Full,
         }
@@ -101,7 +145,7 @@ impl Resync {
     }
 
     /// Forgets what a command that failed has brought.
-    fn forget_responses(&mut self) {
+    pub(super) fn forget_responses(&mut self) {
         self.selected = SelectedMailbox::default();
         self.vanished.clear();
     }
@@ -166,6 +210,7 @@ impl Resync {
         let mut fetch = FetchCommand::new(SequenceSet::ALL, LazyList::new(FLAGS));
         let modifiers = [FetchModifier::ChangedSince(since)];
         fetch.modifiers = LazyList::new(&modifiers);
+        self.sends();
         self.step = Step::FetchingChanges(client.send(&Command::UidFetch(fetch), tx)?);
         Ok(())
     }
@@ -178,12 +223,16 @@ impl Resync {
         self.method = ResyncMethod::Full;
         self.seen.clear();
         let fetch = FetchCommand::new(SequenceSet::ALL, LazyList::new(self.attributes(client)));
+        self.sends();
         self.step = Step::FetchingAll(client.send(&Command::UidFetch(fetch), tx)?);
         Ok(())
     }
 
     /// Returns what to fetch of messages without CHANGEDSINCE, which implies MODSEQ.
-    fn attributes<C: Channel>(&self, client: &Client<C>) -> &'static [FetchAttribute<'static>] {
+    pub(super) fn attributes<C: Channel>(&self, client: &Client<C>) -> &'static [FetchAttribute<'static>] {
+        if self.wants_uids_only() {
+            return UID;
+        }
         let has_mod_sequences = self.selected.highest_mod_sequence().is_some();
         if has_mod_sequences && offers_mod_sequences(client) { FLAGS_AND_MODSEQ } else { FLAGS }
     }
@@ -212,11 +261,17 @@ impl Resync {
         self.search(client, tx)
     }
 
-    fn search<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<(), ResyncError> {
+    pub(super) fn search<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), ResyncError> {
         let mut search = SearchCommand::new(&[SearchKey::All]);
         if offers(client, "ESEARCH") || offers(client, "IMAP4rev2") {
             search.returns = Some(LazyList::new(&[SearchReturnOption::All]));
         }
+        self.found.clear();
+        self.sends();
         self.step = Step::Searching(client.send(&Command::UidSearch(search), tx)?);
         Ok(())
     }
@@ -227,34 +282,77 @@ impl Resync {
         client: &mut Client<C>,
         tx: &mut SendBuffer,
     ) -> Result<(), ResyncError> {
-        self.vanished = self.uids.difference(&self.found);
-        let mut not_shown = self.found.difference(&self.uids);
-        if self.method == ResyncMethod::Full {
-            not_shown.union_with(&self.found.difference(&self.seen));
+        let is_incomplete = self.selected.exists.is_some_and(|exists| self.found.len() < exists);
+        if is_incomplete && !self.has_fetched_all {
+            self.ranges = Some(self.all_ranges());
+            return self.fetch_ranges(client, tx);
         }
+        if is_incomplete {
+            self.found.union_with(&self.seen);
+        }
+        self.has_found = true;
+        let found = self.found.clone();
+        self.compare_present(&found);
+        if self.wants_uids_only() {
+            self.uids.union_with(&found);
+            self.seen.union_with(&found);
+        }
+        let not_shown = self.not_shown();
         if not_shown.is_empty() {
             self.finish();
             return Ok(());
         }
         let uids = enclosing_ranges(&not_shown);
         let fetch = FetchCommand::new(SequenceSet::new(&uids), LazyList::new(self.attributes(client)));
+        self.sends();
         self.step = Step::FetchingFound(client.send(&Command::UidFetch(fetch), tx)?);
         Ok(())
     }
 
+    /// Returns the messages that SEARCH has found and of which the flags, or their changes, are not known.
+    fn not_shown(&self) -> UidBitmap {
+        match self.method {
+            ResyncMethod::Full => self.found.difference(&self.seen),
+            ResyncMethod::QResync | ResyncMethod::CondStore => self.found.difference(&self.uids),
+        }
+    }
+
+    /// Returns the ranges that are listed after the server has failed on all of them at once.
+    pub(super) fn ranges_to_fetch(&self) -> RangeQueue {
+        let not_shown = self.not_shown();
+        match (not_shown.first(), not_shown.last()) {
+            (Some(first), Some(last)) if self.has_found => RangeQueue::new(NumberRange::new(first, last)),
+            _ => self.all_ranges(),
+        }
+    }
+
+    /// Marks the messages that exist and that the server has not shown.
+    pub(super) fn mark_unreadable(&mut self) {
+        let not_shown = self.not_shown().difference(&self.vanished);
+        self.unreadable.union_with(&not_shown);
+    }
+
     /// Reports what has vanished, and the result.
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.step = Step::Done;
         self.uids.subtract(&self.vanished);
+        self.unreadable.subtract(&self.vanished);
+        self.is_incomplete |= self.unlisted > 0 || !self.unreadable.is_empty();
+        if !self.unreadable.is_empty() {
+            self.uids.union_with(&self.unreadable);
+            self.events.push_back(ResyncEvent::Unreadable(core::mem::take(&mut self.unreadable)));
+        }
         if !self.vanished.is_empty() {
             self.events.push_back(ResyncEvent::Vanished(core::mem::take(&mut self.vanished)));
         }
+        // Changes since the first session are not all known.
+        let first = self.first.as_ref().unwrap_or(&self.selected);
         let after_last = self.uids.last().and_then(|last| NonZeroU32::new(last.saturating_add(1)));
         let highest_mod_sequence = match self.is_incomplete {
             true => self.known.highest_mod_sequence,
-            false => self.selected.highest_mod_sequence(),
+            false => first.highest_mod_sequence(),
         };
-        let uid_next = self.selected.uid_next.filter(|_| !self.is_incomplete);
+        let uid_next = first.uid_next.filter(|_| !self.is_incomplete);
         let mailbox = KnownMailbox {
             uid_validity: self.selected.uid_validity,
             uid_next: uid_next.map(|next| after_last.map_or(next, |after| next.max(after))),
@@ -262,7 +360,12 @@ impl Resync {
             uids: core::mem::take(&mut self.uids),
         };
         let (method, is_read_only) = (self.method, self.selected.is_read_only);
-        self.events.push_back(ResyncEvent::Done(Box::new(ResyncedMailbox { mailbox, method, is_read_only })));
+        self.events.push_back(ResyncEvent::Done(Box::new(ResyncedMailbox {
+            mailbox,
+            method,
+            is_read_only,
+            unlisted: self.unlisted,
+        })));
     }
 }
 

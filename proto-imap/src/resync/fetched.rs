@@ -15,7 +15,9 @@ pub(super) struct FetchedMessage {
 #[derive(Debug)]
 pub(super) enum Fetched {
     Message(ResyncedMessage),
-    /// The flags have changed, but the response does not say which message it is or what they are.
+    /// The UID without the flags.
+    Uid(u32),
+    /// The flags have changed, but the response does not say which message it is.
     Unclear,
     /// Something else than the flags.
     Other,
@@ -41,6 +43,7 @@ impl FetchedMessage {
             Self { uid: Some(uid), flags: Some(flags), mod_sequence } => {
                 Fetched::Message(ResyncedMessage { uid, flags, mod_sequence })
             }
+            Self { uid: Some(uid), flags: None, .. } => Fetched::Uid(uid),
             Self { uid: None, flags: None, mod_sequence: None } => Fetched::Other,
             _ => Fetched::Unclear,
         }

@@ -1,22 +1,29 @@
 //! The machine that resynchronises one mailbox.
 
 use alloc::collections::VecDeque;
+use core::num::NonZeroU32;
 
 use proto_mail::{Channel, Misuse, SendBuffer};
 
 use super::fetched::{Fetched, FetchedMessage};
+use super::ranges::RangeQueue;
 use super::selected::SelectedMailbox;
-use super::types::{KnownMailbox, ResyncError, ResyncEvent, ResyncMethod};
+use super::types::{
+    AfterLoss, KnownMailbox, NewMessages, OpenedMailbox, ResyncError, ResyncEvent, ResyncMethod,
+};
 use crate::client::{Client, CommandId, Event};
 use crate::state::{Access, State};
 use crate::types::{
-    Capability, Command, LazyList, MailboxName, Numbers, Owned, SearchPiece, SearchReturnData,
-    StatusResponse, Untagged, VanishedWhen,
+    Capability, Command, LazyList, MailboxName, NumberRange, Numbers, Owned, ResponseCode, SearchPiece,
+    SearchReturnData, StatusResponse, Untagged, VanishedWhen,
 };
 use crate::uid_bitmap::UidBitmap;
 
 /// The default of [`Resync::with_message_limit`].
 const MESSAGE_LIMIT: u32 = 10_000_000;
+
+/// How many messages the server may list beyond twice those that it counts: some may arrive or change meanwhile.
+const UNCOUNTED: u64 = 1000;
 
 pub(super) const QRESYNC: &str = "QRESYNC";
 
@@ -34,9 +41,15 @@ pub struct Resync {
     pub(super) access: Access,
     pub(super) known: KnownMailbox,
     pub(super) message_limit: u32,
+    pub(super) new_messages: NewMessages,
     pub(super) step: Step,
     pub(super) method: ResyncMethod,
     pub(super) selected: SelectedMailbox,
+    /// What the first session said, if the mailbox was selected.
+    pub(super) first: Option<SelectedMailbox>,
+    pub(super) after_select: AfterSelect,
+    /// Whether the session was lost while the mailbox was selected: the next one selects it without QRESYNC.
+    pub(super) has_lost_select: bool,
     /// The messages that were known, and those that the server has shown.
     pub(super) uids: UidBitmap,
     /// The number of UIDs in `uids`.
@@ -47,6 +60,18 @@ pub struct Resync {
     pub(super) vanished: UidBitmap,
     /// The messages that UID SEARCH has found.
     pub(super) found: UidBitmap,
+    /// Whether `found` holds all messages.
+    pub(super) has_found: bool,
+    /// Whether UID FETCH has listed all messages that it can.
+    pub(super) has_fetched_all: bool,
+    /// The messages on which the server fails.
+    pub(super) unreadable: UidBitmap,
+    /// The number of messages that the server counts and does not list.
+    pub(super) unlisted: u32,
+    /// The ranges to list, once the server has failed on all messages at once.
+    pub(super) ranges: Option<RangeQueue>,
+    /// How many messages were listed since the last command.
+    listed: u64,
     pub(super) message: Option<FetchedMessage>,
     /// Whether a response could not be used, so that a change may be unknown.
     pub(super) is_incomplete: bool,
@@ -66,7 +91,19 @@ pub(super) enum Step {
     Searching(CommandId),
     /// UID FETCH of messages that UID SEARCH has found and no response has shown.
     FetchingFound(CommandId),
+    /// UID FETCH of a range of UIDs.
+    FetchingRange(CommandId, NumberRange),
     Done,
+}
+
+/// What follows when the mailbox is selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterSelect {
+    Compare,
+    /// UID SEARCH, after the session was lost while the server listed all messages.
+    Search,
+    /// The next of the ranges.
+    Ranges,
 }
 
 impl Step {
@@ -78,7 +115,8 @@ impl Step {
             | Self::FetchingChanges(id)
             | Self::FetchingAll(id)
             | Self::Searching(id)
-            | Self::FetchingFound(id) => Some(id),
+            | Self::FetchingFound(id)
+            | Self::FetchingRange(id, _) => Some(id),
         }
     }
 }
@@ -102,14 +140,24 @@ impl Resync {
             mailbox: mailbox.into_owned(),
             access,
             message_limit: MESSAGE_LIMIT,
+            new_messages: NewMessages::WithFlags,
             step: Step::New,
             method: ResyncMethod::Full,
             selected: SelectedMailbox::default(),
+            first: None,
+            after_select: AfterSelect::Compare,
+            has_lost_select: false,
             uids: known.uids.clone(),
             count: known.uids.len(),
             seen: UidBitmap::new(),
             vanished: UidBitmap::new(),
             found: UidBitmap::new(),
+            has_found: false,
+            has_fetched_all: false,
+            unreadable: UidBitmap::new(),
+            unlisted: 0,
+            ranges: None,
+            listed: 0,
             message: None,
             is_incomplete: false,
             events: VecDeque::new(),
@@ -125,7 +173,14 @@ impl Resync {
         self
     }
 
-    /// Sends the first command.
+    /// Sets what is reported of messages that the client did not know. Default: [`NewMessages::WithFlags`].
+    #[must_use]
+    pub const fn with_new_messages(mut self, new_messages: NewMessages) -> Self {
+        self.new_messages = new_messages;
+        self
+    }
+
+    /// Sends the first command. Also continues in another session, after [`connection_lost`](Self::connection_lost).
     ///
     /// # Errors
     /// [`ResyncError::Machine`] with [`Misuse::WrongState`] before the login, if the capabilities are not known, or if it was
@@ -158,6 +213,55 @@ impl Resync {
         self.step.command()
     }
 
+    /// Returns what the server said when the mailbox was first selected; `None` before.
+    #[must_use]
+    pub fn opened(&self) -> Option<OpenedMailbox> {
+        let first = self.first.as_ref()?;
+        Some(OpenedMailbox {
+            exists: first.exists.unwrap_or(0),
+            uid_validity: first.uid_validity,
+            uid_next: first.uid_next,
+            highest_mod_sequence: first.highest_mod_sequence(),
+            mailbox_id: first.mailbox_id.clone(),
+        })
+    }
+
+    /// Records that the session has ended before the resynchronisation was complete. What was reported holds, and what was
+    /// listed is not listed again.
+    ///
+    /// The server may have failed on a message, so the next session asks in another way: without QRESYNC, by UID SEARCH,
+    /// or in smaller ranges. At most about 15 sessions are lost.
+    pub fn connection_lost(&mut self) -> AfterLoss {
+        self.message = None;
+        let after = match core::mem::replace(&mut self.step, Step::New) {
+            Step::New | Step::Enabling(_) | Step::Selecting(_) => {
+                match core::mem::replace(&mut self.has_lost_select, true) {
+                    false => AfterLoss::Restart,
+                    true => AfterLoss::Stop,
+                }
+            }
+            Step::FetchingChanges(_) | Step::FetchingAll(_) => {
+                self.after_select = AfterSelect::Search;
+                AfterLoss::Restart
+            }
+            Step::Searching(_) | Step::FetchingFound(_) => {
+                self.ranges = Some(self.ranges_to_fetch());
+                self.after_select = AfterSelect::Ranges;
+                AfterLoss::Restart
+            }
+            Step::FetchingRange(_, range) => {
+                self.after_select = AfterSelect::Ranges;
+                if self.range_lost(range) { AfterLoss::RestartNarrowed } else { AfterLoss::Stop }
+            }
+            Step::Done => AfterLoss::Stop,
+        };
+        if after == AfterLoss::Stop {
+            self.step = Step::Done;
+        }
+        self.forget_responses();
+        after
+    }
+
     /// Returns whether the resynchronisation is complete. [`ResyncEvent::Done`] has the result.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -172,8 +276,8 @@ impl Resync {
     /// Takes an event of the machine, and sends the next command if one is needed. Ignores events that it has no use for.
     ///
     /// # Errors
-    /// The resynchronisation has failed, and ignores all further events. The mailbox may be selected. What was reported
-    /// before holds.
+    /// The resynchronisation has failed, and ignores all further events, unless it is started again after
+    /// [`ResyncError::Rejected`]. The mailbox may be selected. What was reported before holds.
     pub fn take<C: Channel>(
         &mut self,
         event: &Event<'_>,
@@ -181,8 +285,9 @@ impl Resync {
         tx: &mut SendBuffer,
     ) -> Result<(), ResyncError> {
         let taken = self.take_event(event, client, tx);
-        if taken.is_err() {
-            self.step = Step::Done;
+        if let Err(error) = &taken {
+            let is_rejected = matches!(error, ResyncError::Rejected(_));
+            self.step = if is_rejected { Step::New } else { Step::Done };
         }
         taken
     }
@@ -202,7 +307,7 @@ impl Resync {
             return Ok(());
         }
         match event {
-            Event::Status(status) => self.take_status(status),
+            Event::Status(status) => self.take_status(status)?,
             Event::Data(data) => self.take_data(data)?,
             Event::SearchPiece(SearchPiece::Result(SearchReturnData::All(numbers))) => {
                 self.add_found(*numbers)?
@@ -227,9 +332,18 @@ impl Resync {
         Ok(())
     }
 
-    fn take_status(&mut self, status: &StatusResponse<'_>) {
+    fn take_status(&mut self, status: &StatusResponse<'_>) -> Result<(), ResyncError> {
         if matches!(self.step, Step::Selecting(_)) {
             self.selected.take(status);
+            return Ok(());
+        }
+        match status.code {
+            Some(ResponseCode::UidValidity(value))
+                if NonZeroU32::new(value) != self.selected.uid_validity =>
+            {
+                Err(ResyncError::UidValidityChanged)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -270,25 +384,58 @@ impl Resync {
         if !self.expects_messages() {
             return Ok(());
         }
-        let message = match message.finish() {
-            Fetched::Message(message) => message,
+        let (uid, message) = match message.finish() {
+            Fetched::Message(message) => (message.uid, Some(message)),
+            Fetched::Uid(uid) => (uid, None),
             Fetched::Unclear => {
                 self.is_incomplete = true;
-                return Ok(());
+                return self.count_listed(1);
             }
-            Fetched::Other => return Ok(()),
+            Fetched::Other => return self.count_listed(1),
         };
-        self.vanished.remove(message.uid);
-        self.seen.insert(message.uid);
-        let is_new = self.uids.insert(message.uid);
+        self.count_listed(1)?;
+        match message {
+            Some(_) => _ = self.unreadable.remove(uid),
+            None if self.wants_uids_only() => {}
+            None => _ = self.unreadable.insert(uid),
+        }
+        self.vanished.remove(uid);
+        self.seen.insert(uid);
+        let is_new = self.uids.insert(uid);
         if is_new {
             self.count = self.count.saturating_add(1);
             if self.count > self.message_limit {
                 return Err(self.too_many());
             }
         }
-        self.events.push_back(if is_new { ResyncEvent::New(message) } else { ResyncEvent::Changed(message) });
+        match message {
+            Some(message) if !is_new => self.events.push_back(ResyncEvent::Changed(message)),
+            Some(message) if self.new_messages == NewMessages::WithFlags => {
+                self.events.push_back(ResyncEvent::New(message));
+            }
+            _ => {}
+        }
         Ok(())
+    }
+
+    /// Returns whether only UIDs are requested: the flags of new messages are not wanted, and all are new.
+    pub(super) fn wants_uids_only(&self) -> bool {
+        self.new_messages == NewMessages::UidsOnly && self.known.uids.is_empty()
+    }
+
+    /// Counts messages anew for the next command.
+    pub(super) const fn sends(&mut self) {
+        self.listed = 0;
+    }
+
+    /// Counts messages that the server lists. They take no memory if they are listed again, but time.
+    fn count_listed(&mut self, count: u64) -> Result<(), ResyncError> {
+        self.listed = self.listed.saturating_add(count);
+        let exists = self.selected.exists.unwrap_or(self.message_limit);
+        match self.listed > u64::from(exists) * 2 + UNCOUNTED {
+            true => Err(ResyncError::MoreThanCounted { exists }),
+            false => Ok(()),
+        }
     }
 
     /// Notes which of the messages have vanished. Whatever ranges the server sends, only messages of `uids` are stored.
@@ -319,11 +466,12 @@ impl Resync {
         if numbers.count().saturating_add(u64::from(self.found.len())) > limit {
             return Err(self.too_many());
         }
+        self.count_listed(numbers.count())?;
         self.found.extend(numbers.ranges());
         Ok(())
     }
 
-    const fn too_many(&self) -> ResyncError {
+    pub(super) const fn too_many(&self) -> ResyncError {
         ResyncError::TooManyMessages { limit: self.message_limit }
     }
 }

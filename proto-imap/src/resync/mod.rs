@@ -12,6 +12,10 @@
 //! | CONDSTORE | SELECT, UID FETCH (CHANGEDSINCE …), UID SEARCH if messages have vanished | changed flags, and all UIDs if some have vanished |
 //! | neither | SELECT, UID FETCH 1:* (FLAGS) | the flags of all messages |
 //!
+//! A server may fail on one message and work on all others. If it rejects UID FETCH of all messages, UID SEARCH lists them, and
+//! UID FETCH shows their flags in ranges, which are split until the message is isolated ([`ResyncEvent::Unreadable`]). If the
+//! server ends the session instead, [`Resync::connection_lost`] continues in another one.
+//!
 //! A mailbox with another UIDVALIDITY is new. A server whose answer contradicts itself is not believed: a message counts as
 //! vanished only if the number of messages that remain is the EXISTS of the server, or if UID SEARCH does not find it.
 //!
@@ -65,7 +69,9 @@
 
 mod compare;
 mod fetched;
+mod isolation;
 mod machine;
+mod ranges;
 mod selected;
 #[cfg(test)]
 mod tests;
@@ -73,4 +79,7 @@ mod types;
 
 pub use crate::uid_bitmap::{UidBitmap, number_ranges};
 pub use machine::Resync;
-pub use types::{KnownMailbox, ResyncError, ResyncEvent, ResyncMethod, ResyncedMailbox, ResyncedMessage};
+pub use types::{
+    AfterLoss, KnownMailbox, NewMessages, OpenedMailbox, ResyncError, ResyncEvent, ResyncMethod,
+    ResyncedMailbox, ResyncedMessage,
+};

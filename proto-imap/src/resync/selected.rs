@@ -1,8 +1,12 @@
 //! What the server says about a mailbox when it is selected.
 
+use alloc::string::String;
 use core::num::NonZeroU32;
 
 use crate::types::{Condition, PlainCode, ResponseCode, StatusResponse};
+
+/// The longest object identifier, in bytes (RFC 8474 §7 `objectid`).
+const MAX_OBJECT_ID: usize = 255;
 
 /// What the responses to SELECT say.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +16,8 @@ pub(super) struct SelectedMailbox {
     pub(super) uid_validity: Option<NonZeroU32>,
     pub(super) uid_next: Option<NonZeroU32>,
     highest_mod_sequence: Option<u64>,
+    /// MAILBOXID (RFC 8474).
+    pub(super) mailbox_id: Option<String>,
     has_no_mod_sequences: bool,
     pub(super) is_read_only: bool,
     /// Data of messages arrived before UIDVALIDITY, and were ignored.
@@ -32,6 +38,10 @@ impl SelectedMailbox {
             // Later values are in the tagged responses to other commands. Not all changes up to those are known.
             Some(ResponseCode::HighestModSeq(value)) if status.condition == Condition::Ok => {
                 self.highest_mod_sequence.get_or_insert(value);
+            }
+            Some(ResponseCode::MailboxId(id)) => {
+                let text = String::from_utf8_lossy(&id.as_bytes()).into_owned();
+                self.mailbox_id = Some(text).filter(|text| text.len() <= MAX_OBJECT_ID);
             }
             _ => {}
         }

@@ -16,6 +16,8 @@ const QRESYNC: &str = "* PREAUTH [CAPABILITY IMAP4rev1 ENABLE CONDSTORE QRESYNC 
 const CONDSTORE: &str = "* PREAUTH [CAPABILITY IMAP4rev1 CONDSTORE] x\r\n";
 const NEITHER: &str = "* PREAUTH [CAPABILITY IMAP4rev1] x\r\n";
 const ENABLED: &str = "* ENABLED QRESYNC\r\n$ OK enabled\r\n";
+/// The end of the session instead of an answer.
+const CLOSE: &str = "";
 const SELECTED: &str = "$ OK [READ-WRITE] selected\r\n";
 
 /// What a resynchronisation has sent and found.
@@ -36,10 +38,11 @@ fn known() -> KnownMailbox {
     }
 }
 
-/// Runs a resynchronisation. The server answers each command with the next of `answers`, in which `$` is the command's tag.
-/// The bytes arrive in pieces of `split`.
+/// Runs a resynchronisation. The server answers each command with the next of `answers`, in which `$` is the command's tag;
+/// [`CLOSE`] ends the session, and another one follows. The bytes arrive in pieces of `split`.
 fn run_split(mut resync: Resync, greeting: &str, answers: &[&str], split: usize) -> Outcome {
-    let mut client = Client::<Secure>::new(Config::default(), Secure::trusted_local());
+    let new_client = || Client::<Secure>::new(Config::default(), Secure::trusted_local());
+    let mut client = new_client();
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut outcome = Outcome { sent: String::new(), found: Vec::new(), done: None, error: None };
     let mut input: Vec<u8> = greeting.into();
@@ -62,6 +65,7 @@ fn run_split(mut resync: Resync, greeting: &str, answers: &[&str], split: usize)
                     ResyncEvent::Reset => outcome.found.push("reset".to_string()),
                     ResyncEvent::New(message) => outcome.found.push(shown("new", &message)),
                     ResyncEvent::Changed(message) => outcome.found.push(shown("changed", &message)),
+                    ResyncEvent::Unreadable(uids) => outcome.found.push(format!("unreadable {uids:?}")),
                     ResyncEvent::Vanished(uids) => outcome.found.push(format!("vanished {uids:?}")),
                     ResyncEvent::Done(done) => outcome.done = Some(*done),
                 }
@@ -73,6 +77,15 @@ fn run_split(mut resync: Resync, greeting: &str, answers: &[&str], split: usize)
             outcome.sent.push_str(command);
             outcome.sent.push('\n');
             let answer = answers.next().unwrap_or_else(|| panic!("no answer to {command}"));
+            if *answer == CLOSE {
+                if resync.connection_lost() == AfterLoss::Stop {
+                    outcome.found.push("stopped".to_string());
+                    return outcome;
+                }
+                (client, is_started, input) = (new_client(), false, greeting.into());
+                (rx, tx) = (RecvBuffer::new(), SendBuffer::new());
+                break;
+            }
             input.extend(answer.replace('$', tag).bytes());
         }
         if resync.is_done() || input.is_empty() {
@@ -245,7 +258,10 @@ fn nothing_vanishes_because_a_server_contradicts_itself() {
     let select = "* 5 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK x\r\n";
     let outcome = run(resync(), NEITHER, &[select, fetched, searched, again]);
     assert!(outcome.sent.ends_with("UID SEARCH ALL\nUID FETCH 2:4,9 (UID FLAGS)\n"));
-    assert_eq!(outcome.found, ["changed 1 [] None", "changed 2 [] None", "vanished {5..=5}"]);
+    assert_eq!(
+        outcome.found,
+        ["changed 1 [] None", "changed 2 [] None", "unreadable {3..=4, 9..=9}", "vanished {5..=5}"]
+    );
 }
 
 #[test]
@@ -353,6 +369,114 @@ fn many_ranges_become_one() {
     let fetched = "* 1 FETCH (UID 1 FLAGS ())\r\n$ OK x\r\n";
     let outcome = run(resync, QRESYNC, &[ENABLED, &selected(101, 1_001, 40, ""), &searched, fetched]);
     assert!(outcome.sent.ends_with("UID FETCH 1:199 (UID FLAGS MODSEQ)\n"));
-    // What the server has not shown is unknown, and found the next time.
-    assert_eq!(uids(&outcome), "{1..=1, 1000..=1000}");
+    // What SEARCH has found exists, although the server does not show it. The next time asks again.
+    let done = outcome.done.unwrap();
+    assert_eq!((done.mailbox.uids.len(), done.mailbox.highest_mod_sequence), (101, Some(40)));
+    assert!(outcome.found.iter().any(|found| found.starts_with("unreadable {3..=3, 5..=5")));
+}
+
+#[test]
+fn message_whose_flags_cannot_be_read_is_isolated() {
+    let select = "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 4] x\r\n$ OK [READ-WRITE] x\r\n";
+    let first = "* 1 FETCH (UID 1 FLAGS ())\r\n";
+    let (one, three) =
+        ("* 1 FETCH (UID 1 FLAGS ())\r\n$ OK x\r\n", "* 3 FETCH (UID 3 FLAGS ())\r\n$ OK x\r\n");
+    let all = "* SEARCH 1 2 3\r\n$ OK x\r\n";
+    let no = format!("{first}$ NO not that\r\n");
+    let new = || Resync::select(MailboxName::new("box"), KnownMailbox::default());
+    // SEARCH names the messages, and ranges without those that came show the other flags.
+    let outcome = run(new(), NEITHER, &[select, &no, all, "$ NO x\r\n", "$ NO x\r\n", "$ BAD x\r\n", three]);
+    assert!(outcome.sent.ends_with(
+        "UID SEARCH ALL\nUID FETCH 2:3 (UID FLAGS)\nUID FETCH 2:3 (UID FLAGS)\nUID FETCH 2 (UID FLAGS)\n\
+         UID FETCH 3 (UID FLAGS)\n"
+    ));
+    assert_eq!(outcome.found, ["new 1 [] None", "new 3 [] None", "unreadable {2..=2}"]);
+    let done = outcome.done.unwrap();
+    assert_eq!((done.unlisted, format!("{:?}", done.mailbox.uids)), (0, "{1..=3}".to_string()));
+    assert_eq!(done.mailbox.uid_next, None);
+    // Without SEARCH, ranges cover all UIDs.
+    let rejected = "$ NO x\r\n";
+    let outcome =
+        run(new(), NEITHER, &[select, rejected, rejected, rejected, one, rejected, rejected, three]);
+    assert!(
+        outcome
+            .sent
+            .contains("UID FETCH 1:3 (UID FLAGS)\nUID FETCH 1 (UID FLAGS)\nUID FETCH 2:3 (UID FLAGS)\n")
+    );
+    assert_eq!(outcome.found, ["new 1 [] None", "new 3 [] None", "unreadable {2..=2}"]);
+    // The same in new sessions.
+    let answers = [select, CLOSE, select, rejected, CLOSE, select, one, CLOSE, select, three];
+    let outcome = run(new(), NEITHER, &answers);
+    assert_eq!(outcome.found, ["new 1 [] None", "new 3 [] None", "unreadable {2..=2}"]);
+    assert_eq!(outcome.sent.matches("SELECT").count(), 4);
+}
+
+#[test]
+fn lost_session_does_not_list_twice_or_forget_changes() {
+    let fetched = "* 6 FETCH (UID 9 FLAGS (\\Seen) MODSEQ (44))\r\n";
+    let all = "* ESEARCH (TAG \"$\") UID ALL 1:5,9:10\r\n$ OK x\r\n";
+    let rest = "* 1 FETCH (UID 1 FLAGS (x) MODSEQ (43))\r\n$ OK x\r\n";
+    // QRESYNC ends the session, so the next one uses CONDSTORE.
+    let answers = [ENABLED, CLOSE, ENABLED, &selected(6, 10, 44, ""), &format!("{fetched}$ OK x\r\n")];
+    let outcome = run(resync(), QRESYNC, &answers);
+    assert!(outcome.sent.ends_with("SELECT box\nUID FETCH 1:* (UID FLAGS) (CHANGEDSINCE 40)\n"));
+    assert_eq!(outcome.found, ["changed 9 [\\Seen] Some(44)"]);
+    // The response to FETCH is cut: what was not shown is fetched. A later mod-sequence is not recorded.
+    let enabled = [
+        ENABLED,
+        CLOSE,
+        ENABLED,
+        &selected(6, 10, 44, ""),
+        CLOSE,
+        ENABLED,
+        &selected(7, 11, 46, ""),
+        all,
+        rest,
+    ];
+    let outcome = run(resync(), QRESYNC, &enabled);
+    assert!(
+        outcome.sent.ends_with("UID SEARCH RETURN (ALL) ALL\nUID FETCH 1:5,9:10 (UID FLAGS MODSEQ)\n"),
+        "{}",
+        outcome.sent
+    );
+    assert_eq!(outcome.found, ["changed 1 [x] Some(43)", "unreadable {2..=5, 9..=10}"]);
+    assert_eq!(outcome.done.unwrap().mailbox.highest_mod_sequence, Some(40));
+    // A session that ends at SELECT twice, and another UIDVALIDITY in the next session.
+    let outcome = run(resync(), CONDSTORE, &[CLOSE, CLOSE]);
+    assert_eq!(outcome.found, ["stopped"]);
+    let other = selected(6, 10, 44, "").replace("UIDVALIDITY 7", "UIDVALIDITY 8");
+    let outcome = run(resync(), CONDSTORE, &[&selected(6, 10, 44, ""), CLOSE, &other]);
+    assert_eq!(outcome.error, Some(ResyncError::UidValidityChanged));
+}
+
+#[test]
+fn client_that_fetches_new_messages_anyway_gets_their_uids_only() {
+    let resync =
+        |known| Resync::examine(MailboxName::new("box"), known).with_new_messages(NewMessages::UidsOnly);
+    let fetched = "* 1 FETCH (UID 1)\r\n* 2 FETCH (UID 2)\r\n* 3 FETCH (UID 4)\r\n$ OK x\r\n";
+    let outcome = run(resync(KnownMailbox::default()), CONDSTORE, &[&selected(3, 5, 9, ""), fetched]);
+    assert!(outcome.sent.ends_with("UID FETCH 1:* (UID)\n") && outcome.found.is_empty());
+    assert_eq!(uids(&outcome), "{1..=2, 4..=4}");
+    // Of a known mailbox, changed flags are reported.
+    let changes =
+        "* 6 FETCH (UID 9 FLAGS (x) MODSEQ (44))\r\n* 7 FETCH (UID 10 FLAGS () MODSEQ (43))\r\n$ OK x\r\n";
+    let outcome = run(resync(known()), CONDSTORE, &[&selected(7, 11, 44, ""), changes]);
+    assert_eq!(outcome.found, ["changed 9 [x] Some(44)"]);
+    assert_eq!(uids(&outcome), "{1..=5, 9..=10}");
+}
+
+#[test]
+fn server_that_lists_fewer_or_far_more_messages_than_it_counts_is_not_believed() {
+    let one = "* 1 FETCH (UID 1 FLAGS ())\r\n$ OK x\r\n";
+    let select = selected(3, 11, 40, "").replace("HIGHESTMODSEQ 40", "NOMODSEQ");
+    let outcome = run(resync(), NEITHER, &[&select, one, "* SEARCH 1\r\n$ OK x\r\n"]);
+    assert_eq!(outcome.found, ["changed 1 [] None"]);
+    let done = outcome.done.unwrap();
+    assert_eq!((done.unlisted, done.mailbox.uids), (2, known().uids));
+    let many: String = (1..1200).map(|uid| format!("* 1 FETCH (UID {uid} FLAGS ())\r\n")).collect();
+    let outcome = run(resync(), NEITHER, &[&select, &format!("{many}$ OK x\r\n")]);
+    assert_eq!(outcome.error, Some(ResyncError::MoreThanCounted { exists: 3 }));
+    let repeated = format!("{}$ OK x\r\n", "* SEARCH 1\r\n".repeat(1200));
+    let outcome = run(resync(), NEITHER, &[&select, one, &repeated]);
+    assert_eq!(outcome.error, Some(ResyncError::MoreThanCounted { exists: 3 }));
 }
