@@ -41,4 +41,4 @@ pub use tls::{
     TlsServerConfig, TlsVersions,
 };
 pub use trace::{Trace, TraceFormat, TraceWriter};
-pub use workers::{JobGroup, JobHandle, JobStep, Slice, WorkerLimits, Workers};
+pub use workers::{JobGroup, JobHandle, JobStep, Slice, WorkerLimits, WorkerStatistics, Workers};

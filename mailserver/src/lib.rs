@@ -18,6 +18,7 @@ mod imap;
 mod listener;
 mod login;
 mod login_queue;
+pub mod metrics;
 mod pending_result;
 mod recipients;
 pub mod scram_keys;
@@ -45,6 +46,7 @@ pub use host_name::HostName;
 pub use io_common::{ConnectionLimits, Deadlines, TlsServerConfig, TlsVersions, TrustedProxies};
 pub use listener::{Encryption, Listener, ListenerOptions, ListenerReload};
 pub use mailstore;
+pub use metrics::Metrics;
 #[cfg(feature = "mio")]
 pub use server::{Server, ServerBuilder, ServerHandle};
 pub use server_context::ServerContext;

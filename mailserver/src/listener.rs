@@ -13,6 +13,7 @@ use io_common::{
 use proto_smtp::Dialect as SmtpDialect;
 
 use crate::dialect::Dialect;
+use crate::metrics::Measured;
 use crate::server_context::ServerContext;
 use crate::service::Service;
 use crate::settings::Settings;
@@ -120,7 +121,10 @@ impl ServerContext {
                     (config, listener_tls(service, tls, is_cleartext), settings.deadlines.clone())
                 };
                 let (shared, settings) = shared::<SmtpServer>(settings, encryption.tls(), configure);
-                let handler = move |_: &Peer| smtp::Session::new(Arc::clone(&sessions_of), dialect);
+                let handler = move |_: &Peer| {
+                    let session = smtp::Session::new(Arc::clone(&sessions_of), dialect);
+                    Measured::new(session, Arc::clone(&sessions_of), service)
+                };
                 Listener { sessions: SessionFactory::new(shared, proxies, tracer, handler), settings }
             }
             Service::Imap | Service::Imaps => {
@@ -130,7 +134,10 @@ impl ServerContext {
                 };
                 let (shared, settings) = shared::<ImapServer>(settings, encryption.tls(), configure);
                 let shared = shared.output_filter(self.dialect.map(Dialect::output_filter));
-                let handler = move |_: &Peer| imap::Session::new(Arc::clone(&sessions_of));
+                let handler = move |_: &Peer| {
+                    let session = imap::Session::new(Arc::clone(&sessions_of));
+                    Measured::new(session, Arc::clone(&sessions_of), service)
+                };
                 Listener { sessions: SessionFactory::new(shared, proxies, tracer, handler), settings }
             }
         }

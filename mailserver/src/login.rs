@@ -114,6 +114,7 @@ impl ServerContext {
 
     /// Records the outcome for the account and the address, and delays the answer to a failure.
     fn end_login(&self, verdict: &AuthVerdict, attempt: &mut Option<LoginAttempt>, cx: &mut Context<'_>) {
+        self.counters.login(verdict);
         let Some(current) = attempt else { return };
         match verdict {
             AuthVerdict::Accept => {

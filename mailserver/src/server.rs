@@ -13,6 +13,7 @@ use mailstore::Store;
 
 use crate::error::Error;
 use crate::listener::{Encryption, ListenerOptions, ListenerReload};
+use crate::metrics::Metrics;
 use crate::server_context::ServerContext;
 use crate::service::Service;
 use crate::settings::{Options, Settings};
@@ -134,6 +135,12 @@ impl ServerHandle {
         reloads.iter().for_each(|reload| reload.apply(settings, tls));
         context.apply(settings);
         reactor.set_limits(settings.connections.clone());
+    }
+
+    /// Returns what the server has done since it started.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.shared.context.metrics()
     }
 
     /// Stops accepting, lets each session finish its command, and closes what is still open after `grace`. Returns at once.

@@ -17,6 +17,7 @@ use super::failed_logins::FailedLogins;
 use super::faults::Faults;
 use super::host_name::HostName;
 use super::login_queue::LoginQueue;
+use super::metrics::{Counters, Metrics};
 use super::recipients::{self, Recipients};
 use super::search_memory::SearchMemory;
 use super::settings::{MessageCallback, Options, Settings, TokenCheck};
@@ -53,6 +54,7 @@ pub struct ServerContext {
     pub(super) dialect: Option<Dialect>,
     pub(super) on_message: Option<MessageCallback>,
     pub(super) sessions: AtomicU64,
+    pub(super) counters: Counters,
     pub(super) compressed_sessions: Arc<CompressedSessions>,
     /// Interrupted copies that no worker could undo.
     pub(super) copies_to_undo: Arc<CopiesToUndo>,
@@ -113,6 +115,7 @@ impl ServerContext {
             dialect: options.behave_like,
             on_message: options.on_message,
             sessions: AtomicU64::new(1),
+            counters: Counters::default(),
             compressed_sessions: Arc::new(CompressedSessions::new(settings.compressed_sessions)),
             copies_to_undo,
             store,
@@ -133,6 +136,12 @@ impl ServerContext {
         self.failed_logins.set_limits(settings.failed_logins.clone());
         self.store.set_quota(settings.quota);
         self.checks_quota.store(settings.quota != Quota::default(), Ordering::Relaxed);
+    }
+
+    /// Returns what the server has done since it started.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.counters.read(self.workers.statistics())
     }
 
     /// Returns a number for a new session, which identifies it in the log.

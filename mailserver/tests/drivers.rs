@@ -4,6 +4,8 @@
 
 #[path = "drivers/compression.rs"]
 mod compression;
+#[path = "drivers/metrics.rs"]
+mod metrics;
 mod pipe;
 
 use std::io::{Read, Write};
@@ -119,6 +121,16 @@ fn on_mio(service: Service, conversation: &[(&str, &str)]) -> String {
 /// Runs a client against a server on io-mio.
 fn on_mio_with<T>(settings: &Settings, service: Service, client: impl FnOnce(SocketAddr) -> T) -> T {
     let (context, _directory) = context_with(settings);
+    on_mio_in(&context, settings, service, client)
+}
+
+/// As [`on_mio_with`], in this context.
+fn on_mio_in<T>(
+    context: &Arc<ServerContext>,
+    settings: &Settings,
+    service: Service,
+    client: impl FnOnce(SocketAddr) -> T,
+) -> T {
     let listener = context.listener(settings, options(service));
     let mut reactor = Reactor::new(Settings::default().connections).unwrap();
     let port = io_mio::BoundPort::bind(([127, 0, 0, 1], 0).into()).unwrap();

@@ -6,6 +6,8 @@
 pub(crate) mod job;
 pub(crate) mod pool;
 pub(crate) mod queue;
+mod statistics;
 
 pub use job::{JobGroup, JobHandle, JobStep, Slice};
 pub use pool::{WorkerLimits, Workers};
+pub use statistics::WorkerStatistics;

@@ -14,6 +14,7 @@ use std::{
 use super::{
     job::{JobGroup, JobHandle, JobStep, Slice, lock},
     queue::{Job, Queue, SliceResult},
+    statistics::{SliceTimes, WorkerStatistics},
 };
 use crate::{error::Error, server::session_handle::SessionHandle};
 
@@ -76,6 +77,7 @@ struct Shared {
     ended: Condvar,
     stopping: Arc<AtomicBool>,
     limits: WorkerLimits,
+    slices: SliceTimes,
 }
 
 impl Workers {
@@ -91,6 +93,7 @@ impl Workers {
             ended: Condvar::new(),
             stopping: Arc::default(),
             limits,
+            slices: SliceTimes::default(),
         });
         let mut pool = Pool { shared, threads: Vec::new() };
         for number in 0..threads {
@@ -154,6 +157,13 @@ impl Workers {
         };
         self.pool.shared.push(group, Job { run: Box::new(run), handle: Some(handle) })?;
         Ok(JobHandle { result: place })
+    }
+
+    /// Returns how many jobs wait, and how long the slices of jobs have taken since the threads started.
+    #[must_use]
+    pub fn statistics(&self) -> WorkerStatistics {
+        let shared = &self.pool.shared;
+        shared.slices.read(lock(&shared.queue).waiting)
     }
 
     /// Runs `job` on a worker thread without a result.
@@ -235,6 +245,7 @@ impl Shared {
         // A panic ends only its own job.
         let ran = catch_unwind(AssertUnwindSafe(|| (job.run)(&slice))).unwrap_or(SliceResult::Done);
         let took = start.elapsed();
+        self.slices.add(took);
         if took > SLOW_SLICE {
             tracing::warn!(%group, milliseconds = took.as_millis(), "a job occupied a worker thread for too long");
         }

@@ -20,6 +20,7 @@ use super::{
     InProgress, Session, Turn, decode_name, next_or_close, no_status, ok_status, reply_no,
     reply_ok_with_code, target_code_of, translate,
 };
+use crate::metrics::MessageOrigin;
 use crate::pending_result::{self, PendingResult};
 use crate::server_context::ServerContext;
 use crate::spool::{Readiness, SpoolWriter};
@@ -267,9 +268,11 @@ impl Session {
             turn,
             move |store| {
                 complete.add(finish(store)?, target)?;
-                store.append_together(complete.into_deliveries(), replaced)
+                let deliveries = complete.into_deliveries();
+                let bytes = deliveries.iter().map(|delivery| delivery.upload.size()).sum();
+                Ok((store.append_together(deliveries, replaced)?.concat(), bytes))
             },
-            move |session, outcome, turn| match outcome.map(|appended| appended.concat()) {
+            move |session, outcome, turn| match session.count_appended(outcome) {
                 Ok(appended) if replaced.is_some() => session.acknowledge_replace(reply, &appended, turn),
                 Ok(appended) => {
                     session.send_updates_then(turn, move |_, turn| acknowledge(reply, &appended, turn))
@@ -292,6 +295,7 @@ impl Session {
     ) -> Next {
         self.run_job(turn, finish, move |session, upload, turn| match upload {
             Ok(upload) => {
+                let bytes = upload.size();
                 let delivery = Delivery { upload, targets: vec![target] };
                 let Some(pending) = session.context.committer.commit(delivery, turn.cx.session_handle())
                 else {
@@ -304,7 +308,9 @@ impl Session {
                 };
                 session.pending = Some(PendingResult::commit(
                     pending,
-                    move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| match outcome {
+                    move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| match session
+                        .count_appended(outcome.map(|appended| (appended, bytes)))
+                    {
                         Ok(appended) => session
                             .send_updates_then(turn, move |_, turn| acknowledge(reply, &appended, turn)),
                         Err(error) => reply_no(reply, target_code_of(&error), &error.to_string(), turn),
@@ -313,6 +319,14 @@ impl Session {
                 Next::Continue
             }
             Err(error) => reply_no(reply, target_code_of(&error), &error.to_string(), turn),
+        })
+    }
+
+    /// Counts the messages of a command and their bytes.
+    fn count_appended<E>(&self, outcome: Result<(Vec<Appended>, u64), E>) -> Result<Vec<Appended>, E> {
+        outcome.map(|(appended, bytes)| {
+            self.context.counters.messages(MessageOrigin::Append, appended.len() as u64, bytes);
+            appended
         })
     }
 

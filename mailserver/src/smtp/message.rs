@@ -14,6 +14,7 @@ use super::transaction::{Transaction, writer};
 use super::{HeldReply, Session, Turn};
 use crate::committer::CommitOutcome;
 use crate::faults::{Fault, Stage};
+use crate::metrics::MessageOrigin;
 use crate::pending_result::{self, PendingResult};
 use crate::settings::AcceptedMessage;
 use crate::spool::{Readiness, Spool};
@@ -120,6 +121,11 @@ impl Session {
             let others = match outcome {
                 Ok(stored) => {
                     session.rejected = 0;
+                    let origin = match session.dialect {
+                        Dialect::Lmtp => MessageOrigin::Lmtp,
+                        _ => MessageOrigin::Submission,
+                    };
+                    session.context.counters.messages(origin, 1, size);
                     if let Some(callback) = &session.context.on_message {
                         let (sender, recipients, stored) = (&*transaction.sender, &*delivered, &stored);
                         callback.call(&AcceptedMessage { sender, recipients, size, stored });

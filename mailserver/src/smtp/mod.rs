@@ -50,6 +50,8 @@ pub(super) struct Session {
     attempt: Option<LoginAttempt>,
     /// The number of rejected commands since the last message.
     rejected: u32,
+    /// The number of refused commands, and of refused recipients of a message, in the whole session.
+    refusals: u32,
     /// The random numbers for this session's faults.
     random: fastrand::Rng,
     /// The injected delay of the next reply.
@@ -73,6 +75,23 @@ enum HeldReply {
     StartTls(StartTlsRequest),
     /// The reply to EHLO, which the state machine sends by itself.
     Nothing,
+}
+
+impl HeldReply {
+    /// Returns how many of its replies refuse something.
+    fn refusals(&self) -> u32 {
+        let refuses = |response: &&Response<'_>| {
+            matches!(response.code().severity(), Severity::Transient | Severity::Permanent)
+        };
+        let refusals = match self {
+            Self::Reply(_, response) => [response].into_iter().filter(|response| refuses(response)).count(),
+            Self::Replies(_, responses) => responses.iter().filter(refuses).count(),
+            Self::Verdict(_, AuthVerdict::Accept | AuthVerdict::Keys(_)) => 0,
+            Self::Verdict(..) => 1,
+            Self::StartTls(_) | Self::Nothing => 0,
+        };
+        u32::try_from(refusals).unwrap_or(u32::MAX)
+    }
 }
 
 /// Returns the configuration of the state machine. LMTP clients are programs on this machine, and need not log in.
@@ -110,6 +129,7 @@ impl Session {
             pending: None,
             attempt: None,
             rejected: 0,
+            refusals: 0,
             delay: None,
             held: None,
         }
@@ -143,8 +163,14 @@ impl Session {
         None
     }
 
+    /// Returns the number of refused commands, and of refused recipients of a message.
+    pub(super) const fn refusals(&self) -> u32 {
+        self.refusals
+    }
+
     /// Sends a reply, now or after its delay.
     fn send_or_hold(&mut self, reply_to_send: HeldReply, turn: &mut Turn<'_, '_>) -> Next {
+        self.refusals = self.refusals.saturating_add(reply_to_send.refusals());
         match self.hold(reply_to_send, turn.cx) {
             None => Next::Continue,
             Some(reply_to_send) => send_now(reply_to_send, turn),
@@ -411,7 +437,10 @@ impl Handler<SmtpServer> for Session {
                 self.transaction = Transaction::default();
                 Next::Continue
             }
-            Event::Refused(..) => Next::Continue,
+            Event::Refused(..) => {
+                self.refusals = self.refusals.saturating_add(1);
+                Next::Continue
+            }
             Event::Closed => Next::Close,
         }
     }

@@ -2,24 +2,28 @@
 
 use crate::state::Outcome;
 
-/// How many commands the application has rejected.
+/// How many commands were rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Refusals {
-    /// The commands that were answered BAD in the whole session.
+    /// The commands that the application answered with BAD in the whole session.
     pub bad: u32,
-    /// The commands that were answered NO or BAD since the last OK.
+    /// The commands that the application answered with NO or BAD since the last OK.
     pub in_a_row: u32,
+    /// All commands that were answered with NO or BAD in the session, also failed logins, and those that the server
+    /// rejects by itself.
+    pub total: u32,
 }
 
 impl Refusals {
     pub(super) const fn count(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Success => self.in_a_row = 0,
-            Outcome::Failure => self.in_a_row = self.in_a_row.saturating_add(1),
-            Outcome::Refused => {
-                self.in_a_row = self.in_a_row.saturating_add(1);
-                self.bad = self.bad.saturating_add(1);
-            }
+        if matches!(outcome, Outcome::Success) {
+            self.in_a_row = 0;
+            return;
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.total = self.total.saturating_add(1);
+        if matches!(outcome, Outcome::Refused) {
+            self.bad = self.bad.saturating_add(1);
         }
     }
 }
@@ -35,11 +39,11 @@ pub(super) struct Counters {
     pub(super) auth_failures: u32,
     /// Commands before authentication. UNAUTHENTICATE resets them.
     pub(super) commands_before_login: u32,
-    /// Commands that the application has rejected.
+    /// Rejected commands.
     pub(super) refusals: Refusals,
 }
 
-/// Leaves out the application's rejections, because they do not affect behavior.
+/// Leaves out the refusals, because they do not affect behavior.
 impl core::fmt::Debug for Counters {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { errors, empty_lines, auth_failures, commands_before_login, refusals: _ } = self;

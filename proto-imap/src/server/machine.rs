@@ -388,8 +388,8 @@ impl<C: Channel> Server<C> {
         self.core.shutdown(text, tx);
     }
 
-    /// Returns how many commands the application has rejected. The machine counts only its own rejections as
-    /// [errors](proto_mail::Limits::errors); the application decides how to limit these.
+    /// Returns how many commands were rejected. The machine counts only its own rejections as
+    /// [errors](proto_mail::Limits::errors); the application decides how to limit the others.
     #[must_use]
     pub const fn refusals(&self) -> Refusals {
         self.core.refusals()
