@@ -94,6 +94,9 @@ impl ServerContext {
     ) -> Result<PendingLogin, LoginAnswer> {
         let question = request.question();
         let goes_on = matches!(question, AuthQuestion::Authorize { .. });
+        if !goes_on {
+            self.abandon_login(attempt);
+        }
         let new = self.failed_logins.attempt(username(question), cx.peer().address.ip());
         let current = match *attempt {
             Some(old) if goes_on && old.is_same(&new) => old,
@@ -121,7 +124,6 @@ impl ServerContext {
                 self.failed_logins.succeeded(current, cx.now());
                 cx.extend_login_delay(Duration::ZERO);
                 cx.logged_in();
-                *attempt = None;
             }
             // With keys the state machine decides by itself, and delays its reply only if the proof is wrong.
             AuthVerdict::Reject | AuthVerdict::Keys(_) => {
@@ -129,6 +131,16 @@ impl ServerContext {
                 cx.extend_login_delay(delay);
             }
             _ => {}
+        }
+        if !matches!(verdict, AuthVerdict::Keys(_)) {
+            *attempt = None;
+        }
+    }
+
+    /// Counts an authentication that got keys as rejected if nothing came of it: its proof was wrong, or the client left.
+    pub(super) fn abandon_login(&self, attempt: &mut Option<LoginAttempt>) {
+        if attempt.take().is_some() {
+            self.counters.login(&AuthVerdict::Reject);
         }
     }
 }

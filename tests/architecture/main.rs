@@ -68,10 +68,12 @@ const CRATES: &[Allowed] = &[
         name: "io_tokio",
         crates: &["proto_mail", "proto_imap", "proto_smtp", "io_common"],
     },
+    Allowed { folder: "mailwire-http", name: "mailwire_http", crates: &["io_common", "mailserver"] },
     Allowed {
         folder: "mailwire",
         name: "mailwire",
         crates: &[
+            "mailwire_http",
             "mailclient",
             "mailserver",
             "proto_mail",

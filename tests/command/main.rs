@@ -8,6 +8,7 @@
 mod abuse_limits;
 mod folders;
 mod harness;
+mod http;
 mod import;
 mod local_store;
 mod malicious_servers;

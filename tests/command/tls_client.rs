@@ -65,6 +65,14 @@ impl Tls {
         self.answer()
     }
 
+    /// Everything until the connection ends.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        // The server may close without a notice.
+        let _ = self.0.read_to_end(&mut rest);
+        String::from_utf8(rest).unwrap()
+    }
+
     /// All lines of a reply, or as much as came before the connection ended.
     pub(crate) fn answer(&mut self) -> String {
         let mut answer = Vec::new();

@@ -93,7 +93,7 @@ const LAYERS: [&[&str]; 7] = [
     &["io-common"],
     &["io-mio", "io-tokio"],
     &["mailserver", "mailclient"],
-    &["mailtest"],
+    &["mailtest", "mailwire-http"],
     &["mailwire"],
 ];
 

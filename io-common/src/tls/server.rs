@@ -159,6 +159,12 @@ impl TlsServerConfig {
         self.certificate.as_ref().map(|certificate| Fingerprint::of(certificate))
     }
 
+    /// Returns the rustls configuration, for a server of another protocol with the same certificate.
+    #[must_use]
+    pub fn rustls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// Returns a new connection, and the place where the certificate will be recorded that is presented on it.
     pub(crate) fn accept(&self) -> Result<(Connection, PresentedCertificate), TlsError> {
         let presented = PresentedCertificate::default();

@@ -577,6 +577,7 @@ impl Handler<ImapServer> for Session {
     }
 
     fn closed(&mut self, why: &CloseReason) {
+        self.context.abandon_login(&mut self.attempt);
         match why {
             CloseReason::Failed(error) => {
                 tracing::info!(session = self.number, %error, "imap session failed")

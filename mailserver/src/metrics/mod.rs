@@ -56,7 +56,7 @@ pub struct ServiceMetrics {
 pub struct LoginMetrics {
     /// The name and the proof were right.
     pub accepted: u64,
-    /// The name or the proof was wrong.
+    /// The name or the proof was wrong, or the client left an exchange before its end.
     pub rejected: u64,
     /// The server could not answer: the store failed, or too many logins waited.
     pub unavailable: u64,

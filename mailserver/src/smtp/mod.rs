@@ -487,6 +487,7 @@ impl Handler<SmtpServer> for Session {
     }
 
     fn closed(&mut self, why: &CloseReason) {
+        self.context.abandon_login(&mut self.attempt);
         match why {
             CloseReason::Failed(error) => {
                 tracing::info!(session = self.number, %error, "smtp session failed")

@@ -33,6 +33,10 @@ pub(crate) struct ServeArgs {
     /// Listen here for IMAP with implicit TLS; "off" for none.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1993")]
     pub(crate) imaps: Listen,
+    /// Answer requests for health and metrics here (HTTP): /health/live, /health/ready, /metrics. On loopback addresses
+    /// without TLS, elsewhere with the server's certificate. "off" for none.
+    #[arg(long, value_name = "ADDR", default_value = "off")]
+    pub(crate) http: Listen,
     /// The server's name in its greeting, in Received fields and in its generated certificate: a host name, *.DOMAIN
     /// or an IP address. Several may be given; the certificate is valid for all of them.
     #[arg(long, value_name = "HOST", num_args = 1..)]

@@ -91,6 +91,11 @@ impl Identity {
         Ok(Self { tls, certificate, authority, not_before, not_after })
     }
 
+    /// Returns when the certificate expires, in seconds since 1970.
+    pub(super) const fn expiry(&self) -> i64 {
+        self.not_after
+    }
+
     /// Rejects a configured certificate that no client would accept.
     fn check_validity(&self, chain: &Path, now: i64) -> Result<(), CommandError> {
         let certificate = &self.certificate;
@@ -111,7 +116,7 @@ impl Identity {
 
     fn warning_at(&self, chain: &Path, now: i64) -> Option<String> {
         let (chain, day) = (chain.display(), self.certificate.not_after_day());
-        let days = (self.not_after - now) / DAY;
+        let days = days_between(now, self.not_after);
         if now > self.not_after {
             return Some(format!(
                 "{chain}: the certificate expired on {day}, and clients reject it: replace the file and send SIGHUP"
@@ -121,6 +126,15 @@ impl Identity {
             format!("{chain}: the certificate expires on {day}, in {days} days: renew it, and send SIGHUP")
         })
     }
+}
+
+/// Returns the whole days from now until `expiry`; negative after it.
+pub(super) fn days_until(expiry: i64) -> i64 {
+    days_between(now(), expiry)
+}
+
+const fn days_between(now: i64, expiry: i64) -> i64 {
+    expiry.saturating_sub(now).div_euclid(DAY)
 }
 
 /// Returns whether a generated certificate can still be used for a while.

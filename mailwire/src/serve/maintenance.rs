@@ -11,6 +11,7 @@ use mailserver::{ServerHandle, Settings};
 
 use super::arguments::ServeArgs;
 use super::certificate::{CertificateSource, Identity};
+use super::http::HttpCertificate;
 use super::settings;
 use crate::command_error::{CommandError, ExitCode};
 
@@ -28,6 +29,7 @@ pub(super) struct Maintenance {
     pub(super) settings: Settings,
     pub(super) server: ServerHandle,
     pub(super) warned: Option<Instant>,
+    pub(super) http: Option<HttpCertificate>,
 }
 
 impl Maintenance {
@@ -93,6 +95,9 @@ impl Maintenance {
 
     fn apply(&self) {
         self.server.reload(&self.settings, &self.identity.tls);
+        if let Some(http) = &self.http {
+            http.replace(&self.identity);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod certificate;
 mod certificate_files;
 mod data_directory;
 mod file_descriptors;
+mod http;
 mod maintenance;
 mod ports;
 mod settings;
@@ -33,6 +34,7 @@ pub(crate) use arguments::ServeArgs;
 use accounts::GeneratedAccount;
 use certificate::{CertificateSource, Identity};
 use data_directory::{DataDirectory, memory_store, open_store};
+use http::Http;
 use maintenance::Maintenance;
 use ports::BoundPorts;
 use signals::Signals;
@@ -54,8 +56,9 @@ pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), CommandEr
         maintenance.start(reloads)?;
     }
     server.announce(output);
-    let Server { mail, _directory, .. } = server;
+    let Server { mail, http, _directory, .. } = server;
     mail.wait()?;
+    drop(http);
     signals.finished();
     drop(_directory);
     log.wait_until_written(LAST_LINES);
@@ -65,6 +68,7 @@ pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), CommandEr
 /// A server that is listening.
 struct Server {
     mail: mailserver::Server,
+    http: Option<Http>,
     identity: Identity,
     generated_account: Option<GeneratedAccount>,
     warnings: Vec<String>,
@@ -81,6 +85,7 @@ impl Server {
     fn start(arguments: &ServeArgs, log: &LineWriter) -> Result<Self, CommandError> {
         let settings = settings::read(arguments)?;
         let ports = BoundPorts::bind(arguments)?;
+        let http = http::bind(arguments)?;
         let path = DataDirectory::locate(arguments.dir.as_deref())?;
         let given = match (&arguments.cert, &arguments.key) {
             (Some(chain), Some(key)) => {
@@ -119,7 +124,7 @@ impl Server {
         };
         let encryption =
             if arguments.danger_cleartext { Encryption::DangerCleartext } else { Encryption::Tls };
-        let mut builder = mailserver::Server::builder(store, encryption(identity.tls.clone()))
+        let mut builder = mailserver::Server::builder(Arc::clone(&store), encryption(identity.tls.clone()))
             .settings(settings.clone())
             .options(arguments.server_options(account.as_ref()));
         for network in &arguments.proxy_from {
@@ -130,6 +135,9 @@ impl Server {
         }
         let warnings = warnings(arguments);
         let mail = ports.listen(builder).start()?;
+        let http = http
+            .map(|listener| Http::start(listener, &identity, &arguments.name, &mail, store))
+            .transpose()?;
         let maintenance = Maintenance {
             arguments: arguments.clone(),
             source,
@@ -137,9 +145,11 @@ impl Server {
             settings,
             server: mail.handle(),
             warned: None,
+            http: http.as_ref().map(Http::certificate),
         };
         Ok(Self {
             mail,
+            http,
             identity,
             generated_account,
             warnings,
@@ -152,6 +162,7 @@ impl Server {
     fn announce(&mut self, output: Output) {
         let report = StartupReport {
             listening: self.mail.addresses(),
+            http: self.http.as_ref().map(|http| (http.scheme(), http.server.address())),
             authority: self.identity.authority.as_deref(),
             generated_account: self.generated_account.as_ref(),
             warnings: &self.warnings,

@@ -48,9 +48,9 @@ impl BoundPorts {
                 )));
             }
         }
-        let bind = |(service, address)| match BoundPort::bind(address) {
+        let bind = |(service, address): (Service, SocketAddr)| match BoundPort::bind(address) {
             Ok(port) => Ok((service, port)),
-            Err(error) => Err(not_bound(service, address, &error)),
+            Err(error) => Err(not_bound(service.name(), address, &error)),
         };
         Ok(Self(wanted.into_iter().map(bind).collect::<Result<_, _>>()?))
     }
@@ -74,12 +74,21 @@ fn check_lmtp_address(address: SocketAddr) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn not_bound(service: Service, address: SocketAddr, error: &io_mio::Error) -> CommandError {
-    let name = service.name();
+fn not_bound(name: &str, address: SocketAddr, error: &io_mio::Error) -> CommandError {
     let kind = match error {
         io_mio::Error::Io { source, .. } => source.kind(),
         _ => std::io::ErrorKind::Other,
     };
+    not_bound_because(name, address, kind, error)
+}
+
+/// Explains why a port could not be bound.
+pub(super) fn not_bound_because(
+    name: &str,
+    address: SocketAddr,
+    kind: std::io::ErrorKind,
+    error: &dyn std::fmt::Display,
+) -> CommandError {
     let (why, advice) = match kind {
         std::io::ErrorKind::AddrInUse => (
             "another program has that port".to_owned(),

@@ -13,6 +13,8 @@ use crate::output::Output;
 /// What the server reports at startup.
 pub(super) struct StartupReport<'a> {
     pub(super) listening: &'a [(Service, SocketAddr)],
+    /// The scheme and the address of the HTTP server.
+    pub(super) http: Option<(&'static str, SocketAddr)>,
     pub(super) authority: Option<&'a Path>,
     pub(super) generated_account: Option<&'a GeneratedAccount>,
     /// Warnings about options that weaken the server's protection.
@@ -23,9 +25,10 @@ pub(super) struct StartupReport<'a> {
 
 impl StartupReport<'_> {
     pub(super) fn print(&self, output: Output) {
-        for (service, address) in self.listening {
-            output.line(format!("listening {} {address}", service.name()));
-            output.json(&json!({ "listening": service.name(), "address": address.to_string() }));
+        let services = self.listening.iter().map(|(service, address)| (service.name(), *address));
+        for (name, address) in services.chain(self.http) {
+            output.line(format!("listening {name} {address}"));
+            output.json(&json!({ "listening": name, "address": address.to_string() }));
         }
         if let Some(authority) = self.authority {
             output.line(format!("ca {}", authority.display()));
@@ -123,6 +126,7 @@ mod tests {
         let generated_account = GeneratedAccount { name: "mailwire", password: "hunter2".to_owned().into() };
         let report = StartupReport {
             listening: &listening,
+            http: None,
             authority: Some(Path::new("/tmp/a dir/ca.pem")),
             generated_account: Some(&generated_account),
             warnings: &[],
