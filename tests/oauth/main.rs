@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test must fail")]
 
+mod accounts;
 mod consent;
 mod device;
 mod mail;

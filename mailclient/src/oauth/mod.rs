@@ -7,6 +7,8 @@
 //! * [`exchange_code`] and [`refresh`] ask the token endpoint for a [`TokenSet`].
 //! * [`AccessTokens`] keeps the access tokens of many accounts valid. One refresh at a time runs for each account, and a
 //!   rotated refresh token is stored before the new access token is used.
+//! * With the feature `accounts`, `AccountTokens` keeps the tokens encrypted in an `AccountStore`, and `Provider::of_account`
+//!   returns the provider of an account.
 //! * [`OAuthCredentials`] supplies the tokens to the sessions of an [`Endpoint`](crate::Endpoint).
 //!
 //! Codes, verifiers and tokens are [`Secret`](proto_mail::Secret)s: no `Debug` output, error or log has them. The text of
@@ -37,6 +39,10 @@
 //! ```
 
 mod access_tokens;
+#[cfg(feature = "accounts")]
+mod account_provider;
+#[cfg(feature = "accounts")]
+mod account_tokens;
 mod authorization;
 mod backoff;
 mod callback;
@@ -54,6 +60,9 @@ mod token_set;
 mod token_store;
 
 pub use access_tokens::{AccessTokens, RefreshEvent};
+#[cfg(feature = "accounts")]
+#[cfg_attr(docsrs, doc(cfg(feature = "accounts")))]
+pub use account_tokens::AccountTokens;
 pub use authorization::{AuthorizationLimits, Granted, PendingAuthorizations, Subject};
 pub use callback::Callback;
 pub use credentials::OAuthCredentials;
