@@ -5,6 +5,8 @@ mod field;
 mod mailbox;
 mod structured;
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 
@@ -67,7 +69,7 @@ pub(crate) struct Draft {
 /// A file to attach.
 pub(crate) struct Attachment {
     pub(crate) name: String,
-    pub(crate) media_type: &'static str,
+    pub(crate) media_type: Cow<'static, str>,
     pub(crate) content: Vec<u8>,
 }
 
@@ -81,17 +83,24 @@ impl fmt::Debug for Attachment {
 }
 
 impl Attachment {
-    /// Reads a file.
+    /// Reads a file, given as its path, or as its path and media type: `report.bin;type=application/x-report`.
     ///
     /// # Errors
-    /// The file cannot be read, or is larger than the limit.
-    pub(crate) fn read(path: &Path, limits: &ComposeLimits) -> Result<Self, CommandError> {
+    /// The file cannot be read or is larger than the limit, or the media type is invalid.
+    pub(crate) fn read(given: &OsStr, limits: &ComposeLimits) -> Result<Self, CommandError> {
+        let (path, given_type) = split_media_type(given);
+        if let Some(given_type) = given_type
+            && !is_media_type(given_type)
+        {
+            let what = format!("attach: {given_type:?} is not a media type such as application/pdf");
+            return Err(CommandError::new(ExitCode::Data, what));
+        }
         let size = std::fs::metadata(path).map_err(|error| CommandError::file(path, &error))?.len();
         if size > limits.attachment as u64 {
             return Err(CommandError::new(
                 ExitCode::Data,
                 format!(
-                    "{}: {size} bytes, and the limit for one attachment is {}",
+                    "attach: {}: {size} bytes, and the limit for one attachment is {}",
                     path.display(),
                     limits.attachment
                 ),
@@ -100,8 +109,28 @@ impl Attachment {
         let name =
             path.file_name().map_or_else(|| "attachment".into(), |name| name.to_string_lossy().into_owned());
         let content = std::fs::read(path).map_err(|error| CommandError::file(path, &error))?;
-        Ok(Self { media_type: media_type(&name), name, content })
+        let media_type = given_type.map_or(Cow::Borrowed(media_type(&name)), |given| given.to_owned().into());
+        Ok(Self { media_type, name, content })
     }
+}
+
+/// Splits `FILE;type=TYPE`. A file whose name has that form needs a type of its own.
+fn split_media_type(given: &OsStr) -> (&Path, Option<&str>) {
+    match given.to_str().and_then(|text| text.rsplit_once(";type=")) {
+        Some((path, media_type)) => (Path::new(path), Some(media_type)),
+        None => (Path::new(given), None),
+    }
+}
+
+/// Returns whether a text is a media type without parameters (RFC 6838 §4.2), of one part.
+fn is_media_type(text: &str) -> bool {
+    let is_name = |name: &str| {
+        (1..=127).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+    };
+    text.split_once('/').is_some_and(|(kind, subtype)| {
+        is_name(kind) && is_name(subtype) && !kind.eq_ignore_ascii_case("multipart")
+    })
 }
 
 /// Returns the media type for a file name extension.
@@ -223,7 +252,7 @@ impl Draft {
         }
         for attachment in &self.attachments {
             message = message.attachment(
-                attachment.media_type,
+                attachment.media_type.as_ref(),
                 attachment.name.as_str(),
                 attachment.content.as_slice(),
             );
@@ -327,7 +356,7 @@ mod tests {
         draft.html = Some("<p>one</p>".to_owned());
         draft.attachments.push(Attachment {
             name: "a.pdf".into(),
-            media_type: "application/pdf",
+            media_type: "application/pdf".into(),
             content: b"%PDF".to_vec(),
         });
         draft.headers.push(("X-Ticket".into(), "42".into()));
@@ -349,6 +378,24 @@ mod tests {
     }
 
     #[test]
+    fn takes_the_media_type_from_the_option_or_the_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.pdf");
+        std::fs::write(&path, "x").unwrap();
+        let limits = ComposeLimits::default();
+        let read = |more: &str| Attachment::read(format!("{}{more}", path.display()).as_ref(), &limits);
+        assert_eq!(read("").unwrap().media_type, "application/pdf");
+        let given = read(";type=application/x-report").unwrap();
+        assert_eq!((&*given.media_type, &*given.name), ("application/x-report", "report.pdf"));
+        for bad in
+            ["", "pdf", "a/b/c", "multipart/mixed", "text/plain\r\nX: y", "text/plain; charset=x", "/x"]
+        {
+            let refused = read(&format!(";type={bad}")).unwrap_err();
+            assert_eq!(refused.exit_code, ExitCode::Data, "{bad:?}");
+        }
+    }
+
+    #[test]
     fn rejects_values_that_add_header_lines() {
         for bad in ["X: a\r\nBcc: x@y", "X: a\nb", "X y: a", ": a", "no colon", "Bcc: a@b", "X: a\0b"] {
             assert!(parse_field(bad).is_err(), "{bad:?}");
@@ -365,7 +412,7 @@ mod tests {
         let mut draft = draft();
         draft.attachments.push(Attachment {
             name: "a".into(),
-            media_type: "text/plain",
+            media_type: "text/plain".into(),
             content: vec![0; 2],
         });
         let fields: Vec<_> = draft.check(&limits).into_iter().map(|error| error.field).collect();

@@ -24,6 +24,7 @@ use proto_smtp::types::Domain;
 use serde::Deserialize;
 
 use crate::command_error::{CommandError, ExitCode};
+use crate::compose::ComposeLimits;
 use crate::options::{ConnectionOptions, describe_url_error, parse_delay, parse_helo};
 use mailclient::endpoint::Url;
 
@@ -58,6 +59,16 @@ pub(crate) struct Send {
     pub(crate) retries: Option<u32>,
     /// The delays before each retry, in seconds.
     retry_delays: Option<Vec<f64>>,
+    /// The most recipients of a message.
+    max_recipients: Option<NonZeroUsize>,
+    /// The longest subject of a built message, in characters.
+    max_subject: Option<NonZeroUsize>,
+    /// The largest text, and the largest HTML part, of a built message, in bytes.
+    max_body: Option<NonZeroUsize>,
+    /// The largest attachment, in bytes.
+    max_attachment: Option<NonZeroUsize>,
+    /// The largest total of all attachments, in bytes.
+    max_attachments: Option<NonZeroUsize>,
 }
 
 impl Send {
@@ -75,6 +86,19 @@ impl Send {
             parse_delay(&seconds.to_string()).map_err(|why| invalid_send(&format!("retry-delays: {why}")))
         };
         self.retry_delays.iter().flatten().map(parse).collect()
+    }
+
+    /// Returns the limits of a message.
+    pub(crate) fn limits(&self) -> ComposeLimits {
+        let default = ComposeLimits::default();
+        let or = |configured: Option<NonZeroUsize>, default| configured.map_or(default, NonZeroUsize::get);
+        ComposeLimits {
+            recipients: or(self.max_recipients, default.recipients),
+            subject: or(self.max_subject, default.subject),
+            body: or(self.max_body, default.body),
+            attachment: or(self.max_attachment, default.attachment),
+            attachments: or(self.max_attachments, default.attachments),
+        }
     }
 }
 
@@ -236,6 +260,17 @@ mod tests {
         let mut other = ConnectionOptions::default();
         apply(&mut other, file(), "other");
         assert_eq!((other.timeout, other.password_command), (Some(60), None));
+    }
+
+    #[test]
+    fn each_limit_of_a_message_can_be_set() {
+        let text = "[send]\nmax-recipients = 1\nmax-subject = 2\nmax-body = 3\nmax-attachment = 4\n\
+            max-attachments = 5\n";
+        let set = parse(text, Path::new("c.toml")).unwrap().send.limits();
+        let all = (set.recipients, set.subject, set.body, set.attachment, set.attachments);
+        assert_eq!(all, (1, 2, 3, 4, 5));
+        assert_eq!(Send::default().limits().recipients, 100);
+        assert!(parse("[send]\nmax-body = 0\n", Path::new("c.toml")).is_err());
     }
 
     #[test]

@@ -121,6 +121,13 @@ impl RunningServer {
         Self::start_in(folder, &[&["--config", path.to_str().unwrap()], more].concat())
     }
 
+    /// Starts a server with these environment variables.
+    pub(crate) fn with_environment(variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailwire"));
+        command.envs(variables.iter().copied());
+        Self::spawn(command, folder(), &[])
+    }
+
     /// The configuration file with the limits.
     pub(crate) fn limits(&self) -> PathBuf {
         self.folder.path().join("config.toml")

@@ -242,6 +242,22 @@ fn creates_nothing_when_it_cannot_listen() {
 }
 
 #[test]
+fn takes_the_certificate_from_the_environment() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(path("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(path("key.pem"), Permissions::from_mode(0o600)).unwrap();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let mut served = RunningServer::with_environment(&[("TLS_CERT_PATH", &cert), ("TLS_KEY_PATH", &key)]);
+    served.ca = cert;
+    let mut talk = served.tls("imaps");
+    assert!(talk.answer().starts_with("* OK "));
+    assert_eq!(talk.certificate(), made.cert.der().to_vec());
+}
+
+#[test]
 fn sighup_reloads_certificate_and_limits_for_new_sessions() {
     let folder = folder();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

@@ -31,6 +31,27 @@ fn answers(
 }
 
 #[test]
+fn each_limit_can_be_set_and_its_error_names_the_field() {
+    let kept = crate::harness::folder();
+    let (config, file) = (kept.path().join("config.toml"), kept.path().join("a.bin"));
+    std::fs::write(&file, "12345").unwrap();
+    let attached = format!("{};type=application/x-five", file.display());
+    let refused = |setting: &str, more: &[&str], shown: &str| {
+        std::fs::write(&config, format!("[send]\n{setting}\n")).unwrap();
+        let first = ["send", "smtps://u@localhost:1", "--config", config.to_str().unwrap()];
+        let given = [&first[..], &["--from", "a@x.example", "--to", "b@x.example"], more].concat();
+        run(&given, "p").expect(65).shows(&[shown]);
+    };
+    refused("max-subject = 3", &["--subject", "four"], "subject: longer than 3 characters");
+    refused("max-body = 3", &["--text", "four"], "text: longer than 3 bytes");
+    refused("max-attachment = 4", &["--text", "", "--attach", &attached], "limit for one attachment is 4");
+    let twice = ["--text", "", "--attach", &attached, "--attach", &attached];
+    refused("max-attachments = 9", &twice, "attach: more than 9 bytes in total");
+    let two = ["--text", "", "--to", "c@x.example"];
+    refused("max-recipients = 1", &two, "2 recipients, and the limit is 1 per message");
+}
+
+#[test]
 fn sends_by_implicit_tls_and_by_starttls() {
     let served = RunningServer::start(&[]);
     let mailbox = served.mailbox();

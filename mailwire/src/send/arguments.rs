@@ -1,6 +1,6 @@
 //! The command line of `send`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,9 +66,10 @@ pub(crate) struct SendArgs {
     /// A file with the HTML part of a built message.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// A file to attach to a built message. May be given several times.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) attach: Vec<PathBuf>,
+    /// A file to attach to a built message. The name decides its media type, unless that is added: FILE;type=text/plain.
+    /// May be given several times.
+    #[arg(long, value_name = "FILE[;type=TYPE]")]
+    pub(crate) attach: Vec<OsString>,
     /// A header field to add to a built message, as 'Name: value'. May be given several times.
     #[arg(long, value_name = "K: V")]
     pub(crate) header: Vec<String>,

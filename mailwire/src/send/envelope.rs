@@ -15,7 +15,7 @@ use super::header::Headers;
 use super::service_options::{self, Original, ServiceOptions};
 use super::spool::{HeaderBytes, MessageInfo};
 use crate::command_error::{CommandError, ExitCode};
-use crate::compose::{ComposeLimits, Mailbox};
+use crate::compose::Mailbox;
 use crate::config;
 
 /// The maximum number of recipients of one message, including those in its header.
@@ -73,7 +73,7 @@ impl Envelope {
                 recipients.push(mailbox.address.clone());
             }
         }
-        let max = ComposeLimits::default().recipients;
+        let max = settings.limits().recipients;
         if recipients.len() > max {
             errors.push(format!("{} recipients, and the limit is {max} per message", recipients.len()));
         }

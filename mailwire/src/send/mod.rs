@@ -81,7 +81,8 @@ fn run_to(
     let read =
         if many || arguments.builds_message() { None } else { Some(read_message(arguments, settings)?) };
     let envelope = Envelope::new(arguments, settings, read.as_ref().map(|spool| &spool.info.headers))?;
-    let message = |read: Option<Spool>| read.map_or_else(|| build_message(arguments, &envelope), Ok);
+    let limits = settings.limits();
+    let message = |read: Option<Spool>| read.map_or_else(|| build_message(arguments, &envelope, &limits), Ok);
     if arguments.timings || arguments.stop_after.is_some() {
         let last = arguments.stop_after.unwrap_or(Step::Quit);
         let spool = message(read)?;
@@ -223,14 +224,20 @@ fn missing_fields(arguments: &SendArgs, settings: &config::Send) -> Result<AddFi
 }
 
 /// Builds the message from the options.
-fn build_message(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, CommandError> {
-    let limits = ComposeLimits::default();
+fn build_message(
+    arguments: &SendArgs,
+    envelope: &Envelope,
+    limits: &ComposeLimits,
+) -> Result<Spool, CommandError> {
     let html = match &arguments.html {
-        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| CommandError::file(path, &error))?),
+        Some(path) => {
+            let read = std::fs::File::open(path).and_then(|file| read_body(file, limits));
+            Some(read.map_err(|error| CommandError::file(path, &error))?)
+        }
         None => None,
     };
     let attachments =
-        arguments.attach.iter().map(|path| Attachment::read(path, &limits)).collect::<Result<_, _>>()?;
+        arguments.attach.iter().map(|given| Attachment::read(given, limits)).collect::<Result<_, _>>()?;
     let headers = arguments
         .header
         .iter()
@@ -245,12 +252,12 @@ fn build_message(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, Com
         to: envelope.to.clone(),
         cc: envelope.cc.clone(),
         subject: arguments.subject.clone(),
-        text: read_text(arguments)?,
+        text: read_text(arguments, limits)?,
         html,
         attachments,
         headers,
     };
-    let errors: Vec<String> = draft.check(&limits).iter().map(ToString::to_string).collect();
+    let errors: Vec<String> = draft.check(limits).iter().map(ToString::to_string).collect();
     if !errors.is_empty() {
         return Err(CommandError::new(ExitCode::Data, errors.join("; ")));
     }
@@ -259,15 +266,22 @@ fn build_message(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, Com
 }
 
 /// Returns the text of a built message.
-fn read_text(arguments: &SendArgs) -> Result<Option<String>, CommandError> {
+fn read_text(arguments: &SendArgs, limits: &ComposeLimits) -> Result<Option<String>, CommandError> {
     if arguments.text.as_deref() != Some("-") {
         return Ok(arguments.text.clone());
     }
-    let mut text = String::new();
-    std::io::stdin()
-        .lock()
-        .take(ComposeLimits::default().body as u64 + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| CommandError::new(ExitCode::Data, format!("standard input: {error}")))?;
-    Ok(Some(text))
+    let text = read_body(std::io::stdin().lock(), limits);
+    text.map(Some).map_err(|error| CommandError::new(ExitCode::Data, format!("standard input: {error}")))
+}
+
+/// Reads a body, and of one that is too large only enough to see it.
+fn read_body(from: impl Read, limits: &ComposeLimits) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    from.take((limits.body as u64).saturating_add(1)).read_to_end(&mut bytes)?;
+    // A cut inside a character does not matter: the text is refused for its length.
+    if bytes.len() > limits.body {
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "the text is not UTF-8"))
 }

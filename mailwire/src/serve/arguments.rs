@@ -42,10 +42,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOST", num_args = 1..)]
     pub(crate) name: Vec<HostName>,
     /// Use this certificate chain (PEM) instead of a generated one. SIGHUP reloads it.
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(long, value_name = "FILE", env = "TLS_CERT_PATH", requires = "key")]
     pub(crate) cert: Option<PathBuf>,
     /// The private key of the certificate (PEM).
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(long, value_name = "FILE", env = "TLS_KEY_PATH", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
     /// Create this account if it does not exist. Its password comes from --password-command, MAILWIRE_PASSWORD or a
     /// prompt. May be repeated: new accounts get the same password.
