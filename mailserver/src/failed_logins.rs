@@ -44,6 +44,8 @@ impl Default for FailedLoginLimits {
 /// An attempt to log in, identified by account and address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LoginAttempt {
+    /// The client's address, for the log.
+    pub(super) peer: IpAddr,
     account: u64,
     pub(super) address: u64,
     pub(super) network: u64,
@@ -121,6 +123,7 @@ impl FailedLogins {
         let address = address.to_canonical();
         let account = account.to_ascii_lowercase();
         LoginAttempt {
+            peer: address,
             account: self.hash(&account),
             address: self.hash(&address),
             network: self.hash(&network(address)),

@@ -42,6 +42,9 @@ pub(super) trait LoginSession: Sized + 'static {
     /// Returns the server's context, and the authentication in progress.
     fn attempt(&mut self) -> (&ServerContext, &mut Option<LoginAttempt>);
 
+    /// Returns the protocol and the session's number, for the log.
+    fn label(&self) -> SessionLabel;
+
     /// Keeps a result that is not available yet.
     fn wait_for_login(&mut self, pending: PendingResult<Self, Self::Machine>);
 
@@ -55,8 +58,9 @@ pub(super) trait LoginSession: Sized + 'static {
 
     /// Starts to check credentials on a worker.
     fn start_login(&mut self, request: AuthRequest, turn: &mut Turn<'_, '_, Self::Machine>) -> Next {
+        let label = self.label();
         let (context, attempt) = self.attempt();
-        match context.begin_login(&request, attempt, turn.cx) {
+        match context.begin_login(&request, attempt, label, turn.cx) {
             Err(answer) => self.finish_login(request, answer, turn),
             Ok(pending) => {
                 self.wait_for_login(PendingResult::login(pending, |session: &mut Self, answer, turn| {
@@ -74,10 +78,18 @@ pub(super) trait LoginSession: Sized + 'static {
         answer: LoginAnswer,
         turn: &mut Turn<'_, '_, Self::Machine>,
     ) -> Next {
+        let label = self.label();
         let (context, attempt) = self.attempt();
-        context.end_login(&answer.verdict, attempt, turn.cx);
+        context.end_login(&answer, attempt, label, turn.cx);
         self.answer_login(request, answer, turn)
     }
+}
+
+/// How the log names a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SessionLabel {
+    pub(super) protocol: &'static str,
+    pub(super) session: u64,
 }
 
 impl ServerContext {
@@ -90,12 +102,13 @@ impl ServerContext {
         &self,
         request: &AuthRequest,
         attempt: &mut Option<LoginAttempt>,
+        label: SessionLabel,
         cx: &Context<'_>,
     ) -> Result<PendingLogin, LoginAnswer> {
         let question = request.question();
         let goes_on = matches!(question, AuthQuestion::Authorize { .. });
         if !goes_on {
-            self.abandon_login(attempt);
+            self.abandon_login(attempt, label);
         }
         let new = self.failed_logins.attempt(username(question), cx.peer().address.ip());
         let current = match *attempt {
@@ -116,10 +129,15 @@ impl ServerContext {
     }
 
     /// Records the outcome for the account and the address, and delays the answer to a failure.
-    fn end_login(&self, verdict: &AuthVerdict, attempt: &mut Option<LoginAttempt>, cx: &mut Context<'_>) {
-        self.counters.login(verdict);
+    fn end_login(
+        &self,
+        answer: &LoginAnswer,
+        attempt: &mut Option<LoginAttempt>,
+        label: SessionLabel,
+        cx: &mut Context<'_>,
+    ) {
         let Some(current) = attempt else { return };
-        match verdict {
+        match answer.verdict {
             AuthVerdict::Accept => {
                 self.failed_logins.succeeded(current, cx.now());
                 cx.extend_login_delay(Duration::ZERO);
@@ -132,16 +150,31 @@ impl ServerContext {
             }
             _ => {}
         }
-        if !matches!(verdict, AuthVerdict::Keys(_)) {
+        if !matches!(answer.verdict, AuthVerdict::Keys(_)) {
+            self.report_login(current, answer, label);
             *attempt = None;
         }
     }
 
-    /// Counts an authentication that got keys as rejected if nothing came of it: its proof was wrong, or the client left.
-    pub(super) fn abandon_login(&self, attempt: &mut Option<LoginAttempt>) {
-        if attempt.take().is_some() {
-            self.counters.login(&AuthVerdict::Reject);
+    /// Reports an authentication that got keys as rejected if nothing came of it: its proof was wrong, or the client left.
+    pub(super) fn abandon_login(&self, attempt: &mut Option<LoginAttempt>, label: SessionLabel) {
+        if let Some(attempt) = attempt.take() {
+            self.report_login(&attempt, &LoginAnswer::REJECT, label);
         }
+    }
+
+    /// Counts an outcome and writes it to the log, with the number of the account, never its name.
+    fn report_login(&self, attempt: &LoginAttempt, answer: &LoginAnswer, label: SessionLabel) {
+        self.counters.login(&answer.verdict);
+        let SessionLabel { protocol, session } = label;
+        let peer = self.logs_peers.then(|| tracing::field::display(attempt.peer));
+        let account = answer.account.map(|account| account.0);
+        let outcome = match answer.verdict {
+            AuthVerdict::Accept => "accepted",
+            AuthVerdict::Unavailable => "unavailable",
+            _ => "rejected",
+        };
+        tracing::info!(protocol, session, peer, account, outcome, "login");
     }
 }
 

@@ -53,6 +53,8 @@ pub struct ServerContext {
     /// The server that IMAP sessions imitate.
     pub(super) dialect: Option<Dialect>,
     pub(super) on_message: Option<MessageCallback>,
+    /// Whether the log has the addresses of clients.
+    pub(super) logs_peers: bool,
     pub(super) sessions: AtomicU64,
     pub(super) counters: Counters,
     pub(super) compressed_sessions: Arc<CompressedSessions>,
@@ -114,6 +116,7 @@ impl ServerContext {
             faults: options.faults,
             dialect: options.behave_like,
             on_message: options.on_message,
+            logs_peers: options.log_peers,
             sessions: AtomicU64::new(1),
             counters: Counters::default(),
             compressed_sessions: Arc::new(CompressedSessions::new(settings.compressed_sessions)),

@@ -73,6 +73,8 @@ pub struct Options {
     /// Whether new messages are added to the store's index of texts, in the background, if it has one. Default: yes. Without
     /// it, a search for a text reads the messages that the index does not contain.
     pub search_index: bool,
+    /// Whether the log has the client's address with each login, for programs that block addresses. Default: no.
+    pub log_peers: bool,
     /// Called for each message that was accepted by submission or LMTP.
     pub on_message: Option<MessageCallback>,
 }
@@ -89,6 +91,7 @@ impl Default for Options {
             behave_like: None,
             worker_threads: 4,
             search_index: true,
+            log_peers: false,
             on_message: None,
         }
     }

@@ -11,6 +11,7 @@ mod harness;
 mod http;
 mod import;
 mod local_store;
+mod log;
 mod malicious_servers;
 mod process;
 mod readme_table;

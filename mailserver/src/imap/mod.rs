@@ -106,7 +106,7 @@ use proto_imap::sort_order::Collation;
 use proto_imap::types::{
     Command, Condition, NumberKind, NumberRange, PartialRange, PlainCode, SequenceSet, StatusResponse, Text,
 };
-use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer};
+use proto_mail::{AuthRequest, Cleartext, Secure, SendBuffer};
 
 use self::append_state::{AppendInProgress, MessageArguments};
 use self::changed_messages::VanishedInProgress;
@@ -119,7 +119,7 @@ use self::search_progress::{SearchInProgress, ThreadInProgress};
 use super::change_notifier::Watch;
 use super::compressed_sessions::CompressedSession;
 use super::failed_logins::LoginAttempt;
-use super::login::LoginSession;
+use super::login::{LoginSession, SessionLabel};
 use super::login_queue::LoginAnswer;
 use super::pending_result::{self, PendingResult};
 use super::server_context::ServerContext;
@@ -448,6 +448,10 @@ impl LoginSession for Session {
         (&self.context, &mut self.attempt)
     }
 
+    fn label(&self) -> SessionLabel {
+        SessionLabel { protocol: "imap", session: self.number }
+    }
+
     fn wait_for_login(&mut self, pending: PendingResult<Self, Machine>) {
         self.pending = Some(pending);
     }
@@ -455,9 +459,6 @@ impl LoginSession for Session {
     fn answer_login(&mut self, request: AuthRequest, answer: LoginAnswer, turn: &mut Turn<'_, '_>) -> Next {
         let LoginAnswer { verdict, account } = answer;
         self.account = account;
-        if !matches!(verdict, AuthVerdict::Keys(_)) {
-            tracing::info!(session = self.number, ?verdict, "imap login");
-        }
         next_or_close(turn.machine.answer_auth(request, verdict, turn.tx))
     }
 }
@@ -577,7 +578,8 @@ impl Handler<ImapServer> for Session {
     }
 
     fn closed(&mut self, why: &CloseReason) {
-        self.context.abandon_login(&mut self.attempt);
+        let label = self.label();
+        self.context.abandon_login(&mut self.attempt, label);
         match why {
             CloseReason::Failed(error) => {
                 tracing::info!(session = self.number, %error, "imap session failed")

@@ -21,7 +21,7 @@ use proto_smtp::{Config, Dialect};
 
 use super::failed_logins::LoginAttempt;
 use super::faults::{Fault, FaultSampler, Stage};
-use super::login::{self, LoginSession};
+use super::login::{self, LoginSession, SessionLabel};
 use super::login_queue::LoginAnswer;
 use super::pending_result::{self, PendingResult};
 use super::recipients::{POSTMASTER, Recipient};
@@ -318,6 +318,10 @@ impl LoginSession for Session {
         (&self.context, &mut self.attempt)
     }
 
+    fn label(&self) -> SessionLabel {
+        SessionLabel { protocol: "smtp", session: self.number }
+    }
+
     fn wait_for_login(&mut self, pending: PendingResult<Self, Machine>) {
         self.pending = Some(pending);
     }
@@ -325,9 +329,6 @@ impl LoginSession for Session {
     fn answer_login(&mut self, request: AuthRequest, answer: LoginAnswer, turn: &mut Turn<'_, '_>) -> Next {
         let LoginAnswer { verdict, account } = answer;
         self.account = account;
-        if !matches!(verdict, AuthVerdict::Keys(_)) {
-            tracing::info!(session = self.number, ?verdict, "smtp login");
-        }
         self.verdict(request, verdict, turn)
     }
 }
@@ -487,7 +488,8 @@ impl Handler<SmtpServer> for Session {
     }
 
     fn closed(&mut self, why: &CloseReason) {
-        self.context.abandon_login(&mut self.attempt);
+        let label = self.label();
+        self.context.abandon_login(&mut self.attempt, label);
         match why {
             CloseReason::Failed(error) => {
                 tracing::info!(session = self.number, %error, "smtp session failed")

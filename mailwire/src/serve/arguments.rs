@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
 use io_mio::TrustedProxies;
 use mailserver::faults::{DelayRule, DropRule, FailRule, Faults};
 use mailserver::{Dialect, HostName, Options};
@@ -124,6 +124,12 @@ pub(crate) struct ServeArgs {
     /// exchange, gmail, icloud, yahoo, qq, coremail (163.com), dovecot, courier and others.
     #[arg(long, value_name = "SERVER", help_heading = "Faults")]
     pub(crate) behave_like: Option<Dialect>,
+    /// The form of the log on standard error.
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = LogForm::Text, help_heading = "Log")]
+    pub(crate) log_form: LogForm,
+    /// Log the client's address with each login, for programs that block addresses, such as fail2ban.
+    #[arg(long, help_heading = "Log")]
+    pub(crate) log_peers: bool,
     #[command(flatten)]
     pub(crate) trace: TraceOptions,
     #[command(flatten)]
@@ -149,6 +155,7 @@ impl ServeArgs {
         options.any_login = account.filter(|_| self.any_login).map(|account| account.id);
         options.trace_fields = self.trace_fields;
         options.search_index = !self.no_search_index;
+        options.log_peers = self.log_peers;
         options.faults = self.faults();
         options.behave_like = self.behave_like;
         options
@@ -172,6 +179,15 @@ impl ServeArgs {
         let command = Self::augment_args(clap::Command::new("serve").no_binary_name(true));
         Self::from_arg_matches(&command.try_get_matches_from(words).unwrap()).unwrap()
     }
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogForm {
+    /// A line of text for each event.
+    Text,
+    /// A line of JSON for each event.
+    Json,
 }
 
 /// An address to listen on, or `off`.

@@ -29,6 +29,7 @@ use crate::line_writer::LineWriter;
 use crate::output::Output;
 use crate::trace::Tracing;
 
+use arguments::LogForm;
 pub(crate) use arguments::ServeArgs;
 
 use accounts::GeneratedAccount;
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), CommandEr
     if let Some(change) = accounts::AccountChange::from_arguments(arguments) {
         return change.apply(arguments, output);
     }
-    let log = start_log(arguments.output)?;
+    let log = start_log(arguments.output, arguments.log_form)?;
     let (signals, reloads) = Signals::listen(&log)?;
     let mut server = Server::start(arguments, &log)?;
     signals.serving(server.mail.handle());
@@ -191,9 +192,9 @@ fn warnings(arguments: &ServeArgs) -> Vec<String> {
     said
 }
 
-/// Starts the log on standard error. It contains session numbers, counts and errors, but no names and no content. If
-/// the log cannot be written, its lines are lost and the server continues.
-fn start_log(output: crate::options::OutputOptions) -> Result<LineWriter, CommandError> {
+/// Starts the log on standard error. It contains session numbers, counts and errors, but no names and no content, and
+/// addresses of clients only if asked for. If the log cannot be written, its lines are lost and the server continues.
+fn start_log(output: crate::options::OutputOptions, form: LogForm) -> Result<LineWriter, CommandError> {
     let log = LineWriter::standard_error().map_err(|error| {
         CommandError::new(ExitCode::Unavailable, format!("cannot start a thread for the log: {error}"))
     })?;
@@ -204,7 +205,10 @@ fn start_log(output: crate::options::OutputOptions) -> Result<LineWriter, Comman
         .log_internal_errors(false)
         .with_ansi(false);
     // Fails for a second server in the same process, which then uses the same log.
-    let _ = subscriber.try_init();
+    let _ = match form {
+        LogForm::Text => subscriber.try_init(),
+        LogForm::Json => subscriber.json().flatten_event(true).try_init(),
+    };
     // The default hook writes to standard error directly, and would block if that is not read.
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked")));
     Ok(log)
