@@ -16,6 +16,9 @@ pub enum Error {
     Refused(&'static str),
     /// The mailbox has only children and no messages (`\Noselect`).
     NoSelect,
+    /// The account lacks the right to do this with a mailbox of another account (RFC 4314). Stores do not check rights: a
+    /// server does.
+    NoRight,
     /// A limit was exceeded; the text names it.
     Limit(&'static str),
     /// The account's quota is exhausted.
@@ -73,6 +76,7 @@ impl fmt::Display for Error {
             Self::InvalidName(why) => write!(f, "not a valid name: {why}"),
             Self::Refused(why) => f.write_str(why),
             Self::NoSelect => f.write_str("the mailbox only holds other mailboxes and can't be selected"),
+            Self::NoRight => f.write_str("you do not have the right to do this"),
             Self::Limit(what) => write!(f, "over the limit: {what}"),
             Self::OverQuota { what, .. } => write!(f, "over quota: {what}"),
             Self::TooManyMetadata => f.write_str("too many metadata entries: remove some first"),

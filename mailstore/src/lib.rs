@@ -55,6 +55,7 @@ mod client_accounts;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod content;
+mod default_copies;
 mod error;
 mod flags;
 mod indexed;
@@ -69,6 +70,7 @@ mod passwords;
 mod quota;
 mod remote_types;
 mod removals;
+mod rights;
 pub mod scram_keys;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -105,6 +107,9 @@ pub use metadata::{
 };
 pub use passwords::PasswordCost;
 pub use remote_types::*;
+pub use rights::{
+    ACL_ACCOUNT_LIMIT, ACL_ENTRY_LIMIT, ACL_IDENTIFIER_LIMIT, AclChange, AclEntry, Rights, rights_of,
+};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 pub use store::{REPLACED_MESSAGE, Store};

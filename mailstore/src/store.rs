@@ -5,10 +5,12 @@
 use crate::accounts::Accounts;
 use crate::callback::{AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription};
 use crate::content::{Body, Upload};
+use crate::default_copies::{default_append_together, default_copy, default_move_messages};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::mailbox_name::canonical;
 use crate::metadata::{Annotated, MetadataChange, MetadataPage};
+use crate::rights::{AclChange, AclEntry, Rights};
 use crate::text_index::TextIndex;
 use crate::types::*;
 use std::ops::Range;
@@ -19,9 +21,6 @@ const PAGE: usize = 500;
 
 /// The text of `NotFound` for the message that [`append_together`](Store::append_together) was to replace.
 pub const REPLACED_MESSAGE: &str = "replaced message";
-
-/// The bytes of a message that a default method copies at a time.
-const CHUNK: usize = 16 * 1024;
 
 /// A mail store. All methods block; see the [crate documentation](crate) for the guarantees.
 ///
@@ -84,7 +83,8 @@ pub trait Store: Accounts {
         found.ok_or(Error::NotFound("mailbox"))
     }
 
-    /// Creates a mailbox. Its missing parents are created as `\Noselect`; creating one of them makes it selectable. A
+    /// Creates a mailbox. Its missing parents are created as `\Noselect`; creating one of them makes it selectable. It has the
+    /// access control list of its parent (RFC 4314 §4). A
     /// trailing `/` is ignored (RFC 9051 §6.3.4). Names have at most [`NAME_LIMIT`](crate::NAME_LIMIT) bytes and
     /// [`LEVEL_LIMIT`](crate::LEVEL_LIMIT) levels.
     ///
@@ -177,6 +177,49 @@ pub trait Store: Accounts {
     fn set_metadata(&self, account: AccountId, of: Annotated, changes: &[MetadataChange]) -> Result<()> {
         let _ = (account, of, changes);
         Err(Error::Refused("metadata is not kept here"))
+    }
+
+    /// Returns the access control list of a mailbox (RFC 4314), ordered by identifier. It has no entry for the owner, who
+    /// has all rights. The default is empty: mailboxes are not shared.
+    ///
+    /// # Errors
+    /// `NotFound` if the mailbox does not exist in this account.
+    fn acl(&self, account: AccountId, mailbox: MailboxId) -> Result<Vec<AclEntry>> {
+        self.mailbox_by_id(account, mailbox).map(|_| Vec::new())
+    }
+
+    /// Changes the entry of an identifier: the name of an account, whether or not it exists, or `anyone`, with `-` before it
+    /// to take rights away. An entry without rights is removed. Entries stay when the mailbox is renamed, and go with it.
+    ///
+    /// # Errors
+    /// `NotFound` if the mailbox does not exist in this account; `InvalidName` for the identifier; `Limit` beyond
+    /// [`ACL_ENTRY_LIMIT`](crate::ACL_ENTRY_LIMIT), [`ACL_ACCOUNT_LIMIT`](crate::ACL_ACCOUNT_LIMIT) or
+    /// [`ACL_IDENTIFIER_LIMIT`](crate::ACL_IDENTIFIER_LIMIT); `Refused` if the store keeps no lists, which is the default.
+    fn set_acl(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        identifier: &str,
+        change: AclChange,
+        rights: Rights,
+    ) -> Result<()> {
+        let _ = (account, mailbox, identifier, change, rights);
+        Err(Error::Refused("mailboxes are not shared between accounts here"))
+    }
+
+    /// Returns at most `limit` other accounts with identifiers after `after` that own a mailbox with an entry for the account
+    /// `with` or for `anyone`, in the order of their identifiers. Fewer than `limit` are the last ones. The default
+    /// returns none.
+    fn sharing_accounts(&self, with: &Account, after: AccountId, limit: usize) -> Result<Vec<Account>> {
+        let _ = (with, after, limit);
+        Ok(Vec::new())
+    }
+
+    /// Returns the mailboxes of `owner` with an entry for the account `with` or for `anyone`, in the order of their names, and
+    /// the rights that `with` has to each, which may be none. The default returns none.
+    fn shared_mailboxes(&self, owner: AccountId, with: &Account) -> Result<Vec<(Mailbox, Rights)>> {
+        let _ = (owner, with);
+        Ok(Vec::new())
     }
 
     /// Returns the counters of a mailbox (RFC 9051 §6.3.11). Takes the same time for any size.
@@ -485,116 +528,4 @@ fn default_uids_of_content(
         rest = page.next.map_or_else(UidSet::default, |next| rest.starting_at(next));
     }
     Ok(found.into_iter().collect())
-}
-
-fn default_append_together(
-    store: &(impl Store + ?Sized),
-    deliveries: Vec<Delivery>,
-    replaced: Option<(MailboxId, u32)>,
-) -> Result<Vec<Vec<Appended>>> {
-    let mut all = Vec::with_capacity(deliveries.len());
-    let outcome = deliveries
-        .into_iter()
-        .try_for_each(|delivery| store.append(delivery).map(|appended| all.push(appended)))
-        .and_then(|()| match replaced {
-            Some((mailbox, uid)) => remove_replaced(store, mailbox, uid),
-            None => Ok(()),
-        });
-    match outcome {
-        Ok(()) => Ok(all),
-        Err(error) => {
-            // The caller learns the first error: if the messages can't be removed either, they stay.
-            for appended in all.iter().flatten() {
-                let _ = remove(store, appended.mailbox, UidSet::one(appended.uid));
-            }
-            Err(error)
-        }
-    }
-}
-
-fn remove_replaced(store: &(impl Store + ?Sized), mailbox: MailboxId, uid: u32) -> Result<()> {
-    let removed = store.expunge(mailbox, &Expunge::Exactly(UidSet::one(uid)), 1)?;
-    if removed.uids.is_empty() { Err(Error::NotFound(REPLACED_MESSAGE)) } else { Ok(()) }
-}
-
-fn default_copy(
-    store: &(impl Store + ?Sized),
-    from: MailboxId,
-    uids: &UidSet,
-    to: MailboxId,
-    limit: usize,
-) -> Result<Copied> {
-    let Status { uid_validity, uid_next, .. } = store.status(to)?;
-    let mut copied = Copied { uid_validity, ..Copied::default() };
-    // If source and destination are the same mailbox, the new copies must not be copied again.
-    let rest = if from == to { uids.ending_before(uid_next) } else { uids.clone() };
-    match copy_messages(store, from, rest, to, limit.max(1), &mut copied) {
-        Ok(()) => Ok(copied),
-        Err(error) => {
-            // The caller learns the first error: if the copies can't be removed either, they stay.
-            let copies: UidSet = copied.pairs.iter().map(|(_, copy)| *copy).collect();
-            let _ = remove(store, to, copies);
-            Err(error)
-        }
-    }
-}
-
-fn copy_messages(
-    store: &(impl Store + ?Sized),
-    from: MailboxId,
-    mut rest: UidSet,
-    to: MailboxId,
-    limit: usize,
-    copied: &mut Copied,
-) -> Result<()> {
-    while !rest.is_empty() && copied.pairs.len() < limit {
-        let page =
-            store.fetch_page(from, &rest, Columns::summary(), (limit - copied.pairs.len()).min(PAGE))?;
-        for message in page.messages {
-            let upload = upload_copy(store, &store.open_content(message.content)?)?;
-            let target = Target { mailbox: to, flags: message.flags, internal_date: message.internal_date };
-            let appended = store.append(Delivery { upload, targets: vec![target] })?;
-            copied.pairs.extend(appended.first().map(|copy| (message.uid, copy.uid)));
-        }
-        copied.next = page.next;
-        rest = page.next.map_or_else(UidSet::default, |next| rest.starting_at(next));
-    }
-    Ok(())
-}
-
-fn upload_copy(store: &(impl Store + ?Sized), body: &Body) -> Result<Upload> {
-    let mut upload = store.upload()?;
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        let length = body.read_at(upload.size(), &mut buffer)?;
-        if length == 0 {
-            return Ok(upload);
-        }
-        upload.write(buffer.get(..length).unwrap_or_default())?;
-    }
-}
-
-fn default_move_messages(
-    store: &(impl Store + ?Sized),
-    from: MailboxId,
-    uids: &UidSet,
-    to: MailboxId,
-    limit: usize,
-) -> Result<Copied> {
-    let copied = store.copy(from, uids, to, limit)?;
-    let moved = copied.pairs.iter().map(|(uid, _)| *uid).collect();
-    if let Err(error) = remove(store, from, moved) {
-        let copies = copied.pairs.iter().map(|(_, copy)| *copy).collect();
-        let _ = remove(store, to, copies);
-        return Err(error);
-    }
-    Ok(copied)
-}
-
-fn remove(store: &(impl Store + ?Sized), mailbox: MailboxId, mut uids: UidSet) -> Result<()> {
-    while !uids.is_empty() {
-        let expunged = store.expunge(mailbox, &Expunge::Exactly(uids.clone()), PAGE)?;
-        uids = expunged.next.map_or_else(UidSet::default, |next| uids.starting_at(next));
-    }
-    Ok(())
 }

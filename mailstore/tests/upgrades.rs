@@ -6,7 +6,7 @@
 mod support;
 
 use mailstore::*;
-use support::{downgrade, downgrade_to_5, downgrade_to_10, downgrade_to_14};
+use support::{downgrade, downgrade_to_5, downgrade_to_10, downgrade_to_11, downgrade_to_14};
 
 struct Fixture {
     directory: tempfile::TempDir,
@@ -161,6 +161,27 @@ fn indexes_texts_again_when_upgrading_from_version_10() {
     let index = store.text_index().unwrap();
     assert_eq!(index.indexed_below(inbox).unwrap(), 1);
     assert!(index.find(inbox, "other").unwrap().is_none_or(|found| found.contains(1)));
+}
+
+#[test]
+fn adds_access_control_lists_when_upgrading_from_version_11() {
+    let f = fixture();
+    f.append(&[f.inbox], 30, &[]).unwrap();
+    let Fixture { directory, store, account, inbox, trash } = f;
+    drop(store);
+    downgrade_to_11(directory.path());
+    let store = SqliteStore::open(directory.path()).unwrap();
+    assert_eq!(store.status(inbox).unwrap().messages, 1);
+    let entry = AclEntry::new("bob", Rights::READ);
+    for mailbox in [inbox, trash] {
+        assert!(store.acl(account, mailbox).unwrap().is_empty());
+        store.set_acl(account, mailbox, "Bob", AclChange::Replace, entry.rights).unwrap();
+    }
+    store.delete_mailbox(account, "Trash").unwrap();
+    drop(store);
+    let store = SqliteStore::open(directory.path()).unwrap();
+    assert_eq!(store.acl(account, inbox).unwrap(), [entry]);
+    assert!(matches!(store.acl(account, trash), Err(Error::NotFound(_))));
 }
 
 #[test]

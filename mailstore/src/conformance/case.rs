@@ -24,11 +24,13 @@ pub enum Feature {
     SavedDates,
     /// Mailboxes and the server have metadata, and subscribers receive the changes of an account.
     Metadata,
+    /// Mailboxes have access control lists.
+    Acl,
 }
 
 impl Feature {
     /// All features.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Accounts,
         Self::Subscriptions,
         Self::Recent,
@@ -38,6 +40,7 @@ impl Feature {
         Self::UnfinishedCopies,
         Self::SavedDates,
         Self::Metadata,
+        Self::Acl,
     ];
 }
 

@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a case fails by panicking")]
 
 mod accounts;
+mod acl;
 mod case;
 mod changes;
 mod client_accounts;
@@ -88,6 +89,7 @@ pub fn run(features: &[Feature], open: impl Fn() -> Arc<dyn Store>) -> Report {
         copies::CASES,
         quotas::CASES,
         metadata::CASES,
+        acl::CASES,
         threads::CASES,
     ];
     run_cases(cases.into_iter().flatten(), features, open)

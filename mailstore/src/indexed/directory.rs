@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::lock::lock;
 use crate::passwords::LoginRecord;
 use crate::types::{Account, AccountId, LoginKeys, MailboxId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -43,6 +44,8 @@ struct Maps {
     /// Accounts by name, in lower case.
     names: BTreeMap<String, AccountId>,
     mailboxes: BTreeMap<MailboxId, AccountId>,
+    /// The accounts that have shared a mailbox.
+    sharing: BTreeSet<AccountId>,
 }
 
 impl AccountIndex {
@@ -136,9 +139,24 @@ impl Directory {
         let mut maps = self.write();
         maps.names.insert(account.name.to_ascii_lowercase(), account.id);
         maps.mailboxes.extend(state.mailboxes.keys().map(|mailbox| (*mailbox, account.id)));
+        if state.mailboxes.values().any(|mailbox| !mailbox.header.acl.is_empty()) {
+            maps.sharing.insert(account.id);
+        }
         let (id, credentials) = (account.id, Mutex::new(credentials));
         maps.accounts
             .insert(id, Arc::new(AccountIndex { account, credentials, state: FairLock::new(state) }));
+    }
+
+    /// Notes that an account shares a mailbox.
+    pub(super) fn note_sharing(&self, account: AccountId) {
+        self.write().sharing.insert(account);
+    }
+
+    /// Returns the accounts after `after` that have shared a mailbox, in the order of their identifiers.
+    pub(super) fn sharing_after(&self, after: AccountId) -> Vec<Arc<AccountIndex>> {
+        let maps = self.read();
+        let after = maps.sharing.range((Bound::Excluded(after), Bound::Unbounded));
+        after.filter_map(|account| maps.accounts.get(account).cloned()).collect()
     }
 
     /// Notes which mailboxes exist now, with their accounts, and which are gone.

@@ -89,6 +89,7 @@ fn load_mailbox(
     others: &[&State],
 ) -> Result<()> {
     header.name = canonical(&header.name)?;
+    header.acl.sort_by(|one, other| one.identifier.cmp(&other.identifier));
     let id = header.id;
     let is_known = |state: &State| state.mailboxes.contains_key(&id);
     if is_known(state)

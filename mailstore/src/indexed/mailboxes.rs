@@ -3,7 +3,7 @@
 use super::state::State;
 use super::storage::StoredMailbox;
 use super::transaction::Transaction;
-use super::{messages, metadata};
+use super::{acl, messages, metadata};
 use crate::callback::AccountChange;
 use crate::error::{Error, Result};
 use crate::mailbox_name::canonical;
@@ -36,11 +36,12 @@ pub(super) fn create(
     let Some(&id) = tx.state.account.names.get(&name) else {
         return insert(tx, quota, name, special_use);
     };
-    if tx.state.mailboxes.get(&id).is_some_and(|mailbox| !mailbox.header.no_select) {
-        return Err(Error::Exists("mailbox"));
-    }
+    let acl = match tx.state.mailboxes.get(&id) {
+        Some(mailbox) if !mailbox.header.no_select => return Err(Error::Exists("mailbox")),
+        found => found.map(|mailbox| mailbox.header.acl.clone()).unwrap_or_default(),
+    };
     let uid_validity = next_uid_validity(tx.state)?;
-    let header = StoredMailbox { special_use, uid_validity, ..new_mailbox(id, name) };
+    let header = StoredMailbox { special_use, uid_validity, acl, ..new_mailbox(id, name) };
     tx.reset_mailbox(header);
     Ok(id)
 }
@@ -158,8 +159,9 @@ fn create_parents(tx: &mut Transaction<'_>, quota: &Quota, name: &str) -> Result
         let parent = name.get(..at).unwrap_or_default();
         if !tx.state.account.names.contains_key(parent) {
             check_count(tx, quota)?;
+            let acl = acl::inherited(tx.state, parent)?;
             let header = new_header(tx.state, parent.to_owned())?;
-            tx.add_mailbox(StoredMailbox { no_select: true, ..header });
+            tx.add_mailbox(StoredMailbox { no_select: true, acl, ..header });
         }
     }
     Ok(())
@@ -178,7 +180,8 @@ fn insert(
     special_use: Option<SpecialUse>,
 ) -> Result<MailboxId> {
     check_count(tx, quota)?;
-    let header = StoredMailbox { special_use, ..new_header(tx.state, name)? };
+    let acl = acl::inherited(tx.state, &name)?;
+    let header = StoredMailbox { special_use, acl, ..new_header(tx.state, name)? };
     let id = header.id;
     tx.add_mailbox(header);
     Ok(id)

@@ -6,6 +6,7 @@
 
 mod access;
 mod accounts;
+mod acl;
 mod changes;
 pub(crate) mod client_accounts;
 mod content;

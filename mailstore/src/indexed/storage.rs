@@ -4,6 +4,7 @@ use crate::content::{Body, Upload};
 use crate::error::Result;
 use crate::flags::Flags;
 use crate::metadata::Annotated;
+use crate::rights::AclEntry;
 use crate::types::{Account, AccountId, ContentId, InternalDate, LoginKeys, MailboxId, SpecialUse};
 use std::sync::Arc;
 
@@ -125,6 +126,8 @@ pub struct StoredMailbox {
     /// Messages with this UID or a higher one are `\Recent`: they were not reported to any session. At the start, 0 means
     /// that the storage does not keep this, and then no message is recent.
     pub first_recent_uid: u32,
+    /// Its access control list (RFC 4314), ordered by identifier.
+    pub acl: Vec<AclEntry>,
 }
 
 impl StoredMailbox {
@@ -139,6 +142,7 @@ impl StoredMailbox {
             uid_next: 1,
             highest_modseq: 0,
             first_recent_uid: 0,
+            acl: Vec::new(),
         }
     }
 }
@@ -195,7 +199,8 @@ impl StoredMetadata {
 pub enum StorageChange {
     /// An account was created, or has another password or other keys.
     AccountSet(StoredAccount),
-    /// A mailbox was created or renamed, is selectable again or no longer, or has another special use.
+    /// A mailbox was created or renamed, is selectable again or no longer, or has another special use or access control
+    /// list.
     MailboxSet(AccountId, StoredMailbox),
     /// A mailbox and its messages were removed.
     MailboxRemoved(MailboxId),

@@ -9,7 +9,7 @@ use super::directory::Directory;
 use super::remote_records::Remotes;
 use super::state::MailboxState;
 use super::storage::{Storage, StorageChange};
-use super::{mailboxes, messages, metadata};
+use super::{acl, mailboxes, messages, metadata};
 use crate::callback::{
     AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription, KeyMaker,
     Subscribers,
@@ -22,6 +22,7 @@ use crate::lock::lock;
 use crate::metadata::{Annotated, MetadataChange, MetadataPage};
 use crate::object_id::ObjectIds;
 use crate::passwords::{LoginKeySource, PasswordCost, PasswordVerifier};
+use crate::rights::{AclChange, AclEntry, Rights};
 use crate::store::Store;
 use crate::types::*;
 use crate::upload_owner::StoreId;
@@ -305,6 +306,34 @@ impl<S: Storage> Store for IndexedStore<S> {
 
     fn set_metadata(&self, account: AccountId, of: Annotated, changes: &[MetadataChange]) -> Result<()> {
         self.write(account, |tx| metadata::set(tx, &self.quota(), of, changes))
+    }
+
+    fn acl(&self, account: AccountId, mailbox: MailboxId) -> Result<Vec<AclEntry>> {
+        self.read(account, |state| acl::entries(state, mailbox))?
+    }
+
+    fn set_acl(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        identifier: &str,
+        change: AclChange,
+        rights: Rights,
+    ) -> Result<()> {
+        self.write(account, |tx| acl::set(tx, mailbox, identifier, change, rights))?;
+        self.directory.note_sharing(account);
+        Ok(())
+    }
+
+    fn sharing_accounts(&self, with: &Account, after: AccountId, limit: usize) -> Result<Vec<Account>> {
+        let sharing = self.directory.sharing_after(after).into_iter();
+        let others = sharing.filter(|owner| owner.account.id != with.id);
+        let sharing = others.filter(|owner| acl::is_shared_with(&owner.read(), &with.name));
+        Ok(sharing.map(|owner| owner.account.clone()).take(limit).collect())
+    }
+
+    fn shared_mailboxes(&self, owner: AccountId, with: &Account) -> Result<Vec<(Mailbox, Rights)>> {
+        self.read(owner, |state| acl::shared_mailboxes(state, &with.name))
     }
 
     fn status(&self, mailbox: MailboxId) -> Result<Status> {

@@ -9,6 +9,7 @@ use crate::callback::AccountChange;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::metadata::Annotated;
+use crate::rights::AclEntry;
 use crate::types::{AccountId, ContentId, MailboxId, SpecialUse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,6 +52,7 @@ enum Opposite {
     RestoreMailbox(MailboxId),
     RenameMailbox(MailboxId, String),
     RestoreSpecialUse(MailboxId, Option<SpecialUse>),
+    RestoreAcl(MailboxId, Vec<AclEntry>),
     Unsubscribe(String),
     Subscribe(String),
     SetMetadata(Annotated, String, Option<Arc<[u8]>>),
@@ -107,6 +109,11 @@ impl<'s> Transaction<'s> {
             Opposite::RestoreSpecialUse(id, special_use) => {
                 if let Some(mailbox) = state.mailboxes.get_mut(&id) {
                     mailbox.header.special_use = special_use;
+                }
+            }
+            Opposite::RestoreAcl(id, acl) => {
+                if let Some(mailbox) = state.mailboxes.get_mut(&id) {
+                    mailbox.header.acl = acl;
                 }
             }
             Opposite::Unsubscribe(name) => {
@@ -170,6 +177,14 @@ impl<'s> Transaction<'s> {
         let old = std::mem::replace(&mut mailbox.header.special_use, special_use);
         let header = mailbox.header.clone();
         self.push(StorageChange::MailboxSet(self.account(), header), Opposite::RestoreSpecialUse(id, old));
+        Ok(())
+    }
+
+    pub(crate) fn set_acl(&mut self, id: MailboxId, acl: Vec<AclEntry>) -> Result<()> {
+        let mailbox = self.state.mailboxes.get_mut(&id).ok_or(Error::NotFound("mailbox"))?;
+        let old = std::mem::replace(&mut mailbox.header.acl, acl);
+        let header = mailbox.header.clone();
+        self.push(StorageChange::MailboxSet(self.account(), header), Opposite::RestoreAcl(id, old));
         Ok(())
     }
 

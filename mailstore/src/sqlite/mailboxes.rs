@@ -5,7 +5,7 @@
 
 use super::after_commit::AfterCommit;
 use super::mailbox_row::MailboxRow;
-use super::{keywords, messages, quota};
+use super::{acl, keywords, messages, quota};
 use crate::callback::AccountChange;
 use crate::error::{Error, Result};
 use crate::mailbox_name::canonical;
@@ -53,6 +53,16 @@ pub(super) fn find_by_id(tx: &Connection, account: AccountId, mailbox: MailboxId
     let name: Option<String> =
         tx.prepare_cached(text)?.query_row((mailbox.0, account.0), |row| row.get(0)).optional()?;
     find(tx, account, &name.ok_or(Error::NotFound("mailbox"))?)
+}
+
+/// # Errors
+/// `NotFound` if the mailbox does not exist in this account.
+pub(super) fn check_exists(tx: &Connection, account: AccountId, mailbox: MailboxId) -> Result<()> {
+    let text = "SELECT 1 FROM mailboxes WHERE id = ?1 AND account = ?2 AND name >= char(2)";
+    match tx.prepare_cached(text)?.exists((mailbox.0, account.0))? {
+        true => Ok(()),
+        false => Err(Error::NotFound("mailbox")),
+    }
 }
 
 pub(super) fn create(
@@ -104,6 +114,7 @@ pub(super) fn delete(
     if mailbox.has_children {
         let id = insert(tx, &Quota::UNLIMITED, account, &mailbox.name, None)?;
         tx.execute("UPDATE mailboxes SET no_select = 1 WHERE id = ?1", [id.0])?;
+        acl::remove_all(tx, id)?;
     }
     after_commit.changed.insert(mailbox.id, 0);
     after_commit.note(account, AccountChange::Deleted(mailbox.name));
@@ -347,7 +358,11 @@ fn insert(
         "INSERT INTO mailboxes (account, name, uid_validity, special_use) VALUES (?1, ?2, ?3, ?4)",
         (account.0, name, uid_validity, special.map(SpecialUse::attribute)),
     )?;
-    Ok(MailboxId(tx.last_insert_rowid()))
+    let id = MailboxId(tx.last_insert_rowid());
+    if let Some((parent, _)) = name.rsplit_once('/') {
+        acl::inherit(tx, account, id, parent)?;
+    }
+    Ok(id)
 }
 
 fn next_uid_validity(tx: &Connection, account: AccountId) -> Result<u32> {

@@ -1,6 +1,7 @@
 //! Metadata (RFC 5464). Triggers of the database count the entries and bytes of each account.
 
 use super::after_commit::AfterCommit;
+use super::mailboxes::check_exists;
 use super::quota;
 use crate::callback::AccountChange;
 use crate::error::{Error, Result};
@@ -66,9 +67,6 @@ pub(super) fn set(
 /// Returns the value of the column `mailbox`.
 fn column(tx: &Connection, account: AccountId, of: Annotated) -> Result<i64> {
     let Annotated::Mailbox(mailbox) = of else { return Ok(SERVER) };
-    let text = "SELECT 1 FROM mailboxes WHERE id = ?1 AND account = ?2 AND name >= char(2)";
-    match tx.prepare_cached(text)?.exists((mailbox.0, account.0))? {
-        true => Ok(mailbox.0),
-        false => Err(Error::NotFound("mailbox")),
-    }
+    check_exists(tx, account, mailbox)?;
+    Ok(mailbox.0)
 }

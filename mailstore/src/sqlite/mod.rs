@@ -4,6 +4,7 @@
 //! statements, one topic each, and take the transaction that they run in.
 
 mod accounts;
+mod acl;
 mod after_commit;
 mod append;
 mod changes;

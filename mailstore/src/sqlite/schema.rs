@@ -337,6 +337,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     if found < 11 {
         transaction.execute_batch(super::remote_state::COLUMNS)?;
     }
+    if found < 12 {
+        transaction.execute_batch(super::acl::TABLE)?;
+    }
     if found < 14 {
         transaction.execute_batch(FOLDED_TEXTS)?;
     }

@@ -3,7 +3,6 @@
 //! One connection writes, behind a lock; a pool of connections reads. After a commit the store deletes the files of freed
 //! messages and calls the subscribers.
 
-use super::accounts;
 use super::after_commit::{AfterCommit, transact};
 use super::append::append_together;
 use super::files::{create_private_directory, open_private_file, sync_directory};
@@ -11,6 +10,7 @@ use super::group_commit::AppendQueue;
 use super::mailbox_row::MailboxRow;
 use super::own_uploads::{append_own, seal_own};
 use super::writer::Writer;
+use super::{accounts, acl};
 use super::{changes, keywords, mailboxes, messages, metadata, quota, removals, schema, unfinished_copies};
 use crate::callback::{
     AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription, KeyMaker,
@@ -24,6 +24,7 @@ use crate::lock::lock;
 use crate::metadata::{Annotated, MetadataChange, MetadataPage};
 use crate::object_id::ObjectIds;
 use crate::passwords::{LoginKeySource, PasswordCost, PasswordVerifier};
+use crate::rights::{AclChange, AclEntry, Rights};
 use crate::store::Store;
 use crate::text_index::TextIndex;
 use crate::types::*;
@@ -304,6 +305,29 @@ impl Store for SqliteStore {
 
     fn set_metadata(&self, account: AccountId, of: Annotated, changes: &[MetadataChange]) -> Result<()> {
         self.write(|tx, after_commit| metadata::set(tx, after_commit, &self.quota(), account, of, changes))
+    }
+
+    fn acl(&self, account: AccountId, mailbox: MailboxId) -> Result<Vec<AclEntry>> {
+        self.read(|tx| acl::entries(tx, account, mailbox))
+    }
+
+    fn set_acl(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        identifier: &str,
+        change: AclChange,
+        rights: Rights,
+    ) -> Result<()> {
+        self.write(|tx, _| acl::set(tx, account, mailbox, identifier, change, rights))
+    }
+
+    fn sharing_accounts(&self, with: &Account, after: AccountId, limit: usize) -> Result<Vec<Account>> {
+        self.read(|tx| acl::sharing_accounts(tx, with, after, limit))
+    }
+
+    fn shared_mailboxes(&self, owner: AccountId, with: &Account) -> Result<Vec<(Mailbox, Rights)>> {
+        self.read(|tx| acl::shared_mailboxes(tx, owner, &with.name))
     }
 
     fn status(&self, mailbox: MailboxId) -> Result<Status> {

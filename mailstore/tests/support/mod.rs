@@ -10,9 +10,18 @@ pub(crate) fn downgrade_to_14(directory: &Path) {
     database.execute_batch(text).unwrap();
 }
 
-/// Converts a database to version 10: removes what later versions added.
-pub(crate) fn downgrade_to_10(directory: &Path) {
+/// Converts a database to version 11: removes what later versions added.
+pub(crate) fn downgrade_to_11(directory: &Path) {
     downgrade_to_14(directory);
+    let database = rusqlite::Connection::open(directory.join("mail.db")).unwrap();
+    database
+        .execute_batch("DROP TRIGGER mailbox_deleted_with_acl; DROP TABLE acl; PRAGMA user_version = 11;")
+        .unwrap();
+}
+
+/// Converts a database to version 10: removes what version 11 added, and later ones.
+pub(crate) fn downgrade_to_10(directory: &Path) {
+    downgrade_to_11(directory);
     let database = rusqlite::Connection::open(directory.join("mail.db")).unwrap();
     for column in ["object_id", "highest_modseq", "uid_next", "messages", "is_gone"] {
         database.execute_batch(&format!("ALTER TABLE remote_mailboxes DROP COLUMN {column}")).unwrap();
