@@ -13,6 +13,8 @@ mod pipe;
 mod qresync;
 #[path = "changes/quota.rs"]
 mod quota;
+#[path = "changes/sharing/mod.rs"]
+mod sharing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

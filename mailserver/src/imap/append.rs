@@ -5,8 +5,7 @@
 //! [`catenate`](super::catenate) has the parts of CATENATE.
 
 use io_common::Next;
-use mailstore::{AccountId, Appended, Delivery, MailboxId, REPLACED_MESSAGE, Store, Target, Upload};
-use proto_imap::Access;
+use mailstore::{AccountId, Appended, Delivery, MailboxId, REPLACED_MESSAGE, Rights, Store, Target, Upload};
 use proto_imap::server::{LiteralOffer, Reply};
 use proto_imap::types::{
     AppendForm, Condition, MailboxName, NumberRange, Numbers, PlainCode, ReplacedMessage, ResponseCode,
@@ -16,6 +15,7 @@ use proto_imap::types::{
 use super::append_state::{AppendInProgress, MessageArguments, MessageStart, NextElement, TOTAL_FACTOR};
 use super::complete_messages::CompleteMessages;
 use super::given_flags::{RefusedFlag, given_flags};
+use super::mailbox_access::{FoundMailbox, MailboxAccess};
 use super::{
     InProgress, Session, Turn, decode_name, next_or_close, no_status, ok_status, reply_no,
     reply_ok_with_code, target_code_of, translate,
@@ -24,6 +24,9 @@ use crate::metrics::MessageOrigin;
 use crate::pending_result::{self, PendingResult};
 use crate::server_context::ServerContext;
 use crate::spool::{Readiness, SpoolWriter};
+
+/// REPLACE marks the replaced message as deleted and expunges it (RFC 8508 §3.6).
+const REPLACE_RIGHTS: Rights = Rights::READ.or(Rights::DELETE_MESSAGES).or(Rights::EXPUNGE);
 
 impl MessageArguments<'_> {
     fn start(&self) -> Result<MessageStart, RefusedFlag> {
@@ -64,24 +67,27 @@ impl Session {
             Ok(replaced) => replaced,
             Err(status) => return reject(offer, &status, turn),
         };
-        let size = start.size;
+        let (size, access) = (start.size, MailboxAccess::new(account));
+        let replaced_in = replaced.and_then(|(mailbox, _)| Some((self.selected.as_ref()?.owner, mailbox)));
         self.run_job(
             turn,
-            move |store| match store.mailbox(account, &name) {
-                Ok(mailbox) if mailbox.no_select => Err(mailstore::Error::NoSelect),
-                found => {
-                    let mailbox = found?.id;
-                    // The quota counts only what a replacement adds in total, which is known at its end.
-                    if replaced.is_none() {
-                        store.check_quota(mailbox, size)?;
-                    }
-                    Ok(mailbox)
+            move |store| {
+                let FoundMailbox { mailbox, rights, .. } = access.find(store, &name, Rights::INSERT)?;
+                if mailbox.no_select {
+                    return Err(mailstore::Error::NoSelect);
                 }
+                match replaced_in {
+                    // The quota counts only what a replacement adds in total, which is known at its end.
+                    Some((owner, replaced)) => access.check(store, owner, replaced, REPLACE_RIGHTS)?,
+                    None => store.check_quota(mailbox.id, size)?,
+                }
+                Ok((mailbox.id, rights))
             },
             move |session, found, turn| match found {
-                Ok(mailbox) => {
+                Ok((mailbox, rights)) => {
                     session.in_progress = InProgress::Append(Box::new(AppendInProgress {
                         mailbox,
+                        rights,
                         replaced,
                         complete: CompleteMessages::default(),
                         current: start.receive(),
@@ -100,9 +106,7 @@ impl Session {
         let Some(selected) = &self.selected else {
             return Err(no_status(PlainCode::ClientBug, "select a mailbox first"));
         };
-        if selected.access == Access::ReadOnly {
-            return Err(no_status(PlainCode::NoPerm, "the mailbox is read-only"));
-        }
+        selected.check(REPLACE_RIGHTS)?;
         let uid = match replaced {
             ReplacedMessage::Sequence(number) => selected.view.uid(number),
             ReplacedMessage::Uid(uid) => selected.view.sequence_number(uid).map(|_| uid),

@@ -1,12 +1,13 @@
 //! The state of an APPEND or REPLACE whose messages are being received.
 
 use io_common::Next;
-use mailstore::{Flags, InternalDate, MailboxId, Target};
+use mailstore::{Flags, InternalDate, MailboxId, Rights, Target};
 use proto_imap::server::{LiteralOffer, Reply};
 use proto_imap::types::{AppendForm, DateTime, FlagList, PlainCode, StatusResponse};
 
 use super::binary_encoder::BinaryEncoder;
 use super::complete_messages::CompleteMessages;
+use super::flag_rights::permitted;
 use super::replies::no_status;
 use crate::spool::{Readiness, Spool, SpoolWriter};
 
@@ -16,6 +17,8 @@ pub(super) const TOTAL_FACTOR: u64 = 4;
 /// An APPEND or REPLACE whose messages are being received.
 pub(super) struct AppendInProgress {
     pub(super) mailbox: MailboxId,
+    /// What the account may do with the mailbox.
+    pub(super) rights: Rights,
     /// The message of the selected mailbox that is removed when the command succeeds.
     pub(super) replaced: Option<(MailboxId, u32)>,
     pub(super) complete: CompleteMessages,
@@ -95,7 +98,7 @@ impl AppendInProgress {
     /// Returns where the current message goes.
     pub(super) fn target(&self) -> Target {
         let IncomingMessage { flags, internal_date, .. } = &self.current;
-        Target { mailbox: self.mailbox, flags: flags.clone(), internal_date: *internal_date }
+        Target { mailbox: self.mailbox, flags: permitted(flags, self.rights), internal_date: *internal_date }
     }
 
     /// Returns why this many more bytes of the current message are rejected.

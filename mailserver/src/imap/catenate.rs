@@ -71,7 +71,7 @@ impl Session {
     /// Copies the bytes that a URL names to the current message.
     pub(super) fn copy_url(&mut self, text: String, offer: LiteralOffer, turn: &mut Turn<'_, '_>) -> Next {
         let limit = self.context.limits().message;
-        let selected = self.selected.as_ref().map(|selected| selected.mailbox);
+        let selected = self.selected.as_ref().map(|selected| (selected.owner, selected.mailbox));
         let (Some(account), InProgress::Append(append)) = (self.account, &mut self.in_progress) else {
             return Next::Close;
         };
@@ -151,7 +151,11 @@ fn url_in_code(url: &str) -> String {
 }
 
 /// Parses a URL that may name a message of this server. Returns the user of an absolute URL, who must be the session's.
-fn own_url(text: &str, host: &str, selected: Option<MailboxId>) -> Option<(Option<String>, MessageUrl)> {
+fn own_url(
+    text: &str,
+    host: &str,
+    selected: Option<(AccountId, MailboxId)>,
+) -> Option<(Option<String>, MessageUrl)> {
     let mut url = ImapUrl::parse(text).ok()?;
     if url.authorization.is_some() {
         return None;

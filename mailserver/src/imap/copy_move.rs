@@ -7,15 +7,18 @@
 use std::sync::Arc;
 
 use io_common::{JobGroup, JobStep, Next, Slice};
-use mailstore::{AccountId, CopyId, Error, Expunge, MailboxId, Store, UidSet, WRITE_SLICE};
-use proto_imap::Access;
+use mailstore::{AccountId, CopyId, Error, Expunge, MailboxId, Rights, Store, UidSet, WRITE_SLICE};
 use proto_imap::mailbox_view::{UidBitmap, number_ranges};
 use proto_imap::server::Reply;
 use proto_imap::types::CopyCommand;
-use proto_imap::types::{NumberKind, NumberRange, Numbers, PlainCode, ResponseCode, Untagged};
+use proto_imap::types::{NumberKind, NumberRange, Numbers, ResponseCode, Untagged};
 
 use super::command_state::{CopyUidInProgress, Transfer, TransferOutcome};
+use super::flag_rights::FLAG_RIGHTS;
+use super::mailbox_access::MailboxAccess;
 use super::output_limits::should_yield;
+use super::replies::reply_status;
+use super::transfer_copies::{append_copies, move_copies};
 use super::translate::uid_set;
 use super::{
     InProgress, Session, Turn, decode_name, next_or_close, no_status, ok_status, reply_bad,
@@ -34,6 +37,7 @@ pub(super) struct TransferJob {
     context: Arc<ServerContext>,
     group: JobGroup,
     transfer: Transfer,
+    kind: CopyKind,
     from: MailboxId,
     to: MailboxId,
     remaining: UidSet,
@@ -46,6 +50,15 @@ pub(super) struct TransferJob {
     failed: Option<Error>,
     /// Whether the copies are kept.
     complete: bool,
+}
+
+/// How copies are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CopyKind {
+    /// In the mailboxes of one account, with all flags.
+    Whole,
+    /// As new messages, with the flags that these rights permit.
+    Appended(Rights),
 }
 
 impl TransferJob {
@@ -64,13 +77,14 @@ impl TransferJob {
     }
 
     fn step(&mut self, store: &dyn Store) -> bool {
-        let copied = match self.transfer {
-            Transfer::Copy => {
-                store.copy_part(self.from, &self.remaining, self.to, WRITE_SLICE, self.unfinished)
+        let (from, to, remaining) = (self.from, self.to, &self.remaining);
+        let copied = match (self.transfer, self.kind) {
+            (Transfer::Copy, CopyKind::Whole) => {
+                store.copy_part(from, remaining, to, WRITE_SLICE, self.unfinished)
             }
-            Transfer::Move | Transfer::Rename => {
-                store.move_messages(self.from, &self.remaining, self.to, WRITE_SLICE)
-            }
+            (Transfer::Copy, CopyKind::Appended(rights)) => append_copies(store, from, remaining, to, rights),
+            (Transfer::Move, CopyKind::Appended(rights)) => move_copies(store, from, remaining, to, rights),
+            (Transfer::Move | Transfer::Rename, _) => store.move_messages(from, remaining, to, WRITE_SLICE),
         };
         match copied {
             Ok(copied) => {
@@ -127,6 +141,7 @@ impl Drop for TransferJob {
             context: Arc::clone(&self.context),
             group: self.group,
             transfer: self.transfer,
+            kind: self.kind,
             from: self.from,
             to: self.to,
             remaining: UidSet::default(),
@@ -161,19 +176,28 @@ impl Session {
     ) -> Next {
         let Some(to) = decode_name(arguments.mailbox, turn) else { return reply_invalid_name(reply, turn) };
         let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
-        if transfer == Transfer::Move && selected.access == Access::ReadOnly {
-            return reply_no(reply, PlainCode::NoPerm, "the mailbox is read-only", turn);
+        // MOVE marks the messages as deleted and expunges them (RFC 6851 §5).
+        let needed = Rights::DELETE_MESSAGES.or(Rights::EXPUNGE);
+        if transfer == Transfer::Move
+            && let Err(refused) = selected.check(needed)
+        {
+            return reply_status(reply, &refused, turn);
         }
         let uids = match selected.resolve(arguments.messages, numbering) {
             Ok(uids) => uids,
             Err(error) => return reply_unresolved(reply, error, turn),
         };
-        let from = selected.mailbox;
+        let (from, owner) = (selected.mailbox, selected.owner);
+        let access = MailboxAccess::new(account);
         self.run_job(
             turn,
-            move |store| store.mailbox(account, &to),
+            move |store| access.find(store, &to, Rights::INSERT),
             move |session, found, turn| match found {
-                Ok(to) => session.transfer(reply, from, uids, to.id, transfer, turn),
+                Ok(to) => {
+                    let is_whole = to.owner == owner && to.rights.contains(FLAG_RIGHTS);
+                    let kind = if is_whole { CopyKind::Whole } else { CopyKind::Appended(to.rights) };
+                    session.transfer(reply, (from, uids), to.mailbox.id, (transfer, kind), turn)
+                }
                 Err(error) => reply_no(reply, target_code_of(&error), &error.to_string(), turn),
             },
         )
@@ -183,16 +207,16 @@ impl Session {
     pub(super) fn transfer(
         &mut self,
         reply: Reply,
-        from: MailboxId,
-        remaining: UidSet,
+        (from, remaining): (MailboxId, UidSet),
         to: MailboxId,
-        transfer: Transfer,
+        (transfer, kind): (Transfer, CopyKind),
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let running = TransferJob {
             context: Arc::clone(&self.context),
             group: pending_result::group(self.account, turn.cx),
             transfer,
+            kind,
             from,
             to,
             remaining,

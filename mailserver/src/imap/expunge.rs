@@ -3,12 +3,12 @@
 //! Messages are removed in slices, each in its own transaction.
 
 use io_common::{JobStep, Next};
-use mailstore::{Expunge, MailboxId, UidSet, WRITE_SLICE};
-use proto_imap::Access;
+use mailstore::{Expunge, MailboxId, Rights, UidSet, WRITE_SLICE};
 use proto_imap::server::Reply;
-use proto_imap::types::{NumberKind, PlainCode, SequenceSet};
+use proto_imap::types::{NumberKind, SequenceSet};
 
-use super::{Session, Turn, reply_bad, reply_no, reply_store_error, reply_unresolved};
+use super::replies::reply_status;
+use super::{Session, Turn, reply_bad, reply_store_error, reply_unresolved};
 
 impl Session {
     pub(super) fn expunge(
@@ -18,8 +18,8 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
-        if selected.access == Access::ReadOnly {
-            return reply_no(reply, PlainCode::NoPerm, "the mailbox is read-only", turn);
+        if let Err(refused) = selected.check(Rights::EXPUNGE) {
+            return reply_status(reply, &refused, turn);
         }
         let uids = match among.map(|set| selected.resolve(set, NumberKind::Uids)) {
             None => UidSet::all(),

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
 use io_common::{JobStep, Next};
-use mailstore::{Message, UidSet};
-use proto_imap::Access;
+use mailstore::{Message, Rights, UidSet};
 use proto_imap::server::{FetchWriter, Reply};
 use proto_imap::types::{FetchCommand, FetchModifier};
 use proto_imap::types::{FetchItem, IString, LazyValue, NumberKind, PlainCode};
@@ -56,7 +55,7 @@ impl Session {
         if numbering == NumberKind::Uids && names_uids {
             request.add(Item::Uid);
         }
-        request.sets_seen &= selected.access == Access::ReadWrite;
+        request.sets_seen &= selected.check(Rights::SEEN).is_ok();
         let (mut changed_since, mut vanished_among) = (None, None);
         for modifier in arguments.modifiers.iter() {
             match modifier {

@@ -16,7 +16,8 @@ use proto_imap::types::{ListCommand, ListReturn, ListSelection, LsubCommand};
 
 use super::acl::write_my_rights;
 use super::command_state::ListInProgress;
-use super::list_query::{DELIMITER, ListEntry, ListPosition, ListQuery, list_response, page};
+use super::list_query::{ListEntry, ListPosition, ListQuery, list_response, page};
+use super::mailbox_access::{DELIMITER, OTHER_USERS};
 use super::metadata::{entry_name, write_metadata};
 use super::{
     InProgress, Session, Turn, decode_name, mailbox, next_or_close, reply_bad, reply_limit, reply_ok,
@@ -151,13 +152,16 @@ impl Session {
         )
     }
 
-    /// Answers NAMESPACE: all mailboxes belong to the user.
+    /// Answers NAMESPACE: the account's own mailboxes have no prefix, and those of other accounts have one.
     pub(super) fn namespace(&self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         let personal =
             [Namespace { prefix: IString::EMPTY, delimiter: Some(DELIMITER), extensions: IString::EMPTY }];
+        let prefix = format!("{OTHER_USERS}{DELIMITER}");
+        let prefix = IString::new(prefix.as_bytes());
+        let others = [Namespace { prefix, delimiter: Some(DELIMITER), extensions: IString::EMPTY }];
         let data = Namespaces {
             personal: LazyList::new(&personal),
-            other_users: LazyList::EMPTY,
+            other_users: LazyList::new(&others),
             shared: LazyList::EMPTY,
         };
         match turn.machine.data(&Untagged::Namespace(data), turn.tx) {
@@ -185,8 +189,8 @@ fn write_entry(
     let listed = list_response(&entry.attributes, IString::new(&bytes), extended);
     let data = if query.lsub { Untagged::Lsub(listed) } else { Untagged::List(listed) };
     turn.machine.data(&data, turn.tx)?;
-    if query.my_rights && !entry.attributes.contains(&MailboxAttribute::NonExistent) {
-        write_my_rights(&entry.name, turn)?;
+    if let (true, Some(rights)) = (query.my_rights, entry.rights) {
+        write_my_rights(&entry.name, rights, turn)?;
     }
     if let Some(status) = &entry.status {
         mailbox::write_status(&entry.name, status, &query.status, append_limit, turn)?;

@@ -5,12 +5,13 @@
 use std::ops::Range;
 
 use io_common::Slice;
-use mailstore::{AccountId, Annotated, Mailbox, NameSelection, Store, Subscription};
+use mailstore::{AccountId, Annotated, Mailbox, NameSelection, Rights, Store, Subscription};
 use proto_imap::list_matcher::{ListMatcher, parents};
 use proto_imap::types::{ExtendedItem, IString, LazyList, ListResponse, MailboxAttribute, StatusAttribute};
 
-/// The hierarchy delimiter.
-pub(super) const DELIMITER: char = '/';
+use super::mailbox_access::{
+    DELIMITER, FoundMailbox, MailboxAccess, SharedMailbox, is_in_other_users, is_shared_entry,
+};
 
 /// A page is complete at this many bytes of names, or this many names.
 const PAGE_BYTES: usize = 64 * 1024;
@@ -43,6 +44,8 @@ pub(super) struct ListPosition {
     pub(super) after: String,
     /// The last name that was selected.
     pub(super) selected: String,
+    /// The account whose shared mailboxes are being listed; `None` while the account's own names are.
+    shared: Option<AccountId>,
 }
 
 /// One page of the response.
@@ -69,6 +72,21 @@ pub(super) struct ListEntry {
     pub(super) status: Option<MailboxCounters>,
     /// The requested entries of metadata and their values.
     pub(super) metadata: Vec<(String, Option<Vec<u8>>)>,
+    /// The rights of the account to the mailbox. `None` if there is no mailbox.
+    pub(super) rights: Option<Rights>,
+}
+
+/// A name that may be listed.
+struct ListedName {
+    name: String,
+    mailbox: Option<ListedMailbox>,
+}
+
+/// The mailbox of a name, its owner, and the rights of the account to it.
+struct ListedMailbox {
+    mailbox: Mailbox,
+    owner: AccountId,
+    rights: Rights,
 }
 
 /// Produces the responses after a position, as many as fit in a page and a slice. Reads at least one name.
@@ -80,7 +98,7 @@ pub(super) fn page(
     slice: &Slice,
 ) -> mailstore::Result<ListPage> {
     let mut entries = PageBuilder { store, account, query, found: Vec::new(), bytes: 0 };
-    loop {
+    while position.shared.is_none() {
         let names = query.read(store, account, &position.after)?;
         let is_last = names.len() < CHUNK;
         for name in names {
@@ -95,32 +113,42 @@ pub(super) fn page(
             }
         }
         if is_last {
-            return Ok(ListPage { entries: entries.found, next: None });
+            position.shared = Some(AccountId(0));
+            position.after.clear();
         }
     }
+    // Other accounts' mailboxes have no special use here, and those that are subscribed were listed with the other names.
+    let has_more = !query.subscribed && !query.special_use && entries.add_shared(&mut position, slice)?;
+    Ok(ListPage { entries: entries.found, next: has_more.then_some(position) })
 }
 
 impl ListQuery {
     /// Reads the next names that may be selected, with their mailboxes. Fewer than [`CHUNK`] means that these are the
     /// last.
-    fn read(
-        &self,
-        store: &dyn Store,
-        account: AccountId,
-        after: &str,
-    ) -> mailstore::Result<Vec<Subscription>> {
-        if self.subscribed {
-            return store.subscriptions_page(account, after, CHUNK);
+    fn read(&self, store: &dyn Store, account: AccountId, after: &str) -> mailstore::Result<Vec<ListedName>> {
+        let access = MailboxAccess::new(account);
+        let own = |mailbox| ListedMailbox { mailbox, owner: account, rights: Rights::ALL };
+        if !self.subscribed {
+            let mailboxes = access.own_page(store, after, CHUNK)?.into_iter();
+            let with_name =
+                |mailbox: Mailbox| ListedName { name: mailbox.name.clone(), mailbox: Some(own(mailbox)) };
+            return Ok(mailboxes.map(with_name).collect());
         }
-        let mailboxes = store.list_page(account, after, CHUNK)?;
-        let with_name =
-            |mailbox: Mailbox| Subscription { name: mailbox.name.clone(), mailbox: Some(mailbox) };
-        Ok(mailboxes.into_iter().map(with_name).collect())
+        let named = |Subscription { name, mailbox }| {
+            let mailbox = match mailbox {
+                Some(mailbox) => Some(own(mailbox)),
+                None if is_in_other_users(&name) => visible(store, access, &name)?,
+                None => None,
+            };
+            Ok(ListedName { name, mailbox })
+        };
+        store.subscriptions_page(account, after, CHUNK)?.into_iter().map(named).collect()
     }
 
     /// Returns whether the selection options select a name that [`read`](Self::read) returned. Ignores the patterns.
-    fn is_selected(&self, name: &Subscription) -> bool {
-        !self.special_use || name.mailbox.as_ref().is_some_and(|mailbox| mailbox.special_use.is_some())
+    fn is_selected(&self, name: &ListedName) -> bool {
+        let has_use = |listed: &ListedMailbox| listed.mailbox.special_use.is_some();
+        !self.special_use || name.mailbox.as_ref().is_some_and(has_use)
     }
 
     /// Returns the selection options in the store's form; `None` if all mailboxes are selected.
@@ -172,14 +200,10 @@ impl PageBuilder<'_> {
             if self.selects(level..&format!("{level}\0"))? {
                 continue;
             }
-            let mailbox = match self.store.mailbox(self.account, level) {
-                Ok(mailbox) => Some(mailbox),
-                Err(mailstore::Error::NotFound(_)) => None,
-                Err(error) => return Err(error),
-            };
+            let mailbox = visible(self.store, MailboxAccess::new(self.account), level)?;
             let attributes = match self.query.lsub {
                 true => vec![MailboxAttribute::NoSelect],
-                false => attributes(mailbox.as_ref(), false, self.query),
+                false => self.attributes(mailbox.as_ref(), false),
             };
             self.add(level, mailbox.as_ref(), attributes, self.query.recursive);
         }
@@ -187,42 +211,106 @@ impl PageBuilder<'_> {
     }
 
     /// Adds the response for a selected name, if it matches.
-    fn add_selected(&mut self, name: &Subscription) -> mailstore::Result<()> {
-        let Subscription { name, mailbox } = name;
+    fn add_selected(&mut self, name: &ListedName) -> mailstore::Result<()> {
+        let ListedName { name, mailbox } = name;
         if !self.query.matches(name) {
             return Ok(());
         }
         let for_child = self.query.recursive && self.selects(&*format!("{name}/")..&*format!("{name}0"))?;
-        let attributes = attributes(mailbox.as_ref(), self.query.subscribed, self.query);
+        let attributes = self.attributes(mailbox.as_ref(), self.query.subscribed);
         self.add(name, mailbox.as_ref(), attributes, for_child);
         Ok(())
+    }
+
+    /// Adds the mailboxes of other accounts that the account may look up. Returns whether there are more of them.
+    fn add_shared(&mut self, position: &mut ListPosition, slice: &Slice) -> mailstore::Result<bool> {
+        let access = MailboxAccess::new(self.account);
+        let mut owner = position.shared.unwrap_or(AccountId(0));
+        while let Some((account, mailboxes)) = access.next_shared(self.store, owner, Rights::LOOKUP)? {
+            for SharedMailbox { mailbox, rights } in mailboxes {
+                // An own mailbox of this name was listed before.
+                if mailbox.name <= position.after || access.find_own(self.store, &mailbox.name).is_ok() {
+                    continue;
+                }
+                self.add_levels(&mailbox.name, &position.selected);
+                position.selected.clone_from(&mailbox.name);
+                position.after.clone_from(&mailbox.name);
+                if self.query.matches(&mailbox.name) {
+                    let attributes = attributes(Some(&mailbox), false, self.query);
+                    let listed = ListedMailbox { mailbox, owner: account.id, rights };
+                    self.add(&position.after, Some(&listed), attributes, false);
+                }
+                if self.is_full() || slice.is_over() {
+                    position.shared = Some(owner);
+                    return Ok(true);
+                }
+            }
+            owner = account.id;
+            position.after.clear();
+            if slice.is_over() {
+                position.shared = Some(owner);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Adds the levels above a shared mailbox that a pattern with `%` at its end matches (RFC 9051 §6.3.9.3), unless they were
+    /// added for the name before. They are no mailboxes, or none that the account may look up.
+    fn add_levels(&mut self, name: &str, before: &str) {
+        if !self.query.patterns.ends_with_percent() {
+            return;
+        }
+        let is_new = |level: &&str| !is_below(before, level) && before != *level && self.query.matches(level);
+        let mut levels: Vec<&str> = parents(name, DELIMITER).filter(is_new).collect();
+        levels.reverse();
+        for level in levels {
+            let attributes = vec![MailboxAttribute::NoSelect, MailboxAttribute::HasChildren];
+            self.add(level, None, attributes, false);
+        }
+    }
+
+    /// Returns the attributes of a name. Whether a subscribed mailbox of another account has children is left open.
+    fn attributes(&self, listed: Option<&ListedMailbox>, subscribed: bool) -> Vec<MailboxAttribute<'static>> {
+        let mut attributes = attributes(listed.map(|listed| &listed.mailbox), subscribed, self.query);
+        if listed.is_some_and(|listed| listed.owner != self.account) {
+            attributes.retain(|attribute| *attribute != MailboxAttribute::HasNoChildren);
+        }
+        attributes
     }
 
     fn add(
         &mut self,
         name: &str,
-        mailbox: Option<&Mailbox>,
+        listed: Option<&ListedMailbox>,
         attributes: Vec<MailboxAttribute<'static>>,
         for_child: bool,
     ) {
-        let selectable = mailbox.filter(|mailbox| !mailbox.no_select && !self.query.status.is_empty());
+        let readable = listed.filter(|listed| listed.rights.contains(Rights::READ));
+        let selectable = readable.filter(|one| !one.mailbox.no_select && !self.query.status.is_empty());
         // A mailbox that was deleted in the meantime has no status.
-        let status = selectable.and_then(|mailbox| {
-            let mailbox_id = self.store.mailbox_id(self.account, mailbox.id);
+        let status = selectable.and_then(|ListedMailbox { mailbox, owner, .. }| {
+            let mailbox_id = self.store.mailbox_id(*owner, mailbox.id);
             Some(MailboxCounters { status: self.store.status(mailbox.id).ok()?, mailbox_id })
         });
-        let metadata = mailbox.map(|mailbox| self.metadata(mailbox)).unwrap_or_default();
+        let metadata = readable.map(|listed| self.metadata(listed)).unwrap_or_default();
         let values = metadata.iter().map(|(_, value)| value.as_ref().map_or(0, Vec::len));
         self.bytes += name.len() + values.sum::<usize>();
-        self.found.push(ListEntry { name: name.to_owned(), attributes, for_child, status, metadata });
+        let (name, rights) = (name.to_owned(), listed.map(|listed| listed.rights));
+        self.found.push(ListEntry { name, attributes, for_child, status, metadata, rights });
     }
 
     /// Reads the requested entries of a mailbox. A mailbox that was deleted in the meantime has none.
-    fn metadata(&self, mailbox: &Mailbox) -> Vec<(String, Option<Vec<u8>>)> {
-        let of = Annotated::Mailbox(mailbox.id);
+    fn metadata(&self, listed: &ListedMailbox) -> Vec<(String, Option<Vec<u8>>)> {
+        let of = Annotated::Mailbox(listed.mailbox.id);
+        let is_own = listed.owner == self.account;
         let read = |name: &String| {
+            // Private entries of another account's mailbox are those of its owner.
+            if !is_own && !is_shared_entry(name) {
+                return Some((name.clone(), None));
+            }
             let names = &**name..&*format!("{name}\0");
-            let page = self.store.metadata_page(self.account, of, names, u64::MAX).ok()?;
+            let page = self.store.metadata_page(listed.owner, of, names, u64::MAX).ok()?;
             Some((name.clone(), page.entries.into_iter().next().and_then(|entry| entry.value)))
         };
         self.query.metadata.iter().filter_map(read).collect()
@@ -237,6 +325,15 @@ impl PageBuilder<'_> {
 
     fn is_full(&self) -> bool {
         self.bytes >= PAGE_BYTES || self.found.len() >= PAGE
+    }
+}
+
+/// Returns the mailbox of a name if the account may look it up.
+fn visible(store: &dyn Store, access: MailboxAccess, name: &str) -> mailstore::Result<Option<ListedMailbox>> {
+    match access.find(store, name, Rights::LOOKUP) {
+        Ok(FoundMailbox { mailbox, owner, rights, .. }) => Ok(Some(ListedMailbox { mailbox, owner, rights })),
+        Err(mailstore::Error::NotFound(_) | mailstore::Error::NoRight) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -299,6 +396,7 @@ pub(super) fn list_response<'a>(
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests prepare the store")]
 mod tests {
     use std::time::{Duration, Instant};
 

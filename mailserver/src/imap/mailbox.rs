@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use io_common::{JobStep, Next, SessionHandle, Slice};
-use mailstore::{AccountId, KeywordsInUse, MailboxId, Selection, SpecialUse, Store, UidSet};
+use mailstore::{AccountId, KeywordsInUse, MailboxId, Rights, Selection, SpecialUse, Store, UidSet};
 use proto_imap::Access;
 use proto_imap::mailbox_view::{MailboxView, UidBitmap, ViewUpdate};
 use proto_imap::server::Reply;
@@ -19,8 +19,11 @@ use proto_imap::types::{
 
 use super::changed_since::KnownState;
 use super::command_state::{Subscription, Transfer};
+use super::copy_move::CopyKind;
 use super::fetch_items::Item;
+use super::flag_rights::access_with;
 use super::list_query::{MailboxCounters, list_response};
+use super::mailbox_access::{FoundMailbox, MailboxAccess};
 use super::metadata::copy_metadata;
 use super::{
     Selected, Session, Turn, decode_name, named_by, next_or_close, reply_bad, reply_invalid_name, reply_no,
@@ -60,7 +63,7 @@ impl Session {
         let mut job = SelectJob {
             notifier: Arc::clone(&self.context.notifier),
             remote: turn.cx.session_handle(),
-            account,
+            mailboxes: MailboxAccess::new(account),
             name,
             // IMAP4rev2 has no recent messages, so such a client must not claim them from others.
             claims_recent: access == Access::ReadWrite && !turn.machine.is_enabled("IMAP4rev2"),
@@ -122,7 +125,8 @@ impl Session {
 
     pub(super) fn close(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         let Some(selected) = self.selected.take() else { return reply_ok(reply, "close completed", turn) };
-        if selected.access == Access::ReadOnly {
+        // Without the right to expunge, CLOSE only closes (RFC 4314 §4).
+        if selected.check(Rights::EXPUNGE).is_err() {
             return reply_ok(reply, "close completed", turn);
         }
         self.expunge_then(selected.mailbox, UidSet::all(), turn, move |_, expunged, turn| match expunged {
@@ -152,11 +156,16 @@ impl Session {
             (Some(Some(special_use)), None) => Some(special_use),
             _ => return reply_no(reply, PlainCode::UseAttr, "unsupported special use", turn),
         };
+        let access = MailboxAccess::new(account);
         self.run_job(
             turn,
             move |store| {
-                let mailbox = store.create_mailbox(account, &name, special_use)?;
-                Ok(store.mailbox_id(account, mailbox))
+                let free = access.free_name(store, &name)?;
+                if free.owner != account && special_use.is_some() {
+                    return Err(mailstore::Error::Refused("special uses are for the owner of a mailbox"));
+                }
+                let mailbox = access.create(store, &free, special_use)?;
+                Ok(store.mailbox_id(free.owner, mailbox))
             },
             move |session, made, turn| match made {
                 Ok(id) => session.send_updates_then(turn, move |_, turn| {
@@ -176,18 +185,19 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(name) = decode_name(mailbox, turn) else { return reply_invalid_name(reply, turn) };
-        let mut deleted = false;
+        let (access, mut owner) = (MailboxAccess::new(account), None);
         self.run_in_slices(
             turn,
             move |store, slice| {
-                if !deleted {
-                    if let Err(error) = store.delete_mailbox(account, &name) {
-                        return JobStep::Done(Err(error));
-                    }
-                    deleted = true;
-                }
+                let owner = match owner {
+                    Some(owner) => owner,
+                    None => match access.delete(store, &name) {
+                        Ok(of) => *owner.insert(of),
+                        Err(error) => return JobStep::Done(Err(error)),
+                    },
+                };
                 while !slice.is_over() {
-                    match store.purge_deleted(account) {
+                    match store.purge_deleted(owner) {
                         Ok(true) => {}
                         Ok(false) => return JobStep::Done(Ok(())),
                         Err(error) => return JobStep::Done(Err(error)),
@@ -213,22 +223,28 @@ impl Session {
         else {
             return reply_invalid_name(reply, turn);
         };
+        let access = MailboxAccess::new(account);
         if from.eq_ignore_ascii_case("INBOX") {
             // INBOX remains, and its messages are moved (RFC 9051 §6.3.6).
             return self.run_job(
                 turn,
                 move |store| {
-                    let inbox = store.mailbox(account, "INBOX")?.id;
-                    let new = store.create_mailbox(account, &to, None)?;
+                    let inbox = access.find_own(store, "INBOX")?.id;
+                    let free = access.free_name(store, &to)?;
+                    if free.owner != account {
+                        return Err(mailstore::Error::Refused("a mailbox stays with its owner"));
+                    }
+                    let new = access.create(store, &free, None)?;
                     if let Err(error) = copy_metadata(store, account, inbox, new) {
-                        store.delete_mailbox(account, &to)?;
+                        access.delete(store, &to)?;
                         return Err(error);
                     }
                     Ok((inbox, new))
                 },
                 move |session, made, turn| match made {
                     Ok((from, to)) => {
-                        session.transfer(reply, from, UidSet::all(), to, Transfer::Rename, turn)
+                        let how = (Transfer::Rename, CopyKind::Whole);
+                        session.transfer(reply, (from, UidSet::all()), to, how, turn)
                     }
                     Err(error) => reply_store_error(reply, &error, turn),
                 },
@@ -236,7 +252,7 @@ impl Session {
         }
         self.run_job(
             turn,
-            move |store| store.rename_mailbox(account, &from, &to),
+            move |store| access.rename(store, &from, &to),
             move |session, renamed, turn| match renamed {
                 Ok(()) => session.finish_with_updates(reply, "rename completed", turn),
                 Err(error) => reply_store_error(reply, &error, turn),
@@ -253,12 +269,15 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(name) = decode_name(mailbox, turn) else { return reply_invalid_name(reply, turn) };
+        let access = MailboxAccess::new(account);
         self.run_job(
             turn,
             move |store| match subscription {
                 // RFC 9051 §6.3.7 allows the check; clients take OK as a sign that the mailbox exists.
                 Subscription::Add => {
-                    store.mailbox(account, &name).and_then(|_| store.subscribe(account, &name))
+                    let found = access.find(store, &name, Rights::LOOKUP)?;
+                    let is_own = found.owner == account;
+                    store.subscribe(account, if is_own { &name } else { &found.mailbox.name })
                 }
                 Subscription::Remove => store.unsubscribe(account, &name),
             },
@@ -277,6 +296,7 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(name) = decode_name(arguments.mailbox, turn) else { return reply_invalid_name(reply, turn) };
+        let access = MailboxAccess::new(account);
         let attributes: Vec<_> = arguments.attributes.iter().collect();
         if attributes.contains(&StatusAttribute::HighestModSeq)
             && let Err(error) = self.enable_condstore(turn)
@@ -286,11 +306,11 @@ impl Session {
         self.run_job(
             turn,
             move |store| {
-                let mailbox = store.mailbox(account, &name)?;
+                let FoundMailbox { mailbox, owner, .. } = access.find(store, &name, Rights::READ)?;
                 if mailbox.no_select {
                     return Err(mailstore::Error::NoSelect);
                 }
-                let mailbox_id = store.mailbox_id(account, mailbox.id);
+                let mailbox_id = store.mailbox_id(owner, mailbox.id);
                 Ok((name, MailboxCounters { status: store.status(mailbox.id)?, mailbox_id }))
             },
             move |session, found, turn| match found {
@@ -343,7 +363,7 @@ pub(super) fn write_status(
 struct SelectJob {
     notifier: Arc<ChangeNotifier>,
     remote: SessionHandle,
-    account: AccountId,
+    mailboxes: MailboxAccess,
     name: String,
     access: Access,
     claims_recent: bool,
@@ -353,6 +373,8 @@ struct SelectJob {
 struct SelectProgress {
     name: String,
     mailbox_id: String,
+    owner: AccountId,
+    rights: Rights,
     watch: Watch,
     selection: Selection,
     uids: UidBitmap,
@@ -391,24 +413,37 @@ impl SelectJob {
     }
 
     fn begin(&self, store: &dyn Store) -> mailstore::Result<SelectProgress> {
-        let mailbox = store.mailbox(self.account, &self.name)?;
+        let FoundMailbox { mailbox, owner, rights, .. } =
+            self.mailboxes.find(store, &self.name, Rights::READ)?;
         if mailbox.no_select {
             return Err(mailstore::Error::NoSelect);
         }
+        let granted = access_with(self.access, rights);
+        let claims_recent = self.claims_recent && granted == Access::ReadWrite;
         // Watch first: a change between these two steps is reported twice rather than never.
         let watch = self.notifier.watch(mailbox.id, self.remote.clone());
-        let access =
-            if self.claims_recent { mailstore::Access::ReadWrite } else { mailstore::Access::ReadOnly };
+        let access = if claims_recent { mailstore::Access::ReadWrite } else { mailstore::Access::ReadOnly };
         let selection = store.select(mailbox.id, access)?;
-        let mailbox_id = store.mailbox_id(self.account, mailbox.id);
+        let mailbox_id = store.mailbox_id(owner, mailbox.id);
         let (name, uids) = (mailbox.name, UidBitmap::new());
-        Ok(SelectProgress { name, mailbox_id, watch, selection, uids, first_unseen: None, next: 1 })
+        Ok(SelectProgress {
+            name,
+            mailbox_id,
+            owner,
+            rights,
+            watch,
+            selection,
+            uids,
+            first_unseen: None,
+            next: 1,
+        })
     }
 }
 
 impl SelectProgress {
-    fn end(self, access: Access, claims_recent: bool) -> OpenedMailbox {
-        let Self { name, mailbox_id, watch, selection, uids, first_unseen, .. } = self;
+    fn end(self, asked: Access, claims_recent: bool) -> OpenedMailbox {
+        let Self { name, mailbox_id, owner, rights, watch, selection, uids, first_unseen, .. } = self;
+        let access = access_with(asked, rights);
         let mut view = MailboxView::new(uids);
         view.share(|uids| watch.share(uids));
         if claims_recent || access == Access::ReadOnly {
@@ -418,6 +453,9 @@ impl SelectProgress {
         let first_unseen = first_unseen.and_then(|uid| view.sequence_number(uid));
         let selected = Selected {
             mailbox: selection.mailbox,
+            owner,
+            rights,
+            asked,
             access,
             view,
             watch,
@@ -478,11 +516,14 @@ pub(super) fn write_flags(
     let system = [Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Seen, Flag::Draft];
     let flags: Vec<_> = system.into_iter().chain(names).collect();
     turn.machine.data(&Untagged::Flags(LazyList::new(&flags)), turn.tx)?;
-    let any = (!keywords.is_full()).then_some(Flag::Any);
-    let permanent: Vec<_> = match selected.access {
-        Access::ReadWrite => flags.iter().copied().chain(any).collect(),
-        Access::ReadOnly => Vec::new(),
+    let may_write = selected.check(Rights::WRITE).is_ok();
+    let any = (!keywords.is_full() && may_write).then_some(Flag::Any);
+    let is_changeable = |flag: &Flag<'_>| match flag {
+        Flag::Seen => selected.check(Rights::SEEN).is_ok(),
+        Flag::Deleted => selected.check(Rights::DELETE_MESSAGES).is_ok(),
+        _ => may_write,
     };
+    let permanent: Vec<_> = flags.iter().copied().filter(is_changeable).chain(any).collect();
     let ok_data = ok_data(ResponseCode::PermanentFlags(LazyList::new(&permanent)), "permanent flags");
     turn.machine.data(&ok_data, turn.tx)
 }

@@ -4,9 +4,10 @@
 
 use bytes::Bytes;
 use mailmime::{ByteRange, HeaderFilter, Part, Section, SectionLocation, SectionText};
-use mailstore::{AccountId, Columns, MailboxId, Message, Store, UidSet};
+use mailstore::{AccountId, Columns, Error, MailboxId, Message, Rights, Store, UidSet};
 use proto_imap::types::ImapUrl;
 
+use super::mailbox_access::MailboxAccess;
 use super::section_reader::{
     InvalidEncoding, MessageContent, SizeCounter, Transform, TransformedRange, clip,
 };
@@ -15,8 +16,8 @@ use super::section_reader::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum UrlMailbox {
     Named(String),
-    /// The selected mailbox.
-    Selected(MailboxId),
+    /// The selected mailbox, and its owner.
+    Selected(AccountId, MailboxId),
 }
 
 /// A message, or a part of one, in the mailboxes of an account.
@@ -45,10 +46,10 @@ pub(super) fn is_this_server(host: &str, name: &str) -> bool {
 
 impl MessageUrl {
     /// Interprets a URL that is relative to the selected mailbox, if there is one. Returns `None` if it names no message.
-    pub(super) fn new(url: ImapUrl, selected: Option<MailboxId>) -> Option<Self> {
+    pub(super) fn new(url: ImapUrl, selected: Option<(AccountId, MailboxId)>) -> Option<Self> {
         let mailbox = match (url.mailbox, selected) {
             (name, None) if name.is_empty() => return None,
-            (name, Some(selected)) if name.is_empty() => UrlMailbox::Selected(selected),
+            (name, Some((owner, selected))) if name.is_empty() => UrlMailbox::Selected(owner, selected),
             (name, _) => UrlMailbox::Named(name),
         };
         let section = match url.section {
@@ -82,7 +83,7 @@ impl MessageUrl {
         account: AccountId,
     ) -> mailstore::Result<Result<OpenMessage, UrlError>> {
         match self.try_open(store, account) {
-            Err(mailstore::Error::NotFound(_) | mailstore::Error::NoSelect) => Ok(Err(UrlError::Bad)),
+            Err(Error::NotFound(_) | Error::NoSelect | Error::NoRight) => Ok(Err(UrlError::Bad)),
             opened => opened,
         }
     }
@@ -93,8 +94,13 @@ impl MessageUrl {
         account: AccountId,
     ) -> mailstore::Result<Result<OpenMessage, UrlError>> {
         let mailbox = match &self.mailbox {
-            UrlMailbox::Named(name) => store.mailbox(account, name)?.id,
-            UrlMailbox::Selected(mailbox) => *mailbox,
+            UrlMailbox::Named(name) => {
+                MailboxAccess::new(account).find(store, name, Rights::READ)?.mailbox.id
+            }
+            UrlMailbox::Selected(owner, mailbox) => {
+                MailboxAccess::new(account).check(store, *owner, *mailbox, Rights::READ)?;
+                *mailbox
+            }
         };
         if let Some(expected) = self.uid_validity
             && store.status(mailbox)?.uid_validity != expected

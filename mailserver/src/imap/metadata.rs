@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use io_common::{JobStep, Next};
 use mailstore::{
-    AccountId, Annotated, METADATA_VALUE_LIMIT, MailboxId, MetadataChange, MetadataEntry, Store,
+    AccountId, Annotated, METADATA_VALUE_LIMIT, MailboxId, MetadataChange, MetadataEntry, Rights, Store,
 };
 use proto_imap::server::Reply;
 use proto_imap::types::{
@@ -16,8 +16,9 @@ use proto_imap::types::{
 };
 
 use super::filters::{FILTER_LIMIT, FilterFault, check_filter};
+use super::mailbox_access::is_shared_entry;
 use super::metadata_query::{
-    ENTRIES_PER_COMMAND, MetadataInProgress, MetadataPage, MetadataPosition, MetadataQuery, annotated,
+    ENTRIES_PER_COMMAND, Metadata, MetadataInProgress, MetadataPage, MetadataPosition, MetadataQuery,
 };
 use super::{
     InProgress, Session, Turn, decode_name, encoding, next_or_close, reply_invalid_name, reply_limit,
@@ -64,11 +65,11 @@ impl Session {
             turn,
             move |store, slice| JobStep::Done(asked.page(store, position.clone(), slice)),
             move |session, found, turn| {
-                let MetadataPage { entries, position } = match found {
+                let MetadataPage { mailbox, entries, position } = match found {
                     Ok(page) => page,
                     Err(error) => return reply_store_error(reply, &error, turn),
                 };
-                if let Err(error) = write_metadata(&query.mailbox, &entries, turn) {
+                if let Err(error) = write_metadata(&mailbox, &entries, turn) {
                     return next_or_close(Err(error));
                 }
                 if position.entry < query.entries.len() {
@@ -123,9 +124,21 @@ impl Session {
         }
         self.run_job(
             turn,
-            move |store| store.set_metadata(account, annotated(store, account, &mailbox)?, &changes),
+            move |store| {
+                // RFC 5464 does not say which right is needed. It is that of flags, which all users see, too.
+                let found = Metadata::find(store, account, &mailbox, Rights::READ.or(Rights::WRITE))?;
+                let is_shared = changes.iter().all(|change| is_shared_entry(&change.name));
+                if found.owner != account && !is_shared {
+                    return Ok(false);
+                }
+                store.set_metadata(found.owner, found.of, &changes).map(|()| true)
+            },
             move |session, set, turn| match set {
-                Ok(()) => session.finish_with_updates(reply, "completed", turn),
+                Ok(true) => session.finish_with_updates(reply, "completed", turn),
+                Ok(false) => {
+                    let text = "a mailbox of another account has no private entries here";
+                    reply_no_with_code(reply, ResponseCode::MetadataNoPrivate, text, turn)
+                }
                 Err(mailstore::Error::TooManyMetadata) => {
                     let text = mailstore::Error::TooManyMetadata.to_string();
                     reply_no_with_code(reply, ResponseCode::MetadataTooMany, &text, turn)

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use io_common::Slice;
-use mailstore::{AccountId, Annotated, METADATA_ENTRY_LIMIT, MetadataEntry, Store};
+use mailstore::{AccountId, Annotated, METADATA_ENTRY_LIMIT, MetadataEntry, Rights, Store};
 use proto_imap::server::Reply;
 use proto_imap::types::MetadataDepth;
+
+use super::mailbox_access::{MailboxAccess, is_shared_entry};
 
 /// The maximum number of entries that one command names.
 pub(super) const ENTRIES_PER_COMMAND: usize = METADATA_ENTRY_LIMIT as usize;
@@ -46,6 +48,8 @@ pub(super) struct MetadataPosition {
 
 /// One page of the response.
 pub(super) struct MetadataPage {
+    /// The name of the mailbox; empty for the server.
+    pub(super) mailbox: String,
     pub(super) entries: Vec<(String, Option<Vec<u8>>)>,
     pub(super) position: MetadataPosition,
 }
@@ -58,15 +62,18 @@ impl MetadataQuery {
         mut position: MetadataPosition,
         slice: &Slice,
     ) -> mailstore::Result<MetadataPage> {
-        let of = annotated(store, self.account, &self.mailbox)?;
+        let Metadata { of, owner, name: mailbox } =
+            Metadata::find(store, self.account, &self.mailbox, Rights::READ)?;
         let (mut entries, mut bytes) = (Vec::new(), 0);
         while let Some(name) = self.entries.get(position.entry) {
             let (start, end) = match &position.below {
                 None => (name.clone(), format!("{name}\0")),
                 Some(start) => (start.clone(), format!("{}0", name)),
             };
-            let read = store.metadata_page(self.account, of, &*start..&*end, self.max_size)?;
-            for entry in read.entries.into_iter().filter(|entry| self.is_selected(name, &entry.name)) {
+            let read = store.metadata_page(owner, of, &*start..&*end, self.max_size)?;
+            for entry in read.entries.into_iter().filter(|entry| {
+                self.is_selected(name, &entry.name) && (owner == self.account || is_shared_entry(&entry.name))
+            }) {
                 position.found = true;
                 let MetadataEntry { name, size, value, .. } = entry;
                 match value {
@@ -82,7 +89,7 @@ impl MetadataQuery {
                 break;
             }
         }
-        Ok(MetadataPage { entries, position })
+        Ok(MetadataPage { mailbox, entries, position })
     }
 
     /// Returns whether an entry that was read for the entry `named` is close enough to it.
@@ -116,14 +123,27 @@ impl MetadataQuery {
     }
 }
 
-/// Returns what the entries of a mailbox belong to; those of the server for an empty name.
-pub(super) fn annotated(
-    store: &dyn Store,
-    account: AccountId,
-    mailbox: &str,
-) -> mailstore::Result<Annotated> {
-    match mailbox {
-        "" => Ok(Annotated::Server),
-        name => Ok(Annotated::Mailbox(store.mailbox(account, name)?.id)),
+/// What a command on metadata is about.
+pub(super) struct Metadata {
+    pub(super) of: Annotated,
+    pub(super) owner: AccountId,
+    /// The name of the mailbox; empty for the server.
+    pub(super) name: String,
+}
+
+impl Metadata {
+    /// Finds what an account means: a mailbox to which it has these rights, or the server for an empty name.
+    pub(super) fn find(
+        store: &dyn Store,
+        account: AccountId,
+        mailbox: &str,
+        needed: Rights,
+    ) -> mailstore::Result<Self> {
+        if mailbox.is_empty() {
+            return Ok(Self { of: Annotated::Server, owner: account, name: String::new() });
+        }
+        let found = MailboxAccess::new(account).find(store, mailbox, needed)?;
+        let name = if found.owner == account { mailbox.to_owned() } else { found.mailbox.name };
+        Ok(Self { of: Annotated::Mailbox(found.mailbox.id), owner: found.owner, name })
     }
 }

@@ -3,10 +3,13 @@
 //! | file | content |
 //! |---|---|
 //! | [`mailbox`] | SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
+//! | [`mailbox_access`] | the mailbox of a name, and the rights of the account to it |
+//! | [`selected_rights`], [`flag_rights`] | the rights to the selected mailbox, and to flags |
 //! | [`list`], [`list_query`] | LIST, LSUB, NAMESPACE |
 //! | [`fetch`], [`fetch_items`], [`fetch_producer`], [`section_reader`], [`previews`] | FETCH: a worker produces pieces, the session writes them |
 //! | [`changed_since`], [`changed_messages`] | the changes since a mod-sequence: CHANGEDSINCE, VANISHED, QRESYNC |
-//! | [`store`], [`expunge`], [`copy_move`] | STORE; EXPUNGE; COPY and MOVE |
+//! | [`store`], [`expunge`] | STORE; EXPUNGE |
+//! | [`copy_move`], [`transfer_copies`] | COPY and MOVE; between accounts |
 //! | [`search_command`], [`search_returns`], [`search_response`], [`search_progress`] | SEARCH, SORT, THREAD: the commands and their responses |
 //! | [`search`], [`stored_message`], [`scores`], [`sort_collector`], [`thread_collector`] | the search of one mailbox, on a worker |
 //! | [`search_contexts`], [`kept_results`], [`context_update`] | UPDATE and CANCELUPDATE |
@@ -34,6 +37,9 @@
 //! A handler never blocks. It hands a job to a worker together with a closure, and the closure runs when the result is
 //! available.
 
+// Rights are checked where names become mailboxes: see `clippy.toml`.
+#![deny(clippy::disallowed_methods)]
+
 mod acl;
 mod append;
 mod append_state;
@@ -51,6 +57,7 @@ mod fetch;
 mod fetch_items;
 mod fetch_producer;
 mod filters;
+mod flag_rights;
 mod given_flags;
 mod jobs;
 mod kept_results;
@@ -60,6 +67,7 @@ mod list;
 mod list_query;
 pub(crate) mod local_search;
 mod mailbox;
+mod mailbox_access;
 mod message_url;
 mod metadata;
 mod metadata_query;
@@ -80,6 +88,7 @@ mod search_progress;
 mod search_response;
 mod search_returns;
 mod section_reader;
+mod selected_rights;
 mod session_commands;
 mod sort_collector;
 mod store;
@@ -87,6 +96,7 @@ mod stored_message;
 mod test_controls;
 mod test_state;
 mod thread_collector;
+mod transfer_copies;
 mod translate;
 mod uid_batches;
 mod uid_windows;
@@ -98,7 +108,7 @@ mod url_token;
 use std::sync::Arc;
 
 use io_common::{CloseReason, Context, Handler, ImapServer, MachineMut, Next};
-use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, UidSet};
+use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, Rights, UidSet};
 use proto_imap::Access;
 use proto_imap::mailbox_view::{ExpungeForm, MailboxView, ResolveError};
 use proto_imap::server::{Event, FetchWriter, Reply, Server};
@@ -115,6 +125,7 @@ use self::command_state::{
     Transfer, UrlFetchInProgress,
 };
 use self::kept_results::{ContextChanges, Contexts};
+use self::mailbox_access::MailboxAccess;
 use self::search_progress::{SearchInProgress, ThreadInProgress};
 use super::change_notifier::Watch;
 use super::compressed_sessions::CompressedSession;
@@ -223,6 +234,11 @@ struct PendingUpdates {
 /// The selected mailbox.
 struct Selected {
     mailbox: MailboxId,
+    owner: AccountId,
+    /// What the account may do with the mailbox. Everything if it is its own.
+    rights: Rights,
+    /// The access that SELECT or EXAMINE has asked for, and the one that the rights allow.
+    asked: Access,
     access: Access,
     view: MailboxView,
     watch: Watch,
@@ -301,6 +317,15 @@ impl Session {
 
     fn command(&mut self, reply: Reply, command: Command<'_>, turn: &mut Turn<'_, '_>) -> Next {
         self.begin_command(turn);
+        match (self.account, &self.selected) {
+            (Some(account), Some(selected)) if selected.owner != account => {
+                self.command_with_rights(MailboxAccess::new(account), reply, command, turn)
+            }
+            _ => self.execute(reply, command, turn),
+        }
+    }
+
+    fn execute(&mut self, reply: Reply, command: Command<'_>, turn: &mut Turn<'_, '_>) -> Next {
         // These commands need no authentication (RFC 9051 §6.1, RFC 2971).
         match command {
             Command::Noop => return self.finish_with_updates(reply, "completed", turn),

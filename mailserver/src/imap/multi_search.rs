@@ -73,6 +73,7 @@ impl Session {
             now,
             after: String::new(),
             are_all_read: false,
+            shared_after: None,
             mailboxes: VecDeque::new(),
             current: None,
         };

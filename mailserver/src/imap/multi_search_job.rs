@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use io_common::Slice;
-use mailstore::{AccountId, Mailbox, MailboxId, Store, UidSet};
+use mailstore::{AccountId, Mailbox, MailboxId, Rights, Store, UidSet};
 use proto_imap::mailbox_view::{MailboxView, UidBitmap};
 use proto_imap::search_query::{SearchFilters, SearchOptions, SearchQuery, UnusedNumbers};
 use proto_imap::sort_order::Collation;
 use proto_imap::types::{LazyList, MailboxFilter, NameEncoding, Owned, SearchCommand, SearchKey};
 
-use super::list_query::DELIMITER;
+use super::mailbox_access::{DELIMITER, MailboxAccess, SharedMailbox};
 use super::search::{Collector, Results, Search};
 use super::search_returns::{Returns, SavesResult};
 use super::stored_message::EmailIds;
@@ -42,7 +42,9 @@ pub(super) struct MultiSearch {
     /// The name of the last mailbox that was read.
     pub(super) after: String,
     pub(super) are_all_read: bool,
-    pub(super) mailboxes: VecDeque<Mailbox>,
+    /// The account whose shared mailboxes are read next; `None` before the account's own are all read.
+    pub(super) shared_after: Option<AccountId>,
+    pub(super) mailboxes: VecDeque<OwnedMailbox>,
     pub(super) current: Option<Current>,
 }
 
@@ -52,9 +54,16 @@ impl fmt::Debug for MultiSearch {
     }
 }
 
+/// A mailbox and its owner.
+pub(super) struct OwnedMailbox {
+    mailbox: Mailbox,
+    owner: AccountId,
+}
+
 /// The mailbox that is being searched.
 pub(super) struct Current {
     mailbox: Mailbox,
+    owner: AccountId,
     uid_validity: u32,
     step: Step,
 }
@@ -136,10 +145,14 @@ impl Sources {
     }
 
     fn contains(&self, mailbox: &Mailbox, selected: Option<MailboxId>) -> bool {
+        self.personal || self.contains_shared(mailbox, selected)
+    }
+
+    /// Returns whether a mailbox is searched that is in no personal namespace.
+    fn contains_shared(&self, mailbox: &Mailbox, selected: Option<MailboxId>) -> bool {
         let name = &*mailbox.name;
         let parent = name.rsplit_once(DELIMITER).map_or("", |(parent, _)| parent);
-        self.personal
-            || (self.selected && selected == Some(mailbox.id))
+        (self.selected && selected == Some(mailbox.id))
             || (self.inbox && name == "INBOX")
             || (self.subscribed && mailbox.subscribed)
             || self.mailboxes.contains(name)
@@ -232,7 +245,8 @@ impl MultiSearch {
                     Some(from) => *next = from,
                     None => {
                         let view = MailboxView::new(std::mem::take(uids));
-                        current.step = self.search(store, current.mailbox.id, &view, &UidSet::all())?;
+                        current.step =
+                            self.search(store, (current.mailbox.id, current.owner), &view, &UidSet::all())?;
                     }
                 }
                 self.current = Some(current);
@@ -252,7 +266,7 @@ impl MultiSearch {
 
     /// Returns the results of a mailbox, if the session has to do something with them.
     fn found(&self, current: Current) -> Option<Progress> {
-        let Current { mailbox, uid_validity, step } = current;
+        let Current { mailbox, uid_validity, step, .. } = current;
         let Step::Search { search, query, email_ids } = step else { return None };
         let results = search.into_results();
         let is_selected = self.selected.as_ref().is_some_and(|(selected, _)| *selected == mailbox.id);
@@ -264,25 +278,46 @@ impl MultiSearch {
     /// Reads the next mailboxes. Returns false if there are none.
     fn read_mailboxes(&mut self, store: &dyn Store) -> mailstore::Result<bool> {
         if self.are_all_read {
-            return Ok(false);
+            return self.read_shared(store);
         }
         let selected = self.selected.as_ref().map(|(selected, _)| *selected);
-        let page = store.list_page(self.account, &self.after, MAILBOX_PAGE)?;
+        let page = MailboxAccess::new(self.account).own_page(store, &self.after, MAILBOX_PAGE)?;
         self.are_all_read = page.len() < MAILBOX_PAGE;
         if let Some(last) = page.last() {
             self.after.clone_from(&last.name);
         }
         let wanted =
             page.into_iter().filter(|mailbox| !mailbox.no_select && self.sources.contains(mailbox, selected));
-        self.mailboxes = wanted.collect();
+        let owner = self.account;
+        self.mailboxes = wanted.map(|mailbox| OwnedMailbox { mailbox, owner }).collect();
         if self.sources.is_selected_only() && !self.mailboxes.is_empty() {
             self.are_all_read = true;
+            self.shared_after = Some(AccountId(i64::MAX));
+        }
+        Ok(true)
+    }
+
+    /// Reads the mailboxes that the next other account shares. Returns false if there are none.
+    fn read_shared(&mut self, store: &dyn Store) -> mailstore::Result<bool> {
+        let after = self.shared_after.unwrap_or(AccountId(0));
+        let access = MailboxAccess::new(self.account);
+        let Some((account, shared)) = access.next_shared(store, after, Rights::READ)? else {
+            return Ok(false);
+        };
+        self.shared_after = Some(account.id);
+        let selected = self.selected.as_ref().map(|(selected, _)| *selected);
+        for SharedMailbox { mailbox, rights } in shared {
+            let is_known = rights.contains(Rights::LOOKUP) || selected == Some(mailbox.id);
+            if is_known && !mailbox.no_select && self.sources.contains_shared(&mailbox, selected) {
+                self.mailboxes.push_back(OwnedMailbox { mailbox, owner: account.id });
+            }
         }
         Ok(true)
     }
 
     /// Starts to search a mailbox.
-    fn begin(&mut self, store: &dyn Store, mailbox: Mailbox) -> mailstore::Result<()> {
+    fn begin(&mut self, store: &dyn Store, next: OwnedMailbox) -> mailstore::Result<()> {
+        let OwnedMailbox { mailbox, owner } = next;
         let status = match store.status(mailbox.id) {
             Err(mailstore::Error::NotFound(_) | mailstore::Error::NoSelect) => return Ok(()),
             status => status?,
@@ -290,11 +325,11 @@ impl MultiSearch {
         let selected = self.selected.as_ref().filter(|(selected, _)| *selected == mailbox.id);
         let step = match selected {
             // The client searches what it knows of the mailbox.
-            Some((_, view)) => self.search(store, mailbox.id, view, &uid_set(view.uid_range()))?,
+            Some((_, view)) => self.search(store, (mailbox.id, owner), view, &uid_set(view.uid_range()))?,
             None if self.needs_view => Step::Uids { uids: UidBitmap::new(), next: 1, below: status.uid_next },
-            None => self.search(store, mailbox.id, &MailboxView::default(), &UidSet::all())?,
+            None => self.search(store, (mailbox.id, owner), &MailboxView::default(), &UidSet::all())?,
         };
-        self.current = Some(Current { mailbox, uid_validity: status.uid_validity, step });
+        self.current = Some(Current { mailbox, owner, uid_validity: status.uid_validity, step });
         Ok(())
     }
 
@@ -305,7 +340,7 @@ impl MultiSearch {
     fn search(
         &self,
         store: &dyn Store,
-        mailbox: MailboxId,
+        (mailbox, owner): (MailboxId, AccountId),
         view: &MailboxView,
         among: &UidSet,
     ) -> mailstore::Result<Step> {
@@ -313,7 +348,7 @@ impl MultiSearch {
         let query = query.map_err(|_| mailstore::Error::Limit("the search keys are too large"))?;
         let scores = self.returns.scores();
         let query = Arc::new(scores.prepare(query).map_err(mailstore::Error::Limit)?);
-        let find = |id: &str| store.find_email_id(self.account, id);
+        let find = |id: &str| store.find_email_id(owner, id);
         let email_ids: EmailIds = query.email_ids().into_iter().map(|id| (id.to_owned(), find(id))).collect();
         let needed = self.returns.needed();
         let collector = Collector::for_search(scores, || self.memory.reserve(self.account));

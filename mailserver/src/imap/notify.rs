@@ -19,6 +19,7 @@ use super::fetch_items::{FetchRequest, RejectedFetch};
 use super::list_query::MailboxCounters;
 use super::list_query::{ListQuery, attributes, list_response};
 use super::mailbox::write_status;
+use super::mailbox_access::MailboxAccess;
 use super::notify_settings::{
     AccountReports, NotifyInProgress, NotifySettings, RejectedNotify, SUPPORTED_EVENTS, SelectedEvents,
 };
@@ -364,7 +365,7 @@ fn status_page(
     selected: Option<MailboxId>,
     after: &str,
 ) -> mailstore::Result<(Vec<Notification>, Option<String>)> {
-    let page = store.list_page(account, after, STATUS_PAGE)?;
+    let page = MailboxAccess::new(account).own_page(store, after, STATUS_PAGE)?;
     let next = (page.len() >= STATUS_PAGE).then(|| page.last().map(|mailbox| mailbox.name.clone())).flatten();
     let mut found = Vec::new();
     for mailbox in page.into_iter().filter(|mailbox| !mailbox.no_select && Some(mailbox.id) != selected) {
@@ -411,7 +412,9 @@ impl Resolver {
             if Some(id) == self.selected {
                 continue;
             }
-            let Some(mailbox) = existing(store.mailbox_by_id(self.account, id))? else { continue };
+            let Some(mailbox) = existing(MailboxAccess::new(self.account).find_own_by_id(store, id))? else {
+                continue;
+            };
             let wanted = self.settings.of(&mailbox.name, mailbox.subscribed);
             let messages = events.messages && wanted.messages;
             let flags = events.flags && wanted.flags;
@@ -446,7 +449,10 @@ impl Resolver {
                 found.push(Notification::Metadata(String::new(), names.clone()));
             }
             AccountChange::Metadata(Annotated::Mailbox(id), names) => {
-                let Some(mailbox) = existing(store.mailbox_by_id(self.account, *id))? else { return Ok(()) };
+                let Some(mailbox) = existing(MailboxAccess::new(self.account).find_own_by_id(store, *id))?
+                else {
+                    return Ok(());
+                };
                 let wanted = self.settings.of(&mailbox.name, mailbox.subscribed);
                 if wanted.mailbox_metadata || self.metadata.mailbox_metadata {
                     found.push(Notification::Metadata(mailbox.name, names.clone()));
@@ -466,7 +472,7 @@ impl Resolver {
         wants: impl Fn(Interests) -> bool,
         found: &mut Vec<Notification>,
     ) -> mailstore::Result<()> {
-        let mailbox = existing(store.mailbox(self.account, name))?;
+        let mailbox = existing(MailboxAccess::new(self.account).find_own(store, name))?;
         let is_subscribed = match &mailbox {
             Some(mailbox) => mailbox.subscribed,
             None => {

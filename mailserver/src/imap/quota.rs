@@ -4,10 +4,11 @@
 //! the server.
 
 use io_common::Next;
-use mailstore::{AccountId, Quota, Usage};
+use mailstore::{AccountId, Quota, Rights, Usage};
 use proto_imap::server::Reply;
 use proto_imap::types::{IString, LazyList, MailboxName, PlainCode, QuotaResource, QuotaRoot, Untagged};
 
+use super::mailbox_access::{MailboxAccess, is_in_other_users};
 use super::{
     Session, Turn, decode_name, encoding, next_or_close, reply_invalid_name, reply_no, reply_store_error,
 };
@@ -42,11 +43,44 @@ impl Session {
         // The mailbox needs not exist (RFC 9208 §4.1.2).
         let Some(name) = decode_name(mailbox, turn) else { return reply_invalid_name(reply, turn) };
         let bytes = MailboxName::new(&name).to_bytes(encoding(turn.machine));
+        if is_in_other_users(&name) {
+            return self.shared_quota_root(account, reply, name, turn);
+        }
         let roots = QuotaRoot { mailbox: IString::new(&bytes), roots: LazyList::new(&[ROOT]) };
         match turn.machine.data(&Untagged::QuotaRoot(roots), turn.tx) {
             Ok(()) => self.report_quota(account, reply, turn),
             Err(error) => next_or_close(Err(error)),
         }
+    }
+
+    /// Answers for a mailbox of another account. It has no quota root here: how much that account uses is its own affair.
+    fn shared_quota_root(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        name: String,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let access = MailboxAccess::new(account);
+        self.run_job(
+            turn,
+            move |store| access.find(store, &name, Rights::READ),
+            move |session, found, turn| {
+                let found = match found {
+                    Ok(found) => found,
+                    Err(error) => return reply_store_error(reply, &error, turn),
+                };
+                let bytes = MailboxName::new(&found.mailbox.name).to_bytes(encoding(turn.machine));
+                let own = [ROOT];
+                let roots = if found.owner == account { &own[..] } else { &[] };
+                let roots = QuotaRoot { mailbox: IString::new(&bytes), roots: LazyList::new(roots) };
+                match turn.machine.data(&Untagged::QuotaRoot(roots), turn.tx) {
+                    Ok(()) if found.owner == account => session.report_quota(account, reply, turn),
+                    Ok(()) => session.finish_with_updates(reply, "completed", turn),
+                    Err(error) => next_or_close(Err(error)),
+                }
+            },
+        )
     }
 
     fn report_quota(&mut self, account: AccountId, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {

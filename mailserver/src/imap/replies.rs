@@ -76,6 +76,11 @@ pub(super) fn no_status(code: PlainCode, text: &str) -> StatusResponse<'_> {
     StatusResponse::new(Condition::No, Text::first_line(text)).with_code(ResponseCode::Plain(code))
 }
 
+/// Answers with a status.
+pub(super) fn reply_status(reply: Reply, status: &StatusResponse<'_>, turn: &mut Turn<'_, '_>) -> Next {
+    next_or_close(turn.machine.reply(reply, status, turn.tx))
+}
+
 /// Answers NO with any code.
 pub(super) fn reply_no_with_code(
     reply: Reply,
@@ -99,6 +104,7 @@ fn code_of(error: &mailstore::Error) -> PlainCode {
         Error::Exists(_) => PlainCode::AlreadyExists,
         Error::InvalidName(_) | Error::Refused(_) | Error::NoSelect => PlainCode::Cannot,
         Error::Limit(_) | Error::TooManyMetadata => PlainCode::Limit,
+        Error::NoRight => PlainCode::NoPerm,
         Error::OverQuota { .. } => PlainCode::OverQuota,
         Error::Full | Error::Busy | Error::Unavailable(_) => PlainCode::Unavailable,
         Error::Corrupt(_) => PlainCode::Corruption,

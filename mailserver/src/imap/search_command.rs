@@ -209,7 +209,7 @@ impl Session {
         };
         let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
         let tag = turn.machine.tag().map(|tag| tag.as_bytes().to_vec()).unwrap_or_default();
-        let email_ids = self.resolve_email_ids(account, &query);
+        let email_ids = self.resolve_email_ids(selected.owner, &query);
         let kept = if asks(SearchReturnOption::Update) {
             let memory = self.context.search_memory.reserve(account);
             let query = ContextQuery::new(&tag, numbering, &query, &email_ids, order, None);

@@ -8,20 +8,21 @@
 
 use bumpalo::Bump;
 use io_common::{JobStep, Next, Slice};
-use mailstore::{ChangedFlags, MessageFlags, WRITE_SLICE};
-use proto_imap::Access;
+use mailstore::{ChangedFlags, Flags, MessageFlags, StoreMode, WRITE_SLICE};
 use proto_imap::mailbox_view::{UidBitmap, number_ranges};
 use proto_imap::server::Reply;
 use proto_imap::types::{FetchItem, NumberKind, Numbers, PlainCode, ResponseCode};
-use proto_imap::types::{StoreCommand, StoreResponse};
+use proto_imap::types::{StatusResponse, StoreAction, StoreCommand, StoreResponse};
 
 use super::command_state::{StoreForm, StoreInProgress, StoreJob, StoredMessageFlags};
+use super::flag_rights::FLAG_RIGHTS;
 use super::given_flags::given_flags;
 use super::keywords::new_keywords;
 use super::output_limits::should_yield;
+use super::replies::reply_status;
 use super::{
-    InProgress, Session, Turn, mailbox, next_or_close, reply_bad, reply_no, reply_ok, reply_ok_with_code,
-    reply_store_error, reply_unresolved, translate,
+    InProgress, Selected, Session, Turn, mailbox, next_or_close, no_status, reply_bad, reply_no, reply_ok,
+    reply_ok_with_code, reply_store_error, reply_unresolved, translate,
 };
 
 /// The maximum number of ranges in MODIFIED.
@@ -84,6 +85,30 @@ impl From<MessageFlags> for StoredMessageFlags {
     }
 }
 
+impl Selected {
+    /// Returns the part of a change that the account has the right to make (RFC 4314 §4).
+    fn permitted_change(
+        &self,
+        action: StoreAction,
+        flags: Flags,
+    ) -> Result<(StoreMode, Flags), StatusResponse<'static>> {
+        let mode = translate::store_mode(action);
+        if self.rights.contains(FLAG_RIGHTS) {
+            return self.check(FLAG_RIGHTS).map(|()| (mode, flags));
+        }
+        let permitted = self.changeable(&flags);
+        // Without some of the rights, other flags must stay as they are, and a message has only the store's own set of them.
+        let is_possible = match mode {
+            StoreMode::Replace => false,
+            StoreMode::Add | StoreMode::Remove => !permitted.is_empty() || flags.is_empty(),
+        };
+        match is_possible {
+            true => Ok((mode, permitted)),
+            false => Err(no_status(PlainCode::NoPerm, "you do not have the right to change these flags")),
+        }
+    }
+}
+
 impl Session {
     pub(super) fn store(
         &mut self,
@@ -93,9 +118,6 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(selected) = &self.selected else { return reply_bad(reply, "select a mailbox first", turn) };
-        if selected.access == Access::ReadOnly {
-            return reply_no(reply, PlainCode::NoPerm, "the mailbox is read-only", turn);
-        }
         let remaining = match selected.resolve(arguments.messages, numbering) {
             Ok(uids) => uids,
             Err(error) => return reply_unresolved(reply, error, turn),
@@ -105,6 +127,10 @@ impl Session {
             Ok(flags) => flags,
             Err(refused) => return refused.answer(reply, turn),
         };
+        let (mode, flags) = match selected.permitted_change(arguments.action, flags) {
+            Ok(change) => change,
+            Err(refused) => return reply_status(reply, &refused, turn),
+        };
         if arguments.unchanged_since.is_some()
             && let Err(error) = self.enable_condstore(turn)
         {
@@ -113,7 +139,7 @@ impl Session {
         let job = StoreJob {
             mailbox,
             remaining,
-            mode: translate::store_mode(arguments.action),
+            mode,
             flags,
             unchanged_since: arguments.unchanged_since,
             form: StoreForm { answer: arguments.answer, numbering, modseq: self.condstore },

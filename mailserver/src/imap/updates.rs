@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bumpalo::Bump;
 use io_common::Next;
-use mailstore::{ChangeCursor, Changes, KeywordsInUse, MailboxId, Store};
+use mailstore::{ChangeCursor, Changes, KeywordsInUse, MailboxId, Rights, Store};
 use proto_imap::Access;
 use proto_imap::mailbox_view::ExpungeForm;
 use proto_imap::server::{Expunges, Reply};
@@ -23,6 +23,7 @@ use proto_imap::types::{FetchItem, NumberKind, ResponseCode};
 use super::command_state::IdleInProgress;
 use super::keywords::new_keywords;
 use super::mailbox::write_update;
+use super::mailbox_access::MailboxAccess;
 use super::output_limits::should_yield;
 use super::search_contexts::write_no_update;
 use super::translate::{self, Recency};
@@ -115,12 +116,20 @@ impl Session {
         let Some(selected) = &mut self.selected else { return then(self, turn) };
         selected.pass_own_changes();
         let (mailbox, cursor, keywords) = (selected.mailbox, selected.cursor, selected.keywords);
+        let shared = self.account.filter(|account| *account != selected.owner);
+        let shared = shared.map(|account| (MailboxAccess::new(account), selected.owner));
         let recent = selected.recent_access(turn);
         let expunges = turn.machine.expunges();
         let notifier = Arc::clone(&self.context.notifier);
         self.run_job(
             turn,
-            move |store| changes(store, &notifier, (mailbox, &cursor), keywords, recent, expunges),
+            move |store| {
+                if let Some((access, owner)) = shared {
+                    // A mailbox that may not be read any more is like one that was deleted.
+                    access.check(store, owner, mailbox, Rights::READ)?;
+                }
+                changes(store, &notifier, (mailbox, &cursor), keywords, recent, expunges)
+            },
             move |session, found, turn| session.start_updates(found, then, turn),
         )
     }

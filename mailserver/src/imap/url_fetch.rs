@@ -17,6 +17,7 @@ use proto_imap::types::{
 use proto_mail::Error;
 
 use super::command_state::UrlFetchInProgress;
+use super::mailbox_access::MailboxAccess;
 use super::message_url::UrlContents;
 use super::output_limits::HIGH_WATER;
 use super::url_reader::{OpenUrl, RequestedUrl, UrlPiece, UrlReader};
@@ -97,7 +98,7 @@ impl Session {
             turn,
             move |store| {
                 let of = match &name {
-                    Some(name) => Annotated::Mailbox(store.mailbox(account, name)?.id),
+                    Some(name) => Annotated::Mailbox(MailboxAccess::new(account).find_own(store, name)?.id),
                     None => Annotated::Server,
                 };
                 url_token::reset(store, account, of)

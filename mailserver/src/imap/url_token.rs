@@ -10,6 +10,7 @@ use mailstore::{AccountId, Annotated, Error, MailboxId, MetadataChange, Result, 
 use proto_imap::types::ImapUrl;
 use sha2::Sha256;
 
+use super::mailbox_access::MailboxAccess;
 use super::message_url::is_this_server;
 
 /// The only mechanism of RFC 4467.
@@ -47,7 +48,7 @@ impl AuthorizedUrl {
             return Ok(None);
         }
         let Some(owner) = store.account(user)?.map(|account| account.id) else { return Ok(None) };
-        match store.mailbox(owner, &url.mailbox) {
+        match MailboxAccess::new(owner).find_own(store, &url.mailbox) {
             Ok(mailbox) if !mailbox.no_select => Ok(Some(Self { url, owner, mailbox: mailbox.id })),
             Ok(_) | Err(Error::NotFound(_)) => Ok(None),
             Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Rights as clients see them (RFC 4314, RFC 8440): the owner has all of them, and no other identifier can be given any.
+//! Rights of a mailbox as its owner sees them (RFC 4314, RFC 8440).
 
 use super::with_stores;
 use crate::pipe::Session;
@@ -40,22 +40,38 @@ fn the_owner_has_all_rights_and_keeps_them() {
 
 /// The answers do not say which accounts exist.
 #[test]
-fn no_other_identifier_can_be_given_rights() {
+fn any_identifier_can_be_given_rights() {
     with_stores(|_, store, session| {
         store.create_account("bob", b"a password").unwrap();
         let answers = |session: &mut Session, name: &str| {
             let mut answers = ok(session, &format!("LISTRIGHTS INBOX {name}"));
-            assert!(answers.contains(&format!("* LISTRIGHTS INBOX {name} \"\"\r\n")), "{answers}");
-            answers += &no(session, &format!("SETACL INBOX {name} lr"));
-            answers += &no(session, &format!("SETACL INBOX {name} +a"));
-            answers += &ok(session, &format!("SETACL INBOX {name} -lr"));
+            let rights = "\"\" l r s w i p k x t e a";
+            assert!(answers.contains(&format!("* LISTRIGHTS INBOX {name} {rights}\r\n")), "{answers}");
+            answers += &ok(session, &format!("SETACL INBOX {name} lrd"));
+            let listed = ok(session, "GETACL INBOX");
+            let own = "* ACL INBOX ann lrswipkxteacd";
+            assert!(listed.contains(&format!("{own} {name} lrted\r\n")), "{listed}");
+            answers += &listed;
+            answers += &ok(session, &format!("SETACL INBOX {name} -r"));
+            answers += &ok(session, &format!("SETACL INBOX {name} +k"));
+            answers += &ok(session, "GETACL INBOX");
             answers += &ok(session, &format!("DELETEACL INBOX {name}"));
+            answers += &ok(session, &format!("DELETEACL INBOX {name}"));
+            assert!(ok(session, "GETACL INBOX").contains(&format!("{own}\r\n")));
             answers.replace(name, "NAME")
         };
         let known = answers(session, "bob");
         for name in ["carol", "anyone", "-bob", "$team"] {
             assert_eq!(answers(session, name), known, "{name}");
         }
+        let long = "x".repeat(300);
+        for name in ["--bob", "-", &long] {
+            session.exchange(&format!("x SETACL INBOX {name} l\r\n"), "x BAD");
+        }
+        for number in 0..64 {
+            ok(session, &format!("SETACL INBOX user{number} l"));
+        }
+        assert!(no(session, "SETACL INBOX another l").contains("[LIMIT]"));
     });
 }
 
