@@ -115,8 +115,13 @@ pub trait ClientAccountStore: Send + Sync {
     /// Replaces the settings of an account.
     fn set_client_account_settings(&self, account: ClientAccountId, settings: &str) -> Result<()>;
 
-    /// Replaces the state of an account.
-    fn set_client_account_state(&self, account: ClientAccountId, state: &str) -> Result<()>;
+    /// Replaces the state of an account, unless it is `unless`. Returns whether it was replaced.
+    fn set_client_account_state(
+        &self,
+        account: ClientAccountId,
+        state: &str,
+        unless: Option<&str>,
+    ) -> Result<bool>;
 
     /// Replaces the report of the last sync.
     fn record_client_sync(&self, account: ClientAccountId, sync: &ClientSync) -> Result<()>;

@@ -28,7 +28,7 @@ fn sqlite_store_conforms() {
     };
     conformance::run_all(|| open()).assert_passed();
     conformance::run_sync(|| open()).assert_passed();
-    conformance::run_client_accounts(&open).assert_passed();
+    conformance::run_client_accounts(open).assert_passed();
 }
 
 /// A store that implements the required methods only.

@@ -26,7 +26,9 @@ fn keeps_accounts<S: Store + ClientAccountStore>(f: &Fixture<S>) {
     let names: Vec<String> = store.client_accounts().unwrap().into_iter().map(|one| one.name).collect();
     assert_eq!(names, ["Home", "work"]);
     store.set_client_account_settings(work, "{2}").unwrap();
-    store.set_client_account_state(work, "connected").unwrap();
+    assert!(store.set_client_account_state(work, "connected", Some("paused")).unwrap());
+    assert!(!store.set_client_account_state(work, "syncing", Some("connected")).unwrap());
+    assert!(store.set_client_account_state(home, "connected", None).unwrap());
     let sync = ClientSync {
         at: -1,
         status: "ok".to_owned(),
@@ -47,7 +49,7 @@ fn keeps_accounts<S: Store + ClientAccountStore>(f: &Fixture<S>) {
     assert!(again > home && again > work, "identifiers are not used again");
     for outcome in [
         store.set_client_account_settings(GONE, ""),
-        store.set_client_account_state(GONE, ""),
+        store.set_client_account_state(GONE, "", Some("")).map(|_| ()),
         store.record_client_sync(GONE, &sync),
         store.remove_client_account(GONE),
         store.sealed_secrets(GONE).map(|_| ()),
@@ -68,7 +70,7 @@ fn limits_accounts<S: Store + ClientAccountStore>(f: &Fixture<S>) {
     over(store.add_client_account("a", &long, "").map(|_| ()));
     let account = store.add_client_account("a", "", "").unwrap();
     over(store.set_client_account_settings(account, &long));
-    over(store.set_client_account_state(account, &long));
+    over(store.set_client_account_state(account, &long, None).map(|_| ()));
     over(store.record_client_sync(account, &ClientSync { status: long.clone(), ..ClientSync::default() }));
     over(store.record_client_sync(account, &ClientSync { error: Some(long), ..ClientSync::default() }));
     store.set_first_secret_key(&key(1)).unwrap();

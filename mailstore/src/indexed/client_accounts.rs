@@ -62,10 +62,19 @@ impl ClientAccounts {
         Ok(())
     }
 
-    pub(crate) fn set_state(&mut self, account: ClientAccountId, state: &str) -> Result<()> {
+    pub(crate) fn set_state(
+        &mut self,
+        account: ClientAccountId,
+        state: &str,
+        unless: Option<&str>,
+    ) -> Result<bool> {
         check_state(state)?;
-        state.clone_into(&mut self.entry(account)?.described.state);
-        Ok(())
+        let described = &mut self.entry(account)?.described;
+        let is_replaced = unless.is_none_or(|unless| described.state != unless);
+        if is_replaced {
+            state.clone_into(&mut described.state);
+        }
+        Ok(is_replaced)
     }
 
     pub(crate) fn record_sync(&mut self, account: ClientAccountId, sync: &ClientSync) -> Result<()> {

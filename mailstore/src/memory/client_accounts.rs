@@ -23,8 +23,13 @@ impl ClientAccountStore for MemoryStore {
         lock(&self.client_accounts).set_settings(account, settings)
     }
 
-    fn set_client_account_state(&self, account: ClientAccountId, state: &str) -> Result<()> {
-        lock(&self.client_accounts).set_state(account, state)
+    fn set_client_account_state(
+        &self,
+        account: ClientAccountId,
+        state: &str,
+        unless: Option<&str>,
+    ) -> Result<bool> {
+        lock(&self.client_accounts).set_state(account, state, unless)
     }
 
     fn record_client_sync(&self, account: ClientAccountId, sync: &ClientSync) -> Result<()> {

@@ -22,8 +22,13 @@ impl ClientAccountStore for SqliteStore {
         self.write(|tx, _| client_accounts::set_settings(tx, account, settings))
     }
 
-    fn set_client_account_state(&self, account: ClientAccountId, state: &str) -> Result<()> {
-        self.write(|tx, _| client_accounts::set_state(tx, account, state))
+    fn set_client_account_state(
+        &self,
+        account: ClientAccountId,
+        state: &str,
+        unless: Option<&str>,
+    ) -> Result<bool> {
+        self.write(|tx, _| client_accounts::set_state(tx, account, state, unless))
     }
 
     fn record_client_sync(&self, account: ClientAccountId, sync: &ClientSync) -> Result<()> {

@@ -76,9 +76,19 @@ pub(super) fn set_settings(tx: &Connection, account: ClientAccountId, settings: 
     changed(tx.execute("UPDATE client_accounts SET settings = ?2 WHERE id = ?1", (account.0, settings))?)
 }
 
-pub(super) fn set_state(tx: &Connection, account: ClientAccountId, state: &str) -> Result<()> {
+pub(super) fn set_state(
+    tx: &Connection,
+    account: ClientAccountId,
+    state: &str,
+    unless: Option<&str>,
+) -> Result<bool> {
     check_state(state)?;
-    changed(tx.execute("UPDATE client_accounts SET state = ?2 WHERE id = ?1", (account.0, state))?)
+    require(tx, account)?;
+    let changed = tx.execute(
+        "UPDATE client_accounts SET state = ?2 WHERE id = ?1 AND (?3 IS NULL OR state != ?3)",
+        (account.0, state, unless),
+    )?;
+    Ok(changed > 0)
 }
 
 pub(super) fn record_sync(tx: &Connection, account: ClientAccountId, sync: &ClientSync) -> Result<()> {
