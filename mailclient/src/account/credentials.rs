@@ -31,6 +31,12 @@ impl AccountCredentials {
         Ok(source)
     }
 
+    /// Returns the name of the account.
+    #[must_use]
+    pub fn account_name(&self) -> &str {
+        &self.account.name
+    }
+
     /// The secret that the account logs in with.
     const fn field(&self) -> SecretField {
         match self.account.settings.auth_mode {

@@ -6,6 +6,8 @@
 
 mod address;
 mod credentials;
+#[cfg(feature = "discovery")]
+pub mod discovery;
 mod error;
 mod field_error;
 mod form;

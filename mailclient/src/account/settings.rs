@@ -228,11 +228,13 @@ impl AccountSettings {
 #[non_exhaustive]
 pub enum SyncStatus {
     /// Everything was fetched.
-    Ok,
+    Success,
     /// Some messages or folders could not be fetched.
     Partial,
     /// The sync failed.
     Failed,
+    /// The user stopped the sync.
+    Interrupted,
 }
 
 impl SyncStatus {
@@ -240,14 +242,18 @@ impl SyncStatus {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Ok => "ok",
+            Self::Success => "success",
             Self::Partial => "partial",
             Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
         }
     }
 
-    pub(super) fn from_name(name: &str) -> Self {
-        [Self::Ok, Self::Partial].into_iter().find(|status| status.name() == name).unwrap_or(Self::Failed)
+    /// Parses a name. One of a later version is `Failed`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        let others = [Self::Success, Self::Partial, Self::Interrupted];
+        others.into_iter().find(|status| status.name() == name).unwrap_or(Self::Failed)
     }
 }
 

@@ -82,12 +82,33 @@ impl AccountStore {
         Ok(self.store.set_client_account_settings(account, &to_json("", settings)?)?)
     }
 
-    /// Replaces the state of an account.
+    /// Replaces the state of an account. A paused account stays paused until it is [resumed](Self::resume).
     ///
     /// # Errors
     /// `Store`.
     pub fn set_state(&self, account: ClientAccountId, state: AccountState) -> Result<(), AccountError> {
-        Ok(self.store.set_client_account_state(account, state.name())?)
+        let paused = Some(AccountState::Paused.name());
+        Ok(self.store.set_client_account_state(account, state.name(), paused).map(|_| ())?)
+    }
+
+    /// Pauses an account.
+    ///
+    /// # Errors
+    /// `NotFound`, `Store`.
+    pub fn pause(&self, name: &str) -> Result<(), AccountError> {
+        self.set_state(self.get(name)?.id, AccountState::Paused)
+    }
+
+    /// Makes a paused account `Unset`. Leaves one that is not paused as it is.
+    ///
+    /// # Errors
+    /// `NotFound`, `Store`.
+    pub fn resume(&self, name: &str) -> Result<(), AccountError> {
+        let account = self.get(name)?;
+        if account.state == AccountState::Paused {
+            self.store.set_client_account_state(account.id, AccountState::Unset.name(), None)?;
+        }
+        Ok(())
     }
 
     /// Replaces the report of the last sync. An error is cut to 1,024 bytes.

@@ -52,6 +52,13 @@ fn keeps_accounts_states_and_reports() {
         store.set_state(id, state).unwrap();
         assert_eq!(store.get("work").unwrap().state, state);
     }
+    // The last state was `Paused`.
+    store.set_state(id, AccountState::Connected).unwrap();
+    assert_eq!(store.get("work").unwrap().state, AccountState::Paused);
+    store.resume("work").unwrap();
+    assert_eq!(store.get("work").unwrap().state, AccountState::Unset);
+    store.set_state(id, AccountState::Connected).unwrap();
+    store.resume("work").unwrap();
     let report = SyncReport {
         at: 1_700_000_000,
         status: SyncStatus::Partial,
@@ -67,7 +74,7 @@ fn keeps_accounts_states_and_reports() {
     for (field, value) in [
         ("name", "work"),
         ("address", "new@example.org"),
-        ("state", "paused"),
+        ("state", "connected"),
         ("auth_mode", "password"),
         ("last_sync_at", "2023-11-14T22:13:20Z"),
         ("last_sync_status", "partial"),
