@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use mailclient::account::{AccountError, InvalidFields};
 use mailclient::endpoint::Url;
 use mailclient::refusal::known_code;
 use mailclient::{ErrorKind, Hint, ServerReply, SyncLimit};
@@ -79,6 +80,10 @@ pub(crate) struct CommandError {
     own_text: Option<String>,
     /// Whether a server or the network was involved.
     is_remote: bool,
+    /// A code that says more than the exit code, for programs.
+    reason: Option<&'static str>,
+    /// The fields of an account that are invalid.
+    pub(crate) fields: Option<Box<InvalidFields>>,
     /// Whether a retry without any change may succeed, whatever the exit code says.
     pub(crate) is_transient: bool,
 }
@@ -94,6 +99,8 @@ impl CommandError {
             host_port: None,
             own_text: None,
             is_remote: false,
+            reason: None,
+            fields: None,
             is_transient: matches!(exit_code, ExitCode::TryAgain),
         }
     }
@@ -103,6 +110,28 @@ impl CommandError {
     pub(crate) const fn remote(mut self) -> Self {
         self.is_remote = true;
         self
+    }
+
+    /// Sets a code that says more than the exit code, for programs.
+    #[must_use]
+    pub(crate) const fn reason(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// Sets the code of a failure of the network or a server, unless there is a more precise one.
+    #[must_use]
+    pub(crate) fn or_reason(self, reason: &'static str) -> Self {
+        let is_own = matches!(
+            self.exit_code,
+            ExitCode::Usage | ExitCode::Output | ExitCode::Interrupted | ExitCode::Terminated
+        );
+        if is_own || self.reason.is_some() { self } else { self.reason(reason) }
+    }
+
+    /// Returns the code that says more than the exit code, if there is one.
+    pub(crate) const fn reason_code(&self) -> Option<&'static str> {
+        self.reason
     }
 
     /// Adds the name of the server, if one was involved.
@@ -177,6 +206,7 @@ impl From<mailclient::Error> for CommandError {
             own_text: error.own_text().map(str::to_owned),
             host_port: error.host_port().map(|(host, port)| Box::new((host.to_owned(), port))),
             is_remote: error.is_remote(),
+            reason: error.code(),
             is_transient: error.is_retryable(),
             ..Self::new(error.kind().into(), describe_limit(&error))
         }
@@ -259,6 +289,10 @@ impl From<CommandError> for mailclient::Error {
         };
         let error = Self::new(kind, failure.what);
         let error = if failure.is_remote { error.remote() } else { error };
+        let error = match failure.reason {
+            Some(reason) => error.with_code(reason),
+            None => error,
+        };
         match failure.advice {
             Some(advice) => error.advise(advice),
             None => error,
@@ -275,6 +309,16 @@ impl From<io_mio::Error> for CommandError {
 impl From<proto_mail::Error> for CommandError {
     fn from(error: proto_mail::Error) -> Self {
         mailclient::Error::from(error).into()
+    }
+}
+
+impl From<AccountError> for CommandError {
+    fn from(error: AccountError) -> Self {
+        let fields = match &error {
+            AccountError::Invalid(fields) => Some(Box::new(fields.clone())),
+            _ => None,
+        };
+        Self { fields, ..mailclient::Error::from(error).into() }
     }
 }
 

@@ -26,6 +26,7 @@ use serde::Deserialize;
 use crate::command_error::{CommandError, ExitCode};
 use crate::compose::ComposeLimits;
 use crate::options::{ConnectionOptions, describe_url_error, parse_delay, parse_helo};
+use crate::user_directories::user_configuration_directory;
 use mailclient::endpoint::Url;
 
 #[derive(Debug, Default, Deserialize)]
@@ -237,10 +238,7 @@ fn apply(given: &mut ConnectionOptions, mut file: File, host: &str) {
 }
 
 fn default_path() -> Option<PathBuf> {
-    let directory = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
-    Some(directory.join("mailwire/config.toml"))
+    Some(user_configuration_directory()?.join("config.toml"))
 }
 
 #[cfg(test)]

@@ -5,12 +5,16 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use mailclient::account::KEY_VARIABLE;
 use proto_mail::{Credentials, Secret};
 
 use crate::command_error::{CommandError, ExitCode};
 
 /// The environment variable with the password.
 pub(crate) const VARIABLE: &str = "MAILWIRE_PASSWORD";
+
+/// The environment variable with the next key of `mailwire account rekey`.
+pub(crate) const NEXT_KEY_VARIABLE: &str = "EMAIL_ENCRYPTION_KEY_NEXT";
 
 /// The longest password or token from a command, in bytes. An OAuth token may have several thousand bytes.
 const MAX_SECRET_BYTES: usize = 64 * 1024;
@@ -89,6 +93,8 @@ fn run(command: &str, what: &str, timeout: Duration) -> Result<Secret<Vec<u8>>, 
     let until = Instant::now() + timeout;
     let mut child = Command::new("/bin/sh")
         .args(["-c", command])
+        .env_remove(KEY_VARIABLE)
+        .env_remove(NEXT_KEY_VARIABLE)
         .stdin(Stdio::inherit())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use io_mio::{Connector, Fingerprint, StageReport, Target};
+use mailclient::account::{Account, AccountCredentials};
 use mailclient::blocking;
-use mailclient::endpoint::{ClientId, CredentialSource, Encryption, TlsMode, Trust, Url};
+use mailclient::endpoint::{ClientId, CredentialSource, Encryption, Protocol, TlsMode, Trust, Url};
 use mailclient::{imap, smtp};
 use proto_mail::{Credentials, Mechanism};
 
@@ -21,6 +22,8 @@ pub(crate) struct Endpoint {
     pub(crate) options: ConnectionOptions,
     /// What the library needs.
     pub(crate) inner: mailclient::Endpoint,
+    /// The credentials of the account that it belongs to.
+    account: Option<AccountCredentials>,
     /// Whether a session has used the token that was read at the start.
     has_used_token: AtomicBool,
 }
@@ -54,7 +57,27 @@ impl Endpoint {
                 Encryption::DangerCleartext
             })?;
         }
-        Ok(Self { url: url.clone(), options, inner, has_used_token: AtomicBool::new(false) })
+        Ok(Self { url: url.clone(), options, inner, account: None, has_used_token: AtomicBool::new(false) })
+    }
+
+    /// Reads the configuration for an account, which logs in with its own secret and always uses TLS.
+    pub(crate) fn of_account(
+        account: &Account,
+        protocol: Protocol,
+        credentials: AccountCredentials,
+        given: &ConnectionOptions,
+    ) -> Result<Self, CommandError> {
+        if given.danger_cleartext {
+            return Err(CommandError::new(ExitCode::Usage, "an account always uses TLS")
+                .advise("remove --danger-cleartext, or use a URL"));
+        }
+        let endpoint = Self::new(&account.settings.url(protocol)?, given)?;
+        Ok(Self { account: Some(credentials), ..endpoint })
+    }
+
+    /// Returns the name of the account that it belongs to.
+    pub(crate) fn account_name(&self) -> Option<&str> {
+        self.account.as_ref().map(AccountCredentials::account_name)
     }
 
     /// Returns a connector that reports each stage to `observer`.
@@ -74,6 +97,9 @@ impl Endpoint {
 
     /// Reads the user's credentials. Returns `None` if the URL names no user.
     pub(crate) fn credentials(&self) -> Result<Option<Credentials>, CommandError> {
+        if let Some(account) = &self.account {
+            return Ok(Some(account.credentials()?));
+        }
         let source = SecretSource {
             password_command: self.options.password_command.as_deref(),
             token_command: self.options.token_command.as_deref(),
@@ -142,6 +168,9 @@ pub(crate) struct SessionCredentials<'e> {
 impl CredentialSource for SessionCredentials<'_> {
     fn credentials(&self) -> Result<Credentials, mailclient::Error> {
         let endpoint = self.endpoint;
+        if let Some(account) = &endpoint.account {
+            return account.credentials();
+        }
         if endpoint.options.token_command.is_some() && endpoint.has_used_token.swap(true, Ordering::SeqCst) {
             return Ok(endpoint.renewed_token()?.unwrap_or_else(|| self.given.duplicate()));
         }
@@ -149,7 +178,10 @@ impl CredentialSource for SessionCredentials<'_> {
     }
 
     fn renewed_token(&self) -> Result<Option<Credentials>, mailclient::Error> {
-        Ok(self.endpoint.renewed_token()?)
+        match &self.endpoint.account {
+            Some(account) => account.renewed_token(),
+            None => Ok(self.endpoint.renewed_token()?),
+        }
     }
 }
 

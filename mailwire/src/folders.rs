@@ -7,6 +7,7 @@ use io_mio::StageReport;
 use mailclient::imap::{ImapChannel, Session, SessionTask};
 use mailstore::{SpecialUse, SqliteStore, SyncStore};
 
+use crate::account_access::{AccountOptions, endpoint_of};
 use crate::command_error::{CommandError, ExitCode, store_error};
 use crate::endpoint::Endpoint;
 use crate::imap_url::{missing_user, require_imap};
@@ -14,18 +15,20 @@ use crate::interrupt::Interrupt;
 use crate::options::{ConnectionOptions, OutputOptions, UrlParser};
 use crate::output::Output;
 use crate::store_directory;
-use mailclient::endpoint::Url;
+use mailclient::endpoint::{Protocol, Url};
 use mailclient::{Folder, sync};
 
 /// The arguments of `mailwire folders`.
 #[derive(Debug, Args)]
 pub(crate) struct FoldersArgs {
     /// The account, for example imaps://user@host.
-    #[arg(value_parser = UrlParser)]
-    pub(crate) url: Url,
+    #[arg(value_parser = UrlParser, required_unless_present = "account", conflicts_with = "account")]
+    pub(crate) url: Option<Url>,
     /// Create the folders in the store in this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) into: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) account: AccountOptions,
     #[command(flatten)]
     pub(crate) connection: ConnectionOptions,
     #[command(flatten)]
@@ -34,14 +37,19 @@ pub(crate) struct FoldersArgs {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &FoldersArgs) -> Result<(), CommandError> {
-    require_imap(&arguments.url)?;
+    arguments.url.iter().try_for_each(require_imap)?;
+    let endpoint =
+        endpoint_of(arguments.url.as_ref(), &arguments.account, Protocol::Imap, &arguments.connection)?;
+    list(arguments, &endpoint).map_err(|failure| failure.at(&endpoint.url))
+}
+
+fn list(arguments: &FoldersArgs, endpoint: &Endpoint) -> Result<(), CommandError> {
     let output = Output::from(arguments.output);
-    let endpoint = Endpoint::new(&arguments.url, &arguments.connection)?;
     let credentials = endpoint.credentials()?.ok_or_else(missing_user)?;
     // There is nothing to finish: the first signal ends the command.
     Interrupt::install()?;
     let connector = endpoint.connector(|_: &StageReport| {});
-    let folders = endpoint.with_imap_session(&connector, ListFolders(&endpoint, credentials))?;
+    let folders = endpoint.with_imap_session(&connector, ListFolders(endpoint, credentials))?;
     let failed = match &arguments.into {
         Some(directory) => store_folders(directory, &endpoint.url, &folders)?,
         None => Vec::new(),

@@ -3,6 +3,8 @@
 //! Parses the command line and runs the subcommand. Each subcommand module defines its own arguments and `run`.
 #![forbid(unsafe_code)]
 
+mod account;
+mod account_access;
 mod check;
 mod command_error;
 mod compose;
@@ -25,12 +27,13 @@ mod serve;
 mod store_directory;
 mod sync;
 mod trace;
-mod user_data_directory;
+mod user_directories;
 
 use std::process;
 
 use clap::{Parser, Subcommand};
 
+use crate::account::AccountArgs;
 use crate::check::CheckArgs;
 use crate::command_error::CommandError;
 use crate::decode::DecodeArgs;
@@ -64,7 +67,8 @@ URLs:
   imap://user@host[:143]   smtp://user@host[:587]    STARTTLS, required
 Mailwire never falls back to cleartext.
 
-The password comes from --password-command, MAILWIRE_PASSWORD or a prompt; never from an argument.
+The password comes from --password-command, MAILWIRE_PASSWORD or a prompt; never from an argument. mailwire account add
+keeps it, encrypted, so that --account NAME can be used instead of a URL.
 
 Exit codes (sysexits.h): 0 done, 64 usage, 65 data, 68 no host, 69 unavailable, 70 uncertain (a message may have been
 sent: do not repeat the command blindly), 74 output, 75 try again, 76 protocol, 77 refused (authentication or security
@@ -78,6 +82,8 @@ enum Command {
     /// other names and relays nothing. A logged-in user may send with any sender address. The server acknowledges a
     /// message only when it is on disk.
     Serve(Box<ServeArgs>),
+    /// Set up accounts, so that other commands need neither a URL nor a password.
+    Account(Box<AccountArgs>),
     /// Test a connection stage by stage, and say what is wrong and what to try.
     Check(CheckArgs),
     /// List the folders of an account. With --into, create them in a local store, too.
@@ -106,6 +112,7 @@ impl Command {
     fn output(&self) -> OutputOptions {
         match self {
             Self::Serve(arguments) => arguments.output,
+            Self::Account(arguments) => arguments.output(),
             Self::Check(arguments) => arguments.output,
             Self::Folders(arguments) => arguments.output,
             Self::Sync(arguments) => arguments.output,
@@ -128,9 +135,12 @@ impl Command {
             | Self::Show(_)
             | Self::Search(_)
             | Self::Decode(_) => ClosedOutput::Exit,
-            Self::Serve(_) | Self::Sync(_) | Self::Export(_) | Self::Send(_) | Self::Sendmail(_) => {
-                ClosedOutput::Continue
-            }
+            Self::Account(_)
+            | Self::Serve(_)
+            | Self::Sync(_)
+            | Self::Export(_)
+            | Self::Send(_)
+            | Self::Sendmail(_) => ClosedOutput::Continue,
         }
     }
 
@@ -144,10 +154,9 @@ impl Command {
                     process::ExitCode::from(exit_code.number())
                 }));
             }
-            Self::Folders(arguments) => folders::run(arguments)
-                .map_err(|failure| failure.at(&arguments.url))
-                .and_then(|()| output::check_written()),
-            Self::Sync(arguments) => sync::run(arguments).map_err(|failure| failure.at(&arguments.url)),
+            Self::Account(arguments) => account::run(arguments).and_then(|()| output::check_written()),
+            Self::Folders(arguments) => folders::run(arguments).and_then(|()| output::check_written()),
+            Self::Sync(arguments) => sync::run(arguments),
             Self::List(arguments) => local::list::run(arguments).and_then(|()| output::check_written()),
             Self::Show(arguments) => local::show::run(arguments).and_then(|()| output::check_written()),
             Self::Search(arguments) => local::search::run(arguments).and_then(|()| output::check_written()),

@@ -199,7 +199,8 @@ impl Output {
     }
 }
 
-/// Returns a failure as JSON. `code` is the exit code; `server` is the server's reply, if there is one.
+/// Returns a failure as JSON. `code` is the exit code; `reason` is a code that says more, if there is one; `fields` are the invalid
+/// fields of an account; `server` is the server's reply, if there is one.
 pub(crate) fn describe(failure: &CommandError) -> serde_json::Value {
     let mut error = serde_json::json!({
         "kind": failure.exit_code.name(),
@@ -208,6 +209,12 @@ pub(crate) fn describe(failure: &CommandError) -> serde_json::Value {
         "try": failure.advice.as_deref().map(truncate),
     });
     if let Some(object) = error.as_object_mut() {
+        if let Some(reason) = failure.reason_code() {
+            object.insert("reason".to_owned(), reason.into());
+        }
+        if let Some(fields) = &failure.fields {
+            object.insert("fields".to_owned(), serde_json::json!(fields));
+        }
         if let Some(server) = &failure.server {
             let server = ServerReply { text: truncate(&server.text), ..ServerReply::clone(server) };
             object.insert("server".to_owned(), serde_json::json!(server));

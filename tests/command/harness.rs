@@ -59,7 +59,8 @@ pub(crate) fn run_without_password(arguments: &[&str]) -> CommandOutput {
     finish(command(arguments, "").env_remove("MAILWIRE_PASSWORD"), b"")
 }
 
-fn finish(command: &mut Command, input: &[u8]) -> CommandOutput {
+/// Runs a prepared command with `input` on standard input.
+pub(crate) fn finish(command: &mut Command, input: &[u8]) -> CommandOutput {
     let begun = Instant::now();
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -82,6 +83,7 @@ pub(crate) fn command(arguments: &[&str], password: &str) -> Command {
         .env("HOME", "/nonexistent")
         .env_remove("XDG_CONFIG_HOME")
         .env_remove("XDG_DATA_HOME")
+        .env_remove("EMAIL_ENCRYPTION_KEY")
         .env("MAILWIRE_PASSWORD", password)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue must fail")]
 
 mod abuse_limits;
+mod accounts;
 mod folders;
 mod harness;
 mod http;

@@ -7,7 +7,9 @@ pub(crate) use arguments::CheckArgs;
 
 use mailclient::diagnosis::{Diagnosis, DiagnosisEvent, Stage, StageResult, diagnose};
 use mailclient::endpoint::CredentialSource;
+use proto_mail::Credentials;
 
+use crate::account_access::endpoint_of;
 use crate::command_error::{CommandError, ExitCode};
 use crate::endpoint::Endpoint;
 use crate::interrupt::Interrupt;
@@ -15,7 +17,7 @@ use crate::output::{self, Mark, Output};
 
 /// How much to print about the choice of a mechanism.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verbosity {
+pub(crate) enum Verbosity {
     /// The mechanism used.
     Result,
     /// The mechanism used, and why each other one was not.
@@ -29,7 +31,8 @@ enum Verbosity {
 /// The check could not begin: the options, the configuration or the credentials are invalid.
 pub(crate) fn run(arguments: &CheckArgs) -> Result<Option<ExitCode>, CommandError> {
     let output = Output::from(arguments.output);
-    let endpoint = Endpoint::new(&arguments.url, &arguments.connection)?;
+    let protocol = arguments.protocol.into();
+    let endpoint = endpoint_of(arguments.url.as_ref(), &arguments.account, protocol, &arguments.connection)?;
     let last = arguments.stop_after.map_or(Stage::Folders, Stage::from);
     let verbosity = if arguments.verbose { Verbosity::Reasons } else { Verbosity::Result };
     endpoint.is_cleartext()?;
@@ -37,12 +40,23 @@ pub(crate) fn run(arguments: &CheckArgs) -> Result<Option<ExitCode>, CommandErro
     let credentials = if last >= Stage::Login { endpoint.credentials()? } else { None };
     // There is nothing to finish: the first signal ends the command.
     Interrupt::install()?;
-    let source = credentials.as_ref().map(|given| endpoint.source(given));
-    let source = source.as_ref().map(|source| source as &dyn CredentialSource);
-    let diagnosis = diagnose(&endpoint.inner, source, last, move |event| show(output, verbosity, &event));
+    let diagnosis = diagnose_and_show(&endpoint, credentials.as_ref(), last, verbosity, output);
     let failure = diagnosis.error().cloned().map(CommandError::from);
     show_json(output, verbosity, &endpoint, &diagnosis, failure.as_ref());
     Ok(failure.map(|failure| failure.exit_code))
+}
+
+/// Runs the stages until `last` or the first failure, and prints a line for each.
+pub(crate) fn diagnose_and_show(
+    endpoint: &Endpoint,
+    credentials: Option<&Credentials>,
+    last: Stage,
+    verbosity: Verbosity,
+    output: Output,
+) -> Diagnosis {
+    let source = credentials.map(|given| endpoint.source(given));
+    let source = source.as_ref().map(|source| source as &dyn CredentialSource);
+    diagnose(&endpoint.inner, source, last, move |event| show(output, verbosity, &event))
 }
 
 /// Prints what happens, for people.
@@ -77,15 +91,10 @@ fn show_json(
     diagnosis: &Diagnosis,
     failure: Option<&CommandError>,
 ) {
-    let mut stages: Vec<StageResult> = diagnosis.results().to_vec();
-    if let (Some(failure), Some(result)) = (failure, stages.last_mut()) {
-        // The command's advice names its options.
-        result.hint.clone_from(&failure.advice);
-    }
     let mut value = serde_json::json!({
         "url": endpoint.url.to_string(),
         "ok": failure.is_none(),
-        "stages": stages,
+        "stages": stages(diagnosis, failure),
     });
     if let Some(object) = value.as_object_mut() {
         if let Some(failure) = failure {
@@ -97,4 +106,13 @@ fn show_json(
         }
     }
     output.json(&value);
+}
+
+/// Returns the results of the stages, for programs. The advice of the last one names the command's options.
+pub(crate) fn stages(diagnosis: &Diagnosis, failure: Option<&CommandError>) -> Vec<StageResult> {
+    let mut stages: Vec<StageResult> = diagnosis.results().to_vec();
+    if let (Some(failure), Some(result)) = (failure, stages.last_mut()) {
+        result.hint.clone_from(&failure.advice);
+    }
+    stages
 }

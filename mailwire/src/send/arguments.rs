@@ -8,6 +8,7 @@ use clap::builder::TypedValueParser;
 use clap::{Arg, Args, ValueEnum};
 
 use super::service_options::ServiceOptions;
+use crate::account_access::AccountOptions;
 use crate::options::{ConnectionOptions, OutputOptions, UrlParser, parse_delay};
 use mailclient::endpoint::Url;
 
@@ -115,6 +116,8 @@ pub(crate) struct SendArgs {
     pub(crate) as_sendmail: bool,
     #[command(flatten)]
     pub(crate) service: ServiceOptions,
+    #[command(flatten)]
+    pub(crate) account: AccountOptions,
     #[command(flatten)]
     pub(crate) connection: ConnectionOptions,
     #[command(flatten)]

@@ -42,12 +42,13 @@ use self::run_journal::{JournalLifetime, RunJournal, UncertainPolicy};
 use self::sendmail::UntilDot;
 use self::source::Sources;
 use self::spool::{AddFields, Spool};
+use crate::account_access::{AccountAccess, store_directory};
 use crate::command_error::{CommandError, ExitCode};
 use crate::compose::{Attachment, ComposeLimits, Draft, Mailbox, MissingFields, added_fields, parse_field};
 use crate::config;
 use crate::endpoint::Endpoint;
 use crate::output::Output;
-use crate::user_data_directory::user_data_directory;
+use crate::user_directories::user_data_directory;
 use mailclient::endpoint::{Protocol, Url};
 
 /// The longest line that every server accepts, without its end, in bytes (RFC 5321 §4.5.3.1.6).
@@ -59,9 +60,31 @@ const DEFAULT_RETRIES: u32 = 3;
 pub(crate) fn run(arguments: &SendArgs) -> Result<(), CommandError> {
     let output = Output::from(arguments.output);
     let output = if arguments.as_sendmail { output.only_failures() } else { output };
-    let settings = config::send(arguments.connection.config.as_deref())?;
-    let url = server(arguments, &settings)?;
-    run_to(arguments, &settings, &url, output).map_err(|failure| failure.at(&url))
+    let mut settings = config::send(arguments.connection.config.as_deref())?;
+    let endpoint = match &arguments.account.account {
+        Some(_) => account_endpoint(arguments, &mut settings)?,
+        None => Endpoint::new(&server(arguments, &settings)?, &arguments.connection)?,
+    };
+    let url = endpoint.url.clone();
+    run_to(arguments, &settings, endpoint, output)
+        .map_err(|failure| failure.at(&url).or_reason("smtp_send_failed"))
+}
+
+/// Returns the submission server of the account. The account's first identity is the default sender.
+fn account_endpoint(arguments: &SendArgs, settings: &mut config::Send) -> Result<Endpoint, CommandError> {
+    let options = &arguments.account;
+    let access = AccountAccess::open(&store_directory(options.store.as_deref())?, &options.key)?;
+    let account = access.active(options.account.as_deref().unwrap_or_default())?;
+    if arguments.urls().next().is_some() {
+        return Err(CommandError::new(
+            ExitCode::Usage,
+            "a URL and --account are given: only one of them is allowed",
+        ));
+    }
+    if let Some(identity) = account.settings.identities.first() {
+        settings.from = Some(format!("{} <{}>", identity.name, identity.address));
+    }
+    access.endpoint(&account, Protocol::Smtp, &arguments.connection)
 }
 
 /// Runs `mailwire sendmail`.
@@ -72,10 +95,9 @@ pub(crate) fn run_sendmail(arguments: &SendmailArgs) -> Result<(), CommandError>
 fn run_to(
     arguments: &SendArgs,
     settings: &config::Send,
-    url: &Url,
+    endpoint: Endpoint,
     output: Output,
 ) -> Result<(), CommandError> {
-    let endpoint = Endpoint::new(url, &arguments.connection)?;
     let many = !arguments.messages.is_empty();
     let policy = retry_policy(arguments, settings)?;
     let read =
@@ -101,7 +123,7 @@ fn run_to(
         }
         Messages::Single(Some(spool))
     };
-    let journal = open_journal(arguments, url, &envelope)?;
+    let journal = open_journal(arguments, &endpoint.url, &envelope)?;
     let credentials = endpoint.credentials()?;
     let concurrency = if many { usize::from(arguments.concurrency) } else { 1 };
     let counters = run::deliver(

@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::command_error::{CommandError, ExitCode};
 use crate::private_files;
-use crate::user_data_directory::user_data_directory;
+use crate::user_directories::user_data_directory;
 
 /// A locked data directory. The lock is released when the value is dropped.
 #[derive(Debug)]

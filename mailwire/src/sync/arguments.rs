@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::account_access::KeyOptions;
 use crate::options::{ConnectionOptions, OutputOptions, UrlParser};
 use mailclient::endpoint::Url;
 use mailclient::sync::RemovalPolicy;
@@ -22,12 +23,17 @@ const LIMITS: &str = "Limits";
 /// The arguments of `mailwire sync`.
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
-    /// The account, for example imaps://user@host.
-    #[arg(value_parser = UrlParser)]
-    pub(crate) url: Url,
-    /// Fetch into the store in this directory.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) into: PathBuf,
+    /// The account, for example imaps://user@host. Without a URL and without --account, all accounts of the store.
+    #[arg(value_parser = UrlParser, conflicts_with = "account")]
+    pub(crate) url: Option<Url>,
+    /// Fetch into the store in this directory. Default: mailwire/mail in the user's data directory.
+    #[arg(long, value_name = "DIR", visible_alias = "store")]
+    pub(crate) into: Option<PathBuf>,
+    /// Sync this account of the store. See mailwire account.
+    #[arg(long, value_name = "NAME", help_heading = "Account")]
+    pub(crate) account: Option<String>,
+    #[command(flatten)]
+    pub(crate) key: KeyOptions,
     /// Fetch only this folder. May be given several times.
     #[arg(long, value_name = "NAME")]
     pub(crate) folder: Vec<String>,

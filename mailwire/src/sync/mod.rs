@@ -1,5 +1,6 @@
 //! `sync`: fetches an account into a local store and follows its changes, with the engine of [`mailclient::sync`].
 
+mod accounts;
 mod arguments;
 mod lock;
 mod progress;
@@ -17,6 +18,7 @@ use mailstore::{AccountId, Accounts, MemoryStore, RemoteAccountId, SqliteStore, 
 
 pub(crate) use arguments::SyncArgs;
 
+use crate::account_access;
 use crate::command_error::{CommandError, ExitCode, store_error};
 use crate::endpoint::Endpoint;
 use crate::imap_url::{missing_user, require_imap};
@@ -28,23 +30,39 @@ use report::{DryRun, SyncReport};
 
 /// Runs the command.
 pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
-    require_imap(&arguments.url)?;
+    let directory = account_access::store_directory(arguments.into.as_deref())?;
+    let Some(url) = &arguments.url else { return accounts::run(arguments, &directory) };
+    require_imap(url)?;
+    let endpoint = Endpoint::new(url, &arguments.connection)?;
+    let synced = sync_one(arguments, &directory, &endpoint, &mut |_, _| Ok(()));
+    synced.map_err(|failure| failure.at(url).or_reason("imap_sync_failed"))
+}
+
+/// Receives the report of each run that changed something here, and its error text that may be stored.
+type OnReport<'r> = dyn FnMut(&SyncReport, Option<&str>) -> Result<(), CommandError> + 'r;
+
+/// Syncs one account.
+fn sync_one(
+    arguments: &SyncArgs,
+    directory: &Path,
+    endpoint: &Endpoint,
+    on_report: &mut OnReport<'_>,
+) -> Result<(), CommandError> {
     let output = Output::from(arguments.output);
-    let endpoint = Endpoint::new(&arguments.url, &arguments.connection)?;
-    store_directory::check_not_served(&arguments.into)?;
+    store_directory::check_not_served(directory)?;
     let credentials = endpoint.credentials()?.ok_or_else(missing_user)?;
     let interrupt = Interrupt::install()?;
-    let local = LocalAccount::open(arguments, &endpoint)?;
+    let local = LocalAccount::open(arguments, directory, endpoint)?;
     let store = &*local.store;
     let _lock = match arguments.dry_run {
         // It changes nothing that another run could meet.
         true => None,
-        false => Some(lock::lock_account(&arguments.into, local.account, &interrupt, output)?),
+        false => Some(lock::lock_account(directory, local.account, &interrupt, output)?),
     };
     let connector = endpoint.connector(|_: &StageReport| {});
     let mut job = SyncJob::new(local.account, local.remote);
     job.folders.clone_from(&arguments.folder);
-    job.limits = limits(arguments);
+    job.limits = limits(arguments, directory);
     job.removal = arguments.delete.into();
     job.dry_run = arguments.dry_run;
     job.watch = arguments.watch;
@@ -53,7 +71,8 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), CommandError> {
     let stop = StopCheck::new(move || Ok(checked.check()?));
     let mut cycles = Cycles {
         progress: Progress::new(output, &interrupt),
-        endpoint: &endpoint,
+        endpoint,
+        on_report,
         local: &local,
         output,
         is_dry_run: arguments.dry_run,
@@ -103,6 +122,7 @@ struct Cycles<'c> {
     progress: Progress,
     endpoint: &'c Endpoint,
     local: &'c LocalAccount,
+    on_report: &'c mut OnReport<'c>,
     output: Output,
     is_dry_run: bool,
     /// Whether the last run is over, and the command waits for changes.
@@ -139,6 +159,7 @@ impl Cycles<'_> {
         if !self.is_dry_run {
             let (remote, at) = (self.local.remote, now.as_second());
             self.local.store.record_sync(remote, at, report.status(), error.as_deref())?;
+            (self.on_report)(&report, error.as_deref())?;
         }
         Ok(report)
     }
@@ -154,9 +175,8 @@ struct LocalAccount {
 impl LocalAccount {
     /// Opens the store and creates what is missing. A dry run creates nothing: if there is no store or no such account, it
     /// compares with an empty one in memory.
-    fn open(arguments: &SyncArgs, endpoint: &Endpoint) -> Result<Self, CommandError> {
+    fn open(arguments: &SyncArgs, directory: &Path, endpoint: &Endpoint) -> Result<Self, CommandError> {
         let key = remote_account_key(&endpoint.url);
-        let directory = &arguments.into;
         let store: Box<dyn SyncStore> = if arguments.dry_run && !is_known(directory, endpoint)? {
             Box::new(MemoryStore::new()?)
         } else {
@@ -180,8 +200,8 @@ fn is_known(directory: &Path, endpoint: &Endpoint) -> Result<bool, CommandError>
 }
 
 /// Returns the limits that the command line sets.
-fn limits(arguments: &SyncArgs) -> SyncLimits {
-    let directory = arguments.into.clone();
+fn limits(arguments: &SyncArgs, directory: &Path) -> SyncLimits {
+    let directory = directory.to_owned();
     let mut limits = SyncLimits::default();
     limits.message_bytes = arguments.max_message;
     limits.folder_messages = arguments.max_messages;

@@ -19,6 +19,8 @@ pub(super) struct DryRun(pub(super) bool);
 /// The result of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct SyncReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
     url: String,
     last_sync_at: String,
     status: &'static str,
@@ -200,6 +202,7 @@ impl SyncReport {
             .map(|failure| failure.what.clone())
             .or_else(|| folders.iter().find_map(|folder| folder.error.clone()));
         Self {
+            account: endpoint.account_name().map(str::to_owned),
             url: endpoint.url.to_string(),
             last_sync_at: at.to_string(),
             status,
@@ -232,6 +235,11 @@ impl SyncReport {
     /// Returns the status of the run, as one word.
     pub(super) const fn status(&self) -> &'static str {
         self.status
+    }
+
+    /// Returns the number of messages that were in the store already.
+    pub(super) const fn duplicates(&self) -> u64 {
+        self.duplicates
     }
 
     /// Returns the error text that may be stored, which holds no server text.
