@@ -177,6 +177,11 @@ impl Framer {
         message.get(self.line..).unwrap_or_default()
     }
 
+    /// Returns the offset of the current line in the message.
+    pub(crate) const fn line_offset(&self) -> usize {
+        self.line
+    }
+
     /// Returns whether the current line is the first of the message.
     pub(crate) const fn is_first_line(&self) -> bool {
         self.line == 0

@@ -90,13 +90,19 @@ fn limits_literals_before_login_to_4096_bytes() {
     }
 }
 
-/// A command's lines and literals count together. The server cannot know where a longer command ends.
+/// A command's lines and literals count together. The server cannot know where a longer command ends, but it can find the
+/// end of a long line.
 #[test]
 fn limits_command_size() {
     let config = limited(|limits| (limits.line, limits.frame) = (40, 50));
     let line = |len: usize| format!("{LOGIN}a LIST \"\" {}\r\n", "x".repeat(len - 12));
     assert_eq!(run(&config, &line(40)).error, None);
-    assert_eq!(run(&config, &line(41)).error, Some(Limit::Line.into()));
+    for (length, error) in [(41, None), (50, None), (51, Some(Limit::Frame.into()))] {
+        let record = run(&config, &line(length));
+        assert_eq!(record.error, error, "{length}");
+        let answer = error.is_none().then_some(TOO_LONG);
+        assert_eq!(answers(&record).get(1).copied(), answer, "{length}");
+    }
     let with_literal = |len: usize| {
         let said = format!("{LOGIN}a LIST {{10+}}\r\n{} {}\r\n", "m".repeat(10), "x".repeat(len - 27));
         run(&config, &said)
@@ -104,6 +110,69 @@ fn limits_command_size() {
     let whole = with_literal(50);
     assert_eq!((whole.error.clone(), answers(&whole)[1..].concat()), (None, "a OK done".to_owned()));
     assert_eq!(with_literal(51).error, Some(Limit::Frame.into()));
+}
+
+const TOO_LONG: &str = "a BAD [LIMIT] the command line is too long";
+
+/// A line that is too long is discarded with the literal that it announces, and the session goes on.
+#[test]
+fn discards_lines_that_are_too_long() {
+    let config = limited(|limits| limits.line = 100);
+    let xs = "x".repeat(200);
+    for (said, expected) in [
+        (format!("a LIST \"\" {xs}\r\n"), Ok(&[TOO_LONG, "b OK done"][..])),
+        (format!("a LIST {{3+}}\r\nabc {xs}\r\n"), Ok(&[TOO_LONG, "b OK done"])),
+        (format!("a LIST {xs} {{8+}}\r\nx NOOP\r\n {{2+}}\r\nab\r\n"), Ok(&[TOO_LONG, "b OK done"])),
+        (format!("a LIST {xs} {{8}}\r\n"), Ok(&[TOO_LONG, "b OK done"])),
+        (format!("a LIST {xs} {{99999999999999999999}}\r\n"), Ok(&[TOO_LONG, "b OK done"])),
+        (format!("a APPEND x {xs} {{3+}}\r\nabc\r\n"), Ok(&[TOO_LONG, "b OK done"])),
+        (format!("a LIST {xs} {{99999999999999999999+}}\r\n"), Err(Limit::Literal.into())),
+        (format!("a LIST {xs} {{{}8+}}\r\nx NOOP\r\n\r\n", "0".repeat(100)), Err(Limit::Literal.into())),
+        (format!("a LIST {}}}\r\n", "1".repeat(200)), Err(Limit::Literal.into())),
+        (format!("a LIST {xs} {{3+}}\nabc\r\n"), Err(PeerError::ForbiddenByte.into())),
+        (format!("a LIST {xs}\rx\r\n"), Err(PeerError::ForbiddenByte.into())),
+    ] {
+        let record = run(&config, &format!("{LOGIN}{said}b NOOP\r\n"));
+        match expected {
+            Ok(expected) => {
+                assert_eq!((record.error.clone(), &answers(&record)[1..]), (None, expected), "{said}");
+            }
+            Err(error) => {
+                assert_eq!((record.error.clone(), answers(&record).len()), (Some(error), 1), "{said}")
+            }
+        }
+    }
+    // They count as errors.
+    let config = limited(|limits| (limits.line, limits.errors) = (100, 3));
+    let record = run(&config, &format!("{LOGIN}{}", format!("a LIST {xs}\r\n").repeat(4)));
+    assert_eq!(record.error, Some(Limit::Errors.into()));
+}
+
+/// The server holds a line of the limit at most.
+#[test]
+fn a_set_of_20_000_numbers_costs_one_command() {
+    let set: Vec<String> = (0..20_000).map(|number| (2 * number + 1_000_000).to_string()).collect();
+    let said = format!("{LOGIN}a SELECT x\r\nb UID SEARCH UID {}\r\nc NOOP\r\n", set.join(","));
+    for size in [1_000, 40_000, said.len()] {
+        let record = converse(agreeing(config()).as_mut(), said.as_bytes().chunks(size), false);
+        let expected = ["a OK done", "b BAD [LIMIT] the command line is too long", "c OK done"];
+        assert_eq!((record.error.clone(), &answers(&record)[1..]), (None, &expected[..]), "{size}");
+    }
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Secure>::new(config(), Secure::trusted_local(), &mut tx);
+    let mut most = 0;
+    for piece in said.as_bytes().chunks(1_000) {
+        rx.extend(piece);
+        while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
+            match event {
+                Event::Auth(request) => server.answer_auth(request, AuthVerdict::Accept, &mut tx).unwrap(),
+                Event::Command(_, reply) => server.reply(reply, &ok("done"), &mut tx).unwrap(),
+                _ => {}
+            }
+        }
+        most = most.max(rx.len());
+    }
+    assert!(most <= Limits::default().line + 1_000, "{most}");
 }
 
 /// An unfinished command has the same limit as a complete one.

@@ -43,7 +43,11 @@ impl Session {
             return Err(self.fail(PeerError::TlsInCleartext.into(), farewell, tx));
         }
         loop {
-            let step = self.find_line(rx, tx)?;
+            let step = match self.reader.framer.step(rx, self.config.limits.line, self.config.limits.frame) {
+                Err(Limit::Line) => return self.begin_long_line(rx, tx),
+                Err(limit) => return Err(self.fail(limit.into(), "a command is too long", tx)),
+                Ok(step) => step,
+            };
             let end = match step {
                 FrameStep::More => return Ok(Found::More),
                 FrameStep::Complete(end) | FrameStep::Literal(end, _) | FrameStep::Endless(end, _) => end,
@@ -430,7 +434,7 @@ impl Session {
     }
 
     /// Counts a command of a client that has not logged in.
-    fn count_command(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+    pub(super) fn count_command(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         if self.state == State::NotAuthenticated {
             self.counters.commands_before_login = self.counters.commands_before_login.saturating_add(1);
             if self.counters.commands_before_login > self.config.limits.commands_before_auth {

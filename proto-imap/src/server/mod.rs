@@ -16,6 +16,7 @@ mod data;
 mod event;
 mod expunges;
 mod fetch;
+mod long_line;
 mod machine;
 mod notify;
 mod owned_event;

@@ -50,7 +50,7 @@ impl Session {
 
     pub(super) fn count_error(&mut self, refusal: &Refusal, tx: &mut SendBuffer) -> Result<(), Error> {
         self.counters.refusals.total = self.counters.refusals.total.saturating_add(1);
-        if refusal.condition == "BAD" {
+        if matches!(refusal.condition, "BAD" | "BAD [LIMIT]") {
             self.counters.errors = self.counters.errors.saturating_add(1);
             if self.counters.errors >= self.config.limits.errors {
                 return Err(self.fail(Limit::Errors.into(), "too many errors", tx));

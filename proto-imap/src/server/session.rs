@@ -35,6 +35,9 @@ pub(super) enum Turn {
     /// The client sends the rest of a rejected command: this many bytes of a literal, then a line. The server
     /// discards them, then sends the refusal.
     Discarding { left: u64, refusal: Vec<u8> },
+    /// The client sends a line of a command that is too long. The server discards the line; `begin` bytes in front of it
+    /// belong to the command, and `left` bytes may follow.
+    LongLine { begin: usize, left: usize },
     /// The client sends an APPEND's message, or a part of it; this many of its bytes are missing.
     Message(u64, AppendProgress),
     /// The client sends the rest of an APPEND command: its end, or another message or part.
@@ -96,6 +99,7 @@ impl Turn {
             self,
             Self::Command
                 | Self::Discarding { .. }
+                | Self::LongLine { .. }
                 | Self::Message(..)
                 | Self::AppendRest(_)
                 | Self::Idling
@@ -322,6 +326,9 @@ impl Session {
             self.step_done();
             return Ok(Found::Silent);
         }
+        if let Turn::LongLine { begin, left } = self.turn {
+            return self.skip_long_line((begin, left), rx, tx);
+        }
         let (end, announced) = match self.find_line(rx, tx)? {
             FrameStep::More => return Ok(Found::More),
             FrameStep::Complete(end) => (end, None),
@@ -417,7 +424,7 @@ impl Session {
             Turn::Delay(_) => (WaitFor::Delay, waits.delay),
             Turn::Idling => (WaitFor::Command, waits.command),
             Turn::Message(..) | Turn::Discarding { .. } => (WaitFor::Data, waits.data),
-            Turn::Sasl(_) | Turn::AppendRest(_) => (WaitFor::Remainder, waits.rest),
+            Turn::Sasl(_) | Turn::AppendRest(_) | Turn::LongLine { .. } => (WaitFor::Remainder, waits.rest),
             Turn::Command if self.reader.remainder == Remainder::Awaited => (WaitFor::Remainder, waits.rest),
             Turn::Command if self.state.is_authenticated() => (WaitFor::Command, waits.command),
             Turn::Command => (WaitFor::Command, waits.authentication),
