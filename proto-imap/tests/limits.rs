@@ -289,3 +289,71 @@ fn limits_the_size_of_capabilities() {
     assert_eq!(heard(&[line(46), line(69)]), Err(Error::from(Limit::Frame)));
     assert_eq!(heard(&[line(100)]), Ok(()));
 }
+
+/// A thousand nested parentheses are one bad command, and one response that is not parsed.
+#[test]
+fn refuses_a_thousand_nested_parentheses() {
+    let (open, close) = ("(".repeat(1_000), ")".repeat(1_000));
+    let said = format!(
+        "{LOGIN}s SELECT x\r\na SEARCH {open}SEEN{close}\r\nb FETCH 1 {open}FLAGS{close}\r\nc NOOP\r\n"
+    );
+    let record = converse(agreeing(config()).as_mut(), [said.as_bytes()], false);
+    let answers = answers(&record);
+    assert_eq!((record.error.clone(), answers.len()), (None, 5));
+    assert!(answers[2].starts_with("a BAD ") && answers[3].starts_with("b BAD "), "{answers:?}");
+    assert_eq!(answers[4], "c OK done");
+
+    let mut client = Client::<Secure>::new(config(), Secure::trusted_local());
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(
+        format!("* PREAUTH hello\r\n* X {open}{close}\r\n* LIST ({open}{close}) \"/\" x\r\n* 5 EXISTS\r\n")
+            .as_bytes(),
+    );
+    let mut events = Vec::new();
+    while let Some(event) = client.next_event(&mut rx, &mut tx).unwrap() {
+        events.push(format!("{event:?}"));
+    }
+    assert!(events.iter().any(|event| event.starts_with("Unparsed")), "{events:?}");
+    assert!(rx.is_empty());
+}
+
+/// A literal of 4 GiB is refused, or streamed where the application takes its pieces.
+#[test]
+fn a_literal_of_4_gib_is_not_held() {
+    const SIZE: u64 = 1 << 32;
+    for (command, answer) in [
+        (format!("a LIST {{{SIZE}}}\r\n"), "a NO [LIMIT]"),
+        (format!("a APPEND x {{{SIZE}}}\r\n"), "a NO [TOOBIG]"),
+        (format!("a X {{{SIZE}}}\r\n"), "a BAD"),
+    ] {
+        let record = run(&config(), &format!("{LOGIN}{command}b NOOP\r\n"));
+        let answers = answers(&record);
+        assert!(answers[1].starts_with(answer) && answers[2] == "b OK done", "{command}: {answers:?}");
+    }
+    // A client that does not wait sends all of it, and the server discards what arrives.
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Secure>::new(config(), Secure::trusted_local(), &mut tx);
+    rx.extend(format!("a X {{{SIZE}+}}\r\n").as_bytes());
+    for _ in 0..1_000 {
+        assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
+        assert!(rx.is_empty());
+        rx.extend(&[b'x'; 10_000]);
+    }
+
+    let client = |said: String| {
+        let mut client = Client::<Secure>::new(config(), Secure::trusted_local());
+        let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        rx.extend(said.as_bytes());
+        for _ in 0..1_000 {
+            while client.next_event(&mut rx, &mut tx)?.is_some() {}
+            assert!(rx.len() < 20_000, "{}", rx.len());
+            rx.extend(&[b'x'; 10_000]);
+        }
+        Ok::<(), Error>(())
+    };
+    assert_eq!(
+        client(format!("* PREAUTH hello\r\n* LIST () \"/\" {{{SIZE}}}\r\n")),
+        Err(Limit::Literal.into())
+    );
+    assert_eq!(client(format!("* PREAUTH hello\r\n* 1 FETCH (BODY[] {{{SIZE}}}\r\n")), Ok(()));
+}

@@ -323,8 +323,9 @@ impl Collector {
     /// Completes the result until the slice is over. Returns true once it is complete.
     fn finish(&mut self, slice: &Slice) -> bool {
         match self {
-            Self::Set | Self::Scores(_) | Self::Thread(_) => true,
+            Self::Set | Self::Scores(_) => true,
             Self::Sort(sort) => sort.finish(slice),
+            Self::Thread(thread) => thread.finish(slice),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! THREAD: the threads of the messages that a search finds (RFC 5256 §3, draft-ietf-morg-inthread).
 
+use io_common::Slice;
 use mailstore::Message;
 use proto_imap::sort_order::Collation;
-use proto_imap::threading::{ForestItems, ThreadForest, ThreadLimits, ThreadableMessage, Threader};
+use proto_imap::threading::{
+    ForestItems, ThreadFinisher, ThreadForest, ThreadLimits, ThreadableMessage, Threader,
+};
 use proto_imap::types::ThreadAlgorithm;
 
 use super::sort_collector::subject_text;
@@ -17,9 +20,18 @@ const REFERENCES: usize = 16 * 1024;
 /// Collects the matches of a search.
 #[derive(Debug)]
 pub(super) struct ThreadCollector {
-    threader: Threader,
+    stage: Stage,
     references: NeededReferences,
     memory: Reservation,
+}
+
+/// How far the collector has come.
+#[derive(Debug)]
+enum Stage {
+    /// `None` only while the stage changes.
+    Collecting(Option<Box<Threader>>),
+    Finishing(Box<ThreadFinisher>),
+    Complete(Box<ThreadForest>),
 }
 
 /// Whether the algorithm reads the References field.
@@ -44,7 +56,7 @@ impl ThreadCollector {
             _ => NeededReferences::Yes,
         };
         let threader = Threader::new(algorithm, comparator, ThreadLimits::default())?;
-        Some(Self { threader, references, memory })
+        Some(Self { stage: Stage::Collecting(Some(Box::new(threader))), references, memory })
     }
 
     pub(super) const fn references(&self) -> NeededReferences {
@@ -57,7 +69,9 @@ impl ThreadCollector {
         let id = |field: fn(&mailmime::Envelope) -> &Option<String>| {
             envelope.and_then(|envelope| field(envelope).as_deref()).unwrap_or_default()
         };
-        let added = self.threader.add(&ThreadableMessage {
+        // Nothing is added after the end.
+        let Stage::Collecting(Some(threader)) = &mut self.stage else { return Ok(()) };
+        let added = threader.add(&ThreadableMessage {
             number: message.uid,
             subject: &subject_text(message),
             date: message.sent_date.unwrap_or(message.internal_date.seconds),
@@ -66,13 +80,39 @@ impl ThreadCollector {
             in_reply_to: id(|envelope| &envelope.in_reply_to),
         });
         added.map_err(|_| mailstore::Error::Limit("too many messages to put into threads"))?;
-        self.memory.grow_to(self.threader.memory())
+        self.memory.grow_to(threader.memory())
     }
 
-    /// Puts the messages into threads. Returns them with the memory that is reserved for them.
+    /// Puts the messages into threads until the slice is over. Returns true once that is complete.
+    pub(super) fn finish(&mut self, slice: &Slice) -> bool {
+        loop {
+            let finisher = match &mut self.stage {
+                Stage::Collecting(threader) => {
+                    let Some(threader) = threader.take() else { return true };
+                    self.stage = Stage::Finishing(Box::new(threader.into_finisher()));
+                    continue;
+                }
+                Stage::Finishing(finisher) => finisher,
+                Stage::Complete(_) => return true,
+            };
+            if let Some(forest) = finisher.step() {
+                self.stage = Stage::Complete(Box::new(forest));
+                return true;
+            }
+            if slice.is_over() {
+                return false;
+            }
+        }
+    }
+
+    /// Returns the threads with the memory that is reserved for them.
     pub(super) fn into_threads(self) -> (ThreadItemsLeft, Reservation) {
-        let Self { threader, mut memory, .. } = self;
-        let forest = threader.finish();
+        let Self { stage, mut memory, .. } = self;
+        let forest = match stage {
+            Stage::Collecting(threader) => threader.map(|threader| threader.finish()).unwrap_or_default(),
+            Stage::Finishing(finisher) => finisher.finish(),
+            Stage::Complete(forest) => *forest,
+        };
         memory.shrink_to(forest.memory());
         (forest.into_items(NESTING), memory)
     }

@@ -7,7 +7,7 @@ use super::links::NONE;
 use crate::types::ThreadItem;
 
 /// Threads in the order of the response. Takes 12 bytes for each message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ThreadForest {
     /// The number of each message; 0 for a missing one.
     numbers: Vec<u32>,
@@ -16,7 +16,7 @@ pub struct ThreadForest {
 }
 
 /// The children of each node, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Children {
     /// Where the children of each node begin; the last one is the end.
     begins: Vec<u32>,

@@ -68,6 +68,11 @@ impl Links {
         self.by_id.insert(id, index);
     }
 
+    /// Returns the nodes, and the identifiers by which they were found.
+    pub(super) fn into_parts(self) -> (Vec<Node>, BTreeMap<String, u32>) {
+        (self.nodes, self.by_id)
+    }
+
     /// Returns the number of identifiers.
     pub(super) fn identifiers(&self) -> usize {
         self.by_id.len()

@@ -23,6 +23,7 @@
 //!
 //! Time is linear in the messages and their references, apart from sorting, whatever the messages refer to.
 
+mod finisher;
 mod forest;
 mod links;
 mod message_id;
@@ -30,6 +31,7 @@ mod references;
 mod subjects;
 mod threader;
 
+pub use finisher::ThreadFinisher;
 pub use forest::{ForestItems, ThreadForest};
 pub use message_id::message_ids;
 pub use threader::{ThreadLimits, ThreadableMessage, Threader, TooManyMessages};

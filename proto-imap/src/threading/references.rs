@@ -9,48 +9,21 @@ use super::links::{NONE, Node};
 /// How threads are sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// By the date of their first message, after threads with the same subject were merged: REFERENCES.
-    ByFirst { merge_subjects: bool },
+    /// By the date of their first message: REFERENCES, which merges threads with the same subject before.
+    ByFirst,
     /// By the date of their newest message: REFS.
     ByNewest,
 }
 
 /// A date with the number that decides between equal dates.
-type DateKey = (i64, u32);
-
-/// Returns the threads of messages whose parents are known and form no loop.
-pub(super) fn threads(nodes: Vec<Node>, order: Order) -> ThreadForest {
-    let mut pruned = Pruned::new(nodes);
-    if matches!(order, Order::ByFirst { merge_subjects: true }) {
-        pruned.merge_subjects();
-    }
-    let sibling = |index: u32| pruned.date_key(index);
-    // The key of a thread: that of its first message, of the first child of a dummy, or of the newest message.
-    let mut roots: Vec<DateKey> =
-        (0_u32..).zip(&pruned.nodes).map(|(index, _)| pruned.date_key(index)).collect();
-    match order {
-        Order::ByFirst { .. } => {
-            pruned.spread(
-                &mut roots,
-                |node, child, parent| {
-                    if node.is_dummy() { parent.min(child) } else { parent }
-                },
-            )
-        }
-        Order::ByNewest => pruned.spread(&mut roots, |node, child, parent| {
-            if node.is_dummy() && parent == LAST { child } else { parent.max(child) }
-        }),
-    }
-    let numbers = pruned.nodes.iter().map(|node| node.number).collect();
-    let root = |index: u32| roots.get(index as usize).copied().unwrap_or(LAST);
-    ThreadForest::new(numbers, &pruned.parents, |index| pruned.is_kept(index), root, sibling)
-}
+pub(super) type DateKey = (i64, u32);
 
 /// The key of a dummy until that of a child is known.
 const LAST: DateKey = (i64::MAX, u32::MAX);
 
 /// The threads without needless dummies.
-struct Pruned {
+#[derive(Debug)]
+pub(super) struct Pruned {
     nodes: Vec<Node>,
     /// The parent of each message; [`NONE`] for the first ones of threads and for what is not kept.
     parents: Vec<u32>,
@@ -58,8 +31,9 @@ struct Pruned {
 }
 
 impl Pruned {
-    /// Steps 2 and 3: removes dummies. One stays only as the first of a thread with several children.
-    fn new(nodes: Vec<Node>) -> Self {
+    /// Steps 2 and 3: removes dummies. One stays only as the first of a thread with several children. The parents form no
+    /// loop.
+    pub(super) fn new(nodes: Vec<Node>) -> Self {
         let top_down = top_down(&nodes);
         // Where the children of each node go: to itself, if it stays, or else to where it would go.
         let mut places = alloc::vec![NONE; nodes.len()];
@@ -102,6 +76,35 @@ impl Pruned {
         }
     }
 
+    /// Returns the keys by which threads are sorted: of their first message, of the first child of a dummy, or of the newest
+    /// message.
+    pub(super) fn root_keys(&self, order: Order) -> Vec<DateKey> {
+        let mut keys: Vec<DateKey> =
+            (0_u32..).zip(&self.nodes).map(|(index, _)| self.date_key(index)).collect();
+        match order {
+            Order::ByFirst => {
+                self.spread(
+                    &mut keys,
+                    |node, child, parent| {
+                        if node.is_dummy() { parent.min(child) } else { parent }
+                    },
+                )
+            }
+            Order::ByNewest => self.spread(&mut keys, |node, child, parent| {
+                if node.is_dummy() && parent == LAST { child } else { parent.max(child) }
+            }),
+        }
+        keys
+    }
+
+    /// Returns the threads, sorted by these keys.
+    pub(super) fn into_threads(self, keys: &[DateKey]) -> ThreadForest {
+        let numbers = self.nodes.iter().map(|node| node.number).collect();
+        let root = |index: u32| keys.get(index as usize).copied().unwrap_or(LAST);
+        let sibling = |index: u32| self.date_key(index);
+        ThreadForest::new(numbers, &self.parents, |index| self.is_kept(index), root, sibling)
+    }
+
     /// Combines the key of each node with those of its children, from the last messages up to the first.
     fn spread(&self, keys: &mut [DateKey], combine: impl Fn(&Node, DateKey, DateKey) -> DateKey) {
         for index in top_down_of(&self.parents).iter().rev() {
@@ -116,14 +119,8 @@ impl Pruned {
         }
     }
 
-    /// Steps 4 and 5: merges threads with the same subject.
-    fn merge_subjects(&mut self) {
-        let mut firsts: Vec<DateKey> =
-            (0_u32..).zip(&self.nodes).map(|(index, _)| self.date_key(index)).collect();
-        self.spread(
-            &mut firsts,
-            |node, child, parent| if node.is_dummy() { parent.min(child) } else { parent },
-        );
+    /// Steps 4 and 5: merges threads with the same subject. `firsts` are the keys of threads by their first messages.
+    pub(super) fn merge_subjects(&mut self, firsts: &[DateKey]) {
         // The first child of each dummy.
         let mut first_child = alloc::vec![NONE; self.nodes.len()];
         for (index, parent) in (0_u32..).zip(&self.parents) {

@@ -6,10 +6,11 @@ use core::fmt;
 
 use proto_mail::error::ErrorDetails;
 
+use super::finisher::ThreadFinisher;
 use super::forest::ThreadForest;
 use super::links::{Links, NONE, Node};
 use super::message_id::message_ids;
-use super::{references, subjects};
+use super::references::Order;
 use crate::sort_order::{BaseSubject, Collation};
 use crate::types::ThreadAlgorithm;
 
@@ -186,15 +187,21 @@ impl Threader {
             + self.subject_bytes
     }
 
-    /// Puts the messages into threads.
+    /// Puts the messages into threads. Takes time in the order of n log n; see [`into_finisher`](Self::into_finisher).
     #[must_use]
     pub fn finish(self) -> ThreadForest {
-        match self.algorithm {
-            Algorithm::OrderedSubject => subjects::threads(&self.links.nodes),
-            Algorithm::References => {
-                references::threads(self.links.nodes, references::Order::ByFirst { merge_subjects: true })
-            }
-            Algorithm::Refs => references::threads(self.links.nodes, references::Order::ByNewest),
-        }
+        self.into_finisher().finish()
+    }
+
+    /// Returns what puts the messages into threads step by step.
+    #[must_use]
+    pub fn into_finisher(self) -> ThreadFinisher {
+        let order = match self.algorithm {
+            Algorithm::OrderedSubject => None,
+            Algorithm::References => Some(Order::ByFirst),
+            Algorithm::Refs => Some(Order::ByNewest),
+        };
+        let (nodes, identifiers) = self.links.into_parts();
+        ThreadFinisher::new(nodes, order, identifiers, self.subjects)
     }
 }
