@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use mailclient::account::{
-    Account, AccountCredentials, AccountState, AccountStore, EncryptionKey, KEY_VARIABLE,
-};
+use mailclient::account::{Account, AccountState, AccountStore, EncryptionKey, KEY_VARIABLE};
 use mailclient::endpoint::Protocol;
 use mailstore::SqliteStore;
 
+use crate::account_login::AccountLogin;
 use crate::command_error::{CommandError, ExitCode, store_error};
 use crate::endpoint::Endpoint;
 use crate::options::ConnectionOptions;
@@ -82,6 +81,8 @@ fn missing_key_advice() -> String {
 pub(crate) struct AccountAccess {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) accounts: AccountStore,
+    /// The directory of the store.
+    pub(crate) directory: PathBuf,
 }
 
 impl AccountAccess {
@@ -104,7 +105,8 @@ impl AccountAccess {
         store_directory::check_not_served(directory)?;
         let store = SqliteStore::open(directory).map_err(|error| store_error(directory, &error))?;
         let store = Arc::new(store);
-        Ok(Self { accounts: AccountStore::new(store.clone(), keys), store })
+        let accounts = AccountStore::new(store.clone(), keys);
+        Ok(Self { accounts, store, directory: directory.to_owned() })
     }
 
     /// Checks that secrets can be read and stored.
@@ -136,8 +138,8 @@ impl AccountAccess {
         given: &ConnectionOptions,
     ) -> Result<Endpoint, CommandError> {
         self.check_key()?;
-        let credentials = AccountCredentials::new(&self.accounts, account, protocol)?;
-        Endpoint::of_account(account, protocol, credentials, given)
+        let login = AccountLogin::new(&self.accounts, &self.directory, account, protocol)?;
+        Endpoint::of_account(account, protocol, login, given)
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use io_mio::{Connector, Fingerprint, StageReport, Target};
-use mailclient::account::{Account, AccountCredentials};
+use mailclient::account::Account;
 use mailclient::blocking;
 use mailclient::endpoint::{ClientId, CredentialSource, Encryption, Protocol, TlsMode, Trust, Url};
 use mailclient::{imap, smtp};
 use proto_mail::{Credentials, Mechanism};
 
+use crate::account_login::AccountLogin;
 use crate::command_error::{CommandError, ExitCode};
 use crate::config;
 use crate::credentials::CredentialSource as SecretSource;
@@ -23,7 +24,7 @@ pub(crate) struct Endpoint {
     /// What the library needs.
     pub(crate) inner: mailclient::Endpoint,
     /// The credentials of the account that it belongs to.
-    account: Option<AccountCredentials>,
+    account: Option<AccountLogin>,
     /// Whether a session has used the token that was read at the start.
     has_used_token: AtomicBool,
 }
@@ -64,7 +65,7 @@ impl Endpoint {
     pub(crate) fn of_account(
         account: &Account,
         protocol: Protocol,
-        credentials: AccountCredentials,
+        login: AccountLogin,
         given: &ConnectionOptions,
     ) -> Result<Self, CommandError> {
         if given.danger_cleartext {
@@ -72,12 +73,12 @@ impl Endpoint {
                 .advise("remove --danger-cleartext, or use a URL"));
         }
         let endpoint = Self::new(&account.settings.url(protocol)?, given)?;
-        Ok(Self { account: Some(credentials), ..endpoint })
+        Ok(Self { account: Some(login), ..endpoint })
     }
 
     /// Returns the name of the account that it belongs to.
     pub(crate) fn account_name(&self) -> Option<&str> {
-        self.account.as_ref().map(AccountCredentials::account_name)
+        self.account.as_ref().map(AccountLogin::account_name)
     }
 
     /// Returns a connector that reports each stage to `observer`.

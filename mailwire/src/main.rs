@@ -5,6 +5,7 @@
 
 mod account;
 mod account_access;
+mod account_login;
 mod check;
 mod command_error;
 mod compose;

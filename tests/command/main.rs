@@ -14,6 +14,7 @@ mod import;
 mod local_store;
 mod log;
 mod malicious_servers;
+mod oauth;
 mod process;
 mod readme_table;
 mod send;

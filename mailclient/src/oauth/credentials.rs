@@ -33,6 +33,12 @@ impl OAuthCredentials {
         Self { tokens, provider, account: account.into(), user: user.into(), last: Mutex::default() }
     }
 
+    /// Returns the name of the account.
+    #[must_use]
+    pub fn account_name(&self) -> &str {
+        &self.account
+    }
+
     fn keep(&self, token: AccessToken) -> Credentials {
         let credentials = token.credentials(&self.user);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);

@@ -173,7 +173,7 @@ impl From<OAuthError> for Error {
             _ => ErrorKind::Refused,
         };
         let hint = error.code.hint();
-        let new = Self::new(kind, error.to_string());
+        let new = Self::new(kind, error.to_string()).with_code(error.code.as_str());
         match hint {
             Some(hint) => new.advise(hint),
             None => new,
@@ -191,6 +191,7 @@ mod tests {
         assert!(busy.is_retryable());
         let error = Error::from(busy);
         assert_eq!(error.kind(), ErrorKind::Temporary);
+        assert_eq!(error.code(), Some("oauth_unavailable"));
         assert!(error.is_retryable() && error.message().ends_with("(oauth_unavailable)"));
 
         let refused = Error::from(OAuthError::new(OAuthErrorCode::RefreshFailed, "consent was withdrawn"));

@@ -38,7 +38,11 @@ pub(crate) enum AccountCommand {
     Show(NamedArgs),
     /// Test both servers of an account, stage by stage.
     Test(TestArgs),
-    /// Enter the password of an account again, and test it.
+    /// Let the user of an account consent by OAuth 2.0, or enter its password again. Then test it.
+    ///
+    /// An account of --mode oauth_google needs GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET. One of oauth_microsoft needs
+    /// MICROSOFT_CLIENT_ID, and may have MICROSOFT_CLIENT_SECRET and MICROSOFT_TENANT. For oauth_custom, the client secret
+    /// comes from MAILWIRE_OAUTH_CLIENT_SECRET at the first time, and is kept encrypted.
     Connect(ConnectArgs),
     /// Neither sync an account nor send with it, until it is resumed.
     Pause(NamedArgs),
@@ -225,6 +229,12 @@ pub(crate) struct ConnectArgs {
     /// Read the password from the first line of standard input.
     #[arg(long, conflicts_with_all = ["password_command", "token_command"])]
     pub(crate) password_stdin: bool,
+    /// Consent on another device, with a code. Not all providers have this for mail.
+    #[arg(long)]
+    pub(crate) device: bool,
+    /// Open the address for the consent in a browser, besides showing it.
+    #[arg(long, conflicts_with = "device")]
+    pub(crate) open_browser: bool,
     #[command(flatten)]
     pub(crate) location: Location,
     #[command(flatten)]

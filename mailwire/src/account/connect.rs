@@ -1,4 +1,5 @@
-//! `account connect`: replaces the password of an account by one that the servers accept.
+//! `account connect`: gets the tokens of an account by the consent of its user, or replaces its password by one that the servers
+//! accept.
 
 use std::io::BufRead;
 use std::time::Duration;
@@ -6,9 +7,10 @@ use std::time::Duration;
 use mailclient::account::{Account, SecretField};
 use mailclient::endpoint::Protocol;
 use proto_mail::Secret;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::arguments::ConnectArgs;
+use super::consent;
 use super::test::test_servers;
 use crate::account_access::AccountAccess;
 use crate::command_error::{CommandError, ExitCode};
@@ -26,7 +28,15 @@ pub(super) fn run(arguments: &ConnectArgs) -> Result<(), CommandError> {
     let access = AccountAccess::open(&arguments.location.directory()?, &arguments.location.key)?;
     access.check_key()?;
     let account = access.accounts.get(&arguments.name)?;
-    require_password_mode(&account)?;
+    if account.settings.auth_mode.is_oauth() {
+        consent::get_tokens(&access, &account, arguments, output)?;
+        let tested = test_servers(&access, &account, &arguments.connection, output)?;
+        return show(&account, tested, output);
+    }
+    if arguments.device || arguments.open_browser {
+        let what = format!("the account {:?} logs in with a password, not with OAuth 2.0", account.name);
+        return Err(CommandError::new(ExitCode::Usage, what));
+    }
     let user = account.settings.url(Protocol::Imap).or_else(|_| account.settings.url(Protocol::Smtp))?.user;
     let user = user.unwrap_or_default();
     let password = read_password(&user, arguments.password_stdin, &arguments.connection)?;
@@ -38,6 +48,15 @@ pub(super) fn run(arguments: &ConnectArgs) -> Result<(), CommandError> {
         // The new one does not work: the old one may.
         access.accounts.put_secrets(account.id, &[(SecretField::Password, before.as_ref())])?;
     }
+    show(&account, (results, failure), output)
+}
+
+/// Prints what the test found.
+fn show(
+    account: &Account,
+    (results, failure): (Vec<Value>, Option<CommandError>),
+    output: Output,
+) -> Result<(), CommandError> {
     output.json(&json!({ "account": account.name, "ok": failure.is_none(), "servers": results }));
     match failure {
         Some(failure) => Err(failure),
@@ -46,14 +65,6 @@ pub(super) fn run(arguments: &ConnectArgs) -> Result<(), CommandError> {
             Ok(())
         }
     }
-}
-
-fn require_password_mode(account: &Account) -> Result<(), CommandError> {
-    if !account.settings.auth_mode.is_oauth() {
-        return Ok(());
-    }
-    let what = format!("the account {:?} logs in with OAuth 2.0, not with a password", account.name);
-    Err(CommandError::new(ExitCode::Configuration, what).reason("oauth_client_not_configured"))
 }
 
 /// Reads a password from standard input, or as other commands do; never from an argument.

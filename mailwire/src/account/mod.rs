@@ -4,6 +4,7 @@
 mod add;
 mod arguments;
 mod connect;
+mod consent;
 mod key_file;
 mod list;
 mod rekey;
