@@ -1,9 +1,22 @@
-//! The plain ways in which [`Store`] appends several messages, copies and moves them.
+//! The plain ways in which a [`Store`](crate::Store) appends several messages, copies and moves them.
 
 use crate::content::{Body, Upload};
 use crate::error::{Error, Result};
-use crate::store::{REPLACED_MESSAGE, Store};
 use crate::types::*;
+
+/// The text of `NotFound` for the message that [`append_together`](crate::Store::append_together) was to replace.
+pub const REPLACED_MESSAGE: &str = "replaced message";
+
+/// What copies need of a store. Each store has it: the methods are those of [`Store`](crate::Store).
+pub(crate) trait CopyOperations {
+    fn status(&self, mailbox: MailboxId) -> Result<Status>;
+    fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page>;
+    fn open_content(&self, content: ContentId) -> Result<Body>;
+    fn upload(&self) -> Result<Upload>;
+    fn append(&self, delivery: Delivery) -> Result<Vec<Appended>>;
+    fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied>;
+    fn expunge(&self, mailbox: MailboxId, which: &Expunge, limit: usize) -> Result<Expunged>;
+}
 
 /// The messages that are read at a time.
 const PAGE: usize = 500;
@@ -12,7 +25,7 @@ const PAGE: usize = 500;
 const CHUNK: usize = 16 * 1024;
 
 pub(crate) fn default_append_together(
-    store: &(impl Store + ?Sized),
+    store: &(impl CopyOperations + ?Sized),
     deliveries: Vec<Delivery>,
     replaced: Option<(MailboxId, u32)>,
 ) -> Result<Vec<Vec<Appended>>> {
@@ -36,13 +49,13 @@ pub(crate) fn default_append_together(
     }
 }
 
-fn remove_replaced(store: &(impl Store + ?Sized), mailbox: MailboxId, uid: u32) -> Result<()> {
+fn remove_replaced(store: &(impl CopyOperations + ?Sized), mailbox: MailboxId, uid: u32) -> Result<()> {
     let removed = store.expunge(mailbox, &Expunge::Exactly(UidSet::one(uid)), 1)?;
     if removed.uids.is_empty() { Err(Error::NotFound(REPLACED_MESSAGE)) } else { Ok(()) }
 }
 
 pub(crate) fn default_copy(
-    store: &(impl Store + ?Sized),
+    store: &(impl CopyOperations + ?Sized),
     from: MailboxId,
     uids: &UidSet,
     to: MailboxId,
@@ -64,7 +77,7 @@ pub(crate) fn default_copy(
 }
 
 fn copy_messages(
-    store: &(impl Store + ?Sized),
+    store: &(impl CopyOperations + ?Sized),
     from: MailboxId,
     mut rest: UidSet,
     to: MailboxId,
@@ -86,7 +99,7 @@ fn copy_messages(
     Ok(())
 }
 
-fn upload_copy(store: &(impl Store + ?Sized), body: &Body) -> Result<Upload> {
+fn upload_copy(store: &(impl CopyOperations + ?Sized), body: &Body) -> Result<Upload> {
     let mut upload = store.upload()?;
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -99,7 +112,7 @@ fn upload_copy(store: &(impl Store + ?Sized), body: &Body) -> Result<Upload> {
 }
 
 pub(crate) fn default_move_messages(
-    store: &(impl Store + ?Sized),
+    store: &(impl CopyOperations + ?Sized),
     from: MailboxId,
     uids: &UidSet,
     to: MailboxId,
@@ -115,7 +128,7 @@ pub(crate) fn default_move_messages(
     Ok(copied)
 }
 
-fn remove(store: &(impl Store + ?Sized), mailbox: MailboxId, mut uids: UidSet) -> Result<()> {
+fn remove(store: &(impl CopyOperations + ?Sized), mailbox: MailboxId, mut uids: UidSet) -> Result<()> {
     while !uids.is_empty() {
         let expunged = store.expunge(mailbox, &Expunge::Exactly(uids.clone()), PAGE)?;
         uids = expunged.next.map_or_else(UidSet::default, |next| uids.starting_at(next));

@@ -92,6 +92,7 @@ pub use client_accounts::{
     SEALED_SECRET_COUNT_LIMIT, SEALED_SECRET_LIMIT, SealedSecret, SecretChange, SecretKeyRecord,
 };
 pub use content::{Body, SMALL_LIMIT, Upload};
+pub use default_copies::REPLACED_MESSAGE;
 pub use error::{Error, Result};
 pub use flags::{
     Flags, KEYWORD_COUNT_LIMIT, KEYWORD_LENGTH_LIMIT, MAILBOX_KEYWORD_BYTES_LIMIT, MAILBOX_KEYWORD_LIMIT,
@@ -112,7 +113,7 @@ pub use rights::{
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
-pub use store::{REPLACED_MESSAGE, Store};
+pub use store::Store;
 pub use sync_store::SyncStore;
 pub use text_index::{TextIndex, TextIndexPosition, TextSignatures};
 pub use types::*;

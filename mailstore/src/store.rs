@@ -19,9 +19,6 @@ use std::sync::Arc;
 /// The messages that a default method reads at a time.
 const PAGE: usize = 500;
 
-/// The text of `NotFound` for the message that [`append_together`](Store::append_together) was to replace.
-pub const REPLACED_MESSAGE: &str = "replaced message";
-
 /// A mail store. All methods block; see the [crate documentation](crate) for the guarantees.
 ///
 /// Twelve methods are required. The defaults of the others are correct but plain: no quotas, no `\Recent` messages, all
@@ -528,4 +525,34 @@ fn default_uids_of_content(
         rest = page.next.map_or_else(UidSet::default, |next| rest.starting_at(next));
     }
     Ok(found.into_iter().collect())
+}
+
+impl<S: Store + ?Sized> crate::default_copies::CopyOperations for S {
+    fn status(&self, mailbox: MailboxId) -> Result<Status> {
+        Store::status(self, mailbox)
+    }
+
+    fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page> {
+        Store::fetch_page(self, mailbox, uids, columns, limit)
+    }
+
+    fn open_content(&self, content: ContentId) -> Result<Body> {
+        Store::open_content(self, content)
+    }
+
+    fn upload(&self) -> Result<Upload> {
+        Store::upload(self)
+    }
+
+    fn append(&self, delivery: Delivery) -> Result<Vec<Appended>> {
+        Store::append(self, delivery)
+    }
+
+    fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
+        Store::copy(self, from, uids, to, limit)
+    }
+
+    fn expunge(&self, mailbox: MailboxId, which: &Expunge, limit: usize) -> Result<Expunged> {
+        Store::expunge(self, mailbox, which, limit)
+    }
 }

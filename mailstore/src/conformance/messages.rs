@@ -2,9 +2,10 @@
 
 use super::case::{Case, Feature};
 use super::fixture::{ALL, DATE, Fixture, over};
+use crate::default_copies::REPLACED_MESSAGE;
 use crate::error::Error;
 use crate::flags::Flags;
-use crate::store::{REPLACED_MESSAGE, Store};
+use crate::store::Store;
 use crate::types::*;
 
 pub(super) const CASES: &[Case<dyn Store>] = &[

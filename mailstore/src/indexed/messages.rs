@@ -5,11 +5,11 @@ use super::state::{Entry, State};
 use super::storage::Storage;
 use super::transaction::{Transaction, Transactions};
 use crate::content::SMALL_LIMIT;
+use crate::default_copies::REPLACED_MESSAGE;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::limits::{PAGE_LIMIT, RANGE_LIMIT, SCAN_LIMIT};
 use crate::quota::{check, check_messages};
-use crate::store::REPLACED_MESSAGE;
 use crate::types::{
     Appended, Columns, Copied, Expunge, Expunged, InternalDate, MailboxId, Message, Page, Quota, Target,
     UidPage, UidSet,

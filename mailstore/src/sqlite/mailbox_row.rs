@@ -68,3 +68,15 @@ impl MailboxRow {
         Ok(())
     }
 }
+
+/// Checks that a mailbox belongs to an account.
+///
+/// # Errors
+/// `NotFound` if the mailbox does not exist in this account.
+pub(super) fn check_exists(tx: &Connection, account: AccountId, mailbox: MailboxId) -> Result<()> {
+    let text = "SELECT 1 FROM mailboxes WHERE id = ?1 AND account = ?2 AND name >= char(2)";
+    match tx.prepare_cached(text)?.exists((mailbox.0, account.0))? {
+        true => Ok(()),
+        false => Err(Error::NotFound("mailbox")),
+    }
+}

@@ -1,7 +1,7 @@
 //! Metadata (RFC 5464). Triggers of the database count the entries and bytes of each account.
 
 use super::after_commit::AfterCommit;
-use super::mailboxes::check_exists;
+use super::mailbox_row::check_exists;
 use super::quota;
 use crate::callback::AccountChange;
 use crate::error::{Error, Result};

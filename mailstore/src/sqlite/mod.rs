@@ -29,6 +29,7 @@ mod remote;
 mod remote_state;
 mod removals;
 mod schema;
+mod sharing;
 mod store;
 mod sync;
 mod text_index;

@@ -11,7 +11,9 @@ use super::mailbox_row::MailboxRow;
 use super::own_uploads::{append_own, seal_own};
 use super::writer::Writer;
 use super::{accounts, acl};
-use super::{changes, keywords, mailboxes, messages, metadata, quota, removals, schema, unfinished_copies};
+use super::{
+    changes, keywords, mailboxes, messages, metadata, quota, removals, schema, sharing, unfinished_copies,
+};
 use crate::callback::{
     AccountChangeCallback, AccountChangeSubscription, ChangeCallback, ChangeSubscription, KeyMaker,
     Subscribers,
@@ -323,11 +325,11 @@ impl Store for SqliteStore {
     }
 
     fn sharing_accounts(&self, with: &Account, after: AccountId, limit: usize) -> Result<Vec<Account>> {
-        self.read(|tx| acl::sharing_accounts(tx, with, after, limit))
+        self.read(|tx| sharing::sharing_accounts(tx, with, after, limit))
     }
 
     fn shared_mailboxes(&self, owner: AccountId, with: &Account) -> Result<Vec<(Mailbox, Rights)>> {
-        self.read(|tx| acl::shared_mailboxes(tx, owner, &with.name))
+        self.read(|tx| sharing::shared_mailboxes(tx, owner, &with.name))
     }
 
     fn status(&self, mailbox: MailboxId) -> Result<Status> {
