@@ -55,6 +55,7 @@ class Cases(ServeTools):
             ("serve.acknowledged_mail_survives_kill_9", self.kill),
             ("serve.sigterm_drains_and_a_restart_keeps_everything", self.restart),
             ("serve.user_takes_its_password_from_a_command", self.own_user),
+            ("serve.imaplib_shares_a_mailbox_with_another_account", self.sharing),
             ("serve.many_pipelined_messages_and_one_fetch", self.many),
             ("serve.a_large_message_does_not_grow_the_server", self.large),
         ]:
@@ -327,6 +328,49 @@ SyncState *
         second = self.bench.run([self.program, "serve", "--dir", served.folder, "--smtp", "off", "--smtps", "off",
                                  "--imap", "off", "--imaps", "127.0.0.1:0"], seconds=20)
         check(second.status not in (0, None), "two servers in one directory")
+        served.stop()
+
+    def sharing(self):
+        """Ann lets bob read a mailbox, then write to it, then takes the rights away."""
+        served = Served(self.bench, self.program,
+                        arguments=["--user", "ann", "--user", "bob", "--password-command", "echo s3cret-of-both"])
+        context = ssl.create_default_context(cafile=served.ca)
+        ann, bob = (imaplib.IMAP4_SSL("localhost", served.ports["imaps"], ssl_context=context) for _ in range(2))
+        ann.login("ann", "s3cret-of-both")
+        bob.login("bob", "s3cret-of-both")
+        message, work = self.messages["plain"], '"Other Users/ann/Work"'
+        check(b'"Other Users/"' in bob.namespace()[1][0], "NAMESPACE")
+        ann.create("Work")
+        ann.append("Work", None, None, message)
+        before = bob.select(work), bob.select('"Other Users/ann/None"'), bob.select('"Other Users/nobody/Work"')
+        check(before[0][0] == "NO" and before[0] == before[1] == before[2], f"not shared: {before}")
+        check(b"Other Users" not in b"\n".join(bob.list()[1]), "LIST shows what is not shared")
+        check(ann.setacl("Work", "bob", "lr")[0] == "OK", "SETACL")
+        check(b"Other Users/ann/Work" in b"\n".join(bob.list()[1]), "LIST")
+        check(bob.myrights(work)[1] == [b'"Other Users/ann/Work" lr'], f"MYRIGHTS: {bob.myrights(work)}")
+        check(bob.select(work, readonly=True) == ("OK", [b"1"]), "SELECT")
+        check(bob.fetch("1", "(BODY.PEEK[])")[1][0][1] == message, "the message came back changed")
+        check(bob.append(work, None, None, message)[0] == "NO", "APPEND without the right")
+        check(bob.getacl(work)[0] == "NO" and bob.delete(work)[0] == "NO", "GETACL and DELETE without the rights")
+        ann.setacl("Work", "bob", "+iws")
+        ann.select("Work")
+        check(bob.append(work, "(\\Flagged \\Deleted)", None, message)[0] == "OK", "APPEND")
+        ann.noop()
+        got = ann.fetch("2", "(FLAGS)")[1][0]
+        check(b"\\Flagged" in got and b"\\Deleted" not in got, f"flags without the right: {got!r}")
+        check(bob.select(work)[0] == "OK" and bob.store("1", "+FLAGS", "(\\Seen)")[0] == "OK", "STORE")
+        ann.noop()
+        check(b"\\Seen" in ann.fetch("1", "(FLAGS)")[1][0], "the owner sees the flag")
+        ann.deleteacl("Work", "bob")
+        try:
+            got = bob.fetch("1", "(BODY.PEEK[])")
+        except imaplib.IMAP4.error as error:
+            check("BAD" in str(error), f"FETCH after DELETEACL: {error}")
+        else:
+            check(False, f"FETCH after DELETEACL: {got}")
+        check(bob.select(work) == before[0], "SELECT after DELETEACL")
+        ann.logout()
+        bob.logout()
         served.stop()
 
     def many(self, number=500):
