@@ -18,6 +18,7 @@ const DATA: [&str; 4] = ["tests/corpus/", "fuzz/corpus/", "Cargo.lock", ".patch"
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("tests/vocabulary/main.rs", "", "the list itself"),
     ("", "octet-stream", "the media type application/octet-stream"),
+    ("", "i;octet", "a comparator of RFC 4790"),
     ("", "sub-octet", "the name of a TLS alert or an ASN.1 type"),
     ("", ".octets()", "the standard library's name for the bytes of an IP address"),
     ("mailwire/src/decode/imap_append.rs", "\"octets\"", "a stable key of the decode command"),

@@ -23,7 +23,7 @@
 //! | [`session_commands`] | UNAUTHENTICATE, COMPRESS, and what enables mod-sequences |
 //! | [`url_fetch`], [`url_reader`], [`url_token`] | GENURLAUTH, RESETKEY, URLFETCH |
 //! | [`notify`], [`notify_settings`] | NOTIFY: changes of other mailboxes, and of the selected one between commands |
-//! | [`language`], [`filters`] | LANGUAGE and COMPARATOR; FILTER |
+//! | [`language`], [`comparator`], [`filters`] | LANGUAGE; COMPARATOR; FILTER |
 //! | [`given_flags`], [`keywords`] | flags that a client sends; keywords that it must be told about |
 //! | [`updates`] | changes by other sessions: NOOP, IDLE, and before most tagged responses |
 //! | [`output_limits`] | how much a session writes before it waits |
@@ -48,6 +48,7 @@ mod catenate;
 mod changed_messages;
 mod changed_since;
 mod command_state;
+mod comparator;
 mod complete_messages;
 mod config;
 mod context_update;

@@ -215,7 +215,7 @@ impl SearchTerms {
             }
         };
         match self.collation {
-            Collation::Octet => text.bytes().for_each(step),
+            Collation::Bytes => text.bytes().for_each(step),
             Collation::AsciiCasemap => text.bytes().for_each(|byte| step(byte.to_ascii_lowercase())),
             Collation::UnicodeCasemap => {
                 for character in text.chars() {

@@ -11,7 +11,7 @@ use unicode_normalization::char::decompose_compatible;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Collation {
     /// `i;octet` (RFC 4790 §9.3): every difference counts.
-    Octet,
+    Bytes,
     /// `i;ascii-casemap` (RFC 4790 §9.2): ignores the case of ASCII letters.
     AsciiCasemap,
     /// `i;unicode-casemap` (RFC 5051): ignores the case of all letters, and differences of form that compatibility
@@ -22,13 +22,13 @@ pub enum Collation {
 
 impl Collation {
     /// All comparators, the default first.
-    pub const ALL: &'static [Self] = &[Self::UnicodeCasemap, Self::AsciiCasemap, Self::Octet];
+    pub const ALL: &'static [Self] = &[Self::UnicodeCasemap, Self::AsciiCasemap, Self::Bytes];
 
     /// Returns the name in the registry of RFC 4790.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Octet => "i;octet",
+            Self::Bytes => "i;octet",
             Self::AsciiCasemap => "i;ascii-casemap",
             Self::UnicodeCasemap => "i;unicode-casemap",
         }
@@ -39,7 +39,7 @@ impl Collation {
     #[must_use]
     pub fn fold(self, text: &str) -> String {
         match self {
-            Self::Octet => text.to_owned(),
+            Self::Bytes => text.to_owned(),
             Self::AsciiCasemap => text.to_ascii_lowercase(),
             Self::UnicodeCasemap => {
                 let mut folded = String::with_capacity(text.len());
@@ -53,7 +53,7 @@ impl Collation {
     #[must_use]
     pub fn key(self, text: &str) -> String {
         match self {
-            Self::Octet => text.to_owned(),
+            Self::Bytes => text.to_owned(),
             Self::AsciiCasemap => text.to_ascii_uppercase(),
             Self::UnicodeCasemap if text.is_ascii() => text.to_ascii_uppercase(),
             Self::UnicodeCasemap => text.chars().map(titlecase).nfkd().collect(),
@@ -118,7 +118,7 @@ mod tests {
             ("собака", "СОБАКА", false, true),
         ] {
             assert_eq!(equal(a, b, Collation::AsciiCasemap), ascii, "{a} {b}");
-            assert_eq!(equal(a, b, Collation::Octet), a == b, "{a} {b}");
+            assert_eq!(equal(a, b, Collation::Bytes), a == b, "{a} {b}");
             assert_eq!(
                 Collation::UnicodeCasemap.fold(a) == Collation::UnicodeCasemap.fold(b),
                 unicode,
