@@ -343,6 +343,7 @@ fn columns(query: &SearchQuery) -> Columns {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests prepare the store")]
 pub(super) mod tests {
     use std::time::Duration;
 
