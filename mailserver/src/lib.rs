@@ -18,6 +18,7 @@ mod imap;
 mod listener;
 mod login;
 mod login_queue;
+mod measured;
 pub mod metrics;
 mod pending_result;
 mod recipients;

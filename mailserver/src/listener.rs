@@ -13,7 +13,7 @@ use io_common::{
 use proto_smtp::Dialect as SmtpDialect;
 
 use crate::dialect::Dialect;
-use crate::metrics::Measured;
+use crate::measured::Measured;
 use crate::server_context::ServerContext;
 use crate::service::Service;
 use crate::settings::Settings;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use io_common::WorkerStatistics;
 use proto_mail::AuthVerdict;
 
-use super::{LoginMetrics, MessageMetrics, MessageOrigin, Metrics, ServiceMetrics};
+use super::figures::{LoginMetrics, MessageMetrics, MessageOrigin, Metrics, ServiceMetrics};
 use crate::service::Service;
 
 /// A number that only counts up, or that is set back where something ends.
@@ -17,7 +17,7 @@ impl Counter {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    pub(super) fn subtract(&self, less: u64) {
+    pub(crate) fn subtract(&self, less: u64) {
         self.0.fetch_sub(less, Ordering::Relaxed);
     }
 
@@ -29,13 +29,13 @@ impl Counter {
 /// The counters of one service.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceCounters {
-    pub(super) open_sessions: Counter,
-    pub(super) sessions: Counter,
-    pub(super) failed_sessions: Counter,
-    pub(super) commands: Counter,
-    pub(super) refusals: Counter,
-    pub(super) tls12: Counter,
-    pub(super) tls13: Counter,
+    pub(crate) open_sessions: Counter,
+    pub(crate) sessions: Counter,
+    pub(crate) failed_sessions: Counter,
+    pub(crate) commands: Counter,
+    pub(crate) refusals: Counter,
+    pub(crate) tls12: Counter,
+    pub(crate) tls13: Counter,
 }
 
 /// The counters of a server.

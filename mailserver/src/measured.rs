@@ -5,7 +5,7 @@ use std::sync::Arc;
 use io_common::{CloseReason, Context, Handler, ImapServer, MachineMut, Next, Protocol, SmtpServer};
 use proto_mail::{Machine, SendBuffer};
 
-use super::counters::ServiceCounters;
+use crate::metrics::ServiceCounters;
 use crate::server_context::ServerContext;
 use crate::service::Service;
 use crate::{imap, smtp};
