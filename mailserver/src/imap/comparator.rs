@@ -40,7 +40,7 @@ impl Session {
     }
 }
 
-/// Returns whether a pattern matches the name of a comparator. `*` stands for any characters (RFC 4790 §3.2).
+/// Returns whether a pattern matches the name of a comparator. `*` matches any characters (RFC 4790 §3.2).
 fn matches_pattern(pattern: &str, comparator: Collation) -> bool {
     if pattern.eq_ignore_ascii_case("default") {
         return comparator == Collation::default();
