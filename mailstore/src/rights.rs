@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(rights_of("Bob", &entries), rights("lri"));
         assert_eq!(rights_of("carol", &entries), rights("lrw"));
         assert_eq!(rights_of("-bob", &entries), rights("lrw"));
-        let nobody = [AclEntry::new("-anyone", Rights::ALL), AclEntry::new("bob", Rights::ALL)];
-        assert_eq!(rights_of("bob", &nobody), Rights::NONE);
+        let without_all = [AclEntry::new("-anyone", Rights::ALL), AclEntry::new("bob", Rights::ALL)];
+        assert_eq!(rights_of("bob", &without_all), Rights::NONE);
     }
 }

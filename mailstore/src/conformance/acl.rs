@@ -78,7 +78,7 @@ fn lists_what_others_share(f: &Fixture) {
     set(f, work, "bob", "lr").unwrap();
     set(f, work, "-bob", "r").unwrap();
     set(f, play, "anyone", "l").unwrap();
-    set(f, f.inbox, "nobody", "l").unwrap();
+    set(f, f.inbox, "dave", "l").unwrap();
     let inbox = f.store.mailbox(bob.id, "INBOX").unwrap().id;
     f.store.set_acl(bob.id, inbox, "carol", AclChange::Replace, rights("lr")).unwrap();
 

@@ -342,7 +342,7 @@ SyncState *
         check(b'"Other Users/"' in bob.namespace()[1][0], "NAMESPACE")
         ann.create("Work")
         ann.append("Work", None, None, message)
-        before = bob.select(work), bob.select('"Other Users/ann/None"'), bob.select('"Other Users/nobody/Work"')
+        before = bob.select(work), bob.select('"Other Users/ann/None"'), bob.select('"Other Users/missing/Work"')
         check(before[0][0] == "NO" and before[0] == before[1] == before[2], f"not shared: {before}")
         check(b"Other Users" not in b"\n".join(bob.list()[1]), "LIST shows what is not shared")
         check(ann.setacl("Work", "bob", "lr")[0] == "OK", "SETACL")

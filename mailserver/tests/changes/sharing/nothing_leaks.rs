@@ -70,7 +70,7 @@ fn mailboxes_without_rights_and_unknown_accounts_are_alike() {
         for command in COMMANDS {
             shared.reconnect();
             ok(&mut shared.bob, "SELECT INBOX");
-            let unknown = answer(shared, command, "nobody", "None");
+            let unknown = answer(shared, command, "missing", "None");
             ok(&mut shared.bob, "SELECT INBOX");
             for (user, mailbox) in [("ann", "Work"), ("ann", "None"), ("ann", "INBOX"), ("bob", "INBOX")] {
                 assert_eq!(answer(shared, command, user, mailbox), unknown, "{command}: {user}/{mailbox}");
