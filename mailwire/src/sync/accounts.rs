@@ -7,6 +7,7 @@ use mailclient::endpoint::Protocol;
 
 use super::arguments::SyncArgs;
 use super::report::SyncReport;
+use super::run::sync_one;
 use crate::account_access::{AccountAccess, state_after};
 use crate::command_error::{CommandError, ExitCode};
 use crate::output::Output;
@@ -108,7 +109,7 @@ fn fetch(
         if !arguments.dry_run {
             access.accounts.set_state(account.id, AccountState::Syncing)?;
         }
-        let synced = super::sync_one(arguments, directory, &endpoint, &mut record);
+        let synced = sync_one(arguments, directory, &endpoint, &mut record);
         synced.map_err(|failure| failure.at(&endpoint.url))
     });
     if let (Err(failure), false, false) = (&outcome, is_recorded, arguments.dry_run) {

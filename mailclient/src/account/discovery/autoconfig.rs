@@ -3,7 +3,7 @@
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
-use super::{SUGGESTION_LIMIT, Source, Suggestion};
+use super::suggestion::{SUGGESTION_LIMIT, Source, Suggestion};
 use crate::account::address::{check_host, check_user};
 use crate::account::settings::{AuthMode, ServerSettings};
 use crate::endpoint::{Protocol, TlsMode};

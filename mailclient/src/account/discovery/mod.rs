@@ -7,60 +7,15 @@ mod autoconfig;
 mod network;
 mod providers;
 mod srv;
-
-use std::fmt;
-
-use serde::Serialize;
+mod suggestion;
 
 pub use autoconfig::{AUTOCONFIG_LIMIT, autoconfig_urls, parse_autoconfig};
-pub use network::SystemNetwork;
+pub use network::{Network, SystemNetwork};
 pub use providers::provider;
 pub use srv::{SrvRecord, SrvService, suggest as suggest_from_srv};
+pub use suggestion::{SUGGESTION_LIMIT, Source, Suggestion};
 
-use super::settings::{AuthMode, ServerSettings};
 use crate::endpoint::Protocol;
-
-/// The most suggestions for one address.
-pub const SUGGESTION_LIMIT: usize = 20;
-
-/// A server that may serve an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suggestion {
-    /// The protocol.
-    pub protocol: Protocol,
-    /// The server and the user who logs in.
-    pub server: ServerSettings,
-    /// The modes that the source names, the preferred one first. Empty if it names none that is known.
-    pub auth_modes: Vec<AuthMode>,
-    /// Where the suggestion comes from.
-    pub source: Source,
-    /// Whether the source is authenticated: the table, HTTPS of the domain itself, or a DNS name within the domain. A user
-    /// must confirm another one (RFC 6186 §6).
-    pub is_authenticated: bool,
-}
-
-/// Where a suggestion comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "kind", content = "from")]
-#[non_exhaustive]
-pub enum Source {
-    /// The table of providers: the provider's name.
-    Provider(&'static str),
-    /// An autoconfig file: its URL without the address.
-    Autoconfig(String),
-    /// A SRV record: its name.
-    Srv(String),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Provider(name) => write!(f, "the settings of {name}"),
-            Self::Autoconfig(url) => f.write_str(url),
-            Self::Srv(name) => write!(f, "the SRV record {name}"),
-        }
-    }
-}
 
 /// A source that had no suggestion, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,22 +68,6 @@ impl Discovery {
     }
 }
 
-/// Reads from the network for [`discover`].
-pub trait Network {
-    /// Returns the body of a successful response to GET. Must use HTTPS, also after redirects, limit the time, and read at most
-    /// `limit` bytes.
-    ///
-    /// # Errors
-    /// Why there is no such response. The text must not hold the URL's query.
-    fn get(&self, url: &str, limit: usize) -> Result<Vec<u8>, String>;
-
-    /// Returns the SRV records of a name; empty if it has none.
-    ///
-    /// # Errors
-    /// Why the records cannot be read.
-    fn srv(&self, name: &str) -> Result<Vec<SrvRecord>, String>;
-}
-
 /// Finds the servers of an address: first in the table, then by autoconfig, then in SRV records. Stops when both protocols
 /// have a server. Blocks.
 pub fn discover(address: &str, network: &dyn Network) -> Discovery {
@@ -162,6 +101,7 @@ pub fn discover(address: &str, network: &dyn Network) -> Discovery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::AuthMode;
     use std::cell::RefCell;
     use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! [`SystemNetwork`]: HTTPS by `ureq`, and DNS by `hickory-resolver` with the system's name servers.
+//! [`Network`]: what discovery reads from the network. [`SystemNetwork`]: HTTPS by `ureq`, and DNS by `hickory-resolver` with the system's name servers.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -10,7 +10,23 @@ use rustls::crypto::ring;
 use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
-use super::{Network, SrvRecord};
+use super::srv::SrvRecord;
+
+/// Reads from the network for [`discover`](super::discover).
+pub trait Network {
+    /// Returns the body of a successful response to GET. Must use HTTPS, also after redirects, limit the time, and read at most
+    /// `limit` bytes.
+    ///
+    /// # Errors
+    /// Why there is no such response. The text must not hold the URL's query.
+    fn get(&self, url: &str, limit: usize) -> Result<Vec<u8>, String>;
+
+    /// Returns the SRV records of a name; empty if it has none.
+    ///
+    /// # Errors
+    /// Why the records cannot be read.
+    fn srv(&self, name: &str) -> Result<Vec<SrvRecord>, String>;
+}
 
 /// How long one request may take in all.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(10);

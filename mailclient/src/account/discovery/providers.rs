@@ -1,6 +1,6 @@
 //! The servers of well-known providers.
 
-use super::{Source, Suggestion};
+use super::suggestion::{Source, Suggestion};
 use crate::account::settings::{AuthMode, ServerSettings};
 use crate::endpoint::{Protocol, TlsMode};
 

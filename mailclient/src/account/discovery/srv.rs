@@ -1,6 +1,6 @@
 //! SRV records of mail services (RFC 6186, RFC 8314 §5.1).
 
-use super::{Source, Suggestion};
+use super::suggestion::{Source, Suggestion};
 use crate::account::address::check_host;
 use crate::account::settings::ServerSettings;
 use crate::endpoint::{Protocol, TlsMode};
