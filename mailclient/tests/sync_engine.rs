@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::time::Duration;
+
 use io_common::TlsClientConfig;
 use mailclient::sync::{SyncAction, SyncEnd, SyncEngine, SyncEvent, SyncJob};
 use mailclient::{Endpoint, Error, ErrorKind, Task, TaskStep};
@@ -26,13 +28,16 @@ struct FakeServer {
     /// The message that the server refuses.
     refused: Option<u32>,
     sessions: usize,
+    capabilities: &'static str,
     /// The commands with their arguments, without tags.
     commands: Vec<String>,
 }
 
 impl FakeServer {
     fn new(messages: &[u32]) -> Self {
-        Self { messages: messages.to_vec(), broken: None, refused: None, sessions: 0, commands: Vec::new() }
+        let messages = messages.to_vec();
+        let capabilities = "IMAP4rev1";
+        Self { messages, broken: None, refused: None, sessions: 0, capabilities, commands: Vec::new() }
     }
 
     fn answer(&mut self, line: &str) -> Answer {
@@ -42,7 +47,10 @@ impl FakeServer {
         let mut out = String::new();
         let verb = if words[0] == "UID" { words[1] } else { words[0] };
         match verb {
-            "AUTHENTICATE" => return Answer::Say(format!("{tag} OK [CAPABILITY IMAP4rev1] in\r\n")),
+            "AUTHENTICATE" => {
+                return Answer::Say(format!("{tag} OK [CAPABILITY {}] in\r\n", self.capabilities));
+            }
+            "IDLE" => return Answer::Close("+ idling\r\n".to_owned()),
             "LIST" => out.push_str("* LIST () \"/\" INBOX\r\n"),
             "LSUB" => out.push_str("* LSUB () \"/\" INBOX\r\n"),
             "EXAMINE" => out.push_str(&format!(
@@ -153,8 +161,7 @@ impl Run {
     }
 }
 
-/// Runs a sync. `stop_at` ends it at the store job with this number.
-fn sync(store: &MemoryStore, server: &mut FakeServer, stop_at: Option<usize>) -> Run {
+fn job(store: &MemoryStore) -> (Endpoint, SyncJob) {
     let tls = TlsClientConfig::danger_accept_any_certificate().unwrap();
     let endpoint = Endpoint::new("imaps://ann@h".parse().unwrap(), tls).mechanisms([Mechanism::Plain]);
     let account = match store.account("ann").unwrap() {
@@ -162,7 +169,13 @@ fn sync(store: &MemoryStore, server: &mut FakeServer, stop_at: Option<usize>) ->
         None => store.create_account("ann", b"x").unwrap().id,
     };
     let remote = store.remote_account(account, "imap:ann@h").unwrap().id;
-    let mut engine = SyncEngine::new(&endpoint, SyncJob::new(account, remote));
+    (endpoint, SyncJob::new(account, remote))
+}
+
+/// Runs a sync. `stop_at` ends it at the store job with this number.
+fn sync(store: &MemoryStore, server: &mut FakeServer, stop_at: Option<usize>) -> Run {
+    let (endpoint, job) = job(store);
+    let mut engine = SyncEngine::new(&endpoint, job);
     let (mut connection, mut events, mut jobs) = (None, Vec::new(), 0);
     for _ in 0..10_000 {
         events.extend(std::iter::from_fn(|| engine.take_event()));
@@ -195,6 +208,68 @@ fn stored(store: &MemoryStore) -> u64 {
     let account = store.account("ann").unwrap().unwrap().id;
     let mailbox = store.mailbox(account, "INBOX").unwrap().id;
     u64::from(store.status(mailbox).unwrap().messages)
+}
+
+/// Follows an account that is cut off whenever it waits. Between the sessions, connecting fails `failures` times. Returns the
+/// pauses before each session, and the messages stored.
+fn watch(failures: &[u32]) -> (Vec<Vec<Duration>>, u64) {
+    let (store, mut server) = (MemoryStore::new().unwrap(), FakeServer::new(&[1]));
+    server.capabilities = "IMAP4rev1 IDLE";
+    let (endpoint, mut job) = job(&store);
+    job.watch = true;
+    let mut engine = SyncEngine::new(&endpoint, job);
+    let (mut connection, mut pauses) = (None, vec![Vec::new()]);
+    let mut failures = failures.iter().copied();
+    let mut left = 0;
+    for _ in 0..10_000 {
+        while engine.take_event().is_some() {}
+        match engine.next_action() {
+            SyncAction::Connect if left > 0 => {
+                left -= 1;
+                engine.connect_failed(Error::new(ErrorKind::Unavailable, "no route"));
+            }
+            SyncAction::Connect => {
+                let uid = server.messages.len() as u32 + 1;
+                server.messages.push(uid);
+                connection = Some(Connection::open(&mut server));
+                engine.connected(Credentials::password("ann", &b"hunter2"[..]));
+            }
+            SyncAction::Drive => {
+                let connection: &mut Connection = connection.as_mut().unwrap();
+                if let Err(error) = connection.drive(&mut engine, &mut server) {
+                    engine.session_failed(error);
+                    match failures.next() {
+                        Some(next) => left = next,
+                        None => engine.stop(Error::new(ErrorKind::Stopped, "stopped")),
+                    }
+                    pauses.push(Vec::new());
+                }
+            }
+            SyncAction::Store(job) => engine.stored(job.run(&store)),
+            SyncAction::Wait(time) => pauses.last_mut().unwrap().push(time),
+            SyncAction::Done(SyncEnd::Stopped(error)) if error.kind() == ErrorKind::Stopped => {
+                return (pauses, stored(&store));
+            }
+            SyncAction::Done(end) => panic!("{end:?}"),
+        }
+    }
+    panic!("the run does not end");
+}
+
+#[test]
+fn a_watched_session_that_is_cut_comes_back_after_growing_pauses() {
+    let (pauses, stored) = watch(&[0, 6, 0]);
+    assert_eq!(stored, 5, "each session fetches what came meanwhile");
+    let counts: Vec<usize> = pauses.iter().map(Vec::len).collect();
+    assert_eq!(counts, [0, 1, 7, 1, 0]);
+    // A second, then twice as long each time, less a random half.
+    let [_, first, growing, again, _] = &pauses[..] else { panic!("{pauses:?}") };
+    let is_within = |pause: &Duration, longest: u64| {
+        (Duration::from_secs(longest) / 2..=Duration::from_secs(longest)).contains(pause)
+    };
+    assert!(is_within(&first[0], 1) && is_within(&again[0], 1), "{pauses:?}");
+    let expected = [1, 1, 2, 4, 8, 16, 32];
+    assert!(growing.iter().zip(expected).all(|(pause, longest)| is_within(pause, longest)), "{growing:?}");
 }
 
 #[test]

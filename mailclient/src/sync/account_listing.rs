@@ -34,7 +34,7 @@ pub(super) struct FolderStatus {
 }
 
 impl FolderStatus {
-    fn new(status: &MailboxStatus<'_>) -> Self {
+    pub(super) fn new(status: &MailboxStatus<'_>) -> Self {
         let mut known = Self::default();
         for item in status.items {
             match item {
@@ -50,6 +50,15 @@ impl FolderStatus {
             }
         }
         known
+    }
+
+    /// Returns whether the folder has changed between two states. A value that is not known does not count.
+    pub(super) fn differs(&self, now: &Self) -> bool {
+        let uid_next = self.uid_next != now.uid_next && self.uid_next != 0 && now.uid_next != 0;
+        let mod_seq = self.highest_mod_seq != now.highest_mod_seq
+            && self.highest_mod_seq != 0
+            && now.highest_mod_seq != 0;
+        uid_next || mod_seq || self.messages != now.messages
     }
 }
 
@@ -264,7 +273,7 @@ impl<C: Channel> Task<Client<C>> for ListAccount {
 }
 
 /// INBOX is case-insensitive.
-fn canonical(name: &[u8]) -> Vec<u8> {
+pub(super) fn canonical(name: &[u8]) -> Vec<u8> {
     if name.eq_ignore_ascii_case(b"INBOX") { b"INBOX".to_vec() } else { name.to_vec() }
 }
 

@@ -20,6 +20,7 @@ use super::folder_run::{FolderRun, FolderStep};
 use super::gone_folders::GoneFolders;
 use super::job::{Job, Outcome, StoreJob, StoreOutcome};
 use super::limits::Limits;
+use super::notified::{FolderStates, Notified};
 use super::reconnect::reconnect_pause;
 use super::session_error::{SessionError, classify};
 use super::status_run::StatusRun;
@@ -72,8 +73,10 @@ pub(super) enum State {
     Folder(Box<FolderRun>),
     /// The store concludes the folders that the server has deleted.
     Gone(Box<GoneFolders>),
-    /// Waits for changes.
+    /// Waits for changes of one folder.
     Watching(Box<Watching>),
+    /// Waits for changes of any folder.
+    Notified(Box<Notified>),
     /// Is over.
     Over(SyncEnd),
 }
@@ -101,6 +104,10 @@ pub struct SyncEngine {
     /// The folders that every run syncs, by name; all if empty.
     pub(super) wanted: Vec<String>,
     pub(super) watched: Option<WatchedFolder>,
+    /// How the run has found the folders, while it watches.
+    pub(super) seen: FolderStates,
+    /// Whether the server of this session has NOTIFY, and has not refused it.
+    pub(super) can_notify: bool,
     /// Whether this run began because of a change that was missed before the wait.
     pub(super) has_missed: bool,
     pub(super) store_job: Option<Job>,
@@ -136,6 +143,8 @@ impl SyncEngine {
             has_selected: false,
             wanted,
             watched: None,
+            seen: FolderStates::new(),
+            can_notify: false,
             has_missed: false,
             store_job: None,
             pause: None,
@@ -244,7 +253,7 @@ impl SyncEngine {
                 let step = folder.failed(classify(error), program);
                 let _: TaskStep<()> = self.folder_step(step);
             }
-            State::Watching(_) => self.watch_failed(error),
+            State::Watching(_) | State::Notified(_) => self.watch_failed(error),
             State::Planning | State::Gone(_) | State::Over(_) => {}
         }
     }
@@ -281,6 +290,7 @@ impl SyncEngine {
             self.is_identified = login.identified;
             self.has_logged_in = true;
             let has = |name: &str| client.capabilities().is_some_and(|known| known.has(name));
+            self.can_notify = Notified::is_possible(client);
             self.can_enable = has("QRESYNC") && (has("ENABLE") || has("IMAP4rev2"));
             if self.job.compress && has("COMPRESS=DEFLATE") {
                 self.session = SessionState::Compressing(None);
@@ -415,7 +425,12 @@ impl SyncEngine {
                 let _: TaskStep<()> = self.folder_step(step);
             }
             State::Over(_) => {}
-            State::Listing(_) | State::Status(_) | State::Planning | State::Gone(_) | State::Watching(_) => {
+            State::Listing(_)
+            | State::Status(_)
+            | State::Planning
+            | State::Gone(_)
+            | State::Watching(_)
+            | State::Notified(_) => {
                 self.state = State::Over(SyncEnd::Stopped(error));
             }
         }

@@ -49,6 +49,10 @@ impl<C: ClientChannel> Task<Client<C>> for SyncEngine {
                 let step = watching.ready(client, tx)?;
                 Ok(self.watched(step))
             }
+            (_, State::Notified(notified)) => {
+                let step = notified.ready(client, tx)?;
+                Ok(self.watched(step))
+            }
             (_, State::Planning | State::Gone(_) | State::Over(_)) => Ok(TaskStep::Done(())),
         }
     }
@@ -90,6 +94,10 @@ impl<C: ClientChannel> Task<Client<C>> for SyncEngine {
             }
             (_, State::Watching(watching)) => {
                 let step = watching.event(event, client, tx)?;
+                Ok(self.watched(step))
+            }
+            (_, State::Notified(notified)) => {
+                let step = notified.event(event, client, tx)?;
                 Ok(self.watched(step))
             }
             (_, State::Planning | State::Gone(_) | State::Over(_)) => Ok(TaskStep::Waiting),

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::account_listing::canonical;
 use super::action::SyncEnd;
 use super::engine::{SessionState, State, SyncEngine, WatchedFolder};
 use super::event::SyncEvent;
 use super::folder_plan::PlannedFolder;
+use super::notified::{FolderStates, Notified};
 use super::reconnect::reconnect_pause;
 use super::session_error::{SessionError, classify};
 use super::watching::{Seen, WatchEnd, Watching};
@@ -26,14 +28,24 @@ impl SyncEngine {
         let watching = Watching::new(watched.folder.clone(), watched.seen.take());
         self.events.push_back(SyncEvent::Watching);
         (self.losses, self.losses_without_progress) = (0, 0);
+        // One folder is watched at once by IDLE.
+        if self.can_notify && self.wanted.len() != 1 {
+            self.state = State::Notified(Box::new(Notified::new(std::mem::take(&mut self.seen))));
+            return;
+        }
         self.select_next();
         self.state = State::Watching(Box::new(watching));
     }
 
     pub(super) fn watched(&mut self, step: TaskStep<WatchEnd>) -> TaskStep<()> {
         step.map(|end| {
-            if end == WatchEnd::NoIdle {
-                self.pause = Some(POLL_INTERVAL);
+            match end {
+                WatchEnd::NoIdle => self.pause = Some(POLL_INTERVAL),
+                WatchEnd::NoNotify => {
+                    self.can_notify = false;
+                    return self.run_complete();
+                }
+                WatchEnd::Sync | WatchEnd::Missed => {}
             }
             self.has_missed = end == WatchEnd::Missed;
             self.state = State::Listing(Box::default());
@@ -53,8 +65,13 @@ impl SyncEngine {
         self.state = State::Listing(Box::default());
     }
 
-    /// Chooses the folder to watch: INBOX, or the only one that is synced.
+    /// Notes how the folders are, and chooses the one to watch without NOTIFY: INBOX, or the only one that is synced.
     pub(super) fn choose_watched(&mut self, folders: &[PlannedFolder]) {
+        let states = folders.iter().filter_map(|planned| {
+            let status = planned.status.clone().filter(|_| !self.has_missed)?;
+            Some((canonical(&planned.folder.wire_name), status))
+        });
+        self.seen = if self.job.watch { states.collect() } else { FolderStates::new() };
         let chosen = match folders {
             [only] => Some(only),
             all => all.iter().find(|planned| planned.folder.is_inbox()).or_else(|| all.first()),

@@ -38,6 +38,7 @@ mod gone_folders;
 mod job;
 mod limits;
 mod local_mailboxes;
+mod notified;
 mod plan;
 mod reconnect;
 mod removal;

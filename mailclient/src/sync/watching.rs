@@ -1,5 +1,5 @@
-//! Waits for changes between two runs: IDLE (RFC 2177) in one folder, as long as the machine allows
-//! ([`Waits::idle`](proto_imap::config::Waits::idle)).
+//! Waits for changes between two runs: of all folders, if the server has NOTIFY, or by IDLE (RFC 2177) in one folder, as long
+//! as the machine allows ([`Waits::idle`](proto_imap::config::Waits::idle)).
 
 use proto_imap::client::{Client, CommandId, Event};
 use proto_imap::types::{Condition, Untagged};
@@ -39,6 +39,8 @@ pub(super) enum WatchEnd {
     Missed,
     /// The server has no IDLE. The caller waits for some time.
     NoIdle,
+    /// The server refuses NOTIFY. The caller watches one folder.
+    NoNotify,
 }
 
 /// The task that opens the folder and waits for a change.
