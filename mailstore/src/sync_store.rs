@@ -70,6 +70,13 @@ pub trait SyncStore: Store {
     /// [`ImportOutcome::Known`].
     fn mark_imports_removed(&self, remote: RemoteMailboxId, records: &[ImportRecord]) -> Result<()>;
 
+    /// Returns whether a message of the same bytes, which another remote mailbox of the account has, is stored: the remote
+    /// server may have moved the message there. At most 100 equal messages of a mailbox are examined. The default knows of
+    /// none.
+    fn has_equal_message(&self, _remote: RemoteMailboxId, _record: &ImportRecord) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Sets the special use of a local mailbox.
     fn set_special_use(&self, mailbox: MailboxId, special_use: Option<SpecialUse>) -> Result<()>;
 

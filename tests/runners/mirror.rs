@@ -318,3 +318,135 @@ fn a_dry_run_reports_the_changes_and_makes_none() {
         assert_eq!(shown(&local.contents()), shown(&contents(remote.store, remote.account)));
     }
 }
+
+#[test]
+fn a_message_that_the_server_moved_or_has_again_is_not_kept_twice() {
+    for hidden in [MODES[0], MODES[3]] {
+        let server = server();
+        let mut remote = remote(&server, 1);
+        let mailbox = |name: &str| remote_mailbox(&server, name);
+        let inbox = mailbox("INBOX");
+        for name in ["A", "Z"] {
+            remote.store.create_mailbox(remote.account, name, None).unwrap();
+        }
+        (0..3).for_each(|_| remote.append(&inbox));
+        let local = Local::new(&server, hidden);
+        local.sync(RemovalPolicy::Trash);
+        let counts = || {
+            local.sync(RemovalPolicy::Trash);
+            let contents = local.contents();
+            ["INBOX", "A", "Z", sync::REMOVED_MAILBOX].map(|name| {
+                contents.iter().find(|(known, ..)| known == name).map_or(0, |(.., messages)| messages.len())
+            })
+        };
+        // Moved to folders that are synced after and before the one that loses it.
+        remote.store.move_messages(inbox.id, &UidSet::one(1), mailbox("Z").id, 10).unwrap();
+        assert_eq!(counts(), [2, 0, 1, 0], "{hidden:?}");
+        remote.store.move_messages(mailbox("Z").id, &UidSet::all(), mailbox("A").id, 10).unwrap();
+        assert_eq!(counts(), [2, 1, 0, 0], "{hidden:?}");
+        remote.store.expunge(mailbox("A").id, &Expunge::Exactly(UidSet::all()), 10).unwrap();
+        assert_eq!(counts(), [2, 0, 0, 1], "{hidden:?}");
+        // The server has it again, and removes it again.
+        remote.appended = 0;
+        remote.append(&inbox);
+        assert_eq!(counts(), [3, 0, 0, 0], "{hidden:?}");
+        remote.store.expunge(inbox.id, &Expunge::Exactly(UidSet::one(4)), 10).unwrap();
+        assert_eq!(counts(), [2, 0, 0, 1], "{hidden:?}");
+        assert_eq!(counts(), [2, 0, 0, 1], "{hidden:?}");
+    }
+}
+
+fn remote_mailbox(server: &mailtest::Server, name: &str) -> Mailbox {
+    let account = server.store().account(server.user()).unwrap().unwrap().id;
+    server.store().mailbox(account, name).unwrap()
+}
+
+#[test]
+fn a_renamed_folder_is_recognised_by_its_uidvalidity_without_a_mailboxid() {
+    let server = server();
+    let mut remote = remote(&server, 1);
+    remote.store.create_mailbox(remote.account, "Old", None).unwrap();
+    let old = remote_mailbox(&server, "Old");
+    (0..4).for_each(|_| remote.append(&old));
+    for hidden in [&["OBJECTID"][..], MODES[3]] {
+        let local = Local::new(&server, hidden);
+        local.sync(RemovalPolicy::Mirror);
+        remote.store.rename_mailbox(remote.account, "Old", "New").unwrap();
+        let events = local.sync(RemovalPolicy::Mirror);
+        let renamed = SyncEvent::FolderRenamed { from: "Old".into(), to: "New".into() };
+        assert!(events.contains(&renamed), "{hidden:?}: {events:?}");
+        assert!(!events.contains(&SyncEvent::Received), "{hidden:?}: nothing is fetched again: {events:?}");
+        assert_eq!(shown(&local.contents()), shown(&contents(remote.store, remote.account)));
+        remote.store.rename_mailbox(remote.account, "New", "Old").unwrap();
+    }
+}
+
+#[test]
+fn two_runs_at_once_do_not_disturb_each_other() {
+    let server = server();
+    let mut remote = remote(&server, 5);
+    let locals = [MODES[0], MODES[3]].map(|hidden| Local::new(&server, hidden));
+    locals.iter().for_each(|local| drop(local.sync(RemovalPolicy::Mirror)));
+    for _ in 0..6 {
+        for _ in 0..6 {
+            remote.change();
+        }
+        for local in &locals {
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| local.run(local.job(RemovalPolicy::Mirror), &StopCheck::new(|| Ok(()))));
+                }
+            });
+        }
+    }
+    for local in &locals {
+        local.sync(RemovalPolicy::Mirror);
+        assert_eq!(shown(&local.contents()), shown(&contents(remote.store, remote.account)));
+    }
+}
+
+#[test]
+fn watching_follows_all_folders_in_one_session() {
+    let server = server();
+    let mut remote = remote(&server, 1);
+    remote.store.create_mailbox(remote.account, "Other", None).unwrap();
+    let other = remote_mailbox(&server, "Other");
+    let local = Local::new(&server, &[]);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let is_over = Arc::new(is_over);
+    let stop = Arc::clone(&is_over);
+    let stop = StopCheck::new(move || match stop.load(std::sync::atomic::Ordering::SeqCst) {
+        true => Err(Error::new(ErrorKind::Stopped, "stopped")),
+        false => Ok(()),
+    });
+    std::thread::scope(|scope| {
+        let mut job = local.job(RemovalPolicy::Mirror);
+        job.watch = true;
+        let run = scope.spawn(|| local.run(job, &stop));
+        // Far less than the time after which the folders are listed anyway.
+        let follows = |remote: &Remote<'_>| {
+            let begun = std::time::Instant::now();
+            while shown(&local.contents()) != shown(&contents(remote.store, remote.account)) {
+                if begun.elapsed() > std::time::Duration::from_secs(20) {
+                    return false;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            true
+        };
+        let mut followed = Vec::new();
+        for change in 0..4 {
+            match change {
+                0 | 1 => remote.append(&other),
+                2 => drop(remote.store.expunge(other.id, &Expunge::Exactly(UidSet::one(1)), 10).unwrap()),
+                _ => remote.store.rename_mailbox(remote.account, "Other", "Renamed").unwrap(),
+            }
+            followed.push(follows(&remote));
+        }
+        is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+        let (end, events) = run.join().unwrap();
+        assert_eq!(followed, [true; 4], "{end:?} {events:?}");
+        let connections = events.iter().filter(|event| **event == SyncEvent::Connected).count();
+        assert_eq!(connections, 1, "{events:?}");
+    });
+}

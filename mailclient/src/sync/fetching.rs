@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use mailstore::{
-    Flags, ImportOutcome, InternalDate, MailboxId, RemoteMailboxId, RemoteMessage, UidSet, Upload,
+    AccountId, Flags, ImportOutcome, InternalDate, MailboxId, RemoteMailboxId, RemoteMessage, UidSet, Upload,
 };
 use proto_imap::client::{CommandId, Event};
 use proto_imap::types::{Condition, FetchItem, Section, StatusResponse};
@@ -46,6 +46,8 @@ pub(super) struct OpenFetch {
 pub(super) struct Fetching {
     /// The remote and the local mailbox.
     place: (RemoteMailboxId, MailboxId),
+    /// The account whose mailbox of removed messages must not keep those that are fetched.
+    pub(super) trash: Option<AccountId>,
     uid_validity: u32,
     pub(super) plan: Plan,
     /// The commands that are not complete, oldest first.
@@ -109,6 +111,7 @@ impl Fetching {
     pub(super) fn new(place: (RemoteMailboxId, MailboxId), uid_validity: u32, plan: Plan) -> Self {
         Self {
             place,
+            trash: None,
             uid_validity,
             plan,
             open: VecDeque::new(),
@@ -376,7 +379,8 @@ impl Fetching {
         }
         self.batch_bytes = 0;
         let (remote, mailbox) = self.place;
-        Some(Job::Import { remote, mailbox, messages: std::mem::take(&mut self.batch) })
+        let (messages, trash) = (std::mem::take(&mut self.batch), self.trash);
+        Some(Job::Import { remote, mailbox, messages, trash })
     }
 
     /// Reports what the store did with a batch.

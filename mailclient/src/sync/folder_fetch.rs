@@ -13,7 +13,7 @@ use super::folder_run::{FolderRun, FolderStep, Phase};
 use super::job::Job;
 use super::limits::Limits;
 use super::plan::{Plan, count, difference, sequence_set};
-use super::removal::{Removal, Removed};
+use super::removal::{Removal, RemovalPolicy, Removed};
 use super::session_error::SessionError;
 use super::strategy::{FolderView, Selection};
 use crate::error::{Error, ErrorKind};
@@ -48,6 +48,8 @@ impl FolderRun {
         let is_done = plan.is_done();
         let place = (prepared.remote, prepared.mailbox);
         let mut fetching = Fetching::new(place, uid_validity.unwrap_or_default(), plan);
+        let has_trash = self.settings.removal == RemovalPolicy::Trash;
+        fetching.trash = has_trash.then_some(self.settings.account);
         fetching.skipped(&difference(&failed_before, &retried));
         self.fetching = Some(fetching);
         if is_done {

@@ -8,7 +8,7 @@ use mailstore::{
 use super::flag_changes::FlagBatch;
 use super::folder_plan::{FoldersRequest, Planned, claim_special_use, set_subscription};
 use super::local_mailboxes::find_or_create_mailbox;
-use super::removal::{Removal, RemovalPolicy, Removed};
+use super::removal::{Removal, RemovalPolicy, Removed, take_from_trash};
 use crate::error::Error;
 
 /// Work for the store. [`run`](Self::run) blocks; a driver with an event loop runs it on a worker.
@@ -25,8 +25,13 @@ pub(super) enum Job {
     Prepare { place: Place, uid_validity: u32 },
     /// Adds bytes to a message. Without an upload, they are its first.
     Write { upload: Option<Box<Upload>>, bytes: Vec<u8> },
-    /// Commits messages.
-    Import { remote: RemoteMailboxId, mailbox: MailboxId, messages: Vec<RemoteMessage> },
+    /// Commits messages, and removes them from the mailbox of removed messages of this account.
+    Import {
+        remote: RemoteMailboxId,
+        mailbox: MailboxId,
+        messages: Vec<RemoteMessage>,
+        trash: Option<AccountId>,
+    },
     /// Changes the flags of messages as on the server.
     Flags { remote: RemoteMailboxId, mailbox: MailboxId, batch: FlagBatch, is_dry_run: bool },
     /// Removes messages that the server has removed: one slice.
@@ -165,8 +170,8 @@ impl StoreJob {
             Job::Load { remote } => Outcome::Loaded(KnownMessages::load(store, remote).map_err(Error::from)),
             Job::Prepare { place, uid_validity } => Outcome::Prepared(prepare(store, place, uid_validity)),
             Job::Write { upload, bytes } => Outcome::Written(write(store, upload, &bytes)),
-            Job::Import { remote, mailbox, messages } => {
-                Outcome::Imported(import(store, (remote, mailbox), messages))
+            Job::Import { remote, mailbox, messages, trash } => {
+                Outcome::Imported(import(store, (remote, mailbox), messages, trash))
             }
             Job::Unfetched { remote, forget, record } => {
                 let done = store.forget_unfetched(remote, &forget);
@@ -229,8 +234,12 @@ fn prepare_dry_run(place: Place, uid_validity: u32) -> Prepared {
 fn import(
     store: &dyn SyncStore,
     (remote, mailbox): (RemoteMailboxId, MailboxId),
-    messages: Vec<RemoteMessage>,
+    mut messages: Vec<RemoteMessage>,
+    trash: Option<AccountId>,
 ) -> Result<Vec<ImportOutcome>, Error> {
+    if let Some(account) = trash {
+        take_from_trash(store, account, &mut messages)?;
+    }
     let flags: Vec<_> = messages.iter().map(|message| (message.uid, message.flags.clone())).collect();
     let outcomes = store.record_imports(remote, messages)?;
     let mut stored_before = FlagBatch::default();

@@ -3,13 +3,19 @@
 //! Every step can be repeated: the messages change first and their records last, so that a run that is killed in between
 //! does the rest in the next one.
 
-use mailstore::{Expunge, Flags, ImportRecord, MailboxId, RemoteMailboxId, StoreMode, SyncStore, UidSet};
+use mailstore::{
+    Columns, Expunge, Flags, ImportRecord, MailboxId, RemoteMailboxId, RemoteMessage, StoreMode, SyncStore,
+    UidSet, Upload,
+};
 
 use super::local_mailboxes::{REMOVED_MAILBOX, find_or_create_mailbox};
 use crate::error::Error;
 
 /// The keyword of a local message that the server has removed, under [`RemovalPolicy::Never`].
 pub const REMOVED_KEYWORD: &str = "$RemovedFromServer";
+
+/// How many messages of [`REMOVED_MAILBOX`] are compared with those that are fetched.
+const MAX_COMPARED: usize = 100_000;
 
 /// How many messages one job removes.
 const SLICE: usize = 500;
@@ -20,7 +26,8 @@ pub enum RemovalPolicy {
     /// They stay. The messages get the keyword [`REMOVED_KEYWORD`].
     #[default]
     Never,
-    /// Messages move to the local mailbox [`REMOVED_MAILBOX`]. Mailboxes that are empty then are deleted.
+    /// Messages move to the local mailbox [`REMOVED_MAILBOX`]. Mailboxes that are empty then are deleted. A message that the
+    /// server has moved to another mailbox, or has again, is not kept twice.
     Trash,
     /// Messages are expunged, and mailboxes that are empty then are deleted. A message that was added here and never was
     /// on the server stays.
@@ -74,28 +81,23 @@ impl Removal {
     }
 
     fn remove(&self, store: &dyn SyncStore, records: &[ImportRecord]) -> Result<(), mailstore::Error> {
-        let mut left: UidSet = records.iter().map(|record| record.local_uid).collect();
-        let to = match self.policy {
-            RemovalPolicy::Trash => find_or_create_mailbox(store, self.account, REMOVED_MAILBOX, None)?,
-            RemovalPolicy::Never | RemovalPolicy::Mirror => self.mailbox,
-        };
-        loop {
-            let next = match self.policy {
-                RemovalPolicy::Never => flag_removed(store, self.mailbox, &left),
-                RemovalPolicy::Trash if to == self.mailbox => Ok(None),
-                RemovalPolicy::Trash => {
-                    store.move_messages(self.mailbox, &left, to, SLICE).map(|moved| moved.next)
+        let uids = |records: &[ImportRecord]| records.iter().map(|record| record.local_uid).collect();
+        match self.policy {
+            RemovalPolicy::Never => in_slices(uids(records), |left| flag_removed(store, self.mailbox, left))?,
+            RemovalPolicy::Mirror => in_slices(uids(records), |left| expunge(store, self.mailbox, left))?,
+            RemovalPolicy::Trash => {
+                let (mut moved, mut kept_elsewhere) = (Vec::new(), Vec::new());
+                for record in records {
+                    let is_elsewhere = store.has_equal_message(self.remote, record)?;
+                    if is_elsewhere { &mut kept_elsewhere } else { &mut moved }.push(*record);
                 }
-                RemovalPolicy::Mirror => {
-                    let which = Expunge::Exactly(left.clone());
-                    store.expunge(self.mailbox, &which, SLICE).map(|expunged| expunged.next)
+                in_slices(uids(&kept_elsewhere), |left| expunge(store, self.mailbox, left))?;
+                let trash = find_or_create_mailbox(store, self.account, REMOVED_MAILBOX, None)?;
+                if trash != self.mailbox {
+                    in_slices(uids(&moved), |left| {
+                        store.move_messages(self.mailbox, left, trash, SLICE).map(|moved| moved.next)
+                    })?;
                 }
-            };
-            match next {
-                Ok(Some(next)) => left = left.starting_at(next),
-                // The mailbox was deleted here.
-                Ok(None) | Err(mailstore::Error::NotFound(_) | mailstore::Error::NoSelect) => break,
-                Err(error) => return Err(error),
             }
         }
         match self.policy {
@@ -103,6 +105,89 @@ impl Removal {
             RemovalPolicy::Trash | RemovalPolicy::Mirror => store.forget_imports(self.remote, records),
         }
     }
+}
+
+/// Repeats a step of a slice until it is done with all messages.
+fn in_slices(
+    mut left: UidSet,
+    mut step: impl FnMut(&UidSet) -> Result<Option<u32>, mailstore::Error>,
+) -> Result<(), mailstore::Error> {
+    while !left.is_empty() {
+        match step(&left) {
+            Ok(Some(next)) => left = left.starting_at(next),
+            // The mailbox was deleted here.
+            Ok(None) | Err(mailstore::Error::NotFound(_) | mailstore::Error::NoSelect) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn expunge(
+    store: &dyn SyncStore,
+    mailbox: MailboxId,
+    uids: &UidSet,
+) -> Result<Option<u32>, mailstore::Error> {
+    store.expunge(mailbox, &Expunge::Exactly(uids.clone()), SLICE).map(|expunged| expunged.next)
+}
+
+/// Removes the messages from [`REMOVED_MAILBOX`] that the server has again, or has moved to another folder. It happens
+/// before they are stored there: a run that is killed in between fetches them again.
+///
+/// Of a mailbox with more than 100,000 messages, only so many are compared.
+pub(super) fn take_from_trash(
+    store: &dyn SyncStore,
+    account: mailstore::AccountId,
+    messages: &mut [RemoteMessage],
+) -> Result<(), mailstore::Error> {
+    let trash = match store.mailbox(account, REMOVED_MAILBOX) {
+        Ok(trash) => trash.id,
+        Err(mailstore::Error::NotFound(_)) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let (mut left, mut found, mut compared) = (UidSet::all(), Vec::new(), 0);
+    while compared < MAX_COMPARED {
+        let page = store.fetch_page(trash, &left, Columns::summary(), SLICE)?;
+        compared += page.messages.len();
+        for kept in &page.messages {
+            let mut candidates = messages.iter_mut().filter(|message| message.upload.size() == kept.size);
+            if candidates.try_fold(false, |found, one| {
+                Ok::<_, mailstore::Error>(found || is_equal(store, kept.content, &mut one.upload)?)
+            })? {
+                found.push(kept.uid);
+            }
+        }
+        match page.next {
+            Some(next) => left = left.starting_at(next),
+            None => break,
+        }
+    }
+    in_slices(found.into_iter().collect(), |left| expunge(store, trash, left))
+}
+
+/// Returns whether a stored message has the bytes of a fetched one of the same size.
+fn is_equal(
+    store: &dyn SyncStore,
+    content: mailstore::ContentId,
+    upload: &mut Upload,
+) -> Result<bool, mailstore::Error> {
+    let body = match store.open_content(content) {
+        Ok(body) => body,
+        // It cannot be read, so that the fetched one is better.
+        Err(mailstore::Error::NotFound(_) | mailstore::Error::Corrupt(_)) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let (mut at, mut is_equal, mut failure) = (0, true, None);
+    upload.for_each_chunk(|chunk| {
+        if is_equal && failure.is_none() {
+            match body.read(at, chunk.len()) {
+                Ok(bytes) => is_equal = bytes == chunk,
+                Err(error) => failure = Some(error),
+            }
+            at += chunk.len() as u64;
+        }
+    })?;
+    failure.map_or(Ok(is_equal), Err)
 }
 
 fn flag_removed(

@@ -17,6 +17,11 @@ pub(super) const CASES: &[Case<dyn SyncStore>] = &[
     Case { name: "marks_and_forgets_imports", needs: &[], run: marks_and_forgets_imports },
     Case { name: "remembers_the_state_of_remote_mailboxes", needs: &[], run: remembers_states },
     Case { name: "renames_remote_mailboxes_together", needs: &[], run: renames_remote_mailboxes },
+    Case {
+        name: "finds_equal_messages_of_other_mailboxes",
+        needs: &[],
+        run: finds_equal_messages_of_other_mailboxes,
+    },
     Case { name: "changes_the_special_use", needs: &[], run: changes_the_special_use },
     Case { name: "limits_remote_accounts", needs: &[], run: limits_remote_accounts },
 ];
@@ -219,6 +224,30 @@ fn renames_remote_mailboxes(f: &SyncFixture) {
     assert!(gone.id == c && gone.state.is_gone && gone.name.starts_with('\0'));
     assert!(matches!(rename(&[(b, "d"), (RemoteMailboxId(99), "e")]), Err(Error::NotFound(_))));
     assert_eq!(names()[1].0, "a", "all or none");
+}
+
+fn finds_equal_messages_of_other_mailboxes(f: &SyncFixture) {
+    let account = f.store.remote_account(f.account, "imap:equal").unwrap().id;
+    let [a, b] = ["a", "b"].map(|name| {
+        let mailbox = f.create(name);
+        (f.store.remote_mailbox(account, name, mailbox, 7).unwrap().id, mailbox)
+    });
+    f.store
+        .record_imports(a.0, vec![message(f, 1, "moved"), message(f, 2, "moved"), message(f, 3, "other")])
+        .unwrap();
+    let has_equal = |uid: u32| {
+        let record = f.store.import_records(a.0, &UidSet::one(uid), 1).unwrap().remove(0);
+        f.store.has_equal_message(a.0, &record).unwrap()
+    };
+    assert!(!has_equal(1), "the same mailbox does not count");
+    f.store.record_imports(b.0, vec![message(f, 5, "moved")]).unwrap();
+    assert_eq!([1, 2, 3].map(has_equal), [true, true, false]);
+    let there = f.store.import_records(b.0, &UidSet::all(), 9).unwrap();
+    f.store.mark_imports_removed(b.0, &there).unwrap();
+    assert!(!has_equal(1), "the server has removed it there");
+    f.store.record_imports(b.0, vec![message(f, 5, "moved")]).unwrap();
+    f.store.expunge(b.1, &Expunge::Exactly(UidSet::all()), 9).unwrap();
+    assert!(!has_equal(1), "it is not stored any more");
 }
 
 fn changes_the_special_use(f: &SyncFixture) {

@@ -73,6 +73,30 @@ impl Remotes {
         found.ok_or(Error::NotFound("remote mailbox"))
     }
 
+    /// Returns where messages of the same bytes of other mailboxes of the remote account are, except those marked as
+    /// removed.
+    pub(crate) fn equal_elsewhere(
+        &self,
+        id: RemoteMailboxId,
+        record: &ImportRecord,
+    ) -> Vec<(MailboxId, u32)> {
+        let key = (record.uid_validity, record.uid);
+        let Some(digest) =
+            self.mailbox(id).ok().and_then(|here| here.messages.get(&key)).map(|one| one.digest)
+        else {
+            return Vec::new();
+        };
+        let account = self.accounts.iter().find(|account| account.names.values().any(|other| *other == id));
+        let others =
+            account.into_iter().flat_map(|account| account.names.values()).filter(|other| **other != id);
+        let others = others.filter_map(|other| self.mailbox(*other).ok());
+        let equal = others.flat_map(|other| {
+            let keys = other.by_digest.get(&digest).into_iter().flatten().take(EQUAL_LIMIT);
+            keys.filter_map(|key| other.messages.get(key))
+        });
+        equal.filter(|found| !found.is_removed).map(|found| (found.mailbox, found.uid)).collect()
+    }
+
     fn of(&self, account: AccountId) -> impl Iterator<Item = &RemoteAccount> {
         self.accounts.iter().filter(move |one| one.account == account).map(|one| &one.described)
     }

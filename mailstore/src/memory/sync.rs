@@ -4,7 +4,7 @@
 //! records would not.
 
 use super::MemoryStore;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::indexed::Storage;
 use crate::indexed::remote::{self, Import, Replaced};
 use crate::lock::lock;
@@ -109,6 +109,20 @@ impl SyncStore for MemoryStore {
         let remote = remotes.mailbox_mut(remote)?;
         records.iter().for_each(|record| remote.mark_removed(*record));
         Ok(())
+    }
+
+    fn has_equal_message(&self, remote: RemoteMailboxId, record: &ImportRecord) -> Result<bool> {
+        let equal = lock(&self.remotes).equal_elsewhere(remote, record);
+        for (mailbox, uid) in equal {
+            match self.fetch_page(mailbox, &UidSet::one(uid), Columns::summary(), 1) {
+                Ok(page) if page.messages.is_empty() => {}
+                Ok(_) => return Ok(true),
+                // The mailbox was deleted.
+                Err(Error::NotFound(_) | Error::NoSelect) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 
     fn set_special_use(&self, mailbox: MailboxId, special_use: Option<SpecialUse>) -> Result<()> {

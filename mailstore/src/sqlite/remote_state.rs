@@ -4,7 +4,7 @@ use super::remote;
 use crate::error::{Error, Result};
 use crate::remote_types::{ImportRecord, RemoteFolder, RemoteState};
 use crate::types::{MailboxId, RemoteAccountId, RemoteMailboxId, SpecialUse, UidSet};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 /// Version 11 added the state of remote mailboxes, and a mark for messages that the remote server has removed.
 pub(super) const COLUMNS: &str = "
@@ -163,6 +163,35 @@ pub(super) fn mark_removed(tx: &Connection, remote: RemoteMailboxId, records: &[
         statement.execute((remote.0, record.uid_validity, record.uid, record.local_uid))?;
     }
     Ok(())
+}
+
+/// Returns whether a message of the same bytes of another mailbox of the account is stored. Each mailbox is searched by the
+/// index of digests.
+pub(super) fn has_equal(tx: &Connection, remote: RemoteMailboxId, record: &ImportRecord) -> Result<bool> {
+    let digest: Option<Vec<u8>> = tx
+        .prepare_cached(
+            "SELECT digest FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2 AND uid = ?3",
+        )?
+        .query_row((remote.0, record.uid_validity, record.uid), |row| row.get(0))
+        .optional()?;
+    let Some(digest) = digest else { return Ok(false) };
+    let mut others = tx.prepare_cached(
+        "SELECT other.id FROM remote_mailboxes this JOIN remote_mailboxes other ON other.remote = this.remote
+            WHERE this.id = ?1 AND other.id <> this.id",
+    )?;
+    let mut equal = tx.prepare_cached(
+        "SELECT 1 FROM (
+            SELECT local_mailbox, local_uid, is_removed FROM remote_messages INDEXED BY remote_messages_digest
+            WHERE remote_mailbox = ?1 AND digest = ?2 LIMIT 100) r
+         JOIN messages m ON m.mailbox = r.local_mailbox AND m.uid = r.local_uid WHERE r.is_removed = 0",
+    )?;
+    let others = others.query_map([remote.0], |row| row.get::<_, i64>(0))?;
+    for other in others {
+        if equal.exists((other?, &digest))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub(super) fn set_special_use(

@@ -72,6 +72,10 @@ impl SyncStore for SqliteStore {
         self.write(|tx, _| remote_state::mark_removed(tx, remote, records))
     }
 
+    fn has_equal_message(&self, remote: RemoteMailboxId, record: &ImportRecord) -> Result<bool> {
+        self.read(|tx| remote_state::has_equal(tx, remote, record))
+    }
+
     fn set_special_use(&self, mailbox: MailboxId, special_use: Option<SpecialUse>) -> Result<()> {
         self.write(|tx, _| remote_state::set_special_use(tx, mailbox, special_use))
     }
