@@ -50,7 +50,9 @@ mod envelope_writer;
 mod field_buffer;
 mod header;
 mod header_filter;
+mod html_text;
 mod limits;
+mod markup;
 mod memory;
 mod mime_fields;
 mod numbered_parts;
@@ -65,6 +67,7 @@ mod unfold;
 
 pub use header::{HeaderField, HeaderFields, HeaderSubset, header_fields};
 pub use header_filter::HeaderFilter;
+pub use html_text::HtmlText;
 pub use limits::Limits;
 pub use numbered_parts::NumberedParts;
 pub use preview::PreviewBuilder;

@@ -1,5 +1,6 @@
 //! The first characters of a message's text, for a list of messages (PREVIEW, RFC 8970).
 
+use crate::markup::{ElementEdge, Markup, MarkupSink};
 use crate::structure::{ByteRange, Part};
 use crate::text_decoder::TextDecoder;
 
@@ -11,12 +12,6 @@ const INPUT: u64 = 64 * 1024;
 
 /// The most parts that are examined.
 const PARTS: usize = 1_000;
-
-/// The longest name of an element or of a character reference that is compared. Longer ones are unknown.
-const NAME: usize = 16;
-
-/// The elements whose content is not shown.
-const HIDDEN: [&str; 5] = ["head", "script", "style", "template", "title"];
 
 /// The elements that do not separate words.
 const INLINE: [&str; 13] =
@@ -49,28 +44,6 @@ struct Line {
     characters: usize,
     /// Whether white space precedes the next character.
     space: bool,
-}
-
-/// The position within HTML.
-#[derive(Debug, Default)]
-struct Markup {
-    state: State,
-    /// The hidden element that is open.
-    hidden: Option<&'static str>,
-}
-
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    Text,
-    /// After `&`: the name so far.
-    Reference(String),
-    /// After `<`: the name so far, with a leading `/` or `!`.
-    Name(String),
-    /// In a tag, after its name.
-    Tag { quote: Option<char>, after_equals: bool },
-    /// In a comment: the number of hyphens just before.
-    Comment(u8),
 }
 
 impl PreviewBuilder {
@@ -160,6 +133,18 @@ fn find(root: &Part) -> Option<&Part> {
     html
 }
 
+impl MarkupSink for Line {
+    fn character(&mut self, character: char) {
+        self.push(character);
+    }
+
+    fn element(&mut self, name: &str, _: ElementEdge) {
+        if !INLINE.contains(&name) {
+            self.push(' ');
+        }
+    }
+}
+
 impl Line {
     fn push(&mut self, character: char) {
         if character.is_whitespace() || character.is_control() {
@@ -190,162 +175,6 @@ fn is_invisible(character: char) -> bool {
         '\u{ad}' | '\u{34f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
             | '\u{2066}'..='\u{2069}' | '\u{feff}'
     )
-}
-
-impl Markup {
-    fn push(&mut self, character: char, line: &mut Line) {
-        match std::mem::take(&mut self.state) {
-            State::Text => self.text(character, line),
-            State::Reference(name) => self.reference(name, character, line),
-            State::Name(name) => self.name(name, character, line),
-            State::Tag { quote, after_equals } => self.state = in_tag(quote, after_equals, character),
-            State::Comment(hyphens) => {
-                self.state = match character {
-                    '>' if hyphens >= 2 => State::Text,
-                    '-' => State::Comment(hyphens.saturating_add(1)),
-                    _ => State::Comment(0),
-                }
-            }
-        }
-    }
-
-    fn text(&mut self, character: char, line: &mut Line) {
-        match character {
-            '<' => self.state = State::Name(String::new()),
-            _ if self.hidden.is_some() => {}
-            '&' => self.state = State::Reference(String::new()),
-            _ => line.push(character),
-        }
-    }
-
-    fn reference(&mut self, mut name: String, character: char, line: &mut Line) {
-        if (character.is_ascii_alphanumeric() || character == '#') && name.len() < NAME {
-            name.push(character);
-            self.state = State::Reference(name);
-            return;
-        }
-        match (character, referenced(&name)) {
-            (';', Some(found)) => line.push(found),
-            _ => {
-                line.push('&');
-                name.chars().for_each(|one| line.push(one));
-                self.text(character, line);
-            }
-        }
-    }
-
-    fn name(&mut self, mut name: String, character: char, line: &mut Line) {
-        let starts = name.is_empty() && (character.is_ascii_alphabetic() || "/!?".contains(character));
-        let goes_on = !name.is_empty() && !character.is_whitespace() && !"/>".contains(character);
-        if name.is_empty() && !starts {
-            // Not a tag.
-            if self.hidden.is_none() {
-                line.push('<');
-            }
-            return self.text(character, line);
-        }
-        if starts || goes_on {
-            if name.len() < NAME {
-                name.push(character.to_ascii_lowercase());
-            }
-            self.state = match name == "!--" && self.hidden.is_none() {
-                true => State::Comment(0),
-                false => State::Name(name),
-            };
-            return;
-        }
-        if let Some(hidden) = self.hidden {
-            // Within a hidden element only its end counts. The end of a head may be missing.
-            let ends = name.strip_prefix('/') == Some(hidden) || (hidden == "head" && name == "body");
-            if !ends {
-                return;
-            }
-            self.hidden = None;
-        } else {
-            self.hidden = HIDDEN.into_iter().find(|element| *element == name);
-        }
-        if !INLINE.contains(&name.trim_start_matches('/')) {
-            line.push(' ');
-        }
-        if character != '>' {
-            self.state = State::Tag { quote: None, after_equals: false };
-        }
-    }
-
-    /// Shows what looked like the start of a character reference.
-    fn finish(&mut self, line: &mut Line) {
-        if let State::Reference(name) = std::mem::take(&mut self.state) {
-            line.push('&');
-            name.chars().for_each(|one| line.push(one));
-        }
-    }
-}
-
-/// Returns the state after a character of a tag. Only a value can be quoted, so that a stray quote hides no text.
-fn in_tag(quote: Option<char>, after_equals: bool, character: char) -> State {
-    match quote {
-        Some(open) => State::Tag { quote: Some(open).filter(|open| *open != character), after_equals: false },
-        None if character == '>' => State::Text,
-        None => State::Tag {
-            quote: Some(character).filter(|one| after_equals && matches!(one, '"' | '\'')),
-            after_equals: character == '=' || (after_equals && character.is_whitespace()),
-        },
-    }
-}
-
-/// Returns the character of a character reference: a number, or a common name.
-fn referenced(name: &str) -> Option<char> {
-    if let Some(number) = name.strip_prefix('#') {
-        let hexadecimal = number.strip_prefix(['x', 'X']);
-        let code = match hexadecimal {
-            Some(digits) => u32::from_str_radix(digits, 16),
-            None => number.parse(),
-        };
-        return code.ok().and_then(char::from_u32);
-    }
-    Some(match name {
-        "amp" => '&',
-        "lt" => '<',
-        "gt" => '>',
-        "quot" => '"',
-        "apos" => '\'',
-        "nbsp" => ' ',
-        "copy" => '©',
-        "reg" => '®',
-        "trade" => '™',
-        "euro" => '€',
-        "pound" => '£',
-        "hellip" => '…',
-        "mdash" => '—',
-        "ndash" => '–',
-        "lsquo" => '‘',
-        "rsquo" => '’',
-        "ldquo" => '“',
-        "rdquo" => '”',
-        "laquo" => '«',
-        "raquo" => '»',
-        "bull" => '•',
-        "middot" => '·',
-        "auml" => 'ä',
-        "ouml" => 'ö',
-        "uuml" => 'ü',
-        "Auml" => 'Ä',
-        "Ouml" => 'Ö',
-        "Uuml" => 'Ü',
-        "szlig" => 'ß',
-        "agrave" => 'à',
-        "aacute" => 'á',
-        "ccedil" => 'ç',
-        "egrave" => 'è',
-        "eacute" => 'é',
-        "ecirc" => 'ê',
-        "ntilde" => 'ñ',
-        "oacute" => 'ó',
-        "shy" => '\u{ad}',
-        "zwj" => '\u{200d}',
-        "zwnj" => '\u{200c}',
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

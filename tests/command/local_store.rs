@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -115,6 +119,122 @@ fn exports_each_message_once_in_each_format() {
     let mbox = fs::read_to_string(kept.path().join("mbox/INBOX.mbox")).unwrap();
     assert_eq!(mbox.lines().filter(|line| line.starts_with("From ")).count(), 2, "{mbox}");
     assert_eq!(mbox.lines().filter(|line| *line == ">From the start").count(), 2, "{mbox}");
+}
+
+/// A port that passes connections on to another one. Counts the bytes that come back.
+fn counting_relay(to: std::net::SocketAddr) -> (u16, Arc<AtomicU64>) {
+    let (listener, counted) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(AtomicU64::new(0)));
+    let (port, counter) = (listener.local_addr().unwrap().port(), Arc::clone(&counted));
+    std::thread::spawn(move || {
+        for outside in listener.incoming() {
+            let (mut outside, mut inside) = (outside.unwrap(), TcpStream::connect(to).unwrap());
+            let (mut from, mut back) = (outside.try_clone().unwrap(), inside.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut inside);
+                let _ = inside.shutdown(Shutdown::Write);
+            });
+            let counter = Arc::clone(&counter);
+            std::thread::spawn(move || {
+                let mut buffer = [0; 16 * 1024];
+                while let Ok(length @ 1..) = back.read(&mut buffer) {
+                    counter.fetch_add(length as u64, Ordering::SeqCst);
+                    if outside.write_all(&buffer[..length]).is_err() {
+                        break;
+                    }
+                }
+                let _ = outside.shutdown(Shutdown::Write);
+            });
+        }
+    });
+    (port, counted)
+}
+
+#[test]
+fn compresses_what_is_sent_if_it_is_asked_to() {
+    let served = filled(&[]);
+    let text = "The same line again and again.\n".repeat(10_000);
+    let mailbox = served.mailbox();
+    let send =
+        ["send", &served.url("smtps"), "--from", "ann@example.com", "--to", &mailbox, "--subject", "Long"];
+    served.run(&[&send[..], &["--text", &text[..100_000]]].concat(), b"").expect(0);
+    let [plain, compressed] = [&[][..], &["--compress"]].map(|more| {
+        let (port, counted) = counting_relay(served.address("imaps"));
+        let kept = folder();
+        let url = served.url("imaps");
+        let url = format!("{}:{port}", url.rsplit_once(':').unwrap().0);
+        let into = kept.path().join("store");
+        let arguments = [&["sync", &url, "--into", into.to_str().unwrap()], more].concat();
+        served.run(&arguments, b"").expect(0).shows(&["INBOX: 1 new"]);
+        let raw = read(&into, &["show", "INBOX", "1", "--raw"]).expect(0).out;
+        assert!(raw.len() > 100_000);
+        counted.load(Ordering::SeqCst)
+    });
+    assert!(plain > 100_000 && compressed < 20_000, "{plain} and {compressed} bytes");
+}
+
+/// Syncs one message that is as the server says, with these flags.
+fn synced(flags: &'static str, message: String) -> (tempfile::TempDir, PathBuf) {
+    let server = imap_server("* OK [CAPABILITY IMAP4rev1] hi\r\n", move |tag, command| {
+        let data = match command {
+            list if list.starts_with("LIST") => "* LIST () \"/\" INBOX\r\n".to_owned(),
+            open if open.starts_with("EXAMINE") => "* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n".to_owned(),
+            fetch if fetch.contains("BODY.PEEK") => {
+                format!("* 1 FETCH (UID 1 FLAGS ({flags}) BODY[] {{{}}}\r\n{message})\r\n", message.len())
+            }
+            fetch if fetch.contains("FETCH") => format!("* 1 FETCH (UID 1 FLAGS ({flags}))\r\n"),
+            "CAPABILITY" => "* CAPABILITY IMAP4rev1\r\n".to_owned(),
+            _ => String::new(),
+        };
+        format!("{data}{tag} OK done\r\n")
+    });
+    let kept = folder();
+    let store = kept.path().join("store");
+    let url = format!("imap://alice@localhost:{}", server.port);
+    let options = ["--danger-cleartext", "--danger-cleartext-login", "--into", store.to_str().unwrap()];
+    run(&[&["sync", &url][..], &options].concat(), "secret").expect(0);
+    (kept, store)
+}
+
+#[test]
+fn shows_html_as_text_and_parts_by_number() {
+    let html = "<html><head><style>p{}</style></head><body><h1>Offer &amp; more</h1><p>One<br>two</p>\
+                <img src=\"http://x.example/y.png\"><ul><li>a<li>b&#27;[2J</ul></body></html>";
+    let message = format!(
+        "Subject: h\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n{html}\r\n\
+         --b\r\nContent-Type: application/x; name=f.bin\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n--b--\r\n"
+    );
+    let (_kept, store) = synced("", message);
+    let shown = read(&store, &["show", "INBOX", "1"]).expect(0).out;
+    assert!(shown.contains("Offer & more\n\nOne\ntwo\n\n* a\n* b\u{fffd}[2J\n"), "{shown}");
+    assert!(shown.contains("[part 2: application/x f.bin, ") && !shown.contains("y.png"), "{shown}");
+    assert_eq!(read(&store, &["show", "INBOX", "1", "--part", "2"]).expect(0).out, "hello");
+    assert!(read(&store, &["show", "INBOX", "1", "--part", "1"]).expect(0).out.contains("<h1>Offer"));
+    read(&store, &["show", "INBOX", "1", "--part", "3"]).expect(65).shows(&["no part 3"]);
+}
+
+#[test]
+fn exports_keep_flags_and_keywords() {
+    let (kept, store) = synced("\\Seen \\Flagged Work $Forwarded", "Subject: f\r\n\r\ntext\r\n".to_owned());
+    for _ in 0..2 {
+        for format in ["maildir", "mbox", "eml"] {
+            read(&store, &["export", format, kept.path().join(format).to_str().unwrap()]).expect(0);
+        }
+    }
+    let maildir = relative_files(&kept.path().join("maildir/INBOX"));
+    assert_eq!(maildir.len(), 2, "{maildir:?}");
+    let is_named = |path: &PathBuf| path.to_str().unwrap().ends_with(":2,FSab");
+    assert!(maildir.iter().any(is_named), "{maildir:?}");
+    let keywords = fs::read_to_string(kept.path().join("maildir/INBOX/dovecot-keywords")).unwrap();
+    let mut names: Vec<&str> = keywords.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    names.sort_unstable();
+    assert_eq!((names, keywords.starts_with("0 ")), (vec!["$Forwarded", "Work"], true));
+    let eml = files(&kept.path().join("eml/INBOX"));
+    let eml = fs::read_to_string(&eml[0]).unwrap();
+    let mbox = fs::read_to_string(kept.path().join("mbox/INBOX.mbox")).unwrap();
+    for exported in [&eml, &mbox.replace('\n', "\r\n")] {
+        assert!(exported.contains("Status: RO\r\nX-Status: F\r\nX-Keywords: "), "{exported}");
+        assert!(exported.contains("Subject: f\r\n\r\ntext\r\n"), "{exported}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use mailstore::{Columns, Flags, Message, UidSet};
 
+use super::keyword_letters::KeywordLetters;
 use super::output_file::{OutputFile, create_levels};
 use super::source::{Exported, Source};
 use crate::command_error::CommandError;
@@ -19,10 +20,11 @@ pub(super) fn export(source: &Source<'_>, root: &Path, levels: &[String]) -> Res
     }
     let current = directory.join("cur");
     let present = present(&current)?;
+    let mut keywords = KeywordLetters::load(&directory);
     let mut exported = Exported::default();
     for_each_message(source.store, source.mailbox, &UidSet::all(), Columns::summary(), |message| {
         let unique = unique_name(source.validity, &message);
-        let name = format!("{unique}:2,{}", flag_letters(&message));
+        let name = format!("{unique}:2,{}{}", flag_letters(&message), keywords.letters(&message.flags)?);
         let path = current.join(&name);
         if let Some(old) = present.get(&unique) {
             if *old != name {

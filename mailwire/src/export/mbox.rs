@@ -9,6 +9,7 @@ use mailstore::{Columns, Flags, Message, UidSet};
 
 use super::output_file::{OutputFile, create_levels};
 use super::source::{Exported, Source};
+use super::status_fields::status_fields;
 use crate::command_error::CommandError;
 use crate::local::mailbox_reader::{for_each_message, for_each_piece};
 
@@ -47,17 +48,7 @@ fn head(message: &Message) -> String {
     let date = date.to_zoned(jiff::tz::TimeZone::UTC).strftime("%a %b %e %H:%M:%S %Y");
     let flags = &message.flags;
     let status = if flags.contains(Flags::SEEN) { "RO" } else { "O" };
-    let letters = [(Flags::ANSWERED, 'A'), (Flags::FLAGGED, 'F'), (Flags::DRAFT, 'T'), (Flags::DELETED, 'D')];
-    let letters: String =
-        letters.into_iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, letter)| letter).collect();
-    let mut head = format!("From MAILER-DAEMON {date}\nStatus: {status}\n");
-    if !letters.is_empty() {
-        head.push_str(&format!("X-Status: {letters}\n"));
-    }
-    if !flags.keywords().is_empty() {
-        head.push_str(&format!("X-Keywords: {}\n", flags.keywords().join(" ")));
-    }
-    head
+    format!("From MAILER-DAEMON {date}\nStatus: {status}\n{}", status_fields(flags, "\n"))
 }
 
 /// Quotes lines and converts their ends, piece by piece.

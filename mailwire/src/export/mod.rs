@@ -6,10 +6,12 @@
 
 mod eml;
 mod file_names;
+mod keyword_letters;
 mod maildir;
 mod mbox;
 mod output_file;
 mod source;
+mod status_fields;
 
 use std::path::PathBuf;
 
@@ -44,11 +46,11 @@ pub(crate) struct ExportArgs {
 /// A format to export to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// A Maildir for each folder. The flags are in the file names.
+    /// A Maildir for each folder. The flags are in the file names, and the names of keywords in dovecot-keywords.
     Maildir,
     /// An mbox file for each folder (mboxrd: `>From ` is quoted). The flags are in Status and X-Status.
     Mbox,
-    /// A directory for each folder, with an .eml file for each message. Flags are not exported.
+    /// A directory for each folder, with an .eml file for each message. Flags are in Status, X-Status and X-Keywords.
     Eml,
 }
 

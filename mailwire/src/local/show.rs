@@ -1,9 +1,9 @@
-//! `show`: one message of a local store: its header fields and its text, or its bytes.
+//! `show`: one message of a local store: its header fields and its text, its bytes, or one of its parts.
 
 use std::io::IsTerminal;
 
 use clap::Args;
-use mailmime::{ByteRange, HeaderFields, Part};
+use mailmime::{ByteRange, HeaderFields, HtmlText, Part, TransferDecoder};
 use mailstore::{Body, Columns, Message, Store, UidSet};
 use proto_mail::printable_char;
 
@@ -35,6 +35,10 @@ pub(crate) struct ShowArgs {
     /// Write the message's bytes. On a terminal, control characters are replaced.
     #[arg(long, conflicts_with = "json")]
     pub(crate) raw: bool,
+    /// Write the decoded bytes of one part, by its number: 2, or 1.2 for the second part of the first one. On a terminal,
+    /// control characters are replaced.
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["json", "raw"])]
+    pub(crate) part: Option<String>,
     #[command(flatten)]
     pub(crate) store: StoreOptions,
     #[command(flatten)]
@@ -56,6 +60,9 @@ pub(crate) fn run(arguments: &ShowArgs) -> Result<(), CommandError> {
     if arguments.raw {
         return show_raw(&body);
     }
+    if let Some(number) = &arguments.part {
+        return show_part(&message, &body, number);
+    }
     let header = header(&message, &body)?;
     let texts = shown_parts(&message);
     if output.is_json() {
@@ -70,20 +77,76 @@ pub(crate) fn run(arguments: &ShowArgs) -> Result<(), CommandError> {
     for part in &texts {
         output.line("");
         if part.media_type != "text" || is_attachment(part) {
-            output.line(describe(part));
+            output.line(describe(&message, part));
             continue;
         }
-        let mut decoder = part.text_decoder();
-        let mut text = String::new();
-        for_each_piece(&body, (part.body.start, part.body.end), |piece| {
-            decoder.push(piece, &mut text);
-            write_stdout(printable_lines(&std::mem::take(&mut text)).as_bytes());
-            Ok(())
-        })?;
-        decoder.finish(&mut text);
-        write_stdout(printable_lines(&text).as_bytes());
+        show_text(&body, part)?;
     }
     Ok(())
+}
+
+/// Writes a text part, and the text of HTML.
+fn show_text(body: &Body, part: &Part) -> Result<(), CommandError> {
+    let mut decoder = part.text_decoder();
+    let mut html = (part.media_subtype == "html").then(HtmlText::default);
+    let (mut decoded, mut text) = (String::new(), String::new());
+    for_each_piece(body, (part.body.start, part.body.end), |piece| {
+        decoder.push(piece, &mut decoded);
+        match &mut html {
+            Some(html) => html.push(&std::mem::take(&mut decoded), &mut text),
+            None => text.push_str(&std::mem::take(&mut decoded)),
+        }
+        write_stdout(printable_lines(&std::mem::take(&mut text)).as_bytes());
+        Ok(())
+    })?;
+    decoder.finish(&mut decoded);
+    match html {
+        Some(mut html) => {
+            html.push(&decoded, &mut text);
+            html.finish(&mut text);
+        }
+        None => text.push_str(&decoded),
+    }
+    write_stdout(printable_lines(&text).as_bytes());
+    Ok(())
+}
+
+/// Writes the decoded bytes of the part with this number. Without a known encoding they are written as they are.
+fn show_part(message: &Message, body: &Body, number: &str) -> Result<(), CommandError> {
+    let root = message.structure.as_ref();
+    let found = root.and_then(|root| root.numbered_parts().find(|(path, _)| is_numbered(path, number)));
+    let Some((_, part)) = found else {
+        let what = format!("the message has no part {number}");
+        return Err(CommandError::new(ExitCode::Data, what).advise("show the message without --part first"));
+    };
+    let is_terminal = std::io::stdout().is_terminal();
+    let mut decoder = TransferDecoder::new(&part.encoding);
+    let mut decoded = Vec::new();
+    let write = |bytes: &[u8]| match is_terminal {
+        true => write_stdout(printable_lines(&String::from_utf8_lossy(bytes)).as_bytes()),
+        false => write_stdout(bytes),
+    };
+    for_each_piece(body, (part.body.start, part.body.end), |piece| {
+        match &mut decoder {
+            Some(decoder) => decoder.push(piece, &mut decoded).map_err(|_| {
+                let what = format!("part {number} is not valid {}", part.encoding);
+                CommandError::new(ExitCode::Data, what).advise("show the message with --raw")
+            })?,
+            None => decoded.extend_from_slice(piece),
+        }
+        write(&std::mem::take(&mut decoded));
+        Ok(())
+    })?;
+    if let Some(decoder) = &mut decoder {
+        decoder.finish(&mut decoded);
+    }
+    write(&decoded);
+    Ok(())
+}
+
+/// Returns whether this is the number of a part as text.
+fn is_numbered(path: &[u32], number: &str) -> bool {
+    path.iter().map(u32::to_string).eq(number.split('.'))
 }
 
 /// Writes the message's bytes. On a terminal, control characters are replaced, so that the message can't control it.
@@ -172,9 +235,14 @@ fn is_attachment(part: &Part) -> bool {
     part.disposition.as_ref().is_some_and(|disposition| disposition.kind.eq_ignore_ascii_case("attachment"))
 }
 
-fn describe(part: &Part) -> String {
+/// Describes a part that is not shown, with its number.
+fn describe(message: &Message, part: &Part) -> String {
     let name = part.file_name().map(|name| format!(" {name}")).unwrap_or_default();
-    format!("[{}/{}{name}, {} bytes]", part.media_type, part.media_subtype, part.body_size())
+    let mut numbered = message.structure.iter().flat_map(Part::numbered_parts);
+    let number = numbered.find(|(_, one)| std::ptr::eq(*one, part)).map(|(path, _)| path).unwrap_or_default();
+    let number: Vec<String> = number.iter().map(u32::to_string).collect();
+    let (number, size) = (number.join("."), part.body_size());
+    format!("[part {number}: {}/{}{name}, {size} bytes]", part.media_type, part.media_subtype)
 }
 
 /// Makes text safe for a terminal, and keeps its lines and tabs.
