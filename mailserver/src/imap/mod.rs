@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`mailbox`] | SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
 //! | [`mailbox_access`] | the mailbox of a name, and the rights of the account to it |
+//! | [`selected_mailbox`] | the messages of the selected mailbox that a command names |
 //! | [`selected_rights`], [`flag_rights`] | the rights to the selected mailbox, and to flags |
 //! | [`list`], [`list_query`] | LIST, LSUB, NAMESPACE |
 //! | [`fetch`], [`fetch_items`], [`fetch_producer`], [`section_reader`], [`previews`] | FETCH: a worker produces pieces, the session writes them |
@@ -89,6 +90,7 @@ mod search_progress;
 mod search_response;
 mod search_returns;
 mod section_reader;
+mod selected_mailbox;
 mod selected_rights;
 mod session_commands;
 mod sort_collector;
@@ -109,14 +111,12 @@ mod url_token;
 use std::sync::Arc;
 
 use io_common::{CloseReason, Context, Handler, ImapServer, MachineMut, Next};
-use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, Rights, UidSet};
+use mailstore::{AccountId, ChangeCursor, Changes, KeywordsInUse, MailboxId, Rights};
 use proto_imap::Access;
-use proto_imap::mailbox_view::{ExpungeForm, MailboxView, ResolveError};
-use proto_imap::server::{Event, FetchWriter, Reply, Server};
+use proto_imap::mailbox_view::{ExpungeForm, MailboxView};
+use proto_imap::server::{Event, Reply, Server};
 use proto_imap::sort_order::Collation;
-use proto_imap::types::{
-    Command, Condition, NumberKind, NumberRange, PartialRange, PlainCode, SequenceSet, StatusResponse, Text,
-};
+use proto_imap::types::{Command, Condition, NumberKind, PlainCode, StatusResponse, Text};
 use proto_mail::{AuthRequest, Cleartext, Secure, SendBuffer};
 
 use self::append_state::{AppendInProgress, MessageArguments};
@@ -146,7 +146,6 @@ use replies::{
 };
 pub(super) use stored_message::text_signatures;
 use test_state::TestControls;
-use translate::uid_set;
 
 /// The state machine under TLS. Every command that needs an account runs on this one.
 type Machine = Server<Secure>;
@@ -251,42 +250,6 @@ struct Selected {
     contexts: Option<Box<Contexts>>,
     /// How responses name messages: by their UIDs with UIDONLY (RFC 9586).
     named_by: NumberKind,
-}
-
-impl Selected {
-    /// Returns the mailbox, and the newest keyword that the client was told about, as a FETCH needs them.
-    const fn fetch_source(&self) -> (MailboxId, u32) {
-        (self.mailbox, self.keywords)
-    }
-
-    /// Returns the UIDs that a set names. `$` is the saved result of a search.
-    fn resolve(&self, set: SequenceSet<'_>, numbering: NumberKind) -> Result<UidSet, ResolveError> {
-        self.view.resolve(set, numbering, SET_RANGES).map(uid_set)
-    }
-
-    /// Returns a page of these messages (RFC 9394 §3.3).
-    fn page(&self, uids: &UidSet, page: PartialRange) -> UidSet {
-        let ranges: Vec<NumberRange> = uids.ranges().iter().cloned().map(NumberRange::from).collect();
-        uid_set(self.view.page(&ranges, page))
-    }
-
-    /// Starts the response about a message: FETCH, or UIDFETCH if the client has enabled UIDONLY.
-    fn begin_fetch<'t>(
-        &self,
-        sequence: u32,
-        uid: u32,
-        turn: &'t mut Turn<'_, '_>,
-    ) -> Result<FetchWriter<'t>, proto_mail::Error> {
-        match self.named_by {
-            NumberKind::Uids => turn.machine.uid_fetch(uid, turn.tx),
-            NumberKind::SequenceNumbers => turn.machine.fetch(sequence, turn.tx),
-        }
-    }
-
-    /// Returns the mod-sequence up to which the client knows all changes.
-    fn known_modseq(&self) -> u64 {
-        self.cursor.flags.0.min(self.cursor.expunged.0)
-    }
 }
 
 /// Returns how responses name messages.
