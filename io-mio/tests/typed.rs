@@ -231,9 +231,10 @@ impl Script for Answers {
 
 #[test]
 fn no_more_than_the_limit_is_skipped() {
-    let body = "x".repeat(10_000);
-    for (limit, is_skipped) in [(20_000, true), (5000, false)] {
-        let fetched = format!("* 1 FETCH (BODY[] {{10000}}\r\n{body})\r\nM2 OK done\r\n");
+    // Much more than one read takes, so that most of it is still unread when the fetch is dropped.
+    let body = "x".repeat(1_000_000);
+    for (limit, is_skipped) in [(2_000_000, true), (100_000, false)] {
+        let fetched = format!("* 1 FETCH (BODY[] {{1000000}}\r\n{body})\r\nM2 OK done\r\n");
         let select = "* 1 EXISTS\r\nM1 OK [READ-WRITE] open\r\n".to_owned();
         let script = Answers::new([select, fetched, "M3 OK done\r\n".into(), "M4 OK done\r\n".into()]);
         let mut client = imap_with(&connector(), script).unwrap();
