@@ -27,7 +27,8 @@ impl FolderRun {
         let limit = u32::try_from(self.settings.max).unwrap_or(u32::MAX);
         let resync = Resync::examine(mailbox, self.known_mailbox(&known))
             .with_message_limit(limit)
-            .with_new_messages(NewMessages::UidsOnly);
+            .with_new_messages(NewMessages::UidsOnly)
+            .with_unreadable(bitmap(&known.unfetched));
         self.known = known;
         self.phase = Phase::Resyncing { resync: Box::new(resync), is_started: false };
     }

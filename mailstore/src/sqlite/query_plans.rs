@@ -7,8 +7,10 @@ use rusqlite::Connection;
 /// The files that hold statements.
 const SOURCES: [&str; 18] = [
     include_str!("accounts.rs"),
+    include_str!("acl.rs"),
     include_str!("append.rs"),
     include_str!("changes.rs"),
+    include_str!("client_accounts.rs"),
     include_str!("group_commit.rs"),
     include_str!("keywords.rs"),
     include_str!("mailbox_row.rs"),
@@ -83,9 +85,9 @@ fn statements(source: &str) -> Vec<String> {
         literals.map(|text| text.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" "));
     let verbs = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];
     let is_statement = |text: &String| verbs.iter().any(|verb| text.starts_with(verb));
-    // COLUMNS is only the start of a statement.
+    // COLUMNS is only the start of a statement. Several statements together are a migration.
     text.filter(is_statement)
-        .filter(|text| !text.contains('{') && !text.ends_with("FROM mailboxes m"))
+        .filter(|text| !text.contains(['{', ';']) && !text.ends_with("FROM mailboxes m"))
         .collect()
 }
 

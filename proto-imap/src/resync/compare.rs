@@ -196,7 +196,7 @@ impl Resync {
         self.known = KnownMailbox::default();
         self.method = ResyncMethod::Full;
         self.count = 0;
-        for set in [&mut self.uids, &mut self.seen, &mut self.vanished] {
+        for set in [&mut self.uids, &mut self.seen, &mut self.vanished, &mut self.avoided] {
             set.clear();
         }
     }
@@ -222,6 +222,9 @@ impl Resync {
     ) -> Result<(), ResyncError> {
         self.method = ResyncMethod::Full;
         self.seen.clear();
+        if !self.avoided.is_empty() {
+            return self.search(client, tx);
+        }
         let fetch = FetchCommand::new(SequenceSet::ALL, LazyList::new(self.attributes(client)));
         self.sends();
         self.step = Step::FetchingAll(client.send(&Command::UidFetch(fetch), tx)?);
@@ -297,8 +300,9 @@ impl Resync {
             self.uids.union_with(&found);
             self.seen.union_with(&found);
         }
-        let not_shown = self.not_shown();
+        let not_shown = self.not_shown().difference(&self.avoided);
         if not_shown.is_empty() {
+            self.mark_unreadable();
             self.finish();
             return Ok(());
         }

@@ -66,6 +66,8 @@ pub struct Resync {
     pub(super) has_fetched_all: bool,
     /// The messages on which the server fails.
     pub(super) unreadable: UidBitmap,
+    /// The messages on which the server failed before.
+    pub(super) avoided: UidBitmap,
     /// The number of messages that the server counts and does not list.
     pub(super) unlisted: u32,
     /// The ranges to list, once the server has failed on all messages at once.
@@ -155,6 +157,7 @@ impl Resync {
             has_found: false,
             has_fetched_all: false,
             unreadable: UidBitmap::new(),
+            avoided: UidBitmap::new(),
             unlisted: 0,
             ranges: None,
             listed: 0,
@@ -177,6 +180,15 @@ impl Resync {
     #[must_use]
     pub const fn with_new_messages(mut self, new_messages: NewMessages) -> Self {
         self.new_messages = new_messages;
+        self
+    }
+
+    /// Sets messages on which the server failed before. If all messages are compared, UID SEARCH lists them, and UID FETCH
+    /// names the others only, as far as that takes at most 64 ranges. They are reported as
+    /// [`ResyncEvent::Unreadable`] as long as they exist. Default: none.
+    #[must_use]
+    pub fn with_unreadable(mut self, uids: UidBitmap) -> Self {
+        self.avoided = uids;
         self
     }
 

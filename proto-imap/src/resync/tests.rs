@@ -376,6 +376,28 @@ fn many_ranges_become_one() {
 }
 
 #[test]
+fn a_message_on_which_the_server_failed_before_is_not_named_with_others() {
+    let known = KnownMailbox { uids: (1..=9).collect(), highest_mod_sequence: None, ..known() };
+    let avoiding = |avoided: &[u32]| {
+        Resync::select(MailboxName::new("box"), known.clone())
+            .with_unreadable(avoided.iter().copied().collect())
+    };
+    let select =
+        |exists: u32| format!("* {exists} EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK [READ-WRITE] x\r\n");
+    let fetched = "* 1 FETCH (UID 1 FLAGS ())\r\n* 9 FETCH (UID 9 FLAGS ())\r\n$ OK x\r\n";
+    let all = "* SEARCH 1 5 9\r\n$ OK x\r\n";
+    let outcome = run(avoiding(&[5, 7]), NEITHER, &[&select(3), all, fetched]);
+    assert!(outcome.sent.ends_with("UID SEARCH ALL\nUID FETCH 1,9 (UID FLAGS)\n"), "{}", outcome.sent);
+    let unreadable: Vec<_> = outcome.found.iter().filter(|found| found.starts_with("unreadable")).collect();
+    assert_eq!(unreadable, ["unreadable {5..=5}"]);
+    assert_eq!(uids(&outcome), "{1..=1, 5..=5, 9..=9}");
+    // There is nothing else to name.
+    let alone = run(avoiding(&[5]), NEITHER, &[&select(1), "* SEARCH 5\r\n$ OK x\r\n"]);
+    assert!(alone.sent.ends_with("UID SEARCH ALL\n"), "{}", alone.sent);
+    assert_eq!(uids(&alone), "{5..=5}");
+}
+
+#[test]
 fn message_whose_flags_cannot_be_read_is_isolated() {
     let select = "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 4] x\r\n$ OK [READ-WRITE] x\r\n";
     let first = "* 1 FETCH (UID 1 FLAGS ())\r\n";
