@@ -132,7 +132,7 @@ pub(crate) struct AddArgs {
     /// How the account logs in.
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
     pub(crate) mode: Mode,
-    /// A sender, as "Name <address>". The first one is the default. May be given several times. Default: the address.
+    /// A sender: `Name <address>`. The first one is the default. May be given several times. Default: the address.
     #[arg(long, value_name = "SENDER")]
     pub(crate) identity: Vec<String>,
     /// The user who logs in. Default: what the provider says, or the address.
