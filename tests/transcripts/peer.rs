@@ -9,6 +9,9 @@ use io_mio::{TlsClientConfig, TlsServerConfig, TlsVersions};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 
+/// The first byte of a TLS handshake, which is no text.
+const HANDSHAKE: u8 = 0x16;
+
 /// A certificate for localhost that is its own authority, and its key.
 struct Identity {
     certificate: String,
@@ -99,11 +102,15 @@ impl Peer {
         }
     }
 
-    /// Returns what has arrived.
+    /// Returns what has arrived. A client may begin its handshake at once: that is left to [`accept_tls`](Self::accept_tls).
     pub(crate) fn receive(&mut self) -> Vec<u8> {
         self.socket.set_nonblocking(true).unwrap();
         let (mut received, mut buffer) = (Vec::new(), [0; 16 * 1024]);
         loop {
+            let mut first = [0];
+            if self.tls.is_none() && self.socket.peek(&mut first).is_ok() && first == [HANDSHAKE] {
+                break;
+            }
             match self.socket.read(&mut buffer) {
                 Ok(count @ 1..) => received.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
