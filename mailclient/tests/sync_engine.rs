@@ -57,6 +57,10 @@ impl FakeServer {
                 "* {} EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 99] x\r\n",
                 self.messages.len()
             )),
+            "SEARCH" => {
+                let uids: Vec<_> = self.messages.iter().map(u32::to_string).collect();
+                out.push_str(&format!("* SEARCH {}\r\n", uids.join(" ")));
+            }
             "FETCH" => {
                 let wants_body = command.contains("BODY");
                 for (at, uid) in self.messages.iter().enumerate().filter(|(_, uid)| has(words[2], **uid)) {
