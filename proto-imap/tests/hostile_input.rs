@@ -127,6 +127,21 @@ proptest! {
     }
 }
 
+#[test]
+fn a_list_of_capabilities_that_cannot_be_written_is_left_out() {
+    let name = b"\x80MAP4rev1";
+    for (before, after, written) in [
+        (&b"* OK [CAPABILITY "[..], &b"] hello\r\n"[..], &b"* OK hello\r\n"[..]),
+        (b"* CAPABILITY ", b"\r\n", b""),
+        (b"* ENABLED ", b"\r\n", b"* ENABLED\r\n"),
+    ] {
+        let frame = [before, name, after].concat();
+        let mut out = Vec::new();
+        proto_imap::encode::response(&response(&frame, &Context::tolerant()), &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(written));
+    }
+}
+
 /// Compares the CPU time for an input and for one sixteen times as long. Quadratic work would take 256 times as long,
 /// twice the limit, which leaves a margin for a busy machine.
 fn assert_linear(name: &str, input: impl Fn(usize) -> Vec<u8>) {

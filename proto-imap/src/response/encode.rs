@@ -1,7 +1,7 @@
 //! The table of response encoders: it maps each response to the function that writes it.
 
 use crate::acl::encode::{acl, list_rights, my_rights};
-use crate::capability::encode::capabilities;
+use crate::capability::encode::{can_write_any, capabilities};
 use crate::fetch::encode::FetchWriter;
 use crate::flags::encode::flag_list;
 use crate::grammar::sink::{Sink, number};
@@ -91,7 +91,7 @@ fn can_be_written(data: &Untagged<'_>) -> bool {
         Untagged::Expunge(sequence) => *sequence > 0,
         Untagged::Vanished { uids, .. } => uids.ranges().any(|range| range.last() > 0),
         Untagged::Other { name, .. } => is_name(name.raw()),
-        Untagged::Capability(list) => !list.is_empty(),
+        Untagged::Capability(list) => can_write_any(*list),
         Untagged::Fetch(fetch) => {
             fetch.sequence > 0 && fetch.items.iter().any(|item| crate::fetch::encode::can_be_written(&item))
         }
@@ -123,7 +123,7 @@ fn response_data<S: Sink + ?Sized>(data: &Untagged<'_>, out: &mut S) {
             capabilities(*list, out);
         }
         Untagged::Enabled(list) => {
-            out.put(if list.is_empty() { b"ENABLED".as_slice() } else { b"ENABLED " });
+            out.put(if can_write_any(*list) { b"ENABLED ".as_slice() } else { b"ENABLED" });
             capabilities(*list, out);
         }
         Untagged::Id(fields) => id(*fields, out),

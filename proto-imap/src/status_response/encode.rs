@@ -1,7 +1,7 @@
 //! Writes status responses and response codes.
 
 use crate::annotation::put_support;
-use crate::capability::encode::capabilities;
+use crate::capability::encode::{can_write_any, capabilities};
 use crate::grammar::sink::{Sink, number, parenthesised};
 use crate::grammar::string::IString;
 use crate::grammar::string::encode::{astring, is_atom, nstring};
@@ -62,6 +62,7 @@ fn can_be_written(code: &ResponseCode<'_>) -> bool {
         ResponseCode::CopyUid { uid_validity, source, target } => {
             *uid_validity > 0 && listed(source) && listed(target)
         }
+        ResponseCode::Capability(list) => can_write_any(*list),
         ResponseCode::BadEvent(names) => !names.is_empty() && names.iter().all(is_atom),
         ResponseCode::HighestModSeq(value) => *value > 0,
         ResponseCode::MailboxId(id) => is_atom(*id),
