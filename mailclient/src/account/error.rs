@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 pub enum AccountError {
     /// There is no key, so no secret can be stored or read.
     KeyMissing,
-    /// What was given as key is none.
+    /// What was given is not a key.
     KeyInvalid(KeyProblem),
     /// The stored secrets are encrypted with another key.
     KeyMismatch,
