@@ -100,7 +100,7 @@ impl AccountAccess {
         Self::create(directory, key.read()?)
     }
 
-    /// Opens the accounts of a store, and creates the store if there is none.
+    /// Opens the accounts of a store, and creates the store if it does not exist.
     pub(crate) fn create(directory: &Path, keys: Vec<EncryptionKey>) -> Result<Self, CommandError> {
         store_directory::check_not_served(directory)?;
         let store = SqliteStore::open(directory).map_err(|error| store_error(directory, &error))?;

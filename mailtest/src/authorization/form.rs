@@ -18,7 +18,7 @@ impl Form {
         Some(Self(pairs))
     }
 
-    /// Returns a value; empty if there is none.
+    /// Returns a value, or an empty one if it is not set.
     pub(super) fn value(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }

@@ -9,7 +9,7 @@ use crate::account_access::KeyOptions;
 use crate::command_error::{CommandError, ExitCode};
 use crate::output::Output;
 
-/// Returns the keys. If there is none and `create` is set, makes the key file first.
+/// Returns the keys. Makes the key file first if no key exists and `create` is set.
 pub(super) fn keys_or_new(
     options: &KeyOptions,
     create: bool,

@@ -19,7 +19,7 @@ struct Append<'i> {
     start: AppendStart<'i>,
 }
 
-/// Decodes an APPEND or REPLACE at the start of the input: `frame`, its messages, and its end. Returns the input behind it.
+/// Decodes an APPEND or REPLACE at the start of the input: `frame`, its messages, and its end. Returns the rest of the input.
 pub(super) fn append<'i>(
     input: &'i [u8],
     frame: &'i [u8],
